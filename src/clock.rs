@@ -1,0 +1,116 @@
+//! The time, as a parameter: wall-clock seconds since the Unix epoch, and a clock that tests can move.
+//!
+//! This is the only file that asks the system for the wall clock.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+/// A moment in whole seconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The moment `seconds` after the Unix epoch.
+    #[must_use]
+    pub const fn from_unix(seconds: u64) -> Self {
+        Self(seconds)
+    }
+
+    /// Seconds since the Unix epoch.
+    #[must_use]
+    pub const fn unix(self) -> u64 {
+        self.0
+    }
+
+    /// This moment moved forward, stopping at the end of time rather than wrapping.
+    #[must_use]
+    pub const fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(span.as_secs()))
+    }
+
+    /// This moment moved back, stopping at the epoch.
+    #[must_use]
+    pub const fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(span.as_secs()))
+    }
+
+    /// How long before `self` the moment `earlier` was; zero when it was not.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_secs(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The same moment for libraries that speak of the system's clock.
+    #[must_use]
+    pub fn to_system(self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.0)
+    }
+}
+
+/// Prints RFC 3339 in UTC, such as `2026-08-01T12:00:00Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_rfc3339_seconds(self.to_system()).fmt(f)
+    }
+}
+
+/// Where the time comes from.
+#[derive(Clone, Debug)]
+pub enum Clock {
+    /// The system's wall clock.
+    System,
+    /// A clock that stands still until it is moved: tests hold the other end.
+    Manual(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// A clock that stands at `start`; store another number in `hand` to move it.
+    #[must_use]
+    pub fn manual(start: Timestamp) -> (Self, Arc<AtomicU64>) {
+        let hand = Arc::new(AtomicU64::new(start.unix()));
+        (Self::Manual(Arc::clone(&hand)), hand)
+    }
+
+    /// The time now.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one home of the wall clock")]
+    pub fn now(&self) -> Timestamp {
+        match self {
+            // A clock before 1970 reads as 1970: every session is then from the future and nothing is let in early.
+            Self::System => {
+                Timestamp(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs()))
+            }
+            Self::Manual(hand) => Timestamp(hand.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_moves_when_it_is_told_to() {
+        let (clock, hand) = Clock::manual(Timestamp::from_unix(1_000));
+        hand.store(1_060, Ordering::Relaxed);
+        assert_eq!(clock.now().since(Timestamp::from_unix(1_000)), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn arithmetic_stops_at_both_ends_of_time() {
+        assert_eq!(Timestamp::from_unix(1).minus(Duration::from_secs(5)), Timestamp::from_unix(0));
+        assert_eq!(Timestamp::from_unix(u64::MAX).plus(Duration::from_secs(5)), Timestamp::from_unix(u64::MAX));
+        assert_eq!(Timestamp::from_unix(1).since(Timestamp::from_unix(5)), Duration::ZERO);
+    }
+
+    #[test]
+    fn it_prints_rfc_3339() {
+        assert_eq!(Timestamp::from_unix(1_785_585_600).to_string(), "2026-08-01T12:00:00Z");
+    }
+}

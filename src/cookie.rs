@@ -1,0 +1,174 @@
+//! Cookies on the wire: finding ours in the request's `Cookie` lines, and making the `Set-Cookie` lines.
+//!
+//! It knows names and attributes, never what a value means.
+
+use std::time::Duration;
+
+use cookie::{Cookie, SameSite};
+use http::{HeaderMap, HeaderValue, header};
+
+/// The names and attributes of the gate's two cookies, settled at start.
+#[derive(Clone, Debug)]
+pub struct Jar {
+    session: String,
+    login: String,
+    domain: Option<String>,
+    transport: Transport,
+}
+
+/// Whether browsers reach the protected hosts over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// `https`: cookies are `Secure` and carry a name prefix that browsers enforce.
+    Https,
+    /// `http`, for a laboratory: neither prefix nor `Secure`, which browsers would refuse.
+    Http,
+}
+
+impl Jar {
+    /// Cookies called after `name`. With a `domain` they are shared by every host below it, without one they belong to
+    /// the host that set them.
+    #[must_use]
+    pub fn new(name: &str, domain: Option<&str>, transport: Transport) -> Self {
+        // RFC 6265bis, section 4.1.3: `__Host-` forbids a domain, so a shared cookie can only have `__Secure-`.
+        let prefix = match (transport, domain) {
+            (Transport::Http, _) => "",
+            (Transport::Https, None) => "__Host-",
+            (Transport::Https, Some(_)) => "__Secure-",
+        };
+        Self {
+            session: format!("{prefix}{name}"),
+            login: format!("{prefix}{name}_login"),
+            domain: domain.map(ToOwned::to_owned),
+            transport,
+        }
+    }
+
+    /// The full name of the session cookie.
+    #[must_use]
+    pub fn session_name(&self) -> &str {
+        &self.session
+    }
+
+    /// The full name of the login cookie.
+    #[must_use]
+    pub fn login_name(&self) -> &str {
+        &self.login
+    }
+
+    /// A `Set-Cookie` line for the session.
+    #[must_use]
+    pub fn set_session(&self, value: &str, lifetime: Duration) -> HeaderValue {
+        self.line(&self.session, value, lifetime)
+    }
+
+    /// A `Set-Cookie` line for the sign-ins under way.
+    #[must_use]
+    pub fn set_login(&self, value: &str, lifetime: Duration) -> HeaderValue {
+        self.line(&self.login, value, lifetime)
+    }
+
+    /// A `Set-Cookie` line that removes the session cookie.
+    #[must_use]
+    pub fn clear_session(&self) -> HeaderValue {
+        self.line(&self.session, "", Duration::ZERO)
+    }
+
+    /// A `Set-Cookie` line that removes the login cookie.
+    #[must_use]
+    pub fn clear_login(&self) -> HeaderValue {
+        self.line(&self.login, "", Duration::ZERO)
+    }
+
+    /// `Set-Cookie` lines that remove a foreign cookie of this host, and of the shared domain where there is one.
+    #[must_use]
+    pub fn clear_foreign(&self, name: &str) -> Vec<HeaderValue> {
+        let own_host = Cookie::build((name.to_owned(), "")).path("/").max_age(cookie::time::Duration::ZERO);
+        let shared = self.domain.as_ref().map(|domain| own_host.clone().domain(domain.clone()));
+        std::iter::once(own_host).chain(shared).filter_map(|line| header_value(&line.build())).collect()
+    }
+
+    /// A cookie is removed only by a line with the attributes that it was set with, so there is one way to make both.
+    fn line(&self, name: &str, value: &str, lifetime: Duration) -> HeaderValue {
+        let mut line = Cookie::build((name, value))
+            .path("/")
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .secure(self.transport == Transport::Https)
+            .max_age(lifetime.try_into().unwrap_or(cookie::time::Duration::MAX));
+        if let Some(domain) = &self.domain {
+            line = line.domain(domain);
+        }
+        header_value(&line.build()).unwrap_or_else(|| HeaderValue::from_static(""))
+    }
+}
+
+fn header_value(line: &Cookie<'_>) -> Option<HeaderValue> {
+    HeaderValue::from_str(&line.to_string()).ok()
+}
+
+/// Every value that the request carries under exactly this name, in the order of arrival, over all `Cookie` lines.
+///
+/// A browser may send a name several times (another path, another domain), so callers try each one. Splits on `;` only:
+/// some edges fold lines with a comma, and such a value is then simply none of ours.
+pub fn values<'r>(headers: &'r HeaderMap, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
+    headers.get_all(header::COOKIE).into_iter().flat_map(move |line| {
+        line.as_bytes().split(|byte| *byte == b';').filter_map(move |pair| {
+            let rest = pair.trim_ascii_start().strip_prefix(name.as_bytes())?;
+            Some(rest.strip_prefix(b"=")?.trim_ascii_end())
+        })
+    })
+}
+
+/// The names of all cookies in the request, for `/reset`.
+pub fn names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers.get_all(header::COOKIE).into_iter().filter_map(|line| line.to_str().ok()).flat_map(|line| {
+        line.split(';')
+            .filter_map(|pair| pair.split_once('=').map(|(name, _)| name.trim()))
+            .filter(|name| !name.is_empty())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(lines: &[&str]) -> HeaderMap {
+        lines.iter().map(|line| (header::COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap())).collect()
+    }
+
+    #[test]
+    fn every_value_of_the_name_is_found_and_no_other() {
+        let headers =
+            request(&["a=1; doorward=first;doorward2=x; xdoorward=y", "doorward=second ; Doorward=z", "doorward"]);
+        let found: Vec<_> = values(&headers, "doorward").collect();
+        assert_eq!(found, [b"first".as_slice(), b"second".as_slice()]);
+    }
+
+    #[test]
+    fn the_prefix_says_whose_cookie_it_is() {
+        for (domain, transport, name) in [
+            (None, Transport::Https, "__Host-doorward"),
+            (Some("example.com"), Transport::Https, "__Secure-doorward"),
+            (None, Transport::Http, "doorward"),
+            (Some("example.com"), Transport::Http, "doorward"),
+        ] {
+            assert_eq!(Jar::new("doorward", domain, transport).session_name(), name);
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_removed_with_the_attributes_it_was_set_with() {
+        let jar = Jar::new("doorward", Some("example.com"), Transport::Https);
+        let set = jar.set_session("v", Duration::from_secs(60));
+        let cleared = jar.clear_session();
+        assert_eq!(
+            set.to_str().unwrap(),
+            "__Secure-doorward=v; HttpOnly; SameSite=Lax; Secure; Path=/; Domain=example.com; Max-Age=60"
+        );
+        assert_eq!(
+            cleared.to_str().unwrap(),
+            "__Secure-doorward=; HttpOnly; SameSite=Lax; Secure; Path=/; Domain=example.com; Max-Age=0"
+        );
+    }
+}

@@ -1,0 +1,275 @@
+//! Sealing, tagging, hashing and randomness: everything that touches a key.
+//!
+//! A sealed value opens only for the purpose and the context it was sealed for, so a row cannot be moved to another
+//! row, nor a login attempt be passed off as a session. The algorithms are XChaCha20-Poly1305 (24 random bytes of nonce,
+//! safe without a counter), HMAC-SHA-256 and HKDF-SHA-256; their implementations are the RustCrypto crates'.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305, XNonce,
+    aead::{Aead, Payload},
+};
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
+use rand::{RngCore, rngs::OsRng};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+const KEY_ID: usize = 4;
+const NONCE: usize = 24;
+
+/// Length of a [`Tag`] in bytes: 128 bits cannot be guessed over a network.
+pub const TAG: usize = 16;
+
+/// Proof that we made a value; useless without the value.
+pub type Tag = [u8; TAG];
+
+/// What a value is sealed or tagged for. Each purpose has keys of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A session's row in the store; the context is the hash of its id.
+    SessionRow,
+    /// The session cookie's tag.
+    SessionCookie,
+    /// A sign-in under way, travelling in `state`.
+    LoginAttempt,
+    /// The login cookie.
+    LoginCookie,
+}
+
+impl Purpose {
+    const ALL: [Self; 4] = [Self::SessionRow, Self::SessionCookie, Self::LoginAttempt, Self::LoginCookie];
+
+    /// The label that separates the purposes' keys. Changing one makes every value sealed for it unreadable.
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Self::SessionRow => b"doorward v1 session row",
+            Self::SessionCookie => b"doorward v1 session cookie",
+            Self::LoginAttempt => b"doorward v1 login attempt",
+            Self::LoginCookie => b"doorward v1 login cookie",
+        }
+    }
+}
+
+/// A secret that is too short to make keys of.
+#[derive(Debug, thiserror::Error)]
+#[error("a sealing secret needs at least {MINIMUM} characters; `doorward secret` prints a good one")]
+pub struct WeakSecret;
+
+/// The least number of bytes in a sealing secret.
+pub const MINIMUM: usize = 32;
+
+/// The keys made of the configured secrets. The first seals and tags; the others only open and verify, for rotation.
+pub struct Keyring {
+    keys: Vec<Keys>,
+}
+
+struct Keys {
+    id: [u8; KEY_ID],
+    by_purpose: [[u8; 32]; Purpose::ALL.len()],
+}
+
+impl Keyring {
+    /// Derives the keys. `secrets` must hold at least one, each of [`MINIMUM`] bytes or more.
+    pub fn new(secrets: &[SecretString]) -> Result<Self, WeakSecret> {
+        let keys: Vec<_> = secrets.iter().map(Keys::derive).collect::<Result<_, _>>()?;
+        if keys.is_empty() { Err(WeakSecret) } else { Ok(Self { keys }) }
+    }
+
+    /// Encrypts `plain` so that only [`Keyring::open`] with the same purpose and context reads it.
+    ///
+    /// Layout: key id (4), nonce (24), ciphertext with its 16-byte tag.
+    #[must_use]
+    pub fn seal(&self, purpose: Purpose, context: &[u8], plain: &[u8]) -> Vec<u8> {
+        let keys = self.first();
+        let nonce = random::<NONCE>();
+        let payload = Payload { msg: plain, aad: context };
+        let sealed = keys
+            .cipher(purpose)
+            .encrypt(&XNonce::from(nonce), payload)
+            .expect("memory holds less than the cipher's 256 GiB limit");
+        [keys.id.as_slice(), &nonce, &sealed].concat()
+    }
+
+    /// Decrypts what [`Keyring::seal`] made; `None` for anything else whatever.
+    #[must_use]
+    pub fn open(&self, purpose: Purpose, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (id, rest) = sealed.split_first_chunk::<KEY_ID>()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
+        let keys = self.keys.iter().find(|keys| keys.id == *id)?;
+        keys.cipher(purpose).decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: context }).ok()
+    }
+
+    /// A tag over `message` by the first secret.
+    #[must_use]
+    pub fn tag(&self, purpose: Purpose, message: &[u8]) -> Tag {
+        self.first().tag(purpose, message)
+    }
+
+    /// Whether any of the secrets made `tag` over `message`. Takes the same time whatever the tag.
+    #[must_use]
+    pub fn made(&self, purpose: Purpose, message: &[u8], tag: &Tag) -> bool {
+        self.keys.iter().any(|keys| same(&keys.tag(purpose, message), tag))
+    }
+
+    fn first(&self) -> &Keys {
+        self.keys.first().expect("a keyring is made with at least one secret")
+    }
+}
+
+impl Keys {
+    fn derive(secret: &SecretString) -> Result<Self, WeakSecret> {
+        let secret = secret.expose_secret().as_bytes();
+        if secret.len() < MINIMUM {
+            return Err(WeakSecret);
+        }
+        let root = Hkdf::<Sha256>::new(None, secret);
+        let expand = |label: &[u8], out: &mut [u8]| {
+            root.expand(label, out).expect("HKDF-SHA-256 gives up to 8160 bytes");
+        };
+        let mut keys = Self { id: [0; KEY_ID], by_purpose: [[0; 32]; Purpose::ALL.len()] };
+        expand(b"doorward v1 key id", &mut keys.id);
+        for (purpose, key) in Purpose::ALL.into_iter().zip(&mut keys.by_purpose) {
+            expand(purpose.label(), key);
+        }
+        Ok(keys)
+    }
+
+    fn key(&self, purpose: Purpose) -> &[u8; 32] {
+        let [row, cookie, attempt, login] = &self.by_purpose;
+        match purpose {
+            Purpose::SessionRow => row,
+            Purpose::SessionCookie => cookie,
+            Purpose::LoginAttempt => attempt,
+            Purpose::LoginCookie => login,
+        }
+    }
+
+    fn cipher(&self, purpose: Purpose) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new(self.key(purpose).into())
+    }
+
+    fn tag(&self, purpose: Purpose, message: &[u8]) -> Tag {
+        let mut mac =
+            <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(self.key(purpose)).expect("HMAC takes a key of any length");
+        mac.update(message);
+        let whole: [u8; 32] = mac.finalize().into_bytes().into();
+        let (tag, _) = whole.split_first_chunk::<TAG>().expect("SHA-256 gives 32 bytes");
+        *tag
+    }
+}
+
+/// Whether two tags are equal, in constant time.
+#[must_use]
+pub fn same(a: &Tag, b: &Tag) -> bool {
+    a.ct_eq(b).into()
+}
+
+/// `N` bytes from the operating system's generator.
+#[must_use]
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    OsRng.fill_bytes(&mut bytes);
+    bytes
+}
+
+/// SHA-256.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// base64url without padding (RFC 4648, section 5).
+#[must_use]
+pub fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The bytes of a base64url text; `None` when it is not one, or not in its only canonical spelling.
+#[must_use]
+pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// Like [`decode`] for exactly `N` bytes, without touching the heap.
+#[must_use]
+pub fn decode_exact<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let written = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+    (written == N).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ring(secrets: &[&str]) -> Keyring {
+        let secrets: Vec<_> = secrets.iter().map(|secret| SecretString::from(secret.repeat(32))).collect();
+        Keyring::new(&secrets).unwrap()
+    }
+
+    #[test]
+    fn a_rotated_secret_still_opens_and_a_dropped_one_does_not() {
+        let old = ring(&["a"]);
+        let (sealed, tag) = (old.seal(Purpose::SessionRow, b"row", b"plain"), old.tag(Purpose::SessionCookie, b"id"));
+        let rotated = ring(&["b", "a"]);
+        assert_eq!(rotated.open(Purpose::SessionRow, b"row", &sealed).as_deref(), Some(b"plain".as_slice()));
+        assert!(rotated.made(Purpose::SessionCookie, b"id", &tag));
+        let dropped = ring(&["b"]);
+        assert_eq!(dropped.open(Purpose::SessionRow, b"row", &sealed), None);
+        assert!(!dropped.made(Purpose::SessionCookie, b"id", &tag));
+    }
+
+    #[test]
+    fn a_short_secret_and_no_secret_are_refused() {
+        assert!(Keyring::new(&[]).is_err());
+        assert!(Keyring::new(&[SecretString::from("x".repeat(MINIMUM - 1))]).is_err());
+    }
+
+    #[test]
+    fn purposes_do_not_share_keys() {
+        let ring = ring(&["a"]);
+        for one in Purpose::ALL {
+            for other in Purpose::ALL.into_iter().filter(|other| *other != one) {
+                assert_ne!(ring.tag(one, b"m"), ring.tag(other, b"m"));
+                assert_eq!(ring.open(other, b"", &ring.seal(one, b"", b"m")), None);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_sealed_opens_only_in_its_own_context(plain: Vec<u8>, context: Vec<u8>, other: Vec<u8>) {
+            let ring = ring(&["a"]);
+            let sealed = ring.seal(Purpose::LoginAttempt, &context, &plain);
+            prop_assert_eq!(ring.open(Purpose::LoginAttempt, &context, &sealed), Some(plain));
+            if other != context {
+                prop_assert_eq!(ring.open(Purpose::LoginAttempt, &other, &sealed), None);
+            }
+        }
+
+        #[test]
+        fn a_changed_byte_anywhere_spoils_it(plain: Vec<u8>, at: prop::sample::Index, flip in 1u8..) {
+            let ring = ring(&["a"]);
+            let mut sealed = ring.seal(Purpose::SessionRow, b"row", &plain);
+            let at = at.index(sealed.len());
+            sealed[at] ^= flip;
+            prop_assert_eq!(ring.open(Purpose::SessionRow, b"row", &sealed), None);
+        }
+
+        #[test]
+        fn arbitrary_bytes_do_not_open(bytes: Vec<u8>) {
+            prop_assert_eq!(ring(&["a"]).open(Purpose::SessionRow, b"row", &bytes), None);
+        }
+
+        #[test]
+        fn exact_decoding_agrees_with_decoding(text in "[A-Za-z0-9_-]{0,70}") {
+            let exact = decode_exact::<48>(text.as_bytes());
+            let whole = decode(text.as_bytes()).filter(|bytes| bytes.len() == 48);
+            prop_assert_eq!(exact.map(|bytes| bytes.to_vec()), whole);
+        }
+    }
+}

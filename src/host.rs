@@ -1,0 +1,147 @@
+//! Host names as they are compared: lower case, without port and trailing dot.
+//!
+//! The one place that folds a host. What it refuses is not a host name that an edge could have routed.
+
+use std::{borrow::Cow, fmt};
+
+/// A folded host and the port that was asked for, if any. Borrowed from the request unless it had to be folded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority<'r> {
+    host: Cow<'r, str>,
+    port: Option<u16>,
+}
+
+/// Why a text is not a host with an optional port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// There is nothing before the port.
+    #[error("the host is empty")]
+    Empty,
+    /// A character that no host name has, or labels that are empty or too long.
+    #[error("the host holds something that no host name has")]
+    Name,
+    /// What follows the colon is not a port.
+    #[error("the port is not a number from 1 to 65535")]
+    Port,
+}
+
+impl<'r> Authority<'r> {
+    /// Reads `host`, `host:port` or `[v6]:port` as an HTTP `Host` line has it (RFC 9110, section 7.2).
+    pub fn parse(text: &'r str) -> Result<Self, Malformed> {
+        let (host, port) = split_port(text)?;
+        let host = host.strip_suffix('.').unwrap_or(host);
+        if host.is_empty() {
+            return Err(Malformed::Empty);
+        }
+        if !is_host(host) {
+            return Err(Malformed::Name);
+        }
+        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(host.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(host)
+        };
+        Ok(Self { host, port })
+    }
+
+    /// The folded host: lower case, no port, no trailing dot; an IPv6 address keeps its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port that was named.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The same authority, free of the request.
+    #[must_use]
+    pub fn into_owned(self) -> Authority<'static> {
+        Authority { host: Cow::Owned(self.host.into_owned()), port: self.port }
+    }
+}
+
+/// Prints `host` or `host:port`.
+impl fmt::Display for Authority<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
+        }
+    }
+}
+
+fn split_port(text: &str) -> Result<(&str, Option<u16>), Malformed> {
+    // The colons of an IPv6 address stand inside brackets.
+    let after_brackets = text.rfind(']').map_or(0, |at| at + 1);
+    let Some(colon) = text.get(after_brackets..).and_then(|rest| rest.find(':')).map(|at| at + after_brackets) else {
+        return Ok((text, None));
+    };
+    let (host, port) = text.split_at(colon);
+    let port = port.get(1..).unwrap_or_default();
+    if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Malformed::Port);
+    }
+    match port.parse() {
+        Ok(0) | Err(_) => Err(Malformed::Port),
+        Ok(port) => Ok((host, Some(port))),
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    if let Some(v6) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return v6.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    // Underscores are no part of a host name by RFC 952, and yet people have them inside their networks.
+    host.len() <= 253
+        && host.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_folded_once_and_the_same_way() {
+        for (text, host, port) in [
+            ("app.example.com", "app.example.com", None),
+            ("APP.Example.COM.", "app.example.com", None),
+            ("app.example.com:8443", "app.example.com", Some(8443)),
+            ("App.example.com.:8443", "app.example.com", Some(8443)),
+            ("[::1]:9000", "[::1]", Some(9000)),
+            ("[::1]", "[::1]", None),
+            ("127.0.0.1:80", "127.0.0.1", Some(80)),
+        ] {
+            let parsed = Authority::parse(text).unwrap();
+            assert_eq!((parsed.host(), parsed.port()), (host, port), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused() {
+        for (text, why) in [
+            ("", Malformed::Empty),
+            (".", Malformed::Empty),
+            (":80", Malformed::Empty),
+            ("a..b", Malformed::Name),
+            ("a b", Malformed::Name),
+            ("\0not-one-factor.example.com", Malformed::Name),
+            ("app.example.com,evil.example.net", Malformed::Name),
+            ("user@app.example.com", Malformed::Name),
+            ("app.example.com/..", Malformed::Name),
+            ("[::g]", Malformed::Name),
+            ("app.example.com:", Malformed::Port),
+            ("app.example.com:0", Malformed::Port),
+            ("app.example.com:65536", Malformed::Port),
+            ("app.example.com:+80", Malformed::Port),
+            ("a:80:90", Malformed::Port),
+        ] {
+            assert_eq!(Authority::parse(text), Err(why), "{text}");
+        }
+    }
+}
