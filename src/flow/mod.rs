@@ -202,6 +202,14 @@ impl Gate {
         own::nothing(&self.answers, Intent::Fetch, RequestId::default().as_str(), Reason::Overloaded)
     }
 
+    /// Refuses a request that there is no room or no time for.
+    pub fn overloaded(&self, request: &Parts) -> Response {
+        let _ = request;
+        let mut response = Response::default();
+        *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+        response
+    }
+
     /// How the things that the gate depends on are.
     #[must_use]
     pub fn health(&self) -> Health {
