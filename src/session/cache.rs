@@ -17,11 +17,11 @@ use super::{
 /// Roughly how many bytes of sessions are held: some hundred thousand of the usual size.
 const WEIGHT: u64 = 1 << 30;
 /// How long a session stays that no request asks for.
-const UNUSED: Duration = Duration::from_secs(4 * 3600);
+const UNUSED: Duration = Duration::from_hours(4);
 /// How many ended sessions are remembered; they cost a hundred bytes each.
 const ENDED: u64 = 100_000;
 /// How long they are. Forgetting one costs a look-up in the store, nothing else, once its row is gone.
-const REMEMBERED: Duration = Duration::from_secs(3600);
+const REMEMBERED: Duration = Duration::from_hours(1);
 
 /// Sessions in memory.
 pub(super) struct Cache {

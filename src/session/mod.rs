@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// How often a session's last use is written at most.
-const TOUCH_INTERVAL: Duration = Duration::from_secs(60);
+const TOUCH_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How long sessions last and where they are kept.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@
 use std::{
     fs,
     io::ErrorKind,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -269,7 +269,14 @@ fn create(path: &Path) -> std::io::Result<()> {
     match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ if path.is_dir() => Err(ErrorKind::IsADirectory.into()),
-        _ => Ok(()),
+        Ok(_) => Ok(()),
+        Err(_) => {
+            // Left as it is: somebody may want it so, for a backup. What matters in it is sealed.
+            if fs::metadata(path)?.mode() & 0o077 != 0 {
+                tracing::warn!(path = %path.display(), "others may read the session store; `chmod 600` keeps it private");
+            }
+            Ok(())
+        }
     }
 }
 

@@ -17,8 +17,9 @@ use tokio::task::JoinSet;
 use self::doubles::{House, Mode, somebody};
 use super::*;
 
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 fn live(found: Result<Found, Unavailable>) -> Arc<Live> {
     match found {
@@ -188,7 +189,7 @@ async fn a_revocation_that_nobody_waits_for_is_finished_by_the_upkeep() {
 #[tokio::test]
 async fn a_store_that_is_away_is_never_the_end_of_a_session() {
     for mode in [Mode::Failing, Mode::Held] {
-        let before = House::new();
+        let before = House::impatient();
         let cookie = before.sessions.create(somebody("ann")).await.unwrap();
         let house = before.restarted();
         house.store.set(mode);
@@ -275,9 +276,9 @@ async fn a_session_idle_here_and_used_at_another_replica_lives() {
 async fn a_purge_spares_a_session_whose_last_use_may_not_be_written_yet() {
     let house = House::new();
     let cookie = house.sessions.create(somebody("ann")).await.unwrap();
-    house.pass(7 * DAY - Duration::from_secs(5));
+    house.pass(6 * DAY + 23 * HOUR);
     live(house.find(&cookie).await);
-    house.pass(MINUTE);
+    house.pass(HOUR + MINUTE);
     Upkeep::of(&house.sessions).purge(&shutdown::Signal::default()).await;
     Upkeep::of(&house.sessions).write_uses().await;
     live(house.restarted().find(&cookie).await);
@@ -295,7 +296,7 @@ async fn a_use_is_written_once_a_minute_and_never_by_the_request() {
     }
     upkeep.write_uses().await;
     assert_eq!(house.store.touches(), 1, "several uses of one session are one write");
-    house.pass(MINUTE / 2);
+    house.pass(Duration::from_secs(5));
     live(house.find(&cookie).await);
     upkeep.write_uses().await;
     assert_eq!(house.store.touches(), 1);
@@ -342,7 +343,7 @@ async fn maintenance_writes_what_is_pending_before_it_stops_and_keeps_the_gauge_
 
 #[tokio::test]
 async fn a_ping_alone_tells_an_outage_and_its_end() {
-    let house = House::new();
+    let house = House::impatient();
     for (mode, up) in [(Mode::Up, true), (Mode::Failing, false), (Mode::Held, false), (Mode::Up, true)] {
         house.store.set(mode);
         let _ = house.sessions.store.ping().await;

@@ -30,7 +30,7 @@ const PING: Duration = Duration::from_secs(3);
 /// How often uses are written, for whichever sessions are due.
 const TOUCH: Duration = Duration::from_secs(10);
 /// How often expired sessions are removed, where no request has met one.
-const PURGE: Duration = Duration::from_secs(60);
+const PURGE: Duration = Duration::from_mins(1);
 /// How much later than its idle timeout an unused session is removed: another replica may hold a later use that it has
 /// not written yet, for at most a minute, a round and a deadline.
 const MARGIN: Duration = Duration::from_secs(90);

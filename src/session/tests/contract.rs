@@ -44,7 +44,7 @@ fn row(number: u8, created: u64, last_seen: u64) -> Row {
         key: Key([number; 32]),
         provider: "authentik".to_owned(),
         subject: format!("subject {number}"),
-        sid: (number % 2 == 0).then(|| "sid".to_owned()),
+        sid: number.is_multiple_of(2).then(|| "sid".to_owned()),
         generation: 1,
         created: at(created),
         last_seen: at(last_seen),

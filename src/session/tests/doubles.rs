@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use super::super::{
-    Backend, Found, NewSession, Sessions, Settings,
+    Backend, DEADLINE, Found, NewSession, Sessions, Settings,
     memory::Memory,
     store::{Cutoffs, Row, Store, Touch, Unavailable, Watched},
     token::Key,
@@ -113,11 +113,21 @@ pub(super) struct House {
     pub(super) hand: Arc<AtomicU64>,
     clock: Clock,
     metrics: Arc<metrics::Metrics>,
+    deadline: Duration,
 }
 
 impl House {
     /// A replica over an empty store: 28 days of lifetime, 7 of idle timeout.
     pub(super) fn new() -> Self {
+        Self::over(DEADLINE)
+    }
+
+    /// One that waits for the store hardly at all.
+    pub(super) fn impatient() -> Self {
+        Self::over(Duration::from_millis(10))
+    }
+
+    fn over(deadline: Duration) -> Self {
         let (clock, hand) = Clock::manual(Timestamp::from_unix(1_800_000_000));
         let store = Arc::new(Double {
             rows: Memory::default(),
@@ -133,7 +143,7 @@ impl House {
             version: "",
             commit: "",
         }));
-        Self::build(store, clock, hand, metrics, &["old"])
+        Self { sessions: sessions(&store, &clock, &metrics, deadline, &["old"]), store, hand, clock, metrics, deadline }
     }
 
     /// Another replica over the same store with nothing in memory. The counts begin at nothing.
@@ -143,27 +153,16 @@ impl House {
 
     pub(super) fn restarted_with(&self, secrets: &[&str]) -> Self {
         self.store.forget_counts();
-        let (clock, hand) = (self.clock.clone(), Arc::clone(&self.hand));
-        Self::build(Arc::clone(&self.store), clock, hand, Arc::clone(&self.metrics), secrets)
-    }
-
-    fn build(
-        store: Arc<Double>,
-        clock: Clock,
-        hand: Arc<AtomicU64>,
-        metrics: Arc<metrics::Metrics>,
-        secrets: &[&str],
-    ) -> Self {
-        let settings = Settings {
-            lifetime: Duration::from_secs(28 * 24 * 3600),
-            idle_timeout: Duration::from_secs(7 * 24 * 3600),
-            backend: Backend::Memory,
-        };
-        let boxed: Box<dyn Store> = Box::new(Arc::clone(&store));
-        let watched = Watched::new(boxed, "memory", metrics.store.clone(), Duration::from_millis(50));
-        let keyring = Arc::new(keyring_of(secrets));
-        let sessions = Sessions::with(watched, settings, keyring, clock.clone(), metrics.sessions.clone());
-        Self { sessions: Arc::new(sessions), store, hand, clock, metrics }
+        let sessions = sessions(&self.store, &self.clock, &self.metrics, self.deadline, secrets);
+        let (store, hand) = (Arc::clone(&self.store), Arc::clone(&self.hand));
+        Self {
+            sessions,
+            store,
+            hand,
+            clock: self.clock.clone(),
+            metrics: Arc::clone(&self.metrics),
+            deadline: self.deadline,
+        }
     }
 
     pub(super) async fn find(&self, cookie: &str) -> Result<Found, Unavailable> {
@@ -180,6 +179,23 @@ impl House {
         let value = text.lines().find_map(|line| line.strip_prefix(series)).expect(series);
         value.trim().parse().expect(series)
     }
+}
+
+fn sessions(
+    store: &Arc<Double>,
+    clock: &Clock,
+    metrics: &metrics::Metrics,
+    deadline: Duration,
+    secrets: &[&str],
+) -> Arc<Sessions> {
+    let settings = Settings {
+        lifetime: Duration::from_hours(28 * 24),
+        idle_timeout: Duration::from_hours(7 * 24),
+        backend: Backend::Memory,
+    };
+    let watched = Watched::new(Box::new(Arc::clone(store)), "memory", metrics.store.clone(), deadline);
+    let keyring = Arc::new(keyring_of(secrets));
+    Arc::new(Sessions::with(watched, settings, keyring, clock.clone(), metrics.sessions.clone()))
 }
 
 /// The keyring that replicas are built with, unless said otherwise.
