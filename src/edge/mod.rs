@@ -20,6 +20,7 @@ pub use self::{
     answer::{DOORWARD_REASON, DOORWARD_REQUEST_ID, Response, write, write_direct},
     dialect::read,
     field::asked_host,
+    intent::intent,
     trust::{TrustedPeer, TrustedProxies},
 };
 use crate::host::Authority;

@@ -36,7 +36,7 @@ impl Answers {
     pub(super) fn refuse_as(&self, intent: Intent, id: &str, reason: Reason, page: &Page<'_>) -> Refusal {
         let body = match intent {
             Intent::Page | Intent::Form => self.html(page, id),
-            Intent::Fetch => Body::Json(pages::json(reason.code(), id, None)),
+            Intent::Fetch => Body::Json(pages::json(reason.code(), message(reason), id, None)),
         };
         Refusal { status: status(reason), reason, body, headers: extra(reason) }
     }
@@ -44,7 +44,7 @@ impl Answers {
     /// 401 for a script, a socket or a program: where a person can sign in (contract C5).
     pub(super) fn login_required(&self, visit: &Visit<'_>, reason: Reason) -> Refusal {
         let login_url = visit.own("/start");
-        let body = Body::Json(pages::json("login_required", visit.id.as_str(), Some(&login_url)));
+        let body = Body::Json(pages::json("login_required", message(reason), visit.id.as_str(), Some(&login_url)));
         let headers = vec![(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
         Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers }
     }
@@ -94,6 +94,31 @@ pub(super) fn status(reason: Reason) -> StatusCode {
         Reason::NeedsRoute | Reason::NotFound => StatusCode::NOT_FOUND,
         Reason::SigningIn | Reason::SignedIn => StatusCode::FOUND,
         Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// One sentence for whoever reads the JSON in a console.
+fn message(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NoSession => "There is no session. Sign in at login_url.",
+        Reason::SessionEnded => "The session has ended. Sign in again at login_url.",
+        Reason::GroupMissing => "The signed-in account may not use this app.",
+        Reason::RuleDenied => "A rule of this app denies this path.",
+        Reason::UnknownHost => "No app is set up for this host.",
+        Reason::StoreUnavailable => "The session store does not answer. Try again shortly.",
+        Reason::ProviderUnavailable => "The identity provider does not answer. Try again shortly.",
+        Reason::UntrustedPeer => "This address may not ask on behalf of others: it is not in server.trusted_proxies.",
+        Reason::BadRequest => "This is not a request that an edge makes.",
+        Reason::NeedsRoute => "This path needs a direct route to the gate.",
+        Reason::NotFound => "There is nothing at this path.",
+        Reason::Overloaded => "There are too many requests at once. Try again shortly.",
+        Reason::SigningIn | Reason::SignedIn => "Follow the redirect.",
+        Reason::SignInFailed => "Sign-in failed.",
+        Reason::SignInLoop => "Sign-in went round too often; cookies may be blocked.",
+        Reason::SignedOut => "The session has been ended.",
+        Reason::ConfirmSignOut => "Another site asked to sign out; a person has to confirm it.",
+        Reason::Reset => "The cookies have been cleared.",
+        Reason::Internal => "The gate failed to answer.",
     }
 }
 

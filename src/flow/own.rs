@@ -150,7 +150,7 @@ impl OwnPages {
             "name": identity.name,
             "groups": identity.groups,
             "expires_at": self.login.sessions.ends(live).to_string(),
-            "renewed_at": live.record.renewed.to_string(),
+            "renewed_at": live.record.created.to_string(),
         });
         Bytes::from(body.to_string())
     }

@@ -184,6 +184,24 @@ impl Sessions {
         self.store.is_up()
     }
 
+    /// How long a new session's cookie is worth keeping.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.settings.lifetime
+    }
+
+    /// When a session ends even if it is used until then.
+    #[must_use]
+    pub fn ends(&self, live: &Live) -> Timestamp {
+        live.record.created.plus(self.settings.lifetime)
+    }
+
+    /// Whether we made a cookie's value, be its session over or not. Asks no store.
+    #[must_use]
+    pub fn is_ours(&self, cookie: &[u8]) -> bool {
+        Token::parse(cookie).is_some_and(|token| token.is_made_by(&self.keyring))
+    }
+
     /// Until asked to stop: writes when sessions were last used, removes expired ones in small batches, sees whether
     /// the store is there. Writes what is pending once more before it returns.
     pub async fn maintain(&self, stop: shutdown::Signal) {
