@@ -29,7 +29,7 @@ pub(super) fn page_with_form(status: StatusCode, template: &impl Template, form_
     };
     let mut answer = site::answer(status, "text/html; charset=utf-8", html);
     let policy = format!(
-        "default-src 'none'; style-src {}; form-action {form_action}; base-uri 'none'; frame-ancestors 'none'",
+        "default-src 'none'; img-src data:; style-src {}; form-action {form_action}; base-uri 'none'; frame-ancestors 'none'",
         *STYLE_SOURCE
     );
     let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));

@@ -73,13 +73,13 @@ pub(super) enum Refusal {
 impl Authorization {
     /// Reads and checks a request.
     pub(super) fn read(query: &str, client: &Client) -> Result<Self, Refusal> {
-        let asked = Parameters::read(query.as_bytes()).ok_or(Refusal::Told("a parameter is there twice"))?;
+        let asked = Parameters::read(query.as_bytes()).ok_or(Refusal::Told("A parameter is there twice."))?;
         if asked.get("client_id") != Some(&client.id) {
-            return Err(Refusal::Told("no client of this id is registered"));
+            return Err(Refusal::Told("No client of this id is registered."));
         }
         let redirect_uri = asked.get("redirect_uri").unwrap_or_default().to_owned();
         if !client.redirect_uris.contains(&redirect_uri) {
-            return Err(Refusal::Told("this redirect_uri is not registered"));
+            return Err(Refusal::Told("This redirect_uri is not registered."));
         }
         let back = Back { redirect_uri, state: asked.get("state").map(ToOwned::to_owned) };
         match wishes(&asked) {

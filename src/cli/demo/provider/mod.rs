@@ -111,14 +111,14 @@ impl Provider {
     fn choose(&self, parts: &Parts, form: &[u8]) -> Whole {
         // Another site must not sign a browser in behind its owner's back. Programs send no such header.
         if parts.headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin") {
-            return told(StatusCode::FORBIDDEN, "Only this page can sign you in.");
+            return told(StatusCode::FORBIDDEN, "Not signed in", "Only the page of this provider can sign you in.");
         }
         let authorization = match self.authorization(parts) {
             Ok(authorization) => authorization,
             Err(refusal) => return self.refuse(refusal),
         };
         let Some(user) = Parameters::read(form).as_ref().and_then(|form| form.get("user")).and_then(User::named) else {
-            return told(StatusCode::BAD_REQUEST, "Nobody of that name is here.");
+            return told(StatusCode::BAD_REQUEST, "Not signed in", "Nobody of that name is here.");
         };
         let (cookie, sign_in) = self.ledger().sign_in(user, self.clock.now());
         let mut answer = self.grant(authorization, sign_in);
@@ -132,7 +132,7 @@ impl Provider {
 
     fn refuse(&self, refusal: Refusal) -> Whole {
         match refusal {
-            Refusal::Told(why) => told(StatusCode::BAD_REQUEST, &format!("The request is refused: {why}.")),
+            Refusal::Told(why) => told(StatusCode::BAD_REQUEST, "This request is refused", why),
             Refusal::SentBack(back, code) => away(back.with_error(code, self.press.issuer())),
         }
     }
@@ -256,7 +256,7 @@ impl Provider {
                 }
                 away(Some(back))
             }
-            None => told(StatusCode::OK, "You are signed out of the demo's identity provider."),
+            None => told(StatusCode::OK, "Signed out", "The next app that you open will ask who you are."),
         };
         set_cookie(&mut answer, Cookie::build((COOKIE, String::new())).max_age(cookie::time::Duration::ZERO));
         answer
@@ -322,15 +322,15 @@ fn set_cookie(answer: &mut Whole, line: cookie::CookieBuilder<'_>) {
 /// A redirect that turns a form into a page being opened.
 fn away(to: Option<Url>) -> Whole {
     let Some(location) = to.and_then(|url| HeaderValue::from_str(url.as_str()).ok()) else {
-        return told(StatusCode::BAD_REQUEST, "There is no way back.");
+        return told(StatusCode::BAD_REQUEST, "This request is refused", "There is no way back to the app.");
     };
     let mut answer = site::answer(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", Bytes::new());
     answer.headers_mut().insert(header::LOCATION, location);
     answer
 }
 
-fn told(status: StatusCode, message: &str) -> Whole {
-    page::page(status, &Told { style: STYLE, message })
+fn told(status: StatusCode, heading: &str, message: &str) -> Whole {
+    page::page(status, &Told { style: STYLE, heading, message })
 }
 
 #[derive(Template)]
@@ -345,5 +345,6 @@ struct Choice<'a> {
 #[template(path = "told.html")]
 struct Told<'a> {
     style: &'static str,
+    heading: &'a str,
     message: &'a str,
 }
