@@ -14,7 +14,14 @@ mod site;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    io::{self, Write},
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use tokio::{
@@ -57,7 +64,7 @@ pub struct Arguments {
 /// Runs the demo until it is interrupted, and says on stdout where to look.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let demo = Demo::build(arguments.port).await?;
-    println!("{}", Welcome(demo.origins));
+    writeln!(io::stdout(), "{}", Welcome(demo.origins)).context("writing to stdout")?;
     let stop = Signal::default();
     let mut running = pin!(demo.run(stop.clone()));
     tokio::select! {

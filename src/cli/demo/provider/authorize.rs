@@ -104,14 +104,21 @@ fn wishes(asked: &Parameters) -> Result<(Prompt, Access, String), &'static str> 
     if asked.get("code_challenge_method") != Some("S256") {
         return Err("invalid_request");
     }
-    let prompt = match asked.get("prompt") {
-        None | Some("consent") => Prompt::IfNeeded,
-        Some("none") => Prompt::Never,
-        Some("login" | "select_account") => Prompt::Always,
-        Some(_) => return Err("invalid_request"),
-    };
+    let prompt = prompt(asked.get("prompt").unwrap_or_default());
     let access = if scopes().any(|scope| scope == "offline_access") { Access::Offline } else { Access::Online };
     Ok((prompt, access, challenge.to_owned()))
+}
+
+/// Reads a list of words; `consent` changes nothing, because nobody is asked for any.
+fn prompt(words: &str) -> Prompt {
+    let asks_for = |wanted: &str| words.split(' ').any(|word| word == wanted);
+    if asks_for("login") || asks_for("select_account") {
+        Prompt::Always
+    } else if asks_for("none") {
+        Prompt::Never
+    } else {
+        Prompt::IfNeeded
+    }
 }
 
 impl Back {

@@ -271,9 +271,11 @@ async fn a_request_that_asks_wrongly_is_sent_back_with_the_reason() {
 async fn somebody_who_is_signed_in_is_asked_again_only_on_request() {
     let desk = Desk::new();
     let cookie = desk.sign_in("alice").await.cookie();
-    let known = desk.ask(Method::GET, &authorize(&[]), &[("cookie", &cookie)], "").await;
-    assert!(known.told("code").is_some());
-    for prompt in ["login", "select_account"] {
+    for prompt in ["", "none", "consent"] {
+        let known = desk.ask(Method::GET, &authorize(&[("prompt", prompt)]), &[("cookie", &cookie)], "").await;
+        assert!(known.told("code").is_some(), "{prompt}");
+    }
+    for prompt in ["login", "select_account", "login consent"] {
         let asked = desk.ask(Method::GET, &authorize(&[("prompt", prompt)]), &[("cookie", &cookie)], "").await;
         assert_eq!(asked.status, StatusCode::OK, "{prompt}");
         assert!(String::from_utf8_lossy(&asked.body).contains("Sign in as bob"), "{prompt}");
