@@ -54,10 +54,6 @@ hosts = ["{notes}"]
 name = "admin"
 hosts = ["{admin}"]
 allow = {{ groups = ["admins"] }}
-
-[log]
-level = "info"
-format = "text"
 "#
     )
 }

@@ -18,16 +18,12 @@ use std::{
     fmt,
     io::{self, Write},
     net::SocketAddr,
-    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::net::TcpListener;
 use url::Url;
 
 use self::{
@@ -39,7 +35,9 @@ use self::{
 };
 use crate::{
     app,
+    cli::serve,
     clock::Clock,
+    config::{Log, LogFormat},
     crypto,
     shutdown::{Signal, Tasks},
 };
@@ -55,36 +53,20 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// What `doorward demo` can be told.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct Arguments {
-    /// The port to open in the browser; without it 8080, or a free one where 8080 is taken.
+pub struct Options {
+    /// The port to open in the browser; without it 8080, or a free one where 8080 is taken
     #[arg(long, value_name = "PORT")]
-    pub port: Option<u16>,
+    port: Option<u16>,
 }
 
 /// Runs the demo until it is interrupted, and says on stdout where to look.
-pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let demo = Demo::build(arguments.port).await?;
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    serve::start_logging(&Log { level: "info".to_owned(), format: LogFormat::Text })?;
+    let demo = Demo::build(options.port).await?;
     writeln!(io::stdout(), "{}", Welcome(demo.origins)).context("writing to stdout")?;
     let stop = Signal::default();
-    let mut running = pin!(demo.run(stop.clone()));
-    tokio::select! {
-        ended = running.as_mut() => return ended,
-        asked = asked_to_stop() => asked?,
-    }
-    stop.raise();
-    tokio::select! {
-        ended = running => ended,
-        // Whoever asks twice does not want to wait.
-        asked = asked_to_stop() => asked,
-    }
-}
-
-async fn asked_to_stop() -> anyhow::Result<()> {
-    let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("listening for Ctrl-C"),
-        _ = terminated.recv() => Ok(()),
-    }
+    serve::on_signal(stop.clone())?;
+    demo.run(stop).await
 }
 
 /// A demo that is bound and ready to run.
