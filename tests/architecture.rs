@@ -96,7 +96,8 @@ fn word(text: &str) -> String {
 
 #[test]
 fn imports_are_read_as_they_are_written() {
-    let text = "use crate::{\n    a::{b, c},\n    d,\n};\nuse crate::e::f;\nlet x = crate::g::h();\n// crate::ignored\n";
+    let text =
+        "use crate::{\n    a::{b, c},\n    d,\n};\nuse crate::e::f;\nlet x = crate::g::h();\n// crate::ignored\n";
     assert_eq!(imports(text), ["a", "d", "e", "g"]);
 }
 
@@ -105,7 +106,8 @@ fn imports_point_down_and_neighbours_are_strangers() {
     let floors = floors();
     let mut wrong = Vec::new();
     for source in sources().iter().filter(|source| source.module != "lib") {
-        let own = *floors.get(source.module.as_str()).unwrap_or_else(|| panic!("{}: on which floor is it?", source.module));
+        let own =
+            *floors.get(source.module.as_str()).unwrap_or_else(|| panic!("{}: on which floor is it?", source.module));
         for module in imports(&source.production) {
             let Some(other) = floors.get(module.as_str()) else { continue };
             if module != source.module && *other >= own {
@@ -158,7 +160,10 @@ fn secrets_are_exposed_in_at_most_five_places() {
     files.dedup();
     assert!(files.len() <= 5, "{files:?}");
     for file in files {
-        assert!(architecture.contains(&format!("`src/{file}`")), "ARCHITECTURE.md does not say why src/{file} exposes a secret");
+        assert!(
+            architecture.contains(&format!("`src/{file}`")),
+            "ARCHITECTURE.md does not say why src/{file} exposes a secret"
+        );
     }
 }
 
@@ -166,6 +171,9 @@ fn secrets_are_exposed_in_at_most_five_places() {
 fn the_map_lists_every_module() {
     let map = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
     for (module, floor) in floors() {
-        assert!(module == "main" || map.contains(&format!("pub mod {module};")), "{module} (floor {floor}) is not on the map");
+        assert!(
+            module == "main" || map.contains(&format!("pub mod {module};")),
+            "{module} (floor {floor}) is not on the map"
+        );
     }
 }
