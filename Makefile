@@ -1,0 +1,40 @@
+# The one door: what people call, and what CI calls.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo run build check test bench docs setup
+
+TOOLS := tests/neighbours/.tools/bin
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+demo: ## gate, provider and sample app on this machine: open the address it prints
+	cargo run --quiet -- demo
+
+run: ## the gate with ./doorward.toml
+	cargo run --quiet -- serve
+
+build: ## the release binary: target/release/doorward
+	cargo build --release --locked
+
+check: setup ## format, lints, dependencies, documentation, architecture
+	cargo fmt --check
+	cargo clippy --quiet --locked --all-targets -- --deny warnings
+	cargo clippy --quiet --locked --all-targets --no-default-features -- --deny warnings
+	$(TOOLS)/cargo-deny --log-level error check --hide-inclusion-graph bans licenses sources
+	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --no-deps --document-private-items
+	cargo test --quiet --locked --test architecture
+
+test: setup ## everything: unit tests, and the gate between real edges, a real provider and a browser
+	cargo test --locked
+
+bench: setup ## the cost of a check
+	cargo bench --locked
+
+docs: ## writes docs/configuration.md anew from the schema
+	DOORWARD_WRITE_DOCS=1 cargo test --quiet --locked --lib reference
+
+setup: ## installs what the tests need: pinned, and only what is missing
+	@tests/setup

@@ -1,0 +1,12 @@
+//! The gate between its real neighbours: edges, a certified provider, an app, browsers. One module a story.
+//!
+//! Everything runs on loopback ports of its own and ends with its test. `make setup` installs the neighbours.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed, and says where"
+)]
+
+mod sign_in;
+mod world;

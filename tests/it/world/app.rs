@@ -1,0 +1,104 @@
+//! The app behind the gate: it answers with what arrived, as JSON, and remembers how often it was asked.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{body::Bytes, body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::ports;
+
+/// An app that echoes. It lives as long as the test's runtime.
+pub(crate) struct App {
+    /// Where it listens.
+    pub(crate) port: u16,
+    seen: Arc<AtomicUsize>,
+}
+
+/// What the app says that it was asked.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Echo {
+    /// The method.
+    pub(crate) method: String,
+    /// Path and query, as they arrived.
+    pub(crate) target: String,
+    headers: Vec<(String, String)>,
+}
+
+impl App {
+    /// Starts the app.
+    pub(crate) async fn start() -> Self {
+        let port = ports::free();
+        let listener = TcpListener::bind(ports::loopback(port)).await.unwrap();
+        let seen = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&seen);
+        spawn(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { continue };
+                let seen = Arc::clone(&counter);
+                spawn(async move {
+                    let answer = service_fn(move |request| {
+                        seen.fetch_add(1, Ordering::Relaxed);
+                        async move { Ok::<_, Infallible>(echo(&request)) }
+                    });
+                    let _ =
+                        auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer).await;
+                });
+            }
+        });
+        Self { port, seen }
+    }
+
+    /// How many requests have reached the app.
+    pub(crate) fn seen(&self) -> usize {
+        self.seen.load(Ordering::Relaxed)
+    }
+}
+
+impl Echo {
+    /// All values of the headers whose names an app could take for `name`: in any case, and with any punctuation.
+    pub(crate) fn read_as(&self, name: &str) -> Vec<&str> {
+        let fold =
+            |name: &str| name.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+        let wanted: String = fold(name);
+        self.headers
+            .iter()
+            .filter(|(name, _)| -> bool { fold(name) == wanted })
+            .map(|(_, value)| value.as_str())
+            .collect()
+    }
+}
+
+fn echo(request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let headers: Vec<_> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+        .collect();
+    let target = request.uri().path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    let body = json!({ "method": request.method().as_str(), "target": target, "headers": headers });
+    // Two cookies of the app's own, in forms that an edge must not repair.
+    Response::builder()
+        .header("content-type", "application/json")
+        .header("set-cookie", "app=1; Path=/; Priority=High")
+        .body(Full::from(body.to_string()))
+        .unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the app of a test ends with the test's runtime")]
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(task));
+}

@@ -1,0 +1,77 @@
+//! The real `doorward`, as a process.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+};
+
+use super::{
+    ports,
+    process::{Process, Signal},
+    visitor,
+};
+
+/// One replica of the gate.
+pub(crate) struct Gate {
+    /// Where edges ask.
+    pub(crate) port: u16,
+    /// Where metrics and health are.
+    pub(crate) management: u16,
+    config: PathBuf,
+    dir: PathBuf,
+    process: Option<Process>,
+}
+
+impl Gate {
+    /// A gate with ports of its own; not yet configured.
+    pub(crate) fn new(dir: &Path) -> Self {
+        let (port, management) = (ports::free(), ports::free());
+        Self { port, management, config: dir.join(format!("doorward-{port}.toml")), dir: dir.to_owned(), process: None }
+    }
+
+    /// Writes the configuration; a running gate takes notice by itself.
+    pub(crate) fn configure(&self, text: &str) {
+        std::fs::write(&self.config, text).unwrap();
+    }
+
+    /// Starts the gate and waits until it says that it is ready.
+    pub(crate) async fn start(&mut self) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+        command.arg("serve").arg("--config").arg(&self.config).current_dir(&self.dir);
+        let ready = self.management_url("/-/health/ready");
+        let process = self.process.insert(Process::start("doorward", &mut command, &self.dir));
+        process.until(|| visitor::answers(&ready)).await;
+    }
+
+    /// Asks the gate to end, without waiting.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.process.as_mut().expect("the gate runs").signal(signal);
+    }
+
+    /// Waits for the end that was asked for.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        self.process.take().expect("the gate runs").ended().await
+    }
+
+    /// Ends the gate and starts it again.
+    pub(crate) async fn restart(&mut self, signal: Signal) {
+        self.signal(signal);
+        self.ended().await;
+        self.start().await;
+    }
+
+    /// Everything that the gate has said since the test began.
+    pub(crate) fn log(&self) -> String {
+        self.process.as_ref().map_or_else(String::new, Process::log)
+    }
+
+    /// The text of `/metrics`.
+    pub(crate) async fn metrics(&self) -> String {
+        visitor::get(&self.management_url("/metrics")).await.expect("the gate shows its metrics").text()
+    }
+
+    /// An address on the management port.
+    pub(crate) fn management_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.management)
+    }
+}

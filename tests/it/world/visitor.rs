@@ -1,0 +1,272 @@
+//! Somebody at a browser: keeps cookies, follows redirects where a browser would, and sends what a browser sends.
+//!
+//! Every host is on loopback. A target goes out as it was written: nothing is normalised on the way.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use cookie_store::CookieStore;
+use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Bytes, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
+use url::Url;
+
+use super::{app, app::Echo, ports, tls};
+
+/// How far a redirect is followed: what browsers do.
+const REDIRECTS: usize = 20;
+
+/// A person with one browser. Clones are further tabs of the same browser.
+#[derive(Clone)]
+pub(crate) struct Visitor {
+    jar: Arc<Mutex<CookieStore>>,
+    tls: TlsConnector,
+    /// Headers that go with every request, on top of what a browser sends.
+    extra: HeaderMap,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// The address that was asked last.
+    pub(crate) url: String,
+    /// The status.
+    pub(crate) status: StatusCode,
+    /// All headers.
+    pub(crate) headers: HeaderMap,
+    body: Bytes,
+    /// Every address on the way here, this one last.
+    pub(crate) trail: Vec<String>,
+}
+
+/// Who is asking, as a browser tells the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum As {
+    /// A page being opened.
+    Page,
+    /// A script's fetch.
+    Fetch,
+}
+
+impl Visitor {
+    /// A browser without cookies that believes the test's own authority.
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self { jar: Arc::default(), tls: tls::client(dir), extra: HeaderMap::new() }
+    }
+
+    /// The same browser, sending this header too.
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.extra.append(name, value.parse().unwrap());
+        self
+    }
+
+    /// Opens a page without following redirects.
+    pub(crate) async fn open(&self, url: &str) -> Answer {
+        self.send(self.request(As::Page, url)).await
+    }
+
+    /// Asks as a script does.
+    pub(crate) async fn fetch(&self, url: &str) -> Answer {
+        self.send(self.request(As::Fetch, url)).await
+    }
+
+    /// Opens a page and goes wherever it is sent.
+    pub(crate) async fn visit(&self, url: &str) -> Answer {
+        self.follow(self.open(url).await).await
+    }
+
+    /// Goes on from an answer to wherever it sends.
+    pub(crate) async fn follow(&self, mut answer: Answer) -> Answer {
+        for _ in 0..REDIRECTS {
+            let Some(next) = answer.location() else { return answer };
+            let mut trail = std::mem::take(&mut answer.trail);
+            answer = self.open(&next).await;
+            trail.push(next);
+            answer.trail = trail;
+        }
+        panic!("redirected {REDIRECTS} times: {:#?}", answer.trail);
+    }
+
+    /// Presses the button of the one form on a page, with the fields that are in it and `more`, and goes on from there.
+    pub(crate) async fn submit(&self, page: &Answer, more: &[(&str, &str)]) -> Answer {
+        let text = page.text();
+        let form = text.split_once("<form").expect("the page has a form").1;
+        let (tag, rest) = form.split_once('>').unwrap();
+        let inside = rest.split_once("</form>").unwrap().0;
+        let mut fields: Vec<(String, String)> = inside
+            .split("<input")
+            .skip(1)
+            .filter_map(|input| Some((attribute(input, "name")?, attribute(input, "value")?)))
+            .collect();
+        fields.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let base = Url::parse(&page.url).unwrap();
+        let action = base.join(&attribute(tag, "action").unwrap_or_default()).unwrap();
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
+        let mut request = self.request(As::Page, action.as_str());
+        if attribute(tag, "method").is_some_and(|method| method.eq_ignore_ascii_case("post")) {
+            *request.method_mut() = Method::POST;
+            request.headers_mut().insert(header::CONTENT_TYPE, "application/x-www-form-urlencoded".parse().unwrap());
+            *request.body_mut() = Full::from(query);
+        } else {
+            let mut target = action;
+            target.set_query(Some(&query));
+            *request.uri_mut() = target.as_str().parse().unwrap();
+        }
+        self.follow(self.send(request).await).await
+    }
+
+    /// A request as a browser would begin it; to be changed before it is sent.
+    pub(crate) fn request(&self, who: As, url: &str) -> Request<Full<Bytes>> {
+        let (accept, mode) = match who {
+            As::Page => ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "navigate"),
+            As::Fetch => ("application/json", "cors"),
+        };
+        let mut request = Request::get(url)
+            .header(header::ACCEPT, accept)
+            .header("sec-fetch-mode", mode)
+            .header("sec-fetch-site", if who == As::Page { "none" } else { "same-origin" })
+            .body(Full::default())
+            .unwrap_or_else(|error| panic!("{url}: {error}"));
+        for (name, value) in &self.extra {
+            request.headers_mut().append(name.clone(), value.clone());
+        }
+        request
+    }
+
+    /// Sends a request with the jar's cookies and keeps the cookies that come back.
+    pub(crate) async fn send(&self, mut request: Request<Full<Bytes>>) -> Answer {
+        let url = request.uri().to_string();
+        let place = Url::parse(&url).unwrap();
+        let cookies = self.cookies(&place);
+        if !cookies.is_empty() {
+            request.headers_mut().append(header::COOKIE, cookies.parse().unwrap());
+        }
+        let answer = exchange(request, Some(&self.tls)).await.unwrap_or_else(|error| panic!("{url}: {error}"));
+        let mut jar = self.jar.lock().unwrap();
+        for line in answer.headers.get_all(header::SET_COOKIE) {
+            // What the jar refuses a browser refuses too.
+            let _ = jar.parse(line.to_str().unwrap(), &place);
+        }
+        answer
+    }
+
+    /// The `Cookie` line that would go to this address.
+    pub(crate) fn cookies(&self, place: &Url) -> String {
+        let jar = self.jar.lock().unwrap();
+        jar.get_request_values(place).map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Puts a cookie into the jar.
+    pub(crate) fn keep(&self, url: &str, cookie: &str) {
+        self.jar.lock().unwrap().parse(cookie, &Url::parse(url).unwrap()).unwrap();
+    }
+
+    /// Another browser with a copy of this one's cookies.
+    pub(crate) fn stolen(&self) -> Self {
+        let jar = self.jar.lock().unwrap().clone();
+        Self { jar: Arc::new(Mutex::new(jar)), ..self.clone() }
+    }
+}
+
+impl Answer {
+    /// Where it sends, made absolute as a browser does; nothing where it is no redirect.
+    pub(crate) fn location(&self) -> Option<String> {
+        if !self.status.is_redirection() {
+            return None;
+        }
+        let location = self.header("location");
+        if location.parse::<Uri>().is_ok_and(|uri| uri.host().is_some()) {
+            return Some(location.to_owned());
+        }
+        Some(Url::parse(&self.url).unwrap().join(location).unwrap().into())
+    }
+
+    /// A header's value; empty where it is missing.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// What the app echoed. Fails where the app was not reached.
+    #[track_caller]
+    pub(crate) fn echo(&self) -> Echo {
+        assert_eq!(self.status, StatusCode::OK, "{self:?}");
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not the app's answer: {error}: {self:?}"))
+    }
+
+    /// The gate's reason.
+    pub(crate) fn reason(&self) -> &str {
+        self.header("doorward-reason")
+    }
+}
+
+/// Fetches an address in clear text, without cookies.
+pub(crate) async fn get(url: &str) -> std::io::Result<Answer> {
+    exchange(Request::get(url).body(Full::default()).unwrap(), None).await
+}
+
+/// Whether an address in clear text answers 200.
+pub(crate) async fn answers(url: &str) -> bool {
+    get(url).await.is_ok_and(|answer| answer.status == StatusCode::OK)
+}
+
+/// Whether whoever listens there has found out what to do with this address.
+pub(crate) async fn routes(dir: &Path, url: &str) -> bool {
+    let request = Request::get(url).body(Full::default()).unwrap();
+    exchange(request, Some(&tls::client(dir))).await.is_ok_and(|answer| answer.status != StatusCode::NOT_FOUND)
+}
+
+/// One request on a connection of its own.
+pub(crate) async fn exchange(request: Request<Full<Bytes>>, tls: Option<&TlsConnector>) -> std::io::Result<Answer> {
+    let uri = request.uri().clone();
+    let host = uri.host().expect("addresses are absolute").to_owned();
+    let secure = uri.scheme_str() == Some("https");
+    let stream = TcpStream::connect(ports::loopback(uri.port_u16().unwrap_or(if secure { 443 } else { 80 }))).await?;
+    if let (true, Some(tls)) = (secure, tls) {
+        let name = ServerName::try_from(host).expect("a host is a name");
+        converse(tls.connect(name, stream).await?, request).await
+    } else {
+        converse(stream, request).await
+    }
+}
+
+async fn converse<S>(stream: S, mut request: Request<Full<Bytes>>) -> std::io::Result<Answer>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let uri = request.uri().clone();
+    let target = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    *request.uri_mut() = target.parse().expect("a target is a target");
+    let authority = uri.authority().expect("addresses are absolute").as_str();
+    request.headers_mut().entry(header::HOST).or_insert(authority.parse().unwrap());
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
+    app::spawn(async { drop(connection.await) });
+    let (head, body) = sender.send_request(request).await.map_err(std::io::Error::other)?.into_parts();
+    let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+    let url = uri.to_string();
+    Ok(Answer { trail: vec![url.clone()], url, status: head.status, headers: head.headers, body })
+}
+
+fn attribute(tag: &str, name: &str) -> Option<String> {
+    let tag = tag.split('>').next()?;
+    let (_, value) = tag.split_once(&format!(" {name}=\""))?;
+    Some(value.split('"').next()?.replace("&amp;", "&"))
+}
