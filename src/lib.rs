@@ -3,6 +3,8 @@
 //! The map, top floor first. Imports point down only, and neighbours on a floor do not import each other;
 //! `tests/architecture.rs` reads the source and holds us to it. ARCHITECTURE.md walks through it.
 
+// floor 8: what the command line can be told
+pub mod cli;
 // floor 7: the only place that builds and spawns
 pub mod app;
 // floor 6: knows every module's settings; no module knows it

@@ -1,29 +1,92 @@
-//! How each edge asks and must be answered.
+//! How each edge describes the original request: one source each, and every other header that speaks of it is ignored.
+//!
+//! It must not know how the answer is written, nor what is done with the request.
 
-use bytes::Bytes;
 use http::request::Parts;
-use http_body_util::Full;
 
-use super::{AuthRequest, BadRequest, Edge, TrustedPeer, Verdict};
+use super::{
+    AuthRequest, BadRequest, Edge, TrustedPeer, address,
+    field::{
+        FORWARDED_HOST, FORWARDED_METHOD, FORWARDED_URI, ORIGINAL_METHOD, ORIGINAL_URL, asked_host, is_method, target,
+    },
+    intent,
+};
+use crate::host::Authority;
 
-/// What goes back to the edge.
-pub type Response = http::Response<Full<Bytes>>;
-
-/// Reads the original request out of the one source that this edge has for it.
-///
-/// `envoy_target` is what follows `/auth/envoy` on the raw request line.
-pub fn read<'r>(
-    edge: Edge,
-    _peer: TrustedPeer<'_>,
-    _request: &'r Parts,
-    _envoy_target: &'r str,
-) -> Result<AuthRequest<'r>, BadRequest> {
-    let _ = edge;
-    Err(BadRequest { header: "", problem: "" })
+/// What an edge's one source says. The scheme is not in it: that is configuration.
+struct Original<'r> {
+    method: Option<&'r str>,
+    authority: Authority<'r>,
+    target: &'r str,
 }
 
-/// Writes the verdict as this edge understands it.
-#[must_use]
-pub fn write(_edge: Edge, _verdict: Verdict, _request_id: &str) -> Response {
-    Response::default()
+/// Reads the original request out of the one source that this edge has for it (contract C3).
+///
+/// `envoy_target` is what follows `/auth/envoy` on the raw request line; other edges do not use it. The caller of the nginx
+/// dialect still has to compare [`asked_host`] with the authority: where it names another app, the request is refused.
+pub fn read<'r>(
+    edge: Edge,
+    peer: TrustedPeer<'_>,
+    request: &'r Parts,
+    envoy_target: &'r str,
+) -> Result<AuthRequest<'r>, BadRequest> {
+    let Original { method, authority, target } = match edge {
+        Edge::Traefik | Edge::Caddy => forwarded(request)?,
+        Edge::Nginx => original_url(request)?,
+        Edge::Envoy => request_line(request, envoy_target)?,
+    };
+    let headers = &request.headers;
+    Ok(AuthRequest {
+        edge,
+        method,
+        authority,
+        target,
+        client: address::client(peer, headers)?,
+        intent: intent::intent(method, headers),
+        headers,
+    })
+}
+
+/// Traefik and Caddy overwrite these three whatever the client sent.
+fn forwarded(request: &Parts) -> Result<Original<'_>, BadRequest> {
+    let headers = &request.headers;
+    Ok(Original {
+        method: Some(FORWARDED_METHOD.method(FORWARDED_METHOD.required(headers)?)?),
+        authority: FORWARDED_HOST.authority(FORWARDED_HOST.required(headers)?)?,
+        target: FORWARDED_URI.target(FORWARDED_URI.required(headers)?)?,
+    })
+}
+
+/// nginx (and `HAProxy` in its place) is configured to send the whole address in one line.
+fn original_url(request: &Parts) -> Result<Original<'_>, BadRequest> {
+    let url = ORIGINAL_URL.required(&request.headers)?;
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))
+        .ok_or(ORIGINAL_URL.fault("is not an absolute http or https address"))?;
+    // A target such as `?x` straight behind the host is no request line's, and falls to the check for a slash.
+    let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let method = ORIGINAL_METHOD.optional(&request.headers)?;
+    Ok(Original {
+        method: method.map(|text| ORIGINAL_METHOD.method(text)).transpose()?,
+        authority: ORIGINAL_URL.authority(authority)?,
+        target: ORIGINAL_URL.target(target)?,
+    })
+}
+
+/// Envoy repeats the original request line behind its prefix, and keeps `Host`.
+fn request_line<'r>(request: &'r Parts, envoy_target: &'r str) -> Result<Original<'r>, BadRequest> {
+    let fault = |problem| BadRequest { header: "the request line", problem };
+    let method = request.method.as_str();
+    if !is_method(method) {
+        return Err(fault("has a method that is not in capitals"));
+    }
+    Ok(Original {
+        method: Some(method),
+        authority: asked_host(request)?,
+        target: target(envoy_target).map_err(|problem| match envoy_target {
+            "" => fault("ends where the original target should stand"),
+            _ => fault(problem),
+        })?,
+    })
 }

@@ -2,7 +2,13 @@
 //!
 //! Pure and synchronous. It knows headers and statuses of each edge; it must not know sessions, rules or providers.
 
+mod address;
+mod answer;
 mod dialect;
+mod field;
+mod intent;
+#[cfg(test)]
+mod tests;
 mod trust;
 
 use std::net::IpAddr;
@@ -11,7 +17,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 pub use self::{
-    dialect::{Response, read, write},
+    answer::{DOORWARD_REASON, DOORWARD_REQUEST_ID, Response, write, write_direct},
+    dialect::read,
+    field::asked_host,
+    intent::intent,
     trust::{TrustedPeer, TrustedProxies},
 };
 use crate::host::Authority;
@@ -129,6 +138,8 @@ pub enum Body {
     Html(Bytes, HeaderValue),
     /// A JSON object.
     Json(Bytes),
+    /// A script, a style or an image, with its media type. Only a direct route can carry one.
+    Asset(Bytes, &'static str),
 }
 
 macro_rules! reasons {

@@ -2,14 +2,20 @@
 //!
 //! Pure and synchronous: a request and an identity in, a judgement out. It must not know sessions, cookies or edges.
 
+mod allow;
 pub mod headers;
 pub mod path;
 pub mod redirect;
+mod rule;
+#[cfg(test)]
+mod tests;
 
-use std::{collections::HashMap, net::IpAddr};
+use std::collections::HashMap;
 
-use ipnet::IpNet;
-
+pub use self::{
+    allow::Allow,
+    rule::{Access, Asked, Expression, PathPattern, Rule},
+};
 use crate::identity::Identity;
 
 /// The apps and rules as configured and checked.
@@ -55,73 +61,6 @@ pub enum HostPattern {
     Exact(String),
     /// `*.` + this: any number of labels in front of it, at least one.
     Below(String),
-}
-
-/// A set of people. Any one match lets in; `Anyone` is whoever is signed in.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Allow {
-    /// Whoever is signed in.
-    #[default]
-    Anyone,
-    /// Whoever matches one of these.
-    Some {
-        /// Members of one of these groups.
-        groups: Vec<String>,
-        /// People by e-mail address (exactly one `@`, folded) or subject.
-        users: Vec<String>,
-        /// Claim path → accepted values, such as `department = ["ops"]`.
-        claims: Vec<(String, Vec<String>)>,
-    },
-}
-
-/// One rule of an app.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    /// The paths that it is about.
-    pub path: PathPattern,
-    /// The methods that it is about; empty: any. A request whose method is unknown matches no rule with methods.
-    pub methods: Vec<String>,
-    /// The client networks that it is about; empty: any. A request whose client is unknown matches no rule with networks.
-    pub networks: Vec<IpNet>,
-    /// What it grants.
-    pub access: Access,
-}
-
-/// The paths that a rule is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PathPattern {
-    /// Every path.
-    Any,
-    /// This path and no other.
-    Exact(String),
-    /// This path and what is below it; ends with a slash.
-    Prefix(String),
-}
-
-/// What a rule grants.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Access {
-    /// Everybody, with empty identity headers.
-    Public,
-    /// Everybody, with identity headers where there is a session.
-    Optional,
-    /// Whoever is signed in.
-    Authenticated,
-    /// Nobody.
-    Deny,
-    /// These people.
-    Allow(Allow),
-}
-
-/// What a rule sees of a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<'r> {
-    /// The raw path, still percent-encoded.
-    pub path: &'r str,
-    /// The method, where known.
-    pub method: Option<&'r str>,
-    /// The client, where known.
-    pub client: Option<IpAddr>,
 }
 
 /// What a request needs before it may pass.
@@ -170,37 +109,125 @@ pub struct Policy {
     fallback: Option<App>,
     exact: HashMap<String, usize>,
     below: HashMap<String, usize>,
+    plans: usize,
 }
 
 impl Policy {
-    /// Builds the look-up tables: constant cost however many hosts there are.
+    /// Builds the look-up tables, so that a request costs the same however many hosts there are, and numbers the header
+    /// plans. Where two apps name the same host the first has it; the configuration complains about the second.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let _ = settings;
-        Self { apps: Vec::new(), fallback: None, exact: HashMap::new(), below: HashMap::new() }
+        let Settings { default, mut apps } = settings;
+        let mut fallback = match default {
+            DefaultAccess::Deny => None,
+            DefaultAccess::Authenticated => Some(App::unnamed()),
+        };
+        let plans = headers::number(apps.iter_mut().chain(&mut fallback).map(|app| &mut app.headers));
+        let (mut exact, mut below) = (HashMap::new(), HashMap::new());
+        for (index, app) in apps.iter().enumerate() {
+            for pattern in &app.hosts {
+                let (table, host) = match pattern {
+                    HostPattern::Exact(host) => (&mut exact, host),
+                    HostPattern::Below(host) => (&mut below, host),
+                };
+                table.entry(host.clone()).or_insert(index);
+            }
+        }
+        Self { apps, fallback, exact, below, plans }
     }
 
     /// The app that answers on a folded host: the exact name first, then the longest wildcard.
     #[must_use]
     pub fn site(&self, host: &str) -> Option<Site<'_>> {
-        let _ = (host, &self.apps, &self.fallback, &self.exact, &self.below);
-        None
+        let named = self.exact.get(host).or_else(|| parents(host).find_map(|parent| self.below.get(parent)));
+        match named {
+            Some(&index) => self.apps.get(index).map(|app| Site { app, index: Some(index) }),
+            None => self.fallback.as_ref().map(|app| Site { app, index: None }),
+        }
+    }
+
+    /// Whether an app names this folded host; `access.default` names none.
+    #[must_use]
+    pub fn names(&self, host: &str) -> bool {
+        self.site(host).is_some_and(|site| site.index.is_some())
+    }
+
+    /// The apps in the order of the configuration.
+    #[must_use]
+    pub fn apps(&self) -> &[App] {
+        &self.apps
+    }
+
+    /// How many different sets of headers a session can be rendered to: one more than the greatest
+    /// [`headers::Plan::index`].
+    #[must_use]
+    pub fn plans(&self) -> usize {
+        self.plans
     }
 }
 
+/// `b.c.d`, `c.d` and `d` for `a.b.c.d`.
+fn parents(host: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(host.split_once('.'), |(_, parent)| parent.split_once('.')).map(|(_, parent)| parent)
+}
+
 impl App {
+    /// Stands for every host that no app names, where `access.default` lets people in.
+    fn unnamed() -> Self {
+        Self {
+            name: "default".to_owned(),
+            hosts: Vec::new(),
+            provider: 0,
+            allow: Allow::Anyone,
+            rules: Vec::new(),
+            headers: headers::Plan::remote(),
+        }
+    }
+
     /// What this request needs (contract C4: a path that two servers could read differently needs every rule).
     #[must_use]
     pub fn requirement(&self, asked: Asked<'_>) -> Requirement<'_> {
-        let _ = asked;
-        Requirement::Denied
+        if self.rules.is_empty() {
+            return Requirement::Identity(Test { app: self, rule: None, every: false });
+        }
+        if path::is_ambiguous(asked.path) {
+            return self.strictest();
+        }
+        let rule = self.rules.iter().find(|rule| rule.covers(asked));
+        match rule.map(|rule| &rule.access) {
+            Some(Access::Public) => Requirement::Nothing,
+            Some(Access::Optional) => Requirement::Optional,
+            Some(Access::Deny) => Requirement::Denied,
+            Some(Access::Authenticated | Access::Allow(_)) | None => {
+                Requirement::Identity(Test { app: self, rule, every: false })
+            }
+        }
+    }
+
+    /// What no reading of a path could be spared: any rule could be the one that the app means, whatever it says about
+    /// methods and networks.
+    fn strictest(&self) -> Requirement<'_> {
+        if self.rules.iter().any(|rule| rule.access == Access::Deny) {
+            return Requirement::Denied;
+        }
+        Requirement::Identity(Test { app: self, rule: None, every: true })
     }
 }
 
 impl Test<'_> {
     /// Judges an identity.
     pub fn judge(&self, identity: &Identity) -> Result<(), Denial> {
-        let _ = (identity, self.app, self.rule, self.every);
-        Err(Denial::Rule)
+        match self.rule {
+            Some(rule) => rule.access.judge(identity),
+            None if self.app.allow.admits(identity) => self.judge_every(identity),
+            None => Err(Denial::NotAllowed),
+        }
+    }
+
+    fn judge_every(&self, identity: &Identity) -> Result<(), Denial> {
+        if !self.every {
+            return Ok(());
+        }
+        self.app.rules.iter().try_for_each(|rule| rule.access.judge(identity))
     }
 }

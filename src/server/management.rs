@@ -1,1 +1,121 @@
-//! (to be written)
+//! What operators and their machines ask: metrics, and whether the process lives and wants requests.
+//!
+//! A store or a provider that is away is shown and changes nothing: taking every replica out of service would end the
+//! sessions that go on without them. It must not know how health is found out.
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+    request::Parts,
+};
+use serde_json::{Map, Value, json};
+
+use super::drain::Phase;
+use crate::{edge::Response, flow::Health, metrics::Metrics};
+
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// Answers a request on the management listener. `phase` is that of the gate's own listener.
+pub(super) fn answer(request: &Parts, phase: Phase, health: impl FnOnce() -> Health, metrics: &Metrics) -> Response {
+    match request.uri.path() {
+        "/metrics" => page(StatusCode::OK, PROMETHEUS, metrics.print()),
+        "/-/health/live" => page(StatusCode::OK, JSON, json!({ "status": "live" }).to_string()),
+        "/-/health/ready" => readiness(phase, &health()),
+        _ => page(StatusCode::NOT_FOUND, JSON, json!({ "error": "not_found" }).to_string()),
+    }
+}
+
+/// Ready while connections are accepted and kept, whatever else is up or down.
+fn readiness(phase: Phase, health: &Health) -> Response {
+    let (status, word, listener) = match phase {
+        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting", "down"),
+        Phase::Accepting => (StatusCode::OK, "ready", "up"),
+        Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining", "draining"),
+    };
+    let mut components = Map::from_iter([
+        ("listener".to_owned(), Value::from(listener)),
+        ("store".to_owned(), Value::from(up_or_down(health.store.1))),
+    ]);
+    for (provider, up) in &health.providers {
+        components.insert(format!("provider:{provider}"), Value::from(up_or_down(*up)));
+    }
+    page(status, JSON, json!({ "status": word, "components": components }).to_string())
+}
+
+fn up_or_down(up: bool) -> &'static str {
+    if up { "up" } else { "down" }
+}
+
+fn page(status: StatusCode, content_type: &'static str, text: String) -> Response {
+    let mut response = Response::new(Bytes::from(text).into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::metrics;
+
+    async fn seen(path: &str, phase: Phase, store: bool, provider: bool) -> (u16, String, String) {
+        let metrics = Metrics::new(&metrics::Settings {
+            apps: vec!["grafana"],
+            providers: vec!["authentik"],
+            backend: "sqlite",
+            config_hash: "abc",
+            version: "0",
+            commit: "none",
+        });
+        let health = || Health { store: ("sqlite", store), providers: vec![("authentik".to_owned(), provider)] };
+        let (request, ()) = http::Request::get(path).body(()).unwrap().into_parts();
+        let response = answer(&request, phase, health, &metrics);
+        let status = response.status().as_u16();
+        let content_type = response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, content_type, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn each_path_has_its_page_and_others_have_none() {
+        for (path, status, content_type, part) in [
+            ("/metrics", 200, PROMETHEUS, "# TYPE doorward_build_info gauge"),
+            ("/-/health/live", 200, JSON, "live"),
+            ("/-/health/ready", 200, JSON, "ready"),
+            ("/", 404, JSON, "not_found"),
+            ("/metrics/", 404, JSON, "not_found"),
+            ("/-/health/../metrics", 404, JSON, "not_found"),
+        ] {
+            let (got, kind, body) = seen(path, Phase::Accepting, true, true).await;
+            assert_eq!((got, kind.as_str()), (status, content_type), "{path}");
+            assert!(body.contains(part), "{path}: {body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_draining_process_is_alive() {
+        assert_eq!(seen("/-/health/live", Phase::Draining, false, false).await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn readiness_follows_the_listener_and_only_shows_the_rest() {
+        for (phase, store, provider, status, listener, word) in [
+            (Phase::Starting, true, true, 503, "down", "starting"),
+            (Phase::Accepting, true, true, 200, "up", "ready"),
+            (Phase::Accepting, false, false, 200, "up", "ready"),
+            (Phase::Draining, true, true, 503, "draining", "draining"),
+        ] {
+            let (store_word, provider_word) = (up_or_down(store), up_or_down(provider));
+            let (got, _, body) = seen("/-/health/ready", phase, store, provider).await;
+            assert_eq!(got, status, "{phase:?}");
+            let body: Value = serde_json::from_str(&body).unwrap();
+            let components = json!({ "listener": listener, "store": store_word, "provider:authentik": provider_word });
+            assert_eq!(body, json!({ "status": word, "components": components }));
+        }
+    }
+}

@@ -1,14 +1,35 @@
 //! The listeners: accepting, TLS, HTTP/1.1 and HTTP/2, limits, deadlines, draining.
 //!
-//! It must not know what an answer means: [`crate::flow::Gate`] gives it.
+//! Every connection is bounded in number and time, every request in number and time, and every error is a refusal. It
+//! must not know what an answer means: [`crate::flow::Gate`] gives it.
 
+mod connection;
+mod drain;
+mod listener;
 mod management;
 mod router;
+#[cfg(test)]
+mod tests;
 mod tls;
+mod vigil;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
-use crate::{flow::Gate, metrics::Metrics, shutdown};
+use http::request::Parts;
+
+use self::{connection::Host, drain::Drain, listener::Listener, router::Router, tls::Certificates, vigil::Patience};
+use crate::{edge::Response, flow::Gate, metrics::Metrics, shutdown};
+
+/// Connections from edges. An idle one costs about 20 kB.
+const MAX_CONNECTIONS: usize = 16_384;
+
+/// Connections from whoever watches.
+const MAX_MANAGEMENT_CONNECTIONS: usize = 64;
 
 /// The listeners as configured and checked.
 #[derive(Clone, Debug)]
@@ -35,7 +56,12 @@ pub struct TlsSettings {
 }
 
 /// Listeners that are bound and not yet accepting.
-pub struct Server {}
+pub struct Server {
+    front: Listener,
+    management: Listener,
+    certificates: Option<Arc<Certificates>>,
+    shutdown_grace: Duration,
+}
 
 /// Why a listener could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -63,19 +89,58 @@ pub enum Error {
 impl Server {
     /// Binds both listeners and reads the certificates.
     pub async fn bind(settings: Settings) -> Result<Self, Error> {
-        let _ = settings;
-        Ok(Self {})
+        let certificates = match settings.tls {
+            Some(tls) => Some(Arc::new(Certificates::load(tls).await?)),
+            None => None,
+        };
+        Ok(Self {
+            front: Listener::bind("server.listen", settings.listen, MAX_CONNECTIONS)?,
+            management: Listener::bind("server.management", settings.management, MAX_MANAGEMENT_CONNECTIONS)?,
+            certificates,
+            shutdown_grace: settings.shutdown_grace,
+        })
     }
 
     /// The addresses that were bound: the gate's and the management's.
     #[must_use]
     pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
-        unreachable!()
+        (self.front.address(), self.management.address())
     }
 
-    /// Accepts until `stop` is raised, then drains for at most `shutdown_grace` and returns.
+    /// Accepts until `stop` is raised, then drains for at most `shutdown_grace` and returns. Metrics and health are
+    /// answered until then.
     pub async fn run(self, gate: Arc<Gate>, metrics: Arc<Metrics>, tasks: shutdown::Tasks, stop: shutdown::Signal) {
-        let _ = (gate, metrics, tasks);
-        stop.raised().await;
+        if let Some(certificates) = self.certificates.clone() {
+            let stop = stop.clone();
+            tasks.supervise("certificates", async move {
+                tokio::select! { never = certificates.follow() => match never {}, () = stop.raised() => {} }
+            });
+        }
+        let (drain, drained) = (Arc::new(Drain::default()), shutdown::Signal::default());
+        let host = watch(Arc::clone(&gate), metrics, Arc::clone(&drain), tasks.clone());
+        let until = drained.clone();
+        tasks.run(async move { self.management.serve(host, &until, Duration::ZERO).await });
+
+        let router = Arc::new(Router::new(gate));
+        let answer = move |peer: IpAddr, request: Parts| {
+            let router = Arc::clone(&router);
+            async move { router.answer(peer, &request).await }
+        };
+        let host = Host::new(answer, Patience::DEFAULT, drain, self.certificates, tasks);
+        self.front.serve(host, &stop, self.shutdown_grace).await;
+        drained.raise();
     }
+}
+
+/// What answers on the management listener; `drain` is the gate's.
+fn watch(
+    gate: Arc<Gate>,
+    metrics: Arc<Metrics>,
+    drain: Arc<Drain>,
+    tasks: shutdown::Tasks,
+) -> Host<impl Fn(IpAddr, Parts) -> std::future::Ready<Response>> {
+    let answer = move |_peer, request: Parts| {
+        std::future::ready(management::answer(&request, drain.phase(), || gate.health(), &metrics))
+    };
+    Host::new(answer, Patience::DEFAULT, Arc::default(), None, tasks)
 }

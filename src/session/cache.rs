@@ -1,1 +1,132 @@
-//! (to be written)
+//! Sessions in memory: those that live, by id, and the keys of those that are known to be over.
+//!
+//! Promises: of any number who miss the same session one asks the store; a session that was buried is not brought back
+//! by a load that was under way. Memory follows use: what no request asked for in hours is dropped and read again when
+//! it is wanted. It must not know why a session ended.
+
+use std::{sync::Arc, time::Duration};
+
+use moka::{future, policy::EvictionPolicy};
+
+use super::{
+    record::Live,
+    store::Unavailable,
+    token::{Id, Key, Token},
+};
+
+/// Roughly how many bytes of sessions are held: some hundred thousand of the usual size.
+const WEIGHT: u64 = 1 << 30;
+/// How long a session stays that no request asks for.
+const UNUSED: Duration = Duration::from_hours(4);
+/// How many ended sessions are remembered; they cost a hundred bytes each.
+const ENDED: u64 = 100_000;
+/// How long they are. Forgetting one costs a look-up in the store, nothing else, once its row is gone.
+const REMEMBERED: Duration = Duration::from_hours(1);
+
+/// Sessions in memory.
+pub(super) struct Cache {
+    live: future::Cache<Id, Arc<Live>>,
+    over: future::Cache<Key, ()>,
+}
+
+/// Why a load gave no session.
+#[derive(Clone, Debug)]
+enum Miss {
+    Over,
+    Unavailable(Unavailable),
+}
+
+impl Cache {
+    /// Nothing in memory.
+    pub(super) fn new() -> Self {
+        let live = future::Cache::builder()
+            .max_capacity(WEIGHT)
+            .weigher(|_, live: &Arc<Live>| live.weight())
+            .time_to_idle(UNUSED)
+            .build();
+        // The newest endings are the ones that are asked for, so frequency counts for nothing.
+        let over = future::Cache::builder()
+            .max_capacity(ENDED)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_live(REMEMBERED)
+            .build();
+        Self { live, over }
+    }
+
+    /// The session in memory under this id. Its tag has yet to be compared.
+    pub(super) async fn get(&self, id: &Id) -> Option<Arc<Live>> {
+        self.live.get(id).await
+    }
+
+    /// Keeps a session that has just been made.
+    pub(super) async fn insert(&self, id: Id, live: Arc<Live>) {
+        self.live.insert(id, live).await;
+    }
+
+    /// Drops a session from memory; the store decides whether it comes back.
+    pub(super) async fn forget(&self, id: &Id) {
+        self.live.invalidate(id).await;
+    }
+
+    /// Remembers that the session under `key` is over. Ids are never used again, so that stays true.
+    pub(super) async fn bury(&self, key: Key) {
+        self.over.insert(key, ()).await;
+    }
+
+    /// Whether the session under `key` is known to be over.
+    pub(super) fn is_over(&self, key: &Key) -> bool {
+        self.over.contains_key(key)
+    }
+
+    /// The session of `token`, through `load` where it is not in memory: one caller loads, the others wait for it.
+    /// `None` where it is over.
+    pub(super) async fn get_or_load(
+        &self,
+        token: &Token,
+        load: impl Future<Output = Result<Option<Live>, Unavailable>>,
+    ) -> Result<Option<Arc<Live>>, Unavailable> {
+        let key = token.key();
+        if self.is_over(&key) {
+            return Ok(None);
+        }
+        let flight = async {
+            // Asked again within the flight: whoever buries waits for the flights that began before (`take`), and
+            // those that begin afterwards end here.
+            if self.is_over(&key) {
+                return Err(Miss::Over);
+            }
+            match load.await {
+                Ok(Some(live)) => Ok(Arc::new(live)),
+                Ok(None) => Err(Miss::Over),
+                Err(error) => Err(Miss::Unavailable(error)),
+            }
+        };
+        let loaded = self.live.try_get_with(*token.id(), flight).await;
+        if self.is_over(&key) {
+            self.forget(token.id()).await;
+            return Ok(None);
+        }
+        match loaded.as_ref().map_err(|miss| &**miss) {
+            Ok(live) => Ok(Some(Arc::clone(live))),
+            Err(Miss::Unavailable(error)) => Err(error.clone()),
+            Err(Miss::Over) => {
+                self.bury(key).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes a buried session out of memory for good, waiting for a load that is under way.
+    pub(super) async fn take(&self, token: &Token) -> Option<Arc<Live>> {
+        let live = self.live.try_get_with(*token.id(), async { Err(Miss::Over) }).await.ok();
+        self.forget(token.id()).await;
+        live
+    }
+
+    /// Does the cache's own housekeeping and says how many sessions there are.
+    pub(super) async fn tidy(&self) -> u64 {
+        self.over.run_pending_tasks().await;
+        self.live.run_pending_tasks().await;
+        self.live.entry_count()
+    }
+}

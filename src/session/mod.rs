@@ -9,14 +9,35 @@ mod record;
 mod sqlite;
 mod store;
 mod token;
+mod upkeep;
+
+#[cfg(test)]
+mod tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use self::{
+    cache::Cache,
+    memory::Memory,
+    record::Unreadable,
+    sqlite::Sqlite,
+    store::{Store, Watched},
+    token::{Key, Token},
+    upkeep::{Backlog, Upkeep},
+};
 pub use self::{
     record::{Live, NewSession, Record},
-    store::Unavailable,
+    store::{DEADLINE, Unavailable},
 };
-use crate::{clock::Clock, crypto::Keyring, metrics, shutdown};
+use crate::{
+    clock::{Clock, Timestamp},
+    crypto::Keyring,
+    metrics::{self, Logout, Lookup},
+    shutdown,
+};
+
+/// How often a session's last use is written at most.
+const TOUCH_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How long sessions last and where they are kept.
 #[derive(Clone, Debug)]
@@ -61,7 +82,25 @@ pub enum Found {
 }
 
 /// All sessions of this gate.
-pub struct Sessions {}
+pub struct Sessions {
+    settings: Settings,
+    keyring: Arc<Keyring>,
+    clock: Clock,
+    metrics: metrics::Sessions,
+    store: Watched,
+    cache: Cache,
+    backlog: Backlog,
+}
+
+/// Where a session is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    Current,
+    /// Not used for long enough, as far as this process knows.
+    Idle,
+    /// Past its lifetime, whoever uses it.
+    Over,
+}
 
 impl Sessions {
     /// Opens the store. Fails only where waiting cannot help (a file that is no database, a directory that is not there).
@@ -72,37 +111,199 @@ impl Sessions {
         sessions: metrics::Sessions,
         store: metrics::Store,
     ) -> Result<Self, Unavailable> {
-        let _ = (settings, keyring, clock, sessions, store);
-        Ok(Self {})
+        let opened: Box<dyn Store> = match &settings.backend {
+            Backend::Memory => Box::new(Memory::default()),
+            Backend::Sqlite(path) => Box::new(Sqlite::open(path).await?),
+        };
+        let backend = settings.backend.kind();
+        let store = Watched::new(opened, backend, store, DEADLINE);
+        // The answer shows in the metric and in `is_up`; an outage now is no worse than one later.
+        if store.ping().await.is_ok() {
+            tracing::info!(backend, "the session store is open");
+        }
+        Ok(Self::with(store, settings, keyring, clock, sessions))
     }
 
-    /// Looks up the session that a cookie's value stands for. Waits for the store at most [`store::DEADLINE`].
+    fn with(
+        store: Watched,
+        settings: Settings,
+        keyring: Arc<Keyring>,
+        clock: Clock,
+        metrics: metrics::Sessions,
+    ) -> Self {
+        Self { settings, keyring, clock, metrics, store, cache: Cache::new(), backlog: Backlog::new() }
+    }
+
+    /// Looks up the session that a cookie's value stands for. Waits for the store little longer than [`DEADLINE`].
     pub async fn find(&self, cookie: &[u8]) -> Result<Found, Unavailable> {
-        let _ = cookie;
-        Ok(Found::NotOurs)
+        let Some(token) = Token::parse(cookie) else {
+            return Ok(self.counted(Lookup::Forged, Found::NotOurs));
+        };
+        let now = self.clock.now();
+        match self.cache.get(token.id()).await {
+            Some(live) if !live.answers_to(&token) => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
+            Some(live) if self.age(&live, now) == Age::Current => {
+                self.note_use(&live, now);
+                Ok(self.counted(Lookup::Hit, Found::Live(live)))
+            }
+            // On the heap, so that the future of a hit stays small.
+            cached => Box::pin(self.look_up(&token, cached.as_deref(), now)).await,
+        }
     }
 
     /// Makes a session and returns the value of its cookie: always a new one, written before it is returned.
     pub async fn create(&self, new: NewSession) -> Result<String, Unavailable> {
-        let _ = new;
-        Ok(String::new())
+        let token = Token::fresh(&self.keyring);
+        let record = Record::new(new, self.clock.now());
+        let row = record.seal(&self.keyring, token.key());
+        let live = Live::new(record, &token, &row);
+        self.store.insert(row).await?;
+        self.cache.insert(*token.id(), Arc::new(live)).await;
+        Ok(token.encode())
     }
 
     /// Ends the session that a cookie's value stands for; `None` where it is none of ours or was over already.
-    pub async fn revoke(&self, cookie: &[u8], why: metrics::Logout) -> Result<Option<Arc<Live>>, Unavailable> {
-        let _ = (cookie, why);
-        Ok(None)
+    ///
+    /// Whatever the store does, and even if the caller does not wait for the answer, this process refuses the session
+    /// from here on, and its row is removed when the store takes it.
+    pub async fn revoke(&self, cookie: &[u8], why: Logout) -> Result<Option<Arc<Live>>, Unavailable> {
+        let Some(token) = Token::parse(cookie).filter(|token| token.is_made_by(&self.keyring)) else {
+            return Ok(None);
+        };
+        let key = token.key();
+        if self.cache.is_over(&key) && !self.backlog.owes(&key) {
+            return Ok(None);
+        }
+        self.backlog.owe(token, why);
+        in_time(self.revoke_owed(&token, why)).await
     }
 
     /// Whether the store answered when it was last asked.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        true
+        self.store.is_up()
+    }
+
+    /// How long a new session's cookie is worth keeping.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.settings.lifetime
+    }
+
+    /// When a session ends even if it is used until then.
+    #[must_use]
+    pub fn ends(&self, live: &Live) -> Timestamp {
+        live.record.created.plus(self.settings.lifetime)
+    }
+
+    /// Whether we made a cookie's value, be its session over or not. Asks no store.
+    #[must_use]
+    pub fn is_ours(&self, cookie: &[u8]) -> bool {
+        Token::parse(cookie).is_some_and(|token| token.is_made_by(&self.keyring))
     }
 
     /// Until asked to stop: writes when sessions were last used, removes expired ones in small batches, sees whether
     /// the store is there. Writes what is pending once more before it returns.
     pub async fn maintain(&self, stop: shutdown::Signal) {
-        stop.raised().await;
+        Upkeep::of(self).run(stop).await;
     }
+
+    /// What the store says of a session that memory could not vouch for.
+    async fn look_up(&self, token: &Token, cached: Option<&Live>, now: Timestamp) -> Result<Found, Unavailable> {
+        if cached.is_none() && !token.is_made_by(&self.keyring) {
+            return Ok(self.counted(Lookup::Forged, Found::NotOurs));
+        }
+        if let Some(live) = cached {
+            // Past its lifetime nothing can save it. Idle here, it may have been used at another replica.
+            self.cache.forget(token.id()).await;
+            if self.age(live, now) == Age::Over {
+                return Ok(self.expired(token).await);
+            }
+        }
+        match in_time(self.cache.get_or_load(token, self.load(token))).await? {
+            None => Ok(self.counted(Lookup::Unknown, Found::Ended)),
+            Some(live) if !live.answers_to(token) => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
+            Some(live) if self.age(&live, now) == Age::Current => {
+                self.note_use(&live, now);
+                Ok(self.counted(Lookup::Miss, Found::Live(live)))
+            }
+            Some(_) => Ok(self.expired(token).await),
+        }
+    }
+
+    async fn revoke_owed(&self, token: &Token, why: Logout) -> Result<Option<Arc<Live>>, Unavailable> {
+        let key = token.key();
+        self.cache.bury(key).await;
+        let is_current = |live: &Arc<Live>| self.age(live, self.clock.now()) == Age::Current;
+        let live = match self.cache.take(token).await.filter(is_current) {
+            Some(live) => Some(live),
+            None => self.load(token).await?.map(Arc::new).filter(is_current),
+        };
+        let why = if live.is_some() { why } else { Logout::Expired };
+        let was_there = self.end(&key, why).await?;
+        Ok(live.filter(|_| was_there))
+    }
+
+    async fn load(&self, token: &Token) -> Result<Option<Live>, Unavailable> {
+        let key = token.key();
+        let Some(row) = self.store.load(&key).await? else {
+            return Ok(None);
+        };
+        match Record::open(&self.keyring, key, &row.sealed) {
+            Ok(record) => Ok(Some(Live::new(record, token, &row))),
+            // It lives, for the replicas that have been updated already.
+            Err(Unreadable::Newer) => {
+                Err(Unavailable::Failed("the session was written by a newer version of doorward".to_owned()))
+            }
+            Err(unreadable) => {
+                tracing::warn!(session = ?key, ?unreadable, "a session can never be read again and counts as ended");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Removes a session's row, says whether it was there, and counts the ending if so: whoever removes it counts it.
+    async fn end(&self, key: &Key, why: Logout) -> Result<bool, Unavailable> {
+        let was_there = self.store.delete(key).await?;
+        self.backlog.settle(key);
+        self.metrics.ended(why, u64::from(was_there));
+        Ok(was_there)
+    }
+
+    /// Its row is left to the purge, which counts it once for all replicas and spares one that was used elsewhere.
+    async fn expired(&self, token: &Token) -> Found {
+        self.cache.bury(token.key()).await;
+        self.cache.forget(token.id()).await;
+        self.backlog.meet_expired();
+        self.counted(Lookup::Unknown, Found::Ended)
+    }
+
+    fn age(&self, live: &Live, now: Timestamp) -> Age {
+        if now.since(live.record.created) >= self.settings.lifetime {
+            Age::Over
+        } else if now.since(live.last_seen()) >= self.settings.idle_timeout {
+            Age::Idle
+        } else {
+            Age::Current
+        }
+    }
+
+    fn note_use(&self, live: &Arc<Live>, now: Timestamp) {
+        live.see(now);
+        // More often than an idle timeout that is shorter than the interval, or a restart would end sessions in use.
+        let interval = TOUCH_INTERVAL.min(self.settings.idle_timeout / 4);
+        if live.put_forward(now, interval) && !self.backlog.leave(live) {
+            live.put_back();
+        }
+    }
+
+    fn counted(&self, result: Lookup, found: Found) -> Found {
+        self.metrics.looked_up(result);
+        found
+    }
+}
+
+/// Each call to the store has a deadline of its own; this one bounds waiting for the calls of others as well.
+async fn in_time<T>(work: impl Future<Output = Result<T, Unavailable>>) -> Result<T, Unavailable> {
+    tokio::time::timeout(DEADLINE + DEADLINE / 10, work).await.unwrap_or(Err(Unavailable::Deadline))
 }

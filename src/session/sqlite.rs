@@ -1,1 +1,340 @@
-//! (to be written)
+//! Sessions in a file of this machine.
+//!
+//! Promises: what was written is there after the process is killed and after the power fails; the runtime is never
+//! blocked; no more than a handful of threads wait for the disk. A file that is not ours is left untouched. It must not
+//! know what is sealed in a row.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use super::{
+    store::{Cutoffs, Row, Store, Touch, Unavailable},
+    token::Key,
+};
+use crate::clock::Timestamp;
+
+/// Marks a file as ours (`PRAGMA application_id`): "door".
+const APPLICATION: i32 = 0x646f_6f72;
+
+/// The steps from an empty file to the schema of this version; `PRAGMA user_version` counts those taken.
+const STEPS: &[&str] = &[include_str!("sqlite/1.sql")];
+
+/// How long one connection waits for another's lock: less than the deadline of who waits for it.
+const BUSY: Duration = Duration::from_secs(4);
+
+/// How many read at once. Reads are answered from memory or not at all; more would only queue at the disk.
+const READERS: usize = 4;
+
+/// Rows in a file.
+pub(super) struct Sqlite {
+    path: Arc<PathBuf>,
+    /// One, because `SQLite` has one writer at a time and waiting here is fairer than waiting for its lock.
+    writer: Arc<Pool>,
+    readers: Arc<Pool>,
+}
+
+/// Connections that are opened when they are first needed, and again after one has failed.
+struct Pool {
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Sqlite {
+    /// Opens the file, makes it where it is missing, and brings its schema up to date.
+    pub(super) async fn open(path: &Path) -> Result<Self, Unavailable> {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let prepared = path.clone();
+        let first = spawn_blocking(move || prepare(&prepared)).await.map_err(|error| lost(&error))??;
+        Ok(Self {
+            path: Arc::new(path),
+            writer: Arc::new(Pool::new(1, vec![first])),
+            readers: Arc::new(Pool::new(READERS, Vec::new())),
+        })
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        Pool::run(&self.readers, &self.path, work).await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        Pool::run(&self.writer, &self.path, work).await
+    }
+}
+
+impl Pool {
+    fn new(size: usize, idle: Vec<Connection>) -> Self {
+        Self { idle: Mutex::new(idle), permits: Arc::new(Semaphore::new(size)) }
+    }
+
+    /// Runs `work` on a thread that may block. A caller who stops waiting leaves the connection busy until it is done.
+    async fn run<T: Send + 'static>(
+        pool: &Arc<Self>,
+        path: &Arc<PathBuf>,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let permit = Arc::clone(&pool.permits).acquire_owned().await.map_err(|error| lost(&error))?;
+        let (pool, path) = (Arc::clone(pool), Arc::clone(path));
+        let work = move || {
+            let _permit = permit;
+            let idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => connect(&path)?,
+            };
+            // A connection that failed is dropped: the next one is opened afresh.
+            let done = work(&mut connection)?;
+            pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            Ok(done)
+        };
+        let done: rusqlite::Result<T> = spawn_blocking(work).await.map_err(|error| lost(&error))?;
+        done.map_err(|error| Unavailable::Failed(error.to_string()))
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn load(&self, key: &Key) -> Result<Option<Row>, Unavailable> {
+        let key = *key;
+        self.read(move |file| {
+            file.prepare_cached(
+                "SELECT provider, subject, sid, generation, created, last_seen, sealed FROM sessions WHERE key = ?1",
+            )?
+            .query_row([key.0], |row| {
+                Ok(Row {
+                    key,
+                    provider: row.get(0)?,
+                    subject: row.get(1)?,
+                    sid: row.get(2)?,
+                    generation: row.get::<_, i64>(3)?.unsigned_abs(),
+                    created: moment(row.get(4)?),
+                    last_seen: moment(row.get(5)?),
+                    sealed: row.get(6)?,
+                })
+            })
+            .optional()
+        })
+        .await
+    }
+
+    async fn insert(&self, row: Row) -> Result<(), Unavailable> {
+        self.write(move |file| {
+            file.prepare_cached(
+                "INSERT INTO sessions (key, provider, subject, sid, generation, created, last_seen, sealed) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                row.key.0,
+                row.provider,
+                row.subject,
+                row.sid,
+                i64::try_from(row.generation).unwrap_or(i64::MAX),
+                seconds(row.created),
+                seconds(row.last_seen),
+                row.sealed,
+            ])
+            .map(drop)
+        })
+        .await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Unavailable> {
+        let key = *key;
+        self.write(move |file| file.prepare_cached("DELETE FROM sessions WHERE key = ?1")?.execute([key.0]))
+            .await
+            .map(|rows| rows > 0)
+    }
+
+    async fn touch(&self, touches: &[Touch]) -> Result<(), Unavailable> {
+        let touches = touches.to_vec();
+        self.write(move |file| {
+            let transaction = begin(file)?;
+            let mut statement =
+                transaction.prepare_cached("UPDATE sessions SET last_seen = max(last_seen, ?2) WHERE key = ?1")?;
+            for touch in touches {
+                statement.execute(params![touch.key.0, seconds(touch.last_seen)])?;
+            }
+            drop(statement);
+            transaction.commit()
+        })
+        .await
+    }
+
+    async fn purge(&self, cutoffs: Cutoffs, limit: u32) -> Result<u32, Unavailable> {
+        self.write(move |file| {
+            file.prepare_cached(
+                "DELETE FROM sessions WHERE key IN \
+                 (SELECT key FROM sessions WHERE created <= ?1 OR last_seen <= ?2 LIMIT ?3)",
+            )?
+            .execute(params![seconds(cutoffs.created), seconds(cutoffs.last_seen), limit])
+        })
+        .await
+        .map(|rows| u32::try_from(rows).unwrap_or(limit))
+    }
+
+    async fn ping(&self) -> Result<(), Unavailable> {
+        let path = Arc::clone(&self.path);
+        self.write(move |file| {
+            // A connection outlives its file: rows would be written to where no restart finds them.
+            if !path.exists() {
+                return Err(rusqlite::Error::InvalidPath(path.to_path_buf()));
+            }
+            begin(file)?.rollback()
+        })
+        .await
+    }
+}
+
+/// Makes the file where it is missing, sees that it is ours, and brings its schema up to date.
+fn prepare(path: &Path) -> Result<Connection, Unavailable> {
+    create(path).map_err(|error| Unavailable::Unusable(explain_io(path, &error)))?;
+    let explained = |error| Unavailable::Unusable(explain(path, &error));
+    let mut connection = connect(path).map_err(explained)?;
+    match owner(&connection).map_err(explained)? {
+        Owner::Us => migrate(&mut connection, path),
+        Owner::Somebody => Err(Unavailable::Unusable(format!(
+            "{} is a database of another program; give the sessions a file of their own in store.url",
+            path.display()
+        ))),
+    }?;
+    Ok(connection)
+}
+
+/// Whose database a file is.
+enum Owner {
+    /// Ours, or nobody's yet.
+    Us,
+    Somebody,
+}
+
+fn owner(connection: &Connection) -> rusqlite::Result<Owner> {
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(if application == APPLICATION || (application == 0 && tables == 0) { Owner::Us } else { Owner::Somebody })
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Unavailable> {
+    let explained = |error: &rusqlite::Error| Unavailable::Unusable(explain(path, error));
+    let transaction = begin(connection).map_err(|error| explained(&error))?;
+    let taken = version(&transaction).map_err(|error| explained(&error))?;
+    if taken > STEPS.len() {
+        let oldest: usize = transaction
+            .query_row("SELECT oldest_reader FROM compatibility", [], |row| row.get::<_, u32>(0))
+            .map_or(usize::MAX, |oldest| oldest as usize);
+        // A newer version says itself whom it has left behind; nothing is ever taken back.
+        return if oldest <= STEPS.len() {
+            Ok(())
+        } else {
+            Err(Unavailable::Unusable(format!(
+                "{} was written by a newer version of doorward (schema {taken}, this one knows {}); run that version, \
+                 or give this one another file in store.url",
+                path.display(),
+                STEPS.len()
+            )))
+        };
+    }
+    take_steps(transaction, taken).map_err(|error| explained(&error))
+}
+
+fn version(transaction: &Transaction<'_>) -> rusqlite::Result<usize> {
+    transaction.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0)).map(|taken| taken as usize)
+}
+
+fn take_steps(transaction: Transaction<'_>, taken: usize) -> rusqlite::Result<()> {
+    for step in STEPS.iter().skip(taken) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", u32::try_from(STEPS.len()).unwrap_or(u32::MAX))?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.commit()
+}
+
+/// `SQLite` would make the file readable for everybody, and its journals after the file's example.
+fn create(path: &Path) -> std::io::Result<()> {
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ if path.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        Ok(_) => Ok(()),
+        Err(_) => {
+            // Left as it is: somebody may want it so, for a backup. What matters in it is sealed.
+            if fs::metadata(path)?.mode() & 0o077 != 0 {
+                tracing::warn!(path = %path.display(), "others may read the session store; `chmod 600` keeps it private");
+            }
+            Ok(())
+        }
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    // Never creates: a file that went away is an outage, not a reason to begin with an empty one.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    if matches!(owner(&connection)?, Owner::Us) {
+        // Readers go on while somebody writes.
+        connection.pragma_update(None, "journal_mode", "wal")?;
+    }
+    // A killed process loses nothing with less, but a power cut would bring back a session that was signed out. Waiting
+    // for the disk costs a sign-in and a sign-out some milliseconds; no other request writes.
+    connection.pragma_update(None, "synchronous", "full")?;
+    Ok(connection)
+}
+
+/// A transaction that has the writer's lock from the start, so that it cannot fail half-way for want of it.
+fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate)
+}
+
+/// What is wrong with the file, and how to mend it.
+fn explain(path: &Path, error: &rusqlite::Error) -> String {
+    let hint = match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => "it is not a SQLite database; name another file in store.url",
+        Some(ErrorCode::DatabaseCorrupt) => {
+            "it is damaged; restore it, or move it away and let everybody sign in again"
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "another process holds it; stop that one",
+        Some(ErrorCode::DiskFull) => "the disk is full",
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            "the user that runs doorward must be able to write the file and its directory"
+        }
+        _ => "its file system must support locks and shared memory, as local disks do",
+    };
+    format!("{}: {error}; {hint}", path.display())
+}
+
+fn explain_io(path: &Path, error: &std::io::Error) -> String {
+    let directory = path.parent().unwrap_or(path).display();
+    let hint = match error.kind() {
+        ErrorKind::NotFound => format!("create the directory {directory}, writable for the user that runs doorward"),
+        ErrorKind::IsADirectory => "store.url must name a file in it".to_owned(),
+        _ => format!("the user that runs doorward must be able to write to {directory}"),
+    };
+    format!("{}: {error}; {hint}", path.display())
+}
+
+fn lost(error: &dyn std::error::Error) -> Unavailable {
+    Unavailable::Failed(error.to_string())
+}
+
+fn seconds(at: Timestamp) -> i64 {
+    i64::try_from(at.unix()).unwrap_or(i64::MAX)
+}
+
+fn moment(seconds: i64) -> Timestamp {
+    Timestamp::from_unix(u64::try_from(seconds).unwrap_or(0))
+}

@@ -1,1 +1,163 @@
-//! (to be written)
+//! The session cookie's value: a random id, and the tag that proves we made it.
+//!
+//! 32 bytes of id and 16 of tag are 64 characters of base64url. Promises: parsing touches no heap and no store; nothing
+//! here prints more than six hex characters of the id's hash. It must not know what a session holds.
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
+
+use crate::crypto::{self, Keyring, Purpose, TAG, Tag};
+
+const ID: usize = 32;
+const VALUE: usize = ID + TAG;
+/// Characters of a value: four for every three bytes.
+const TEXT: usize = VALUE / 3 * 4;
+
+/// 256 random bits that stand for one session. Whoever knows them and the tag is that session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Id([u8; ID]);
+
+/// What the store knows of an id: its SHA-256, useless as a cookie.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Key(pub(super) [u8; 32]);
+
+/// A cookie's value that has the right form. [`Token::is_made_by`] tells whether it is ours.
+#[derive(Clone, Copy)]
+pub(super) struct Token {
+    id: Id,
+    tag: Tag,
+}
+
+impl Token {
+    /// A value that was never there before.
+    pub(super) fn fresh(keyring: &Keyring) -> Self {
+        let id = crypto::random::<ID>();
+        Self { id: Id(id), tag: keyring.tag(Purpose::SessionCookie, &id) }
+    }
+
+    /// Reads a cookie's value; `None` for whatever we would not have written exactly so.
+    pub(super) fn parse(value: &[u8]) -> Option<Self> {
+        if value.len() != TEXT {
+            return None;
+        }
+        let bytes = crypto::decode_exact::<VALUE>(value)?;
+        let (id, rest) = bytes.split_first_chunk::<ID>()?;
+        let (tag, _) = rest.split_first_chunk::<TAG>()?;
+        Some(Self { id: Id(*id), tag: *tag })
+    }
+
+    /// The value as a cookie carries it.
+    pub(super) fn encode(&self) -> String {
+        crypto::encode(&[self.id.0.as_slice(), &self.tag].concat())
+    }
+
+    /// Whether one of our secrets made the tag.
+    pub(super) fn is_made_by(&self, keyring: &Keyring) -> bool {
+        keyring.made(Purpose::SessionCookie, &self.id.0, &self.tag)
+    }
+
+    pub(super) fn id(&self) -> &Id {
+        &self.id
+    }
+
+    pub(super) fn tag(&self) -> &Tag {
+        &self.tag
+    }
+
+    /// The key of the session's row.
+    pub(super) fn key(&self) -> Key {
+        Key(crypto::digest(&self.id.0))
+    }
+}
+
+impl Hash for Id {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Only ids of ours are ever kept in a table, and those are random throughout: eight bytes tell them apart.
+        let (head, _) = self.0.split_first_chunk::<8>().expect("an id is longer than eight bytes");
+        state.write_u64(u64::from_ne_bytes(*head));
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(3).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Prints the beginning of the key, so that a log line and a row in the store can be matched without betraying the id.
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.key().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::cookie::{Jar, Transport};
+
+    fn ring(secret: &str) -> Keyring {
+        Keyring::new(&[SecretString::from(secret.repeat(32))]).unwrap()
+    }
+
+    #[test]
+    fn name_and_value_stay_under_120_bytes() {
+        let jar = Jar::new("doorward", Some("example.com"), Transport::Https);
+        let value = Token::fresh(&ring("a")).encode();
+        assert_eq!(value.len(), 64);
+        assert!(jar.session_name().len() + value.len() < 120);
+    }
+
+    #[test]
+    fn no_two_tokens_are_the_same_and_each_is_made_by_its_keyring_alone() {
+        let (one, other) = (Token::fresh(&ring("a")), Token::fresh(&ring("a")));
+        assert_ne!(one.encode(), other.encode());
+        assert_ne!(one.key(), other.key());
+        assert!(one.is_made_by(&ring("a")) && !one.is_made_by(&ring("b")));
+    }
+
+    #[test]
+    fn it_prints_six_hex_characters_and_none_of_the_value() {
+        let token = Token::fresh(&ring("a"));
+        let printed = format!("{token:?}");
+        assert!(printed.len() == 6 && printed.bytes().all(|byte| byte.is_ascii_hexdigit()), "{printed}");
+        assert_eq!(printed, format!("{:?}", token.key()));
+    }
+
+    #[test]
+    fn a_value_of_another_form_is_not_a_token() {
+        let good = Token::fresh(&ring("a")).encode();
+        for (what, value) in [
+            ("nothing", String::new()),
+            ("a character short", good[1..].to_owned()),
+            ("a character long", format!("{good}A")),
+            ("padding", format!("{}=", &good[1..])),
+            ("the other alphabet", format!("+/{}", &good[2..])),
+            ("quotes", format!("\"{}\"", &good[2..])),
+            ("a space", format!(" {}", &good[1..])),
+            ("outside ASCII", format!("é{}", &good[2..])),
+            ("long", "A".repeat(8192)),
+        ] {
+            assert!(Token::parse(value.as_bytes()).is_none(), "{what}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_parses_is_spelled_in_one_way_only(text in "[A-Za-z0-9_-]{64}") {
+            let token = Token::parse(text.as_bytes()).unwrap();
+            prop_assert_eq!(token.encode(), text);
+            prop_assert!(!token.is_made_by(&ring("a")));
+        }
+
+        #[test]
+        fn arbitrary_bytes_do_no_harm(bytes: Vec<u8>) {
+            prop_assert!(Token::parse(&bytes).is_none_or(|token| token.encode().as_bytes() == bytes));
+        }
+    }
+}

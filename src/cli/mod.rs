@@ -1,0 +1,107 @@
+//! The command line: what `doorward` can be told to do.
+
+pub mod check;
+#[cfg(feature = "demo")]
+pub mod demo;
+mod serve;
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::crypto;
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("DOORWARD_COMMIT"), ")");
+
+/// A forward-auth gate: OpenID Connect sign-in for Traefik, nginx, Caddy and Envoy.
+#[derive(Debug, Parser)]
+#[command(name = "doorward", version = VERSION, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    file: File,
+}
+
+#[derive(Debug, Args)]
+struct File {
+    /// The configuration file (else `$DOORWARD_CONFIG`, `./doorward.toml`, `/etc/doorward/doorward.toml`)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gate; what happens without a subcommand too
+    Serve {
+        #[command(flatten)]
+        file: File,
+    },
+    /// Show the gate on this machine with a built-in provider and sample apps; nothing to install
+    #[cfg(feature = "demo")]
+    Demo(demo::Options),
+    /// Check the configuration and print every value in force with where it came from
+    Check {
+        #[command(flatten)]
+        file: File,
+        /// The form of the report
+        #[arg(long, value_enum, default_value_t)]
+        format: check::Format,
+    },
+    /// Print a new sealing secret
+    Secret,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Reads the arguments and does what they say. Exit status: 0 done, 1 failed, 2 bad usage.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command.unwrap_or(Command::Serve { file: arguments.file }) {
+        Command::Serve { file } => serve::run(file.config.as_deref()),
+        #[cfg(feature = "demo")]
+        Command::Demo(options) => serve::report(serve::block_on(demo::run(options))),
+        Command::Check { file, format } => check::run(file.config.as_deref(), format),
+        Command::Secret => print(&format!("{}\n", crypto::encode(&crypto::random::<32>()))),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "doorward", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+/// Writes to standard output; a reader that went away is no failure of ours, anything else is.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn no_subcommand_means_serve() {
+        let arguments = Arguments::try_parse_from(["doorward", "--config", "x.toml"]).unwrap();
+        assert!(arguments.command.is_none());
+        assert_eq!(arguments.file.config, Some(PathBuf::from("x.toml")));
+        assert!(Arguments::try_parse_from(["doorward", "--config", "x.toml", "secret"]).is_err());
+    }
+}

@@ -1,0 +1,150 @@
+//! How each edge must be answered, so that it understands what was meant (contract section 3, C4a and C6).
+//!
+//! It decides status, frame and body of an answer, never who is let in.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http_body_util::Full;
+
+use super::{Admission, Body, Edge, Reason, Redirect, Refusal, Verdict};
+
+/// What goes back to the edge, or over a direct route to the browser.
+pub type Response = http::Response<Full<Bytes>>;
+
+/// `Doorward-Reason`: why an answer is what it is.
+pub static DOORWARD_REASON: HeaderName = HeaderName::from_static("doorward-reason");
+/// `Doorward-Request-Id`: finds the request in the log.
+pub static DOORWARD_REQUEST_ID: HeaderName = HeaderName::from_static("doorward-request-id");
+
+static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+static ZERO: HeaderValue = HeaderValue::from_static("0");
+
+/// Writes the verdict as this edge understands it.
+///
+/// Only an admission is a 2xx. What an edge makes of other statuses than 401 and 403 differs (nginx turns them into its
+/// own 500), and all of them are refusals everywhere.
+#[must_use]
+pub fn write(edge: Edge, verdict: Verdict, request_id: &str) -> Response {
+    match (verdict, edge) {
+        (Verdict::Allow(admission), _) => admit(admission),
+        // nginx takes any 3xx for an error; it is configured to send the browser where a 401 has a `Location`.
+        (Verdict::Redirect(redirect), Edge::Nginx) => send_on(StatusCode::UNAUTHORIZED, redirect, request_id),
+        (Verdict::Redirect(redirect), _) => send_on(StatusCode::FOUND, redirect, request_id),
+        (Verdict::Refuse(refusal), Edge::Nginx) => refuse(bare(shut(refusal)), request_id),
+        (Verdict::Refuse(refusal), _) => refuse(shut(refusal), request_id),
+    }
+}
+
+/// Writes the answer of one of the gate's own pages over a direct route: there a page may be a 200.
+#[must_use]
+pub fn write_direct(verdict: Verdict, request_id: &str) -> Response {
+    match verdict {
+        // Nobody asks for permission here, and identity headers are not for browsers to see.
+        Verdict::Allow(_) => refuse(
+            Refusal {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                reason: Reason::Internal,
+                body: Body::Empty,
+                headers: Vec::new(),
+            },
+            request_id,
+        ),
+        Verdict::Redirect(redirect) => send_on(StatusCode::FOUND, redirect, request_id),
+        Verdict::Refuse(refusal) => refuse(refusal, request_id),
+    }
+}
+
+impl Admission {
+    /// The headers of an admission as they go out. To be called once when a session's headers are made: a copy of what it
+    /// gives is then written as it is, without making room for another header.
+    #[must_use]
+    pub fn ready(mut headers: HeaderMap) -> HeaderMap {
+        if !headers.contains_key(header::CONTENT_LENGTH) {
+            headers.insert(header::CONTENT_LENGTH, ZERO.clone());
+        }
+        headers
+    }
+}
+
+fn admit(admission: Admission) -> Response {
+    let mut response = Response::new(Full::default());
+    *response.headers_mut() = Admission::ready(admission.headers);
+    response
+}
+
+fn send_on(status: StatusCode, redirect: Redirect, request_id: &str) -> Response {
+    let mut response = answer(status, Bytes::new(), redirect.reason, request_id);
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, redirect.location);
+    for cookie in redirect.cookies {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+fn refuse(refusal: Refusal, request_id: &str) -> Response {
+    let (content, describe) = describe(refusal.body);
+    let mut response = answer(refusal.status, content, refusal.reason, request_id);
+    let headers = response.headers_mut();
+    headers.extend(describe);
+    for (name, value) in refusal.headers {
+        if name != header::CACHE_CONTROL {
+            headers.append(name, value);
+        } else if refusal.status.is_success() {
+            headers.insert(name, value);
+        }
+    }
+    // RFC 9110, section 15.5.2: a 401 says how to do better. Browsers ignore `Bearer`, programs know it.
+    if refusal.status == StatusCode::UNAUTHORIZED && !headers.contains_key(header::WWW_AUTHENTICATE) {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// The frame that every answer but an admission has.
+fn answer(status: StatusCode, content: Bytes, reason: Reason, request_id: &str) -> Response {
+    let mut response = Response::new(Full::new(content));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NO_STORE.clone());
+    if !status.is_success() {
+        headers.insert(DOORWARD_REASON.clone(), HeaderValue::from_static(reason.code()));
+    }
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(DOORWARD_REQUEST_ID.clone(), id);
+    }
+    response
+}
+
+/// The bytes of a body and the headers that say what they are.
+fn describe(body: Body) -> (Bytes, HeaderMap) {
+    let mut headers = HeaderMap::new();
+    let (content, media_type) = match body {
+        Body::Empty => return (Bytes::new(), headers),
+        Body::Html(content, policy) => {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+            headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+            (content, "text/html; charset=utf-8")
+        }
+        Body::Json(content) => (content, "application/json"),
+        Body::Asset(content, media_type) => (content, media_type),
+    };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    (content, headers)
+}
+
+/// A refusal whose status every edge takes for one: anything below 400 would let in, redirect or hang somewhere.
+fn shut(mut refusal: Refusal) -> Refusal {
+    if !(refusal.status.is_client_error() || refusal.status.is_server_error()) {
+        refusal.status = StatusCode::FORBIDDEN;
+    }
+    refusal
+}
+
+/// nginx throws bodies away and drops the connection for them, and takes the `Location` of a 401 for a sign-in.
+fn bare(refusal: Refusal) -> Refusal {
+    let headers = refusal.headers.into_iter().filter(|(name, _)| *name != header::LOCATION).collect();
+    Refusal { body: Body::Empty, headers, ..refusal }
+}

@@ -1,0 +1,105 @@
+//! Single header lines, read once and exactly, and the words in them.
+//!
+//! Nothing is guessed: a line that is missing where it is needed, repeated, or not what it should be is a
+//! [`BadRequest`]. It must not know which edge sends which line.
+
+use http::{HeaderMap, HeaderName, header, request::Parts};
+
+use super::BadRequest;
+use crate::host::{Authority, Malformed};
+
+/// A header line that occurs at most once, and how people spell it.
+#[derive(Debug)]
+pub(super) struct Field {
+    name: HeaderName,
+    spelling: &'static str,
+}
+
+pub(super) static FORWARDED_METHOD: Field = Field::new("x-forwarded-method", "X-Forwarded-Method");
+pub(super) static FORWARDED_HOST: Field = Field::new("x-forwarded-host", "X-Forwarded-Host");
+pub(super) static FORWARDED_URI: Field = Field::new("x-forwarded-uri", "X-Forwarded-Uri");
+pub(super) static FORWARDED_FOR: Field = Field::new("x-forwarded-for", "X-Forwarded-For");
+pub(super) static ORIGINAL_URL: Field = Field::new("x-original-url", "X-Original-URL");
+pub(super) static ORIGINAL_METHOD: Field = Field::new("x-original-method", "X-Original-Method");
+static HOST: Field = Field { name: header::HOST, spelling: "Host" };
+
+impl Field {
+    const fn new(name: &'static str, spelling: &'static str) -> Self {
+        Self { name: HeaderName::from_static(name), spelling }
+    }
+
+    /// The line, where it is there.
+    pub(super) fn optional<'r>(&self, headers: &'r HeaderMap) -> Result<Option<&'r str>, BadRequest> {
+        let mut lines = headers.get_all(&self.name).iter();
+        match (lines.next(), lines.next()) {
+            (None, _) => Ok(None),
+            (Some(_), Some(_)) => Err(self.fault("is repeated")),
+            (Some(line), None) => {
+                std::str::from_utf8(line.as_bytes()).map(Some).map_err(|_| self.fault("is not UTF-8"))
+            }
+        }
+    }
+
+    /// The line that has to be there.
+    pub(super) fn required<'r>(&self, headers: &'r HeaderMap) -> Result<&'r str, BadRequest> {
+        self.optional(headers)?.ok_or_else(|| self.fault("is missing"))
+    }
+
+    /// This line is not what it should be.
+    pub(super) const fn fault(&self, problem: &'static str) -> BadRequest {
+        BadRequest { header: self.spelling, problem }
+    }
+
+    /// A host, with or without a port.
+    pub(super) fn authority<'r>(&self, text: &'r str) -> Result<Authority<'r>, BadRequest> {
+        Authority::parse(text).map_err(|malformed| {
+            self.fault(match malformed {
+                Malformed::Empty => "names no host",
+                Malformed::Name => "holds something that no host name has",
+                Malformed::Port => "has a port that is not a number from 1 to 65535",
+            })
+        })
+    }
+
+    /// A method: [`is_method`] says which.
+    pub(super) fn method<'r>(&self, text: &'r str) -> Result<&'r str, BadRequest> {
+        if is_method(text) { Ok(text) } else { Err(self.fault("is not a method in capitals")) }
+    }
+
+    /// A path and query as they stood on a request line.
+    pub(super) fn target<'r>(&self, text: &'r str) -> Result<&'r str, BadRequest> {
+        target(text).map_err(|problem| self.fault(problem))
+    }
+}
+
+/// The host that this very request was sent to: the `Host` line, or the authority of the request line where HTTP/2 (or an
+/// absolute target) has it there. Where both are present they have to agree.
+pub fn asked_host(request: &Parts) -> Result<Authority<'_>, BadRequest> {
+    let line = HOST.optional(&request.headers)?.map(|text| HOST.authority(text)).transpose()?;
+    let target = request.uri.authority().map(|text| HOST.authority(text.as_str())).transpose()?;
+    match (line, target) {
+        (Some(line), Some(target)) if line != target => Err(HOST.fault("contradicts the request line")),
+        (Some(host), _) | (None, Some(host)) => Ok(host),
+        (None, None) => Err(HOST.fault("is missing")),
+    }
+}
+
+/// Methods are case-sensitive and every one in use is in capitals (RFC 9110, section 9.1; `WebDAV` and others add some with
+/// a hyphen or a digit). A lower-case letter is a spelling that some server folds, and then the rules and the app would
+/// read the request differently. An unknown word in capitals is read the same way everywhere, and no rule names it.
+pub(super) fn is_method(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_uppercase())
+        && text.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_'))
+}
+
+/// Checks that a target begins with a slash and fits on a request line. Whether servers agree on what it means is for
+/// [`crate::policy::path::is_ambiguous`] to say.
+pub(super) fn target(text: &str) -> Result<&str, &'static str> {
+    if !text.starts_with('/') {
+        return Err("does not begin with a slash");
+    }
+    if text.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        return Err("holds a space or a control character");
+    }
+    Ok(text)
+}

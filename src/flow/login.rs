@@ -1,0 +1,277 @@
+//! Signing in: beginning an attempt, completing it at the callback, and healing one that cannot be completed.
+//!
+//! A callback never strands a browser (contract C13): it is signed in already and sent on, or sign-in begins again, and
+//! when that goes round too often a page says what is wrong.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use super::{
+    answer::{Answers, redirect},
+    attempt::{self, Attempt, Browser, Rounds},
+    check::{Check, Presented},
+    visit::Visit,
+};
+use crate::{
+    clock::Clock,
+    cookie::{self, Jar},
+    crypto::Keyring,
+    edge::{Reason, Redirect, Verdict},
+    metrics,
+    oidc::{self, Provider, Redemption, SignedIn},
+    pages::Page,
+    policy::{Policy, redirect::RedirectTarget},
+    session::{NewSession, Sessions},
+};
+
+/// How many login cookies of one request are tried.
+const MOST_COOKIES: usize = 4;
+
+/// Signs people in.
+pub(super) struct Login {
+    pub(super) policy: Arc<Policy>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) providers: Vec<Arc<Provider>>,
+    pub(super) check: Arc<Check>,
+    pub(super) answers: Arc<Answers>,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) jar: Arc<Jar>,
+    pub(super) clock: Clock,
+    pub(super) metrics: metrics::Logins,
+}
+
+/// What a provider sent back with the browser (OpenID Connect Core, sections 3.1.2.5 and 3.1.2.6; RFC 9207).
+#[derive(Debug, Default)]
+struct Callback {
+    state: Option<String>,
+    code: Option<String>,
+    iss: Option<String>,
+    error: Option<String>,
+}
+
+impl Login {
+    /// Sends somebody without a session to the provider; stops when that has gone round too often.
+    pub(super) async fn challenge(&self, visit: &Visit<'_>, target: &RedirectTarget) -> Verdict {
+        let browser = self.browsers(visit).first().copied().unwrap_or_else(Browser::new);
+        if browser.rounds.are_too_many(self.clock.now()) {
+            return self.looped(visit, target);
+        }
+        self.begin(visit, target, browser).await
+    }
+
+    async fn begin(&self, visit: &Visit<'_>, target: &RedirectTarget, browser: Browser) -> Verdict {
+        let Some(provider) = self.provider(visit) else {
+            return self.unconfigured(visit);
+        };
+        let name = &provider.settings().name;
+        let attempt = Attempt::new(name, visit.authority.to_string(), target.as_str().to_owned(), &browser, self.clock.now());
+        let (redirect_uri, state) = (visit.own("/callback"), attempt.seal(&self.keyring));
+        let asked =
+            oidc::Attempt { redirect_uri: &redirect_uri, state: &state, nonce: &attempt.nonce, verifier: &attempt.verifier };
+        match provider.authorize(&asked).await.map(|url| HeaderValue::try_from(String::from(url))) {
+            Ok(Ok(location)) => {
+                let cookie = self.jar.set_login(&browser.seal(&self.keyring), attempt::LIFETIME);
+                Verdict::Redirect(Redirect { reason: Reason::NoSession, location, cookies: vec![cookie] })
+            }
+            Ok(Err(_)) => self.unconfigured(visit),
+            Err(error) => self.provider_failed(visit, target, &error),
+        }
+    }
+
+    /// Answers the callback. `query` is what the browser brought.
+    pub(super) async fn complete(&self, visit: &Visit<'_>, query: &str) -> Verdict {
+        let now = self.clock.now();
+        let browsers = self.browsers(visit);
+        let Some(callback) = Callback::parse(query) else {
+            return self.heal(visit, None, &browsers, "repeated parameters").await;
+        };
+        let Some(attempt) = callback.state.as_deref().and_then(|state| Attempt::open(&self.keyring, state)) else {
+            return self.heal(visit, None, &browsers, "unreadable state").await;
+        };
+        let Some(provider) = self.provider(visit) else {
+            return self.unconfigured(visit);
+        };
+        if !attempt.belongs_to(&browsers, &visit.authority.to_string(), &provider.settings().name, now) {
+            return self.heal(visit, Some(&attempt), &browsers, "expired, or begun in another browser").await;
+        }
+        let target = self.target(visit, &attempt);
+        if let Some(error) = &callback.error {
+            return self.provider_said_no(visit, &target, error);
+        }
+        let Some(code) = &callback.code else {
+            return self.heal(visit, Some(&attempt), &browsers, "no code").await;
+        };
+        let redemption = Redemption {
+            code,
+            iss: callback.iss.as_deref(),
+            redirect_uri: &visit.own("/callback"),
+            nonce: &attempt.nonce,
+            verifier: &attempt.verifier,
+        };
+        match provider.redeem(&redemption).await {
+            Ok(signed_in) => self.welcome(visit, &target, &browsers, signed_in).await,
+            Err(oidc::Error::CodeRefused) => self.heal(visit, Some(&attempt), &browsers, "code refused").await,
+            Err(error) => self.provider_failed(visit, &target, &error),
+        }
+    }
+
+    /// Makes the session, and ends the one that the browser had before: a sign-in always yields a new id.
+    async fn welcome(&self, visit: &Visit<'_>, target: &RedirectTarget, browsers: &[Browser], signed_in: SignedIn) -> Verdict {
+        let SignedIn { identity, tokens, sid } = signed_in;
+        let subject = identity.subject.clone();
+        let cookie = match self.sessions.create(NewSession { identity, tokens, sid }).await {
+            Ok(cookie) => cookie,
+            Err(error) => {
+                tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %subject, %error, "signed in, but the session could not be kept");
+                self.count(visit, metrics::Login::Unavailable);
+                return Verdict::Refuse(self.answers.refuse(visit, Reason::StoreUnavailable, &Page::StoreAway { retry: target.as_str() }));
+            }
+        };
+        let returned = self.supersede(visit).await;
+        let mut browser = browsers.first().copied().unwrap_or_else(Browser::new);
+        // A browser that brings a session cookie keeps cookies; one that never does would go round for ever.
+        browser.rounds = if returned { Rounds::default() } else { browser.rounds.another(self.clock.now()) };
+        tracing::info!(request_id = %visit.id, app = visit.site.app.name, %subject, "signed in");
+        self.count(visit, metrics::Login::Succeeded);
+        let cookies = vec![
+            self.jar.set_session(&cookie, self.sessions.lifetime()),
+            self.jar.set_login(&browser.seal(&self.keyring), attempt::LIFETIME),
+        ];
+        redirect(Reason::SignedIn, target, cookies)
+    }
+
+    /// Ends the sessions that the browser brought, and tells whether it brought an authentic one.
+    async fn supersede(&self, visit: &Visit<'_>) -> bool {
+        let mut authentic = false;
+        for value in cookie::values(visit.headers, self.jar.session_name()).take(MOST_COOKIES) {
+            authentic |= self.sessions.is_ours(value);
+            // The new session stands either way; one that could not be ended now is ended by its lifetimes.
+            if let Err(error) = self.sessions.revoke(value, metrics::Logout::User).await {
+                tracing::warn!(request_id = %visit.id, %error, "the session before this sign-in could not be ended");
+            }
+        }
+        authentic
+    }
+
+    /// What to do with a callback that cannot be completed.
+    async fn heal(&self, visit: &Visit<'_>, attempt: Option<&Attempt>, browsers: &[Browser], why: &'static str) -> Verdict {
+        let target = attempt.map_or_else(|| RedirectTarget::root(visit.here()), |attempt| self.target(visit, attempt));
+        // Signed in already, in another tab or by an earlier try of this one: nothing is left to do.
+        if let Ok(Presented::Live(_)) = self.check.present(visit.site.app, visit.headers).await {
+            return redirect(Reason::SignedIn, &target, Vec::new());
+        }
+        let now = self.clock.now();
+        let mut browser = browsers.first().copied().unwrap_or_else(Browser::new);
+        let seen = attempt.map(Attempt::rounds).unwrap_or_default();
+        browser.rounds = browser.rounds.or_more(seen).another(now);
+        if browser.rounds.are_too_many(now) {
+            return self.looped(visit, &target);
+        }
+        tracing::info!(request_id = %visit.id, app = visit.site.app.name, why, "a callback could not be completed; sign-in begins again");
+        self.count(visit, metrics::Login::Restarted);
+        self.begin(visit, &target, browser).await
+    }
+
+    fn looped(&self, visit: &Visit<'_>, target: &RedirectTarget) -> Verdict {
+        tracing::warn!(request_id = %visit.id, app = visit.site.app.name, "sign-in went round too often and was stopped");
+        self.count(visit, metrics::Login::Looped);
+        let (retry, reset) = (visit.sign_in_to(target.as_str()), visit.own("/reset"));
+        Verdict::Refuse(self.answers.refuse(visit, Reason::SignInLoop, &Page::SignInLoop { retry: &retry, reset: &reset }))
+    }
+
+    /// The provider sent the browser back with an error (RFC 6749, section 4.1.2.1). Only known codes are repeated:
+    /// the description is whatever somebody put into the address.
+    fn provider_said_no(&self, visit: &Visit<'_>, target: &RedirectTarget, error: &str) -> Verdict {
+        let detail = match error {
+            "temporarily_unavailable" | "server_error" => {
+                return self.provider_failed(visit, target, &oidc::Error::Unavailable("it said so itself".to_owned()));
+            }
+            "access_denied" => "The identity provider did not grant access.",
+            "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
+                "The identity provider needs you to sign in there first."
+            }
+            "invalid_scope" => "The identity provider does not know one of the scopes that were asked for.",
+            _ => "The identity provider refused the sign-in.",
+        };
+        tracing::info!(request_id = %visit.id, app = visit.site.app.name, detail, "sign-in refused by the provider");
+        self.count(visit, metrics::Login::Denied);
+        self.failed(visit, target, detail)
+    }
+
+    fn provider_failed(&self, visit: &Visit<'_>, target: &RedirectTarget, error: &oidc::Error) -> Verdict {
+        tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %error, "sign-in is not possible");
+        if let oidc::Error::Unavailable(_) = error {
+            self.count(visit, metrics::Login::Unavailable);
+            let retry = visit.sign_in_to(target.as_str());
+            return Verdict::Refuse(self.answers.refuse(visit, Reason::ProviderUnavailable, &Page::ProviderAway { retry: &retry }));
+        }
+        self.count(visit, metrics::Login::Failed);
+        self.failed(visit, target, "The identity provider's answer could not be used. The operator finds the reason in the log.")
+    }
+
+    fn failed(&self, visit: &Visit<'_>, target: &RedirectTarget, detail: &str) -> Verdict {
+        let retry = visit.sign_in_to(target.as_str());
+        Verdict::Refuse(self.answers.refuse(visit, Reason::SignInFailed, &Page::SignInFailed { detail, retry: &retry }))
+    }
+
+    /// A provider whose address cannot be sent, or an app without one: the configuration's check excludes both.
+    fn unconfigured(&self, visit: &Visit<'_>) -> Verdict {
+        tracing::error!(request_id = %visit.id, app = visit.site.app.name, "no usable provider for this app");
+        Verdict::Refuse(self.answers.refuse(visit, Reason::Internal, &Page::BadRequest { detail: "No identity provider is set up." }))
+    }
+
+    /// The attempt's target, checked again: the apps may have changed since it began.
+    fn target(&self, visit: &Visit<'_>, attempt: &Attempt) -> RedirectTarget {
+        RedirectTarget::parse(&attempt.target, visit.here(), &self.policy).unwrap_or_else(|| RedirectTarget::root(visit.here()))
+    }
+
+    fn provider(&self, visit: &Visit<'_>) -> Option<&Arc<Provider>> {
+        self.providers.get(visit.site.app.provider)
+    }
+
+    fn browsers(&self, visit: &Visit<'_>) -> Vec<Browser> {
+        cookie::values(visit.headers, self.jar.login_name())
+            .take(MOST_COOKIES)
+            .filter_map(|value| Browser::open(&self.keyring, value))
+            .collect()
+    }
+
+    fn count(&self, visit: &Visit<'_>, result: metrics::Login) {
+        self.metrics.count(visit.site.app.provider, result);
+    }
+}
+
+impl Callback {
+    /// Reads the parameters that mean something; `None` when one of them is there twice.
+    fn parse(query: &str) -> Option<Self> {
+        let mut callback = Self::default();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let slot = match name.as_ref() {
+                "state" => &mut callback.state,
+                "code" => &mut callback.code,
+                "iss" => &mut callback.iss,
+                "error" => &mut callback.error,
+                _ => continue,
+            };
+            if slot.replace(value.into_owned()).is_some() {
+                return None;
+            }
+        }
+        Some(callback)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callback_with_a_repeated_parameter_is_none() {
+        assert!(Callback::parse("state=a&code=b&code=c").is_none());
+        assert!(Callback::parse("state=a&state=a").is_none());
+        let read = Callback::parse("state=a&code=b%20c&session_state=x&iss=https%3A%2F%2Fi").unwrap();
+        assert_eq!((read.state.as_deref(), read.code.as_deref()), (Some("a"), Some("b c")));
+        assert_eq!((read.iss.as_deref(), read.error), (Some("https://i"), None));
+    }
+}

@@ -1,0 +1,132 @@
+//! Signing out: here first, then at the provider (OpenID Connect RP-Initiated Logout 1.0), and the way out for a
+//! browser that is stuck.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+
+use super::{
+    answer::{Answers, redirect},
+    visit::Visit,
+};
+use crate::{
+    cookie::{self, Jar},
+    crypto::{self, Keyring, Purpose},
+    edge::{Intent, Reason, Redirect, Refusal, Verdict},
+    metrics::Logout as Kind,
+    oidc::Provider,
+    pages::Page,
+    policy::{Policy, redirect::RedirectTarget},
+    session::{Live, Sessions, Unavailable},
+};
+
+/// Separates the state of a sign-out from that of a sign-in.
+const STATE: &[u8] = b"sign-out";
+/// How many session cookies of one request are ended.
+const MOST_COOKIES: usize = 8;
+
+/// Signs people out.
+pub(super) struct Logout {
+    pub(super) policy: Arc<Policy>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) providers: Vec<Arc<Provider>>,
+    pub(super) answers: Arc<Answers>,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) jar: Arc<Jar>,
+    pub(super) legacy_cookies: Vec<String>,
+}
+
+impl Logout {
+    /// Ends the caller's session here and at the provider. Asks first where another site made the request.
+    pub(super) async fn sign_out(&self, visit: &Visit<'_>, rd: Option<&str>) -> Verdict {
+        if visit.is_cross_site() {
+            return self.confirm(visit, &visit.own("/sign_out"));
+        }
+        let ended = match self.end_sessions(visit).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %error, "a session could not be ended");
+                let retry = visit.own("/sign_out");
+                return Verdict::Refuse(self.answers.refuse(visit, Reason::StoreUnavailable, &Page::StoreAway { retry: &retry }));
+            }
+        };
+        if let Some(live) = &ended {
+            tracing::info!(request_id = %visit.id, app = visit.site.app.name, subject = %live.record.identity.subject, "signed out");
+        }
+        let target = rd.and_then(|rd| RedirectTarget::parse(rd, visit.here(), &self.policy));
+        let cookies = vec![self.jar.clear_session(), self.jar.clear_login()];
+        if let Some(location) = ended.as_deref().and_then(|live| self.provider_sign_out(visit, live, target.as_ref())) {
+            return Verdict::Redirect(Redirect { reason: Reason::SignedOut, location, cookies });
+        }
+        match target {
+            Some(target) => redirect(Reason::SignedOut, &target, cookies),
+            None => Verdict::Refuse(self.farewell(visit, cookies)),
+        }
+    }
+
+    /// Where the provider sends the browser back: on to where the person wanted to go, or a page that says it is done.
+    pub(super) fn signed_out(&self, visit: &Visit<'_>, state: Option<&str>) -> Verdict {
+        let target = state
+            .and_then(|state| self.keyring.open(Purpose::LoginAttempt, STATE, &crypto::decode(state.as_bytes())?))
+            .and_then(|plain| RedirectTarget::parse(std::str::from_utf8(&plain).ok()?, visit.here(), &self.policy));
+        match target {
+            Some(target) => redirect(Reason::SignedOut, &target, Vec::new()),
+            None => Verdict::Refuse(self.farewell(visit, Vec::new())),
+        }
+    }
+
+    /// Clears every cookie that the gate may have set on this host.
+    pub(super) fn reset(&self, visit: &Visit<'_>) -> Verdict {
+        // Only a page load may clear cookies (L34), and another site may not do it unasked.
+        if visit.intent == Intent::Fetch {
+            return Verdict::Refuse(self.answers.login_required(visit, Reason::NoSession));
+        }
+        if visit.is_cross_site() {
+            return self.confirm(visit, &visit.own("/reset"));
+        }
+        let own = [self.jar.clear_session(), self.jar.clear_login()];
+        let legacy = cookie::names(visit.headers).filter(|name| self.is_legacy(name)).flat_map(|name| self.jar.clear_foreign(name));
+        let cookies = own.into_iter().chain(legacy).collect();
+        let back = RedirectTarget::root(visit.here());
+        let mut refusal = self.answers.notice(visit, Reason::Reset, &Page::Reset { back: back.as_str() }, cookies);
+        refusal.headers.push((HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cookies\"")));
+        Verdict::Refuse(refusal)
+    }
+
+    /// Ends every session that the browser brought; the first of them knows how to sign out at the provider.
+    async fn end_sessions(&self, visit: &Visit<'_>) -> Result<Option<Arc<Live>>, Unavailable> {
+        let mut first = None;
+        for value in cookie::values(visit.headers, self.jar.session_name()).take(MOST_COOKIES) {
+            let ended = self.sessions.revoke(value, Kind::User).await?;
+            first = first.or(ended);
+        }
+        Ok(first)
+    }
+
+    fn provider_sign_out(&self, visit: &Visit<'_>, live: &Live, target: Option<&RedirectTarget>) -> Option<HeaderValue> {
+        let record = &live.record;
+        let provider = self.providers.iter().find(|provider| provider.settings().name == record.identity.provider)?;
+        let target = target.map_or_else(String::new, |target| target.as_str().to_owned());
+        let state = crypto::encode(&self.keyring.seal(Purpose::LoginAttempt, STATE, target.as_bytes()));
+        let url = provider.end_session(record.tokens.id.as_ref(), &visit.own("/signed_out"), &state)?;
+        HeaderValue::try_from(String::from(url)).ok()
+    }
+
+    fn farewell(&self, visit: &Visit<'_>, cookies: Vec<HeaderValue>) -> Refusal {
+        let sign_in = RedirectTarget::root(visit.here());
+        self.answers.notice(visit, Reason::SignedOut, &Page::SignedOut { sign_in: sign_in.as_str() }, cookies)
+    }
+
+    fn confirm(&self, visit: &Visit<'_>, action: &str) -> Verdict {
+        let stay = RedirectTarget::root(visit.here());
+        let page = Page::ConfirmSignOut { action, stay: stay.as_str() };
+        Verdict::Refuse(self.answers.notice(visit, Reason::ConfirmSignOut, &page, Vec::new()))
+    }
+
+    fn is_legacy(&self, name: &str) -> bool {
+        self.legacy_cookies.iter().any(|pattern| match pattern.split_once('*') {
+            Some((head, tail)) => name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail),
+            None => name == pattern,
+        })
+    }
+}

@@ -1,0 +1,255 @@
+//! The gate's own pages: which there are, and who answers them.
+//!
+//! They work inside an edge's question as well, where every answer is a redirect or a refusal, because an edge reads any
+//! 2xx as "let in" (contract C8). What can only be a 2xx needs a direct route.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use http_body_util::Full;
+use serde_json::json;
+
+use super::{
+    answer::{Answers, status},
+    check::{Check, Presented},
+    login::Login,
+    logout::Logout,
+    visit::Visit,
+};
+use crate::{
+    edge::{Intent, Reason, Response, Verdict, write_direct},
+    pages::Page,
+    policy::{Policy, redirect::RedirectTarget},
+    session::Live,
+};
+
+/// Answers the gate's own pages.
+pub(super) struct OwnPages {
+    pub(super) policy: Arc<Policy>,
+    pub(super) login: Arc<Login>,
+    pub(super) logout: Logout,
+    pub(super) check: Arc<Check>,
+    pub(super) answers: Arc<Answers>,
+}
+
+/// Where a path below the prefix leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Destination<'r> {
+    Start,
+    Callback,
+    SignOut,
+    SignedOut,
+    Reset,
+    Session,
+    Ping,
+    Static(&'r str),
+    Nowhere,
+}
+
+impl<'r> Destination<'r> {
+    fn of(page: &'r str) -> Self {
+        match page {
+            "/start" => Self::Start,
+            "/callback" => Self::Callback,
+            "/sign_out" => Self::SignOut,
+            "/signed_out" => Self::SignedOut,
+            "/reset" => Self::Reset,
+            "/session" => Self::Session,
+            "/ping" => Self::Ping,
+            other => other.strip_prefix("/static/").map_or(Self::Nowhere, Self::Static),
+        }
+    }
+
+    /// Whether the answer can only be a 2xx.
+    fn needs_route(self) -> bool {
+        matches!(self, Self::Session | Self::Ping | Self::Static(_))
+    }
+
+    fn takes(self, method: Option<&str>) -> bool {
+        match method {
+            None | Some("GET" | "HEAD") => true,
+            Some("POST") => matches!(self, Self::SignOut | Self::Reset),
+            Some(_) => false,
+        }
+    }
+}
+
+impl OwnPages {
+    /// Answers inside an edge's question: never with a 2xx.
+    pub(super) async fn ask(&self, visit: &Visit<'_>, page: &str, query: &str) -> Verdict {
+        let destination = Destination::of(page);
+        if destination.needs_route() {
+            return Verdict::Refuse(self.answers.refuse(visit, Reason::NeedsRoute, &Page::NotFound));
+        }
+        self.visit(visit, destination, query).await
+    }
+
+    /// Answers over a direct route.
+    pub(super) async fn show(&self, visit: &Visit<'_>, page: &str, query: &str) -> Response {
+        let destination = Destination::of(page);
+        let verdict = match destination {
+            Destination::Session => match self.session(visit).await {
+                Ok(body) => return json_answer(body),
+                Err(verdict) => verdict,
+            },
+            Destination::Static(name) => match self.asset(name) {
+                Some(response) => return response,
+                None => self.nowhere(visit),
+            },
+            other => self.visit(visit, other, query).await,
+        };
+        write_direct(verdict, visit.id.as_str())
+    }
+
+    async fn visit(&self, visit: &Visit<'_>, destination: Destination<'_>, query: &str) -> Verdict {
+        if !destination.takes(visit.method) {
+            return self.wrong_method(visit);
+        }
+        match destination {
+            Destination::Start => self.start(visit, query).await,
+            Destination::Callback => self.login.complete(visit, query).await,
+            Destination::SignOut => self.logout.sign_out(visit, parameter(query, "rd").as_deref()).await,
+            Destination::SignedOut => self.logout.signed_out(visit, parameter(query, "state").as_deref()),
+            Destination::Reset => self.logout.reset(visit),
+            Destination::Session | Destination::Ping | Destination::Static(_) | Destination::Nowhere => self.nowhere(visit),
+        }
+    }
+
+    async fn start(&self, visit: &Visit<'_>, query: &str) -> Verdict {
+        let target = parameter(query, "rd")
+            .and_then(|rd| RedirectTarget::parse(&rd, visit.here(), &self.policy))
+            .unwrap_or_else(|| RedirectTarget::root(visit.here()));
+        match self.login.challenge(visit, &target).await {
+            Verdict::Redirect(mut redirect) => {
+                redirect.reason = Reason::SigningIn;
+                Verdict::Redirect(redirect)
+            }
+            other => other,
+        }
+    }
+
+    /// What `/session` says about the caller.
+    async fn session(&self, visit: &Visit<'_>) -> Result<Bytes, Verdict> {
+        match self.check.present(visit.site.app, visit.headers).await {
+            Ok(Presented::Live(live)) => Ok(self.describe(&live)),
+            Ok(Presented::Nothing(reason)) => Err(Verdict::Refuse(self.answers.login_required(visit, reason))),
+            Err(error) => {
+                tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %error, "a session could not be looked up");
+                let retry = visit.own("/session");
+                Err(Verdict::Refuse(self.answers.refuse(visit, Reason::StoreUnavailable, &Page::StoreAway { retry: &retry })))
+            }
+        }
+    }
+
+    fn describe(&self, live: &Live) -> Bytes {
+        let identity = &live.record.identity;
+        let body = json!({
+            "user": identity.user,
+            "email": identity.email,
+            "name": identity.name,
+            "groups": identity.groups,
+            "expires_at": self.login.sessions.ends(live).to_string(),
+            "renewed_at": live.record.created.to_string(),
+        });
+        Bytes::from(body.to_string())
+    }
+
+    fn asset(&self, name: &str) -> Option<Response> {
+        let asset = self.answers.pages().asset(name)?;
+        let mut response = Response::new(Full::new(asset.content.clone()));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        // An SVG opened by itself is a document: it may do nothing.
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox"));
+        Some(response)
+    }
+
+    fn nowhere(&self, visit: &Visit<'_>) -> Verdict {
+        Verdict::Refuse(self.answers.refuse(visit, Reason::NotFound, &Page::NotFound))
+    }
+
+    fn wrong_method(&self, visit: &Visit<'_>) -> Verdict {
+        let page = Page::BadRequest { detail: "This page is opened, not sent to." };
+        let mut refusal = self.answers.refuse(visit, Reason::BadRequest, &page);
+        refusal.status = StatusCode::METHOD_NOT_ALLOWED;
+        refusal.headers.push((header::ALLOW, HeaderValue::from_static("GET, HEAD")));
+        Verdict::Refuse(refusal)
+    }
+}
+
+/// `/ping`: the process answers. No store, no provider, no app is asked.
+pub(super) fn pong() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// The answer where there is nothing at all, not even an app.
+pub(super) fn nothing(answers: &Answers, intent: Intent, id: &str, reason: Reason) -> Response {
+    let mut refusal = answers.refuse_as(intent, id, reason, &Page::NotFound);
+    refusal.status = status(reason);
+    write_direct(Verdict::Refuse(refusal), id)
+}
+
+/// Whether a request inside an edge's question is for one of the gate's own pages, and for which.
+///
+/// Only a path that every server reads the same way counts; anything else is the app's and is judged as such.
+pub(super) fn below<'r>(prefix: &str, path: &'r str) -> Option<&'r str> {
+    let page = path.strip_prefix(prefix)?;
+    (page.starts_with('/') && !crate::policy::path::is_ambiguous(path)).then_some(page)
+}
+
+/// A parameter that is there exactly once.
+fn parameter(query: &str, name: &str) -> Option<String> {
+    let mut found = url::form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name).map(|(_, value)| value);
+    let first = found.next()?;
+    found.next().is_none().then(|| first.into_owned())
+}
+
+fn json_answer(body: Bytes) -> Response {
+    let mut response = Response::new(Full::new(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_unambiguous_path_below_the_prefix_is_ours() {
+        for (path, page) in [
+            ("/_doorward/start", Some("/start")),
+            ("/_doorward", None),
+            ("/_doorwardx/start", None),
+            ("/_doorward/../admin", None),
+            ("/_doorward/%2e%2e/admin", None),
+            ("/_doorward//callback", None),
+            ("/x/_doorward/start", None),
+        ] {
+            assert_eq!(below("/_doorward", path), page, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_counts_only_once() {
+        assert_eq!(parameter("rd=%2Fa%3Fb%3Dc&x=1", "rd").as_deref(), Some("/a?b=c"));
+        assert_eq!(parameter("rd=/a&rd=/b", "rd"), None);
+        assert_eq!(parameter("", "rd"), None);
+    }
+
+    #[test]
+    fn what_can_only_be_a_2xx_needs_a_route() {
+        for page in ["/session", "/ping", "/static/icon.svg"] {
+            assert!(Destination::of(page).needs_route(), "{page}");
+        }
+        for page in ["/start", "/callback", "/sign_out", "/signed_out", "/reset", "/else"] {
+            assert!(!Destination::of(page).needs_route(), "{page}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The identity headers that apps receive: presets and own names, rendered once for each session and plan.
+//!
+//! Every configured header is always there, so that an edge overwrites a client's own copy. The fields of a plan take at
+//! most [`BUDGET`] bytes of an answer whatever the provider says. What does not fit is left out in the safe direction: a
+//! single value is whole or empty, never cut (a cut name could be somebody else's), and a list loses whole members from
+//! its end, so that it never names a group that the person is not in.
+
+mod spec;
+mod value;
+
+use std::collections::HashMap;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+pub use self::spec::{About, Fault, Passed, Preset, Spec, plan};
+use crate::identity::{Identity, Tokens, strings};
+
+/// What the fields of a plan may take of an answer, names included. With the constants (at most 512) and what HTTP itself
+/// needs, the head of an answer stays below the 4 KiB that nginx has room for (contract C4a).
+pub const BUDGET: usize = 3_400;
+
+/// The headers of an app: always all of them, empty where there is no value (contract C7).
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which of the distinct rendered sets this is, dense from 0: apps with equal `fields` share one.
+    pub index: usize,
+    /// Headers whose values come from the identity.
+    pub fields: Vec<(HeaderName, Source)>,
+    /// Headers that are the same for everybody, such as `X-authentik-meta-app`.
+    pub constants: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Where a header's value comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// [`Identity::user`].
+    User,
+    /// [`Identity::email`].
+    Email,
+    /// [`Identity::name`].
+    Name,
+    /// [`Identity::subject`].
+    Subject,
+    /// [`Identity::groups`], joined.
+    Groups(Separator),
+    /// A claim of strings, joined.
+    ClaimList(String, Separator),
+    /// Text with `{claims.path}` placeholders, as pieces.
+    Template(Vec<Piece>),
+    /// The access token, only ever configured by `pass_access_token`.
+    AccessToken,
+    /// The ID token, only ever configured by `pass_id_token`.
+    IdToken,
+    /// Always empty: the name is blanked so that a client's own copy cannot pass.
+    Nothing,
+}
+
+/// A piece of a template.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Piece {
+    /// As it stands.
+    Text(String),
+    /// The claim at this dotted path.
+    Claim(String),
+}
+
+/// What stands between the members of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Separator {
+    /// `,`
+    Comma,
+    /// `|`
+    Bar,
+}
+
+impl Plan {
+    /// The preset that apps get when the configuration names none.
+    #[must_use]
+    pub fn remote() -> Self {
+        Self { index: 0, fields: Preset::Remote.fields(&[]), constants: Vec::new() }
+    }
+
+    /// The values for one identity: one line each, safe ASCII or percent-encoded UTF-8, all of `fields` present. The
+    /// constants are not among them, so that apps which only differ in those share the result: see [`Plan::complete`].
+    #[must_use]
+    pub fn render(&self, identity: &Identity, tokens: &Tokens) -> HeaderMap {
+        let names = self.fields.iter().map(|(name, _)| line_length(name, 0)).sum();
+        let mut room = BUDGET.saturating_sub(names);
+        let mut headers = self.blank();
+        // What cannot be cut goes first; the lists share what it leaves.
+        for (name, source) in &self.fields {
+            let value = source.single(identity, tokens).filter(|value| value.len() <= room);
+            if let Some(value) = value {
+                room -= value.len();
+                headers.insert(name.clone(), value);
+            }
+        }
+        let lists: Vec<_> =
+            self.fields.iter().filter_map(|(name, source)| Some((name, source.list(identity)?))).collect();
+        for (done, (name, (members, separator))) in lists.iter().enumerate() {
+            let share = room / (lists.len() - done);
+            let value = value::line(&value::join(members.iter().copied(), *separator, share));
+            room -= value.len();
+            headers.insert((*name).clone(), value);
+        }
+        headers
+    }
+
+    /// The same headers for nobody: all present, all empty.
+    #[must_use]
+    pub fn blank(&self) -> HeaderMap {
+        self.fields.iter().map(|(name, _)| (name.clone(), HeaderValue::from_static(""))).collect()
+    }
+
+    /// Adds what is the same for everybody.
+    pub fn complete(&self, headers: &mut HeaderMap) {
+        headers.extend(self.constants.iter().cloned());
+    }
+}
+
+/// Gives equal sets of fields equal indexes, dense from 0, and says how many there are.
+pub fn number<'p>(plans: impl IntoIterator<Item = &'p mut Plan>) -> usize {
+    let mut known = HashMap::new();
+    for plan in plans {
+        let next = known.len();
+        plan.index = *known.entry(plan.fields.clone()).or_insert(next);
+    }
+    known.len()
+}
+
+impl Source {
+    /// The value, where it is one that is whole or not there at all.
+    fn single(&self, identity: &Identity, tokens: &Tokens) -> Option<HeaderValue> {
+        match self {
+            Self::User => Some(value::line(&value::encode(&identity.user))),
+            Self::Email => Some(value::line(&value::encode(&identity.email))),
+            Self::Name => Some(value::line(&value::encode(&identity.name))),
+            Self::Subject => Some(value::line(&value::encode(&identity.subject.0))),
+            Self::Template(pieces) => Some(value::line(&fill(pieces, identity))),
+            Self::AccessToken => token(tokens.access.as_ref()),
+            Self::IdToken => token(tokens.id.as_ref()),
+            Self::Groups(_) | Self::ClaimList(..) | Self::Nothing => None,
+        }
+    }
+
+    /// The members, where it is a list.
+    fn list<'i>(&self, identity: &'i Identity) -> Option<(Vec<&'i str>, Separator)> {
+        match self {
+            Self::Groups(separator) => Some((identity.groups.iter().map(String::as_str).collect(), *separator)),
+            Self::ClaimList(path, separator) => {
+                Some((identity.claim(path).map(strings).unwrap_or_default(), *separator))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn fill(pieces: &[Piece], identity: &Identity) -> String {
+    let texts = pieces.iter().map(|piece| match piece {
+        Piece::Text(text) => value::escape(text),
+        Piece::Claim(path) => identity.claim(path).map(claim).unwrap_or_default(),
+    });
+    value::keep_edges(&texts.collect::<String>())
+}
+
+/// A claim as text. A list is joined with commas, and none of its members holds one.
+fn claim(claim: &Value) -> String {
+    match claim {
+        Value::String(text) => value::escape(text),
+        Value::Number(_) | Value::Bool(_) => claim.to_string(),
+        Value::Array(_) => value::join(strings(claim), Separator::Comma, BUDGET),
+        Value::Null | Value::Object(_) => String::new(),
+    }
+}
+
+/// A token goes out as it is or not at all: an encoded one would be another token.
+fn token(token: Option<&SecretString>) -> Option<HeaderValue> {
+    let text = token?.expose_secret();
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return None;
+    }
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// What a header takes of an answer: name, colon, space, value, CR LF.
+fn line_length(name: &HeaderName, value: usize) -> usize {
+    name.as_str().len() + value + 4
+}

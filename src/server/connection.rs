@@ -1,0 +1,183 @@
+//! One connection from its first byte to its last: TLS, HTTP/1.1 or HTTP/2, deadlines, a polite end.
+//!
+//! A request's body is dropped before its answer is begun, so nothing can wait for one. It must not know what is
+//! answered, only that something is.
+
+use std::{convert::Infallible, future::poll_fn, net::IpAddr, pin::pin, sync::Arc};
+
+use futures_util::future::{Either, select};
+use http::{HeaderValue, Request, Version, header::CONNECTION, request::Parts};
+use hyper::{
+    body::{Body, Incoming},
+    rt::Executor,
+    service::service_fn,
+};
+use hyper_util::{rt::TokioIo, server::conn::auto};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    drain::{Drain, Phase},
+    tls::Certificates,
+    vigil::{Breach, Patience, Pulse, Vigil, Watched},
+};
+use crate::{edge::Response, shutdown::Tasks};
+
+/// Room for 64 KiB of header lines, the request line, and HTTP/2's 32 bytes for each line. hyper's limit of 100 lines
+/// stays: a higher one costs two allocations with every request, and edges send about twenty.
+const MAX_HEADER: usize = 72 * 1024;
+
+/// HTTP/2 requests on one connection: an edge keeps one connection for all of its clients.
+const MAX_STREAMS: u32 = 2_048;
+
+/// What a body that nobody reads may fill before the client has to wait.
+const BODY_WINDOW: u32 = 64 * 1024;
+
+/// The mark on a request whose target went on after a `#`. What followed it is gone, so the path that an app would see
+/// is not known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FragmentDropped;
+
+/// What all connections of one listener have in common. `answer` turns a peer and a request into an answer.
+pub(super) struct Host<A> {
+    answer: A,
+    protocol: auto::Builder<Streams>,
+    patience: Patience,
+    drain: Arc<Drain>,
+    certificates: Option<Arc<Certificates>>,
+    tasks: Tasks,
+}
+
+impl<A, F> Host<A>
+where
+    A: Fn(IpAddr, Parts) -> F + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    /// A host that answers in clear, or over TLS where there are certificates.
+    pub(super) fn new(
+        answer: A,
+        patience: Patience,
+        drain: Arc<Drain>,
+        certificates: Option<Arc<Certificates>>,
+        tasks: Tasks,
+    ) -> Self {
+        let protocol = protocol(Streams { tasks: tasks.clone(), cut: drain.cutting().clone() });
+        Self { answer, protocol, patience, drain, certificates, tasks }
+    }
+
+    /// How far this server is.
+    pub(super) fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// Where its connections run.
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Serves a connection until it ends. Errors on it concern nobody but its client.
+    pub(super) async fn serve(&self, stream: TcpStream, peer: IpAddr) {
+        let Some(certificates) = &self.certificates else {
+            return self.speak(stream, peer).await;
+        };
+        let handshake = pin!(timeout(self.patience.handshake, certificates.acceptor().accept(stream)));
+        match select(handshake, pin!(self.drain.cutting().cancelled())).await {
+            Either::Left((Ok(Ok(stream)), _)) => self.speak(stream, peer).await,
+            Either::Left(_) | Either::Right(_) => tracing::debug!(%peer, "a TLS handshake failed"),
+        }
+    }
+
+    /// Speaks HTTP over a stream until it ends, in whichever version the client begins with.
+    pub(super) async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: IpAddr) {
+        let pulse = Arc::new(Pulse::default());
+        let io = TokioIo::new(Watched::new(stream, Arc::clone(&pulse)));
+        let mut vigil = Vigil::new(Arc::clone(&pulse), self.patience);
+        let service = service_fn(|request| self.attend(&pulse, peer, request));
+        let mut connection = pin!(self.protocol.serve_connection(io, service));
+        let finishing = self.drain.finishing();
+        let (mut told, mut asked) = (false, false);
+        loop {
+            tokio::select! {
+                // The connection first: on its busy path the others only have to be pending.
+                biased;
+                _ = connection.as_mut() => return,
+                () = finishing.cancelled(), if !told => {
+                    told = true;
+                    if vigil.is_unused() {
+                        // Accepted a moment ago: its request is on the way, and is answered.
+                        vigil.hurry();
+                    } else {
+                        asked = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                }
+                () = self.drain.cutting().cancelled(), if told => return,
+                breach = poll_fn(|context| vigil.poll_breach(context)) => {
+                    if asked || breach == Breach::Slow {
+                        return;
+                    }
+                    asked = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+
+    fn attend(
+        &self,
+        pulse: &Pulse,
+        peer: IpAddr,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<A, F> {
+        let (mut parts, body) = request.into_parts();
+        if pulse.request_begins() {
+            parts.extensions.insert(FragmentDropped);
+        }
+        let is_http1 = parts.version <= Version::HTTP_11;
+        // What is left of a body would be read as the next request.
+        let body_follows = !body.is_end_stream();
+        drop(body);
+        let is_last = is_http1 && (body_follows || self.drain.phase() == Phase::Draining);
+        let answer = (self.answer)(peer, parts);
+        async move {
+            let mut response = answer.await;
+            if is_last {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        }
+    }
+}
+
+fn protocol(streams: Streams) -> auto::Builder<Streams> {
+    let mut protocol = auto::Builder::new(streams);
+    // One buffer a write: answers are a head and at most a small page. The deadline for headers is the vigil's.
+    protocol.http1().max_buf_size(MAX_HEADER).writev(false).header_read_timeout(None);
+    protocol
+        .http2()
+        .max_header_list_size(u32::try_from(MAX_HEADER).expect("the limit is a small literal"))
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(BODY_WINDOW)
+        .keep_alive_interval(None);
+    protocol
+}
+
+/// Where HTTP/2 answers run: beside their connection, and never after the server.
+#[derive(Clone)]
+struct Streams {
+    tasks: Tasks,
+    cut: CancellationToken,
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        let cut = self.cut.clone();
+        self.tasks.run(async move {
+            select(pin!(stream), pin!(cut.cancelled())).await;
+        });
+    }
+}

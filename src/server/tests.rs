@@ -1,0 +1,1 @@
+//! What the listeners promise, over real sockets.

@@ -1,0 +1,272 @@
+//! Watching one connection for clients that dribble, stall, or never come.
+//!
+//! hyper's own deadline for headers runs while a kept connection is idle too, and is set anew for each request. Here
+//! the bytes are watched as they pass, and a timer is touched only when a header did not arrive in one piece. It knows
+//! the first bytes of a request; it must not know what is asked or answered.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep},
+};
+
+/// How long a connection may be in each of its states.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// A TLS handshake.
+    pub(super) handshake: Duration,
+    /// From being accepted to the first request.
+    pub(super) first_request: Duration,
+    /// From a request's first byte to the end of its header, and for a blocked client to take more of an answer.
+    pub(super) header: Duration,
+    /// Between requests; up to twice as long, because idle connections are looked at once in this time.
+    pub(super) idle: Duration,
+    /// From our end of a connection to the client's.
+    pub(super) farewell: Duration,
+}
+
+impl Patience {
+    /// Edges keep idle connections for up to an hour (Envoy) and take our closing first for a failure: ours is longer.
+    pub(super) const DEFAULT: Self = Self {
+        handshake: Duration::from_secs(10),
+        first_request: Duration::from_secs(30),
+        header: Duration::from_secs(10),
+        idle: Duration::from_secs(3_700),
+        farewell: Duration::from_secs(1),
+    };
+}
+
+/// What is known of a connection; written where bytes and requests pass, read by its [`Vigil`].
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    requests: AtomicU64,
+    in_header: AtomicBool,
+    blocked: AtomicBool,
+    leaving: AtomicBool,
+    fragment: AtomicBool,
+}
+
+impl Pulse {
+    /// A request's header is complete. Says whether its target went on after a `#`, which HTTP libraries drop in
+    /// silence.
+    pub(super) fn request_begins(&self) -> bool {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.in_header.store(false, Ordering::Relaxed);
+        self.fragment.load(Ordering::Relaxed) && self.fragment.swap(false, Ordering::Relaxed)
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    fn is_slow(&self) -> bool {
+        self.in_header.load(Ordering::Relaxed) || self.blocked.load(Ordering::Relaxed)
+    }
+}
+
+/// Why a connection has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Breach {
+    /// There is nothing to do on it: it may be closed politely.
+    Quiet,
+    /// The client holds up a request or an answer, or does not close its end.
+    Slow,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watch {
+    FirstRequest,
+    Slow { after: u64 },
+    Idle { after: u64 },
+    Farewell,
+}
+
+/// One connection's only timer.
+pub(super) struct Vigil {
+    pulse: Arc<Pulse>,
+    patience: Patience,
+    watch: Watch,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Vigil {
+    /// A vigil over a connection that has just been accepted.
+    pub(super) fn new(pulse: Arc<Pulse>, patience: Patience) -> Self {
+        let alarm = Box::pin(tokio::time::sleep(patience.first_request));
+        Self { pulse, patience, watch: Watch::FirstRequest, alarm }
+    }
+
+    /// Whether no request has come yet.
+    pub(super) fn is_unused(&self) -> bool {
+        self.pulse.requests() == 0
+    }
+
+    /// The connection is to end soon, with or without a request.
+    pub(super) fn hurry(&mut self) {
+        self.turn_to(Watch::Farewell);
+    }
+
+    /// Ready once the connection has to end. To be polled after the connection itself, with the same waker.
+    pub(super) fn poll_breach(&mut self, context: &mut Context<'_>) -> Poll<Breach> {
+        self.look();
+        loop {
+            ready!(self.alarm.as_mut().poll(context));
+            if let Some(breach) = self.judge() {
+                return Poll::Ready(breach);
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        let (slow, requests) = (self.pulse.is_slow(), self.pulse.requests());
+        match self.watch {
+            Watch::Farewell => {}
+            _ if self.pulse.leaving.load(Ordering::Relaxed) => self.hurry(),
+            Watch::Slow { after } if slow && after == requests => {}
+            _ if slow => self.turn_to(Watch::Slow { after: requests }),
+            Watch::Slow { .. } => self.turn_to(Watch::Idle { after: requests }),
+            Watch::FirstRequest | Watch::Idle { .. } => {}
+        }
+    }
+
+    fn judge(&mut self) -> Option<Breach> {
+        let after = self.pulse.requests();
+        let breach = match self.watch {
+            Watch::FirstRequest if after > 0 => None,
+            Watch::Idle { after: before } if after > before => None,
+            Watch::Farewell if self.pulse.leaving.load(Ordering::Relaxed) => Some(Breach::Slow),
+            Watch::FirstRequest | Watch::Idle { .. } | Watch::Farewell => Some(Breach::Quiet),
+            Watch::Slow { .. } => Some(Breach::Slow),
+        };
+        self.turn_to(Watch::Idle { after });
+        breach
+    }
+
+    fn turn_to(&mut self, watch: Watch) {
+        let time = match watch {
+            Watch::FirstRequest => self.patience.first_request,
+            Watch::Slow { .. } => self.patience.header,
+            Watch::Idle { .. } => self.patience.idle,
+            Watch::Farewell => self.patience.farewell,
+        };
+        self.watch = watch;
+        self.alarm.as_mut().reset(Instant::now() + time);
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// Nothing has arrived yet.
+    Nothing,
+    /// HTTP/1, before a request's first line.
+    Between,
+    /// HTTP/1, in it.
+    Target,
+    /// HTTP/1, after it.
+    Header,
+    /// HTTP/2: frames come at any time and say nothing of how far a header is. A dribbling client holds no more than an
+    /// idle one.
+    Frames,
+}
+
+/// A stream whose bytes are noted as they pass.
+pub(super) struct Watched<S> {
+    stream: S,
+    pulse: Arc<Pulse>,
+    reading: Reading,
+    ended: bool,
+}
+
+impl<S> Watched<S> {
+    /// Notes in `pulse` what passes over `stream`.
+    pub(super) fn new(stream: S, pulse: Arc<Pulse>) -> Self {
+        Self { stream, pulse, reading: Reading::Nothing, ended: false }
+    }
+
+    fn arrived(&mut self, bytes: &[u8]) {
+        match self.reading {
+            // No HTTP/1 method begins like HTTP/2's preface does.
+            Reading::Nothing if bytes.starts_with(b"PRI") => self.reading = Reading::Frames,
+            Reading::Nothing => self.reading = Reading::Between,
+            Reading::Header if !self.pulse.in_header.load(Ordering::Relaxed) => self.reading = Reading::Between,
+            Reading::Between | Reading::Target | Reading::Header | Reading::Frames => {}
+        }
+        if self.reading != Reading::Frames {
+            self.pulse.in_header.store(true, Ordering::Relaxed);
+            self.scan_target(bytes);
+        }
+    }
+
+    fn scan_target(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match (self.reading, byte) {
+                (Reading::Header, _) => return,
+                // Empty lines before a request are allowed and skipped, RFC 9112, section 2.2.
+                (Reading::Between, b'\r' | b'\n') => {}
+                (_, b'\n') => self.reading = Reading::Header,
+                (_, byte) => {
+                    self.reading = Reading::Target;
+                    if *byte == b'#' {
+                        self.pulse.fragment.store(true, Ordering::Relaxed);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        match buffer.filled().get(before..) {
+            Some(bytes) if !bytes.is_empty() => self.arrived(bytes),
+            _ => {}
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.pulse.blocked.store(written.is_pending(), Ordering::Relaxed);
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// Ends our side, then reads until the client ends its own: a socket that is closed with bytes unread sends a
+    /// reset, and the reset can overtake the answer.
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pulse.leaving.store(true, Ordering::Relaxed);
+        if !self.ended {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            self.ended = true;
+        }
+        let mut unread = [0; 4_096];
+        loop {
+            let mut buffer = ReadBuf::new(&mut unread);
+            match ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                _ => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! What sessions promise, over a store that can be held, broken and counted.
+
+mod contract;
+mod doubles;
+
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use http::HeaderMap;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::task::JoinSet;
+
+use self::doubles::{House, Mode, somebody};
+use super::*;
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+fn live(found: Result<Found, Unavailable>) -> Arc<Live> {
+    match found {
+        Ok(Found::Live(live)) => live,
+        other => panic!("not alive: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_found_by_its_cookie_now_and_after_a_restart() {
+    let house = House::new();
+    let cookie = house.sessions.create(somebody("ann")).await.unwrap();
+    assert_eq!(live(house.find(&cookie).await).record.identity.user, "ann");
+    let found = live(house.restarted().find(&cookie).await);
+    assert_eq!(found.record.identity.user, "ann");
+    assert_eq!(found.record.sid.as_deref(), Some("sid of ann"));
+    assert_eq!(found.record.tokens.id.as_ref().map(SecretString::expose_secret), Some("id token of ann"));
+    assert_eq!(house.metric(r#"doorward_session_lookups_total{result="hit"}"#), 1);
+    assert_eq!(house.metric(r#"doorward_session_lookups_total{result="miss"}"#), 1);
+}
+
+#[tokio::test]
+async fn every_sign_in_gets_a_new_cookie_and_its_own_person() {
+    let house = House::new();
+    let names: Vec<_> = (0..1000).map(|number| format!("person {number}")).collect();
+    let cookies = join_all(names.iter().map(|name| house.sessions.create(somebody(name)))).await;
+    for (name, cookie) in names.iter().zip(&cookies) {
+        assert_eq!(live(house.find(cookie.as_ref().unwrap()).await).record.identity.user, *name);
+    }
+}
+
+#[tokio::test]
+async fn the_store_holds_neither_cookie_nor_claims_nor_tokens_in_clear() {
+    let house = House::new();
+    let cookie = house.sessions.create(somebody("ann")).await.unwrap();
+    let token = Token::parse(cookie.as_bytes()).unwrap();
+    let row = house.store.load(&token.key()).await.unwrap().unwrap();
+    let id = crate::crypto::decode(cookie.as_bytes()).unwrap();
+    for secret in [&id[..32], b"id token of ann", b"refresh token of ann", b"ann@example.com"] {
+        assert!(!row.sealed.windows(secret.len()).any(|window| window == secret));
+    }
+    assert_ne!(row.key.0, id[..32]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_who_miss_the_same_session_cost_one_load() {
+    let before = House::new();
+    let cookie = before.sessions.create(somebody("ann")).await.unwrap();
+    let house = before.restarted();
+    house.store.set(Mode::Held);
+    let mut all = JoinSet::new();
+    for _ in 0..10_000 {
+        let (sessions, cookie) = (Arc::clone(&house.sessions), cookie.clone());
+        all.spawn(async move { live(sessions.find(cookie.as_bytes()).await).record.identity.user.clone() });
+    }
+    house.store.arrived().await;
+    house.store.set(Mode::Up);
+    let users = all.join_all().await;
+    assert!(users.iter().all(|user| user == "ann"));
+    assert_eq!(house.store.loads(), 1);
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_made_up_cookies_cost_no_load() {
+    let house = House::new();
+    for _ in 0..100_000 {
+        let made_up = crate::crypto::encode(&crate::crypto::random::<48>());
+        assert!(matches!(house.find(&made_up).await, Ok(Found::NotOurs)));
+    }
+    assert_eq!(house.store.loads(), 0);
+    assert_eq!(house.metric(r#"doorward_session_lookups_total{result="forged"}"#), 100_000);
+}
+
+#[tokio::test]
+async fn a_cookie_with_any_character_changed_is_not_ours_cached_or_not() {
+    let house = House::new();
+    let cookie = house.sessions.create(somebody("ann")).await.unwrap();
+    for house in [&house, &house.restarted()] {
+        for at in 0..cookie.len() {
+            let mut changed = cookie.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            assert!(matches!(house.sessions.find(&changed).await, Ok(Found::NotOurs)), "character {at}");
+            assert!(house.sessions.revoke(&changed, Logout::User).await.unwrap().is_none(), "character {at}");
+        }
+        assert_eq!(house.store.loads(), 0);
+        live(house.find(&cookie).await);
+        house.store.forget_counts();
+    }
+}
+
+#[tokio::test]
+async fn a_row_moved_to_another_key_does_not_open() {
+    let house = House::new();
+    let keyring = doubles::keyring();
+    let (victim, thief) = (house.sessions.create(somebody("ann")).await.unwrap(), Token::fresh(&keyring));
+    let mut row = house.store.load(&Token::parse(victim.as_bytes()).unwrap().key()).await.unwrap().unwrap();
+    row.key = thief.key();
+    house.store.insert(row).await.unwrap();
+    assert!(matches!(house.find(&thief.encode()).await, Ok(Found::Ended)));
+    live(house.find(&victim).await);
+}
+
+#[tokio::test]
+async fn a_row_of_a_newer_version_is_unavailable_and_not_ended() {
+    let house = House::new();
+    let keyring = doubles::keyring();
+    let token = Token::fresh(&keyring);
+    let mut row = Record::new(somebody("ann"), house.sessions.clock.now()).seal(&keyring, token.key());
+    row.sealed = keyring.seal(crate::crypto::Purpose::SessionRow, &token.key().0, &[2, b'?']);
+    house.store.insert(row).await.unwrap();
+    assert!(matches!(house.find(&token.encode()).await, Err(Unavailable::Failed(_))));
+}
+
+#[tokio::test]
+async fn a_revoked_session_is_over_here_and_after_a_restart() {
+    for cached in [true, false] {
+        let before = House::new();
+        let cookie = before.sessions.create(somebody("ann")).await.unwrap();
+        let house = if cached { before } else { before.restarted() };
+        let ended = house.sessions.revoke(cookie.as_bytes(), Logout::User).await.unwrap().unwrap();
+        assert_eq!(ended.record.identity.user, "ann");
+        assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
+        house.store.forget_counts();
+        assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
+        assert!(house.sessions.revoke(cookie.as_bytes(), Logout::User).await.unwrap().is_none());
+        assert_eq!(house.store.loads(), 0, "an ended session is remembered");
+        assert!(matches!(house.restarted().find(&cookie).await, Ok(Found::Ended)));
+        assert_eq!(house.metric(r#"doorward_logouts_total{kind="user"}"#), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_load_under_way_does_not_bring_back_a_session_revoked_meanwhile() {
+    let before = House::new();
+    let cookie = before.sessions.create(somebody("ann")).await.unwrap();
+    let house = before.restarted();
+    house.store.set(Mode::Held);
+    let (sessions, asked) = (Arc::clone(&house.sessions), cookie.clone());
+    let mut finding = JoinSet::new();
+    finding.spawn(async move { sessions.find(asked.as_bytes()).await });
+    house.store.arrived().await;
+    let mut revoking = pin!(house.sessions.revoke(cookie.as_bytes(), Logout::User));
+    let waits = std::future::poll_fn(|cx| std::task::Poll::Ready(revoking.as_mut().poll(cx).is_pending())).await;
+    assert!(waits, "the revocation waits for the load");
+    house.store.set(Mode::Up);
+    assert!(revoking.await.unwrap().is_some());
+    finding.join_all().await;
+    assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
+    assert!(matches!(house.restarted().find(&cookie).await, Ok(Found::Ended)));
+}
+
+#[tokio::test]
+async fn a_revocation_that_nobody_waits_for_is_finished_by_the_upkeep() {
+    let house = House::new();
+    let cookie = house.sessions.create(somebody("ann")).await.unwrap();
+    house.store.set(Mode::Held);
+    {
+        let mut revoking = pin!(house.sessions.revoke(cookie.as_bytes(), Logout::User));
+        std::future::poll_fn(|cx| std::task::Poll::Ready(revoking.as_mut().poll(cx).is_pending())).await;
+    }
+    house.store.set(Mode::Up);
+    Upkeep::of(&house.sessions).finish_endings().await;
+    assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
+    assert!(matches!(house.restarted().find(&cookie).await, Ok(Found::Ended)));
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_never_the_end_of_a_session() {
+    for mode in [Mode::Failing, Mode::Held] {
+        let before = House::impatient();
+        let cookie = before.sessions.create(somebody("ann")).await.unwrap();
+        let house = before.restarted();
+        house.store.set(mode);
+        assert!(house.find(&cookie).await.is_err(), "{mode:?}");
+        assert!(house.sessions.create(somebody("bob")).await.is_err(), "{mode:?}");
+        assert!(!house.sessions.is_up());
+        live(before.find(&cookie).await);
+        house.store.set(Mode::Up);
+        live(house.find(&cookie).await);
+        assert!(house.sessions.is_up());
+        assert!(house.metric(r#"doorward_store_errors_total{operation="load"}"#) > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_session_signed_out_while_the_store_is_away_is_refused_at_once_and_gone_when_it_is_back() {
+    for cached in [true, false] {
+        let before = House::new();
+        let cookie = before.sessions.create(somebody("ann")).await.unwrap();
+        let house = if cached { before } else { before.restarted() };
+        house.store.set(Mode::Failing);
+        assert!(house.sessions.revoke(cookie.as_bytes(), Logout::User).await.is_err());
+        assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
+        let upkeep = Upkeep::of(&house.sessions);
+        upkeep.finish_endings().await;
+        house.store.set(Mode::Up);
+        upkeep.finish_endings().await;
+        assert!(matches!(house.restarted().find(&cookie).await, Ok(Found::Ended)));
+        assert_eq!(house.metric(r#"doorward_logouts_total{kind="user"}"#), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_expired_session_is_over_however_much_it_is_used() {
+    let house = House::new();
+    let cookie = house.sessions.create(somebody("ann")).await.unwrap();
+    for _ in 0..27 {
+        house.pass(DAY);
+        live(house.find(&cookie).await);
+    }
+    house.pass(DAY);
+    house.store.set(Mode::Failing);
+    assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)), "no store is needed to know");
+    house.store.set(Mode::Up);
+    assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
+    assert!(house.sessions.revoke(cookie.as_bytes(), Logout::User).await.unwrap().is_none());
+    let upkeep = Upkeep::of(&house.sessions);
+    upkeep.purge(&shutdown::Signal::default()).await;
+    upkeep.purge(&shutdown::Signal::default()).await;
+    assert_eq!(house.metric(r#"doorward_logouts_total{kind="expired"}"#), 1);
+    assert!(matches!(house.restarted().find(&cookie).await, Ok(Found::Ended)));
+}
+
+#[tokio::test]
+async fn an_idle_session_is_over_and_one_in_use_is_not() {
+    let house = House::new();
+    let (used, idle) =
+        (house.sessions.create(somebody("ann")).await.unwrap(), house.sessions.create(somebody("bob")).await.unwrap());
+    for _ in 0..7 {
+        house.pass(DAY);
+        live(house.find(&used).await);
+    }
+    assert!(matches!(house.find(&idle).await, Ok(Found::Ended)));
+    Upkeep::of(&house.sessions).write_uses().await;
+    live(house.restarted().find(&used).await);
+}
+
+#[tokio::test]
+async fn a_session_idle_here_and_used_at_another_replica_lives() {
+    let here = House::new();
+    let cookie = here.sessions.create(somebody("ann")).await.unwrap();
+    let there = here.restarted();
+    here.pass(6 * DAY);
+    live(there.find(&cookie).await);
+    Upkeep::of(&there.sessions).write_uses().await;
+    here.pass(DAY);
+    here.store.set(Mode::Failing);
+    assert!(here.find(&cookie).await.is_err(), "only the store can tell");
+    here.store.set(Mode::Up);
+    live(here.find(&cookie).await);
+}
+
+#[tokio::test]
+async fn a_purge_spares_a_session_whose_last_use_may_not_be_written_yet() {
+    let house = House::new();
+    let cookie = house.sessions.create(somebody("ann")).await.unwrap();
+    house.pass(6 * DAY + 23 * HOUR);
+    live(house.find(&cookie).await);
+    house.pass(HOUR + MINUTE);
+    Upkeep::of(&house.sessions).purge(&shutdown::Signal::default()).await;
+    Upkeep::of(&house.sessions).write_uses().await;
+    live(house.restarted().find(&cookie).await);
+}
+
+#[tokio::test]
+async fn a_use_is_written_once_a_minute_and_never_by_the_request() {
+    let house = House::new();
+    let cookie = house.sessions.create(somebody("ann")).await.unwrap();
+    let mut upkeep = Upkeep::of(&house.sessions);
+    for _ in 0..600 {
+        house.pass(Duration::from_secs(1));
+        live(house.find(&cookie).await);
+        assert_eq!(house.store.touches(), 0);
+    }
+    upkeep.write_uses().await;
+    assert_eq!(house.store.touches(), 1, "several uses of one session are one write");
+    house.pass(Duration::from_secs(5));
+    live(house.find(&cookie).await);
+    upkeep.write_uses().await;
+    assert_eq!(house.store.touches(), 1);
+    house.pass(MINUTE);
+    live(house.find(&cookie).await);
+    upkeep.write_uses().await;
+    assert_eq!(house.store.touches(), 2);
+}
+
+#[tokio::test]
+async fn uses_that_the_store_did_not_take_are_written_when_it_is_back() {
+    let house = House::new();
+    let cookie = house.sessions.create(somebody("ann")).await.unwrap();
+    house.pass(DAY);
+    live(house.find(&cookie).await);
+    let mut upkeep = Upkeep::of(&house.sessions);
+    house.store.set(Mode::Failing);
+    upkeep.write_uses().await;
+    house.store.set(Mode::Up);
+    upkeep.write_uses().await;
+    house.pass(6 * DAY);
+    live(house.restarted().find(&cookie).await);
+}
+
+#[tokio::test]
+async fn maintenance_writes_what_is_pending_before_it_stops_and_keeps_the_gauge_true() {
+    let house = House::new();
+    let cookie = house.sessions.create(somebody("ann")).await.unwrap();
+    let (sessions, stop) = (Arc::clone(&house.sessions), shutdown::Signal::default());
+    let asked = stop.clone();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { sessions.maintain(asked).await });
+    while house.metric("doorward_sessions_cached") != 1 {
+        tokio::task::yield_now().await;
+    }
+    house.pass(DAY);
+    live(house.find(&cookie).await);
+    stop.raise();
+    tasks.join_all().await;
+    house.pass(6 * DAY);
+    live(house.restarted().find(&cookie).await);
+    assert_eq!(house.metric(r#"doorward_store_up{backend="memory"}"#), 1);
+}
+
+#[tokio::test]
+async fn a_ping_alone_tells_an_outage_and_its_end() {
+    let house = House::impatient();
+    for (mode, up) in [(Mode::Up, true), (Mode::Failing, false), (Mode::Held, false), (Mode::Up, true)] {
+        house.store.set(mode);
+        let _ = house.sessions.store.ping().await;
+        assert_eq!(house.sessions.is_up(), up, "{mode:?}");
+        assert_eq!(house.metric(r#"doorward_store_up{backend="memory"}"#), u64::from(up), "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn more_than_a_batch_of_expired_sessions_is_removed_in_one_round() {
+    let house = House::new();
+    for number in 0..1_203 {
+        house.sessions.create(somebody(&format!("person {number}"))).await.unwrap();
+    }
+    house.pass(28 * DAY);
+    Upkeep::of(&house.sessions).purge(&shutdown::Signal::default()).await;
+    assert_eq!(house.metric(r#"doorward_logouts_total{kind="expired"}"#), 1_203);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_dropped_ends_its_sessions_and_a_rotated_one_does_not() {
+    let house = House::new();
+    let cookie = house.sessions.create(somebody("ann")).await.unwrap();
+    live(house.restarted_with(&["new", "old"]).find(&cookie).await);
+    assert!(matches!(house.restarted_with(&["new"]).find(&cookie).await, Ok(Found::NotOurs)));
+}
+
+#[tokio::test]
+async fn headers_are_rendered_once_for_all_who_find_the_session() {
+    let house = House::new();
+    let cookie = house.sessions.create(somebody("ann")).await.unwrap();
+    let plan = crate::policy::headers::Plan { index: 3, fields: Vec::new(), constants: Vec::new() };
+    let (one, other) = (live(house.find(&cookie).await), live(house.find(&cookie).await));
+    let first: *const HeaderMap = one.headers(&plan);
+    assert!(std::ptr::eq(first, other.headers(&plan)));
+}
+
+#[tokio::test]
+async fn the_clock_going_back_ends_nothing() {
+    let house = House::new();
+    let cookie = house.sessions.create(somebody("ann")).await.unwrap();
+    house.hand.fetch_sub(3_600, Ordering::Relaxed);
+    live(house.find(&cookie).await);
+    live(house.restarted().find(&cookie).await);
+}

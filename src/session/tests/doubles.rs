@@ -1,0 +1,227 @@
+//! A store that can be held, broken and counted, and a house full of sessions over it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use tokio::sync::watch;
+
+use super::super::{
+    Backend, DEADLINE, Found, NewSession, Sessions, Settings,
+    memory::Memory,
+    store::{Cutoffs, Row, Store, Touch, Unavailable, Watched},
+    token::Key,
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    crypto::Keyring,
+    identity::{Identity, Subject, Tokens},
+    metrics,
+};
+
+/// How the store behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Up,
+    /// Answers every call with an error.
+    Failing,
+    /// Does not answer before it is set to something else.
+    Held,
+}
+
+/// The store.
+pub(super) struct Double {
+    rows: Memory,
+    mode: watch::Sender<Mode>,
+    loads: watch::Sender<usize>,
+    touches: AtomicUsize,
+}
+
+impl Double {
+    pub(super) fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+
+    /// Returns once a load has been asked for.
+    pub(super) async fn arrived(&self) {
+        self.loads.subscribe().wait_for(|loads| *loads > 0).await.unwrap();
+    }
+
+    pub(super) fn loads(&self) -> usize {
+        *self.loads.borrow()
+    }
+
+    pub(super) fn touches(&self) -> usize {
+        self.touches.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn forget_counts(&self) {
+        self.loads.send_replace(0);
+        self.touches.store(0, Ordering::Relaxed);
+    }
+
+    async fn pass(&self) -> Result<(), Unavailable> {
+        let mode = *self.mode.subscribe().wait_for(|mode| *mode != Mode::Held).await.unwrap();
+        if mode == Mode::Failing { Err(Unavailable::Failed("broken on purpose".to_owned())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Store for Arc<Double> {
+    async fn load(&self, key: &Key) -> Result<Option<Row>, Unavailable> {
+        self.loads.send_modify(|loads| *loads += 1);
+        self.pass().await?;
+        self.rows.load(key).await
+    }
+
+    async fn insert(&self, row: Row) -> Result<(), Unavailable> {
+        self.pass().await?;
+        self.rows.insert(row).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Unavailable> {
+        self.pass().await?;
+        self.rows.delete(key).await
+    }
+
+    async fn touch(&self, touches: &[Touch]) -> Result<(), Unavailable> {
+        self.pass().await?;
+        self.touches.fetch_add(touches.len(), Ordering::Relaxed);
+        self.rows.touch(touches).await
+    }
+
+    async fn purge(&self, cutoffs: Cutoffs, limit: u32) -> Result<u32, Unavailable> {
+        self.pass().await?;
+        self.rows.purge(cutoffs, limit).await
+    }
+
+    async fn ping(&self) -> Result<(), Unavailable> {
+        self.pass().await
+    }
+}
+
+/// One replica.
+pub(super) struct House {
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) store: Arc<Double>,
+    pub(super) hand: Arc<AtomicU64>,
+    clock: Clock,
+    metrics: Arc<metrics::Metrics>,
+    deadline: Duration,
+}
+
+impl House {
+    /// A replica over an empty store: 28 days of lifetime, 7 of idle timeout.
+    pub(super) fn new() -> Self {
+        Self::over(DEADLINE)
+    }
+
+    /// One that waits for the store hardly at all.
+    pub(super) fn impatient() -> Self {
+        Self::over(Duration::from_millis(10))
+    }
+
+    fn over(deadline: Duration) -> Self {
+        let (clock, hand) = Clock::manual(Timestamp::from_unix(1_800_000_000));
+        let store = Arc::new(Double {
+            rows: Memory::default(),
+            mode: watch::Sender::new(Mode::Up),
+            loads: watch::Sender::new(0),
+            touches: AtomicUsize::new(0),
+        });
+        let metrics = Arc::new(metrics::Metrics::new(&metrics::Settings {
+            apps: Vec::new(),
+            providers: Vec::new(),
+            backend: "memory",
+            config_hash: "",
+            version: "",
+            commit: "",
+        }));
+        Self { sessions: sessions(&store, &clock, &metrics, deadline, &["old"]), store, hand, clock, metrics, deadline }
+    }
+
+    /// Another replica over the same store with nothing in memory. The counts begin at nothing.
+    pub(super) fn restarted(&self) -> Self {
+        self.restarted_with(&["old"])
+    }
+
+    pub(super) fn restarted_with(&self, secrets: &[&str]) -> Self {
+        self.store.forget_counts();
+        let sessions = sessions(&self.store, &self.clock, &self.metrics, self.deadline, secrets);
+        let (store, hand) = (Arc::clone(&self.store), Arc::clone(&self.hand));
+        Self {
+            sessions,
+            store,
+            hand,
+            clock: self.clock.clone(),
+            metrics: Arc::clone(&self.metrics),
+            deadline: self.deadline,
+        }
+    }
+
+    pub(super) async fn find(&self, cookie: &str) -> Result<Found, Unavailable> {
+        self.sessions.find(cookie.as_bytes()).await
+    }
+
+    pub(super) fn pass(&self, time: Duration) {
+        self.hand.fetch_add(time.as_secs(), Ordering::Relaxed);
+    }
+
+    /// The value of one series.
+    pub(super) fn metric(&self, series: &str) -> u64 {
+        let text = self.metrics.print();
+        let value = text.lines().find_map(|line| line.strip_prefix(series)).expect(series);
+        value.trim().parse().expect(series)
+    }
+}
+
+fn sessions(
+    store: &Arc<Double>,
+    clock: &Clock,
+    metrics: &metrics::Metrics,
+    deadline: Duration,
+    secrets: &[&str],
+) -> Arc<Sessions> {
+    let settings = Settings {
+        lifetime: Duration::from_hours(28 * 24),
+        idle_timeout: Duration::from_hours(7 * 24),
+        backend: Backend::Memory,
+    };
+    let watched = Watched::new(Box::new(Arc::clone(store)), "memory", metrics.store.clone(), deadline);
+    let keyring = Arc::new(keyring_of(secrets));
+    Arc::new(Sessions::with(watched, settings, keyring, clock.clone(), metrics.sessions.clone()))
+}
+
+/// The keyring that replicas are built with, unless said otherwise.
+pub(super) fn keyring() -> Keyring {
+    keyring_of(&["old"])
+}
+
+fn keyring_of(secrets: &[&str]) -> Keyring {
+    let secrets: Vec<_> = secrets.iter().map(|secret| SecretString::from(secret.repeat(16))).collect();
+    Keyring::new(&secrets).unwrap()
+}
+
+/// What a sign-in of this person yields.
+pub(super) fn somebody(name: &str) -> NewSession {
+    let secret = |kind: &str| Some(SecretString::from(format!("{kind} token of {name}")));
+    NewSession {
+        identity: Identity {
+            provider: "authentik".to_owned(),
+            subject: Subject(format!("subject of {name}")),
+            user: name.to_owned(),
+            email: format!("{name}@example.com"),
+            name: name.to_uppercase(),
+            groups: vec!["staff".to_owned()],
+            claims: serde_json::Map::new(),
+        },
+        tokens: Tokens { access: secret("access"), access_ends: None, refresh: secret("refresh"), id: secret("id") },
+        sid: Some(format!("sid of {name}")),
+    }
+}

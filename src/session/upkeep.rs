@@ -1,0 +1,186 @@
+//! What sessions need done off the requests' path: noting when they were last used, removing what is over, finishing
+//! sign-outs that the store did not take at once, seeing whether the store is there.
+//!
+//! Promises: whatever waits here is bounded; one failing step leaves the rest for the next round.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{Interval, MissedTickBehavior, interval},
+};
+
+use super::{
+    Sessions,
+    record::Live,
+    store::{Cutoffs, Store, Touch},
+    token::{Key, Token},
+};
+use crate::{metrics::Logout, shutdown};
+
+/// How often the store is asked whether it is there: an outage shows within this and one deadline.
+const PING: Duration = Duration::from_secs(3);
+/// How often uses are written, for whichever sessions are due.
+const TOUCH: Duration = Duration::from_secs(10);
+/// How often expired sessions are removed, where no request has met one.
+const PURGE: Duration = Duration::from_mins(1);
+/// How much later than its idle timeout an unused session is removed: another replica may hold a later use that it has
+/// not written yet, for at most a minute, a round and a deadline.
+const MARGIN: Duration = Duration::from_secs(90);
+/// How many rows one statement writes or removes.
+const BATCH: u32 = 500;
+/// How many uses and how many sign-outs wait at most.
+const MOST: usize = 65_536;
+
+/// What requests leave to be done.
+pub(super) struct Backlog {
+    used: mpsc::Sender<Arc<Live>>,
+    taken: Mutex<mpsc::Receiver<Arc<Live>>>,
+    /// Sessions that are over for us and may still have a row.
+    owed: Mutex<HashMap<Key, (Token, Logout)>>,
+    expired: AtomicBool,
+}
+
+impl Backlog {
+    pub(super) fn new() -> Self {
+        let (used, taken) = mpsc::channel(MOST);
+        Self { used, taken: Mutex::new(taken), owed: Mutex::default(), expired: AtomicBool::new(false) }
+    }
+
+    /// Leaves a session's last use to be written; false where there is no room.
+    pub(super) fn leave(&self, live: &Arc<Live>) -> bool {
+        self.used.try_send(Arc::clone(live)).is_ok()
+    }
+
+    /// Notes that a request met an expired session, so that it is removed soon.
+    pub(super) fn meet_expired(&self) {
+        self.expired.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that a row has to go, before it is tried.
+    pub(super) fn owe(&self, token: Token, why: Logout) {
+        let mut owed = self.owed();
+        // Beyond that many the caller's own attempt is the only one, and its failure has been told.
+        if owed.len() < MOST {
+            owed.insert(token.key(), (token, why));
+        }
+    }
+
+    /// Notes that a row is gone.
+    pub(super) fn settle(&self, key: &Key) {
+        self.owed().remove(key);
+    }
+
+    /// Whether a row is yet to go.
+    pub(super) fn owes(&self, key: &Key) -> bool {
+        self.owed().contains_key(key)
+    }
+
+    fn owed(&self) -> MutexGuard<'_, HashMap<Key, (Token, Logout)>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn collect(&self, pending: &mut HashMap<Key, Arc<Live>>) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while pending.len() < MOST
+            && let Ok(live) = taken.try_recv()
+        {
+            pending.insert(live.key(), live);
+        }
+    }
+}
+
+/// The loop behind [`Sessions::maintain`].
+pub(super) struct Upkeep<'a> {
+    sessions: &'a Sessions,
+    pending: HashMap<Key, Arc<Live>>,
+}
+
+impl<'a> Upkeep<'a> {
+    pub(super) fn of(sessions: &'a Sessions) -> Self {
+        Self { sessions, pending: HashMap::new() }
+    }
+
+    /// Until asked to stop, and then once more what must not be lost.
+    pub(super) async fn run(mut self, stop: shutdown::Signal) {
+        let [mut ping, mut touch, mut purge] = [PING, TOUCH, PURGE].map(every);
+        loop {
+            tokio::select! {
+                () = stop.raised() => break,
+                _ = ping.tick() => self.look_after(&stop).await,
+                _ = touch.tick() => self.write_uses().await,
+                _ = purge.tick() => self.purge(&stop).await,
+            }
+        }
+        self.finish_endings().await;
+        self.write_uses().await;
+    }
+
+    async fn look_after(&self, stop: &shutdown::Signal) {
+        let cached = self.sessions.cache.tidy().await;
+        self.sessions.metrics.cached.set(i64::try_from(cached).unwrap_or(i64::MAX));
+        if self.sessions.store.ping().await.is_ok() {
+            self.finish_endings().await;
+            if self.sessions.backlog.expired.swap(false, Ordering::Relaxed) {
+                self.purge(stop).await;
+            }
+        }
+    }
+
+    /// Writes when sessions were last used, as far as the store takes it.
+    pub(super) async fn write_uses(&mut self) {
+        self.sessions.backlog.collect(&mut self.pending);
+        while !self.pending.is_empty() {
+            let uses = self.pending.values().take(BATCH as usize);
+            let batch: Vec<_> = uses.map(|live| Touch { key: live.key(), last_seen: live.last_seen() }).collect();
+            if self.sessions.store.touch(&batch).await.is_err() {
+                return;
+            }
+            for touch in &batch {
+                self.pending.remove(&touch.key);
+            }
+        }
+    }
+
+    /// Removes the rows of sessions that are over and still have one.
+    pub(super) async fn finish_endings(&self) {
+        let owed: Vec<_> = self.sessions.backlog.owed().values().copied().collect();
+        for (token, why) in owed {
+            // Anew each time: for as long as the row is there the session could come back from it, and the caller who
+            // began this may have gone away half-way.
+            self.sessions.cache.bury(token.key()).await;
+            self.sessions.cache.take(&token).await;
+            if self.sessions.end(&token.key(), why).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Removes what has expired, in batches that hold nobody up.
+    pub(super) async fn purge(&self, stop: &shutdown::Signal) {
+        let (settings, now) = (&self.sessions.settings, self.sessions.clock.now());
+        let cutoffs = Cutoffs {
+            created: now.minus(settings.lifetime),
+            last_seen: now.minus(settings.idle_timeout).minus(MARGIN),
+        };
+        while let Ok(gone) = self.sessions.store.purge(cutoffs, BATCH).await {
+            self.sessions.metrics.ended(Logout::Expired, u64::from(gone));
+            if gone < BATCH || stop.is_raised() {
+                return;
+            }
+        }
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
