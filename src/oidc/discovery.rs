@@ -7,7 +7,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
-use openidconnect::core::CoreJwsSigningAlgorithm;
+use openidconnect::{HttpResponse, core::CoreJwsSigningAlgorithm};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::{
@@ -19,13 +19,13 @@ use url::Url;
 use super::{Error, Provider, Settings, transport::Failure};
 use crate::metrics::Endpoint;
 
-/// How often a provider that answers is asked. With `ANSWER_WITHIN` it bounds how long an outage stays unseen.
+/// How often a provider that answers is asked. With twice `ANSWER_WITHIN` it bounds how long an outage stays unseen.
 const ASK_EVERY: Duration = Duration::from_secs(4);
 /// How long after the first failure a provider is asked again; doubles up to `LONGEST_PAUSE`.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-/// With `ANSWER_WITHIN` it bounds how long a recovery stays unseen.
+/// With twice `ANSWER_WITHIN` it bounds how long a recovery stays unseen.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How long the metadata document may take.
+/// How long one document, metadata or keys, may take.
 const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
 /// How long a sign-in waits for metadata that are not known yet.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -72,9 +72,30 @@ struct Standing {
     last: Option<Result<(), Error>>,
 }
 
+/// What is worth a line in the log.
+#[derive(Clone, Copy, Debug)]
+enum Change<'a> {
+    None,
+    Came,
+    CameBack,
+    Went(&'a Error),
+}
+
+impl<'a> Change<'a> {
+    fn between(before: Option<&Result<(), Error>>, now: &'a Result<(), Error>) -> Self {
+        match (before, now) {
+            (None, Ok(())) => Self::Came,
+            (Some(Err(_)), Ok(())) => Self::CameBack,
+            (None | Some(Ok(())), Err(reason)) => Self::Went(reason),
+            (Some(Ok(())), Ok(())) | (Some(Err(_)), Err(_)) => Self::None,
+        }
+    }
+}
+
 impl Metadata {
     fn parse(body: &[u8], settings: &Settings) -> Result<Self, Error> {
         let metadata: Self = serde_json::from_slice(body).map_err(|error| {
+            let error = printable(&error.to_string());
             Error::Unbelievable(format!("its metadata are not an OpenID provider's: {error}; mend: check the issuer"))
         })?;
         metadata.check(settings)?;
@@ -152,18 +173,18 @@ impl Metadata {
 /// Everything but `none` and the HMACs, for which anyone who knows the verifying key could sign.
 fn is_asymmetric(algorithm: &CoreJwsSigningAlgorithm) -> bool {
     use CoreJwsSigningAlgorithm as Alg;
-    match algorithm {
+    matches!(
+        algorithm,
         Alg::RsaSsaPkcs1V15Sha256
-        | Alg::RsaSsaPkcs1V15Sha384
-        | Alg::RsaSsaPkcs1V15Sha512
-        | Alg::RsaSsaPssSha256
-        | Alg::RsaSsaPssSha384
-        | Alg::RsaSsaPssSha512
-        | Alg::EcdsaP256Sha256
-        | Alg::EcdsaP384Sha384
-        | Alg::EdDsa => true,
-        _ => false,
-    }
+            | Alg::RsaSsaPkcs1V15Sha384
+            | Alg::RsaSsaPkcs1V15Sha512
+            | Alg::RsaSsaPssSha256
+            | Alg::RsaSsaPssSha384
+            | Alg::RsaSsaPssSha512
+            | Alg::EcdsaP256Sha256
+            | Alg::EcdsaP384Sha384
+            | Alg::EdDsa
+    )
 }
 
 impl Default for Discovery {
@@ -252,7 +273,7 @@ impl Provider {
         let outcome = self.fetch_everything().await;
         self.metrics.set_up(outcome.is_ok());
         let before = self.discovery.note(outcome.clone());
-        self.report(before.as_ref(), &outcome);
+        self.report(Change::between(before.as_ref(), &outcome));
         outcome
     }
 
@@ -266,12 +287,16 @@ impl Provider {
         self.fetch_due_keys(&metadata.jwks_uri).await
     }
 
+    /// Fetches a public document, sooner given up than a request that somebody's sign-in hangs on.
+    pub(super) async fn fetch(&self, url: &Url) -> Result<HttpResponse, Failure> {
+        timeout(ANSWER_WITHIN, self.transport.get(url, None)).await.unwrap_or(Err(Failure::Late(ANSWER_WITHIN)))
+    }
+
     async fn fetch_metadata(&self) -> Result<Metadata, Error> {
         let mut url = self.settings.issuer.clone();
         let path = format!("{}/.well-known/openid-configuration", url.path().trim_end_matches('/'));
         url.set_path(&path);
-        let late = Err(Failure::Late(ANSWER_WITHIN));
-        let response = timeout(ANSWER_WITHIN, self.transport.get(&url, None)).await.unwrap_or(late)?;
+        let response = self.fetch(&url).await?;
         if !response.status().is_success() {
             let status = response.status();
             return Err(Error::Unavailable(format!("status {status} for {url}; mend: check the issuer")));
@@ -279,19 +304,19 @@ impl Provider {
         Metadata::parse(response.body(), &self.settings)
     }
 
-    fn report(&self, before: Option<&Result<(), Error>>, now: &Result<(), Error>) {
-        let provider = &self.settings.name;
-        match (before, now) {
-            (None, Ok(())) => tracing::info!(provider, issuer = %self.settings.issuer, "the provider answers"),
-            (Some(Err(_)), Ok(())) => tracing::info!(provider, "the provider answers again"),
-            (None | Some(Ok(())), Err(reason)) => tracing::warn!(
+    fn report(&self, change: Change<'_>) {
+        let (provider, issuer) = (&self.settings.name, &self.settings.issuer);
+        match change {
+            Change::None => {}
+            Change::Came => tracing::info!(provider, %issuer, "the provider answers"),
+            Change::CameBack => tracing::info!(provider, %issuer, "the provider answers again"),
+            Change::Went(reason) => tracing::warn!(
                 provider,
-                issuer = %self.settings.issuer,
+                %issuer,
                 %reason,
                 "the provider is away: sessions go on, nobody new can sign in; check that the issuer is right and can be \
                  reached from here",
             ),
-            (Some(Ok(())), Ok(())) | (Some(Err(_)), Err(_)) => {}
         }
     }
 }
@@ -308,11 +333,22 @@ mod tests {
     #[test]
     fn an_outage_shows_within_ten_seconds_and_its_end_within_twenty() {
         let asked_late = pause(0, 1.0);
-        assert!(asked_late + ANSWER_WITHIN < Duration::from_secs(10), "{asked_late:?}");
+        assert!(asked_late + 2 * ANSWER_WITHIN < Duration::from_secs(10), "{asked_late:?}");
         for failures in 1..200 {
             let asked_late = pause(failures, 1.0);
-            assert!(asked_late + ANSWER_WITHIN < Duration::from_secs(20), "{failures}: {asked_late:?}");
+            assert!(asked_late + 2 * ANSWER_WITHIN < Duration::from_secs(20), "{failures}: {asked_late:?}");
         }
+    }
+
+    #[test]
+    fn an_outage_and_its_end_are_reported_once() {
+        let away = Err(Error::Unavailable("a reason".into()));
+        let discovery = Discovery::default();
+        let outcomes = [away.clone(), away.clone(), Ok(()), Ok(()), away.clone(), away, Ok(())];
+        let lines = outcomes.map(|now| format!("{:?}", Change::between(discovery.note(now.clone()).as_ref(), &now)));
+        let went = r#"Went(Unavailable("a reason"))"#;
+        assert_eq!(lines, [went, "None", "CameBack", "None", went, "None", "CameBack"]);
+        assert!(discovery.is_up());
     }
 
     #[test]

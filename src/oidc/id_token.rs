@@ -23,24 +23,26 @@ use crate::clock::Timestamp;
 /// Room for somebody in a thousand groups; it comes from the provider over TLS, not from a visitor.
 const LONGEST: usize = 64 * 1024;
 /// How far the provider's clock may be from ours.
-const LEEWAY: Duration = Duration::from_secs(60);
-/// `OpenID` Connect Core, section 2.
-const LONGEST_SUBJECT: usize = 255;
+const LEEWAY: Duration = Duration::from_mins(1);
+/// Of a subject (`OpenID` Connect Core, section 2) and, because stores index both alike, of a session.
+const LONGEST_NAME: usize = 255;
 
 type Token =
     IdToken<EmptyAdditionalClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
-type Claims = IdTokenClaims<EmptyAdditionalClaims, CoreGenderClaim>;
+/// A JSON object.
+type Object = Map<String, Value>;
+type TypedClaims = IdTokenClaims<EmptyAdditionalClaims, CoreGenderClaim>;
 
 /// The claims of an ID token that has passed every check. Only `verify` makes one.
 #[derive(Debug)]
 pub(super) struct VerifiedIdToken {
-    claims: Map<String, Value>,
+    claims: Object,
     subject: String,
 }
 
 impl VerifiedIdToken {
     /// Every claim, those of the protocol included.
-    pub(super) fn claims(&self) -> &Map<String, Value> {
+    pub(super) fn claims(&self) -> &Object {
         &self.claims
     }
 
@@ -90,10 +92,10 @@ pub(super) fn verify(raw: &str, expected: &Expected<'_>, keys: &CoreJsonWebKeySe
         doubt("the ID token does not parse: an unknown algorithm, or a claim of another type than OpenID Connect gives it")
     })?;
     let verifier = verifier(expected, &claims, keys).map_err(doubt)?;
-    let verified = token.claims(&verifier, &Nonce::new(expected.nonce.to_owned())).map_err(explain)?;
+    let typed = token.claims(&verifier, &Nonce::new(expected.nonce.to_owned())).map_err(explain)?;
     check_party(&claims, expected.client_id).map_err(doubt)?;
     check_not_before(&claims, expected.now).map_err(doubt)?;
-    check_hashes(&token, verified, &verifier, expected).map_err(doubt)?;
+    check_hashes(&token, typed, &verifier, expected).map_err(doubt)?;
     Ok(VerifiedIdToken { claims, subject })
 }
 
@@ -102,7 +104,7 @@ fn doubt(text: impl Into<String>) -> Doubt {
 }
 
 /// The header and the claims, believed by nobody yet.
-fn decode(raw: &str) -> Result<(Map<String, Value>, Map<String, Value>), &'static str> {
+fn decode(raw: &str) -> Result<(Object, Object), &'static str> {
     if raw.len() > LONGEST {
         return Err("the ID token is longer than 64 KiB");
     }
@@ -119,7 +121,7 @@ fn decode(raw: &str) -> Result<(Map<String, Value>, Map<String, Value>), &'stati
     Ok((header, claims))
 }
 
-fn check_header(header: &Map<String, Value>) -> Result<(), &'static str> {
+fn check_header(header: &Object) -> Result<(), &'static str> {
     if ["crit", "zip", "b64"].iter().any(|name| header.contains_key(*name)) {
         return Err("the ID token's header asks for an extension that the gate does not have");
     }
@@ -131,7 +133,7 @@ fn check_header(header: &Map<String, Value>) -> Result<(), &'static str> {
 }
 
 /// What serde would forgive or read as absent. Returns the subject.
-fn check_types(claims: &Map<String, Value>) -> Result<&str, &'static str> {
+fn check_types(claims: &Object) -> Result<&str, &'static str> {
     for time in ["exp", "iat"] {
         if !claims.get(time).is_some_and(Value::is_number) {
             return Err("the ID token's exp or iat is missing or not a number");
@@ -145,15 +147,19 @@ fn check_types(claims: &Map<String, Value>) -> Result<&str, &'static str> {
     if !audience {
         return Err("the ID token's aud is missing or not made of strings");
     }
+    let is_name = |name: &str| !name.is_empty() && name.len() <= LONGEST_NAME;
+    if claims.get("sid").is_some_and(|sid| !sid.as_str().is_some_and(is_name)) {
+        return Err("the ID token's sid is not a string, is empty or is longer than 255 bytes");
+    }
     match claims.get("sub").and_then(Value::as_str) {
-        Some(subject) if !subject.is_empty() && subject.len() <= LONGEST_SUBJECT => Ok(subject),
+        Some(subject) if is_name(subject) => Ok(subject),
         _ => Err("the ID token's sub is missing, empty or longer than 255 bytes"),
     }
 }
 
 fn verifier<'a>(
     expected: &Expected<'a>,
-    claims: &Map<String, Value>,
+    claims: &Object,
     keys: &CoreJsonWebKeySet,
 ) -> Result<IdTokenVerifier<'a, CoreJsonWebKey>, &'static str> {
     let issuer = IssuerUrl::new(expected.issuer.to_owned()).map_err(|_| "the issuer is not a URL")?;
@@ -175,7 +181,7 @@ fn verifier<'a>(
 }
 
 /// `azp`, which `openidconnect` leaves to its users.
-fn check_party(claims: &Map<String, Value>, client_id: &str) -> Result<(), &'static str> {
+fn check_party(claims: &Object, client_id: &str) -> Result<(), &'static str> {
     match claims.get("azp") {
         None => Ok(()),
         Some(Value::String(party)) if party == client_id => Ok(()),
@@ -183,7 +189,7 @@ fn check_party(claims: &Map<String, Value>, client_id: &str) -> Result<(), &'sta
     }
 }
 
-fn check_not_before(claims: &Map<String, Value>, now: Timestamp) -> Result<(), &'static str> {
+fn check_not_before(claims: &Object, now: Timestamp) -> Result<(), &'static str> {
     match claims.get("nbf").map(Value::as_u64) {
         None => Ok(()),
         Some(Some(begins)) if begins <= now.plus(LEEWAY).unix() => Ok(()),
@@ -194,7 +200,7 @@ fn check_not_before(claims: &Map<String, Value>, now: Timestamp) -> Result<(), &
 /// The access token and the code have to be those that the ID token was issued with, where it says which.
 fn check_hashes(
     token: &Token,
-    claims: &Claims,
+    claims: &TypedClaims,
     verifier: &IdTokenVerifier<'_, CoreJsonWebKey>,
     expected: &Expected<'_>,
 ) -> Result<(), &'static str> {

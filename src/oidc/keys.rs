@@ -14,11 +14,11 @@ use openidconnect::{
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::{Error, Provider};
+use super::{Error, Provider, discovery::printable};
 use crate::{clock::Timestamp, metrics::Endpoint};
 
 /// How old keys may grow before they are fetched again unasked.
-const FETCH_EVERY: Duration = Duration::from_secs(3600);
+const FETCH_EVERY: Duration = Duration::from_hours(1);
 /// How long after a fetch for an unknown key the next unknown key may cause another.
 const REFETCH_AFTER: Duration = Duration::from_secs(10);
 const MOST_KEYS: usize = 100;
@@ -54,8 +54,9 @@ impl KeySet {
 
 /// The usable keys of a document.
 fn parse(body: &[u8]) -> Result<CoreJsonWebKeySet, Error> {
-    let all: CoreJsonWebKeySet = serde_json::from_slice(body)
-        .map_err(|error| Error::Unbelievable(format!("its keys are not a JSON Web Key Set: {error}")))?;
+    let all: CoreJsonWebKeySet = serde_json::from_slice(body).map_err(|error| {
+        Error::Unbelievable(format!("its keys are not a JSON Web Key Set: {}", printable(&error.to_string())))
+    })?;
     let usable: Vec<_> = all.keys().iter().filter(|key| is_usable(key)).cloned().collect();
     match usable.len() {
         0 => Err(Error::Unbelievable("its key set holds no public key for signatures".into())),
@@ -120,7 +121,7 @@ impl Provider {
     }
 
     async fn download_keys(&self, from: &Url) -> Result<CoreJsonWebKeySet, Error> {
-        let response = self.transport.get(from, None).await?;
+        let response = self.fetch(from).await?;
         if !response.status().is_success() {
             return Err(Error::Unavailable(format!("status {} for its keys", response.status())));
         }

@@ -39,7 +39,7 @@ pub(super) type UserInfo = Map<String, Value>;
 /// Whether the ID token leaves something open that the userinfo endpoint may know.
 pub(super) fn is_incomplete(settings: &Settings, verified: &VerifiedIdToken) -> bool {
     let claims = verified.claims();
-    claim_at(claims, &settings.groups_claim).is_none()
+    groups(settings, claims).is_none()
         || ["preferred_username", "email", "name"].iter().any(|name| text(claims, name).is_none())
 }
 
@@ -56,7 +56,7 @@ pub(super) fn parse_userinfo(body: &[u8], subject: &str) -> Result<UserInfo, Err
 
 /// Puts the identity together.
 pub(super) fn identity(settings: &Settings, verified: &VerifiedIdToken, userinfo: UserInfo) -> Result<Identity, Error> {
-    let groups = claim_at(verified.claims(), &settings.groups_claim).or(claim_at(&userinfo, &settings.groups_claim));
+    let groups = groups(settings, verified.claims()).or(groups(settings, &userinfo));
     let groups = groups.map(|claim| distinct(strings(claim))).unwrap_or_default();
     let mut claims = userinfo;
     claims.extend(verified.claims().iter().filter(|(_, value)| !is_void(value)).map(|(k, v)| (k.clone(), v.clone())));
@@ -76,6 +76,10 @@ pub(super) fn identity(settings: &Settings, verified: &VerifiedIdToken, userinfo
         groups,
         claims,
     })
+}
+
+fn groups<'a>(settings: &Settings, claims: &'a Map<String, Value>) -> Option<&'a Value> {
+    claim_at(claims, &settings.groups_claim).filter(|claim| !claim.is_null())
 }
 
 /// The claim's text; an empty one counts as none.

@@ -133,8 +133,7 @@ impl Transport {
         *request.uri_mut() =
             url.as_str().parse().map_err(|_| Failure::Broken("its metadata hold an unusable address".into()))?;
         request.headers_mut().insert(header::ACCEPT, JSON);
-        if let Some(mut value) = authorization {
-            value.set_sensitive(true);
+        if let Some(value) = authorization {
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
         self.send(request).await
@@ -149,6 +148,9 @@ impl Transport {
         self.admit(request.uri())?;
         let mut request = request.map(|body| Full::new(Bytes::from(body)));
         request.headers_mut().insert(header::USER_AGENT, USER_AGENT);
+        if let Some(secret) = request.headers_mut().get_mut(header::AUTHORIZATION) {
+            secret.set_sensitive(true);
+        }
         let response = self.request(request).await.map_err(|error| Failure::from_client(&error))?;
         let status = response.status();
         if status.is_server_error() || status.is_redirection() || status == StatusCode::TOO_MANY_REQUESTS {

@@ -1,5 +1,6 @@
 //! The provider's module against a fake provider that sins.
 
+mod belief;
 mod provider;
 mod redemption;
 mod standing;
@@ -82,4 +83,12 @@ impl Bench {
 
 fn redemption() -> Redemption<'static> {
     Redemption { code: CODE, iss: None, redirect_uri: CALLBACK, nonce: NONCE, verifier: VERIFIER }
+}
+
+/// No text that an operator or a visitor may see gives anything away.
+fn assert_discreet(error: &Error) {
+    let texts = format!("{error} {error:?}");
+    for secret in [CODE, VERIFIER, NONCE, "s3cret", "an-access-token", "a-refresh-token", "eyJ"] {
+        assert!(!texts.contains(secret), "{texts} holds {secret}");
+    }
 }
