@@ -99,7 +99,7 @@ mod tests {
     fn a_manual_clock_moves_when_it_is_told_to() {
         let (clock, hand) = Clock::manual(Timestamp::from_unix(1_000));
         hand.store(1_060, Ordering::Relaxed);
-        assert_eq!(clock.now().since(Timestamp::from_unix(1_000)), Duration::from_secs(60));
+        assert_eq!(clock.now().since(Timestamp::from_unix(1_000)), Duration::from_mins(1));
     }
 
     #[test]

@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn a_cookie_is_removed_with_the_attributes_it_was_set_with() {
         let jar = Jar::new("doorward", Some("example.com"), Transport::Https);
-        let set = jar.set_session("v", Duration::from_secs(60));
+        let set = jar.set_session("v", Duration::from_mins(1));
         let cleared = jar.clear_session();
         assert_eq!(
             set.to_str().unwrap(),

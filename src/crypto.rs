@@ -2,7 +2,7 @@
 //!
 //! A sealed value opens only for the purpose and the context it was sealed for, so a row cannot be moved to another
 //! row, nor a login attempt be passed off as a session. The algorithms are XChaCha20-Poly1305 (24 random bytes of nonce,
-//! safe without a counter), HMAC-SHA-256 and HKDF-SHA-256; their implementations are the RustCrypto crates'.
+//! safe without a counter), HMAC and HKDF over SHA-256; the implementations are those of the `RustCrypto` crates.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chacha20poly1305::{

@@ -8,6 +8,7 @@ static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 static X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
 /// The intent of a request. An unknown method counts as GET, because an nginx that does not say is asked for pages too.
+#[must_use]
 pub fn intent(method: Option<&str>, headers: &HeaderMap) -> Intent {
     let reads = matches!(method, None | Some("GET" | "HEAD"));
     match (navigates(headers), reads) {

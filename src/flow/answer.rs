@@ -42,11 +42,10 @@ impl Answers {
     }
 
     /// 401 for a script, a socket or a program: where a person can sign in (contract C5).
-    pub(super) fn login_required(&self, visit: &Visit<'_>, reason: Reason) -> Refusal {
+    pub(super) fn login_required(visit: &Visit<'_>, reason: Reason) -> Refusal {
         let login_url = visit.own("/start");
         let body = Body::Json(pages::json("login_required", message(reason), visit.id.as_str(), Some(&login_url)));
-        let headers = vec![(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
-        Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers }
+        Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers: Vec::new() }
     }
 
     /// 401 for a form: a page that keeps what was typed (contract C5).
@@ -58,7 +57,13 @@ impl Answers {
 
     /// A page that is no failure. Inside an edge's question 200 would mean "let in", so it has a status of its own
     /// there (contract C8).
-    pub(super) fn notice(&self, visit: &Visit<'_>, reason: Reason, page: &Page<'_>, cookies: Vec<HeaderValue>) -> Refusal {
+    pub(super) fn notice(
+        &self,
+        visit: &Visit<'_>,
+        reason: Reason,
+        page: &Page<'_>,
+        cookies: Vec<HeaderValue>,
+    ) -> Refusal {
         let status = match visit.arrival {
             Arrival::Question => status(reason),
             Arrival::Direct => StatusCode::OK,

@@ -191,7 +191,11 @@ mod tests {
             (vec![own], "app.example.com", "q", NOW, false),
             (vec![own], "app.example.com", "p", late, false),
         ] {
-            assert_eq!(attempt.belongs_to(&browsers, authority, provider, now), expected, "{authority} {provider} {now}");
+            assert_eq!(
+                attempt.belongs_to(&browsers, authority, provider, now),
+                expected,
+                "{authority} {provider} {now}"
+            );
         }
     }
 

@@ -76,7 +76,9 @@ impl Check {
         for value in cookie::values(headers, self.jar.session_name()).take(MOST_COOKIES) {
             match self.sessions.find(value).await {
                 // Somebody known to one provider is nobody to an app of another (K9).
-                Ok(Found::Live(live)) if Some(&live.record.identity.provider) == provider => return Ok(Presented::Live(live)),
+                Ok(Found::Live(live)) if Some(&live.record.identity.provider) == provider => {
+                    return Ok(Presented::Live(live));
+                }
                 Ok(Found::Live(_) | Found::NotOurs) => {}
                 Ok(Found::Ended) => reason = Reason::SessionEnded,
                 Err(unavailable) => unknown = Some(unavailable),

@@ -65,10 +65,15 @@ impl Login {
             return self.unconfigured(visit);
         };
         let name = &provider.settings().name;
-        let attempt = Attempt::new(name, visit.authority.to_string(), target.as_str().to_owned(), &browser, self.clock.now());
+        let attempt =
+            Attempt::new(name, visit.authority.to_string(), target.as_str().to_owned(), &browser, self.clock.now());
         let (redirect_uri, state) = (visit.own("/callback"), attempt.seal(&self.keyring));
-        let asked =
-            oidc::Attempt { redirect_uri: &redirect_uri, state: &state, nonce: &attempt.nonce, verifier: &attempt.verifier };
+        let asked = oidc::Attempt {
+            redirect_uri: &redirect_uri,
+            state: &state,
+            nonce: &attempt.nonce,
+            verifier: &attempt.verifier,
+        };
         match provider.authorize(&asked).await.map(|url| HeaderValue::try_from(String::from(url))) {
             Ok(Ok(location)) => {
                 let cookie = self.jar.set_login(&browser.seal(&self.keyring), attempt::LIFETIME);
@@ -117,7 +122,13 @@ impl Login {
     }
 
     /// Makes the session, and ends the one that the browser had before: a sign-in always yields a new id.
-    async fn welcome(&self, visit: &Visit<'_>, target: &RedirectTarget, browsers: &[Browser], signed_in: SignedIn) -> Verdict {
+    async fn welcome(
+        &self,
+        visit: &Visit<'_>,
+        target: &RedirectTarget,
+        browsers: &[Browser],
+        signed_in: SignedIn,
+    ) -> Verdict {
         let SignedIn { identity, tokens, sid } = signed_in;
         let subject = identity.subject.clone();
         let cookie = match self.sessions.create(NewSession { identity, tokens, sid }).await {
@@ -125,7 +136,11 @@ impl Login {
             Err(error) => {
                 tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %subject, %error, "signed in, but the session could not be kept");
                 self.count(visit, metrics::Login::Unavailable);
-                return Verdict::Refuse(self.answers.refuse(visit, Reason::StoreUnavailable, &Page::StoreAway { retry: target.as_str() }));
+                return Verdict::Refuse(self.answers.refuse(
+                    visit,
+                    Reason::StoreUnavailable,
+                    &Page::StoreAway { retry: target.as_str() },
+                ));
             }
         };
         let returned = self.supersede(visit).await;
@@ -155,7 +170,13 @@ impl Login {
     }
 
     /// What to do with a callback that cannot be completed.
-    async fn heal(&self, visit: &Visit<'_>, attempt: Option<&Attempt>, browsers: &[Browser], why: &'static str) -> Verdict {
+    async fn heal(
+        &self,
+        visit: &Visit<'_>,
+        attempt: Option<&Attempt>,
+        browsers: &[Browser],
+        why: &'static str,
+    ) -> Verdict {
         let target = attempt.map_or_else(|| RedirectTarget::root(visit.here()), |attempt| self.target(visit, attempt));
         // Signed in already, in another tab or by an earlier try of this one: nothing is left to do.
         if let Ok(Presented::Live(_)) = self.check.present(visit.site.app, visit.headers).await {
@@ -177,7 +198,11 @@ impl Login {
         tracing::warn!(request_id = %visit.id, app = visit.site.app.name, "sign-in went round too often and was stopped");
         self.count(visit, metrics::Login::Looped);
         let (retry, reset) = (visit.sign_in_to(target.as_str()), visit.own("/reset"));
-        Verdict::Refuse(self.answers.refuse(visit, Reason::SignInLoop, &Page::SignInLoop { retry: &retry, reset: &reset }))
+        Verdict::Refuse(self.answers.refuse(
+            visit,
+            Reason::SignInLoop,
+            &Page::SignInLoop { retry: &retry, reset: &reset },
+        ))
     }
 
     /// The provider sent the browser back with an error (RFC 6749, section 4.1.2.1). Only known codes are repeated:
@@ -204,10 +229,18 @@ impl Login {
         if let oidc::Error::Unavailable(_) = error {
             self.count(visit, metrics::Login::Unavailable);
             let retry = visit.sign_in_to(target.as_str());
-            return Verdict::Refuse(self.answers.refuse(visit, Reason::ProviderUnavailable, &Page::ProviderAway { retry: &retry }));
+            return Verdict::Refuse(self.answers.refuse(
+                visit,
+                Reason::ProviderUnavailable,
+                &Page::ProviderAway { retry: &retry },
+            ));
         }
         self.count(visit, metrics::Login::Failed);
-        self.failed(visit, target, "The identity provider's answer could not be used. The operator finds the reason in the log.")
+        self.failed(
+            visit,
+            target,
+            "The identity provider's answer could not be used. The operator finds the reason in the log.",
+        )
     }
 
     fn failed(&self, visit: &Visit<'_>, target: &RedirectTarget, detail: &str) -> Verdict {
@@ -218,12 +251,17 @@ impl Login {
     /// A provider whose address cannot be sent, or an app without one: the configuration's check excludes both.
     fn unconfigured(&self, visit: &Visit<'_>) -> Verdict {
         tracing::error!(request_id = %visit.id, app = visit.site.app.name, "no usable provider for this app");
-        Verdict::Refuse(self.answers.refuse(visit, Reason::Internal, &Page::BadRequest { detail: "No identity provider is set up." }))
+        Verdict::Refuse(self.answers.refuse(
+            visit,
+            Reason::Internal,
+            &Page::BadRequest { detail: "No identity provider is set up." },
+        ))
     }
 
     /// The attempt's target, checked again: the apps may have changed since it began.
     fn target(&self, visit: &Visit<'_>, attempt: &Attempt) -> RedirectTarget {
-        RedirectTarget::parse(&attempt.target, visit.here(), &self.policy).unwrap_or_else(|| RedirectTarget::root(visit.here()))
+        RedirectTarget::parse(&attempt.target, visit.here(), &self.policy)
+            .unwrap_or_else(|| RedirectTarget::root(visit.here()))
     }
 
     fn provider(&self, visit: &Visit<'_>) -> Option<&Arc<Provider>> {

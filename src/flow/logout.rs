@@ -47,7 +47,11 @@ impl Logout {
             Err(error) => {
                 tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %error, "a session could not be ended");
                 let retry = visit.own("/sign_out");
-                return Verdict::Refuse(self.answers.refuse(visit, Reason::StoreUnavailable, &Page::StoreAway { retry: &retry }));
+                return Verdict::Refuse(self.answers.refuse(
+                    visit,
+                    Reason::StoreUnavailable,
+                    &Page::StoreAway { retry: &retry },
+                ));
             }
         };
         if let Some(live) = &ended {
@@ -79,13 +83,15 @@ impl Logout {
     pub(super) fn reset(&self, visit: &Visit<'_>) -> Verdict {
         // Only a page load may clear cookies (L34), and another site may not do it unasked.
         if visit.intent == Intent::Fetch {
-            return Verdict::Refuse(self.answers.login_required(visit, Reason::NoSession));
+            return Verdict::Refuse(Answers::login_required(visit, Reason::NoSession));
         }
         if visit.is_cross_site() {
             return self.confirm(visit, &visit.own("/reset"));
         }
         let own = [self.jar.clear_session(), self.jar.clear_login()];
-        let legacy = cookie::names(visit.headers).filter(|name| self.is_legacy(name)).flat_map(|name| self.jar.clear_foreign(name));
+        let legacy = cookie::names(visit.headers)
+            .filter(|name| self.is_legacy(name))
+            .flat_map(|name| self.jar.clear_foreign(name));
         let cookies = own.into_iter().chain(legacy).collect();
         let back = RedirectTarget::root(visit.here());
         let mut refusal = self.answers.notice(visit, Reason::Reset, &Page::Reset { back: back.as_str() }, cookies);
@@ -103,7 +109,12 @@ impl Logout {
         Ok(first)
     }
 
-    fn provider_sign_out(&self, visit: &Visit<'_>, live: &Live, target: Option<&RedirectTarget>) -> Option<HeaderValue> {
+    fn provider_sign_out(
+        &self,
+        visit: &Visit<'_>,
+        live: &Live,
+        target: Option<&RedirectTarget>,
+    ) -> Option<HeaderValue> {
         let record = &live.record;
         let provider = self.providers.iter().find(|provider| provider.settings().name == record.identity.provider)?;
         let target = target.map_or_else(String::new, |target| target.as_str().to_owned());
@@ -125,7 +136,9 @@ impl Logout {
 
     fn is_legacy(&self, name: &str) -> bool {
         self.legacy_cookies.iter().any(|pattern| match pattern.split_once('*') {
-            Some((head, tail)) => name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail),
+            Some((head, tail)) => {
+                name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
+            }
             None => name == pattern,
         })
     }

@@ -134,7 +134,18 @@ impl Gate {
             Transport::Http => "http",
         };
         let outside = Outside { scheme, prefix: settings.prefix };
-        Self { outside, proxies: settings.trusted_proxies, policy, sessions, providers, check, login, own, answers, metrics }
+        Self {
+            outside,
+            proxies: settings.trusted_proxies,
+            policy,
+            sessions,
+            providers,
+            check,
+            login,
+            own,
+            answers,
+            metrics,
+        }
     }
 
     /// `server.prefix`, such as `/_doorward`; never ends with a slash.
@@ -169,7 +180,8 @@ impl Gate {
         let method = request.method.as_str();
         let intent = edge::intent(Some(method), &request.headers);
         let read = edge::asked_host(request).map_err(Unread::Malformed).and_then(|authority| {
-            let site = self.policy.site(authority.host()).ok_or_else(|| Unread::UnknownHost(authority.host().to_owned()))?;
+            let site =
+                self.policy.site(authority.host()).ok_or_else(|| Unread::UnknownHost(authority.host().to_owned()))?;
             Ok((authority, site))
         });
         let (authority, site) = match read {
@@ -186,7 +198,7 @@ impl Gate {
             id: &id,
             outside: &self.outside,
         };
-        self.own.show(&visit, page, request.uri.query().unwrap_or_default()).await
+        Box::pin(self.own.show(&visit, page, request.uri.query().unwrap_or_default())).await
     }
 
     /// Answers a request for anything else.
@@ -203,26 +215,28 @@ impl Gate {
         own::nothing(&self.answers, intent, RequestId::default().as_str(), Reason::Overloaded)
     }
 
-    /// Refuses a request that there is no room or no time for.
-    pub fn overloaded(&self, request: &Parts) -> Response {
-        let _ = request;
-        let mut response = Response::default();
-        *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
-        response
-    }
-
     /// How the things that the gate depends on are.
     #[must_use]
     pub fn health(&self) -> Health {
-        let providers = self.providers.iter().map(|provider| (provider.settings().name.clone(), provider.is_up())).collect();
+        let providers =
+            self.providers.iter().map(|provider| (provider.settings().name.clone(), provider.is_up())).collect();
         Health { store: self.sessions.is_up(), providers }
     }
 
     /// What is asked, and of which app. Nothing is believed before the peer has been.
-    fn read<'r>(&'r self, edge: Edge, peer: IpAddr, request: &'r Parts, envoy_target: &'r str) -> Result<(AuthRequest<'r>, Site<'r>), Unread> {
+    fn read<'r>(
+        &'r self,
+        edge: Edge,
+        peer: IpAddr,
+        request: &'r Parts,
+        envoy_target: &'r str,
+    ) -> Result<(AuthRequest<'r>, Site<'r>), Unread> {
         let trusted = self.proxies.admit(peer).ok_or(Unread::UntrustedPeer)?;
         let asked = edge::read(edge, trusted, request, envoy_target)?;
-        let site = self.policy.site(asked.authority.host()).ok_or_else(|| Unread::UnknownHost(asked.authority.host().to_owned()))?;
+        let site = self
+            .policy
+            .site(asked.authority.host())
+            .ok_or_else(|| Unread::UnknownHost(asked.authority.host().to_owned()))?;
         if edge == Edge::Nginx {
             self.cross_check(request, site)?;
         }
@@ -241,7 +255,13 @@ impl Gate {
         }
     }
 
-    async fn answer<'r>(&'r self, asked: AuthRequest<'r>, site: Site<'r>, request: &'r Parts, id: &'r RequestId) -> Verdict {
+    async fn answer<'r>(
+        &'r self,
+        asked: AuthRequest<'r>,
+        site: Site<'r>,
+        request: &'r Parts,
+        id: &'r RequestId,
+    ) -> Verdict {
         let (path, query) = (asked.path(), asked.query().unwrap_or_default());
         let (target, method, client, edge) = (asked.target, asked.method, asked.client, asked.edge);
         let visit = Visit {
@@ -258,11 +278,12 @@ impl Gate {
             if edge == Edge::Nginx {
                 return Verdict::Refuse(self.answers.refuse(&visit, Reason::NeedsRoute, &Page::NotFound));
             }
-            return self.own.ask(&visit, page, query).await;
+            // On the heap, like every cold branch, so that the future of an answer from memory stays small.
+            return Box::pin(self.own.ask(&visit, page, query)).await;
         }
         match self.check.decide(&visit, Asked { path, method, client }).await {
             Ok(verdict) => verdict,
-            Err(lacking) => self.refuse(&visit, target, lacking).await,
+            Err(lacking) => Box::pin(self.refuse(&visit, target, lacking)).await,
         }
     }
 
@@ -277,7 +298,7 @@ impl Gate {
                     self.login.challenge(visit, &target.unwrap_or_else(|| RedirectTarget::root(visit.here()))).await
                 }
                 Intent::Form => Verdict::Refuse(self.answers.form_held(visit, reason)),
-                Intent::Fetch => Verdict::Refuse(self.answers.login_required(visit, reason)),
+                Intent::Fetch => Verdict::Refuse(Answers::login_required(visit, reason)),
             },
             Lacking::Permission(who, reason) => {
                 let identity = who.as_ref().map(|live| &live.record.identity);
@@ -293,7 +314,11 @@ impl Gate {
             Lacking::Answer(error) => {
                 tracing::warn!(request_id = %visit.id, app, %error, "refused: a session could not be looked up");
                 let retry = format!("{}://{}/", self.outside.scheme, visit.authority);
-                Verdict::Refuse(self.answers.refuse(visit, Reason::StoreUnavailable, &Page::StoreAway { retry: &retry }))
+                Verdict::Refuse(self.answers.refuse(
+                    visit,
+                    Reason::StoreUnavailable,
+                    &Page::StoreAway { retry: &retry },
+                ))
             }
         }
     }

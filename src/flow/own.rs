@@ -112,7 +112,9 @@ impl OwnPages {
             Destination::SignOut => self.logout.sign_out(visit, parameter(query, "rd").as_deref()).await,
             Destination::SignedOut => self.logout.signed_out(visit, parameter(query, "state").as_deref()),
             Destination::Reset => self.logout.reset(visit),
-            Destination::Session | Destination::Ping | Destination::Static(_) | Destination::Nowhere => self.nowhere(visit),
+            Destination::Session | Destination::Ping | Destination::Static(_) | Destination::Nowhere => {
+                self.nowhere(visit)
+            }
         }
     }
 
@@ -133,11 +135,15 @@ impl OwnPages {
     async fn session(&self, visit: &Visit<'_>) -> Result<Bytes, Verdict> {
         match self.check.present(visit.site.app, visit.headers).await {
             Ok(Presented::Live(live)) => Ok(self.describe(&live)),
-            Ok(Presented::Nothing(reason)) => Err(Verdict::Refuse(self.answers.login_required(visit, reason))),
+            Ok(Presented::Nothing(reason)) => Err(Verdict::Refuse(Answers::login_required(visit, reason))),
             Err(error) => {
                 tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %error, "a session could not be looked up");
                 let retry = visit.own("/session");
-                Err(Verdict::Refuse(self.answers.refuse(visit, Reason::StoreUnavailable, &Page::StoreAway { retry: &retry })))
+                Err(Verdict::Refuse(self.answers.refuse(
+                    visit,
+                    Reason::StoreUnavailable,
+                    &Page::StoreAway { retry: &retry },
+                )))
             }
         }
     }
@@ -163,7 +169,10 @@ impl OwnPages {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         // An SVG opened by itself is a document: it may do nothing.
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox"));
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox"),
+        );
         Some(response)
     }
 
@@ -204,7 +213,8 @@ pub(super) fn below<'r>(prefix: &str, path: &'r str) -> Option<&'r str> {
 
 /// A parameter that is there exactly once.
 fn parameter(query: &str, name: &str) -> Option<String> {
-    let mut found = url::form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name).map(|(_, value)| value);
+    let mut found =
+        url::form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name).map(|(_, value)| value);
     let first = found.next()?;
     found.next().is_none().then(|| first.into_owned())
 }

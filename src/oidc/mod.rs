@@ -3,21 +3,38 @@
 //! Promises: the process starts and goes on without the provider; an ID token is believed only after every check; no
 //! token, code or secret is ever formatted. It must not know sessions, cookies or edges.
 
+mod address;
 mod discovery;
+mod id_token;
 mod keys;
+mod profile;
 mod token;
 mod transport;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use secrecy::SecretString;
 use url::Url;
 
-pub use self::transport::Transport;
+pub use self::{
+    address::OWN_PARAMETERS,
+    transport::{Failure, Transport, TrustError},
+};
+use self::{discovery::Discovery, keys::Keys, token::RefreshTokens};
 use crate::{
     clock::Clock,
     identity::{Identity, Tokens},
-    metrics, shutdown,
+    metrics::{self, Endpoint, Outcome},
+    shutdown,
 };
 
 /// One provider as configured and checked.
@@ -101,17 +118,30 @@ pub enum Error {
     Unbelievable(String),
 }
 
-/// One provider.
+/// One provider. It is shared by everybody who signs in or out there.
 pub struct Provider {
     settings: Settings,
+    transport: Transport,
+    clock: Clock,
+    metrics: metrics::Provider,
+    discovery: Discovery,
+    keys: Keys,
+    refresh: RefreshTokens,
 }
 
 impl Provider {
     /// A provider that nothing is known of yet. Asks nothing.
     #[must_use]
     pub fn new(settings: Settings, transport: Transport, clock: Clock, metrics: metrics::Provider) -> Self {
-        let _ = (transport, clock, metrics);
-        Self { settings }
+        Self {
+            settings,
+            transport,
+            clock,
+            metrics,
+            discovery: Discovery::default(),
+            keys: Keys::default(),
+            refresh: RefreshTokens::default(),
+        }
     }
 
     /// Its settings.
@@ -123,31 +153,59 @@ impl Provider {
     /// Whether it answered when it was last asked.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        false
+        self.discovery.is_up()
     }
 
     /// The address that begins a sign-in. Fetches the metadata where they are not known yet.
     pub async fn authorize(&self, attempt: &Attempt<'_>) -> Result<Url, Error> {
-        let _ = attempt;
-        Err(Error::CodeRefused)
+        let metadata = self.metadata().await?;
+        Ok(address::authorization(&self.settings, &metadata, attempt))
     }
 
     /// Redeems a code and verifies what comes back.
     pub async fn redeem(&self, redemption: &Redemption<'_>) -> Result<SignedIn, Error> {
-        let _ = redemption;
-        Err(Error::CodeRefused)
+        self.exchange(redemption).await
     }
 
     /// The address that signs out at the provider (RP-Initiated Logout 1.0); `None` where it has none, it is not known
     /// or `end_session` is off.
     #[must_use]
     pub fn end_session(&self, id_token: Option<&SecretString>, back_to: &str, state: &str) -> Option<Url> {
-        let _ = (id_token, back_to, state);
-        None
+        if !self.settings.end_session {
+            return None;
+        }
+        let metadata = self.discovery.known()?;
+        address::end_session(&self.settings, &metadata, id_token, back_to, state)
     }
 
     /// Until asked to stop: fetches metadata and keys, and again when they grow old or the provider was away.
     pub async fn maintain(&self, stop: shutdown::Signal) {
-        stop.raised().await;
+        tokio::select! {
+            () = stop.raised() => {}
+            never = self.watch() => match never {},
+        }
+    }
+
+    /// Counts a request by how it ended.
+    async fn counted<T>(
+        &self,
+        endpoint: Endpoint,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let begun = Instant::now();
+        let result = request.await;
+        let outcome = match &result {
+            Ok(_) => Outcome::Ok,
+            Err(Error::Unavailable(_)) => Outcome::Unavailable,
+            Err(Error::CodeRefused | Error::ClientRefused(_) | Error::Unbelievable(_)) => Outcome::Refused,
+        };
+        self.metrics.requested(endpoint, outcome, begun.elapsed());
+        result
+    }
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider").field("name", &self.settings.name).finish_non_exhaustive()
     }
 }

@@ -1,1 +1,217 @@
-//! (to be written)
+//! Redeeming a code: the token request, the ID token, and what is still missing from the userinfo endpoint.
+//!
+//! Promises: a code is sent only to the provider that the callback names; a person comes out only of a verified ID token;
+//! errors hold no code and no token. It must not know sessions, nor what becomes of the tokens.
+
+use std::{
+    borrow::Cow,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use http::{HeaderValue, StatusCode};
+use oauth2::{
+    AccessToken, AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet, EndpointSet, ExtraTokenFields,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, StandardRevocableToken, StandardTokenResponse,
+    TokenResponse as _, TokenUrl,
+    basic::{
+        BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
+        BasicTokenType,
+    },
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    Error, Provider, Redemption, Settings, SignedIn,
+    discovery::{ClientAuthentication, Metadata},
+    id_token::{self, Doubt, Expected, VerifiedIdToken},
+    profile::{self, UserInfo},
+    transport::Failure,
+};
+use crate::{identity::Tokens, metrics::Endpoint};
+
+/// Whether the operator has been told that no refresh tokens come.
+#[derive(Debug, Default)]
+pub(super) struct RefreshTokens {
+    reported: AtomicBool,
+}
+
+/// The part of a token answer that OAuth 2.0 does not know. The ID token stays text here, because how it is read
+/// decides whether it is believed.
+#[derive(Deserialize, Serialize)]
+struct OpenId {
+    id_token: Option<String>,
+}
+
+impl ExtraTokenFields for OpenId {}
+
+// `ExtraTokenFields` demands it; a token is never formatted.
+impl std::fmt::Debug for OpenId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenId").finish_non_exhaustive()
+    }
+}
+
+type Answer = StandardTokenResponse<OpenId, BasicTokenType>;
+type Client = oauth2::Client<
+    BasicErrorResponse,
+    Answer,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+
+impl Provider {
+    /// The whole of a redemption.
+    pub(super) async fn exchange(&self, redemption: &Redemption<'_>) -> Result<SignedIn, Error> {
+        let metadata = self.metadata().await?;
+        check_callback(redemption.iss, &metadata)?;
+        let answer = self.counted(Endpoint::Token, self.request_tokens(redemption, &metadata)).await?;
+        let verified = self.verify(&answer, redemption, &metadata).await?;
+        let userinfo = match &metadata.userinfo_endpoint {
+            Some(url) if profile::is_incomplete(&self.settings, &verified) => {
+                let request = self.request_userinfo(url, answer.access_token(), verified.subject());
+                self.counted(Endpoint::Userinfo, request).await?
+            }
+            _ => UserInfo::new(),
+        };
+        let identity = profile::identity(&self.settings, &verified, userinfo)?;
+        self.note_refresh_token(answer.refresh_token());
+        let sid = verified.claims().get("sid").and_then(Value::as_str).map(ToOwned::to_owned);
+        Ok(SignedIn { identity, tokens: self.tokens(&answer), sid })
+    }
+
+    async fn request_tokens(&self, redemption: &Redemption<'_>, metadata: &Metadata) -> Result<Answer, Error> {
+        let redirect = RedirectUrl::new(redemption.redirect_uri.to_owned())
+            .map_err(|_| Error::ClientRefused("the redirect URI is not a URL".into()))?;
+        let answer = client(&self.settings, metadata)
+            .exchange_code(AuthorizationCode::new(redemption.code.to_owned()))
+            .set_pkce_verifier(PkceCodeVerifier::new(redemption.verifier.to_owned()))
+            .set_redirect_uri(Cow::Owned(redirect))
+            .request_async(&self.transport)
+            .await
+            .map_err(refusal)?;
+        match answer.token_type() {
+            BasicTokenType::Bearer => Ok(answer),
+            _ => Err(Error::Unbelievable("the token endpoint issued another type of token than Bearer".into())),
+        }
+    }
+
+    /// Verifies the ID token; keys that do not fit are fetched once more, for the provider may have changed them.
+    async fn verify(
+        &self,
+        answer: &Answer,
+        redemption: &Redemption<'_>,
+        metadata: &Metadata,
+    ) -> Result<VerifiedIdToken, Error> {
+        let raw = answer.extra_fields().id_token.as_deref().ok_or_else(|| {
+            Error::Unbelievable("the token endpoint issued no ID token; mend: ask for the scope openid".into())
+        })?;
+        let expected = Expected {
+            issuer: &metadata.issuer,
+            client_id: &self.settings.client_id,
+            nonce: redemption.nonce,
+            algorithms: metadata.algorithms(),
+            now: self.clock.now(),
+            access: answer.access_token(),
+            code: &AuthorizationCode::new(redemption.code.to_owned()),
+        };
+        let held = self.keys(&metadata.jwks_uri).await?;
+        match id_token::verify(raw, &expected, &held.keys) {
+            Err(Doubt::Key(_)) => {
+                let newer = self.newer_keys(&metadata.jwks_uri, Some(&held)).await?;
+                Ok(id_token::verify(raw, &expected, &newer.keys)?)
+            }
+            verdict => Ok(verdict?),
+        }
+    }
+
+    async fn request_userinfo(&self, url: &url::Url, token: &AccessToken, subject: &str) -> Result<UserInfo, Error> {
+        let authorization = HeaderValue::try_from(format!("Bearer {}", token.secret()))
+            .map_err(|_| Error::Unbelievable("the access token does not fit into a header".into()))?;
+        let response = self.transport.get(url, Some(authorization)).await?;
+        match response.status() {
+            StatusCode::OK => profile::parse_userinfo(response.body(), subject),
+            status => Err(Error::ClientRefused(format!("status {status} from the userinfo endpoint"))),
+        }
+    }
+
+    fn tokens(&self, answer: &Answer) -> Tokens {
+        let secret = |token: &str| Some(SecretString::from(token));
+        Tokens {
+            access: secret(answer.access_token().secret()),
+            access_ends: answer.expires_in().map(|span| self.clock.now().plus(span)),
+            refresh: answer.refresh_token().and_then(|token| secret(token.secret())),
+            id: answer.extra_fields().id_token.as_deref().and_then(secret),
+        }
+    }
+
+    /// Sessions without a refresh token cannot be renewed: the operator hears of it, once.
+    fn note_refresh_token(&self, token: Option<&RefreshToken>) {
+        self.metrics.set_refresh_tokens(token.is_some());
+        let asked = self.settings.scopes.iter().any(|scope| scope == "offline_access");
+        if token.is_none() && asked && !self.refresh.reported.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                provider = self.settings.name,
+                "the provider gave no refresh token although offline_access was asked for: sessions live by lifetime and \
+                 idle_timeout, and groups change only at the next sign-in; mend: allow offline_access and refresh tokens \
+                 for this client at the provider (authentik: add the offline_access scope mapping)"
+            );
+        }
+    }
+}
+
+/// RFC 9207: a callback that names another issuer carries a code for somebody else.
+fn check_callback(iss: Option<&str>, metadata: &Metadata) -> Result<(), Error> {
+    match iss {
+        Some(iss) if iss == metadata.issuer => Ok(()),
+        Some(_) => Err(Error::Unbelievable("the callback came from another issuer".into())),
+        None if metadata.names_itself_in_callbacks() => {
+            Err(Error::Unbelievable("the callback does not say which issuer it came from".into()))
+        }
+        None => Ok(()),
+    }
+}
+
+fn client(settings: &Settings, metadata: &Metadata) -> Client {
+    let authentication = match metadata.client_authentication() {
+        ClientAuthentication::Basic => AuthType::BasicAuth,
+        ClientAuthentication::Post => AuthType::RequestBody,
+    };
+    let client = oauth2::Client::new(ClientId::new(settings.client_id.clone()))
+        .set_token_uri(TokenUrl::from_url(metadata.token_endpoint.clone()))
+        .set_auth_type(authentication);
+    match &settings.client_secret {
+        Some(secret) => client.set_client_secret(ClientSecret::new(secret.expose_secret().to_owned())),
+        None => client,
+    }
+}
+
+/// What a failed token request means (RFC 6749, section 5.2). Descriptions are left out: some repeat the request.
+fn refusal(error: RequestTokenError<Failure, BasicErrorResponse>) -> Error {
+    use BasicErrorResponseType as Code;
+    match error {
+        RequestTokenError::Request(failure) => failure.into(),
+        RequestTokenError::ServerResponse(response) => match response.error() {
+            Code::InvalidGrant => Error::CodeRefused,
+            Code::Extension(code) if matches!(code.as_str(), "temporarily_unavailable" | "server_error") => {
+                Error::Unavailable(code.clone())
+            }
+            Code::Extension(code) if !is_error_code(code) => Error::ClientRefused("an error that is not a code".into()),
+            code => Error::ClientRefused(code.as_ref().to_owned()),
+        },
+        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
+            Error::Unbelievable("the token endpoint's answer is not what OAuth 2.0 says".into())
+        }
+    }
+}
+
+fn is_error_code(code: &str) -> bool {
+    code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+}

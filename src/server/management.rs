@@ -36,7 +36,7 @@ fn readiness(phase: Phase, health: &Health) -> Response {
     };
     let mut components = Map::from_iter([
         ("listener".to_owned(), Value::from(listener)),
-        ("store".to_owned(), Value::from(up_or_down(health.store.1))),
+        ("store".to_owned(), Value::from(up_or_down(health.store))),
     ]);
     for (provider, up) in &health.providers {
         components.insert(format!("provider:{provider}"), Value::from(up_or_down(*up)));
@@ -72,7 +72,7 @@ mod tests {
             version: "0",
             commit: "none",
         });
-        let health = || Health { store: ("sqlite", store), providers: vec![("authentik".to_owned(), provider)] };
+        let health = || Health { store, providers: vec![("authentik".to_owned(), provider)] };
         let (request, ()) = http::Request::get(path).body(()).unwrap().into_parts();
         let response = answer(&request, phase, health, &metrics);
         let status = response.status().as_u16();

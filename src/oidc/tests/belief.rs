@@ -1,0 +1,185 @@
+//! Which ID tokens are believed.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::{
+    Bench, Error, assert_discreet,
+    provider::{CLIENT, CODE, FakeProvider, Key, NONCE, NOW, Signer},
+};
+use crate::{
+    clock::Timestamp,
+    oidc::id_token::{Expected, verify},
+};
+
+#[tokio::test]
+async fn a_token_with_a_wrong_claim_is_refused() {
+    for (claims, reason) in [
+        (json!({ "nonce": "another" }), "nonce"),
+        (json!({ "nonce": null }), "nonce"),
+        (json!({ "iss": "https://evil.example/" }), "issuer"),
+        (json!({ "iss": null }), "parse"),
+        (json!({ "aud": "another" }), "audience"),
+        (json!({ "aud": [] }), "aud"),
+        (json!({ "aud": null }), "aud"),
+        (json!({ "aud": { "doorward": 1 } }), "aud"),
+        (json!({ "aud": [CLIENT, "another"] }), "audience"),
+        (json!({ "aud": [CLIENT, "another"], "azp": "another" }), "audience"),
+        (json!({ "azp": "another" }), "azp"),
+        (json!({ "azp": [CLIENT] }), "parse"),
+        (json!({ "exp": NOW - 61 }), "expired"),
+        (json!({ "exp": null }), "exp"),
+        (json!({ "exp": (NOW + 300).to_string() }), "exp"),
+        (json!({ "exp": "2096-01-01T00:00:00Z" }), "exp"),
+        (json!({ "exp": -1 }), "expired"),
+        (json!({ "exp": 1e300 }), "parse"),
+        (json!({ "iat": NOW + 61 }), "future"),
+        (json!({ "iat": null }), "iat"),
+        (json!({ "nbf": NOW + 61 }), "nbf"),
+        (json!({ "nbf": "0" }), "nbf"),
+        (json!({ "sub": null }), "sub"),
+        (json!({ "sub": "" }), "sub"),
+        (json!({ "sub": 7 }), "sub"),
+        (json!({ "sub": "s".repeat(256) }), "sub"),
+        (json!({ "sid": 7 }), "sid"),
+        (json!({ "sid": "s".repeat(256) }), "sid"),
+        (json!({ "at_hash": "AAAA" }), "at_hash"),
+        (json!({ "c_hash": "AAAA" }), "c_hash"),
+        (json!({ "padding": "x".repeat(64 * 1024) }), "longer"),
+    ] {
+        let fake = FakeProvider::start().await;
+        fake.claims(claims.clone());
+        let error = Bench::at(&fake).redeem().await.unwrap_err();
+        assert!(matches!(error, Error::Unbelievable(_)), "{claims}: {error:?}");
+        assert!(error.to_string().to_lowercase().contains(reason), "{claims}: {error}");
+        assert_discreet(&error);
+    }
+}
+
+#[tokio::test]
+async fn a_token_with_an_unusual_but_honest_claim_is_believed() {
+    for claims in [
+        json!({ "aud": [CLIENT] }),
+        json!({ "aud": [CLIENT, "another"], "azp": CLIENT }),
+        json!({ "azp": CLIENT }),
+        json!({ "exp": NOW - 59 }),
+        json!({ "exp": 1_800_000_000.5 }),
+        json!({ "iat": NOW + 59, "nbf": NOW + 59 }),
+        json!({ "email_verified": "true", "updated_at": "2026-01-01T00:00:00Z" }),
+        json!({ "at_hash": half_sha_512(b"an-access-token"), "c_hash": half_sha_512(CODE.as_bytes()) }),
+    ] {
+        let fake = FakeProvider::start().await;
+        fake.claims(claims.clone());
+        let result = Bench::at(&fake).redeem().await;
+        assert!(result.is_ok(), "{claims}: {result:?}");
+    }
+}
+
+/// What `EdDSA` over Ed25519 wants in `at_hash` and `c_hash`.
+fn half_sha_512(value: &[u8]) -> String {
+    use base64::Engine as _;
+    use sha2::Digest as _;
+    let hash = sha2::Sha512::digest(value);
+    base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(&hash[..32])
+}
+
+#[tokio::test]
+async fn a_token_with_a_strange_header_or_signature_is_refused() {
+    let honest = Signer::Honest(Key::One);
+    for (signer, header, reason) in [
+        (Signer::Nobody, json!({}), "not signed"),
+        (Signer::Nobody, json!({ "alg": "None" }), "not signed"),
+        (Signer::Nobody, json!({ "alg": null }), "algorithm"),
+        (Signer::HmacWithPublicKey, json!({}), "disallowed"),
+        (Signer::As(Key::Two, Key::One), json!({}), "signature"),
+        (Signer::Honest(Key::Two), json!({}), "key"),
+        (Signer::Honest(Key::Rsa), json!({ "alg": "RS512" }), "disallowed"),
+        (Signer::Honest(Key::Rsa), json!({ "alg": "EdDSA" }), "key"),
+        (Signer::Honest(Key::One), json!({ "alg": "A128GCM" }), "encryption"),
+        (Signer::Honest(Key::One), json!({ "alg": "XYZ" }), "algorithm"),
+        (honest, json!({ "crit": ["exp"] }), "extension"),
+        (honest, json!({ "zip": "DEF" }), "extension"),
+        (honest, json!({ "typ": "at+jwt" }), "type"),
+        (honest, json!({ "typ": "logout+jwt" }), "type"),
+        (honest, json!({ "cty": "JWT" }), "nested"),
+    ] {
+        let fake = FakeProvider::start().await;
+        fake.script().signer = signer;
+        fake.script().header = header.clone();
+        let error = Bench::at(&fake).redeem().await.unwrap_err();
+        assert!(matches!(error, Error::Unbelievable(_)), "{signer:?} {header}: {error:?}");
+        assert!(error.to_string().to_lowercase().contains(reason), "{signer:?} {header}: {error}");
+        assert_discreet(&error);
+    }
+}
+
+#[tokio::test]
+async fn a_token_signed_with_any_published_key_is_believed() {
+    for (signer, published) in [
+        (Signer::Honest(Key::Rsa), vec![Key::One, Key::Rsa, Key::Two]),
+        (Signer::Nameless(Key::One), vec![Key::One, Key::Rsa]),
+    ] {
+        let fake = FakeProvider::start().await;
+        fake.script().signer = signer;
+        fake.script().published = published;
+        let result = Bench::at(&fake).redeem().await;
+        assert!(result.is_ok(), "{signer:?}: {result:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_algorithm_that_the_metadata_do_not_offer_is_refused() {
+    let fake = FakeProvider::start().await;
+    fake.script().metadata = json!({ "id_token_signing_alg_values_supported": ["RS256", "no such algorithm"] });
+    let error = Bench::at(&fake).redeem().await.unwrap_err();
+    assert!(error.to_string().contains("EdDSA"), "{error}");
+}
+
+/// Runs the checks alone, without a server.
+fn is_believed(token: &str) -> bool {
+    use openidconnect::{AccessToken, AuthorizationCode, core::CoreJwsSigningAlgorithm};
+    let keys = serde_json::from_value(json!({ "keys": [Key::One.public()] })).unwrap();
+    let expected = Expected {
+        issuer: "https://id.example.com/",
+        client_id: CLIENT,
+        nonce: NONCE,
+        algorithms: vec![CoreJwsSigningAlgorithm::EdDsa],
+        now: Timestamp::from_unix(NOW),
+        access: &AccessToken::new("an-access-token".into()),
+        code: &AuthorizationCode::new(CODE.into()),
+    };
+    verify(token, &expected, &keys).is_ok()
+}
+
+fn token_of(parts: [&[u8]; 3]) -> String {
+    use base64::Engine as _;
+    parts.map(|part| base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(part)).join(".")
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_is_never_believed_and_never_panics(token in ".*") {
+        prop_assert!(!is_believed(&token));
+    }
+
+    #[test]
+    fn arbitrary_parts_are_never_believed_and_never_panic(
+        header in any::<Vec<u8>>(), claims in any::<Vec<u8>>(), signature in any::<Vec<u8>>(),
+    ) {
+        prop_assert!(!is_believed(&token_of([&header, &claims, &signature])));
+    }
+
+    #[test]
+    fn a_plausible_token_with_an_arbitrary_signature_is_never_believed(
+        time in any::<f64>(), text in ".{0,20}", signature in prop::collection::vec(any::<u8>(), 0..80),
+        algorithm in prop::sample::select(vec!["EdDSA", "RS256", "HS256", "ES256", "none", "dir", "A128GCM"]),
+    ) {
+        let header = json!({ "alg": algorithm, "kid": "one", "typ": text });
+        let claims = json!({
+            "iss": "https://id.example.com/", "aud": CLIENT, "sub": text, "nonce": NONCE, "exp": time, "iat": time,
+            "name": text,
+        });
+        let token = token_of([header.to_string().as_bytes(), claims.to_string().as_bytes(), &signature]);
+        prop_assert!(!is_believed(&token));
+    }
+}

@@ -1,0 +1,94 @@
+//! The provider's module against a fake provider that sins.
+
+mod belief;
+mod provider;
+mod redemption;
+mod standing;
+mod wire;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use secrecy::SecretString;
+use url::Url;
+
+use self::provider::{CLIENT, CODE, FakeProvider, NONCE, NOW};
+use super::{Attempt, Error, Provider, Redemption, Settings, SignedIn, Transport};
+use crate::{
+    clock::{Clock, Timestamp},
+    metrics::{self, Metrics},
+};
+
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CALLBACK: &str = "https://app.example.com/_doorward/callback";
+
+/// A provider's client, the other end of its clock, and what it counted.
+struct Bench {
+    provider: Arc<Provider>,
+    hand: Arc<AtomicU64>,
+    metrics: Metrics,
+}
+
+fn settings(issuer: &str) -> Settings {
+    Settings {
+        name: "authentik".into(),
+        issuer: Url::parse(issuer).unwrap(),
+        client_id: CLIENT.into(),
+        client_secret: Some(SecretString::from("s3cret & sons")),
+        scopes: ["openid", "profile", "email", "offline_access"].map(Into::into).to_vec(),
+        groups_claim: "groups".into(),
+        ca_file: None,
+        timeout: Duration::from_secs(10),
+        extra_authorize_params: BTreeMap::new(),
+        end_session: true,
+    }
+}
+
+impl Bench {
+    fn new(settings: Settings) -> Self {
+        let metrics = Metrics::new(&metrics::Settings {
+            apps: vec![],
+            providers: vec!["authentik"],
+            backend: "memory",
+            config_hash: "",
+            version: "0",
+            commit: "none",
+        });
+        let transport = Transport::new(&settings).unwrap();
+        let (clock, hand) = Clock::manual(Timestamp::from_unix(NOW));
+        let provider = Provider::new(settings, transport, clock, metrics.provider(0).unwrap().clone());
+        Self { provider: Arc::new(provider), hand, metrics }
+    }
+
+    fn at(fake: &FakeProvider) -> Self {
+        Self::new(settings(&fake.issuer()))
+    }
+
+    async fn redeem(&self) -> Result<SignedIn, Error> {
+        self.provider.redeem(&redemption()).await
+    }
+
+    async fn authorize(&self) -> Result<Url, Error> {
+        let attempt = Attempt { redirect_uri: CALLBACK, state: "a state", nonce: NONCE, verifier: VERIFIER };
+        self.provider.authorize(&attempt).await
+    }
+
+    fn counts(&self, line: &str) -> bool {
+        self.metrics.print().lines().any(|own| own == line)
+    }
+}
+
+fn redemption() -> Redemption<'static> {
+    Redemption { code: CODE, iss: None, redirect_uri: CALLBACK, nonce: NONCE, verifier: VERIFIER }
+}
+
+/// No text that an operator or a visitor may see gives anything away.
+fn assert_discreet(error: &Error) {
+    let texts = format!("{error} {error:?}");
+    for secret in [CODE, VERIFIER, NONCE, "s3cret", "an-access-token", "a-refresh-token", "eyJ"] {
+        assert!(!texts.contains(secret), "{texts} holds {secret}");
+    }
+}

@@ -1,0 +1,333 @@
+//! A fake identity provider: a real HTTP server on loopback with switchable sins.
+//!
+//! It follows the protocol until its `Script` is changed. It must not know what the gate does with its answers.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use openidconnect::{
+    JsonWebKeyId, PrivateSigningKey as _,
+    core::{CoreEdDsaPrivateSigningKey, CoreJsonWebKey, CoreJwsSigningAlgorithm, CoreRsaPrivateSigningKey},
+};
+use serde_json::{Map, Value, json};
+use sha2::Sha256;
+use tokio::net::TcpListener;
+
+pub(super) const CLIENT: &str = "doorward";
+pub(super) const NONCE: &str = "a-nonce";
+pub(super) const CODE: &str = "a-code";
+pub(super) const NOW: u64 = 1_800_000_000;
+
+/// A key, and the `kid` it goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    One,
+    Two,
+    Rsa,
+}
+
+/// Who signs the ID tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signer {
+    /// The key, under its own name.
+    Honest(Key),
+    /// The key, under the name of another.
+    As(Key, Key),
+    /// The key, without saying which.
+    Nameless(Key),
+    /// Nobody, openly.
+    Nobody,
+    /// HS256 with the text of the published RSA key.
+    HmacWithPublicKey,
+}
+
+/// What an endpoint does instead of answering properly.
+#[derive(Clone, Debug)]
+pub(super) enum Sin {
+    Status(u16),
+    Says(u16, String),
+    Redirects(String),
+    Stalls,
+    Huge,
+}
+
+/// How the provider behaves; `null` among overrides removes.
+pub(super) struct Script {
+    pub(super) metadata: Value,
+    pub(super) claims: Value,
+    pub(super) header: Value,
+    pub(super) tokens: Value,
+    pub(super) userinfo: Option<Value>,
+    pub(super) signer: Signer,
+    pub(super) published: Vec<Key>,
+    pub(super) sins: HashMap<&'static str, Sin>,
+    pub(super) asked: HashMap<String, usize>,
+    /// The last token request: its authorization header and its form.
+    pub(super) last_exchange: (Option<String>, HashMap<String, String>),
+    issuer: String,
+}
+
+/// The running server; it ends with the test's runtime.
+#[derive(Clone)]
+pub(super) struct FakeProvider {
+    script: Arc<Mutex<Script>>,
+    pub(super) address: SocketAddr,
+}
+
+impl FakeProvider {
+    pub(super) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve(listener)
+    }
+
+    /// A provider that comes (back) at an address of its own choosing.
+    pub(super) fn serve(listener: TcpListener) -> Self {
+        let address = listener.local_addr().unwrap();
+        let provider = Self { script: Arc::new(Mutex::new(Script::new(address))), address };
+        let own = provider.clone();
+        spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let own = own.clone();
+                let service = service_fn(move |request| {
+                    let own = own.clone();
+                    async move { Ok::<_, Infallible>(own.answer(request).await) }
+                });
+                spawn(async move {
+                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        provider
+    }
+
+    pub(super) fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap()
+    }
+
+    /// Changes claims of the ID token; `null` removes one.
+    pub(super) fn claims(&self, overrides: Value) {
+        self.script().claims = overrides;
+    }
+
+    pub(super) fn sin(&self, endpoint: &'static str, sin: Sin) {
+        self.script().sins.insert(endpoint, sin);
+    }
+
+    pub(super) fn repent(&self) {
+        self.script().sins.clear();
+    }
+
+    pub(super) fn asked(&self, endpoint: &str) -> usize {
+        self.script().asked.get(endpoint).copied().unwrap_or_default()
+    }
+
+    pub(super) fn issuer(&self) -> String {
+        self.script().issuer.clone()
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let path = request.uri().path().to_owned();
+        let endpoint = path.rsplit('/').next().unwrap_or_default().to_owned();
+        let authorization = request.headers().get(header::AUTHORIZATION).map(|v| v.to_str().unwrap().to_owned());
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        let sin = {
+            let mut script = self.script();
+            *script.asked.entry(endpoint.clone()).or_default() += 1;
+            script.sins.get(endpoint.as_str()).cloned()
+        };
+        match sin {
+            Some(Sin::Stalls) => std::future::pending().await,
+            Some(Sin::Status(status)) => respond(status, "text/html", "<h1>no</h1>".into()),
+            Some(Sin::Says(status, body)) => respond(status, "application/json", body),
+            Some(Sin::Huge) => respond(200, "application/json", " ".repeat(2 * 1024 * 1024)),
+            Some(Sin::Redirects(to)) => {
+                let mut response = respond(302, "text/html", String::new());
+                response.headers_mut().insert(header::LOCATION, to.parse().unwrap());
+                response
+            }
+            None => self.script().obey(&endpoint, authorization, &body),
+        }
+    }
+}
+
+impl Script {
+    fn new(address: SocketAddr) -> Self {
+        Self {
+            metadata: json!({}),
+            claims: json!({}),
+            header: json!({}),
+            tokens: json!({}),
+            userinfo: None,
+            signer: Signer::Honest(Key::One),
+            published: vec![Key::One, Key::Rsa],
+            sins: HashMap::new(),
+            asked: HashMap::new(),
+            last_exchange: (None, HashMap::new()),
+            issuer: format!("http://{address}/o/doorward/"),
+        }
+    }
+
+    fn obey(&mut self, endpoint: &str, authorization: Option<String>, body: &[u8]) -> Response<Full<Bytes>> {
+        let answer = match endpoint {
+            "openid-configuration" => self.describe(),
+            "jwks" => json!({ "keys": self.published.iter().map(|key| key.public()).collect::<Vec<_>>() }),
+            "token" => {
+                let form = url::form_urlencoded::parse(body).into_owned().collect();
+                self.last_exchange = (authorization, form);
+                self.issue()
+            }
+            "userinfo" => match (&self.userinfo, authorization.as_deref()) {
+                (Some(claims), Some("Bearer an-access-token")) => claims.clone(),
+                _ => return respond(401, "application/json", "{}".into()),
+            },
+            _ => return respond(404, "text/html", String::new()),
+        };
+        respond(200, "application/json", answer.to_string())
+    }
+
+    fn describe(&self) -> Value {
+        let at = |path: &str| format!("{}{path}", self.issuer);
+        let mut metadata = json!({
+            "issuer": self.issuer,
+            "authorization_endpoint": at("authorize"),
+            "token_endpoint": at("token"),
+            "jwks_uri": at("jwks"),
+            "end_session_endpoint": at("end-session"),
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["EdDSA", "RS256", "HS256", "none"],
+            "scopes_supported": ["openid", "profile", "email", "offline_access"],
+            "code_challenge_methods_supported": ["S256"],
+        });
+        if self.userinfo.is_some() {
+            metadata["userinfo_endpoint"] = at("userinfo").into();
+        }
+        overridden(metadata, &self.metadata)
+    }
+
+    fn issue(&self) -> Value {
+        let tokens = json!({
+            "access_token": "an-access-token",
+            "token_type": "Bearer",
+            "expires_in": 300,
+            "refresh_token": "a-refresh-token",
+            "id_token": self.id_token(),
+        });
+        overridden(tokens, &self.tokens)
+    }
+
+    pub(super) fn id_token(&self) -> String {
+        let claims = json!({
+            "iss": self.issuer,
+            "sub": "subject-1",
+            "aud": CLIENT,
+            "exp": NOW + 300,
+            "iat": NOW,
+            "nonce": NONCE,
+            "sid": "sid-1",
+            "preferred_username": "ann",
+            "email": "ann@example.com",
+            "name": "Ann Example",
+            "groups": ["admins", "users", "admins"],
+        });
+        let (key, kid, algorithm) = match self.signer {
+            Signer::Honest(key) => (Some(key), Some(key), key.algorithm()),
+            Signer::As(key, other) => (Some(key), Some(other), key.algorithm()),
+            Signer::Nameless(key) => (Some(key), None, key.algorithm()),
+            Signer::Nobody => (None, None, "none"),
+            Signer::HmacWithPublicKey => (None, Some(Key::Rsa), "HS256"),
+        };
+        let header = json!({ "alg": algorithm, "typ": "JWT", "kid": kid.map(Key::id) });
+        let input =
+            format!("{}.{}", encoded(&overridden(header, &self.header)), encoded(&overridden(claims, &self.claims)));
+        let signature = match (self.signer, key) {
+            (_, Some(key)) => key.sign(input.as_bytes()),
+            (Signer::HmacWithPublicKey, None) => {
+                let mut mac = Hmac::<Sha256>::new_from_slice(Key::Rsa.public().to_string().as_bytes()).unwrap();
+                mac.update(input.as_bytes());
+                mac.finalize().into_bytes().to_vec()
+            }
+            (_, None) => Vec::new(),
+        };
+        format!("{input}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+impl Key {
+    fn id(self) -> &'static str {
+        match self {
+            Self::One => "one",
+            Self::Two => "two",
+            Self::Rsa => "rsa",
+        }
+    }
+
+    fn algorithm(self) -> &'static str {
+        if self == Self::Rsa { "RS256" } else { "EdDSA" }
+    }
+
+    pub(super) fn public(self) -> Value {
+        let key: CoreJsonWebKey = match self {
+            Self::Rsa => self.rsa().as_verification_key(),
+            _ => self.ed25519().as_verification_key(),
+        };
+        serde_json::to_value(key).unwrap()
+    }
+
+    fn sign(self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Rsa => self.rsa().sign(&CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256, message).unwrap(),
+            _ => self.ed25519().sign(&CoreJwsSigningAlgorithm::EdDsa, message).unwrap(),
+        }
+    }
+
+    fn rsa(self) -> CoreRsaPrivateSigningKey {
+        let id = JsonWebKeyId::new(self.id().to_owned());
+        CoreRsaPrivateSigningKey::from_pem(include_str!("fixtures/rsa.pem"), Some(id)).unwrap()
+    }
+
+    fn ed25519(self) -> CoreEdDsaPrivateSigningKey {
+        let pem = match self {
+            Self::Two => include_str!("fixtures/ed25519-two.pem"),
+            _ => include_str!("fixtures/ed25519-one.pem"),
+        };
+        CoreEdDsaPrivateSigningKey::from_ed25519_pem(pem, Some(JsonWebKeyId::new(self.id().to_owned()))).unwrap()
+    }
+}
+
+fn encoded(value: &Value) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(value.to_string())
+}
+
+fn overridden(mut base: Value, overrides: &Value) -> Value {
+    let fields: &mut Map<_, _> = base.as_object_mut().unwrap();
+    for (name, value) in overrides.as_object().unwrap() {
+        fields.insert(name.clone(), value.clone());
+    }
+    fields.retain(|_, value| !value.is_null());
+    base
+}
+
+fn respond(status: u16, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type.parse().unwrap());
+    response
+}
+
+/// Servers and clients of a test run beside it and end with its runtime.
+#[expect(clippy::disallowed_methods, reason = "a test has no `Tasks`; its runtime ends what it spawned")]
+pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(work);
+}

@@ -1,0 +1,293 @@
+//! Redeeming a code: what a good answer becomes, and which answers are refused.
+
+use std::sync::atomic::Ordering;
+
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use super::{
+    Bench, CALLBACK, Error, VERIFIER, assert_discreet,
+    provider::{CLIENT, CODE, FakeProvider, Key, NOW, Signer, Sin},
+    redemption, settings,
+};
+use crate::{clock::Timestamp, identity::Subject, oidc::Redemption};
+
+#[tokio::test]
+async fn a_code_becomes_an_identity_with_tokens() {
+    let fake = FakeProvider::start().await;
+    fake.claims(json!({ "department": "ops", "ak_proxy": { "uid": 7 } }));
+    let bench = Bench::at(&fake);
+    let signed_in = bench.redeem().await.unwrap();
+
+    let identity = signed_in.identity;
+    assert_eq!(identity.provider, "authentik");
+    assert_eq!(identity.subject, Subject("subject-1".into()));
+    assert_eq!((identity.user.as_str(), identity.email.as_str()), ("ann", "ann@example.com"));
+    assert_eq!(identity.name, "Ann Example");
+    assert_eq!(identity.groups, ["admins", "users"]);
+    assert_eq!(identity.claim("ak_proxy.uid"), Some(&json!(7)));
+    let names: Vec<_> = identity.claims.keys().map(String::as_str).collect();
+    let expected = ["ak_proxy", "department", "email", "groups", "name", "preferred_username", "sub"];
+    assert_eq!(names, expected, "no claim of the protocol is kept");
+
+    assert_eq!(signed_in.sid.as_deref(), Some("sid-1"));
+    assert_eq!(signed_in.tokens.access_ends, Some(Timestamp::from_unix(NOW + 300)));
+    assert_eq!(signed_in.tokens.access.unwrap().expose_secret(), "an-access-token");
+    assert_eq!(signed_in.tokens.refresh.unwrap().expose_secret(), "a-refresh-token");
+    assert_eq!(signed_in.tokens.id.unwrap().expose_secret(), fake.script().id_token());
+    assert!(bench.counts(r#"doorward_provider_refresh_tokens{provider="authentik"} 1"#));
+    let counted = r#"doorward_provider_requests_total{endpoint="token",provider="authentik",result="ok"} 1"#;
+    assert!(bench.counts(counted));
+}
+
+#[tokio::test]
+async fn the_exchange_proves_who_asks_the_way_the_provider_wants_it() {
+    let basic = "Basic ZG9vcndhcmQ6czNjcmV0KyUyNitzb25z";
+    for (methods, authorization, secret) in [
+        (json!(null), Some(basic), None),
+        (json!(["client_secret_post", "client_secret_basic"]), Some(basic), None),
+        (json!(["client_secret_post"]), None, Some("s3cret & sons")),
+    ] {
+        let fake = FakeProvider::start().await;
+        fake.script().metadata = json!({ "token_endpoint_auth_methods_supported": methods });
+        Bench::at(&fake).redeem().await.unwrap();
+        let (sent, form) = fake.script().last_exchange.clone();
+        assert_eq!(sent.as_deref(), authorization, "{methods}");
+        assert_eq!(form.get("client_secret").map(String::as_str), secret, "{methods}");
+        assert_eq!(form["grant_type"], "authorization_code");
+        assert_eq!(form["code"], CODE);
+        assert_eq!(form["code_verifier"], VERIFIER);
+        assert_eq!(form["redirect_uri"], CALLBACK);
+    }
+}
+
+#[tokio::test]
+async fn a_public_client_sends_no_secret() {
+    let fake = FakeProvider::start().await;
+    let mut settings = settings(&fake.issuer());
+    settings.client_secret = None;
+    Bench::new(settings).redeem().await.unwrap();
+    let (sent, form) = fake.script().last_exchange.clone();
+    assert_eq!(sent, None);
+    assert_eq!(form["client_id"], CLIENT);
+    assert!(!form.contains_key("client_secret"));
+}
+
+#[tokio::test]
+async fn a_callback_of_another_issuer_sends_the_code_to_nobody() {
+    let fake = FakeProvider::start().await;
+    let issuer = fake.issuer();
+    let without_slash = issuer.trim_end_matches('/').to_owned();
+    for (declared, iss, believed) in [
+        (false, None, true),
+        (false, Some(issuer.as_str()), true),
+        (true, Some(issuer.as_str()), true),
+        (true, None, false),
+        (false, Some("https://evil.example/"), false),
+        (true, Some(without_slash.as_str()), false),
+    ] {
+        fake.script().metadata = json!({ "authorization_response_iss_parameter_supported": declared });
+        let before = fake.asked("token");
+        let result = Bench::at(&fake).provider.redeem(&Redemption { iss, ..redemption() }).await;
+        assert_eq!(result.is_ok(), believed, "{declared} {iss:?}: {result:?}");
+        assert_eq!(fake.asked("token") > before, believed, "{declared} {iss:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_id_token_leaves_open_comes_from_userinfo() {
+    let fake = FakeProvider::start().await;
+    fake.claims(json!({ "groups": null, "name": "", "email": null }));
+    fake.script().userinfo = Some(json!({
+        "sub": "subject-1", "name": "Ann", "email": "ann@home.example", "preferred_username": "not-ann",
+        "groups": ["from-userinfo", "line\nbreak"], "department": "ops",
+    }));
+    let identity = Bench::at(&fake).redeem().await.unwrap().identity;
+    assert_eq!((identity.name.as_str(), identity.email.as_str()), ("Ann", "ann@home.example"));
+    assert_eq!(identity.user, "ann", "the ID token wins");
+    assert_eq!(identity.groups, ["from-userinfo", "line\nbreak"]);
+    assert_eq!(identity.claim("department"), Some(&json!("ops")));
+}
+
+#[tokio::test]
+async fn userinfo_is_not_asked_for_what_is_known() {
+    let fake = FakeProvider::start().await;
+    fake.script().userinfo = Some(json!({ "sub": "subject-1" }));
+    Bench::at(&fake).redeem().await.unwrap();
+    assert_eq!(fake.asked("userinfo"), 0);
+}
+
+#[tokio::test]
+async fn a_userinfo_answer_that_cannot_be_trusted_stops_the_sign_in() {
+    type Test = fn(&Error) -> bool;
+    let unbelievable: Test = |error| matches!(error, Error::Unbelievable(_));
+    let says = |body: Value| Sin::Says(200, body.to_string());
+    for (sin, expected) in [
+        (says(json!({ "sub": "subject-2", "groups": ["admins"] })), unbelievable),
+        (says(json!({ "groups": ["admins"] })), unbelievable),
+        (says(json!([{ "sub": "subject-1" }])), unbelievable),
+        (says(json!("eyJhbGciOiJub25lIn0.e30.")), unbelievable),
+        (Sin::Says(200, "eyJhbGciOiJub25lIn0.e30.".into()), unbelievable),
+        (Sin::Status(403), |error| matches!(error, Error::ClientRefused(_))),
+        (Sin::Status(502), |error| matches!(error, Error::Unavailable(_))),
+        (Sin::Huge, |error| matches!(error, Error::Unavailable(_))),
+    ] {
+        let fake = FakeProvider::start().await;
+        fake.claims(json!({ "groups": null }));
+        fake.script().userinfo = Some(json!({}));
+        fake.sin("userinfo", sin.clone());
+        let error = Bench::at(&fake).redeem().await.unwrap_err();
+        assert!(expected(&error), "{sin:?}: {error:?}");
+        assert_discreet(&error);
+    }
+}
+
+#[tokio::test]
+async fn a_user_name_is_never_empty() {
+    for (claims, user) in [
+        (json!({ "preferred_username": null }), "ann@example.com"),
+        (json!({ "preferred_username": "", "email": null }), "subject-1"),
+        (json!({ "preferred_username": ["ann"], "email": 7 }), ""),
+    ] {
+        let fake = FakeProvider::start().await;
+        fake.claims(claims.clone());
+        let found = Bench::at(&fake).redeem().await.map(|signed_in| signed_in.identity.user);
+        // A claim of the wrong type is no claim: the token does not parse.
+        assert_eq!(found.unwrap_or_default(), user, "{claims}");
+    }
+}
+
+#[tokio::test]
+async fn groups_are_found_where_the_configuration_says() {
+    let fake = FakeProvider::start().await;
+    fake.claims(json!({ "groups": null, "realm_access": { "roles": ["a", 7, "b", "a"] } }));
+    let mut settings = settings(&fake.issuer());
+    settings.groups_claim = "realm_access.roles".into();
+    assert_eq!(Bench::new(settings).redeem().await.unwrap().identity.groups, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn claims_of_an_absurd_size_are_refused() {
+    let fake = FakeProvider::start().await;
+    fake.claims(json!({ "groups": null }));
+    fake.script().userinfo = Some(json!({ "sub": "subject-1", "groups": vec!["g".repeat(100); 1000] }));
+    let error = Bench::at(&fake).redeem().await.unwrap_err();
+    assert!(error.to_string().contains("64 KiB"), "{error}");
+}
+
+#[tokio::test]
+async fn an_error_of_the_token_endpoint_means_what_it_says() {
+    type Test = fn(&Error) -> bool;
+    let unavailable: Test = |error| matches!(error, Error::Unavailable(_));
+    let unbelievable: Test = |error| matches!(error, Error::Unbelievable(_));
+    let says = |status, code: &str| {
+        Sin::Says(status, json!({ "error": code, "error_description": format!("the code was {CODE}") }).to_string())
+    };
+    for (sin, expected) in [
+        (says(400, "invalid_grant"), (|error| matches!(error, Error::CodeRefused)) as Test),
+        (says(401, "invalid_client"), |error| matches!(error, Error::ClientRefused(code) if code == "invalid_client")),
+        (
+            says(400, "unauthorized_client"),
+            |e| matches!(e, Error::ClientRefused(code) if code == "unauthorized_client"),
+        ),
+        (says(400, "a\nforged line"), |e| matches!(e, Error::ClientRefused(code) if !code.contains('\n'))),
+        (says(400, "temporarily_unavailable"), unavailable),
+        (says(500, "invalid_grant"), unavailable),
+        (Sin::Status(503), unavailable),
+        (Sin::Status(429), unavailable),
+        (Sin::Redirects("https://evil.example/token".into()), unavailable),
+        (Sin::Huge, unavailable),
+        (Sin::Says(200, "not json".into()), unbelievable),
+        (Sin::Says(200, json!({ "access_token": CODE, "token_type": "mac" }).to_string()), unbelievable),
+        (Sin::Says(200, json!({ "access_token": CODE, "token_type": "Bearer" }).to_string()), unbelievable),
+        (Sin::Status(403), unbelievable),
+    ] {
+        let fake = FakeProvider::start().await;
+        fake.sin("token", sin.clone());
+        let error = Bench::at(&fake).redeem().await.unwrap_err();
+        assert!(expected(&error), "{sin:?}: {error:?}");
+        assert_discreet(&error);
+        assert_eq!(fake.asked("token"), 1, "a code is never sent twice: {sin:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_stalls_is_unavailable() {
+    let fake = FakeProvider::start().await;
+    fake.sin("token", Sin::Stalls);
+    let mut settings = settings(&fake.issuer());
+    settings.timeout = std::time::Duration::from_millis(100);
+    let bench = Bench::new(settings);
+    let error = bench.redeem().await.unwrap_err();
+    assert!(matches!(&error, Error::Unavailable(text) if text.contains("100ms")), "{error:?}");
+    let counted = r#"doorward_provider_requests_total{endpoint="token",provider="authentik",result="unavailable"} 1"#;
+    assert!(bench.counts(counted));
+}
+
+#[tokio::test]
+async fn a_missing_refresh_token_shows_in_the_metric() {
+    let fake = FakeProvider::start().await;
+    let bench = Bench::at(&fake);
+    bench.redeem().await.unwrap();
+    fake.script().tokens = json!({ "refresh_token": null, "expires_in": null });
+    let tokens = bench.redeem().await.unwrap().tokens;
+    assert!(tokens.refresh.is_none() && tokens.access_ends.is_none());
+    assert!(bench.counts(r#"doorward_provider_refresh_tokens{provider="authentik"} 0"#));
+}
+
+#[tokio::test]
+async fn rotated_keys_are_fetched_when_a_token_needs_them_but_not_more_often_than_every_ten_seconds() {
+    let fake = FakeProvider::start().await;
+    let bench = Bench::at(&fake);
+    bench.redeem().await.unwrap();
+    assert_eq!(fake.asked("jwks"), 1);
+
+    fake.script().signer = Signer::Honest(Key::Two);
+    fake.script().published = vec![Key::Two];
+    bench.redeem().await.unwrap();
+    assert_eq!(fake.asked("jwks"), 2, "the unknown key was looked up at once");
+
+    fake.script().signer = Signer::As(Key::One, Key::Rsa);
+    for _ in 0..3 {
+        bench.redeem().await.unwrap_err();
+    }
+    assert_eq!(fake.asked("jwks"), 2, "further unknown keys have to wait");
+
+    bench.hand.fetch_add(10, Ordering::Relaxed);
+    bench.redeem().await.unwrap_err();
+    assert_eq!(fake.asked("jwks"), 3);
+    bench.hand.fetch_sub(3600, Ordering::Relaxed);
+    bench.redeem().await.unwrap_err();
+    assert_eq!(fake.asked("jwks"), 4, "a clock that was set back does not keep it from asking");
+}
+
+#[tokio::test]
+async fn many_people_with_an_unknown_key_cause_one_fetch() {
+    let fake = FakeProvider::start().await;
+    let bench = Bench::at(&fake);
+    bench.redeem().await.unwrap();
+    fake.script().signer = Signer::Honest(Key::Two);
+    fake.script().published = vec![Key::Two];
+    let all = futures_util::future::join_all((0..20).map(|_| bench.redeem())).await;
+    assert!(all.iter().all(Result::is_ok));
+    assert_eq!(fake.asked("jwks"), 2);
+}
+
+#[tokio::test]
+async fn people_who_sign_in_at_once_get_their_own_identities() {
+    let fakes = [FakeProvider::start().await, FakeProvider::start().await];
+    fakes[1].claims(json!({ "sub": "subject-2", "preferred_username": "ben" }));
+    let benches = fakes.each_ref().map(Bench::at);
+    let all = futures_util::future::join_all((0..50).map(|n| benches[n % 2].redeem())).await;
+    for (n, signed_in) in all.into_iter().enumerate() {
+        assert_eq!(signed_in.unwrap().identity.user, ["ann", "ben"][n % 2]);
+    }
+}
+
+#[test]
+fn a_provider_can_be_shared_between_threads() {
+    fn is_send<T: Send>(_: &T) {}
+    let bench = Bench::new(settings("https://id.example.com/"));
+    is_send(&bench.provider.redeem(&redemption()));
+    is_send(&bench.authorize());
+}
