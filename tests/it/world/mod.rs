@@ -22,7 +22,7 @@ pub(crate) use self::{
     gate::Gate,
     process::{PATIENCE, STEP, Signal, system},
     provider::Provider,
-    visitor::{Answer, As, Visitor, exchange},
+    visitor::{Answer, As, Visitor},
 };
 
 /// How bytes travel between two of the parties.
