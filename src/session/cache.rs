@@ -128,9 +128,9 @@ impl Cache {
 
     /// Takes a buried session out of memory for good, waiting for a load that is under way.
     pub(super) async fn take(&self, token: &Token) -> Option<Arc<Live>> {
-        // What the load gives is in `live` by now; a flight of our own would find nothing to do.
-        let _ = self.flights.try_get_with(*token.id(), async { Err(Miss::Over) }).await;
-        self.live.remove(token.id())
+        // A flight of our own has nothing to do.
+        let landed = self.flights.try_get_with(*token.id(), async { Err(Miss::Over) }).await.ok();
+        self.live.remove(token.id()).or(landed)
     }
 
     /// Does the cache's own housekeeping and says how many sessions there are.
