@@ -200,12 +200,12 @@ fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy() {
 
 #[test]
 fn only_a_page_being_opened_is_a_page() {
+    const HTML: (&str, &str) = ("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8");
+    const NAVIGATE: (&str, &str) = ("sec-fetch-mode", "navigate");
     let intent = |method: Option<&str>, lines: &[(&str, &str)]| {
         let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
         crate::edge::intent::intent(method, &request("GET", &lines).headers)
     };
-    const HTML: (&str, &str) = ("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8");
-    const NAVIGATE: (&str, &str) = ("sec-fetch-mode", "navigate");
     for (method, lines, expected) in [
         (Some("GET"), vec![NAVIGATE], Intent::Page),
         (Some("HEAD"), vec![NAVIGATE], Intent::Page),
@@ -283,13 +283,12 @@ fn what_peers_call_a_navigation_is_one_where_a_browser_says_so() {
         let is_page = crate::edge::intent::intent(Some(method), &request("GET", &lines).headers) == Intent::Page;
         let peer =
             case["shouldRedirect"] == true || case["capable"] == true || case["status"] == 302 || case["status"] == 303;
-        let expected = match (case["name"].as_str().unwrap_or(""), case["headers"].to_string().as_str()) {
-            // `Accept: html` is no media type, and oauth2-proxy redirects whatever is not JSON (contract C5).
-            ("UI request", _)
-            // Authelia redirects any method; a redirect would lose what was to be sent (contract C5).
-            | ("OPTIONS, Accept html" | "POST, Accept html", _)
-            // mod_auth_openidc takes `*/*` for a page; it is what programs and scripts send (lesson L15).
-            | (_, r#"{"Accept":"*/*"}"# | r#"{"Accept":"*/*","Sec-Fetch-Dest":"document"}"#) => false,
+        let expected = match case["name"].as_str().unwrap_or("") {
+            // oauth2-proxy redirects whatever is not JSON, and `Accept: html` is no media type; Authelia redirects any
+            // method, and what was to be sent would be lost (contract C5).
+            "UI request" | "OPTIONS, Accept html" | "POST, Accept html" => false,
+            // mod_auth_openidc takes `*/*` for a page; it is what programs and scripts send (L15).
+            "" if case["headers"]["Accept"] == "*/*" && case["headers"].get("Sec-Fetch-Mode").is_none() => false,
             _ => peer,
         };
         assert_eq!(is_page, expected, "{case}");
@@ -358,4 +357,20 @@ fn cookies_are_found_wherever_a_reference_parser_finds_them() {
         };
         assert_eq!(found, expected, "{lines:?}");
     }
+}
+
+#[test]
+fn only_a_peer_inside_the_trusted_networks_is_admitted_however_its_address_is_written() {
+    for (peer, expected) in [
+        ("127.0.0.1", true),
+        ("::ffff:127.0.0.1", true),
+        ("10.255.0.1", true),
+        ("::1", true),
+        ("::2", false),
+        ("11.0.0.1", false),
+        ("::ffff:11.0.0.1", false),
+    ] {
+        assert_eq!(loopback().admit(peer.parse().unwrap()).is_some(), expected, "{peer}");
+    }
+    assert!(TrustedProxies::new(Vec::new()).admit("127.0.0.1".parse().unwrap()).is_none());
 }
