@@ -46,6 +46,10 @@ pub struct Settings {
     pub lifetime: Duration,
     /// Since the last request.
     pub idle_timeout: Duration,
+    /// How long before its access token ends a session in use is renewed.
+    pub renew_before: Duration,
+    /// How long a known session is honoured while provider or store is away.
+    pub outage_grace: Duration,
     /// Where they are kept.
     pub backend: Backend,
 }
