@@ -24,7 +24,7 @@ async fn metrics_are_well_formed_and_take_no_label_from_a_request() {
         assert!(!metrics.contains(word), "{word} is in the metrics:\n{metrics}");
     }
     assert!(metrics.contains(r#"doorward_auth_requests_total{app="app",edge="traefik",verdict="allow"}"#), "{metrics}");
-    assert!(metrics.contains(r#"doorward_logins_total{provider="neighbour",result="success"} 1"#), "{metrics}");
+    assert!(metrics.contains(r#"doorward_logins_total{provider="neighbour",result="succeeded"} 1"#), "{metrics}");
     assert!(metrics.contains(r#"doorward_provider_refresh_tokens{provider="neighbour"} 1"#), "{metrics}");
 
     let mut promtool = system("promtool")

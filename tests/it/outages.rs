@@ -155,11 +155,7 @@ fn ask_until_the_door_is_shut(
             let Ok(stream) = TcpStream::connect(address).await else { return Ok(()) };
             let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
             let before = answered.load(Ordering::Relaxed);
-            let asked = tokio::select! {
-                biased;
-                asked = ask_until_told_to_leave(sender, question, answered) => asked,
-                _ = connection => Err("the gate closed a connection without saying so before".to_owned()),
-            };
+            let (asked, _) = tokio::join!(ask_until_told_to_leave(sender, question, answered), connection);
             // The system accepts for the gate: what waited there when the door was shut has not been let in.
             let waiting = answered.load(Ordering::Relaxed) == before;
             if asked.is_err() && !(waiting && TcpStream::connect(address).await.is_err()) {
