@@ -1,17 +1,34 @@
-//! x
-use std::path::Path;
-use std::process::ExitCode;
-/// x
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+//! `doorward check`: is the configuration valid, and what is in force?
+//!
+//! It asks nobody but the files that the configuration names; `doctor` is for what is outside.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use crate::config;
+
+/// How to print a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// x
+    /// For people.
     #[default]
     Text,
-    /// x
+    /// For programs: one JSON object.
     Json,
 }
-/// x
+
+/// Prints every value in force and where it came from, or every error. Fails where there is an error.
 #[must_use]
-pub fn run(_f: Option<&Path>, _o: Format) -> ExitCode {
-    ExitCode::SUCCESS
+pub fn run(file: Option<&Path>, format: Format) -> ExitCode {
+    let result = config::load(file);
+    let report = match format {
+        Format::Text => config::report_text(&result),
+        Format::Json => config::report_json(&result),
+    };
+    // A reader that has seen enough, such as `head`, is no reason to fail in another way.
+    let _ = io::stdout().lock().write_all(report.as_bytes());
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }

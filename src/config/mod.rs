@@ -1,11 +1,36 @@
 //! The configuration: default < file < environment, checked as a whole, every complaint at once.
 //!
-//! It sits above all that it configures and makes their `Settings`; none of them knows it.
+//! It sits above all that it configures and makes their `Settings`; none of them knows it. The way of a value: [`source`]
+//! finds the text, [`tree`] reads it, [`environment`] puts the variables on top, [`shape`] holds it against the [`schema`]
+//! and fills in defaults, [`validate`] makes settings of it. Whatever goes wrong on the way becomes a [`Complaint`].
 
-use std::{fmt, path::Path};
+mod complaint;
+mod effective;
+mod environment;
+mod reader;
+mod reference;
+mod report;
+mod schema;
+mod shape;
+mod source;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod validate;
+
+use std::path::Path;
 
 use secrecy::SecretString;
 
+pub use self::{
+    complaint::{Complaint, Complaints, Origin},
+    effective::Effective,
+    environment::Environment,
+    reference::reference,
+    report::{report_json, report_text},
+    source::{Source, find, process_environment},
+};
 use crate::{cookie::Transport, edge::TrustedProxies, oidc, pages, policy, server, session};
 
 /// A configuration that has been checked.
@@ -62,57 +87,31 @@ pub enum LogFormat {
     Text,
 }
 
-/// A value in force.
-#[derive(Clone, Debug)]
-pub struct Effective {
-    /// Its key, such as `apps[0].hosts`.
-    pub key: String,
-    /// Its value as TOML, or asterisks.
-    pub value: String,
-    /// Where it came from.
-    pub origin: Origin,
-}
-
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Built in.
-    Default,
-    /// A file and the line in it.
-    File(std::path::PathBuf, usize),
-    /// An environment variable.
-    Environment(String),
-}
-
-/// One complaint: what, where, and how to mend it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Complaint {
-    /// The key.
-    pub key: String,
-    /// Where it stands.
-    pub origin: Origin,
-    /// What is wrong.
-    pub problem: String,
-    /// How to mend it.
-    pub hint: String,
-}
-
-/// Everything that is wrong with a configuration.
-#[derive(Clone, Debug)]
-pub struct Complaints(pub Vec<Complaint>);
-
-impl fmt::Display for Complaints {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _ = &self.0;
-        f.write_str("")
-    }
-}
-
-impl std::error::Error for Complaints {}
-
 /// Loads and checks the configuration: `file`, else `$DOORWARD_CONFIG`, else `./doorward.toml`, else
 /// `/etc/doorward/doorward.toml`; then the environment on top.
 pub fn load(file: Option<&Path>) -> Result<Config, Complaints> {
-    let _ = file;
-    Err(Complaints(Vec::new()))
+    let environment = process_environment()?;
+    let source = find(file, &environment)?;
+    load_from(source.as_ref(), &environment)
+}
+
+/// The same for a text and variables at hand. Reads nothing but the files that they name.
+pub fn load_from(source: Option<&Source>, environment: &Environment) -> Result<Config, Complaints> {
+    let mut root = match source {
+        Some(source) => tree::parse(&source.path, &source.text).map_err(sorted)?,
+        None => tree::Node::table(Origin::Default),
+    };
+    let mut complaints = environment::overlay(&mut root, environment);
+    complaints.extend(shape::complete(&mut root));
+    let (config, more) = validate::settings(&root, environment);
+    complaints.extend(more);
+    match config {
+        Some(config) if complaints.is_empty() => Ok(config),
+        _ => Err(sorted(complaints)),
+    }
+}
+
+fn sorted(mut complaints: Vec<Complaint>) -> Complaints {
+    complaints.sort_by(|one, other| one.origin.cmp(&other.origin));
+    Complaints(complaints)
 }

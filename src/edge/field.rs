@@ -92,8 +92,8 @@ pub(super) fn is_method(text: &str) -> bool {
         && text.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_'))
 }
 
-/// Checks that a target begins with a slash and fits on a request line. Whether servers agree on what it means is for
-/// [`crate::policy::path::is_ambiguous`] to say.
+/// Checks that a target begins with a slash and fits on a request line. Whether servers agree on what it means is
+/// for the policy to say.
 pub(super) fn target(text: &str) -> Result<&str, &'static str> {
     if !text.starts_with('/') {
         return Err("does not begin with a slash");

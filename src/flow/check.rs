@@ -106,8 +106,6 @@ fn judge(app: &App, test: Test<'_>, live: Arc<Live>) -> Result<Verdict, Lacking>
 fn admit(app: &App, who: Option<&Live>) -> Verdict {
     let plan = &app.headers;
     let mut headers = who.map_or_else(|| plan.blank(), |live| live.headers(plan).clone());
-    for (name, value) in &plan.constants {
-        headers.insert(name, value.clone());
-    }
+    plan.complete(&mut headers);
     Verdict::Allow(Admission::grant(headers))
 }

@@ -293,8 +293,7 @@ impl Gate {
         match lacking {
             Lacking::Session(reason) => match visit.intent {
                 Intent::Page => {
-                    let whole = format!("{}://{}{target}", self.outside.scheme, visit.authority);
-                    let target = RedirectTarget::parse(&whole, visit.here(), &self.policy);
+                    let target = RedirectTarget::asked(target, visit.here(), &self.policy);
                     self.login.challenge(visit, &target.unwrap_or_else(|| RedirectTarget::root(visit.here()))).await
                 }
                 Intent::Form => Verdict::Refuse(self.answers.form_held(visit, reason)),

@@ -13,7 +13,8 @@ use crate::host::Authority;
 /// Longer addresses are nobody's bookmark, and the sealed sign-in that carries them has to fit an address itself.
 const MAX_LENGTH: usize = 4096;
 
-/// An address that is safe to send a browser to. Only [`RedirectTarget::parse`] and [`RedirectTarget::root`] make one.
+/// An address that is safe to send a browser to. Only [`RedirectTarget::parse`] and its two
+/// companions make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedirectTarget(String);
 
@@ -54,6 +55,13 @@ impl RedirectTarget {
             return Some(Self(format!("{}://{authority}/", here.scheme)));
         }
         Some(Self(absolute))
+    }
+
+    /// The address that was asked, to come back to after signing in: the same test, for a target as it stood on the request
+    /// line. There `//a/b` is a path on this host, which alone it would not be.
+    #[must_use]
+    pub fn asked(target: &str, here: Here<'_>, policy: &Policy) -> Option<Self> {
+        Self::parse(&format!("{}://{}{target}", here.scheme, here.authority), here, policy)
     }
 
     /// The root of the asked host.

@@ -9,12 +9,12 @@ use futures_util::future::{Either, select};
 use http::{HeaderValue, Request, Version, header::CONNECTION, request::Parts};
 use hyper::{
     body::{Body, Incoming},
-    rt::Executor,
+    rt::{Executor, Read, Write},
     service::service_fn,
 };
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
@@ -27,7 +27,8 @@ use super::{
 };
 use crate::{edge::Response, shutdown::Tasks};
 
-/// Room for 64 KiB of header lines, the request line, and HTTP/2's 32 bytes for each line. hyper's limit of 100 lines
+/// Room for 64 KiB of header lines, the request line, and HTTP/2's 32 bytes for each line. In HTTP/1 a longer header is
+/// read too when it happens to fit what the buffer has grown to, up to twice this size. hyper's limit of 100 lines
 /// stays: a higher one costs two allocations with every request, and edges send about twenty.
 const MAX_HEADER: usize = 72 * 1024;
 
@@ -92,19 +93,34 @@ where
     }
 
     /// Speaks HTTP over a stream until it ends, in whichever version the client begins with.
-    pub(super) async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: IpAddr) {
-        let pulse = Arc::new(Pulse::default());
-        let io = TokioIo::new(Watched::new(stream, Arc::clone(&pulse)));
-        let mut vigil = Vigil::new(Arc::clone(&pulse), self.patience);
-        let service = service_fn(|request| self.attend(&pulse, peer, request));
+    async fn speak<S>(&self, stream: S, peer: IpAddr)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let pulse = Arc::new(Pulse::new(Arc::clone(&self.drain)));
+        let (io, mut left) = Watched::new(stream, Arc::clone(&pulse));
+        if let End::Own = self.converse(TokioIo::new(io), &pulse, peer).await
+            && let Ok(stream) = left.try_recv()
+        {
+            let farewell = pin!(timeout(self.patience.farewell, part(stream)));
+            select(farewell, pin!(self.drain.cutting().cancelled())).await;
+        }
+    }
+
+    async fn converse<I>(&self, io: I, pulse: &Arc<Pulse>, peer: IpAddr) -> End
+    where
+        I: Read + Write + Send + Unpin + 'static,
+    {
+        let service = service_fn(|request| self.attend(pulse, peer, request));
         let mut connection = pin!(self.protocol.serve_connection(io, service));
+        let mut vigil = Vigil::new(Arc::clone(pulse), self.patience);
         let finishing = self.drain.finishing();
         let (mut told, mut asked) = (false, false);
         loop {
             tokio::select! {
                 // The connection first: on its busy path the others only have to be pending.
                 biased;
-                _ = connection.as_mut() => return,
+                _ = connection.as_mut() => return End::Own,
                 () = finishing.cancelled(), if !told => {
                     told = true;
                     if vigil.is_unused() {
@@ -115,10 +131,10 @@ where
                         connection.as_mut().graceful_shutdown();
                     }
                 }
-                () = self.drain.cutting().cancelled(), if told => return,
+                () = self.drain.cutting().cancelled(), if told => return End::Cut,
                 breach = poll_fn(|context| vigil.poll_breach(context)) => {
                     if asked || breach == Breach::Slow {
-                        return;
+                        return End::Cut;
                     }
                     asked = true;
                     connection.as_mut().graceful_shutdown();
@@ -129,7 +145,7 @@ where
 
     fn attend(
         &self,
-        pulse: &Pulse,
+        pulse: &Arc<Pulse>,
         peer: IpAddr,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<A, F> {
@@ -141,16 +157,34 @@ where
         // What is left of a body would be read as the next request.
         let body_follows = !body.is_end_stream();
         drop(body);
-        let is_last = is_http1 && (body_follows || self.drain.phase() == Phase::Draining);
         let answer = (self.answer)(peer, parts);
+        // This connection's own count: one of all connections would be fought over by every core.
+        let pulse = Arc::clone(pulse);
         async move {
             let mut response = answer.await;
-            if is_last {
+            if is_http1 && (body_follows || pulse.drain().phase() == Phase::Draining) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response)
         }
     }
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// By itself: everything that was to be said has been.
+    Own,
+    /// Before that.
+    Cut,
+}
+
+/// Ends our side, then reads until the client ends its own: a socket that is closed with bytes unread sends a reset, and
+/// the reset can overtake the answer.
+async fn part(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let _gone_already = stream.shutdown().await;
+    let mut unread = [0; 4_096];
+    while stream.read(&mut unread).await.is_ok_and(|read| read > 0) {}
 }
 
 fn protocol(streams: Streams) -> auto::Builder<Streams> {

@@ -18,7 +18,7 @@ use http::request::Parts;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
 
@@ -78,8 +78,9 @@ impl Listener {
     }
 
     /// Accepts until `stop` is raised, then drains for at most `grace`: first it still accepts and asks every client to
-    /// go elsewhere, then it lets the connections finish what they have in hand, then it drops them.
-    pub(super) async fn serve<A, F>(self, host: Host<A>, stop: &Signal, grace: Duration)
+    /// go elsewhere, then it lets the connections finish what they have in hand, then it drops them. Returns how many
+    /// it dropped.
+    pub(super) async fn serve<A, F>(self, host: Host<A>, stop: &Signal, grace: Duration) -> usize
     where
         A: Fn(IpAddr, Parts) -> F + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
@@ -87,16 +88,19 @@ impl Listener {
         let host = Arc::new(host);
         host.drain().open();
         tokio::select! { never = self.accept(&host) => match never {}, () = stop.raised() => {} }
-        let end = Instant::now() + grace;
+        let begun = Instant::now();
         host.drain().begin();
         tokio::select! { never = self.accept(&host) => match never {}, () = self.lull(grace) => {} }
         let Self { socket, open, .. } = self;
         drop(socket);
         host.drain().finish();
-        if timeout_at(end, open.wait()).await.is_err() {
-            host.drain().cut();
-            open.wait().await;
+        if timeout(grace.saturating_sub(begun.elapsed()), open.wait()).await.is_ok() {
+            return 0;
         }
+        let left = open.len();
+        host.drain().cut();
+        open.wait().await;
+        left
     }
 
     /// Returns once accepting may end: after a quarter of the grace, or when everybody has left before.
@@ -105,7 +109,7 @@ impl Listener {
         let shortest = MIN_DRAIN_DELAY.min(longest);
         sleep(shortest).await;
         self.open.close();
-        let _everybody_left = timeout(longest - shortest, self.open.wait()).await;
+        let _everybody_left = timeout(longest.saturating_sub(shortest), self.open.wait()).await;
     }
 
     /// Accepts connections and has each served in a task of its own. Dropping the future loses no connection.

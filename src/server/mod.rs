@@ -119,7 +119,10 @@ impl Server {
         let (drain, drained) = (Arc::new(Drain::default()), shutdown::Signal::default());
         let host = watch(Arc::clone(&gate), metrics, Arc::clone(&drain), tasks.clone());
         let until = drained.clone();
-        tasks.run(async move { self.management.serve(host, &until, Duration::ZERO).await });
+        tasks.run(async move {
+            // Whoever watches has seen all there was: nobody is waited for.
+            let _dropped = self.management.serve(host, &until, Duration::ZERO).await;
+        });
 
         let router = Arc::new(Router::new(gate));
         let answer = move |peer: IpAddr, request: Parts| {
@@ -127,7 +130,10 @@ impl Server {
             async move { router.answer(peer, &request).await }
         };
         let host = Host::new(answer, Patience::DEFAULT, drain, self.certificates, tasks);
-        self.front.serve(host, &stop, self.shutdown_grace).await;
+        let dropped = self.front.serve(host, &stop, self.shutdown_grace).await;
+        if dropped > 0 {
+            tracing::warn!(connections = dropped, "not finished within server.shutdown_grace, and dropped");
+        }
         drained.raise();
     }
 }

@@ -196,6 +196,23 @@ mod tests {
         assert_eq!(route("/_doorward", &Method::CONNECT, &uri), Route::Nothing);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn only_the_exact_prefix_leads_to_envoy_and_nothing_behind_it_is_lost(before in "[/a-z.%]{0,8}", after in "[!-~]{0,24}") {
+            let line = format!("{before}/_doorward/auth/envoy{after}");
+            let Ok(uri) = line.parse::<Uri>() else { return Ok(()) };
+            let expected = match after.split_once('#').map_or(after.as_str(), |(kept, _)| kept) {
+                target if before.is_empty() && target.starts_with('/') => Some(target),
+                _ => None,
+            };
+            let got = match route("/_doorward", &Method::GET, &uri) {
+                Route::Authorize(Edge::Envoy, target) => Some(target),
+                _ => None,
+            };
+            proptest::prop_assert_eq!(got, expected);
+        }
+    }
+
     #[tokio::test]
     async fn work_beyond_the_limits_is_refused_and_work_after_it_is_done() {
         let limits = Limits::new(1, Duration::from_millis(20));

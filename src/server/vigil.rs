@@ -17,8 +17,11 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::oneshot,
     time::{Instant, Sleep},
 };
+
+use super::drain::Drain;
 
 /// How long a connection may be in each of its states.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +34,7 @@ pub(super) struct Patience {
     pub(super) header: Duration,
     /// Between requests; up to twice as long, because idle connections are looked at once in this time.
     pub(super) idle: Duration,
-    /// From our end of a connection to the client's.
+    /// From our wish to end a connection to its end.
     pub(super) farewell: Duration,
 }
 
@@ -47,16 +50,32 @@ impl Patience {
 }
 
 /// What is known of a connection; written where bytes and requests pass, read by its [`Vigil`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pulse {
+    drain: Arc<Drain>,
     requests: AtomicU64,
     in_header: AtomicBool,
     blocked: AtomicBool,
-    leaving: AtomicBool,
     fragment: AtomicBool,
 }
 
 impl Pulse {
+    /// A connection of this server that nothing has passed over yet.
+    pub(super) fn new(drain: Arc<Drain>) -> Self {
+        Self {
+            drain,
+            requests: AtomicU64::new(0),
+            in_header: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
+            fragment: AtomicBool::new(false),
+        }
+    }
+
+    /// How far its server is.
+    pub(super) fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
     /// A request's header is complete. Says whether its target went on after a `#`, which HTTP libraries drop in
     /// silence.
     pub(super) fn request_begins(&self) -> bool {
@@ -79,7 +98,7 @@ impl Pulse {
 pub(super) enum Breach {
     /// There is nothing to do on it: it may be closed politely.
     Quiet,
-    /// The client holds up a request or an answer, or does not close its end.
+    /// The client holds up a request or an answer.
     Slow,
 }
 
@@ -131,7 +150,6 @@ impl Vigil {
         let (slow, requests) = (self.pulse.is_slow(), self.pulse.requests());
         match self.watch {
             Watch::Farewell => {}
-            _ if self.pulse.leaving.load(Ordering::Relaxed) => self.hurry(),
             Watch::Slow { after } if slow && after == requests => {}
             _ if slow => self.turn_to(Watch::Slow { after: requests }),
             Watch::Slow { .. } => self.turn_to(Watch::Idle { after: requests }),
@@ -144,7 +162,6 @@ impl Vigil {
         let breach = match self.watch {
             Watch::FirstRequest if after > 0 => None,
             Watch::Idle { after: before } if after > before => None,
-            Watch::Farewell if self.pulse.leaving.load(Ordering::Relaxed) => Some(Breach::Slow),
             Watch::FirstRequest | Watch::Idle { .. } | Watch::Farewell => Some(Breach::Quiet),
             Watch::Slow { .. } => Some(Breach::Slow),
         };
@@ -179,18 +196,27 @@ enum Reading {
     Frames,
 }
 
-/// A stream whose bytes are noted as they pass.
+/// A stream whose bytes are noted as they pass. When it is dropped before the client has ended its side, the stream
+/// goes back to where it came from.
 pub(super) struct Watched<S> {
-    stream: S,
+    stream: Option<S>,
+    back: Option<oneshot::Sender<S>>,
     pulse: Arc<Pulse>,
     reading: Reading,
-    ended: bool,
 }
 
 impl<S> Watched<S> {
-    /// Notes in `pulse` what passes over `stream`.
-    pub(super) fn new(stream: S, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse, reading: Reading::Nothing, ended: false }
+    /// Notes in `pulse` what passes over `stream`. The other end is where the stream comes back.
+    pub(super) fn new(stream: S, pulse: Arc<Pulse>) -> (Self, oneshot::Receiver<S>) {
+        let (back, left) = oneshot::channel();
+        (Self { stream: Some(stream), back: Some(back), pulse, reading: Reading::Nothing }, left)
+    }
+
+    fn stream(&mut self) -> Pin<&mut S>
+    where
+        S: Unpin,
+    {
+        Pin::new(self.stream.as_mut().expect("the stream leaves when this is dropped"))
     }
 
     fn arrived(&mut self, bytes: &[u8]) {
@@ -232,41 +258,36 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        ready!(self.stream().poll_read(context, buffer))?;
         match buffer.filled().get(before..) {
             Some(bytes) if !bytes.is_empty() => self.arrived(bytes),
-            _ => {}
+            _ => self.back = None,
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let written = self.stream().poll_write(context, bytes);
         self.pulse.blocked.store(written.is_pending(), Ordering::Relaxed);
         written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        self.stream().poll_flush(context)
     }
 
-    /// Ends our side, then reads until the client ends its own: a socket that is closed with bytes unread sends a
-    /// reset, and the reset can overtake the answer.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pulse.leaving.store(true, Ordering::Relaxed);
-        if !self.ended {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
-            self.ended = true;
-        }
-        let mut unread = [0; 4_096];
-        loop {
-            let mut buffer = ReadBuf::new(&mut unread);
-            match ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => {}
-                _ => return Poll::Ready(Ok(())),
-            }
+        self.stream().poll_shutdown(context)
+    }
+}
+
+impl<S> Drop for Watched<S> {
+    fn drop(&mut self) {
+        if let (Some(stream), Some(back)) = (self.stream.take(), self.back.take()) {
+            // Nobody waits for it where the connection was cut.
+            let _unwanted = back.send(stream);
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use moka::{future, policy::EvictionPolicy};
+use moka::{future, policy::EvictionPolicy, sync};
 
 use super::{
     record::Live,
@@ -25,8 +25,10 @@ const REMEMBERED: Duration = Duration::from_hours(1);
 
 /// Sessions in memory.
 pub(super) struct Cache {
-    live: future::Cache<Id, Arc<Live>>,
-    over: future::Cache<Key, ()>,
+    live: sync::Cache<Id, Arc<Live>>,
+    over: sync::Cache<Key, ()>,
+    /// Loads under way. It has room for nothing: what it gives is that of many who ask at once one does the work.
+    flights: future::Cache<Id, Arc<Live>>,
 }
 
 /// Why a load gave no session.
@@ -39,38 +41,38 @@ enum Miss {
 impl Cache {
     /// Nothing in memory.
     pub(super) fn new() -> Self {
-        let live = future::Cache::builder()
+        let live = sync::Cache::builder()
             .max_capacity(WEIGHT)
             .weigher(|_, live: &Arc<Live>| live.weight())
             .time_to_idle(UNUSED)
             .build();
         // The newest endings are the ones that are asked for, so frequency counts for nothing.
-        let over = future::Cache::builder()
+        let over = sync::Cache::builder()
             .max_capacity(ENDED)
             .eviction_policy(EvictionPolicy::lru())
             .time_to_live(REMEMBERED)
             .build();
-        Self { live, over }
+        Self { live, over, flights: future::Cache::new(0) }
     }
 
     /// The session in memory under this id. Its tag has yet to be compared.
-    pub(super) async fn get(&self, id: &Id) -> Option<Arc<Live>> {
-        self.live.get(id).await
+    pub(super) fn get(&self, id: &Id) -> Option<Arc<Live>> {
+        self.live.get(id)
     }
 
     /// Keeps a session that has just been made.
-    pub(super) async fn insert(&self, id: Id, live: Arc<Live>) {
-        self.live.insert(id, live).await;
+    pub(super) fn insert(&self, id: Id, live: Arc<Live>) {
+        self.live.insert(id, live);
     }
 
     /// Drops a session from memory; the store decides whether it comes back.
-    pub(super) async fn forget(&self, id: &Id) {
-        self.live.invalidate(id).await;
+    pub(super) fn forget(&self, id: &Id) {
+        self.live.invalidate(id);
     }
 
     /// Remembers that the session under `key` is over. Ids are never used again, so that stays true.
-    pub(super) async fn bury(&self, key: Key) {
-        self.over.insert(key, ()).await;
+    pub(super) fn bury(&self, key: Key) {
+        self.over.insert(key, ());
     }
 
     /// Whether the session under `key` is known to be over.
@@ -95,22 +97,30 @@ impl Cache {
             if self.is_over(&key) {
                 return Err(Miss::Over);
             }
+            // The flight before this one may have landed since the caller looked.
+            if let Some(live) = self.get(token.id()) {
+                return Ok(live);
+            }
             match load.await {
-                Ok(Some(live)) => Ok(Arc::new(live)),
+                Ok(Some(live)) => {
+                    let live = Arc::new(live);
+                    self.insert(*token.id(), Arc::clone(&live));
+                    Ok(live)
+                }
                 Ok(None) => Err(Miss::Over),
                 Err(error) => Err(Miss::Unavailable(error)),
             }
         };
-        let loaded = self.live.try_get_with(*token.id(), flight).await;
+        let loaded = self.flights.try_get_with(*token.id(), flight).await;
         if self.is_over(&key) {
-            self.forget(token.id()).await;
+            self.forget(token.id());
             return Ok(None);
         }
         match loaded.as_ref().map_err(|miss| &**miss) {
             Ok(live) => Ok(Some(Arc::clone(live))),
             Err(Miss::Unavailable(error)) => Err(error.clone()),
             Err(Miss::Over) => {
-                self.bury(key).await;
+                self.bury(key);
                 Ok(None)
             }
         }
@@ -118,15 +128,15 @@ impl Cache {
 
     /// Takes a buried session out of memory for good, waiting for a load that is under way.
     pub(super) async fn take(&self, token: &Token) -> Option<Arc<Live>> {
-        let live = self.live.try_get_with(*token.id(), async { Err(Miss::Over) }).await.ok();
-        self.forget(token.id()).await;
-        live
+        // A flight of our own has nothing to do.
+        let landed = self.flights.try_get_with(*token.id(), async { Err(Miss::Over) }).await.ok();
+        self.live.remove(token.id()).or(landed)
     }
 
     /// Does the cache's own housekeeping and says how many sessions there are.
-    pub(super) async fn tidy(&self) -> u64 {
-        self.over.run_pending_tasks().await;
-        self.live.run_pending_tasks().await;
+    pub(super) fn tidy(&self) -> u64 {
+        self.over.run_pending_tasks();
+        self.live.run_pending_tasks();
         self.live.entry_count()
     }
 }

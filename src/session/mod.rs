@@ -46,6 +46,10 @@ pub struct Settings {
     pub lifetime: Duration,
     /// Since the last request.
     pub idle_timeout: Duration,
+    /// How long before its access token ends a session in use is renewed.
+    pub renew_before: Duration,
+    /// How long a known session is honoured while provider or store is away.
+    pub outage_grace: Duration,
     /// Where they are kept.
     pub backend: Backend,
 }
@@ -140,7 +144,7 @@ impl Sessions {
             return Ok(self.counted(Lookup::Forged, Found::NotOurs));
         };
         let now = self.clock.now();
-        match self.cache.get(token.id()).await {
+        match self.cache.get(token.id()) {
             Some(live) if !live.answers_to(&token) => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
             Some(live) if self.age(&live, now) == Age::Current => {
                 self.note_use(&live, now);
@@ -158,7 +162,7 @@ impl Sessions {
         let row = record.seal(&self.keyring, token.key());
         let live = Live::new(record, &token, &row);
         self.store.insert(row).await?;
-        self.cache.insert(*token.id(), Arc::new(live)).await;
+        self.cache.insert(*token.id(), Arc::new(live));
         Ok(token.encode())
     }
 
@@ -175,6 +179,7 @@ impl Sessions {
             return Ok(None);
         }
         self.backlog.owe(token, why);
+        self.cache.bury(key);
         in_time(self.revoke_owed(&token, why)).await
     }
 
@@ -215,9 +220,9 @@ impl Sessions {
         }
         if let Some(live) = cached {
             // Past its lifetime nothing can save it. Idle here, it may have been used at another replica.
-            self.cache.forget(token.id()).await;
+            self.cache.forget(token.id());
             if self.age(live, now) == Age::Over {
-                return Ok(self.expired(token).await);
+                return Ok(self.expired(token));
             }
         }
         match in_time(self.cache.get_or_load(token, self.load(token))).await? {
@@ -227,20 +232,18 @@ impl Sessions {
                 self.note_use(&live, now);
                 Ok(self.counted(Lookup::Miss, Found::Live(live)))
             }
-            Some(_) => Ok(self.expired(token).await),
+            Some(_) => Ok(self.expired(token)),
         }
     }
 
     async fn revoke_owed(&self, token: &Token, why: Logout) -> Result<Option<Arc<Live>>, Unavailable> {
-        let key = token.key();
-        self.cache.bury(key).await;
         let is_current = |live: &Arc<Live>| self.age(live, self.clock.now()) == Age::Current;
         let live = match self.cache.take(token).await.filter(is_current) {
             Some(live) => Some(live),
             None => self.load(token).await?.map(Arc::new).filter(is_current),
         };
         let why = if live.is_some() { why } else { Logout::Expired };
-        let was_there = self.end(&key, why).await?;
+        let was_there = self.end(&token.key(), why).await?;
         Ok(live.filter(|_| was_there))
     }
 
@@ -271,9 +274,9 @@ impl Sessions {
     }
 
     /// Its row is left to the purge, which counts it once for all replicas and spares one that was used elsewhere.
-    async fn expired(&self, token: &Token) -> Found {
-        self.cache.bury(token.key()).await;
-        self.cache.forget(token.id()).await;
+    fn expired(&self, token: &Token) -> Found {
+        self.cache.bury(token.key());
+        self.cache.forget(token.id());
         self.backlog.meet_expired();
         self.counted(Lookup::Unknown, Found::Ended)
     }

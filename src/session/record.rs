@@ -23,6 +23,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     crypto::{self, Keyring, Purpose, Tag},
+    edge::Admission,
     identity::{Identity, Tokens},
     policy::headers::Plan,
 };
@@ -189,7 +190,8 @@ impl Live {
     /// The identity headers under a plan: rendered once, then shared.
     #[must_use]
     pub fn headers(&self, plan: &Plan) -> &HeaderMap {
-        self.headers.slot(plan.index).get_or_init(|| plan.render(&self.record.identity, &self.record.tokens))
+        let render = || Admission::ready(plan.render(&self.record.identity, &self.record.tokens));
+        self.headers.slot(plan.index).get_or_init(render)
     }
 
     /// Whether `token`, which has this session's id, has its tag as well.

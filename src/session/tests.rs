@@ -4,8 +4,10 @@ mod contract;
 mod doubles;
 
 use std::{
-    pin::pin,
+    future::poll_fn,
+    pin::Pin,
     sync::{Arc, atomic::Ordering},
+    task::Poll,
     time::Duration,
 };
 
@@ -26,6 +28,11 @@ fn live(found: Result<Found, Unavailable>) -> Arc<Live> {
         Ok(Found::Live(live)) => live,
         other => panic!("not alive: {other:?}"),
     }
+}
+
+/// Drives `work` as far as it goes by itself and says whether it waits for something.
+async fn is_pending(work: &mut (impl Future + Unpin)) -> bool {
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut *work).poll(cx).is_pending())).await
 }
 
 #[tokio::test]
@@ -153,22 +160,31 @@ async fn a_revoked_session_is_over_here_and_after_a_restart() {
 
 #[tokio::test]
 async fn a_load_under_way_does_not_bring_back_a_session_revoked_meanwhile() {
-    let before = House::new();
-    let cookie = before.sessions.create(somebody("ann")).await.unwrap();
-    let house = before.restarted();
-    house.store.set(Mode::Held);
-    let (sessions, asked) = (Arc::clone(&house.sessions), cookie.clone());
-    let mut finding = JoinSet::new();
-    finding.spawn(async move { sessions.find(asked.as_bytes()).await });
-    house.store.arrived().await;
-    let mut revoking = pin!(house.sessions.revoke(cookie.as_bytes(), Logout::User));
-    let waits = std::future::poll_fn(|cx| std::task::Poll::Ready(revoking.as_mut().poll(cx).is_pending())).await;
-    assert!(waits, "the revocation waits for the load");
-    house.store.set(Mode::Up);
-    assert!(revoking.await.unwrap().is_some());
-    finding.join_all().await;
-    assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
-    assert!(matches!(house.restarted().find(&cookie).await, Ok(Found::Ended)));
+    for waited_for in [true, false] {
+        let before = House::new();
+        let cookie = before.sessions.create(somebody("ann")).await.unwrap();
+        let house = before.restarted();
+        house.store.set(Mode::Held);
+        let (sessions, asked) = (Arc::clone(&house.sessions), cookie.clone());
+        let mut finding = JoinSet::new();
+        finding.spawn(async move { sessions.find(asked.as_bytes()).await });
+        house.store.arrived().await;
+        let mut revoking = Box::pin(house.sessions.revoke(cookie.as_bytes(), Logout::User));
+        assert!(is_pending(&mut revoking).await, "the revocation waits for the load");
+        if waited_for {
+            house.store.set(Mode::Up);
+            assert!(revoking.await.unwrap().is_some());
+            assert_eq!(house.store.loads(), 1, "one load serves both");
+        } else {
+            drop(revoking);
+            house.store.set(Mode::Up);
+        }
+        let found = finding.join_next().await.unwrap().unwrap();
+        assert!(waited_for || matches!(found, Ok(Found::Ended)));
+        assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
+        Upkeep::of(&house.sessions).finish_endings().await;
+        assert!(matches!(house.restarted().find(&cookie).await, Ok(Found::Ended)));
+    }
 }
 
 #[tokio::test]
@@ -176,10 +192,9 @@ async fn a_revocation_that_nobody_waits_for_is_finished_by_the_upkeep() {
     let house = House::new();
     let cookie = house.sessions.create(somebody("ann")).await.unwrap();
     house.store.set(Mode::Held);
-    {
-        let mut revoking = pin!(house.sessions.revoke(cookie.as_bytes(), Logout::User));
-        std::future::poll_fn(|cx| std::task::Poll::Ready(revoking.as_mut().poll(cx).is_pending())).await;
-    }
+    let mut revoking = Box::pin(house.sessions.revoke(cookie.as_bytes(), Logout::User));
+    assert!(is_pending(&mut revoking).await);
+    drop(revoking);
     house.store.set(Mode::Up);
     Upkeep::of(&house.sessions).finish_endings().await;
     assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));

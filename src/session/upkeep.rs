@@ -124,7 +124,7 @@ impl<'a> Upkeep<'a> {
     }
 
     async fn look_after(&self, stop: &shutdown::Signal) {
-        let cached = self.sessions.cache.tidy().await;
+        let cached = self.sessions.cache.tidy();
         self.sessions.metrics.cached.set(i64::try_from(cached).unwrap_or(i64::MAX));
         if self.sessions.store.ping().await.is_ok() {
             self.finish_endings().await;
@@ -155,7 +155,7 @@ impl<'a> Upkeep<'a> {
         for (token, why) in owed {
             // Anew each time: for as long as the row is there the session could come back from it, and the caller who
             // began this may have gone away half-way.
-            self.sessions.cache.bury(token.key()).await;
+            self.sessions.cache.bury(token.key());
             self.sessions.cache.take(&token).await;
             if self.sessions.end(&token.key(), why).await.is_err() {
                 return;

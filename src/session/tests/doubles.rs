@@ -192,6 +192,8 @@ fn sessions(
         lifetime: Duration::from_hours(28 * 24),
         idle_timeout: Duration::from_hours(7 * 24),
         backend: Backend::Memory,
+        renew_before: Duration::from_mins(1),
+        outage_grace: Duration::from_hours(1),
     };
     let watched = Watched::new(Box::new(Arc::clone(store)), "memory", metrics.store.clone(), deadline);
     let keyring = Arc::new(keyring_of(secrets));

@@ -1,0 +1,369 @@
+//! The keys themselves, in the order of the reference page.
+
+use super::{
+    Change::{self, Reload, Restart},
+    Default::{self, Absent, Is, Required},
+    Key, Kind,
+    Presence::{Always, WhenWritten},
+    Section,
+};
+
+const fn section(path: &'static str, presence: super::Presence, doc: &'static str) -> Section {
+    Section { path, presence, doc }
+}
+
+const fn key(path: &'static str, kind: Kind, default: Default, change: Change, doc: &'static str) -> Key {
+    Key { path, kind, default, change, doc }
+}
+
+const TEXTS: Kind = Kind::List(&Kind::Text);
+const NETWORKS: Kind = Kind::List(&Kind::Network);
+
+/// The sections.
+pub(in super::super) const SECTIONS: &[Section] = &[
+    section("server", Always, "Where the gate listens and whom it believes."),
+    section(
+        "server.tls",
+        WhenWritten,
+        "TLS on `server.listen`; absent: clear text, for an edge on the same machine or in a network of its own. The \
+         files are read again when they change.",
+    ),
+    section("session", Always, "How long somebody stays signed in, and the cookie that says so."),
+    section("store", Always, "Where sessions are kept."),
+    section("providers[]", Always, "An OpenID Connect provider to sign in at. At least one; the first is the default."),
+    section("access", Always, "Hosts that no app names."),
+    section("apps[]", Always, "A protected app: the hosts it answers on and who may use it."),
+    section(
+        "apps[].allow",
+        WhenWritten,
+        "Who may use the app where no rule says otherwise; any one match lets in. Absent: whoever is signed in.",
+    ),
+    section(
+        "apps[].rules[]",
+        Always,
+        "An exception for some paths, methods or client networks. The first rule that matches decides, before `allow`. \
+         A rule that no request can reach, because an earlier one takes all of its requests, is an error.",
+    ),
+    section(
+        "apps[].rules[].allow",
+        WhenWritten,
+        "Who may pass under this rule; any one match lets in. Excludes `access`.",
+    ),
+    section("brand", Always, "How the gate's own pages look."),
+    section("log", Always, "What is logged, and how."),
+];
+
+/// Keys that people know from elsewhere and that this version does not have: their paths and what to do about it.
+pub(in super::super) const ABSENT_HERE: &[(&str, &str)] = &[
+    ("bearer", "this version does not check bearer tokens; give API clients a rule by path and network"),
+    ("emergency", "this version has no emergency sign-in; known sessions go on for `session.outage_grace`"),
+    ("adopt", "this version does not adopt sessions of another gate; people sign in once more"),
+    ("server.compat", "this version answers on its own paths only; point the middleware at `/_doorward/auth/…`"),
+    ("apps[].upstream", "this version is no reverse proxy; route the app in your edge and ask the gate from there"),
+    ("apps[].rules[].preset", "this version has no presets of paths; write one rule for each exact path"),
+    ("apps[].rules[].path.regex", "this version has no regular expressions in paths; use an exact path or a prefix"),
+    ("store.password", "this version keeps sessions in SQLite or in memory, which need no password"),
+    ("store.pool_size", "this version keeps sessions in SQLite or in memory, which have no pool"),
+    ("store.listen_url", "this version keeps sessions in SQLite or in memory, which need no second connection"),
+];
+
+/// The keys.
+pub(in super::super) const KEYS: &[Key] = &[
+    key(
+        "server.listen",
+        Kind::Address,
+        Is("\"0.0.0.0:9000\""),
+        Restart,
+        "Where edges ask, and where the gate's own pages are.",
+    ),
+    key(
+        "server.management",
+        Kind::Address,
+        Is("\"127.0.0.1:9300\""),
+        Restart,
+        "Where `/metrics`, `/-/health/live` and `/-/health/ready` are. Not for the public.",
+    ),
+    key(
+        "server.prefix",
+        Kind::Text,
+        Is("\"/_doorward\""),
+        Reload,
+        "Where the gate's own pages live on every protected host. Begins with a slash and ends without one. The \
+         provider's redirect URI of each host is its address, this prefix and `/callback`.",
+    ),
+    key(
+        "server.scheme",
+        Kind::Choice(&["https", "http"]),
+        Is("\"https\""),
+        Reload,
+        "What browsers outside use; never taken from a header. `http` is for a laboratory: cookies are then not `Secure`.",
+    ),
+    key(
+        "server.trusted_proxies",
+        NETWORKS,
+        Is("[\"127.0.0.0/8\", \"::1/128\"]"),
+        Reload,
+        "The networks of the edges. Anybody else is refused with 403. Has to be written where `server.listen` is not on \
+         loopback.",
+    ),
+    key(
+        "server.shutdown_grace",
+        Kind::Duration,
+        Is("\"20s\""),
+        Reload,
+        "How long connections may take to finish after the wish to stop.",
+    ),
+    key("server.tls.cert", Kind::File, Required, Restart, "The certificate chain, PEM."),
+    key("server.tls.key", Kind::File, Required, Restart, "The certificate's key, PEM."),
+    key(
+        "server.tls.client_ca",
+        Kind::File,
+        Absent("any client may connect"),
+        Restart,
+        "Certificates, PEM: only clients with a certificate of one of these authorities are heard.",
+    ),
+    key(
+        "session.secrets",
+        Kind::List(&Kind::Secret),
+        Required,
+        Reload,
+        "What sessions and cookies are sealed with, at least 32 characters each. The first seals, the others only open: \
+         to rotate, put a new one in front and remove the old one after `session.lifetime`. `doorward secret` prints one.",
+    ),
+    key(
+        "session.cookie_name",
+        Kind::Text,
+        Is("\"doorward\""),
+        Reload,
+        "The session cookie's name: up to 32 letters, digits, `-` and `_`. Over https `__Host-` or `__Secure-` is put in \
+         front of it.",
+    ),
+    key(
+        "session.cookie_domain",
+        Kind::Text,
+        Absent("one cookie for each host"),
+        Reload,
+        "The domain that shares one cookie: signing in on one of its hosts is enough for all. Every app's host has to be \
+         in it.",
+    ),
+    key("session.lifetime", Kind::Duration, Is("\"28d\""), Reload, "How long a session lasts at most, from sign-in."),
+    key(
+        "session.idle_timeout",
+        Kind::Duration,
+        Is("\"7d\""),
+        Reload,
+        "How long a session lasts without a request. Where it is written it may not be longer than `session.lifetime`.",
+    ),
+    key(
+        "session.renew_before",
+        Kind::Duration,
+        Is("\"60s\""),
+        Reload,
+        "How long before its access token ends a session in use is renewed.",
+    ),
+    key(
+        "session.outage_grace",
+        Kind::Duration,
+        Is("\"1h\""),
+        Reload,
+        "How long a known session is honoured while the provider or the store is away.",
+    ),
+    key(
+        "session.legacy_cookies",
+        TEXTS,
+        Is("[]"),
+        Reload,
+        "Names of other gates' cookies that `/reset` clears too; `*` stands for anything.",
+    ),
+    key(
+        "store.url",
+        Kind::Text,
+        Is("\"sqlite:doorward.db\""),
+        Restart,
+        "`sqlite:` and the path of a file, or `memory:`, where sessions end with the process. A relative path begins in \
+         the working directory.",
+    ),
+    key(
+        "providers[].name",
+        Kind::Text,
+        Required,
+        Reload,
+        "Its name in `apps[].provider`, logs, metrics and sessions. Sessions of a provider end when its name changes.",
+    ),
+    key(
+        "providers[].issuer",
+        Kind::Text,
+        Required,
+        Reload,
+        "Its issuer identifier, exactly as the provider states it. `https`, but for a provider on this machine or where \
+         `server.scheme` is `http`.",
+    ),
+    key("providers[].client_id", Kind::Text, Required, Reload, "The gate's name at the provider."),
+    key(
+        "providers[].client_secret",
+        Kind::Secret,
+        Absent("a public client, protected by PKCE alone"),
+        Reload,
+        "The gate's password at the provider.",
+    ),
+    key(
+        "providers[].scopes",
+        TEXTS,
+        Is("[\"openid\", \"profile\", \"email\", \"offline_access\"]"),
+        Reload,
+        "What is asked for; has to hold `openid`. Most providers grant silent renewal only with `offline_access`.",
+    ),
+    key(
+        "providers[].groups_claim",
+        Kind::Text,
+        Is("\"groups\""),
+        Reload,
+        "The dotted path of the groups in the ID token or the userinfo answer, such as `realm_access.roles`.",
+    ),
+    key(
+        "providers[].ca_file",
+        Kind::File,
+        Absent("the system's certificates alone"),
+        Reload,
+        "Certificates, PEM, to trust at this provider in addition to the system's.",
+    ),
+    key("providers[].timeout", Kind::Duration, Is("\"10s\""), Reload, "How long one request to the provider may take."),
+    key(
+        "providers[].extra_authorize_params",
+        Kind::Table(&Kind::Text),
+        Is("{}"),
+        Reload,
+        "Further parameters of the authorization request, such as `{ prompt = \"select_account\" }`.",
+    ),
+    key(
+        "providers[].end_session",
+        Kind::Flag,
+        Is("true"),
+        Reload,
+        "Whether signing out here signs out at the provider as well.",
+    ),
+    key(
+        "access.default",
+        Kind::Choice(&["deny", "authenticated"]),
+        Is("\"deny\""),
+        Reload,
+        "What happens on a host that no app names: 403 for everybody, or whoever is signed in at the first provider.",
+    ),
+    key("apps[].name", Kind::Text, Required, Reload, "Its name in logs, metrics and pages."),
+    key(
+        "apps[].hosts",
+        TEXTS,
+        Required,
+        Reload,
+        "The hosts that it answers on, without a port. `*.example.com` is every host below `example.com`, however deep; \
+         an exact name wins over a wildcard, a longer wildcard over a shorter one.",
+    ),
+    key(
+        "apps[].provider",
+        Kind::Text,
+        Absent("the first provider"),
+        Reload,
+        "The name of the provider that its visitors sign in at.",
+    ),
+    key(
+        "apps[].headers",
+        Kind::List(&Kind::Headers),
+        Is("[\"remote\"]"),
+        Reload,
+        "The identity headers that it receives: the presets `remote`, `authentik` and `oauth2-proxy`, and tables of own \
+         names such as `{ \"X-Team\" = \"{claims.department}\" }`. Every one is set on every request, empty where there \
+         is no value, provided the edge copies it.",
+    ),
+    key(
+        "apps[].pass_access_token",
+        Kind::Flag,
+        Is("false"),
+        Reload,
+        "Whether the app receives the access token, as `X-Auth-Request-Access-Token`. Needs the preset `oauth2-proxy`.",
+    ),
+    key(
+        "apps[].pass_id_token",
+        Kind::Flag,
+        Is("false"),
+        Reload,
+        "Whether the app receives the ID token, as `X-authentik-jwt`. Needs the preset `authentik`.",
+    ),
+    key("apps[].allow.groups", TEXTS, Absent("nobody by group"), Reload, "Members of one of these groups."),
+    key(
+        "apps[].allow.users",
+        TEXTS,
+        Absent("nobody by name"),
+        Reload,
+        "People by e-mail address, in upper or lower case, or by the provider's subject.",
+    ),
+    key(
+        "apps[].allow.claims",
+        Kind::Table(&TEXTS),
+        Absent("nobody by claim"),
+        Reload,
+        "Dotted paths of claims and the values that let in, such as `{ department = [\"ops\"] }`.",
+    ),
+    key(
+        "apps[].rules[].path",
+        Kind::Path,
+        Absent("any path"),
+        Reload,
+        "The path that the rule is about: exactly this one, or with `{ prefix = \"/public/\" }` everything below. As it \
+         stands on the wire, percent-encoded where a browser would.",
+    ),
+    key(
+        "apps[].rules[].methods",
+        TEXTS,
+        Absent("any method"),
+        Reload,
+        "The methods that the rule is about. A request whose edge does not tell its method matches no rule with methods.",
+    ),
+    key(
+        "apps[].rules[].networks",
+        NETWORKS,
+        Absent("any client"),
+        Reload,
+        "The client networks that the rule is about. A request whose edge does not tell its client matches no rule with \
+         networks.",
+    ),
+    key(
+        "apps[].rules[].access",
+        Kind::Choice(&["public", "optional", "authenticated", "deny"]),
+        Absent("`allow` decides"),
+        Reload,
+        "`public`: everybody, with empty identity headers. `optional`: everybody, with identity headers where somebody is \
+         signed in. `authenticated`: whoever is signed in. `deny`: nobody. Excludes `allow`; one of the two is needed.",
+    ),
+    key("apps[].rules[].allow.groups", TEXTS, Absent("nobody by group"), Reload, "As in `apps[].allow.groups`."),
+    key("apps[].rules[].allow.users", TEXTS, Absent("nobody by name"), Reload, "As in `apps[].allow.users`."),
+    key(
+        "apps[].rules[].allow.claims",
+        Kind::Table(&TEXTS),
+        Absent("nobody by claim"),
+        Reload,
+        "As in `apps[].allow.claims`.",
+    ),
+    key("brand.title", Kind::Text, Absent("`Doorward`"), Reload, "The name in titles and headings."),
+    key(
+        "brand.logo",
+        Kind::File,
+        Absent("no image"),
+        Reload,
+        "An image above the heading: PNG, JPEG or SVG, at most 64 KiB.",
+    ),
+    key("brand.accent", Kind::Text, Absent("the built-in colour"), Reload, "The accent colour, as `#rrggbb`."),
+    key(
+        "log.level",
+        Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+        Is("\"info\""),
+        Reload,
+        "The least important lines that are written. At `info` nothing is written for a request that is let in.",
+    ),
+    key(
+        "log.format",
+        Kind::Choice(&["json", "text"]),
+        Is("\"json\""),
+        Reload,
+        "One JSON object a line, or text for people.",
+    ),
+];

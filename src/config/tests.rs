@@ -1,0 +1,590 @@
+//! The configuration as a whole: from text and variables to settings or complaints.
+
+use std::{path::PathBuf, time::Duration};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::policy::{Access, Allow, HostPattern, PathPattern};
+
+/// Valid, with a line for each thing that the tests turn into something wrong.
+const GOOD: &str = r#"
+[server]
+trusted_proxies = ["10.0.0.0/8"]
+[session]
+secrets = ["0123456789abcdef0123456789abcdef"]
+[[providers]]
+name = "home"
+issuer = "https://auth.example.com/o/x/"
+client_id = "doorward"
+[[apps]]
+name = "grafana"
+hosts = ["grafana.example.com", "*.graphs.example.com"]
+"#;
+
+fn source(text: &str) -> Source {
+    Source { path: PathBuf::from("doorward.toml"), text: text.to_owned() }
+}
+
+fn variables(variables: &[(&str, &str)]) -> Environment {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn loaded(text: &str) -> Config {
+    load_from(Some(&source(text)), &Environment::new()).unwrap_or_else(|complaints| panic!("{complaints}"))
+}
+
+fn refused(text: &str) -> Vec<String> {
+    match load_from(Some(&source(text)), &Environment::new()) {
+        Ok(_) => Vec::new(),
+        Err(complaints) => complaints.0.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn line_of(text: &str, part: &str) -> usize {
+    text.lines().position(|line| line.contains(part)).unwrap() + 1
+}
+
+#[test]
+fn a_small_file_becomes_settings_with_every_default() {
+    let config = loaded(GOOD);
+    assert_eq!(config.server.listen.to_string(), "0.0.0.0:9000");
+    assert_eq!(config.server.management.to_string(), "127.0.0.1:9300");
+    assert_eq!(config.server.shutdown_grace, Duration::from_secs(20));
+    assert!(config.server.tls.is_none());
+    assert_eq!((config.prefix.as_str(), config.transport), ("/_doorward", Transport::Https));
+    assert!(config.trusted_proxies.contains("10.1.2.3".parse().unwrap()));
+    assert!(!config.trusted_proxies.contains("127.0.0.1".parse().unwrap()));
+    assert_eq!((config.cookie_name.as_str(), config.cookie_domain), ("doorward", None));
+    assert_eq!(config.session.lifetime, Duration::from_hours(28 * 24));
+    assert_eq!(config.session.idle_timeout, Duration::from_hours(7 * 24));
+    assert_eq!(config.session.renew_before, Duration::from_mins(1));
+    assert_eq!(config.session.outage_grace, Duration::from_hours(1));
+    assert_eq!(config.session.backend, session::Backend::Sqlite(PathBuf::from("doorward.db")));
+    let [provider] = config.providers.as_slice() else { panic!("one provider") };
+    assert_eq!(provider.scopes, ["openid", "profile", "email", "offline_access"]);
+    assert_eq!((provider.groups_claim.as_str(), provider.end_session), ("groups", true));
+    assert!(provider.client_secret.is_none());
+    let [app] = config.policy.apps.as_slice() else { panic!("one app") };
+    assert_eq!(app.hosts[1], HostPattern::Below("graphs.example.com".to_owned()));
+    assert_eq!((app.provider, &app.allow), (0, &Allow::Anyone));
+    assert_eq!(app.headers.fields.len(), 4);
+    assert_eq!(config.policy.default, policy::DefaultAccess::Deny);
+    assert_eq!(config.log, Log { level: "info".to_owned(), format: LogFormat::Json });
+}
+
+#[test]
+fn rules_and_people_are_read_in_their_order() {
+    let config = loaded(&format!(
+        "{GOOD}
+        headers = ['authentik', {{ 'X-Team' = '{{claims.team}}' }}]
+        pass_id_token = true
+        [apps.allow]
+        groups = ['admins']
+        users = ['ann@example.com']
+        claims = {{ team = ['ops', 'dev'] }}
+        [[apps.rules]]
+        path = '/health'
+        methods = ['GET', 'HEAD']
+        networks = ['192.168.0.0/16']
+        access = 'public'
+        [[apps.rules]]
+        path = {{ prefix = '/admin/' }}
+        allow = {{ groups = ['owners'] }}
+        "
+    ));
+    let app = &config.policy.apps[0];
+    assert_eq!(
+        app.allow,
+        Allow::Some {
+            groups: vec!["admins".to_owned()],
+            users: vec!["ann@example.com".to_owned()],
+            claims: vec![("team".to_owned(), vec!["ops".to_owned(), "dev".to_owned()])],
+        }
+    );
+    assert_eq!(app.rules[0].path, PathPattern::Exact("/health".to_owned()));
+    assert_eq!((app.rules[0].methods.len(), app.rules[0].networks.len()), (2, 1));
+    assert_eq!(app.rules[0].access, Access::Public);
+    assert_eq!(app.rules[1].path, PathPattern::Prefix("/admin/".to_owned()));
+    assert!(matches!(app.rules[1].access, Access::Allow(Allow::Some { .. })));
+    assert!(app.headers.fields.iter().any(|(name, _)| name == "x-team"));
+}
+
+/// [`GOOD`] with lines put below the header of a section, where they replace the keys that they name. Also the number of
+/// the first of them.
+fn changed(header: &str, lines: &str) -> (String, usize) {
+    let replaced: Vec<_> = lines.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect();
+    let is_replaced = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| replaced.contains(&key));
+    let (mut text, mut at, mut inside) = (String::new(), 0, false);
+    for line in GOOD.lines() {
+        if line.starts_with('[') {
+            inside = line == header;
+        }
+        if !(inside && is_replaced(line)) {
+            text.extend([line, "\n"]);
+        }
+        if line == header {
+            at = text.lines().count() + 1;
+            text.extend([lines, "\n"]);
+        }
+    }
+    (text, at)
+}
+
+/// Rows of `header > lines > start of the only complaint > words of its hint`, with `¶` between lines. The complaint has
+/// to point at the first of the lines.
+fn each_is_refused(rows: &str) {
+    for row in rows.lines().map(str::trim).filter(|row| !row.is_empty()) {
+        let [header, lines, problem, hint] = row.split(" > ").collect::<Vec<_>>().try_into().expect(row);
+        let (text, at) = changed(header, &lines.replace(" ¶ ", "\n"));
+        let complaints = refused(&text);
+        assert_eq!(complaints.len(), 1, "{row}\n{complaints:#?}");
+        assert!(complaints[0].starts_with(&format!("doorward.toml:{at}: {problem}")), "{row}\n{}", complaints[0]);
+        let mend = complaints[0].split_once("\n    ").map(|(_, mend)| mend);
+        assert!(mend.is_some_and(|mend| mend.contains(hint)), "{row}\n{}", complaints[0]);
+    }
+}
+
+#[test]
+fn mistakes_about_the_server_are_errors_with_a_mend() {
+    each_is_refused(
+        r#"
+        [server] > trusted_proxies = [] > server.trusted_proxies: nobody could ask > networks
+        [server] > trusted_proxies = ["10.0.0.9/8"] > server.trusted_proxies[0]: `10.0.0.9/8` has bits > "10.0.0.0/8"
+        [server] > listen = "localhost:9000" > server.listen: `localhost:9000` is no IP address > 127.0.0.1:9000
+        [server] > listen = "127.0.0.1:9300" > server.listen: `server.listen` and `server.management` are > different
+        [server] > management = "127.0.0.1:9000" > server.management: `server.listen` and `server.man > different
+        [server] > prefix = "gate" > server.prefix: `gate` does not begin with a slash > "/_doorward"
+        [server] > prefix = "/gate/" > server.prefix: `/gate/` ends with a slash > "/_doorward"
+        [server] > prefix = "/a/../b" > server.prefix: `/a/../b` is not made of segments > "/_doorward"
+        [server] > prefix = "/" > server.prefix: `/` is not made of > "/_doorward"
+        [server] > scheme = "htps" > server.scheme: `htps` is none of its words > did you mean `https`?
+        [server] > shutdown_grace = "0s" > server.shutdown_grace: a duration of nothing > longer
+        [server] > tls = { cert = "/dev/null", key = "/nowhere" } > server.tls.key: /nowhere cannot be read > working
+        [server] > tls = { cert = "/dev/null" } > server.tls.key: is missing > PEM
+        [server] > compat = ["authentik"] > server.compat: there is no such key > this version
+        [server] > listn = "127.0.0.1:9000" > server.listn: there is no such key > did you mean `listen`?
+        "#,
+    );
+}
+
+#[test]
+fn mistakes_about_sessions_and_their_store_are_errors_with_a_mend() {
+    each_is_refused(
+        r#"
+        [session] > secrets = [] > session.secrets: there has to be at least one > doorward secret
+        [session] > secrets = ["short"] > session.secrets[0]: is shorter than 32 characters > doorward secret
+        [session] > secrets = [{ env = "UNSET" }] > session.secrets[0].env: the variable UNSET is not set > set it
+        [session] > secrets = [{ file = "/nowhere" }] > session.secrets[0].file: /nowhere cannot be read > there
+        [session] > secrets = ["0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef"] > session.secrets[1]: has no effect > remove
+        [session] > cookie_name = "__Host-x" > session.cookie_name: `__Host-x` has a prefix > leave
+        [session] > cookie_name = "a b" > session.cookie_name: `a b` is no name > 1 to 32
+        [session] > cookie_name = "abcdefghijklmnopqrstuvwxyz0123456" > session.cookie_name: `abcdefghijklmnopqrstuvwxyz > 1 to 32
+        [session] > cookie_domain = ".example.com" > session.cookie_domain: begins with a dot > "example.com"
+        [session] > cookie_domain = "com" > session.cookie_domain: `com` is a whole top-level domain > example.com
+        [session] > cookie_domain = "10.0.0.1" > session.cookie_domain: `10.0.0.1` is an address > leave
+        [session] > idle_timeout = "29d" > session.idle_timeout: has no effect: it is longer > shorter
+        [session] > lifetime = 28 > session.lifetime: this is a number, and not a duration > "15m"
+        [session] > lifetime = "28" > session.lifetime: `28` is no duration > "28d"
+        [session] > outage_grace = "20y" > session.outage_grace: `20y` is longer than ten years > "28d"
+        [session] > legacy_cookies = ["a b"] > session.legacy_cookies[0]: `a b` is no cookie's name > name
+        "#,
+    );
+    for (url, problem) in [
+        ("postgres://db", "this version does not keep sessions in PostgreSQL"),
+        ("sqlite:///var/x", "a path follows the colon"),
+        ("sqlite:", "this is no store"),
+        ("sqlite::memory:", "this would be kept in memory"),
+        ("redis://x", "this is no store"),
+    ] {
+        let complaints = refused(&format!("{GOOD}[store]\nurl = '{url}'\n"));
+        assert!(complaints.len() == 1 && complaints[0].contains(&format!("store.url: {problem}")), "{complaints:?}");
+    }
+}
+
+#[test]
+fn mistakes_about_providers_are_errors_with_a_mend() {
+    each_is_refused(
+        r#"
+        [[providers]] > issuer = "http://auth.example.com/" > providers[0].issuer: codes and secrets would travel > https
+        [[providers]] > issuer = "auth.example.com" > providers[0].issuer: `auth.example.com` is no URL > https://
+        [[providers]] > issuer = "https://a.example/?x=1" > providers[0].issuer: an issuer has no query > https://
+        [[providers]] > issuer = "https://A.example/" > providers[0].issuer: `https://A.example/` is not in its plain form > "https://a.example/"
+        [[providers]] > issuer = "https://a.example/.well-known/openid-configuration" > providers[0].issuer: this is the address of the metadata > "https://a.example/"
+        [[providers]] > client_id = "" > providers[0].client_id: this is empty > value
+        [[providers]] > client_secret = { env = "UNSET" } > providers[0].client_secret.env: the variable UNSET is not set > set it
+        [[providers]] > client_secret = "" > providers[0].client_secret: the secret is empty > put it
+        [[providers]] > scopes = ["profile"] > providers[0].scopes: `openid` is missing > add
+        [[providers]] > scopes = ["openid", "openid"] > providers[0].scopes[1]: has no effect > remove
+        [[providers]] > scopes = ["openid", "profile email"] > providers[0].scopes[1]: `profile email` is no scope > of its own
+        [[providers]] > extra_authorize_params = { state = "x" } > providers[0].extra_authorize_params.state: the gate sets > remove
+        [[providers]] > ca_file = "/nowhere" > providers[0].ca_file: /nowhere cannot be read > there
+        [[providers]] > timeout = "0s" > providers[0].timeout: a duration of nothing > longer
+        [[providers]] > end_session = "no" > providers[0].end_session: this is text, and not `true` or `false` > true
+        "#,
+    );
+    let twice = GOOD
+        .replace("[[apps]]", "[[providers]]\nname = 'home'\nissuer = 'https://b.example/'\nclient_id = 'x'\n[[apps]]");
+    assert!(refused(&twice)[0].contains("providers[1].name: `home` is providers[0].name already"));
+}
+
+#[test]
+fn mistakes_about_apps_are_errors_with_a_mend() {
+    each_is_refused(
+        r#"
+        [[apps]] > hosts = [] > apps[0].hosts: an app without a host > name at least one
+        [[apps]] > hosts = ["a.example", "A.example."] > apps[0].hosts[1]: this host is apps[0].hosts[0] already > one app
+        [[apps]] > hosts = ["a.*.example"] > apps[0].hosts[0]: `a.*.example` has a wildcard inside > *.example.com
+        [[apps]] > hosts = ["a.example:443"] > apps[0].hosts[0]: `a.example:443` has a port > leave
+        [[apps]] > hosts = ["https://a.example"] > apps[0].hosts[0]: `https://a.example` is an address > alone
+        [[apps]] > hosts = ["a b"] > apps[0].hosts[0]: `a b`: the host holds something > app.example.com
+        [[apps]] > provider = "hom" > apps[0].provider: there is no provider called `hom` > did you mean `home`?
+        [[apps]] > headers = ["remot"] > apps[0].headers[0]: there is no preset called `remot` > did you mean `remote`?
+        [[apps]] > headers = ["remote", "remote"] > apps[0].headers[1]: has no effect > remove
+        [[apps]] > headers = ["remote", { remote-user = "x" }] > apps[0].headers: `remote-user` is set twice > leave one out
+        [[apps]] > headers = [{ X-A = "{team}" }] > apps[0].headers: the template of `X-A` names > claims.team
+        [[apps]] > headers = [{ Set-Cookie = "x" }] > apps[0].headers: `Set-Cookie` is not for apps > another name
+        [[apps]] > headers = [{}] > apps[0].headers[0]: has no effect > remove
+        [[apps]] > pass_id_token = true > apps[0].pass_id_token: has no effect > "authentik"
+        [[apps]] > pass_access_token = true > apps[0].pass_access_token: has no effect > "oauth2-proxy"
+        [[apps]] > upstream = "http://a" > apps[0].upstream: there is no such key > this version
+        [[apps]] > allow = {} > apps[0].allow: says nothing > remove
+        [[apps]] > allow = { groups = [] } > apps[0].allow.groups: nobody could match > remove
+        [[apps]] > allow = { groups = [" a"] } > apps[0].allow.groups[0]: this has blanks around it > remove
+        [[apps]] > allow = { users = ["a@b@c"] } > apps[0].allow.users[0]: `a@b@c` has more than one @ > alone
+        [[apps]] > allow = { claims = {} } > apps[0].allow.claims: names no claim > department
+        [[apps]] > allow = { group = ["x"] } > apps[0].allow.group: there is no such key > did you mean `groups`?
+        "#,
+    );
+    for (app, problem) in [
+        ("name = 'grafana'\nhosts = ['b']", "apps[1].name: `grafana` is apps[0].name already"),
+        ("name = 'b'\nhosts = ['grafana.example.com']", "apps[1].hosts[0]: this host is apps[0].hosts[0] already"),
+    ] {
+        assert!(refused(&format!("{GOOD}[[apps]]\n{app}\n"))[0].contains(problem), "{app}");
+    }
+}
+
+#[test]
+fn mistakes_about_rules_are_errors_with_a_mend() {
+    each_is_refused(
+        r#"
+        [[apps]] > rules = [{ path = "/a" }] > apps[0].rules[0]: does not say who may pass > access
+        [[apps]] > rules = [{ access = "deny", allow = { groups = ["x"] } }] > apps[0].rules[0].allow: excludes > one of the two
+        [[apps]] > rules = [{ path = "a", access = "deny" }] > apps[0].rules[0].path: `a` does not begin > /api/health
+        [[apps]] > rules = [{ path = "/a/%2e%2e/b", access = "deny" }] > apps[0].rules[0].path: servers read > plain path
+        [[apps]] > rules = [{ path = { prefix = "/a" }, access = "deny" }] > apps[0].rules[0].path.prefix: `/a` does not end > "/a/"
+        [[apps]] > rules = [{ path = { regex = "/a" }, access = "deny" }] > apps[0].rules[0].path.regex: there is no such key > this version
+        [[apps]] > rules = [{ path = "/_doorward/ping", access = "public" }] > apps[0].rules[0].path: no request reaches > server.prefix
+        [[apps]] > rules = [{ methods = ["get"], access = "deny" }] > apps[0].rules[0].methods[0]: `get` is no method > "GET"
+        [[apps]] > rules = [{ methods = [], access = "deny" }] > apps[0].rules[0].methods: has no effect > remove
+        [[apps]] > rules = [{ networks = ["lan"], access = "deny" }] > apps[0].rules[0].networks[0]: `lan` is no network > 10.0.0.0/8
+        [[apps]] > rules = [{ access = "bearer" }] > apps[0].rules[0].access: `bearer` is none of its words > `public`
+        [[apps]] > rules = [{ access = "deny" }, { path = "/a", access = "public" }] > apps[0].rules[1]: no request reaches this rule: apps[0].rules[0] > move
+        [[apps]] > allow = { groups = ["x"] } ¶ rules = [{ access = "deny" }] > apps[0].allow: has no effect > remove
+        "#,
+    );
+}
+
+#[test]
+fn mistakes_in_the_small_sections_are_errors_with_a_mend() {
+    for (lines, problem) in [
+        ("[brand]\naccent = 'blue'", "brand.accent: `blue` is no colour\n    write it as \"#rrggbb\""),
+        ("[brand]\nlogo = '/nowhere'", "brand.logo: /nowhere cannot be read"),
+        ("[brand]\ntitle = ''", "brand.title: this is empty"),
+        ("[log]\nlevel = 'inof'", "log.level: `inof` is none of its words\n    did you mean `info`?"),
+        ("[access]\ndefault = 'allow'", "access.default: `allow` is none of its words\n    there is `deny`"),
+        ("[bearer]", "bearer: there is no such key\n    this version"),
+        ("[provider]\nname = 'x'", "provider: there is no such key\n    did you mean `providers`?"),
+    ] {
+        let complaints = refused(&format!("{GOOD}{lines}\n"));
+        assert_eq!(complaints.len(), 1, "{complaints:?}");
+        assert!(complaints[0].contains(problem), "{lines}\n{}", complaints[0]);
+    }
+}
+
+#[test]
+fn what_has_to_be_written_is_missed_where_it_belongs() {
+    for (without, problem) in [
+        (
+            "trusted_proxies = [\"10.0.0.0/8\"]",
+            "doorward.toml:2: server.trusted_proxies: is missing, and `server.listen` is",
+        ),
+        ("secrets = [\"0123456789abcdef0123456789abcdef\"]", "doorward.toml:4: session.secrets: is missing"),
+        ("issuer = \"https://auth.example.com/o/x/\"", "doorward.toml:6: providers[0].issuer: is missing"),
+        ("hosts = [\"grafana.example.com\", \"*.graphs.example.com\"]", "doorward.toml:10: apps[0].hosts: is missing"),
+    ] {
+        let complaints = refused(&GOOD.replace(without, ""));
+        assert!(complaints.len() == 1 && complaints[0].starts_with(problem), "{complaints:?}");
+    }
+}
+
+#[test]
+fn a_cookie_domain_has_to_cover_every_host() {
+    let text = GOOD.replace("[session]\n", "[session]\ncookie_domain = 'graphs.example.com'\n");
+    let complaints = refused(&text);
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+    let line = line_of(&text, "hosts");
+    assert!(complaints[0].starts_with(&format!("doorward.toml:{line}: apps[0].hosts[0]: sessions cannot work here")));
+    assert!(refused(&GOOD.replace("[session]\n", "[session]\ncookie_domain = 'Example.com'\n")).is_empty());
+    assert_eq!(refused(&GOOD.replace("[session]\n", "[session]\ncookie_domain = 'ample.com'\n")).len(), 2);
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_in_the_order_of_their_lines() {
+    let text = "[server]\nlisten = 'x'\nlistn = 'y'\n[session]\nlifetime = '0s'\n[[apps]]\nhosts = ['a:1']\n[store]\nurl = 'x'\n";
+    let result = load_from(Some(&source(text)), &variables(&[("DOORWARD_LOG__LEVEL", "loud"), ("DOORWARD_X", "y")]));
+    let found: Vec<_> = result.err().unwrap().0.iter().map(|one| format!("{} {}", one.origin, one.key)).collect();
+    assert_eq!(
+        found,
+        [
+            "doorward.toml:1 ",
+            "doorward.toml:2 server.listen",
+            "doorward.toml:3 server.listn",
+            "doorward.toml:4 session.secrets",
+            "doorward.toml:5 session.lifetime",
+            "doorward.toml:6 apps[0].name",
+            "doorward.toml:7 apps[0].hosts[0]",
+            "doorward.toml:9 store.url",
+            "DOORWARD_LOG__LEVEL log.level",
+            "DOORWARD_X ",
+        ]
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_reported_with_its_line_and_nothing_else() {
+    assert!(refused("[server\nlisten = 1\n")[0].starts_with("doorward.toml:1: not TOML: unclosed table"));
+    assert!(refused("a = 1\na = 2\n")[0].contains("duplicate key"));
+}
+
+#[test]
+fn http_is_for_loopback_and_the_laboratory() {
+    for (server, issuer, good) in [
+        ("", "http://127.0.0.1:8081/", true),
+        ("", "http://localhost:8081", true),
+        ("", "http://[::1]/", true),
+        ("", "http://id.localhost/", true),
+        ("", "http://id.lan/", false),
+        ("scheme = 'http'", "http://id.lan/", true),
+        ("scheme = 'http'", "ftp://id.lan/", false),
+    ] {
+        let text =
+            GOOD.replace("https://auth.example.com/o/x/", issuer).replace("[server]", &format!("[server]\n{server}"));
+        assert_eq!(refused(&text).is_empty(), good, "{server} {issuer}: {:?}", refused(&text));
+    }
+}
+
+#[test]
+fn certificates_for_a_provider_without_tls_have_no_effect() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = GOOD
+        .replace("https://auth.example.com/o/x/", "http://127.0.0.1/")
+        .replace("client_id", &format!("ca_file = '{}'\nclient_id", file.path().display()));
+    assert!(refused(&text)[0].contains("providers[0].ca_file: has no effect"));
+}
+
+#[test]
+fn a_short_lifetime_needs_no_shorter_idle_timeout_unless_one_is_written() {
+    assert!(refused(&GOOD.replace("[session]", "[session]\nlifetime = '2s'")).is_empty());
+    assert_eq!(refused(&GOOD.replace("[session]", "[session]\nlifetime = '2s'\nidle_timeout = '3s'")).len(), 1);
+}
+
+#[test]
+fn two_listeners_may_both_ask_for_any_free_port() {
+    let server = "[server]\nlisten = '127.0.0.1:0'\nmanagement = '127.0.0.1:0'";
+    assert!(refused(&GOOD.replace("[server]", server)).is_empty());
+}
+
+#[test]
+fn on_loopback_the_trusted_proxies_are_loopback() {
+    let text = GOOD.replace("trusted_proxies = [\"10.0.0.0/8\"]", "listen = '127.0.0.1:9000'");
+    let config = loaded(&text);
+    assert!(config.trusted_proxies.contains("::1".parse().unwrap()));
+}
+
+#[test]
+fn a_logo_is_read_and_told_by_its_bytes() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = GOOD.replace("[session]", &format!("[brand]\nlogo = '{}'\n[session]", file.path().display()));
+    for (bytes, expected) in [
+        (b"\x89PNG\r\n\x1a\n".to_vec(), None),
+        (b"text".to_vec(), Some("is no PNG, JPEG or SVG")),
+        (vec![0xff; 64 * 1024 + 1], Some("is larger than 64 KiB")),
+    ] {
+        std::fs::write(file.path(), bytes).unwrap();
+        match expected {
+            None => assert_eq!(loaded(&text).brand.logo.unwrap().0, "image/png"),
+            Some(problem) => assert!(refused(&text)[0].contains(problem)),
+        }
+    }
+}
+
+#[test]
+fn the_environment_alone_makes_a_configuration() {
+    let environment = variables(&[
+        ("DOORWARD_SERVER__LISTEN", "127.0.0.1:9000"),
+        ("DOORWARD_SESSION__SECRETS__0", "0123456789abcdef0123456789abcdef"),
+        ("DOORWARD_PROVIDERS__0__NAME", "home"),
+        ("DOORWARD_PROVIDERS__0__ISSUER", "https://auth.example.com/"),
+        ("DOORWARD_PROVIDERS__0__CLIENT_ID", "doorward"),
+        ("DOORWARD_PROVIDERS__0__CLIENT_SECRET__ENV", "PASSWORD"),
+        ("DOORWARD_APPS__0__NAME", "a"),
+        ("DOORWARD_APPS__0__HOSTS", "[\"a.example.com\"]"),
+        ("DOORWARD_APPS__0__RULES__0__PATH", "/health"),
+        ("DOORWARD_APPS__0__RULES__0__ACCESS", "public"),
+        ("PASSWORD", "x"),
+    ]);
+    let config = load_from(None, &environment).unwrap_or_else(|complaints| panic!("{complaints}"));
+    assert_eq!(config.policy.apps[0].rules[0].path, PathPattern::Exact("/health".to_owned()));
+    assert!(config.providers[0].client_secret.is_some());
+}
+
+#[test]
+fn every_value_in_force_is_listed_with_its_origin_and_no_secret_is_shown() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "hidden-hidden-hidden-hidden-hidden-hidden\n").unwrap();
+    let text = GOOD
+        .replace("secrets = [", &format!("secrets = [{{ file = '{}' }}, {{ env = 'OLD' }}, ", file.path().display()))
+        .replace("client_id", "client_secret = 'hidden'\nclient_id");
+    let environment = variables(&[
+        ("OLD", "old-hidden-old-hidden-old-hidden-old-hidden"),
+        ("DOORWARD_STORE__URL", "memory:"),
+        ("DOORWARD_PROVIDERS__0__TIMEOUT", "3s"),
+    ]);
+    let config = load_from(Some(&source(&text)), &environment).unwrap_or_else(|complaints| panic!("{complaints}"));
+    let report = report_text(&Ok(config.clone()));
+    let secret_file = format!("session.secrets[0] = ********  # secret file {}", file.path().display());
+    for expected in [
+        "server.listen = \"0.0.0.0:9000\"  # default",
+        "server.trusted_proxies = [\"10.0.0.0/8\"]  # doorward.toml:3",
+        &secret_file,
+        "session.secrets[1] = ********  # OLD",
+        "session.secrets[2] = ********  # doorward.toml:5",
+        "store.url = \"memory:\"  # DOORWARD_STORE__URL",
+        "providers[0].client_secret = ********  # doorward.toml:9",
+        "providers[0].timeout = \"3s\"  # DOORWARD_PROVIDERS__0__TIMEOUT",
+        "apps[0].headers = [\"remote\"]  # default",
+    ] {
+        assert!(report.lines().any(|line| line == expected), "{expected}\n{report}");
+    }
+    assert!(!report.contains("hidden") && !report.contains("0123456789abcdef"), "{report}");
+    assert!(!format!("{config:?}").contains("hidden"));
+    let json: serde_json::Value = serde_json::from_str(&report_json(&Ok(config.clone()))).unwrap();
+    let value =
+        |key: &str| json["values"].as_array().unwrap().iter().find(|value| value["key"] == key).unwrap().clone();
+    assert_eq!((json["ok"].as_bool(), json["hash"].as_str()), (Some(true), Some(config.hash.as_str())));
+    assert_eq!(value("providers[0].end_session")["value"], true);
+    assert_eq!(value("session.secrets[0]")["value"], "********");
+    assert_eq!(
+        value("server.trusted_proxies")["origin"],
+        serde_json::json!({"kind": "file", "file": "doorward.toml", "line": 3})
+    );
+}
+
+#[test]
+fn errors_are_reported_to_programs_with_key_place_problem_and_hint() {
+    let result = load_from(Some(&source("[server]\nlistn = 'x'\n")), &Environment::new());
+    let json: serde_json::Value = serde_json::from_str(&report_json(&result)).unwrap();
+    assert_eq!(json["ok"], false);
+    let unknown = json["errors"].as_array().unwrap().iter().find(|error| error["key"] == "server.listn").unwrap();
+    assert_eq!(unknown["origin"]["line"], 2);
+    assert_eq!(unknown["hint"], "did you mean `listen`?");
+    assert!(
+        report_text(&result)
+            .contains("doorward.toml:2: server.listn: there is no such key\n    did you mean `listen`?")
+    );
+}
+
+#[test]
+fn the_hash_tells_values_apart_but_neither_secrets_nor_where_values_came_from() {
+    let hash = |text: &str| loaded(text).hash;
+    let spelt_out = GOOD.replace("[session]", "[session]\nlifetime = '28d'");
+    assert_eq!(hash(GOOD), hash(&spelt_out));
+    assert_eq!(
+        hash(GOOD),
+        hash(&GOOD.replace("0123456789abcdef0123456789abcdef", "abcdefabcdefabcdefabcdefabcdefabcdef"))
+    );
+    assert_ne!(hash(GOOD), hash(&GOOD.replace("[session]", "[session]\nlifetime = '27d'")));
+}
+
+const SHIPPED: [(&str, &str); 3] = [
+    ("config/minimal.toml", include_str!("../../config/minimal.toml")),
+    ("config/full.toml", include_str!("../../config/full.toml")),
+    ("config/demo.toml", include_str!("../../config/demo.toml")),
+];
+
+#[test]
+fn the_files_that_we_ship_are_valid() {
+    let environment =
+        variables(&[("SEALING_SECRET", "0123456789abcdef0123456789abcdef"), ("CLIENT_SECRET", "client-secret")]);
+    for (name, text) in SHIPPED {
+        let result = load_from(Some(&source(text)), &environment);
+        assert!(result.is_ok(), "{name}:\n{}", report_text(&result));
+    }
+}
+
+#[test]
+fn the_full_file_has_every_key_with_its_default() {
+    let (_, text) = SHIPPED[1];
+    for key in schema::KEYS {
+        let (section, name) = key.place();
+        let section_name = section.replace("[]", "");
+        let header = if section.ends_with("[]") { format!("[[{section_name}]]") } else { format!("[{section_name}]") };
+        let plain = |line: &str| line.trim_start_matches("# ").to_owned();
+        let mut inside = false;
+        let found = text.lines().any(|line| {
+            let line = plain(line);
+            if line.starts_with('[') {
+                inside = line == header;
+            }
+            let value = line.strip_prefix(&format!("{name} = "));
+            inside
+                && value.is_some_and(|value| match key.default {
+                    schema::Default::Is(default) => value == default || key.path == "server.trusted_proxies",
+                    _ => true,
+                })
+        });
+        assert!(found, "{} is missing in {header}, or its default is another", key.path);
+    }
+}
+
+/// Keys, values and punctuation in any order: more of it is nearly a configuration than of plain random text.
+fn tomlish() -> impl Strategy<Value = String> {
+    let words: Vec<String> = schema::KEYS
+        .iter()
+        .flat_map(|key| [key.place().1.to_owned(), key.path.replace("[]", ""), key.kind.example()])
+        .chain(
+            ["[", "]", "[[", "]]", "{", "}", "=", ".", ",", "'", "\"", "\n", " ", "1", "true", "''", "é", "\0"]
+                .map(str::to_owned),
+        )
+        .chain(schema::SECTIONS.iter().map(|section| format!("\n[{}]\n", section.path.replace("[]", ""))))
+        .chain(schema::SECTIONS.iter().map(|section| format!("\n[[{}]]\n", section.path.replace("[]", ""))))
+        .collect();
+    prop::collection::vec(prop::sample::select(words), 0..40).prop_map(|words| words.concat())
+}
+
+fn surroundings() -> impl Strategy<Value = Environment> {
+    let names: Vec<_> = schema::KEYS.iter().map(|key| suggest::variable_of(key.path)).collect();
+    let name = prop_oneof![
+        prop::sample::select(names),
+        "DOORWARD_[A-Z0-9_]{0,20}",
+        "DOORWARD_(PROVIDERS|APPS)__[0-9]{1,20}__(NAME|HOSTS|SCOPES|RULES)(__[0-9]{1,3}){0,3}",
+    ];
+    let value = prop_oneof![any::<String>(), tomlish(), Just("x".to_owned())];
+    prop::collection::btree_map(name, value, 0..6)
+}
+
+proptest! {
+    #[test]
+    fn whatever_stands_there_is_a_configuration_or_a_complaint(text in prop_oneof![any::<String>(), tomlish()], environment in surroundings()) {
+        for text in [text.clone(), format!("{GOOD}{text}")] {
+            match load_from(Some(&source(&text)), &environment) {
+                Ok(config) => prop_assert!(!config.secrets.is_empty() && !config.providers.is_empty()),
+                Err(complaints) => prop_assert!(!complaints.0.is_empty()),
+            }
+        }
+        if let Err(complaints) = load_from(None, &environment) {
+            prop_assert!(!complaints.0.is_empty());
+        }
+    }
+}

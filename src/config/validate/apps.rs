@@ -1,0 +1,154 @@
+//! `[[apps]]`: names, hosts and providers; their rules and headers are read in files of their own.
+
+use std::collections::HashMap;
+
+use super::{
+    super::{
+        complaint::Fault,
+        reader::{Reader, Spot},
+        suggest,
+    },
+    headers, rules, server, session,
+};
+use crate::{
+    host::Authority,
+    policy::{Allow, App, HostPattern},
+};
+
+/// What the apps are checked against.
+struct Context<'t> {
+    providers: Vec<Option<&'t str>>,
+    prefix: Option<&'t str>,
+    domain: Option<String>,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Vec<App>> {
+    let items = root.at("apps").map(|list| list.items()).unwrap_or_default();
+    let providers = root.at("providers").map(|list| list.items()).unwrap_or_default();
+    let context = Context {
+        providers: providers.iter().map(|provider| provider.at("name").and_then(|name| name.text())).collect(),
+        prefix: server::prefix_of(root),
+        domain: session::domain_of(root),
+    };
+    reader.refuse_repeats(&items, Some("name"));
+    let mut taken = HashMap::new();
+    let apps: Vec<_> = items.iter().map(|section| app(reader, section, &context, &mut taken)).collect();
+    apps.into_iter().collect()
+}
+
+fn app(
+    reader: &mut Reader<'_>,
+    section: &Spot<'_>,
+    context: &Context<'_>,
+    taken: &mut HashMap<HostPattern, String>,
+) -> Option<App> {
+    let name = reader.text(section.at("name").as_ref());
+    let hosts = hosts(reader, section, context, taken);
+    let provider = provider(reader, section, &context.providers);
+    let (rules, allow) = (rules::read(reader, section, context.prefix), allow(reader, section));
+    let provider_name = provider.and_then(|index| context.providers.get(index).copied().flatten());
+    let headers =
+        headers::read(reader, section, name.as_deref().unwrap_or_default(), provider_name.unwrap_or_default());
+    Some(App { name: name?, hosts, provider: provider?, allow: allow?, rules: rules?, headers: headers? })
+}
+
+fn allow(reader: &mut Reader<'_>, section: &Spot<'_>) -> Option<Allow> {
+    section.at("allow").map_or(Some(Allow::Anyone), |allow| rules::people(reader, &allow))
+}
+
+fn provider(reader: &mut Reader<'_>, section: &Spot<'_>, names: &[Option<&str>]) -> Option<usize> {
+    let Some(spot) = section.at("provider") else { return Some(0) };
+    let name = spot.text()?;
+    let found = names.iter().position(|known| *known == Some(name));
+    // While a provider's own name is wrong, who knows which one is meant.
+    if found.is_none() && names.iter().all(Option::is_some) {
+        let hint = suggest::among(name, names.iter().copied().flatten());
+        reader.complain(&spot, format!("there is no provider called `{name}`"), hint);
+    }
+    found
+}
+
+fn hosts(
+    reader: &mut Reader<'_>,
+    section: &Spot<'_>,
+    context: &Context<'_>,
+    taken: &mut HashMap<HostPattern, String>,
+) -> Vec<HostPattern> {
+    let Some(list) = section.at("hosts") else { return Vec::new() };
+    let items = list.items();
+    if items.is_empty() && list.is_sound() {
+        reader.complain(&list, "an app without a host is never asked for", "name at least one");
+    }
+    let mut hosts = Vec::new();
+    for item in items {
+        let Some(host) = reader.parsed(Some(&item), host) else { continue };
+        if let Some(earlier) = taken.get(&host) {
+            reader.complain(&item, format!("this host is {earlier} already"), "give each host to one app");
+        } else {
+            taken.insert(host.clone(), item.key.clone());
+        }
+        refuse_outside(reader, &item, &host, context.domain.as_deref());
+        hosts.push(host);
+    }
+    hosts
+}
+
+fn host(text: &str) -> Result<HostPattern, Fault> {
+    if text.contains("://") || text.contains('/') {
+        return Err(Fault::new(format!("`{text}` is an address"), "write the host alone, such as \"app.example.com\""));
+    }
+    let (name, wildcard) = text.strip_prefix("*.").map_or((text, false), |below| (below, true));
+    if name.contains('*') {
+        let hint = "`*.` may stand at the beginning only: \"*.example.com\" is every host below example.com";
+        return Err(Fault::new(format!("`{text}` has a wildcard inside"), hint));
+    }
+    if !name.is_ascii() {
+        let hint = "write it as browsers send it, beginning with `xn--` (Punycode)";
+        return Err(Fault::new(format!("`{text}` is not in ASCII"), hint));
+    }
+    let authority = Authority::parse(name)
+        .map_err(|error| Fault::new(format!("`{text}`: {error}"), "write it as \"app.example.com\""))?;
+    if authority.port().is_some() {
+        return Err(Fault::new(format!("`{text}` has a port"), "leave the port out: any port is the same app"));
+    }
+    let name = authority.host().to_owned();
+    Ok(if wildcard { HostPattern::Below(name) } else { HostPattern::Exact(name) })
+}
+
+/// A browser drops a cookie for a domain that its host is not in: signing in there would go round in circles.
+fn refuse_outside(reader: &mut Reader<'_>, spot: &Spot<'_>, host: &HostPattern, domain: Option<&str>) {
+    let Some(domain) = domain else { return };
+    let (HostPattern::Exact(name) | HostPattern::Below(name)) = host;
+    let inside = name == domain || name.strip_suffix(domain).is_some_and(|front| front.ends_with('.'));
+    if !inside {
+        let problem = format!("sessions cannot work here: `session.cookie_domain` is {domain}");
+        reader.complain(spot, problem, "use a gate of its own for this host, or leave `session.cookie_domain` out");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_folded_and_only_a_leading_wildcard_is_one() {
+        let exact = |name: &str| Some(HostPattern::Exact(name.to_owned()));
+        for (text, expected) in [
+            ("app.example.com", exact("app.example.com")),
+            ("APP.Example.com.", exact("app.example.com")),
+            ("*.Example.com", Some(HostPattern::Below("example.com".to_owned()))),
+            ("[::1]", exact("[::1]")),
+            ("*", None),
+            ("*.", None),
+            ("a.*.example.com", None),
+            ("*a.example.com", None),
+            ("app.example.com:443", None),
+            ("https://app.example.com", None),
+            ("bücher.example", None),
+            ("a b", None),
+            ("", None),
+        ] {
+            assert_eq!(host(text).ok(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! `[[apps.rules]]` and `allow`: who may pass where, and rules that nobody could ever reach.
+
+use ipnet::IpNet;
+
+use super::super::{
+    complaint::Fault,
+    reader::{self, Reader, Spot},
+};
+use crate::policy::{Access, Allow, PathPattern, Rule, path};
+
+/// The rules of an app; `prefix` is where the gate's own pages are.
+pub(super) fn read(reader: &mut Reader<'_>, app: &Spot<'_>, prefix: Option<&str>) -> Option<Vec<Rule>> {
+    let items = app.at("rules").map(|list| list.items()).unwrap_or_default();
+    let mut rules: Vec<Option<Rule>> = Vec::new();
+    for section in &items {
+        let rule = rule(reader, section, prefix);
+        if let Some(rule) = &rule
+            && let Some(place) =
+                rules.iter().position(|earlier| earlier.as_ref().is_some_and(|one| takes_all(one, rule)))
+        {
+            let problem = format!("no request reaches this rule: {}.rules[{place}] takes all of them before", app.key);
+            reader.complain(section, problem, "the first rule that matches decides: move this one up, or remove it");
+        }
+        rules.push(rule);
+    }
+    if let Some(allow) = app.at("allow")
+        && let Some(place) = rules.iter().position(|rule| rule.as_ref().is_some_and(takes_everything))
+    {
+        let problem = format!("has no effect: {}.rules[{place}] takes every request", app.key);
+        reader.complain(&allow, problem, "remove it, or narrow the rule down");
+    }
+    rules.into_iter().collect()
+}
+
+/// `allow = { groups, users, claims }`: at least one, and none of them empty.
+pub(super) fn people(reader: &mut Reader<'_>, allow: &Spot<'_>) -> Option<Allow> {
+    let groups = members(reader, allow.at("groups").as_ref(), reader::text);
+    let users = members(reader, allow.at("users").as_ref(), user);
+    let table = allow.at("claims");
+    let entries = table.as_ref().map(Spot::entries).unwrap_or_default();
+    let claims: Vec<_> = entries
+        .iter()
+        .map(|(path, values)| ((*path).to_owned(), members(reader, Some(values), |text| Ok(text.to_owned()))))
+        .collect();
+    if let Some(table) = &table
+        && entries.is_empty()
+        && table.is_sound()
+    {
+        reader.complain(table, "names no claim", "write it as { department = [\"ops\"] }, or remove it");
+    }
+    if allow.entries().is_empty() && allow.is_sound() {
+        let hint = "name `groups`, `users` or `claims`; to let in whoever is signed in, remove it";
+        reader.complain(allow, "says nothing about who is allowed", hint);
+    }
+    allow.is_sound().then_some(Allow::Some { groups, users, claims })
+}
+
+fn members(
+    reader: &mut Reader<'_>,
+    list: Option<&Spot<'_>>,
+    parse: impl Fn(&str) -> Result<String, Fault>,
+) -> Vec<String> {
+    let items = list.map(Spot::items).unwrap_or_default();
+    if let Some(list) = list
+        && items.is_empty()
+        && list.is_sound()
+    {
+        reader.complain(list, "nobody could match an empty list", "name somebody, or remove it");
+    }
+    reader.refuse_repeats(&items, None);
+    reader.list(list, parse)
+}
+
+fn user(text: &str) -> Result<String, Fault> {
+    let text = reader::text(text)?;
+    if text.matches('@').count() > 1 {
+        let problem = format!("`{text}` has more than one @ and would match no address");
+        return Err(Fault::new(problem, "write the e-mail address alone"));
+    }
+    Ok(text)
+}
+
+fn rule(reader: &mut Reader<'_>, section: &Spot<'_>, prefix: Option<&str>) -> Option<Rule> {
+    let spot = section.at("path");
+    let path = path_pattern(reader, spot.as_ref(), prefix);
+    let methods = restriction(reader, section, "methods", method);
+    let networks = restriction(reader, section, "networks", reader::network);
+    let access = access(reader, section);
+    let path = if spot.is_none() { PathPattern::Any } else { path? };
+    Some(Rule { path, methods, networks, access: access? })
+}
+
+/// A list that narrows a rule down: absent means any, so an empty one would say the opposite of what it seems to.
+fn restriction<T>(
+    reader: &mut Reader<'_>,
+    section: &Spot<'_>,
+    name: &str,
+    parse: impl FnMut(&str) -> Result<T, Fault>,
+) -> Vec<T> {
+    let Some(list) = section.at(name) else { return Vec::new() };
+    if list.items().is_empty() && list.is_sound() {
+        reader.complain(&list, "has no effect: an empty list restricts nothing", "fill it, or remove it");
+    }
+    reader.refuse_repeats(&list.items(), None);
+    reader.list(Some(&list), parse)
+}
+
+fn path_pattern(reader: &mut Reader<'_>, spot: Option<&Spot<'_>>, prefix: Option<&str>) -> Option<PathPattern> {
+    let spot = spot?;
+    let folder = spot.at("prefix");
+    let (at, pattern) = match &folder {
+        Some(folder) => (folder, reader.parsed(Some(folder), folder_path).map(PathPattern::Prefix)),
+        None => (spot, reader.parsed(Some(spot), exact_path).map(PathPattern::Exact)),
+    };
+    if let (Some(PathPattern::Exact(path) | PathPattern::Prefix(path)), Some(own)) = (&pattern, prefix)
+        && path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    {
+        let hint = "remove the rule, or move the gate's pages with `server.prefix`";
+        reader.complain(at, format!("no request reaches this rule: the gate answers what is below {own} itself"), hint);
+    }
+    pattern
+}
+
+fn exact_path(text: &str) -> Result<String, Fault> {
+    if !text.starts_with('/') {
+        return Err(Fault::new(format!("`{text}` does not begin with a slash"), "write it as \"/api/health\""));
+    }
+    if text.contains('*') {
+        return Err(Fault::new(
+            format!("`{text}` holds a `*`"),
+            "a path is taken literally; write { prefix = \"/…/\" } for what is below",
+        ));
+    }
+    if path::is_ambiguous(text) {
+        let hint = "write the plain path without query, dot segments, double slashes, `;` and needless escapes";
+        return Err(Fault::new(format!("servers read `{text}` in different ways, so no rule ever matches it"), hint));
+    }
+    Ok(text.to_owned())
+}
+
+fn folder_path(text: &str) -> Result<String, Fault> {
+    let path = exact_path(text)?;
+    if path.ends_with('/') {
+        return Ok(path);
+    }
+    Err(Fault::new(
+        format!("`{text}` does not end with a slash"),
+        format!("write \"{text}/\", so that {text}2 is not meant as well"),
+    ))
+}
+
+fn method(text: &str) -> Result<String, Fault> {
+    // RFC 9110, section 9.1: methods are case-sensitive tokens, and every one there is is written in capitals.
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
+        let hint =
+            format!("write it as \"{}\"", if text.is_empty() { "GET".to_owned() } else { text.to_ascii_uppercase() });
+        return Err(Fault::new(format!("`{text}` is no method"), hint));
+    }
+    Ok(text.to_owned())
+}
+
+fn access(reader: &mut Reader<'_>, section: &Spot<'_>) -> Option<Access> {
+    match (section.at("access"), section.at("allow")) {
+        (Some(access), None) => match access.text()? {
+            "public" => Some(Access::Public),
+            "optional" => Some(Access::Optional),
+            "authenticated" => Some(Access::Authenticated),
+            // The schema knows one more word, and what it did not know should let nobody in.
+            _ => Some(Access::Deny),
+        },
+        (None, Some(allow)) => people(reader, &allow).map(Access::Allow),
+        (None, None) => {
+            reader.complain(section, "does not say who may pass", "add `access` or `allow`");
+            None
+        }
+        (Some(_), Some(allow)) => {
+            reader.complain(&allow, "excludes `access`, which stands beside it", "remove one of the two");
+            None
+        }
+    }
+}
+
+/// Whether every request that `later` is about goes to `earlier`, if `earlier` is asked first.
+fn takes_all(earlier: &Rule, later: &Rule) -> bool {
+    let networks = |network: &IpNet| earlier.networks.iter().any(|wider| wider.contains(network));
+    takes_paths(&earlier.path, &later.path)
+        && takes(&earlier.methods, &later.methods, |method| earlier.methods.contains(method))
+        && takes(&earlier.networks, &later.networks, networks)
+}
+
+fn takes_everything(rule: &Rule) -> bool {
+    takes_paths(&rule.path, &PathPattern::Any) && rule.methods.is_empty() && rule.networks.is_empty()
+}
+
+/// An empty list restricts nothing.
+fn takes<T>(earlier: &[T], later: &[T], is_taken: impl Fn(&T) -> bool) -> bool {
+    earlier.is_empty() || (!later.is_empty() && later.iter().all(is_taken))
+}
+
+fn takes_paths(earlier: &PathPattern, later: &PathPattern) -> bool {
+    match (earlier, later) {
+        (PathPattern::Any, _) => true,
+        (PathPattern::Prefix(root), _) if root == "/" => true,
+        (PathPattern::Prefix(wide), PathPattern::Prefix(narrow)) => narrow.starts_with(wide),
+        (PathPattern::Prefix(folder), PathPattern::Exact(path)) => {
+            path.starts_with(folder) || folder.strip_suffix('/') == Some(path)
+        }
+        (earlier, later) => earlier == later,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(path: PathPattern, methods: &[&str], networks: &[&str]) -> Rule {
+        Rule {
+            path,
+            methods: methods.iter().map(|method| (*method).to_owned()).collect(),
+            networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
+            access: Access::Deny,
+        }
+    }
+
+    #[test]
+    fn a_rule_is_unreachable_where_an_earlier_one_takes_all_of_its_requests() {
+        let exact = |path: &str| PathPattern::Exact(path.to_owned());
+        let prefix = |path: &str| PathPattern::Prefix(path.to_owned());
+        let any = || PathPattern::Any;
+        for (earlier, later, taken) in [
+            (rule(any(), &[], &[]), rule(exact("/a"), &["GET"], &[]), true),
+            (rule(prefix("/"), &[], &[]), rule(any(), &[], &[]), true),
+            (rule(prefix("/a/"), &[], &[]), rule(exact("/a/b"), &[], &[]), true),
+            (rule(prefix("/a/"), &[], &[]), rule(exact("/a"), &[], &[]), true),
+            (rule(prefix("/a/"), &[], &[]), rule(prefix("/a/b/"), &[], &[]), true),
+            (rule(prefix("/a/b/"), &[], &[]), rule(prefix("/a/"), &[], &[]), false),
+            (rule(exact("/a"), &[], &[]), rule(exact("/b"), &[], &[]), false),
+            (rule(exact("/a"), &["GET", "HEAD"], &[]), rule(exact("/a"), &["GET"], &[]), true),
+            (rule(exact("/a"), &["GET"], &[]), rule(exact("/a"), &["GET", "HEAD"], &[]), false),
+            (rule(exact("/a"), &["GET"], &[]), rule(exact("/a"), &[], &[]), false),
+            (rule(any(), &[], &["10.0.0.0/8"]), rule(any(), &[], &["10.1.0.0/16"]), true),
+            (rule(any(), &[], &["10.1.0.0/16"]), rule(any(), &[], &["10.0.0.0/8"]), false),
+            (rule(any(), &[], &["10.0.0.0/8"]), rule(any(), &[], &[]), false),
+        ] {
+            assert_eq!(takes_all(&earlier, &later), taken, "{earlier:?} before {later:?}");
+        }
+    }
+
+    #[test]
+    fn paths_and_methods_are_written_as_they_are_on_the_wire() {
+        for (text, good) in [
+            ("/", true),
+            ("/api/health", true),
+            ("/caf%C3%A9", true),
+            ("api", false),
+            ("/a/../b", false),
+            ("/a?b", false),
+            ("/a//b", false),
+            ("/café", false),
+            ("/a/*", false),
+            ("", false),
+        ] {
+            assert_eq!(exact_path(text).is_ok(), good, "{text}");
+        }
+        for (text, good) in [("GET", true), ("M-SEARCH", true), ("get", false), ("GET ", false), ("", false)] {
+            assert_eq!(method(text).is_ok(), good, "{text}");
+        }
+        assert!(folder_path("/a").is_err() && folder_path("/a/").is_ok());
+    }
+}

@@ -1,0 +1,66 @@
+//! Hosts, rules, paths, redirects and headers, against tables, the vectors of peers and properties.
+
+mod hosts;
+mod paths;
+mod redirects;
+mod rendering;
+mod rules;
+
+use std::{fs, path::PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::{Access, Allow, App, DefaultAccess, HostPattern, PathPattern, Policy, Rule, Settings, headers};
+use crate::identity::{Identity, Subject};
+
+fn vectors(file: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/vectors").join(file);
+    fs::read_to_string(path).unwrap()
+}
+
+fn pattern(host: &str) -> HostPattern {
+    match host.strip_prefix("*.") {
+        Some(parent) => HostPattern::Below(parent.to_owned()),
+        None => HostPattern::Exact(host.to_owned()),
+    }
+}
+
+fn app(name: &str, hosts: &[&str]) -> App {
+    App {
+        name: name.to_owned(),
+        hosts: hosts.iter().map(|host| pattern(host)).collect(),
+        provider: 0,
+        allow: Allow::Anyone,
+        rules: Vec::new(),
+        headers: headers::Plan::remote(),
+    }
+}
+
+fn policy(apps: Vec<App>) -> Policy {
+    Policy::new(Settings { default: DefaultAccess::Deny, apps })
+}
+
+fn rule(path: PathPattern, access: Access) -> Rule {
+    Rule { path, methods: Vec::new(), networks: Vec::new(), access }
+}
+
+fn groups(names: &[&str]) -> Allow {
+    Allow::Some { groups: names.iter().map(|&name| name.to_owned()).collect(), users: Vec::new(), claims: Vec::new() }
+}
+
+fn ann() -> Identity {
+    Identity {
+        provider: "authentik".to_owned(),
+        subject: Subject("7f3a".to_owned()),
+        user: "ann".to_owned(),
+        email: "Ann@Example.com".to_owned(),
+        name: "Ann Ångström".to_owned(),
+        groups: vec!["staff".to_owned(), "Ops".to_owned()],
+        claims: claims(json!({"department": ["ops", "it"], "team": "red", "level": 3})),
+    }
+}
+
+fn claims(value: Value) -> Map<String, Value> {
+    let Value::Object(claims) = value else { panic!("claims are an object") };
+    claims
+}

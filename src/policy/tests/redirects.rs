@@ -1,0 +1,296 @@
+//! Where a browser may be sent.
+
+use std::collections::HashSet;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use percent_encoding::percent_decode_str;
+use proptest::prelude::*;
+use serde_json::Value;
+use url::Url;
+
+use super::{DefaultAccess, Policy, Settings, app, vectors};
+use crate::{
+    host::Authority,
+    policy::redirect::{Here, RedirectTarget},
+};
+
+fn estate() -> Policy {
+    Policy::new(Settings {
+        default: DefaultAccess::Authenticated,
+        apps: vec![app("app", &["app.example.com"]), app("other", &["other.example.com", "*.wild.example.com"])],
+    })
+}
+
+fn parsed(text: &str, scheme: &str, authority: &str, policy: &Policy) -> Option<String> {
+    let authority = Authority::parse(authority).unwrap();
+    let here = Here { scheme, authority: &authority, prefix: "/_doorward" };
+    RedirectTarget::parse(text, here, policy).map(|target| {
+        assert_eq!(target.location().to_str().unwrap(), target.as_str());
+        target.as_str().to_owned()
+    })
+}
+
+#[test]
+fn what_is_taken_stays_as_it_was() {
+    for (text, expected) in [
+        ("/", "https://app.example.com/"),
+        ("/a%2Fb/./c?x=1&y=//z&u=https://h/p?q#/r", "https://app.example.com/a%2Fb/./c?x=1&y=//z&u=https://h/p?q#/r"),
+        ("/https://example.com", "https://app.example.com/https://example.com"),
+        ("https://app.example.com", "https://app.example.com"),
+        ("https://app.example.com//a//b", "https://app.example.com//a//b"),
+        ("https://other.example.com/x?y#z", "https://other.example.com/x?y#z"),
+        ("https://Other.Example.com:443/x", "https://Other.Example.com:443/x"),
+        ("https://a.b.wild.example.com/x", "https://a.b.wild.example.com/x"),
+    ] {
+        assert_eq!(parsed(text, "https", "app.example.com", &estate()).as_deref(), Some(expected), "{text}");
+    }
+}
+
+#[test]
+fn what_leaves_the_site_or_could_be_read_so_is_refused() {
+    let long = format!("/{}", "a".repeat(4096));
+    for text in [
+        "",
+        "x",
+        "x/y",
+        "?x",
+        "#x",
+        "//other.example.com/",
+        "///other.example.com/",
+        "/\\evil.example",
+        "/\t/evil.example",
+        "/a b",
+        "/caf\u{e9}",
+        "/a\u{7f}",
+        "\u{1}https://app.example.com/",
+        "http://app.example.com/",
+        "HTTPS://app.example.com/",
+        "https:app.example.com/",
+        "https:/app.example.com/",
+        "https:///app.example.com/",
+        "https://",
+        "https://evil.example/",
+        "https://wild.example.com/",
+        "https://badapp.example.com/",
+        "https://app.example.com.evil.example/",
+        "https://app.example.com./",
+        "https://user@app.example.com/",
+        "https://:@app.example.com/",
+        "https://app.example.com:80@evil.example/",
+        "https://app.example.com:8443/",
+        "https://app.example.com:0/",
+        "https://app.example.com:/",
+        "https://app.example.com%2eevil.example/",
+        "https://unnamed.example.com/",
+        "javascript:alert(1)",
+        "javascript://app.example.com/%0aalert(1)",
+        "data:text/html,x",
+        &long,
+    ] {
+        assert_eq!(parsed(text, "https", "app.example.com", &estate()), None, "{text}");
+    }
+}
+
+#[test]
+fn the_asked_host_and_port_are_known_even_where_no_app_names_them() {
+    for (text, authority, expected) in [
+        ("https://unnamed.example.com/x", "unnamed.example.com", true),
+        ("https://app.example.com:8443/x", "app.example.com:8443", true),
+        ("https://other.example.com:8443/x", "app.example.com:8443", true),
+        ("https://other.example.com/x", "app.example.com:8443", true),
+        ("https://other.example.com:8444/x", "app.example.com:8443", false),
+        ("/x", "[::1]:8443", true),
+        ("/x", "127.0.0.1:8443", true),
+        // A browser reads these hosts as other ones than we do.
+        ("/x", "0x7f.1", false),
+        ("/x", "app.256", false),
+    ] {
+        assert_eq!(parsed(text, "https", authority, &estate()).is_some(), expected, "{text} from {authority}");
+    }
+}
+
+#[test]
+fn a_target_below_our_own_prefix_becomes_the_root() {
+    for text in [
+        "/_doorward",
+        "/_doorward/",
+        "/_doorward/start?rd=https://evil.example/",
+        "/x/../_doorward/sign_out",
+        "/x/%2e%2e/_doorward/sign_out",
+        "/%5Fdoorward/sign_out",
+        "/_DOORWARD/sign_out",
+        "/.//_doorward/sign_out",
+        "/_doorward?x",
+    ] {
+        assert_eq!(parsed(text, "https", "app.example.com", &estate()).unwrap(), "https://app.example.com/", "{text}");
+    }
+    let other = parsed("https://other.example.com/_doorward/sign_out", "https", "app.example.com", &estate());
+    assert_eq!(other.unwrap(), "https://other.example.com/");
+    let near = parsed("/_doorwardx", "https", "app.example.com", &estate());
+    assert_eq!(near.unwrap(), "https://app.example.com/_doorwardx");
+}
+
+#[test]
+fn the_address_that_was_asked_is_come_back_to_byte_for_byte() {
+    let authority = Authority::parse("app.example.com:8443").unwrap();
+    let here = Here { scheme: "https", authority: &authority, prefix: "/_doorward" };
+    for target in ["/", "//double//slash?a=b", "/foo%20bar/%E2%9C%93?x=1&y=a%2Fb&z=%20q&u=https://h/p?q", "/q?"] {
+        let target_url = format!("https://app.example.com:8443{target}");
+        assert_eq!(RedirectTarget::asked(target, here, &estate()).unwrap().as_str(), target_url);
+    }
+    assert_eq!(RedirectTarget::asked("/a\\b", here, &estate()), None);
+    assert_eq!(RedirectTarget::asked("@evil.example/", here, &estate()), None);
+    assert_eq!(RedirectTarget::root(here).as_str(), "https://app.example.com:8443/");
+}
+
+/// A line of the vectors: its name, what stands in `rd` after decoding, what the peer does, where a browser would go.
+struct Row {
+    id: String,
+    text: String,
+    peer_accepts: bool,
+    class: String,
+}
+
+/// All lines; those with a plus twice, with and without form decoding. What is no text is refused where the query is
+/// decoded, because a target is a `&str`.
+fn rows() -> Vec<Row> {
+    let file = vectors("redirects.jsonl");
+    let lines: Vec<Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 308);
+    let mut rows = Vec::new();
+    for line in lines {
+        let field = |key: &str| line[key].as_str().unwrap().to_owned();
+        let decoded = STANDARD.decode(field("decoded_b64")).unwrap();
+        let wire = field("wire");
+        assert_eq!(percent_decode_str(&wire.replace('+', " ")).collect::<Vec<_>>(), decoded, "{line}");
+        let readings = [decoded, percent_decode_str(&wire).collect()];
+        for text in readings.into_iter().filter_map(|bytes| String::from_utf8(bytes).ok()).collect::<HashSet<_>>() {
+            let row =
+                Row { id: field("id"), text, peer_accepts: field("expect") == "accept", class: field("browser_class") };
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+fn peers_estate() -> Policy {
+    let hosts = [
+        "foo.bar",
+        "bar.foo",
+        "*.bar.foo",
+        "port.bar",
+        "sub.port.bar",
+        "*.sub.port.bar",
+        "anyport.bar",
+        "sub.anyport.bar",
+        "*.sub.anyport.bar",
+        "www.whitelisteddomain.tld",
+        "wildcard.sub.port.bar",
+        "*.wildcard.sub.port.bar",
+        "wildcard.sub.anyport.bar",
+        "*.wildcard.sub.anyport.bar",
+        "wildcard.bar",
+        "*.wildcard.bar",
+        "wildcard.proxy.foo.bar",
+        "*.wildcard.proxy.foo.bar",
+    ];
+    super::policy(vec![app("app", &["app.example.com"]), app("peers", &hosts)])
+}
+
+#[test]
+fn no_vector_leaves_an_https_site() {
+    for Row { id, text, peer_accepts, class } in rows() {
+        let taken = parsed(&text, "https", "app.example.com", &peers_estate());
+        // The peer's accepted absolute addresses are all http, and from https there is no way back to that (C12).
+        if class != "same-origin" {
+            assert_eq!(taken, None, "{id} {text:?}");
+        } else if let Some(taken) = taken {
+            assert_eq!(Url::parse(&taken).unwrap().host_str(), Some("app.example.com"), "{id} {text:?}");
+        } else {
+            assert!(!peer_accepts, "{id} {text:?}");
+        }
+    }
+}
+
+#[test]
+fn on_an_http_site_the_vectors_go_where_the_peer_lets_them() {
+    // Ports are not part of an app's hosts: besides the default there is the one that the gate is reached at (C12).
+    let at_8080: HashSet<&str> =
+        ["o2p-table-18", "o2p-table-20", "o2p-table-22", "o2p-table-24", "o2p-table-52", "o2p-table-54"].into();
+    let at_4242: HashSet<&str> = ["o2p-table-48", "o2p-table-50"].into();
+    for Row { id, text, peer_accepts, class } in rows() {
+        for (authority, other_ports) in [
+            ("app.example.com", &at_8080 | &at_4242),
+            ("app.example.com:8080", at_4242.clone()),
+            ("app.example.com:4242", at_8080.clone()),
+        ] {
+            let taken = parsed(&text, "http", authority, &peers_estate());
+            if peer_accepts {
+                assert_eq!(taken.is_some(), !other_ports.contains(id.as_str()), "{id} {text:?} from {authority}");
+            } else if class != "same-origin" {
+                assert_eq!(taken, None, "{id} {text:?} from {authority}");
+            }
+        }
+    }
+}
+
+fn nasty() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        prop::sample::select(vec![
+            "https://",
+            "http://",
+            "https:",
+            "//",
+            "/",
+            "\\",
+            "@",
+            ":",
+            ":443",
+            ":8443",
+            "?",
+            "#",
+            "%",
+            "%2f",
+            "%5c",
+            "%09",
+            "\t",
+            "\n",
+            " ",
+            ".",
+            "..",
+            "app.example.com",
+            "other.example.com",
+            "evil.example",
+            "x.wild.example.com",
+            "_doorward",
+            "javascript:",
+            "[::1]",
+            "127.0.0.1",
+            "。",
+            "\u{a0}",
+        ])
+        .prop_map(str::to_owned),
+        "\\PC{0,3}",
+    ];
+    prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn a_browser_never_ends_anywhere_else(text in prop_oneof![nasty(), any::<String>()], port in prop_oneof![Just(""), Just(":8443")]) {
+        let allowed = ["app.example.com", "other.example.com"];
+        if let Some(taken) = parsed(&text, "https", &format!("app.example.com{port}"), &estate()) {
+            let base = Url::parse(&format!("https://app.example.com{port}/deep/page")).unwrap();
+            // As our `Location` has it, and as a page or an edge might resolve the text itself.
+            for url in [Url::parse(&taken).unwrap(), base.join(&text).unwrap()] {
+                let host = url.host_str().unwrap().to_owned();
+                prop_assert!(allowed.contains(&host.as_str()) || host.ends_with(".wild.example.com"), "{url}");
+                prop_assert_eq!(url.scheme(), "https");
+                prop_assert!(url.port().is_none_or(|number| format!(":{number}") == port), "{url}");
+                prop_assert!(url.username().is_empty() && url.password().is_none(), "{url}");
+            }
+            prop_assert!(!Url::parse(&taken).unwrap().path().starts_with("/_doorward/"));
+            prop_assert!(taken.ends_with(&text) || taken.ends_with('/'));
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What apps are told about people.
+
+use http::{HeaderMap, HeaderName};
+use percent_encoding::percent_decode_str;
+use proptest::prelude::*;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::{ann, app, claims, policy, vectors};
+use crate::{
+    identity::{Identity, Subject, Tokens},
+    policy::{
+        App,
+        headers::{About, BUDGET, Fault, Passed, Plan, Preset, Spec, plan},
+    },
+};
+
+const ABOUT: About<'_> = About { app: "grafana", provider: "authentik", version: "1.2.3", keys: "", passed: &[] };
+
+fn presets() -> Vec<Spec> {
+    Preset::ALL.iter().map(|preset| Spec::Preset(*preset)).collect()
+}
+
+fn own(name: &str, template: &str) -> Spec {
+    Spec::Own(name.to_owned(), template.to_owned())
+}
+
+fn tokens() -> Tokens {
+    Tokens {
+        access: Some(SecretString::from("opaque-access")),
+        id: Some(SecretString::from("eyJ.eyJ.sig")),
+        ..Tokens::default()
+    }
+}
+
+fn rendered(specs: &[Spec], identity: &Identity) -> HeaderMap {
+    plan(specs, &ABOUT).unwrap().render(identity, &tokens())
+}
+
+fn value<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
+    let mut lines = headers.get_all(name).iter();
+    let line = lines.next().unwrap_or_else(|| panic!("{name} is missing"));
+    assert!(lines.next().is_none(), "{name} is there twice");
+    line.to_str().unwrap()
+}
+
+#[test]
+fn presets_are_what_apps_know_from_elsewhere() {
+    let identity = Identity {
+        claims: claims(json!({"entitlements": ["read|all", "write"], "preferred_username": "ann"})),
+        ..ann()
+    };
+    let made = plan(&presets(), &ABOUT).unwrap();
+    let mut headers = made.render(&identity, &tokens());
+    made.complete(&mut headers);
+    let expected = [
+        ("remote-user", "ann"),
+        ("remote-email", "Ann@Example.com"),
+        ("remote-name", "Ann %C3%85ngstr%C3%B6m"),
+        ("remote-groups", "staff,Ops"),
+        ("x-authentik-username", "ann"),
+        ("x-authentik-email", "Ann@Example.com"),
+        ("x-authentik-name", "Ann %C3%85ngstr%C3%B6m"),
+        ("x-authentik-uid", "7f3a"),
+        ("x-authentik-groups", "staff|Ops"),
+        ("x-authentik-entitlements", "read%7Call|write"),
+        ("x-authentik-jwt", ""),
+        ("x-authentik-meta-jwks", ""),
+        ("x-authentik-meta-outpost", "doorward"),
+        ("x-authentik-meta-provider", "authentik"),
+        ("x-authentik-meta-app", "grafana"),
+        ("x-authentik-meta-version", "doorward/1.2.3"),
+        ("x-auth-request-user", "7f3a"),
+        ("x-auth-request-email", "Ann@Example.com"),
+        ("x-auth-request-preferred-username", "ann"),
+        ("x-auth-request-groups", "staff,Ops"),
+        ("x-auth-request-access-token", ""),
+    ];
+    assert_eq!(headers.len(), expected.len());
+    for (name, expected) in expected {
+        assert_eq!(value(&headers, name), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_token_leaves_only_where_the_configuration_says_so() {
+    let about = About { passed: &[Passed::AccessToken, Passed::IdToken], ..ABOUT };
+    let made = plan(&presets(), &about).unwrap();
+    let headers = made.render(&ann(), &tokens());
+    assert_eq!(value(&headers, "x-authentik-jwt"), "eyJ.eyJ.sig");
+    assert_eq!(value(&headers, "x-auth-request-access-token"), "opaque-access");
+    assert!(headers["x-authentik-jwt"].is_sensitive());
+
+    let strange = Tokens { access: Some(SecretString::from("a b\r\nx: y")), ..Tokens::default() };
+    let headers = made.render(&ann(), &strange);
+    assert_eq!((value(&headers, "x-authentik-jwt"), value(&headers, "x-auth-request-access-token")), ("", ""));
+}
+
+#[test]
+fn nobody_has_all_the_headers_and_nothing_in_them() {
+    let made = plan(&presets(), &ABOUT).unwrap();
+    let blank = made.blank();
+    assert_eq!(blank.len(), made.fields.len());
+    assert!(blank.values().all(http::HeaderValue::is_empty));
+}
+
+#[test]
+fn own_headers_are_filled_from_claims_and_empty_without_them() {
+    let identity = Identity {
+        claims: claims(json!({
+            "team": "red, white", "department": ["ops", "a,b", 7], "level": 3, "on": true, "deep": {"x": "y"}, "sp": " x ",
+        })),
+        ..ann()
+    };
+    for (template, expected) in [
+        ("{claims.team}", "red, white"),
+        ("{claims.department}", "ops,a%2Cb"),
+        ("{claims.level}", "3"),
+        ("{claims.on}", "true"),
+        ("{claims.deep}", ""),
+        ("{claims.deep.x}", "y"),
+        ("{claims.missing}", ""),
+        ("team {claims.deep.x} of {claims.level}", "team y of 3"),
+        ("100%", "100%25"),
+        ("{claims.sp}", "%20x%20"),
+        ("a{claims.sp}b", "a x b"),
+        ("", ""),
+    ] {
+        assert_eq!(value(&rendered(&[own("X-Own", template)], &identity), "x-own"), expected, "{template}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_list_of_headers_is_said_all_at_once() {
+    let faults = |specs: &[Spec]| plan(specs, &ABOUT).unwrap_err();
+    let template = |header: &str, problem| Fault::Template { header: header.to_owned(), problem };
+    assert_eq!(
+        faults(&[
+            Spec::Preset(Preset::Remote),
+            own("Remote_User", "x"),
+            own("x-team", "{claims.a}"),
+            own("X-TEAM", "{claims.b}"),
+            own("X Team", "x"),
+            own("X.Team", "x"),
+            own("", "x"),
+            own("Set-Cookie", "x"),
+            own("Content_Length", "0"),
+            own("Doorward-Reason", "x"),
+            own("X-A", "{claims.a"),
+            own("X-B", "{groups}"),
+            own("X-C", "{claims.}"),
+            own("X-D", "a}"),
+        ]),
+        [
+            Fault::Name("X Team".to_owned()),
+            Fault::Name("X.Team".to_owned()),
+            Fault::Name(String::new()),
+            Fault::Reserved("Set-Cookie".to_owned()),
+            Fault::Reserved("Content_Length".to_owned()),
+            Fault::Reserved("Doorward-Reason".to_owned()),
+            template("X-A", "has a brace that is not closed"),
+            template("X-B", "names something that is no claim"),
+            template("X-C", "names no claim"),
+            template("X-D", "has a brace that was not opened"),
+            Fault::Clash("remote-user".to_owned()),
+            Fault::Clash("x-team".to_owned()),
+        ]
+    );
+    assert_eq!(faults(&[Spec::Preset(Preset::Remote), Spec::Preset(Preset::Remote)]).len(), 4);
+    let long = About { app: &"a".repeat(600), ..ABOUT };
+    assert_eq!(plan(&[Spec::Preset(Preset::Authentik)], &long).unwrap_err(), [Fault::TooLong]);
+}
+
+#[test]
+fn apps_with_the_same_fields_share_a_rendering() {
+    let with = |name: &str, specs: &[Spec]| {
+        let about = About { app: name, ..ABOUT };
+        App { headers: plan(specs, &about).unwrap(), ..app(name, &[&format!("{name}.example")]) }
+    };
+    let policy = policy(vec![
+        with("a", &[Spec::Preset(Preset::Authentik)]),
+        with("b", &[Spec::Preset(Preset::Remote)]),
+        with("c", &[Spec::Preset(Preset::Authentik)]),
+        with("d", &[own("X-Team", "{claims.team}")]),
+    ]);
+    let indexes: Vec<_> = policy.apps().iter().map(|app| app.headers.index).collect();
+    assert_eq!((indexes.as_slice(), policy.plans()), ([0, 1, 0, 2].as_slice(), 3));
+    assert_ne!(policy.apps()[0].headers.constants, policy.apps()[2].headers.constants);
+}
+
+#[test]
+fn what_does_not_fit_is_left_out_whole() {
+    let groups: Vec<_> = (0..500).map(|n| format!("group-number-{n}")).collect();
+    let headers = rendered(&presets(), &Identity { groups: groups.clone(), ..ann() });
+    assert_eq!(value(&headers, "remote-user"), "ann");
+    for (name, separator) in [("remote-groups", ','), ("x-authentik-groups", '|'), ("x-auth-request-groups", ',')] {
+        let told: Vec<_> = value(&headers, name).split(separator).collect();
+        assert!(told.len() > 20, "{name} has only {}", told.len());
+        assert_eq!(told, groups[..told.len()], "{name}");
+    }
+    // A cut name could be somebody else's.
+    let headers = rendered(&presets(), &Identity { user: "x".repeat(4000), ..ann() });
+    assert_eq!(value(&headers, "remote-user"), "");
+    assert_eq!(value(&headers, "remote-email"), "Ann@Example.com");
+}
+
+#[test]
+fn smuggled_identities_end_in_one_encoded_line() {
+    let file: Value = serde_json::from_str(&vectors("header-smuggling.json")).unwrap();
+    let mut seen = 0;
+    for case in file["groups"].as_array().unwrap().iter().flat_map(|group| group["cases"].as_array().unwrap()) {
+        // Those without claims are about the client's own headers: the edge overwrites what every answer holds, and the
+        // shipped configurations drop other spellings.
+        let Some(given) = case["session_claims"].as_object() else { continue };
+        let text = |key: &str| given.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let groups = given.get("groups").map(crate::identity::strings).unwrap_or_default();
+        let identity = Identity {
+            email: text("email"),
+            name: text("name"),
+            groups: groups.into_iter().map(str::to_owned).collect(),
+            ..ann()
+        };
+        let headers = rendered(&[Spec::Preset(Preset::Remote)], &identity);
+        let told = ["remote-email", "remote-name", "remote-groups"].map(|name| value(&headers, name));
+        let expected = match case["name"].as_str().unwrap() {
+            "claim absent: header must be empty/removed, not passed through" => ["", "", ""],
+            "value with CR LF from a claim" => ["a@b%0D%0AX-Admin: 1", "", ""],
+            "value with non-ASCII claim" => ["", "Zo%C3%AB", ""],
+            "list claim with separator inside a value" => ["", "", "a%2Cadmins"],
+            other => panic!("a new vector: {other}"),
+        };
+        assert_eq!(told, expected, "{case}");
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
+}
+
+fn undone(value: &str) -> String {
+    percent_decode_str(value).decode_utf8().unwrap().into_owned()
+}
+
+fn anybody() -> impl Strategy<Value = Identity> {
+    let text = || prop_oneof!["\\PC{0,12}", any::<String>(), "[ a%,|\\r\\n\u{0}é]{0,9}"];
+    (text(), text(), text(), prop::collection::vec(text(), 0..60), text()).prop_map(
+        |(user, email, name, groups, team)| {
+            let subject = Subject(user.chars().rev().collect());
+            Identity { user, email, name, groups, subject, claims: claims(json!({ "team": team })), ..ann() }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn every_value_is_one_safe_line_and_can_be_undone(identity in anybody()) {
+        let mut specs = presets();
+        specs.push(own("X-Team", "{claims.team}"));
+        let made: Plan = plan(&specs, &ABOUT).unwrap();
+        let mut headers = made.render(&identity, &tokens());
+        let names: Vec<&HeaderName> = made.fields.iter().map(|(name, _)| name).collect();
+        prop_assert_eq!(headers.len(), names.len());
+        let mut size = 0;
+        for (name, value) in &headers {
+            prop_assert!(names.contains(&name));
+            prop_assert!(value.as_bytes().iter().all(|byte| (0x20..0x7f).contains(byte)));
+            prop_assert_eq!(value.as_bytes().trim_ascii(), value.as_bytes());
+            size += name.as_str().len() + value.len() + 4;
+        }
+        prop_assert!(size <= BUDGET);
+        made.complete(&mut headers);
+        let whole: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        prop_assert!(whole + 100 < 4096);
+
+        for (name, said) in [("remote-user", &identity.user), ("remote-email", &identity.email), ("remote-name", &identity.name)] {
+            let told = value(&headers, name);
+            prop_assert!(undone(told) == *said || told.is_empty(), "{}", name);
+        }
+        for (name, separator) in [("remote-groups", ','), ("x-authentik-groups", '|')] {
+            let told: Vec<_> = value(&headers, name).split(separator).filter(|one| !one.is_empty()).map(undone).collect();
+            let own: Vec<_> = identity.groups.iter().filter(|one| !one.is_empty()).take(told.len()).cloned().collect();
+            prop_assert_eq!(told, own);
+        }
+    }
+}
