@@ -8,5 +8,12 @@
     reason = "a test that cannot go on has failed, and says where"
 )]
 
+mod healing;
+mod in_a_browser;
+mod numbers;
+mod outages;
+mod refusals;
+mod rules;
 mod sign_in;
+mod sign_out;
 mod world;

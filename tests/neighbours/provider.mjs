@@ -8,7 +8,7 @@
 //   POST /test/groups?user=&groups=   gives a person other groups
 //   POST /test/sign-in-as?user=    sets the cookie `user`
 import { createServer } from 'node:http';
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import Provider from 'oidc-provider';
 
 const settings = JSON.parse(process.argv[2]);
@@ -34,7 +34,7 @@ const provider = new Provider(issuer, {
       backchannel_logout_session_required: true,
     }),
   }],
-  jwks: { keys: [{ ...key, kid: 'first', alg: 'RS256', use: 'sig' }] },
+  jwks: { keys: [{ ...key, kid: randomUUID(), alg: 'RS256', use: 'sig' }] },
   cookies: { keys: ['neighbour'] },
   // Everything that an access token could be asked for stands in the ID token too, as most providers have it.
   claims: { profile: ['name', 'preferred_username', 'groups'], email: ['email', 'email_verified'] },

@@ -90,7 +90,7 @@ fn echo(request: &Request<Incoming>) -> Response<Full<Bytes>> {
         .collect();
     let target = request.uri().path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     let body = json!({ "method": request.method().as_str(), "target": target, "headers": headers });
-    // Two cookies of the app's own, in forms that an edge must not repair.
+    // A cookie of its own, in a form that an edge must not repair.
     Response::builder()
         .header("content-type", "application/json")
         .header("set-cookie", "app=1; Path=/; Priority=High")

@@ -1,6 +1,7 @@
 //! The world of one test: a provider, a gate, an edge and an app, each real, each on ports of its own.
 
 mod app;
+mod browser;
 mod edge;
 mod gate;
 mod ports;
@@ -9,18 +10,19 @@ mod provider;
 mod tls;
 mod visitor;
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) use self::{
-    app::{App, Echo},
+    app::App,
+    browser::Browser,
     edge::{Edge, Kind, Pages},
     gate::Gate,
-    process::{Signal, system},
+    process::{PATIENCE, STEP, Signal, system},
     provider::Provider,
-    visitor::{Answer, As, Visitor, get},
+    visitor::{Answer, As, Visitor},
 };
 
 /// How bytes travel between two of the parties.
@@ -226,6 +228,18 @@ allow = {{ groups = ["admins"] }}
 
     fn file(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
+    }
+}
+
+/// Waits until `found` finds something. What is waited for has a bound of its own in the contract; this is the way out.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut found: impl FnMut() -> F) -> T {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = found().await {
+            return found;
+        }
+        assert!(Instant::now() < patience, "never: {what}");
+        tokio::time::sleep(STEP).await;
     }
 }
 

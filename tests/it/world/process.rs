@@ -96,8 +96,9 @@ impl Drop for Process {
 }
 
 /// How long a neighbour may take on a machine that is busy with other things. Not an expectation: a way out.
-const PATIENCE: Duration = Duration::from_secs(60);
-const STEP: Duration = Duration::from_millis(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How often to look again.
+pub(crate) const STEP: Duration = Duration::from_millis(20);
 const LINES: usize = 40;
 
 /// A program that `make setup` installs.

@@ -32,6 +32,14 @@ pub(crate) struct Visitor {
     tls: TlsConnector,
     /// Headers that go with every request, on top of what a browser sends.
     extra: HeaderMap,
+    cookies: Cookies,
+}
+
+/// Whose cookies a browser keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cookies {
+    Everybodys,
+    TheProvidersAlone,
 }
 
 /// What came back.
@@ -60,13 +68,18 @@ pub(crate) enum As {
 impl Visitor {
     /// A browser without cookies that believes the test's own authority.
     pub(crate) fn new(dir: &Path) -> Self {
-        Self { jar: Arc::default(), tls: tls::client(dir), extra: HeaderMap::new() }
+        Self { jar: Arc::default(), tls: tls::client(dir), extra: HeaderMap::new(), cookies: Cookies::Everybodys }
     }
 
     /// The same browser, sending this header too.
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.extra.append(name, value.parse().unwrap());
         self
+    }
+
+    /// The same browser, set to keep no cookies of the protected hosts.
+    pub(crate) fn blocking_cookies(self) -> Self {
+        Self { cookies: Cookies::TheProvidersAlone, ..self }
     }
 
     /// Opens a page without following redirects.
@@ -151,6 +164,9 @@ impl Visitor {
             request.headers_mut().append(header::COOKIE, cookies.parse().unwrap());
         }
         let answer = exchange(request, Some(&self.tls)).await.unwrap_or_else(|error| panic!("{url}: {error}"));
+        if self.cookies == Cookies::TheProvidersAlone && place.domain().is_some() {
+            return answer;
+        }
         let mut jar = self.jar.lock().unwrap();
         for line in answer.headers.get_all(header::SET_COOKIE) {
             // What the jar refuses a browser refuses too.

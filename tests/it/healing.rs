@@ -1,0 +1,69 @@
+//! Callbacks that come too late, twice, or to somebody else: none of them strands a browser (contract C13, lesson L17).
+
+use crate::world::{Answer, Kind, Plan, TRAEFIK, Visitor, World};
+
+/// Goes through a sign-in up to the callback and no further.
+async fn callback_of(world: &World, visitor: &Visitor, target: &str) -> String {
+    let mut answer = visitor.open(&world.at("app", target)).await;
+    while let Some(next) = answer.location() {
+        if next.contains("/_doorward/callback?") {
+            return next;
+        }
+        answer = visitor.open(&next).await;
+    }
+    panic!("no callback: {answer:?}");
+}
+
+#[tokio::test]
+async fn a_callback_that_is_opened_again_leads_to_the_page() {
+    let world = World::new().await;
+    let alice = world.person("alice");
+    let callback = callback_of(&world, &alice, "/wanted?x=1").await;
+    assert_eq!(alice.visit(&callback).await.echo().target, "/wanted?x=1");
+    // The back button, a restored tab, an impatient second click.
+    for _ in 0..2 {
+        let answer = alice.visit(&callback).await;
+        assert_eq!(answer.echo().read_as("Remote-User"), ["alice"], "{:#?}", answer.trail);
+    }
+}
+
+#[tokio::test]
+async fn somebody_elses_callback_signs_nobody_in_as_somebody_else() {
+    for kind in [TRAEFIK, Kind::Caddy] {
+        let world = Plan::with(kind).start().await;
+        let callback = callback_of(&world, &world.person("alice"), "/wanted").await;
+        let bob = world.person("bob");
+        let answer = bob.visit(&callback).await;
+        assert_eq!(answer.echo().read_as("Remote-User"), ["bob"], "{kind:?}: {:#?}", answer.trail);
+        // The same while he is in the middle of a sign-in of his own.
+        let callback = callback_of(&world, &world.person("alice"), "/wanted").await;
+        let other = world.person("bob");
+        other.open(&world.at("app", "/mine")).await;
+        let answer = other.visit(&callback).await;
+        assert_eq!(answer.echo().read_as("Remote-User"), ["bob"], "{kind:?}: {:#?}", answer.trail);
+    }
+}
+
+#[tokio::test]
+async fn a_callback_without_sense_begins_again() {
+    let world = World::new().await;
+    for query in ["", "?code=x", "?state=x", "?code=x&state=garbage", "?code=x&state=%00", "?code=&state=&iss="] {
+        let answer = world.person("alice").visit(&world.at("app", &format!("/_doorward/callback{query}"))).await;
+        assert_eq!(answer.echo().read_as("Remote-User"), ["alice"], "{query}: {:#?}", answer.trail);
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_keeps_no_cookies_is_told_so_after_a_few_rounds() {
+    let world = World::new().await;
+    let answer: Answer = world.person("alice").blocking_cookies().visit(&world.at("app", "/")).await;
+    assert_eq!(answer.reason(), "sign_in_loop", "{answer:?}");
+    assert!(answer.status.is_client_error() || answer.status.is_success(), "{answer:?}");
+    assert!(answer.header("content-type").starts_with("text/html"), "{answer:?}");
+    let text = answer.text();
+    assert!(text.to_lowercase().contains("cookie"), "{text}");
+    assert!(text.contains(answer.header("doorward-request-id")), "{text}");
+    let rounds = answer.trail.iter().filter(|url| url.contains("/_doorward/callback?")).count();
+    assert!((1..=4).contains(&rounds), "{rounds} rounds: {:#?}", answer.trail);
+    assert_eq!(world.app.seen(), 0);
+}

@@ -1,0 +1,162 @@
+//! Who is not let in, and what a client says about itself that changes nothing (contract C3, C4a, C7, lessons L41, L42).
+
+use http::{HeaderValue, StatusCode};
+
+use crate::world::{As, Kind, Plan, TRAEFIK, World};
+
+const EDGES: [Kind; 4] = [TRAEFIK, Kind::Nginx, Kind::Caddy, Kind::Envoy];
+
+#[tokio::test]
+async fn bob_is_told_that_he_may_not_and_alice_goes_in() {
+    let world = World::new().await;
+    let admin = world.at("admin", "/");
+    let answer = world.person("bob").visit(&admin).await;
+    assert_eq!((answer.status, answer.reason()), (StatusCode::FORBIDDEN, "group_missing"), "{answer:?}");
+    assert!(answer.header("content-type").starts_with("text/html"), "{answer:?}");
+    assert!(answer.text().contains("bob"), "the page says who is signed in");
+    assert_eq!(world.app.seen(), 0);
+
+    let bob = world.signed_in("bob").await;
+    bob.visit(&admin).await;
+    let answer = bob.fetch(&admin).await;
+    assert_eq!((answer.status, answer.reason()), (StatusCode::FORBIDDEN, "group_missing"), "{answer:?}");
+    assert!(answer.json()["error"].is_string());
+
+    assert_eq!(world.person("alice").visit(&admin).await.echo().read_as("Remote-User"), ["alice"]);
+}
+
+#[tokio::test]
+async fn a_host_that_no_app_names_is_refused_to_everybody_and_never_redirected() {
+    let world = World::new().await;
+    for person in [world.visitor(), world.signed_in("alice").await] {
+        for answer in [person.open(&world.at("nobody", "/")).await, person.fetch(&world.at("nobody", "/")).await] {
+            assert_eq!((answer.status, answer.reason()), (StatusCode::FORBIDDEN, "unknown_host"), "{answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_claims_to_be_never_reaches_the_app() {
+    for kind in EDGES {
+        let world = Plan::with(kind).start().await;
+        let bob = world.signed_in("bob").await;
+        // One at a time: an edge may refuse a spelling, which is as good.
+        for name in [
+            "remote-user",
+            "remote-groups",
+            "x-authentik-username",
+            "x-authentik-groups",
+            "x-authentik-entitlements",
+            "x-authentik-meta-app",
+            "x_authentik_username",
+            "x-authentik_groups",
+            "remote_user",
+            "x.authentik.username",
+            "x.authentik-groups",
+            "x-auth-request-user",
+            "x-auth-request-groups",
+        ] {
+            let answer = bob.clone().with(name, "evil").fetch(&world.at("app", "/who")).await;
+            if answer.status == StatusCode::BAD_REQUEST {
+                continue;
+            }
+            let echo = answer.echo();
+            assert!(!echo.read_as(name).contains(&"evil"), "{kind:?}: {name} reached the app: {echo:?}");
+            assert_eq!(echo.read_as("Remote-User"), ["bob"], "{kind:?}: {name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_says_about_its_own_request_opens_nothing() {
+    for kind in EDGES {
+        let world = Plan::with(kind).start().await;
+        for (name, value) in [
+            ("x-forwarded-uri", "/health"),
+            ("x-forwarded-host", "nobody.example.test"),
+            ("x-forwarded-method", "OPTIONS"),
+            ("x-forwarded-prefix", "/health"),
+            ("x-original-uri", "/health"),
+            ("x-original-url", "https://rules.example.test/health"),
+            ("x-original-method", "OPTIONS"),
+            ("x-rewrite-url", "/health"),
+            ("x-envoy-original-path", "/health"),
+            ("forwarded", "for=127.0.0.1;host=nobody.example.test;proto=http"),
+            ("x-forwarded-for", "127.0.0.1"),
+            ("user-agent", "GoogleHC/1.0"),
+            ("if-none-match", "*"),
+            ("range", "bytes=0-0"),
+        ] {
+            let answer = world.visitor().with(name, value).fetch(&world.at("rules", "/secret?a=/health")).await;
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{kind:?}: {name}: {value}: {answer:?}");
+        }
+        assert_eq!(world.app.seen(), 0, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_would_ask_the_gate_through_the_edge_is_not_heard() {
+    for kind in EDGES {
+        let world = Plan::with(kind).start().await;
+        let alice = world.signed_in("alice").await;
+        for path in
+            ["auth/traefik", "auth/caddy", "auth/nginx", "auth/envoy/", "auth/envoy/../../start", "x/../auth/envoy/"]
+        {
+            let asking = alice
+                .clone()
+                .with("x-forwarded-method", "GET")
+                .with("x-original-url", "https://app.example.test/")
+                .with("x-forwarded-uri", "/");
+            let answer = asking.fetch(&world.at("app", &format!("/_doorward/{path}"))).await;
+            // A path with dots in it may mean something to the app, which she may ask whatever she likes.
+            let by_the_app = answer.header("set-cookie").starts_with("app=");
+            assert!(!answer.status.is_success() || (by_the_app && path.contains("..")), "{kind:?}: {path}: {answer:?}");
+            assert_eq!(answer.headers.get("remote-user"), None, "{kind:?}: {path}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_made_up_cookie_is_no_session_whatever_it_looks_like() {
+    let world = World::new().await;
+    let good = world.signed_in("alice").await.cookies(&world.at("app", "/").parse().unwrap());
+    let (name, value) = good.split("; ").find_map(|cookie| cookie.split_once('=')).expect("a session cookie");
+    let mut flipped = value.as_bytes().to_vec();
+    flipped[10] = if flipped[10] == b'A' { b'B' } else { b'A' };
+    let long = "x".repeat(8192);
+    for made_up in
+        ["", "x", "%00", "\"\"", "==", &long, &value[..value.len() - 1], std::str::from_utf8(&flipped).unwrap()]
+    {
+        let visitor = world.visitor();
+        let mut request = visitor.request(As::Fetch, &world.at("app", "/"));
+        request.headers_mut().insert("cookie", HeaderValue::from_str(&format!("{name}={made_up}")).unwrap());
+        let answer = visitor.send(request).await;
+        assert_eq!((answer.status, answer.reason()), (StatusCode::UNAUTHORIZED, "no_session"), "{made_up}: {answer:?}");
+        assert_eq!(answer.headers.get("set-cookie"), None, "a fetch clears nothing: {answer:?}");
+    }
+    // A stray one beside the good one does not shut its owner out.
+    let visitor = world.visitor();
+    let mut request = visitor.request(As::Fetch, &world.at("app", "/"));
+    request.headers_mut().insert("cookie", HeaderValue::from_str(&format!("{name}=stray; {good}")).unwrap());
+    assert_eq!(visitor.send(request).await.echo().read_as("Remote-User"), ["alice"]);
+}
+
+#[tokio::test]
+async fn only_a_trusted_peer_may_ask() {
+    let lines = r#"trusted_proxies = ["10.0.0.0/8"]"#;
+    let world = Plan::with(TRAEFIK).server(lines).without_provider().await;
+    let answer = world.visitor().open(&world.at("app", "/")).await;
+    assert_eq!((answer.status, answer.reason()), (StatusCode::FORBIDDEN, "untrusted_peer"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn thirty_kilobytes_of_cookies_are_answered_through_every_edge() {
+    for kind in EDGES {
+        let world = Plan::with(kind).start().await;
+        let alice = world.signed_in("alice").await;
+        for number in 0..10 {
+            alice.keep(&world.at("app", "/"), &format!("tracking{number}={}; Path=/", "x".repeat(3_000)));
+        }
+        assert_eq!(alice.fetch(&world.at("app", "/")).await.echo().read_as("Remote-User"), ["alice"], "{kind:?}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Rules on paths, and paths that two servers could read differently (contract C4, lessons L22, L27).
+
+use http::StatusCode;
+
+use crate::world::{Kind, Pages, Plan, TRAEFIK, Wire, World};
+
+#[tokio::test]
+async fn a_public_path_is_open_to_strangers_and_says_nothing_about_anybody() {
+    let world = World::new().await;
+    for person in [world.visitor(), world.signed_in("alice").await] {
+        let echo = person.with("remote-user", "evil").fetch(&world.at("rules", "/health")).await.echo();
+        assert!(echo.read_as("Remote-User").iter().all(|user| user.is_empty()), "{echo:?}");
+    }
+    let stranger = world.visitor();
+    for near in ["/health/", "/healthy", "/health/x", "/HEALTH", "/x?/health"] {
+        let answer = stranger.fetch(&world.at("rules", near)).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{near}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_optional_path_names_who_is_there_and_redirects_nobody() {
+    let world = World::new().await;
+    let open = world.at("rules", "/open/page");
+    let echo = world.visitor().with("remote-user", "evil").open(&open).await.echo();
+    assert!(echo.read_as("Remote-User").iter().all(|user| user.is_empty()), "{echo:?}");
+    let alice = world.person("alice");
+    alice.visit(&world.at("rules", "/")).await.echo();
+    assert_eq!(alice.open(&open).await.echo().read_as("Remote-User"), ["alice"]);
+}
+
+#[tokio::test]
+async fn a_denied_path_is_denied_to_everybody_and_a_group_rule_to_those_outside() {
+    let world = World::new().await;
+    let (alice, bob) = (world.person("alice"), world.person("bob"));
+    for person in [&alice, &bob] {
+        person.visit(&world.at("rules", "/")).await.echo();
+        let answer = person.open(&world.at("rules", "/never/mind")).await;
+        assert_eq!((answer.status, answer.reason()), (StatusCode::FORBIDDEN, "rule_denied"), "{answer:?}");
+    }
+    assert_eq!(alice.open(&world.at("rules", "/admin/x")).await.echo().target, "/admin/x");
+    let answer = bob.open(&world.at("rules", "/admin/x")).await;
+    assert_eq!((answer.status, answer.reason()), (StatusCode::FORBIDDEN, "group_missing"), "{answer:?}");
+}
+
+/// Paths that a server may take for `/open/…` or `/health`, and another one for something else.
+const AMBIGUOUS: [&str; 14] = [
+    "/open/../secret",
+    "/open/%2e%2e/secret",
+    "/open/%2E./secret",
+    "/open/..%2fsecret",
+    "/open/..;/secret",
+    "/open/..;x=1/secret",
+    "/open/..%5csecret",
+    "/open/..\\secret",
+    "//open/secret",
+    "/open//secret",
+    "/open/./secret",
+    "/open/%2e/secret",
+    "/open/x%00",
+    "/open/%zz",
+];
+
+/// Both hand the target on as it came, to the gate and to the app.
+const RAW: [Kind; 2] = [Kind::Nginx, Kind::Caddy];
+
+#[tokio::test]
+async fn a_path_that_can_be_read_in_two_ways_is_public_to_nobody() {
+    for kind in RAW {
+        let world = Plan::with(kind).start().await;
+        let (stranger, alice) = (world.visitor(), world.person("alice"));
+        alice.visit(&world.at("rules", "/")).await.echo();
+        let before = world.app.seen();
+        for path in AMBIGUOUS {
+            let answer = stranger.fetch(&world.at("rules", path)).await;
+            assert!(answer.status.is_client_error(), "{kind:?}: {path}: {answer:?}");
+            // One of the app's rules denies: who is to say that this is not what the path means?
+            let answer = alice.fetch(&world.at("rules", path)).await;
+            assert!(answer.status.is_client_error(), "{kind:?}: {path}: {answer:?}");
+        }
+        assert_eq!(world.app.seen(), before, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_can_be_read_in_two_ways_passes_where_every_reading_would() {
+    let world = Plan::with(Kind::Caddy).start().await;
+    let alice = world.signed_in("alice").await;
+    for path in ["/a/%2e%2e/b", "/a//b", "/a%2Fb", "/a;x=1/../b"] {
+        assert_eq!(alice.fetch(&world.at("app", path)).await.echo().target, path);
+    }
+}
+
+#[tokio::test]
+async fn the_gate_s_own_prefix_opens_nothing_of_the_app() {
+    for kind in [
+        TRAEFIK,
+        Kind::Traefik { entry: Wire::Tls, gate: Wire::Tls, pages: Pages::Guarded },
+        Kind::Nginx,
+        Kind::Caddy,
+        Kind::Envoy,
+    ] {
+        let world = Plan::with(kind).start().await;
+        for path in [
+            "/_doorward/../secret",
+            "/_doorward/%2e%2e/secret",
+            "/_doorward/..%2fsecret",
+            "/_doorward",
+            "/_doorward/nothing",
+        ] {
+            let answer = world.visitor().fetch(&world.at("app", path)).await;
+            assert!(!answer.status.is_success(), "{kind:?}: {path}: {answer:?}");
+        }
+        assert_eq!(world.app.seen(), 0, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_needs_an_answer_of_its_own_says_so_where_there_is_no_route() {
+    let world = Plan::with(Kind::Traefik { entry: Wire::Tls, gate: Wire::Plain, pages: Pages::Guarded }).start().await;
+    let alice = world.signed_in("alice").await;
+    for path in ["ping", "session", "client.js"] {
+        let answer = alice.fetch(&world.at("app", &format!("/_doorward/{path}"))).await;
+        assert_eq!((answer.status, answer.reason()), (StatusCode::NOT_FOUND, "needs_route"), "{path}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_gate_s_own_pages_answer_over_their_route() {
+    for kind in [TRAEFIK, Kind::Nginx, Kind::Caddy, Kind::Envoy] {
+        let world = Plan::with(kind).start().await;
+        let alice = world.signed_in("alice").await;
+        assert_eq!(alice.fetch(&world.at("app", "/_doorward/ping")).await.status, StatusCode::NO_CONTENT, "{kind:?}");
+        let session = alice.fetch(&world.at("app", "/_doorward/session")).await;
+        assert_eq!(session.status, StatusCode::OK, "{kind:?}: {session:?}");
+        assert_eq!(session.json()["user"], "alice", "{kind:?}");
+        assert_eq!(session.json()["groups"], serde_json::json!(["admins", "staff"]), "{kind:?}");
+        let nobody = world.visitor().fetch(&world.at("app", "/_doorward/session")).await;
+        assert_eq!(nobody.status, StatusCode::UNAUTHORIZED, "{kind:?}");
+    }
+}
