@@ -88,8 +88,13 @@ impl Demo {
         // By address: a browser knows what `*.localhost` means, the resolver that the gate asks may not.
         let issuer = Url::parse(&format!("http://{}/", address(&provider)?))?;
         let client_secret = crypto::encode(&crypto::random::<32>());
-        let secret = crypto::encode(&crypto::random::<32>());
-        let wiring = Wiring { issuer: &issuer, client_id: CLIENT_ID, client_secret: &client_secret, secret: &secret };
+        let sealing_secret = crypto::encode(&crypto::random::<32>());
+        let wiring = Wiring {
+            issuer: &issuer,
+            client_id: CLIENT_ID,
+            client_secret: &client_secret,
+            sealing_secret: &sealing_secret,
+        };
         let gate = app::App::build(gate::config(&wiring)?).await?;
         let (asked_at, _management) = gate.addresses();
         let edge = Edge::new(origins, asked_at, address(&apps)?);
