@@ -19,8 +19,8 @@ const FLOORS: &[(u8, &[&str])] = &[
     (4, &["flow"]),
     (3, &["session", "oidc", "pages"]),
     (2, &["edge", "policy"]),
-    (1, &["crypto", "metrics"]),
-    (0, &["identity", "cookie", "host", "clock", "failure", "shutdown"]),
+    (1, &["crypto", "identity", "metrics"]),
+    (0, &["cookie", "host", "clock", "failure", "shutdown"]),
 ];
 
 /// Lines of production code that a file may have: those before its test module.
