@@ -116,13 +116,13 @@ impl Page<'_> {
             Self::NotAllowed { .. } => "You do not have access",
             Self::Denied { .. } => "This page is closed",
             Self::UnknownHost { .. } => "No app at this address",
-            Self::ProviderAway { .. } => "Sign-in is away for a moment",
-            Self::StoreAway { .. } => "We cannot check just now",
+            Self::ProviderAway { .. } => "Sign-in is not available",
+            Self::StoreAway { .. } => "We cannot check your sign-in",
             Self::FormHeld { .. } => "Your form was not sent",
             Self::SignedOut { .. } => "You are signed out",
             Self::ConfirmSignOut { .. } => "Do you want to sign out?",
             Self::Reset { .. } => "Cookies cleared",
-            Self::BadRequest { .. } => "This request makes no sense to us",
+            Self::BadRequest { .. } => "We could not read this request",
             Self::NotFound => "Page not found",
         }
     }
