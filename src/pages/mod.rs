@@ -154,10 +154,6 @@ pub struct Asset {
     pub content: Bytes,
 }
 
-/// The policy to serve an [`Asset`] with: an image that is opened as a page of its own must not act as one.
-pub const ASSET_POLICY: HeaderValue =
-    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox");
-
 impl Pages {
     /// Pages in this look. An accent that is no colour and a logo that is no image are left out.
     #[must_use]
