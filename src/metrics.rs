@@ -50,7 +50,8 @@ labels! {
     /// What the store was asked for.
     Operation { /** Read a session. */ Load = "load", /** Write a new session. */ Insert = "insert", /** End a session. */ Delete = "delete",
                 /** Note when sessions were last used. */ Touch = "touch", /** Remove what has expired. */ Purge = "purge",
-                /** See whether it is there. */ Ping = "ping" }
+                /** See whether sessions are as they were. */ Confirm = "confirm", /** List sessions. */ Page = "page",
+                /** Count what others ended. */ Count = "count", /** See whether it is there. */ Ping = "ping" }
 }
 labels! {
     /// How a sign-in ended.
@@ -61,7 +62,8 @@ labels! {
 }
 labels! {
     /// What ended a session.
-    Logout { /** The person signed out. */ User = "user", /** A lifetime ran out. */ Expired = "expired" }
+    Logout { /** The person signed out. */ User = "user", /** An operator ended it. */ Operator = "operator",
+             /** A lifetime ran out. */ Expired = "expired" }
 }
 labels! {
     /// Which part of the provider was asked.
@@ -206,6 +208,8 @@ impl Auth {
 pub struct Sessions {
     /// Sessions in memory.
     pub cached: IntGauge,
+    /// Answers from sessions that the store could not vouch for.
+    pub stale_served: IntCounter,
     lookups: Vec<IntCounter>,
     /// Why sessions ended.
     logouts: Vec<IntCounter>,
@@ -217,6 +221,13 @@ impl Sessions {
         let logouts = counters(registry, "doorward_logouts_total", "Sessions ended", &["kind"]);
         Self {
             cached: register(registry, IntGauge::new("doorward_sessions_cached", "Sessions in memory")),
+            stale_served: register(
+                registry,
+                IntCounter::new(
+                    "doorward_session_stale_served_total",
+                    "Requests answered from a session in memory while the store was away",
+                ),
+            ),
             lookups: Lookup::ALL.iter().map(|result| lookups.with_label_values(&[result.label()])).collect(),
             logouts: Logout::ALL.iter().map(|kind| logouts.with_label_values(&[kind.label()])).collect(),
         }
@@ -237,6 +248,8 @@ impl Sessions {
 #[derive(Clone)]
 pub struct Store {
     up: IntGauge,
+    idle: IntGauge,
+    used: IntGauge,
     durations: Vec<Histogram>,
     errors: Vec<IntCounter>,
 }
@@ -250,8 +263,17 @@ impl Store {
         let opts = HistogramOpts::new("doorward_store_duration_seconds", "Time of store operations");
         let durations = register(registry, HistogramVec::new(opts, &["operation"]));
         let errors = counters(registry, "doorward_store_errors_total", "Store operations that failed", &["operation"]);
+        let connections = register(
+            registry,
+            IntGaugeVec::new(
+                Opts::new("doorward_store_connections", "Connections to the session store's server"),
+                &["state"],
+            ),
+        );
         Self {
             up: up.with_label_values(&[backend]),
+            idle: connections.with_label_values(&["idle"]),
+            used: connections.with_label_values(&["used"]),
             durations: Operation::ALL.iter().map(|op| durations.with_label_values(&[op.label()])).collect(),
             errors: Operation::ALL.iter().map(|op| errors.with_label_values(&[op.label()])).collect(),
         }
@@ -260,6 +282,13 @@ impl Store {
     /// Notes whether the store answers.
     pub fn set_up(&self, up: bool) {
         self.up.set(i64::from(up));
+    }
+
+    /// Notes how many connections to its server wait and how many work.
+    pub fn connections(&self, idle: usize, used: usize) {
+        let number = |many| i64::try_from(many).unwrap_or(i64::MAX);
+        self.idle.set(number(idle));
+        self.used.set(number(used));
     }
 
     /// Counts one operation and how it ended.
@@ -404,6 +433,8 @@ mod tests {
             "doorward_auth_duration_seconds",
             "doorward_sessions_cached",
             "doorward_session_lookups_total",
+            "doorward_session_stale_served_total",
+            "doorward_store_connections",
             "doorward_store_up",
             "doorward_store_info",
             "doorward_store_duration_seconds",

@@ -1,6 +1,6 @@
 //! The configuration as a whole: from text and variables to settings or complaints.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io::Write as _, path::PathBuf, time::Duration};
 
 use proptest::prelude::*;
 
@@ -190,7 +190,8 @@ fn mistakes_about_sessions_and_their_store_are_errors_with_a_mend() {
         "#,
     );
     for (url, problem) in [
-        ("postgres://db", "this version does not keep sessions in PostgreSQL"),
+        ("postgres:///x", "this is no address: it names no host"),
+        ("postgres://ann:secret@db/x?sslmode=maybe", "this is no address: `sslmode=maybe`"),
         ("sqlite:///var/x", "a path follows the colon"),
         ("sqlite:", "this is no store"),
         ("sqlite::memory:", "this would be kept in memory"),
@@ -198,6 +199,51 @@ fn mistakes_about_sessions_and_their_store_are_errors_with_a_mend() {
     ] {
         let complaints = refused(&format!("{GOOD}[store]\nurl = '{url}'\n"));
         assert!(complaints.len() == 1 && complaints[0].contains(&format!("store.url: {problem}")), "{complaints:?}");
+    }
+}
+
+#[test]
+fn a_store_for_replicas_is_read_with_its_password_and_pool() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"from the file\n").unwrap();
+    let store = |lines: &str| {
+        let text = format!("{GOOD}[store]\nurl = 'postgres://ann:hidden@one,two/doorward?sslmode=require'\n{lines}");
+        let session::Backend::Postgres(settings) = loaded(&text).session.backend else { panic!("not PostgreSQL") };
+        *settings
+    };
+    let plain = store("");
+    assert_eq!((plain.pool_size, &plain.listen, &plain.password), (8, &None, &None));
+    let more = store(&format!(
+        "pool_size = 3\nlisten_url = 'postgres://ann@direct/doorward'\npassword = {{ file = '{}' }}",
+        file.path().display()
+    ));
+    assert_eq!((more.pool_size, more.listen.is_some()), (3, true));
+    assert_eq!(more.password.as_deref(), Some(file.path()));
+    assert_ne!(store("password = 'other'").address, plain.address);
+    let report = report_text(&Ok(loaded(&format!("{GOOD}[store]\nurl = 'postgres://ann:hidden@db/x'\n"))));
+    assert!(report.contains("postgres://ann:********@db/x") && !report.contains("hidden"), "{report}");
+}
+
+#[test]
+fn keys_of_a_server_have_no_effect_without_one() {
+    each_is_refused(
+        r#"
+        [store] > pool_size = 4 > store.pool_size: has no effect: `store.url` is sqlite > remove
+        [store] > listen_url = "postgres://db/x" > store.listen_url: has no effect > remove
+        [store] > password = "x" > store.password: has no effect > remove
+        "#,
+    );
+    let url = "[store]\nurl = 'postgres://db/x'\n";
+    for (line, complaint) in [
+        ("pool_size = 0", "store.pool_size: `0` is no whole number"),
+        ("pool_size = 1.5", "store.pool_size: `1.5` is no whole number"),
+        ("pool_size = true", "store.pool_size: this is true or false"),
+        ("pool_size = 1\nlisten_url = 'postgres://db/x'", "store.listen_url: has no effect: `store.pool_size`"),
+        ("listen_url = 'sqlite:x'", "store.listen_url: this is no address"),
+        ("password = { file = '/nowhere' }", "store.password.file: /nowhere cannot be read"),
+    ] {
+        let complaints = refused(&format!("{GOOD}{url}{line}\n"));
+        assert!(complaints.len() == 1 && complaints[0].contains(complaint), "{complaints:?}");
     }
 }
 

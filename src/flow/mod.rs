@@ -89,6 +89,8 @@ pub struct Gate {
 pub struct Health {
     /// Whether the store answers.
     pub store: bool,
+    /// Whether the store ever answered.
+    pub opened: bool,
     /// Each provider by name, and whether it answers.
     pub providers: Vec<(String, bool)>,
 }
@@ -220,7 +222,7 @@ impl Gate {
     pub fn health(&self) -> Health {
         let providers =
             self.providers.iter().map(|provider| (provider.settings().name.clone(), provider.is_up())).collect();
-        Health { store: self.sessions.is_up(), providers }
+        Health { store: self.sessions.is_up(), opened: self.sessions.was_opened(), providers }
     }
 
     /// What is asked, and of which app. Nothing is believed before the peer has been.

@@ -4,13 +4,16 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
 
 use super::{
-    store::{Cutoffs, Row, Store, Touch, Unavailable},
+    store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version},
     token::Key,
 };
 
@@ -18,6 +21,7 @@ use super::{
 #[derive(Default)]
 pub(super) struct Memory {
     rows: Mutex<HashMap<Key, Row>>,
+    uncounted: AtomicU64,
 }
 
 impl Memory {
@@ -42,8 +46,21 @@ impl Store for Memory {
         }
     }
 
-    async fn delete(&self, key: &Key) -> Result<bool, Unavailable> {
-        Ok(self.rows().remove(key).is_some())
+    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<Key>, Unavailable> {
+        let mut rows = self.rows();
+        let mut gone: Vec<_> = match selection {
+            Selection::Keys(keys) => keys.iter().filter(|key| rows.contains_key(key)).copied().collect(),
+            Selection::Subject { provider, subject } => {
+                let theirs = |row: &&Row| row.provider == *provider && row.subject == *subject;
+                rows.values().filter(theirs).map(|row| row.key).collect()
+            }
+            Selection::Everything => rows.keys().copied().collect(),
+        };
+        gone.truncate(limit as usize);
+        for key in &gone {
+            rows.remove(key);
+        }
+        Ok(gone)
     }
 
     async fn touch(&self, touches: &[Touch]) -> Result<(), Unavailable> {
@@ -66,6 +83,32 @@ impl Store for Memory {
             !goes
         });
         Ok(limit - left)
+    }
+
+    async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable> {
+        let rows = self.rows();
+        let version = |key: &Key| rows.get(key).map(|row| Version { key: row.key, generation: row.generation });
+        Ok(keys.iter().filter_map(version).collect())
+    }
+
+    async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+        let mut rows: Vec<_> = self.rows().values().filter(|row| (from..=to).contains(&&row.key)).cloned().collect();
+        rows.sort_unstable_by_key(|row| row.key);
+        rows.truncate(limit as usize);
+        Ok(rows)
+    }
+
+    async fn leave_uncounted(&self, many: u64) -> Result<(), Unavailable> {
+        self.uncounted.fetch_add(many, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn take_uncounted(&self) -> Result<u64, Unavailable> {
+        Ok(self.uncounted.swap(0, Ordering::Relaxed))
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 
     async fn ping(&self) -> Result<(), Unavailable> {

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     store::Row,
     token::{Key, Token},
+    trust::{Asked, Voucher},
 };
 use crate::{
     clock::Timestamp,
@@ -169,19 +170,23 @@ pub struct Live {
     last_seen: AtomicU64,
     /// When `last_seen` was last put forward for writing.
     noted: AtomicU64,
+    generation: u64,
+    voucher: Voucher,
     size: u32,
     headers: Shelf,
 }
 
 impl Live {
-    /// The session of `token` as its row has it.
-    pub(super) fn new(record: Record, token: &Token, row: &Row) -> Self {
+    /// The session of `token` as its row had it when the store was asked.
+    pub(super) fn new(record: Record, token: &Token, row: &Row, asked: Asked) -> Self {
         Self {
             record,
             key: row.key,
             tag: *token.tag(),
             last_seen: AtomicU64::new(row.last_seen.unix()),
             noted: AtomicU64::new(row.last_seen.unix()),
+            generation: row.generation,
+            voucher: Voucher::new(asked),
             size: u32::try_from(row.sealed.len()).unwrap_or(u32::MAX),
             headers: Shelf::new(2),
         }
@@ -202,6 +207,16 @@ impl Live {
     /// The key of its row.
     pub(super) fn key(&self) -> Key {
         self.key
+    }
+
+    /// How often its sealed part had been written.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What the store said last of it.
+    pub(super) fn voucher(&self) -> &Voucher {
+        &self.voucher
     }
 
     /// Roughly what it takes in memory, in bytes: the strings of the record, the tables around them, the headers.
@@ -267,7 +282,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, Value};
 
-    use super::*;
+    use super::{super::trust::Hearing, *};
     use crate::identity::Subject;
 
     fn ring() -> Keyring {
@@ -329,7 +344,7 @@ mod tests {
         let new = NewSession { identity: identity.unwrap(), tokens: Tokens::default(), sid: None };
         let record = Record::new(new, Timestamp::from_unix(1_000));
         let row = record.seal(&ring(), token.key());
-        Live::new(record, &token, &row)
+        Live::new(record, &token, &row, Hearing::of_nobody().asking(Timestamp::from_unix(1_000)))
     }
 
     #[test]

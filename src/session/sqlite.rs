@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction,
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::{
-    store::{Cutoffs, Row, Store, Touch, Unavailable},
+    store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version},
     token::Key,
 };
 use crate::clock::Timestamp;
@@ -27,7 +27,7 @@ use crate::clock::Timestamp;
 const APPLICATION: i32 = 0x646f_6f72;
 
 /// The steps from an empty file to the schema of this version; `PRAGMA user_version` counts those taken.
-const STEPS: &[&str] = &[include_str!("sqlite/1.sql")];
+const STEPS: &[&str] = &[include_str!("sqlite/1.sql"), include_str!("sqlite/2.sql")];
 
 /// How long one connection waits for another's lock: less than the deadline of who waits for it.
 const BUSY: Duration = Duration::from_secs(4);
@@ -107,27 +107,30 @@ impl Pool {
     }
 }
 
+/// What [`read`] reads.
+macro_rules! columns {
+    () => {
+        "SELECT key, provider, subject, sid, generation, created, last_seen, sealed FROM sessions"
+    };
+}
+
+/// Removes some of the rows that a condition finds.
+macro_rules! delete {
+    ($condition:literal) => {
+        concat!(
+            "DELETE FROM sessions WHERE key IN (SELECT key FROM sessions WHERE ",
+            $condition,
+            " LIMIT ?1) RETURNING key"
+        )
+    };
+}
+
 #[async_trait]
 impl Store for Sqlite {
     async fn load(&self, key: &Key) -> Result<Option<Row>, Unavailable> {
         let key = *key;
         self.read(move |file| {
-            file.prepare_cached(
-                "SELECT provider, subject, sid, generation, created, last_seen, sealed FROM sessions WHERE key = ?1",
-            )?
-            .query_row([key.0], |row| {
-                Ok(Row {
-                    key,
-                    provider: row.get(0)?,
-                    subject: row.get(1)?,
-                    sid: row.get(2)?,
-                    generation: row.get::<_, i64>(3)?.unsigned_abs(),
-                    created: moment(row.get(4)?),
-                    last_seen: moment(row.get(5)?),
-                    sealed: row.get(6)?,
-                })
-            })
-            .optional()
+            file.prepare_cached(concat!(columns!(), " WHERE key = ?1"))?.query_row([key.0], read).optional()
         })
         .await
     }
@@ -153,11 +156,33 @@ impl Store for Sqlite {
         .await
     }
 
-    async fn delete(&self, key: &Key) -> Result<bool, Unavailable> {
-        let key = *key;
-        self.write(move |file| file.prepare_cached("DELETE FROM sessions WHERE key = ?1")?.execute([key.0]))
-            .await
-            .map(|rows| rows > 0)
+    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<Key>, Unavailable> {
+        let selection = selection.clone();
+        self.write(move |file| {
+            let key = |row: &rusqlite::Row<'_>| row.get(0).map(Key);
+            match selection {
+                Selection::Keys(keys) => {
+                    let transaction = begin(file)?;
+                    let mut statement = transaction.prepare_cached("DELETE FROM sessions WHERE key = ?1")?;
+                    let mut gone = Vec::new();
+                    for key in keys.into_iter().take(limit as usize) {
+                        if statement.execute([key.0])? > 0 {
+                            gone.push(key);
+                        }
+                    }
+                    drop(statement);
+                    transaction.commit().map(|()| gone)
+                }
+                Selection::Subject { provider, subject } => {
+                    let mut statement = file.prepare_cached(delete!("provider = ?2 AND subject = ?3"))?;
+                    statement.query_map(params![limit, provider, subject], key)?.collect()
+                }
+                Selection::Everything => {
+                    file.prepare_cached(delete!("true"))?.query_map([limit], key)?.collect()
+                }
+            }
+        })
+        .await
     }
 
     async fn touch(&self, touches: &[Touch]) -> Result<(), Unavailable> {
@@ -187,6 +212,50 @@ impl Store for Sqlite {
         .map(|rows| u32::try_from(rows).unwrap_or(limit))
     }
 
+    async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable> {
+        let keys = keys.to_vec();
+        self.read(move |file| {
+            let mut statement = file.prepare_cached("SELECT generation FROM sessions WHERE key = ?1")?;
+            let mut version = |key: Key| {
+                let generation = statement.query_row([key.0], |row| row.get::<_, i64>(0)).optional()?;
+                Ok(generation.map(|generation| Version { key, generation: generation.unsigned_abs() }))
+            };
+            keys.into_iter().filter_map(|key| version(key).transpose()).collect()
+        })
+        .await
+    }
+
+    async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+        let (from, to) = (*from, *to);
+        self.read(move |file| {
+            file.prepare_cached(concat!(columns!(), " WHERE key BETWEEN ?1 AND ?2 ORDER BY key LIMIT ?3"))?
+                .query_map(params![from.0, to.0, limit], read)?
+                .collect()
+        })
+        .await
+    }
+
+    async fn leave_uncounted(&self, many: u64) -> Result<(), Unavailable> {
+        let many = i64::try_from(many).unwrap_or(i64::MAX);
+        self.write(move |file| file.execute("INSERT INTO uncounted (many) VALUES (?1)", [many])).await.map(drop)
+    }
+
+    async fn take_uncounted(&self) -> Result<u64, Unavailable> {
+        let some = "SELECT EXISTS (SELECT 1 FROM uncounted)";
+        if !self.read(|file| file.prepare_cached(some)?.query_row([], |row| row.get::<_, bool>(0))).await? {
+            return Ok(0);
+        }
+        let taken = self.write(|file| {
+            let mut statement = file.prepare_cached("DELETE FROM uncounted RETURNING many")?;
+            statement.query_map([], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        Ok(taken.await?.into_iter().map(i64::unsigned_abs).sum())
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn ping(&self) -> Result<(), Unavailable> {
         let path = Arc::clone(&self.path);
         self.write(move |file| {
@@ -198,6 +267,19 @@ impl Store for Sqlite {
         })
         .await
     }
+}
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    Ok(Row {
+        key: row.get(0).map(Key)?,
+        provider: row.get(1)?,
+        subject: row.get(2)?,
+        sid: row.get(3)?,
+        generation: row.get::<_, i64>(4)?.unsigned_abs(),
+        created: moment(row.get(5)?),
+        last_seen: moment(row.get(6)?),
+        sealed: row.get(7)?,
+    })
 }
 
 /// Makes the file where it is missing, sees that it is ours, and brings its schema up to date.
