@@ -1,8 +1,10 @@
 //! The provider's module against a fake provider that sins.
 
 mod belief;
+mod logout;
 mod provider;
 mod redemption;
+mod renewal;
 mod standing;
 mod wire;
 
@@ -88,7 +90,7 @@ fn redemption() -> Redemption<'static> {
 /// No text that an operator or a visitor may see gives anything away.
 fn assert_discreet(error: &Error) {
     let texts = format!("{error} {error:?}");
-    for secret in [CODE, VERIFIER, NONCE, "s3cret", "an-access-token", "a-refresh-token", "eyJ"] {
+    for secret in [CODE, VERIFIER, NONCE, "s3cret", "an-access-token", "a-refresh-token", "notice-1", "eyJ"] {
         assert!(!texts.contains(secret), "{texts} holds {secret}");
     }
 }
