@@ -5,6 +5,7 @@
 
 mod connection;
 mod drain;
+mod form;
 mod listener;
 mod management;
 mod router;
@@ -21,6 +22,7 @@ use std::{
 };
 
 use http::request::Parts;
+use hyper::body::Incoming;
 
 use self::{connection::Host, drain::Drain, listener::Listener, router::Router, tls::Certificates, vigil::Patience};
 use crate::{edge::Response, flow::Gate, metrics::Metrics, shutdown};
@@ -125,9 +127,11 @@ impl Server {
         });
 
         let router = Arc::new(Router::new(gate));
-        let answer = move |peer: IpAddr, request: Parts| {
+        let answer = move |peer: IpAddr, request: Parts, body: Incoming| {
             let router = Arc::clone(&router);
-            async move { router.answer(peer, &request).await }
+            // Dropped before the answer begins, so nothing can wait for a body that says nothing.
+            let body = router.reads_body(&request).then(|| Box::new(body));
+            async move { router.answer(peer, request, body).await }
         };
         let host = Host::new(answer, Patience::DEFAULT, drain, self.certificates, tasks);
         let dropped = self.front.serve(host, &stop, self.shutdown_grace).await;
@@ -144,8 +148,8 @@ fn watch(
     metrics: Arc<Metrics>,
     drain: Arc<Drain>,
     tasks: shutdown::Tasks,
-) -> Host<impl Fn(IpAddr, Parts) -> std::future::Ready<Response>> {
-    let answer = move |_peer, request: Parts| {
+) -> Host<impl Fn(IpAddr, Parts, Incoming) -> std::future::Ready<Response>> {
+    let answer = move |_peer, request: Parts, _body| {
         std::future::ready(management::answer(&request, drain.phase(), || gate.health(), &metrics))
     };
     Host::new(answer, Patience::DEFAULT, Arc::default(), None, tasks)

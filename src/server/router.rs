@@ -13,12 +13,13 @@ use std::{
 };
 
 use http::{Method, Uri, request::Parts};
+use hyper::body::Incoming;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::connection::FragmentDropped;
+use super::{connection::FragmentDropped, form};
 use crate::{
     edge::{Edge, Response},
-    flow::Gate,
+    flow::{Form, Gate},
 };
 
 /// Where a request goes.
@@ -116,14 +117,28 @@ impl Router {
 
     /// Answers one request. Not a tower stack: it would take the request along into its error, and a refusal has to be
     /// written for whoever asked.
-    pub(super) async fn answer(&self, peer: IpAddr, request: &Parts) -> Response {
-        match self.limits.within(self.ask(peer, request)).await {
+    pub(super) async fn answer(&self, peer: IpAddr, mut request: Parts, body: Option<Box<Incoming>>) -> Response {
+        match self.limits.within(self.ask(peer, &mut request, body)).await {
             Some(response) => response,
-            None => self.gate.overloaded(request),
+            None => self.gate.overloaded(&request),
         }
     }
 
-    async fn ask(&self, peer: IpAddr, request: &Parts) -> Response {
+    /// Whether the body of a request says anything.
+    pub(super) fn reads_body(&self, request: &Parts) -> bool {
+        request.method == Method::POST
+            && match route(self.gate.prefix(), &request.method, &request.uri) {
+                Route::OwnPage(page) => Gate::takes_form(page),
+                Route::Authorize(..) | Route::Nothing => false,
+            }
+    }
+
+    async fn ask(&self, peer: IpAddr, request: &mut Parts, body: Option<Box<Incoming>>) -> Response {
+        if let Some(body) = body {
+            // On the heap, so that the future of an authorization stays small.
+            request.extensions.insert(Form(Box::pin(form::read(*body)).await));
+        }
+        let request = &*request;
         // What the app would be asked for is not what we can see.
         if request.extensions.get::<FragmentDropped>().is_some() {
             return self.gate.nothing_here(request);

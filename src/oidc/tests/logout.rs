@@ -1,6 +1,6 @@
 //! Which words of the provider end a session.
 
-use std::sync::atomic::Ordering;
+use std::sync::{LazyLock, atomic::Ordering};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -194,8 +194,8 @@ async fn a_front_channel_request_needs_the_right_issuer_and_a_session() {
 }
 
 fn hears(token: &str) -> bool {
-    let bench = Bench::new(super::settings("https://id.example.com/"));
-    futures_util::FutureExt::now_or_never(bench.provider.logout_token(token)).is_some_and(|result| result.is_ok())
+    static BENCH: LazyLock<Bench> = LazyLock::new(|| Bench::new(super::settings("https://id.example.com/")));
+    futures_util::FutureExt::now_or_never(BENCH.provider.logout_token(token)).is_some_and(|result| result.is_ok())
 }
 
 proptest! {
