@@ -62,19 +62,25 @@ labels! {
 }
 labels! {
     /// What ended a session.
-    Logout { /** The person signed out. */ User = "user", /** An operator ended it. */ Operator = "operator",
-             /** A lifetime ran out. */ Expired = "expired" }
+    Logout { /** The person signed out. */ User = "user", /** The provider said so, directly. */ Backchannel = "backchannel",
+             /** The provider said so, through the browser. */ Frontchannel = "frontchannel",
+             /** An operator ended it. */ Operator = "operator", /** A lifetime ran out. */ Expired = "expired" }
 }
 labels! {
     /// Which part of the provider was asked.
     Endpoint { /** Its metadata document. */ Discovery = "discovery", /** Its signing keys. */ Jwks = "jwks",
-               /** The token endpoint. */ Token = "token", /** The userinfo endpoint. */ Userinfo = "userinfo" }
+               /** The token endpoint. */ Token = "token", /** The userinfo endpoint. */ Userinfo = "userinfo",
+               /** The revocation endpoint. */ Revocation = "revocation" }
 }
 labels! {
     /// How a request to the provider ended.
     Outcome { /** Answered and understood. */ Ok = "ok", /** Answered with an error that is ours or the person's. */ Refused = "refused",
               /** Not answered in time, not reached, or answered with a server error. */ Unavailable = "unavailable" }
 }
+
+mod renewals;
+
+pub use self::renewals::{Renewal, Renewals};
 
 /// An app's place in the configuration; what the metrics know of it.
 pub type AppIndex = usize;
@@ -93,6 +99,8 @@ pub struct Metrics {
     pub store: Store,
     /// Sign-ins and sign-outs.
     pub logins: Logins,
+    /// Renewals of sessions.
+    pub renewals: Renewals,
     providers: Vec<Provider>,
 }
 
@@ -134,6 +142,7 @@ impl Metrics {
             sessions: Sessions::new(&registry),
             store: Store::new(&registry, settings.backend),
             logins: Logins::new(&registry, &settings.providers),
+            renewals: Renewals::new(&registry, &settings.providers),
             providers: Provider::all(&registry, &settings.providers),
             registry,
         }
@@ -441,6 +450,7 @@ mod tests {
             "doorward_store_errors_total",
             "doorward_logins_total",
             "doorward_logouts_total",
+            "doorward_renewals_total",
             "doorward_provider_up",
             "doorward_provider_refresh_tokens",
             "doorward_provider_requests_total",
@@ -474,5 +484,13 @@ mod tests {
         metrics.logins.count(0, Login::Restarted);
         metrics.logins.count(7, Login::Restarted);
         assert!(metrics.print().contains(r#"doorward_logins_total{provider="authentik",result="restarted"} 1"#));
+    }
+
+    #[test]
+    fn a_renewal_is_counted_at_its_own_provider() {
+        let metrics = metrics();
+        metrics.renewals.count(0, Renewal::Shared);
+        metrics.renewals.count(1, Renewal::Shared);
+        assert!(metrics.print().contains(r#"doorward_renewals_total{provider="authentik",result="shared"} 1"#));
     }
 }

@@ -116,7 +116,7 @@ impl Login {
         };
         match provider.redeem(&redemption).await {
             Ok(signed_in) => self.welcome(visit, &target, &browsers, signed_in).await,
-            Err(oidc::Error::CodeRefused) => self.heal(visit, Some(&attempt), &browsers, "code refused").await,
+            Err(oidc::Error::GrantRefused) => self.heal(visit, Some(&attempt), &browsers, "code refused").await,
             Err(error) => self.provider_failed(visit, &target, &error),
         }
     }

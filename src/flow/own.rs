@@ -15,11 +15,12 @@ use super::{
     check::{Check, Presented},
     login::Login,
     logout::Logout,
+    notice,
     visit::Visit,
 };
 use crate::{
     edge::{Intent, Reason, Response, Verdict, write_direct},
-    pages::Page,
+    pages::{self, Page},
     policy::{Policy, redirect::RedirectTarget},
     session::Live,
 };
@@ -42,7 +43,9 @@ enum Destination<'r> {
     SignedOut,
     Reset,
     Session,
+    Notice,
     Ping,
+    Client,
     Static(&'r str),
     Nowhere,
 }
@@ -56,14 +59,16 @@ impl<'r> Destination<'r> {
             "/signed_out" => Self::SignedOut,
             "/reset" => Self::Reset,
             "/session" => Self::Session,
+            notice::PAGE => Self::Notice,
             "/ping" => Self::Ping,
+            "/client.js" => Self::Client,
             other => other.strip_prefix("/static/").map_or(Self::Nowhere, Self::Static),
         }
     }
 
-    /// Whether the answer can only be a 2xx.
+    /// Whether the answer can only be a 2xx, or the request comes with a body.
     fn needs_route(self) -> bool {
-        matches!(self, Self::Session | Self::Ping | Self::Static(_))
+        matches!(self, Self::Session | Self::Notice | Self::Ping | Self::Client | Self::Static(_))
     }
 
     fn takes(self, method: Option<&str>) -> bool {
@@ -93,6 +98,7 @@ impl OwnPages {
                 Ok(body) => return json_answer(body),
                 Err(verdict) => verdict,
             },
+            Destination::Client => return client_script(),
             Destination::Static(name) => match self.asset(name) {
                 Some(response) => return response,
                 None => self.nowhere(visit),
@@ -112,9 +118,12 @@ impl OwnPages {
             Destination::SignOut => self.logout.sign_out(visit, parameter(query, "rd").as_deref()).await,
             Destination::SignedOut => self.logout.signed_out(visit, parameter(query, "state").as_deref()),
             Destination::Reset => self.logout.reset(visit),
-            Destination::Session | Destination::Ping | Destination::Static(_) | Destination::Nowhere => {
-                self.nowhere(visit)
-            }
+            Destination::Session
+            | Destination::Notice
+            | Destination::Ping
+            | Destination::Client
+            | Destination::Static(_)
+            | Destination::Nowhere => self.nowhere(visit),
         }
     }
 
@@ -220,6 +229,16 @@ fn parameter(query: &str, name: &str) -> Option<String> {
     found.next().is_none().then(|| decoded.into_owned())
 }
 
+/// `/client.js`. Kept for a few minutes only: its address says nothing of its version.
+fn client_script() -> Response {
+    let mut response = Response::new(Full::new(Bytes::from_static(pages::CLIENT_SCRIPT.as_bytes())));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
 fn json_answer(body: Bytes) -> Response {
     let mut response = Response::new(Full::new(body));
     let headers = response.headers_mut();
@@ -256,7 +275,7 @@ mod tests {
 
     #[test]
     fn what_can_only_be_a_2xx_needs_a_route() {
-        for page in ["/session", "/ping", "/static/icon.svg"] {
+        for page in ["/session", "/ping", "/client.js", "/backchannel_logout", "/static/icon.svg"] {
             assert!(Destination::of(page).needs_route(), "{page}");
         }
         for page in ["/start", "/callback", "/sign_out", "/signed_out", "/reset", "/else"] {

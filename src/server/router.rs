@@ -13,12 +13,13 @@ use std::{
 };
 
 use http::{Method, Uri, request::Parts};
+use hyper::body::Incoming;
 use tower::{BoxError, ServiceBuilder, limit::ConcurrencyLimit, load_shed::LoadShed, timeout::Timeout};
 
-use super::connection::FragmentDropped;
+use super::{connection::FragmentDropped, form};
 use crate::{
     edge::{Edge, Response},
-    flow::Gate,
+    flow::{Form, Gate},
 };
 
 /// Where a request goes.
@@ -95,8 +96,22 @@ impl Router {
         answered.unwrap_or_else(|_refused| self.gate.overloaded())
     }
 
+    /// Whether the body of a request says anything.
+    pub(super) fn reads_body(&self, request: &Parts) -> bool {
+        request.method == Method::POST
+            && match route(self.gate.prefix(), &request.method, &request.uri) {
+                Route::OwnPage(page) => Gate::takes_form(page),
+                Route::Authorize(..) | Route::Nothing => false,
+            }
+    }
+
     /// Answers one request.
-    pub(super) async fn ask(&self, peer: IpAddr, request: &Parts) -> Response {
+    pub(super) async fn ask(&self, peer: IpAddr, mut request: Parts, body: Option<Box<Incoming>>) -> Response {
+        if let Some(body) = body {
+            // On the heap, so that the future of an authorization stays small.
+            request.extensions.insert(Form(Box::pin(form::read(*body)).await));
+        }
+        let request = &request;
         // What the app would be asked for is not what we can see.
         if request.extensions.get::<FragmentDropped>().is_some() {
             return self.gate.nothing_here(request);

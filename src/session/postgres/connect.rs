@@ -14,9 +14,7 @@ use secrecy::zeroize::Zeroizing;
 use tokio_postgres::Config;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{
-    super::store::Unavailable, address::Address, connection::Connection, fault::Fault, tls,
-};
+use super::{super::store::Unavailable, address::Address, connection::Connection, fault::Fault, tls};
 
 /// How long one host has to let us in: less than half of what a request waits, so that a second one can be tried.
 const LIMIT: Duration = Duration::from_secs(2);

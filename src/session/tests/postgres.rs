@@ -404,10 +404,12 @@ async fn the_standby_that_is_promoted_is_found() {
     let mut primary = Database::start();
     let name = name_in(&primary.create()).to_owned();
     let standby = primary.standby();
-    let both = format!("postgres://doorward@127.0.0.1:{},127.0.0.1:{}/{name}?sslmode=disable", standby.port, primary.port);
+    let both =
+        format!("postgres://doorward@127.0.0.1:{},127.0.0.1:{}/{name}?sslmode=disable", standby.port, primary.port);
     let replica = Replica::hearing(&Place::at(&both)).await;
     let cookie = replica.sign_in("ann").await;
-    eventually("the standby has it", async || standby.sql(&name, "SELECT count(*) FROM doorward_sessions") == "1").await;
+    eventually("the standby has it", async || standby.sql(&name, "SELECT count(*) FROM doorward_sessions") == "1")
+        .await;
     primary.crash();
     eventually("the outage is seen", async || !replica.sessions.is_up()).await;
     live(replica.find(&cookie).await);
@@ -458,8 +460,7 @@ async fn an_operator_ends_sessions_that_running_replicas_then_refuse_and_count_o
         live(replicas[1].find(&cookie).await);
         cookies.push(cookie);
     }
-    let register =
-        Register::open(settings(&place), Arc::new(keyring()), Clock::System, metrics().store).await.unwrap();
+    let register = Register::open(settings(&place), Arc::new(keyring()), Clock::System, metrics().store).await.unwrap();
     let all = register.next(&Search::Everybody, &mut From::first()).await.unwrap().unwrap();
     assert_eq!(all.len(), 4);
     assert!(!format!("{all:?}").contains("token of"));

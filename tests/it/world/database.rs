@@ -14,7 +14,10 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{OnceLock, atomic::{AtomicUsize, Ordering}},
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -296,7 +299,8 @@ fn servant() -> Option<(u32, u32)> {
         return None;
     }
     let users = fs::read_to_string("/etc/passwd").unwrap();
-    let line = users.lines().find(|line| line.starts_with("postgres:")).expect("there is a user postgres: `make setup`");
+    let line =
+        users.lines().find(|line| line.starts_with("postgres:")).expect("there is a user postgres: `make setup`");
     let mut fields = line.split(':').skip(2).map(|field| field.parse().unwrap());
     Some((fields.next().unwrap(), fields.next().unwrap()))
 }
