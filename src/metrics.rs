@@ -49,6 +49,8 @@ labels! {
 labels! {
     /// What the store was asked for.
     Operation { /** Read a session. */ Load = "load", /** Write a new session. */ Insert = "insert", /** End a session. */ Delete = "delete",
+                /** Take or free the lease of a renewal. */ Claim = "claim", /** Write a renewed session. */ Replace = "replace",
+                /** Spend a word that counts once. */ Spend = "spend",
                 /** Note when sessions were last used. */ Touch = "touch", /** Remove what has expired. */ Purge = "purge",
                 /** See whether sessions are as they were. */ Confirm = "confirm", /** List sessions. */ Page = "page",
                 /** Count what others ended. */ Count = "count", /** See whether it is there. */ Ping = "ping" }

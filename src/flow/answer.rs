@@ -2,7 +2,10 @@
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::visit::{Arrival, Visit};
+use super::{
+    check::Unknown,
+    visit::{Arrival, Visit},
+};
 use crate::{
     edge::{Body, Intent, Reason, Redirect, Refusal, Verdict},
     pages::{self, Page, Pages},
@@ -39,6 +42,21 @@ impl Answers {
             Intent::Fetch => Body::Json(pages::json(reason.code(), message(reason), id, None)),
         };
         Refusal { status: status(reason), reason, body, headers: extra(reason) }
+    }
+
+    /// 503 where nobody can tell whose session it is (contract C4).
+    pub(super) fn cannot_tell(&self, visit: &Visit<'_>, unknown: &Unknown, retry: &str) -> Refusal {
+        let app = visit.site.app.name.as_str();
+        match unknown {
+            Unknown::Store(error) => {
+                tracing::warn!(request_id = %visit.id, app, %error, "refused: a session could not be looked up");
+                self.refuse(visit, Reason::StoreUnavailable, &Page::StoreAway { retry })
+            }
+            Unknown::Provider => {
+                tracing::warn!(request_id = %visit.id, app, "refused: a session could not be renewed within session.outage_grace");
+                self.refuse(visit, Reason::ProviderUnavailable, &Page::ProviderAway { retry })
+            }
+        }
     }
 
     /// 401 for a script, a socket or a program: where a person can sign in (contract C5).

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use super::visit::Visit;
+use super::{
+    renew::{Advice, Renewer},
+    visit::Visit,
+};
 use crate::{
     cookie::{self, Jar},
     edge::{Admission, Reason, Verdict},
@@ -20,6 +23,7 @@ const MOST_COOKIES: usize = 8;
 /// Looks up sessions and judges them.
 pub(super) struct Check {
     sessions: Arc<Sessions>,
+    renewer: Arc<Renewer>,
     jar: Arc<Jar>,
     /// The providers' names, by place in the configuration.
     providers: Vec<String>,
@@ -33,7 +37,16 @@ pub(super) enum Lacking {
     /// The permission.
     Permission(Option<Arc<Live>>, Reason),
     /// We cannot tell.
-    Answer(Unavailable),
+    Answer(Unknown),
+}
+
+/// Why the session of a request is not known.
+#[derive(Debug)]
+pub(super) enum Unknown {
+    /// The store does not answer.
+    Store(Unavailable),
+    /// It cannot be renewed, and the grace has passed.
+    Provider,
 }
 
 /// The session of a request.
@@ -46,8 +59,8 @@ pub(super) enum Presented {
 }
 
 impl Check {
-    pub(super) fn new(sessions: Arc<Sessions>, jar: Arc<Jar>, providers: Vec<String>) -> Self {
-        Self { sessions, jar, providers }
+    pub(super) fn new(sessions: Arc<Sessions>, renewer: Arc<Renewer>, jar: Arc<Jar>, providers: Vec<String>) -> Self {
+        Self { sessions, renewer, jar, providers }
     }
 
     /// Decides about one request. Nothing but the `Ok` of this function lets in.
@@ -69,7 +82,7 @@ impl Check {
 
     /// The session that counts for an app. Every cookie of the name is tried; one that cannot be looked up is only
     /// reported when no other lives.
-    pub(super) async fn present(&self, app: &App, headers: &HeaderMap) -> Result<Presented, Unavailable> {
+    pub(super) async fn present(&self, app: &App, headers: &HeaderMap) -> Result<Presented, Unknown> {
         let provider = self.providers.get(app.provider);
         let mut reason = Reason::NoSession;
         let mut unknown = None;
@@ -77,20 +90,24 @@ impl Check {
             match self.sessions.find(value).await {
                 // Somebody known to one provider is nobody to an app of another (K9).
                 Ok(Found::Live(live)) if Some(&live.record.identity.provider) == provider => {
-                    return Ok(Presented::Live(live));
+                    match self.renewer.advise(live).await {
+                        Advice::GoOn(live) => return Ok(Presented::Live(live)),
+                        Advice::Ended => reason = Reason::SessionEnded,
+                        Advice::Away => unknown = Some(Unknown::Provider),
+                    }
                 }
                 Ok(Found::Live(_) | Found::NotOurs) => {}
                 Ok(Found::Ended) => reason = Reason::SessionEnded,
-                Err(unavailable) => unknown = Some(unavailable),
+                Err(unavailable) => unknown = Some(Unknown::Store(unavailable)),
             }
         }
         unknown.map_or(Ok(Presented::Nothing(reason)), Err)
     }
 }
 
-impl From<Unavailable> for Lacking {
-    fn from(unavailable: Unavailable) -> Self {
-        Self::Answer(unavailable)
+impl From<Unknown> for Lacking {
+    fn from(unknown: Unknown) -> Self {
+        Self::Answer(unknown)
     }
 }
 

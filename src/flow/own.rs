@@ -145,15 +145,7 @@ impl OwnPages {
         match self.check.present(visit.site.app, visit.headers).await {
             Ok(Presented::Live(live)) => Ok(self.describe(&live)),
             Ok(Presented::Nothing(reason)) => Err(Verdict::Refuse(Answers::login_required(visit, reason))),
-            Err(error) => {
-                tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %error, "a session could not be looked up");
-                let retry = visit.own("/session");
-                Err(Verdict::Refuse(self.answers.refuse(
-                    visit,
-                    Reason::StoreUnavailable,
-                    &Page::StoreAway { retry: &retry },
-                )))
-            }
+            Err(unknown) => Err(Verdict::Refuse(self.answers.cannot_tell(visit, &unknown, &visit.own("/session")))),
         }
     }
 
@@ -165,7 +157,7 @@ impl OwnPages {
             "name": identity.name,
             "groups": identity.groups,
             "expires_at": self.login.sessions.ends(live).to_string(),
-            "renewed_at": live.record.created.to_string(),
+            "renewed_at": live.record.renewed.to_string(),
         });
         Bytes::from(body.to_string())
     }

@@ -5,10 +5,12 @@
 
 mod cache;
 mod confirm;
+mod lease;
 mod memory;
 pub mod postgres;
 mod record;
 pub mod register;
+mod renewal;
 mod sqlite;
 mod store;
 mod token;
@@ -27,13 +29,15 @@ use self::{
     record::Unreadable,
     sqlite::Sqlite,
     store::{Selection, Store, Watched},
-    token::{Key, Token},
+    token::Token,
     trust::{Hearing, Trust},
     upkeep::{Backlog, Upkeep},
 };
 pub use self::{
     record::{Live, NewSession, Record},
+    renewal::{Claim, Due, Permit, Renewed, Whose},
     store::{DEADLINE, Unavailable},
+    token::Key,
 };
 use crate::{
     clock::{Clock, Timestamp},

@@ -4,6 +4,8 @@
 //! blocked; no more than a handful of threads wait for the disk. A file that is not ours is left untouched. It must not
 //! know what is sealed in a row.
 
+mod leases;
+
 use std::{
     fs,
     io::ErrorKind,
@@ -176,6 +178,10 @@ impl Store for Sqlite {
                 Selection::Subject { provider, subject } => {
                     let mut statement = file.prepare_cached(delete!("provider = ?2 AND subject = ?3"))?;
                     statement.query_map(params![limit, provider, subject], key)?.collect()
+                }
+                Selection::Sid { provider, sid } => {
+                    let mut statement = file.prepare_cached(delete!("sid = ?2 AND provider = ?3"))?;
+                    statement.query_map(params![limit, sid, provider], key)?.collect()
                 }
                 Selection::Everything => file.prepare_cached(delete!("true"))?.query_map([limit], key)?.collect(),
             }

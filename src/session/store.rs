@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::token::Key;
+use super::{lease::Leases, token::Key};
 use crate::{
     clock::Timestamp,
     failure::Kind,
@@ -96,6 +96,11 @@ pub(super) enum Selection {
         provider: String,
         subject: String,
     },
+    /// The one that a provider calls so.
+    Sid {
+        provider: String,
+        sid: String,
+    },
     Everything,
 }
 
@@ -107,7 +112,7 @@ impl From<Key> for Selection {
 
 /// Where rows are kept.
 #[async_trait]
-pub(super) trait Store: Send + Sync {
+pub(super) trait Store: Leases {
     /// The row under `key`, if it is there.
     async fn load(&self, key: &Key) -> Result<Option<Row>, Unavailable>;
     /// Writes a new row durably. A row that is there already is never overwritten: that is an error.
@@ -185,7 +190,12 @@ impl Watched {
         self.opened.load(Ordering::Relaxed)
     }
 
-    async fn ask<T>(
+    /// The store itself.
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub(super) async fn ask<T>(
         &self,
         operation: Operation,
         work: impl Future<Output = Result<T, Unavailable>>,

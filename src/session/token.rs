@@ -21,7 +21,7 @@ pub(super) struct Id([u8; ID]);
 
 /// What the store knows of an id: its SHA-256, useless as a cookie.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key(pub(super) [u8; 32]);
+pub struct Key(pub(super) [u8; 32]);
 
 /// A cookie's value that has the right form. [`Token::is_made_by`] tells whether it is ours.
 #[derive(Clone, Copy)]

@@ -6,6 +6,7 @@ CREATE TABLE doorward_sessions (
     generation bigint NOT NULL,
     created    bigint NOT NULL,    -- seconds since 1970
     last_seen  bigint NOT NULL,
+    lease      bigint NOT NULL DEFAULT 0, -- until then somebody renews it
     sealed     bytea  NOT NULL
 );
 
@@ -13,6 +14,9 @@ CREATE INDEX doorward_sessions_by_sid ON doorward_sessions (sid, provider) WHERE
 CREATE INDEX doorward_sessions_by_subject ON doorward_sessions (provider, subject);
 CREATE INDEX doorward_sessions_by_created ON doorward_sessions (created);
 CREATE INDEX doorward_sessions_by_last_seen ON doorward_sessions (last_seen);
+
+-- Words that count once, such as the jti of a logout token.
+CREATE TABLE doorward_spent (word bytea PRIMARY KEY, until bigint NOT NULL);
 
 -- Sessions that an operator ended and that no replica has counted yet.
 CREATE TABLE doorward_uncounted (many bigint NOT NULL);

@@ -8,6 +8,7 @@ mod address;
 mod connect;
 mod connection;
 mod fault;
+mod leases;
 mod listener;
 mod pool;
 mod schema;
@@ -161,6 +162,10 @@ impl Store for Postgres {
             Selection::Subject { provider, subject } => {
                 let parameters = &[limit, (provider, Type::TEXT), (subject, Type::TEXT)];
                 self.query(delete!("provider = $2 AND subject = $3"), parameters, Again::No).await
+            }
+            Selection::Sid { provider, sid } => {
+                let parameters = &[limit, (sid, Type::TEXT), (provider, Type::TEXT)];
+                self.query(delete!("sid = $2 AND provider = $3"), parameters, Again::No).await
             }
             Selection::Everything => self.query(delete!("true"), &[limit], Again::No).await,
         }?;

@@ -13,10 +13,11 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use super::super::{
-    Backend, DEADLINE, Found, Live, NewSession, Record, Sessions, Settings,
+    Backend, DEADLINE, Found, Key, Live, NewSession, Record, Sessions, Settings,
+    lease::Leases,
     memory::Memory,
     store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version, Watched},
-    token::{Key, Token},
+    token::Token,
     trust::Asked,
 };
 use crate::{
@@ -275,4 +276,32 @@ pub(super) fn live(asked: Asked) -> Live {
     let record = Record::new(somebody("ann"), Timestamp::from_unix(1));
     let row = record.seal(&keyring(), token.key());
     Live::new(record, &token, &row, asked)
+}
+
+#[async_trait]
+impl Leases for Arc<Double> {
+    async fn claim(&self, key: &Key, generation: u64, span: Duration) -> Result<bool, Unavailable> {
+        self.pass().await?;
+        self.rows.claim(key, generation, span).await
+    }
+
+    async fn release(&self, key: &Key, generation: u64) -> Result<(), Unavailable> {
+        self.pass().await?;
+        self.rows.release(key, generation).await
+    }
+
+    async fn replace(&self, row: &Row) -> Result<bool, Unavailable> {
+        self.pass().await?;
+        self.rows.replace(row).await
+    }
+
+    async fn spend(&self, word: &[u8; 32], until: Timestamp) -> Result<bool, Unavailable> {
+        self.pass().await?;
+        self.rows.spend(word, until).await
+    }
+
+    async fn unspend(&self, word: &[u8; 32]) -> Result<(), Unavailable> {
+        self.pass().await?;
+        self.rows.unspend(word).await
+    }
 }
