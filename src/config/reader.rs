@@ -169,7 +169,11 @@ impl<'e> Reader<'e> {
         let written = spot.digits()?;
         let number = written.parse().ok().filter(|number| (least..=most).contains(number));
         if number.is_none() {
-            self.complain(spot, format!("`{written}` is no whole number from {least} to {most}"), "write for instance 8");
+            self.complain(
+                spot,
+                format!("`{written}` is no whole number from {least} to {most}"),
+                "write for instance 8",
+            );
         }
         number
     }

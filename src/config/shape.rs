@@ -182,7 +182,10 @@ mod tests {
                 "[providers]\nname = 'x'",
                 "f:3: providers: `providers` is a list | each one begins with a line [[providers]]",
             ),
-            ("[store]\nurl = ['memory:']", "f:4: store.url: this is a list, and not a URL | for instance \"postgres://user@host/database\""),
+            (
+                "[store]\nurl = ['memory:']",
+                "f:4: store.url: this is a list, and not a URL | for instance \"postgres://user@host/database\"",
+            ),
             (
                 "[bearer]\nx = 1",
                 "f:3: bearer: there is no such key | this version does not check bearer tokens; give API clients a rule by path and network",

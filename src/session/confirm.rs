@@ -17,12 +17,7 @@ use crate::{clock::Timestamp, metrics::Lookup};
 impl Sessions {
     /// Answers from a session that may not be believed any more: once the store has vouched for it, or for the grace
     /// while the store is away.
-    pub(super) async fn confirm(
-        &self,
-        token: &Token,
-        live: Arc<Live>,
-        now: Timestamp,
-    ) -> Result<Found, Unavailable> {
+    pub(super) async fn confirm(&self, token: &Token, live: Arc<Live>, now: Timestamp) -> Result<Found, Unavailable> {
         // An outage that is known of makes nobody wait.
         if !self.is_up() {
             return self.stale(live, now, Unavailable::Deadline);

@@ -219,8 +219,7 @@ impl Place {
 impl Search {
     fn finds(&self, entry: &Entry) -> bool {
         let Self::User(wanted) = self else { return true };
-        let is_person =
-            |person: &Person| person.user == *wanted || person.email.eq_ignore_ascii_case(wanted.as_str());
+        let is_person = |person: &Person| person.user == *wanted || person.email.eq_ignore_ascii_case(wanted.as_str());
         !wanted.is_empty() && (entry.subject == *wanted || entry.person.as_ref().is_some_and(is_person))
     }
 }

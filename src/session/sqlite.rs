@@ -177,9 +177,7 @@ impl Store for Sqlite {
                     let mut statement = file.prepare_cached(delete!("provider = ?2 AND subject = ?3"))?;
                     statement.query_map(params![limit, provider, subject], key)?.collect()
                 }
-                Selection::Everything => {
-                    file.prepare_cached(delete!("true"))?.query_map([limit], key)?.collect()
-                }
+                Selection::Everything => file.prepare_cached(delete!("true"))?.query_map([limit], key)?.collect(),
             }
         })
         .await

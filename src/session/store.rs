@@ -92,7 +92,10 @@ pub(super) enum Selection {
     /// Those under these keys.
     Keys(Vec<Key>),
     /// Those of one person, as a provider knows them.
-    Subject { provider: String, subject: String },
+    Subject {
+        provider: String,
+        subject: String,
+    },
     Everything,
 }
 

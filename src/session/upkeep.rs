@@ -130,8 +130,7 @@ impl<'a> Upkeep<'a> {
     pub(super) async fn run(mut self, stop: shutdown::Signal) {
         let grace = self.sessions.settings.outage_grace;
         let survey = (grace / 8).clamp(SURVEY.0, SURVEY.1);
-        let [mut ping, mut doubts, mut touch, mut purge, mut survey] =
-            [PING, DOUBTS, TOUCH, PURGE, survey].map(every);
+        let [mut ping, mut doubts, mut touch, mut purge, mut survey] = [PING, DOUBTS, TOUCH, PURGE, survey].map(every);
         loop {
             tokio::select! {
                 () = stop.raised() => break,
@@ -173,9 +172,8 @@ impl<'a> Upkeep<'a> {
     pub(super) async fn survey(&self) {
         let Sessions { settings, cache, clock, hearing, .. } = self.sessions;
         let (now, old) = (clock.now(), settings.outage_grace / 4);
-        let unsure = |live: &Arc<Live>| {
-            hearing.trust(live, now) != Trust::Full && now.since(live.voucher().at()) >= old
-        };
+        let unsure =
+            |live: &Arc<Live>| hearing.trust(live, now) != Trust::Full && now.since(live.voucher().at()) >= old;
         let unsure: Vec<_> = cache.all().filter(unsure).collect();
         for some in unsure.chunks(BATCH as usize) {
             if !self.sessions.confirm_all(some).await {

@@ -14,9 +14,7 @@ use secrecy::zeroize::Zeroizing;
 use tokio_postgres::Config;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{
-    super::store::Unavailable, address::Address, connection::Connection, fault::Fault, tls,
-};
+use super::{super::store::Unavailable, address::Address, connection::Connection, fault::Fault, tls};
 
 /// How long one host has to let us in: less than half of what a request waits, so that a second one can be tried.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -66,8 +64,9 @@ impl Connector {
         for place in (0..self.hosts.len()).map(|turn| (first + turn) % self.hosts.len()) {
             let Some(host) = self.hosts.get(place) else { continue };
             let config = self.complete(host, password.as_deref());
-            let opening = tokio::time::timeout(LIMIT, Connection::open(&config, self.tls.clone()));
-            match opening.await.unwrap_or(Err(Fault::Late("connecting", LIMIT))) {
+            // On the heap, because it is large and whoever waits for a statement waits for this too.
+            let opening = Box::pin(Connection::open(&config, self.tls.clone()));
+            match tokio::time::timeout(LIMIT, opening).await.unwrap_or(Err(Fault::Late("connecting", LIMIT))) {
                 Ok(connection) => {
                     self.last.store(place, Ordering::Relaxed);
                     return Ok(connection);

@@ -123,7 +123,10 @@ impl Listener {
                 } else {
                     "behind a pooler in transaction mode, set store.listen_url to the server itself"
                 };
-                tracing::warn!(mend, "the server's notifications do not arrive; each session is read again every few seconds");
+                tracing::warn!(
+                    mend,
+                    "the server's notifications do not arrive; each session is read again every few seconds"
+                );
             }
         }
     }

@@ -67,7 +67,8 @@ impl Postgres {
         // One of the connections listens, unless there is only one.
         let rest = settings.pool_size.saturating_sub(1);
         let listen = settings.listen.as_ref().unwrap_or(&settings.address);
-        let listener = if rest == 0 { None } else { Some(Listener::new(connector(listen)?, settings.listen.is_some())) };
+        let listener =
+            if rest == 0 { None } else { Some(Listener::new(connector(listen)?, settings.listen.is_some())) };
         let pool = Pool::new(connector(&settings.address)?, rest.max(1), metrics);
         Ok(Self { pool, listener, prepared: AtomicBool::new(false) })
     }
@@ -120,7 +121,8 @@ macro_rules! delete {
     };
 }
 
-const COLUMNS: &str = "SELECT key, provider, subject, sid, generation, created, last_seen, sealed FROM doorward_sessions";
+const COLUMNS: &str =
+    "SELECT key, provider, subject, sid, generation, created, last_seen, sealed FROM doorward_sessions";
 
 #[async_trait]
 impl Store for Postgres {
@@ -162,7 +164,7 @@ impl Store for Postgres {
             }
             Selection::Everything => self.query(delete!("true"), &[limit], Again::No).await,
         }?;
-        rows.iter().map(|row| key(row)).collect()
+        rows.iter().map(key).collect()
     }
 
     async fn touch(&self, touches: &[Touch]) -> Result<(), Unavailable> {
@@ -186,8 +188,7 @@ impl Store for Postgres {
                              ) RETURNING 1\
                          ) SELECT count(*) FROM gone";
         let (created, last_seen, limit) = (seconds(cutoffs.created), seconds(cutoffs.last_seen), i64::from(limit));
-        let parameters: &[Parameter<'_>] =
-            &[(&created, Type::INT8), (&last_seen, Type::INT8), (&limit, Type::INT8)];
+        let parameters: &[Parameter<'_>] = &[(&created, Type::INT8), (&last_seen, Type::INT8), (&limit, Type::INT8)];
         let rows = self.query(statement, parameters, Again::No).await?;
         number(&rows).map(|many| u32::try_from(many).unwrap_or(u32::MAX))
     }
@@ -196,9 +197,7 @@ impl Store for Postgres {
         let keys: Vec<_> = keys.iter().map(|key| key.0.as_slice()).collect();
         let statement = "SELECT key, generation FROM doorward_sessions WHERE key = ANY($1)";
         let rows = self.query(statement, &[(&keys, Type::BYTEA_ARRAY)], Again::Yes).await?;
-        let version = |row: &Columns| {
-            Ok(Version { key: key(row)?, generation: field::<i64>(row, 1)?.unsigned_abs() })
-        };
+        let version = |row: &Columns| Ok(Version { key: key(row)?, generation: field::<i64>(row, 1)?.unsigned_abs() });
         rows.iter().map(version).collect()
     }
 

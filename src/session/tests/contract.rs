@@ -4,8 +4,8 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use super::super::{
     memory::Memory,
-    sqlite::Sqlite,
     postgres::Postgres,
+    sqlite::Sqlite,
     store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version},
     token::Key,
 };

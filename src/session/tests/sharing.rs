@@ -1,6 +1,9 @@
 //! What sessions promise where others change the rows and do not tell, over a store that can be held and counted.
 
-use super::{super::store::{Ears as _, Row}, *};
+use super::{
+    super::store::{Ears as _, Row},
+    *,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
