@@ -22,11 +22,11 @@ pub mod edge;
 pub mod policy;
 // floor 1
 pub mod crypto;
+pub mod identity;
 pub mod metrics;
 // floor 0: import nothing of ours
 pub mod clock;
 pub mod cookie;
 pub mod failure;
 pub mod host;
-pub mod identity;
 pub mod shutdown;

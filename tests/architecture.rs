@@ -19,8 +19,8 @@ const FLOORS: &[(u8, &[&str])] = &[
     (4, &["flow"]),
     (3, &["session", "oidc", "pages"]),
     (2, &["edge", "policy"]),
-    (1, &["crypto", "metrics"]),
-    (0, &["identity", "cookie", "host", "clock", "failure", "shutdown"]),
+    (1, &["crypto", "identity", "metrics"]),
+    (0, &["cookie", "host", "clock", "failure", "shutdown"]),
 ];
 
 /// Lines of production code that a file may have: those before its test module.
@@ -156,7 +156,7 @@ fn one_place_lets_in() {
 
 #[test]
 fn secrets_are_exposed_in_at_most_five_places() {
-    let places = places(".expose_secret()");
+    let places = places("expose_secret");
     let architecture = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
     let mut files = places.clone();
     files.dedup();

@@ -10,6 +10,7 @@ use doorward::{
     flow::{self, Gate},
     identity::{Identity, Subject, Tokens},
     metrics::{self, Metrics},
+    oidc,
     pages::Pages,
     policy::Policy,
     session::{NewSession, Sessions},
@@ -44,20 +45,19 @@ access = "public"
 "#;
 
 /// A gate and the cookies of the people who are signed in at it.
-pub struct Bench {
+pub(crate) struct Bench {
     /// The gate.
-    pub gate: Arc<Gate>,
-    /// Its metrics.
-    pub metrics: Arc<Metrics>,
+    pub(crate) gate: Arc<Gate>,
     /// Values of session cookies.
-    pub cookies: Vec<String>,
+    pub(crate) cookies: Vec<String>,
 }
 
 impl Bench {
     /// A gate at which `people` are signed in, each with five groups.
-    pub async fn with(people: usize) -> Self {
+    pub(crate) async fn with(people: usize) -> Self {
         let source = Source { path: "bench.toml".into(), text: CONFIG.to_owned() };
-        let config = config::load_from(Some(&source), &config::Environment::new()).expect("the bench's configuration is valid");
+        let config =
+            config::load_from(Some(&source), &config::Environment::new()).expect("the bench's configuration is valid");
         let metrics = Arc::new(Metrics::new(&metrics::Settings {
             apps: config.policy.apps.iter().map(|app| app.name.as_str()).collect(),
             providers: vec!["none"],
@@ -70,9 +70,10 @@ impl Bench {
         let (sessions, store) = (metrics.sessions.clone(), metrics.store.clone());
         let sessions = Sessions::open(config.session, Arc::clone(&keyring), Clock::System, sessions, store).await;
         let sessions = Arc::new(sessions.expect("memory can always be opened"));
-        let transport = doorward::oidc::Transport::new(&config.providers[0]).expect("the system has certificates");
+        let nowhere = config.providers.first().expect("there is one provider").clone();
+        let transport = oidc::Transport::new(&nowhere).expect("the system has certificates");
         let numbers = metrics.provider(0).expect("there is one provider").clone();
-        let provider = doorward::oidc::Provider::new(config.providers[0].clone(), transport, Clock::System, numbers);
+        let provider = oidc::Provider::new(nowhere, transport, Clock::System, numbers);
         let settings = flow::Settings {
             prefix: config.prefix,
             transport: config.transport,
@@ -88,18 +89,18 @@ impl Bench {
             pages: Pages::new(config.brand),
             keyring,
             clock: Clock::System,
-            metrics: Arc::clone(&metrics),
+            metrics,
         };
         let gate = Arc::new(Gate::new(settings, components));
         let mut cookies = Vec::with_capacity(people);
         for person in 0..people {
             cookies.push(sessions.create(somebody(person)).await.expect("memory takes a session"));
         }
-        Self { gate, metrics, cookies }
+        Self { gate, cookies }
     }
 
     /// Asks as Traefik does and expects the status.
-    pub async fn ask(&self, request: &Parts) -> Response {
+    pub(crate) async fn ask(&self, request: &Parts) -> Response {
         self.gate.authorize(Edge::Traefik, IpAddr::from([127, 0, 0, 1]), request, "").await
     }
 }
@@ -119,7 +120,7 @@ fn somebody(person: usize) -> NewSession {
 }
 
 /// The request that Traefik 3.7 really sends for a page, with a kilobyte of the app's own cookies around ours.
-pub fn traefik_asks(uri: &str, cookie: Option<&str>) -> Parts {
+pub(crate) fn traefik_asks(uri: &str, cookie: Option<&str>) -> Parts {
     let own = cookie.map(|value| format!("__Host-doorward={value}; ")).unwrap_or_default();
     let cookies = format!("grafana_session={}; {own}theme=dark; _ga={}", "a".repeat(500), "b".repeat(440));
     let request = Request::get("/_doorward/auth/traefik")

@@ -1,7 +1,7 @@
 //! The environment on top of the file: which variable sets which key.
 //!
-//! A variable of ours that sets nothing is as wrong as an unknown key in the file. It reads variables that it is given,
-//! never the process's own.
+//! A variable that was meant for a key and sets none is as wrong as an unknown key in the file. It reads variables that it
+//! is given, never the process's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +17,9 @@ pub type Environment = BTreeMap<String, String>;
 
 /// What names of our variables begin with.
 pub(super) const PREFIX: &str = "DOORWARD_";
+
+/// What stands between the steps of a key's path.
+pub(super) const JOINT: &str = "__";
 
 /// The variable that names the file; not a key.
 pub(super) const CONFIG_FILE: &str = "DOORWARD_CONFIG";
@@ -39,9 +42,17 @@ pub(super) fn overlay(root: &mut Node, environment: &Environment) -> Vec<Complai
     }
     let named = secrets_by_variable(root);
     let unknown = ours(environment).filter(|variable| variable.target.is_none() && !named.contains(variable.name));
-    complaints.extend(unknown.filter(|variable| !variable.is_service_link()).map(|variable| {
-        let hint = suggest::variable(variable.name);
-        Fault::new("this variable sets no key", hint).at("", &variable.origin())
+    complaints.extend(unknown.filter_map(|variable| {
+        let hint = match suggest::variable(variable.name) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None if variable.name.contains(JOINT) => {
+                format!("a key's path joined by `{JOINT}` is missing behind `{PREFIX}`")
+            }
+            // Every key's name holds the joint. This is somebody else's, such as `DOORWARD_PORT_9000_TCP`, which
+            // Kubernetes puts into every pod beside a Service called `doorward`.
+            None => return None,
+        };
+        Some(Fault::new("this variable sets no key", hint).at("", &variable.origin()))
     }));
     complaints
 }
@@ -55,9 +66,8 @@ struct Variable<'e> {
 
 fn ours(environment: &Environment) -> impl Iterator<Item = Variable<'_>> {
     environment.iter().filter(|(name, _)| *name != CONFIG_FILE).filter_map(|(name, value)| {
-        let steps: Vec<_> = name.strip_prefix(PREFIX)?.split("__").map(step).collect();
-        // A whole section in a variable without `__` would be too easily a typing mistake or somebody else's.
-        let target = if steps.len() > 1 { schema::target(&steps) } else { None };
+        let steps: Vec<_> = name.strip_prefix(PREFIX)?.split(JOINT).map(step).collect();
+        let target = schema::target(&steps);
         Some(Variable { name, value, steps, target })
     })
 }
@@ -110,30 +120,6 @@ impl Variable<'_> {
             && self.value.trim_start().starts_with('{')
             && matches!(tree::parse_value(&Origin::Default, self.value), Some(Node { data: Data::Table(_), .. }))
     }
-
-    /// Whether this is one of the variables that Kubernetes puts into every pod for a Service whose name begins with
-    /// `doorward`, such as `DOORWARD_PORT_9000_TCP_ADDR`. Nobody wrote it, and without this the pod could not start.
-    fn is_service_link(&self) -> bool {
-        let rest = self.name.strip_prefix(PREFIX).unwrap_or_default();
-        let after = |mark: &str| {
-            let (_, after) = rest.split_once(mark)?;
-            (rest.starts_with(mark) || rest.contains(&format!("_{mark}"))).then_some(after)
-        };
-        let number = |text: &str| text.parse::<u16>().is_ok();
-        let url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| self.value.starts_with(scheme));
-        if rest.contains("__") {
-            return false;
-        }
-        after("SERVICE_HOST").is_some_and(|end| end.is_empty() && self.value.parse::<std::net::IpAddr>().is_ok())
-            || after("SERVICE_PORT").is_some_and(|end| (end.is_empty() || end.starts_with('_')) && number(self.value))
-            || after("PORT").is_some_and(|end| end.is_empty() && url)
-            || after("PORT_").is_some_and(|end| {
-                end.split_once('_').is_some_and(|(port, end)| {
-                    let end = end.split_once('_').map_or((end, ""), |(protocol, end)| (protocol, end));
-                    number(port) && matches!(end, ("TCP" | "UDP" | "SCTP", "" | "PROTO" | "PORT" | "ADDR"))
-                })
-            })
-    }
 }
 
 /// The variables that a `{ env = "…" }` names: they may begin as ours do without setting a key.
@@ -180,6 +166,7 @@ mod tests {
                 "/p/",
                 r#"{ apps = [{ rules = [{ path = { prefix = "/p/" } }] }] }"#,
             ),
+            ("DOORWARD_LOG", "{ level = 'debug' }", r#"{ log = { level = "debug" } }"#),
             ("DOORWARD_SERVER__TLS", "{ cert = 'c' }", r#"{ server = { tls = { cert = "c" } } }"#),
         ] {
             assert_eq!(overlaid("", &[(name, value)]), (expected.to_owned(), Vec::new()), "{name}");
@@ -208,7 +195,7 @@ mod tests {
         for (name, value, expected) in [
             ("DOORWARD_SERVER__LISTN", "x", "DOORWARD_SERVER__LISTN: this variable sets no key"),
             ("DOORWARD_LISTEN", "x", "DOORWARD_LISTEN: this variable sets no key"),
-            ("DOORWARD_SERVER", "{}", "DOORWARD_SERVER: this variable sets no key"),
+            ("DOORWARD_LOG", "debug", "DOORWARD_LOG: log: the value is not TOML"),
             (
                 "DOORWARD_PROVIDERS__1__NAME",
                 "x",
@@ -219,8 +206,9 @@ mod tests {
                 "a,b",
                 "DOORWARD_PROVIDERS__0__SCOPES: providers[0].scopes: the value is not",
             ),
-            ("DOORWARD_PORT", "9000", "DOORWARD_PORT: this variable sets no key"),
-            ("DOORWARD_SERVICE_HOST", "gate", "DOORWARD_SERVICE_HOST: this variable sets no key"),
+            ("DOORWARD_LOG_LEVEL", "debug", "DOORWARD_LOG_LEVEL: this variable sets no key"),
+            ("DOORWARD_SESION_LIFETIME", "1d", "DOORWARD_SESION_LIFETIME: this variable sets no key"),
+            ("DOORWARD_NONSENSE__X", "x", "DOORWARD_NONSENSE__X: this variable sets no key"),
         ] {
             let (_, complaints) = overlaid("", &[(name, value)]);
             assert_eq!(complaints.len(), 1, "{name}");
@@ -229,12 +217,13 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_nobody_wrote_or_that_hold_a_secret_are_none_of_our_keys() {
+    fn variables_that_were_not_meant_for_a_key_are_passed_over() {
         let (_, complaints) = overlaid(
             "[session]\nsecrets = [{ env = 'DOORWARD_SEALING' }]\n",
             &[
                 ("DOORWARD_SEALING", "x"),
                 ("DOORWARD_CONFIG", "/etc/x"),
+                ("DOORWARD_COMMIT", "abc"),
                 ("DOORWARDX", "x"),
                 ("DOORWARD_SERVICE_HOST", "10.0.0.1"),
                 ("DOORWARD_SERVICE_PORT", "9000"),

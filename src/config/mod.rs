@@ -1,8 +1,8 @@
 //! The configuration: default < file < environment, checked as a whole, every complaint at once.
 //!
-//! It sits above all that it configures and makes their `Settings`; none of them knows it. The way of a value: [`source`]
-//! finds the text, [`tree`] reads it, [`environment`] puts the variables on top, [`shape`] holds it against the [`schema`]
-//! and fills in defaults, [`validate`] makes settings of it. Whatever goes wrong on the way becomes a [`Complaint`].
+//! It sits above all that it configures and makes their `Settings`; none of them knows it. The way of a value: `source`
+//! finds the text, `tree` reads it, `environment` puts the variables on top, `shape` holds it against the `schema`
+//! and fills in defaults, `validate` makes settings of it. Whatever goes wrong on the way becomes a `Complaint`.
 
 mod complaint;
 mod effective;

@@ -19,8 +19,9 @@ effect where it stands, and a variable that is named and not set are errors, all
 - **Environment.** Every key can be set by a variable, which wins over the file: `DOORWARD_` and the key's path in
   capitals, joined by `__`. Numbers are places in a list, from 0: `DOORWARD_PROVIDERS__0__CLIENT_SECRET`. Texts are written
   as they are; lists, tables and `true` or `false` as in the file: `DOORWARD_APPS__0__HOSTS='[\"a.example.com\"]'`. A
-  variable that begins with `DOORWARD_` and sets no key is an error; those that Kubernetes makes for a Service called
-  `doorward` are passed over. With a key set in this way there need not be a file.
+  variable that was meant for a key and sets none is an error (`DOORWARD_SERVER__LISTN`, `DOORWARD_LOG_LEVEL`). Others
+  without `__`, such as those that Kubernetes makes for a Service called `doorward`, are passed over. Where the
+  environment sets a key there need not be a file.
 - **Secrets** are a text, `{ file = \"/run/secrets/name\" }` (without the newline at its end) or `{ env = \"NAME\" }`.
 - **Durations** are written `500ms`, `30s`, `15m`, `12h`, `28d`, and are never zero.
 - **Networks** are written `10.0.0.0/8`, or as a single address.

@@ -13,7 +13,8 @@ pub fn report_text(result: &Result<Config, Complaints>) -> String {
     match result {
         Ok(config) => {
             for Effective { key, value, origin } in &config.effective {
-                let _ = writeln!(text, "{key} = {value}  # {origin}");
+                let kind = if matches!(origin, Origin::Environment(_)) { "environment " } else { "" };
+                let _ = writeln!(text, "{key} = {value}  # {kind}{origin}");
             }
             let _ = writeln!(text, "\nThe configuration is valid; its hash is {}.", config.hash);
         }

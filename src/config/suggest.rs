@@ -1,9 +1,15 @@
 //! What somebody probably meant: names that are close to one that does not exist.
 
-use super::{environment, schema};
+use super::{
+    environment::{self, JOINT},
+    schema,
+};
 
 /// How alike two names have to be to be taken for each other, from 0 to 1.
 const ALIKE: f64 = 0.7;
+
+/// How long a key's own name has to be to tell that it was meant: anybody may have a variable that ends in `URL`.
+const TELLING: usize = 6;
 
 /// The one of `names` that is most like `written`.
 pub(super) fn closest<'n>(written: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
@@ -35,20 +41,20 @@ pub(super) fn key(section: &str, written: &str) -> String {
     }
 }
 
-/// What to do about a variable that sets no key.
-pub(super) fn variable(written: &str) -> String {
+/// The variable that was probably meant by one that sets no key: the same letters, a key without its section, or one that
+/// is alike.
+pub(super) fn variable(written: &str) -> Option<String> {
+    let letters = |name: &str| name.trim_start_matches(environment::PREFIX).replace('_', "");
+    let written = letters(written);
     let names: Vec<_> = schema::KEYS.iter().map(|key| variable_of(key.path)).collect();
-    let plain = |name: &str| name.replace("__", "_");
-    let same = names.iter().find(|name| plain(name) == plain(written));
-    let ending = || {
-        names
-            .iter()
-            .find(|name| Some(name.rsplit("__").next().unwrap_or(name)) == written.strip_prefix(environment::PREFIX))
-    };
-    match same.or_else(ending).map(String::as_str).or_else(|| closest(written, names.iter().map(String::as_str))) {
-        Some(name) => format!("did you mean `{name}`?"),
-        None => format!("join the key's path with `__`, such as `{}SERVER__LISTEN`", environment::PREFIX),
-    }
+    let ends =
+        |name: &str| name.rsplit(JOINT).next().is_some_and(|end| end.len() >= TELLING && letters(end) == written);
+    let found = names.iter().find(|name| ends(name)).cloned();
+    found.or_else(|| {
+        let plain: Vec<_> = names.iter().map(|name| letters(name)).collect();
+        let meant = closest(&written, plain.iter().map(String::as_str))?;
+        names.into_iter().find(|name| letters(name) == meant)
+    })
 }
 
 /// The variable that sets a key; the first element stands for every place in a list.
@@ -88,8 +94,11 @@ mod tests {
             ("DOORWARD_LISTEN", "DOORWARD_SERVER__LISTEN"),
             ("DOORWARD_LOG_LEVEL", "DOORWARD_LOG__LEVEL"),
             ("DOORWARD_STORE__URI", "DOORWARD_STORE__URL"),
+            ("DOORWARD_SESSION_COOKIE_NAME", "DOORWARD_SESSION__COOKIE_NAME"),
+            ("DOORWARD_PROVIDER_CLIENT_SECRET", "DOORWARD_PROVIDERS__0__CLIENT_SECRET"),
+            ("DOORWARD_CLIENT_SECRET", "DOORWARD_PROVIDERS__0__CLIENT_SECRET"),
         ] {
-            assert!(variable(written).contains(expected), "{written}: {}", variable(written));
+            assert_eq!(variable(written).as_deref(), Some(expected), "{written}");
         }
     }
 }

@@ -211,12 +211,13 @@ pub(super) fn below<'r>(prefix: &str, path: &'r str) -> Option<&'r str> {
     (page.starts_with('/') && !crate::policy::path::is_ambiguous(path)).then_some(page)
 }
 
-/// A parameter that is there exactly once.
+/// A parameter that is there exactly once, percent-decoded. A plus stays one: in the addresses that travel here it is
+/// itself more often than a space.
 fn parameter(query: &str, name: &str) -> Option<String> {
-    let mut found =
-        url::form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name).map(|(_, value)| value);
-    let first = found.next()?;
-    found.next().is_none().then(|| first.into_owned())
+    let mut found = query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(key, _)| *key == name);
+    let (_, first) = found.next()?;
+    let decoded = percent_encoding::percent_decode_str(first).decode_utf8().ok()?;
+    found.next().is_none().then(|| decoded.into_owned())
 }
 
 fn json_answer(body: Bytes) -> Response {

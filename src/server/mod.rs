@@ -14,6 +14,7 @@ mod tls;
 mod vigil;
 
 use std::{
+    convert::Infallible,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -22,7 +23,16 @@ use std::{
 
 use http::request::Parts;
 
-use self::{connection::Host, drain::Drain, listener::Listener, router::Router, tls::Certificates, vigil::Patience};
+use tower::{ServiceExt as _, service_fn};
+
+use self::{
+    connection::Host,
+    drain::Drain,
+    listener::Listener,
+    router::{Bounds, Router, bounded},
+    tls::Certificates,
+    vigil::Patience,
+};
 use crate::{edge::Response, flow::Gate, metrics::Metrics, shutdown};
 
 /// Connections from edges. An idle one costs about 20 kB.
@@ -67,7 +77,7 @@ pub struct Server {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address could not be bound.
-    #[error("cannot listen on {address} ({key}): {source}")]
+    #[error("cannot listen on {address} ({key})")]
     Bind {
         /// The configuration key.
         key: &'static str,
@@ -125,9 +135,17 @@ impl Server {
         });
 
         let router = Arc::new(Router::new(gate));
+        let inner = Arc::clone(&router);
+        let stack = bounded(
+            Bounds::default(),
+            service_fn(move |(peer, request): (IpAddr, Parts)| {
+                let router = Arc::clone(&inner);
+                async move { Ok::<_, Infallible>(router.ask(peer, &request).await) }
+            }),
+        );
         let answer = move |peer: IpAddr, request: Parts| {
-            let router = Arc::clone(&router);
-            async move { router.answer(peer, &request).await }
+            let (router, stack) = (Arc::clone(&router), stack.clone());
+            async move { router.settle(stack.oneshot((peer, request)).await) }
         };
         let host = Host::new(answer, Patience::DEFAULT, drain, self.certificates, tasks);
         let dropped = self.front.serve(host, &stop, self.shutdown_grace).await;

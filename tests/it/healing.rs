@@ -1,24 +1,12 @@
 //! Callbacks that come too late, twice, or to somebody else: none of them strands a browser (contract C13, lesson L17).
 
-use crate::world::{Answer, Kind, Plan, TRAEFIK, Visitor, World};
-
-/// Goes through a sign-in up to the callback and no further.
-async fn callback_of(world: &World, visitor: &Visitor, target: &str) -> String {
-    let mut answer = visitor.open(&world.at("app", target)).await;
-    while let Some(next) = answer.location() {
-        if next.contains("/_doorward/callback?") {
-            return next;
-        }
-        answer = visitor.open(&next).await;
-    }
-    panic!("no callback: {answer:?}");
-}
+use crate::world::{Answer, Kind, Plan, TRAEFIK, World};
 
 #[tokio::test]
 async fn a_callback_that_is_opened_again_leads_to_the_page() {
     let world = World::new().await;
     let alice = world.person("alice");
-    let callback = callback_of(&world, &alice, "/wanted?x=1").await;
+    let callback = alice.up_to_the_callback(&world.at("app", "/wanted?x=1")).await;
     assert_eq!(alice.visit(&callback).await.echo().target, "/wanted?x=1");
     // The back button, a restored tab, an impatient second click.
     for _ in 0..2 {
@@ -31,12 +19,12 @@ async fn a_callback_that_is_opened_again_leads_to_the_page() {
 async fn somebody_elses_callback_signs_nobody_in_as_somebody_else() {
     for kind in [TRAEFIK, Kind::Caddy] {
         let world = Plan::with(kind).start().await;
-        let callback = callback_of(&world, &world.person("alice"), "/wanted").await;
+        let callback = world.person("alice").up_to_the_callback(&world.at("app", "/wanted")).await;
         let bob = world.person("bob");
         let answer = bob.visit(&callback).await;
         assert_eq!(answer.echo().read_as("Remote-User"), ["bob"], "{kind:?}: {:#?}", answer.trail);
         // The same while he is in the middle of a sign-in of his own.
-        let callback = callback_of(&world, &world.person("alice"), "/wanted").await;
+        let callback = world.person("alice").up_to_the_callback(&world.at("app", "/wanted")).await;
         let other = world.person("bob");
         other.open(&world.at("app", "/mine")).await;
         let answer = other.visit(&callback).await;

@@ -2,6 +2,8 @@
 
 use std::{io::Write, process::Stdio};
 
+use serde_json::json;
+
 use crate::world::{Plan, TRAEFIK, World, system};
 
 async fn busy() -> World {
@@ -24,7 +26,7 @@ async fn metrics_are_well_formed_and_take_no_label_from_a_request() {
         assert!(!metrics.contains(word), "{word} is in the metrics:\n{metrics}");
     }
     assert!(metrics.contains(r#"doorward_auth_requests_total{app="app",edge="traefik",verdict="allow"}"#), "{metrics}");
-    assert!(metrics.contains(r#"doorward_logins_total{provider="neighbour",result="success"} 1"#), "{metrics}");
+    assert!(metrics.contains(r#"doorward_logins_total{provider="neighbour",result="succeeded"} 1"#), "{metrics}");
     assert!(metrics.contains(r#"doorward_provider_refresh_tokens{provider="neighbour"} 1"#), "{metrics}");
 
     let mut promtool = system("promtool")
@@ -58,4 +60,13 @@ async fn the_log_is_silent_about_allowed_requests_and_holds_no_secret() {
     for word in ["code=", "state=", "eyJ", "refresh_token=", "first secret of one test"] {
         assert!(!log.contains(word), "{word} is in the log:\n{log}");
     }
+}
+
+#[tokio::test]
+async fn a_provider_that_gives_no_refresh_token_is_reported() {
+    let world = Plan::with(TRAEFIK).provider(json!({ "refresh_tokens": false })).start().await;
+    world.signed_in("alice").await;
+    let metrics = world.gate.metrics().await;
+    assert!(metrics.contains(r#"doorward_provider_refresh_tokens{provider="neighbour"} 0"#), "{metrics}");
+    assert!(world.gate.log().contains("refresh token"), "{}", world.gate.log());
 }

@@ -14,40 +14,34 @@ use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::world::{Kind, Pages, Plan, Signal, TRAEFIK, Visitor, Wire, World, eventually};
+use crate::world::{Answer, Kind, Pages, Plan, Signal, TRAEFIK, Wire, World, eventually};
 
 #[tokio::test]
-async fn while_the_provider_is_away_known_sessions_go_on_and_new_visitors_are_told() {
+async fn while_the_provider_is_away_known_sessions_go_on_and_a_sign_in_under_way_is_told() {
     let mut world = World::new().await;
     let alice = world.signed_in("alice").await;
-    world.provider.stop().await;
     let url = world.at("app", "/");
-    let page = eventually("a new visitor is told that the provider is away", async || {
+    let bob = world.person("bob");
+    let callback = bob.up_to_the_callback(&url).await;
+    world.provider.stop().await;
+    told_that_the_provider_is_away(&bob.open(&callback).await);
+    eventually("the metric tells", async || {
         alice.fetch(&url).await.echo();
-        let answer = world.visitor().open(&url).await;
-        (answer.status == StatusCode::SERVICE_UNAVAILABLE).then_some(answer)
+        world.gate.metrics().await.contains("doorward_provider_up{provider=\"neighbour\"} 0").then_some(())
     })
     .await;
-    assert_eq!(page.reason(), "provider_unavailable", "{page:?}");
-    assert!(!page.header("retry-after").is_empty(), "{page:?}");
-    assert!(page.header("content-type").starts_with("text/html"), "{page:?}");
-    let fetched = world.visitor().fetch(&url).await;
-    assert!(
-        fetched.status == StatusCode::UNAUTHORIZED || fetched.status == StatusCode::SERVICE_UNAVAILABLE,
-        "{fetched:?}"
-    );
-    assert!(world.gate.metrics().await.contains("doorward_provider_up{provider=\"neighbour\"} 0"));
 
     // It comes back with other keys and no memory.
     world.start_provider().await;
-    let bob = world.person("bob");
-    eventually("a new visitor can sign in again", async || {
-        let answer = bob.open(&url).await;
-        answer.status.is_redirection().then_some(())
-    })
-    .await;
-    assert_eq!(bob.visit(&url).await.echo().read_as("Remote-User"), ["bob"]);
+    let answer = bob.visit(&url).await;
+    assert_eq!(answer.echo().read_as("Remote-User"), ["bob"], "{:#?}", answer.trail);
     alice.fetch(&url).await.echo();
+}
+
+fn told_that_the_provider_is_away(page: &Answer) {
+    assert_eq!((page.status, page.reason()), (StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable"), "{page:?}");
+    assert!(!page.header("retry-after").is_empty(), "{page:?}");
+    assert!(page.header("content-type").starts_with("text/html"), "{page:?}");
 }
 
 #[tokio::test]
@@ -155,11 +149,7 @@ fn ask_until_the_door_is_shut(
             let Ok(stream) = TcpStream::connect(address).await else { return Ok(()) };
             let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
             let before = answered.load(Ordering::Relaxed);
-            let asked = tokio::select! {
-                biased;
-                asked = ask_until_told_to_leave(sender, question, answered) => asked,
-                _ = connection => Err("the gate closed a connection without saying so before".to_owned()),
-            };
+            let (asked, _) = tokio::join!(ask_until_told_to_leave(sender, question, answered), connection);
             // The system accepts for the gate: what waited there when the door was shut has not been let in.
             let waiting = answered.load(Ordering::Relaxed) == before;
             if asked.is_err() && !(waiting && TcpStream::connect(address).await.is_err()) {
@@ -191,22 +181,19 @@ async fn ask_until_told_to_leave(
 }
 
 #[tokio::test]
-async fn a_session_is_renewed_in_the_background_and_carries_new_groups() {
-    let world = Plan::with(TRAEFIK)
-        .session("renew_before = \"2s\"")
-        .provider(serde_json::json!({ "access_token_ttl": 4 }))
-        .start()
-        .await;
-    let bob: Visitor = world.signed_in("bob").await;
-    let steer = format!("{}/test/groups?user=bob&groups=staff,admins", world.provider.issuer());
-    bob.fetch(&steer).await;
+async fn a_new_visitor_is_told_that_the_provider_is_away_and_not_sent_there() {
+    let mut world = World::new().await;
+    world.provider.stop().await;
     let url = world.at("app", "/");
-    eventually("bob is among the admins", async || {
-        let echo = bob.fetch(&url).await.echo();
-        (echo.read_as("Remote-Groups") == ["staff,admins"]).then_some(())
+    let page = eventually("a new visitor is told", async || {
+        let answer = world.visitor().open(&url).await;
+        (!answer.status.is_redirection()).then_some(answer)
     })
     .await;
-    let grants = bob.fetch(&format!("{}/test/grants", world.provider.issuer())).await.json();
-    assert_eq!(grants["authorization_code"], 1);
-    assert!(grants["refresh_token"].as_u64().is_some_and(|many| many >= 1), "{grants}");
+    told_that_the_provider_is_away(&page);
+    world.start_provider().await;
+    let alice = world.person("alice");
+    eventually("a visitor can sign in again", async || alice.open(&url).await.status.is_redirection().then_some(()))
+        .await;
+    assert_eq!(alice.visit(&url).await.echo().read_as("Remote-User"), ["alice"]);
 }

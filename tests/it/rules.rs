@@ -119,7 +119,7 @@ async fn the_gate_s_own_prefix_opens_nothing_of_the_app() {
 async fn what_needs_an_answer_of_its_own_says_so_where_there_is_no_route() {
     let world = Plan::with(Kind::Traefik { entry: Wire::Tls, gate: Wire::Plain, pages: Pages::Guarded }).start().await;
     let alice = world.signed_in("alice").await;
-    for path in ["ping", "session", "client.js"] {
+    for path in ["ping", "session"] {
         let answer = alice.fetch(&world.at("app", &format!("/_doorward/{path}"))).await;
         assert_eq!((answer.status, answer.reason()), (StatusCode::NOT_FOUND, "needs_route"), "{path}: {answer:?}");
     }

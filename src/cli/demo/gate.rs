@@ -25,6 +25,8 @@ pub(super) fn config(wiring: &Wiring<'_>) -> Result<Config, Complaints> {
     let environment = [
         ("DOORWARD_SERVER__LISTEN", "127.0.0.1:0"),
         ("DOORWARD_SERVER__MANAGEMENT", "127.0.0.1:0"),
+        // Nobody sends requests for a while yet to a demo that is told to stop.
+        ("DOORWARD_SERVER__SHUTDOWN_GRACE", "1s"),
         ("DOORWARD_PROVIDERS__0__ISSUER", wiring.issuer.as_str()),
         ("DOORWARD_PROVIDERS__0__CLIENT_ID", wiring.client_id),
         ("CLIENT_SECRET", wiring.client_secret),

@@ -111,8 +111,10 @@ impl Demo {
     /// Runs until `stop` is raised and everything has ended.
     async fn run(self, stop: Signal) -> anyhow::Result<()> {
         let tasks = Tasks::new(stop.clone());
-        tasks.supervise("demo provider", site::serve(self.provider.0, self.provider.1, tasks.clone(), stop.clone()));
-        tasks.supervise("demo apps", site::serve(self.apps.0, self.apps.1, tasks.clone(), stop.clone()));
+        // What the gate and the edge still need while they finish goes last.
+        let last = Signal::default();
+        tasks.supervise("demo provider", site::serve(self.provider.0, self.provider.1, tasks.clone(), last.clone()));
+        tasks.supervise("demo apps", site::serve(self.apps.0, self.apps.1, tasks.clone(), last.clone()));
         for listener in self.edge.0 {
             let edge = Arc::clone(&self.edge.1);
             tasks.supervise("demo edge", site::serve(listener, edge, tasks.clone(), stop.clone()));
@@ -122,6 +124,7 @@ impl Demo {
             () = tasks.lost() => Err(anyhow::anyhow!("a part of the demo ended by itself")),
         };
         stop.raise();
+        last.raise();
         if tokio::time::timeout(GRACE, tasks.joined()).await.is_err() {
             tracing::warn!("the demo stopped with connections open");
         }

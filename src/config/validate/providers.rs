@@ -10,21 +10,6 @@ use super::super::{
 };
 use crate::{cookie::Transport, oidc};
 
-/// Parameters of the authorization request that are the gate's own business.
-const OWN_PARAMETERS: &[&str] = &[
-    "client_id",
-    "code_challenge",
-    "code_challenge_method",
-    "nonce",
-    "redirect_uri",
-    "request",
-    "request_uri",
-    "response_mode",
-    "response_type",
-    "scope",
-    "state",
-];
-
 pub(super) fn read(reader: &mut Reader<'_>, root: &Spot<'_>, transport: Transport) -> Option<Vec<oidc::Settings>> {
     let Some(list) = root.at("providers") else {
         reader.complain(root, "`providers` is missing: nobody could sign in", "add a section [[providers]]");
@@ -131,7 +116,7 @@ fn parameters(reader: &mut Reader<'_>, section: &Spot<'_>) -> BTreeMap<String, S
     let entries = section.at("extra_authorize_params").map(|table| table.entries()).unwrap_or_default();
     let mut parameters = BTreeMap::new();
     for (name, value) in entries {
-        if OWN_PARAMETERS.contains(&name) {
+        if oidc::OWN_PARAMETERS.contains(&name) {
             let problem = format!("the gate sets `{name}` itself");
             reader.complain(&value, problem, "remove it; scopes have a key of their own");
         }

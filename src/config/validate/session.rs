@@ -29,15 +29,8 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Spot<'_>, root: &Spot<'_>)
     let cookie_domain = reader.parsed(section.at("cookie_domain").as_ref(), cookie_domain);
     let legacy_cookies = reader.list(section.at("legacy_cookies").as_ref(), legacy_cookie);
     let lifetime = reader.duration(section.at("lifetime").as_ref());
-    let idle = section.at("idle_timeout");
-    let idle_timeout = reader.duration(idle.as_ref());
-    if let (Some(idle), Some(idle_timeout), Some(lifetime)) = (idle, idle_timeout, lifetime)
-        && idle.is_written()
-        && idle_timeout > lifetime
-    {
-        let hint = "write a shorter one, or leave it out: sessions end with `session.lifetime` anyway";
-        reader.complain(&idle, "has no effect: it is longer than `session.lifetime`", hint);
-    }
+    // One that is longer than the lifetime waits for the day when somebody raises that: both are plain upper bounds.
+    let idle_timeout = reader.duration(section.at("idle_timeout").as_ref());
     let renew_before = reader.duration(section.at("renew_before").as_ref());
     let outage_grace = reader.duration(section.at("outage_grace").as_ref());
     let backend = store::read(reader, root);

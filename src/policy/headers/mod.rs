@@ -82,8 +82,7 @@ impl Plan {
         Self { index: 0, fields: Preset::Remote.fields(&[]), constants: Vec::new() }
     }
 
-    /// The values for one identity: one line each, safe ASCII or percent-encoded UTF-8, all of `fields` present. The
-    /// constants are not among them, so that apps which only differ in those share the result: see [`Plan::complete`].
+    /// The values for one identity: one line each, safe ASCII or percent-encoded UTF-8, every header of the plan present.
     #[must_use]
     pub fn render(&self, identity: &Identity, tokens: &Tokens) -> HeaderMap {
         let names = self.fields.iter().map(|(name, _)| line_length(name, 0)).sum();
@@ -108,24 +107,20 @@ impl Plan {
         headers
     }
 
-    /// The same headers for nobody: all present, all empty.
+    /// The same headers for nobody: all present, all empty but the constants.
     #[must_use]
     pub fn blank(&self) -> HeaderMap {
-        self.fields.iter().map(|(name, _)| (name.clone(), HeaderValue::from_static(""))).collect()
-    }
-
-    /// Adds what is the same for everybody.
-    pub fn complete(&self, headers: &mut HeaderMap) {
-        headers.extend(self.constants.iter().cloned());
+        let empty = self.fields.iter().map(|(name, _)| (name.clone(), HeaderValue::from_static("")));
+        empty.chain(self.constants.iter().cloned()).collect()
     }
 }
 
-/// Gives equal sets of fields equal indexes, dense from 0, and says how many there are.
+/// Gives equal plans equal indexes, dense from 0, and says how many there are.
 pub fn number<'p>(plans: impl IntoIterator<Item = &'p mut Plan>) -> usize {
     let mut known = HashMap::new();
     for plan in plans {
         let next = known.len();
-        plan.index = *known.entry(plan.fields.clone()).or_insert(next);
+        plan.index = *known.entry((plan.fields.clone(), plan.constants.clone())).or_insert(next);
     }
     known.len()
 }

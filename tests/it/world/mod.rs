@@ -72,21 +72,18 @@ impl Plan {
     }
 
     /// Further lines of `[server]`.
-    pub(crate) fn server(mut self, lines: &str) -> Self {
-        self.server = lines.to_owned();
-        self
+    pub(crate) fn server(self, lines: &str) -> Self {
+        Self { server: lines.to_owned(), ..self }
     }
 
     /// Further lines of `[session]`.
-    pub(crate) fn session(mut self, lines: &str) -> Self {
-        self.session = lines.to_owned();
-        self
+    pub(crate) fn session(self, lines: &str) -> Self {
+        Self { session: lines.to_owned(), ..self }
     }
 
     /// Further settings of `provider.mjs`.
-    pub(crate) fn provider(mut self, settings: Value) -> Self {
-        self.provider = settings;
-        self
+    pub(crate) fn provider(self, settings: Value) -> Self {
+        Self { provider: settings, ..self }
     }
 
     /// Starts everything but the provider.

@@ -96,7 +96,7 @@ impl Drop for Process {
 }
 
 /// How long a neighbour may take on a machine that is busy with other things. Not an expectation: a way out.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// How often to look again.
 pub(crate) const STEP: Duration = Duration::from_millis(20);
 const LINES: usize = 40;

@@ -109,6 +109,18 @@ impl Visitor {
         panic!("redirected {REDIRECTS} times: {:#?}", answer.trail);
     }
 
+    /// Signs in up to the callback and no further; the callback's address.
+    pub(crate) async fn up_to_the_callback(&self, url: &str) -> String {
+        let mut answer = self.open(url).await;
+        while let Some(next) = answer.location() {
+            if next.contains("/_doorward/callback?") {
+                return next;
+            }
+            answer = self.open(&next).await;
+        }
+        panic!("no callback: {answer:?}");
+    }
+
     /// Presses the button of the one form on a page, with the fields that are in it and `more`, and goes on from there.
     pub(crate) async fn submit(&self, page: &Answer, more: &[(&str, &str)]) -> Answer {
         let text = page.text();
