@@ -23,6 +23,9 @@ use crate::{
 /// Digits of an id in the table: enough to name one among millions.
 const DIGITS: usize = 12;
 
+/// The first line of the table.
+const HEADINGS: [&str; 6] = ["ID", "USER", "E-MAIL", "PROVIDER", "SIGNED IN", "LAST SEEN"];
+
 /// What to do with sessions.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -114,36 +117,36 @@ async fn open(file: Option<&Path>) -> anyhow::Result<Register> {
 async fn list(register: &Register, search: &Search, format: Format) -> anyhow::Result<()> {
     let mut place = Place::first();
     let mut first = true;
-    print(match format {
-        Format::Table => row(["ID", "USER", "E-MAIL", "PROVIDER", "SIGNED IN", "LAST SEEN"].map(ToOwned::to_owned)),
-        Format::Json => "[".to_owned(),
-    })?;
+    match format {
+        Format::Table => print(&row(HEADINGS.map(ToOwned::to_owned))),
+        Format::Json => print("["),
+    }?;
     while let Some(entries) = register.next(search, &mut place).await? {
         let mut text = String::new();
         for entry in &entries {
             match format {
                 Format::Table => text.push_str(&table_row(entry)),
-                Format::Json => text.push_str(&format!("{}\n  {}", if first { "" } else { "," }, json(entry))),
+                Format::Json => text.extend([if first { "\n  " } else { ",\n  " }, &json(entry).to_string()]),
             }
             first = false;
         }
-        print(text)?;
+        print(&text)?;
     }
-    print(match format {
-        Format::Table => String::new(),
-        Format::Json => "\n]\n".to_owned(),
-    })
+    match format {
+        Format::Table => Ok(()),
+        Format::Json => print("\n]\n"),
+    }
 }
 
 async fn show(register: &Register, id: &str, format: Format) -> anyhow::Result<()> {
     let entry = json(&register.find(id).await?);
-    let Format::Table = format else { return print(format!("{entry:#}\n")) };
+    let Format::Table = format else { return print(&format!("{entry:#}\n")) };
     let Value::Object(fields) = entry else { return Ok(()) };
     let line = |(name, value): (&String, &Value)| {
         let value = value.as_str().map_or_else(|| value.to_string(), printable);
         format!("{name:<14} {value}\n")
     };
-    print(fields.iter().map(line).collect())
+    print(&fields.iter().map(line).collect::<String>())
 }
 
 async fn revoke(register: &Register, whose: Whose) -> anyhow::Result<()> {
@@ -152,7 +155,7 @@ async fn revoke(register: &Register, whose: Whose) -> anyhow::Result<()> {
         Whose { user: Some(user), .. } => register.revoke_all(&Search::User(user)).await?,
         Whose { .. } => register.revoke_all(&Search::Everybody).await?,
     };
-    print(format!("ended {ended} session{}\n", if ended == 1 { "" } else { "s" }))
+    print(&format!("ended {ended} session{}\n", if ended == 1 { "" } else { "s" }))
 }
 
 fn json(entry: &Entry) -> Value {
@@ -195,7 +198,7 @@ fn printable(text: &str) -> String {
 }
 
 /// A reader that went away is no failure of ours.
-fn print(text: String) -> anyhow::Result<()> {
+fn print(text: &str) -> anyhow::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),

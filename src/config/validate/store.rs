@@ -26,14 +26,14 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Backend> 
             }
             Some(backend)
         }
-        Kind::Server(address) => server(reader, &section, address),
+        Kind::Server(address) => server(reader, &section, *address),
     }
 }
 
 /// What a URL leads to.
 enum Kind {
     Local(Backend),
-    Server(postgres::Address),
+    Server(Box<postgres::Address>),
 }
 
 fn server(reader: &mut Reader<'_>, section: &Spot<'_>, address: postgres::Address) -> Option<Backend> {
@@ -80,7 +80,7 @@ fn kind(text: &str) -> Result<Kind, Fault> {
         Some(("sqlite", path)) if !path.trim().is_empty() && !path.contains('\0') => {
             Ok(Kind::Local(Backend::Sqlite(PathBuf::from(path))))
         }
-        Some(("postgres" | "postgresql", _)) => parse(text).map(Kind::Server),
+        Some(("postgres" | "postgresql", _)) => parse(text).map(|address| Kind::Server(Box::new(address))),
         // The text may hold a password; it is not repeated.
         _ => Err(Fault::new("this is no store", hint)),
     }

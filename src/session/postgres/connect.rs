@@ -64,8 +64,9 @@ impl Connector {
         for place in (0..self.hosts.len()).map(|turn| (first + turn) % self.hosts.len()) {
             let Some(host) = self.hosts.get(place) else { continue };
             let config = self.complete(host, password.as_deref());
-            let opening = tokio::time::timeout(LIMIT, Connection::open(&config, self.tls.clone()));
-            match opening.await.unwrap_or(Err(Fault::Late("connecting", LIMIT))) {
+            // On the heap, because it is large and whoever waits for a statement waits for this too.
+            let opening = Box::pin(Connection::open(&config, self.tls.clone()));
+            match tokio::time::timeout(LIMIT, opening).await.unwrap_or(Err(Fault::Late("connecting", LIMIT))) {
                 Ok(connection) => {
                     self.last.store(place, Ordering::Relaxed);
                     return Ok(connection);

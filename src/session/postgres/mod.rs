@@ -169,7 +169,7 @@ impl Store for Postgres {
             }
             Selection::Everything => self.query(delete!("true"), &[limit], Again::No).await,
         }?;
-        rows.iter().map(|row| key(row)).collect()
+        rows.iter().map(key).collect()
     }
 
     async fn touch(&self, touches: &[Touch]) -> Result<(), Unavailable> {

@@ -33,12 +33,12 @@ use tokio::{
 };
 
 /// How long a server may take on a machine that is busy with other things. Not an expectation: a way out.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const STEP: Duration = Duration::from_millis(20);
 
 /// Runs a server, and ends it and its folder when standard input closes, which it does with the test at the latest.
-const KEEPER: &str = "dir=$1; shift; \"$@\" >>\"$dir/log\" 2>&1 & server=$!; cat >/dev/null; \
-                      kill -QUIT $server 2>/dev/null; wait $server; [ -e \"$dir/keep\" ] || rm -rf \"$dir\"";
+const KEEPER: &str = "dir=$1; signal=$2; shift 2; \"$@\" >>\"$dir/log\" 2>&1 & server=$!; cat >/dev/null; \
+                      kill -$signal $server 2>/dev/null; wait $server; [ -e \"$dir/keep\" ] || rm -rf \"$dir\"";
 
 /// A server of PostgreSQL.
 pub(crate) struct Database {
@@ -82,7 +82,7 @@ impl Database {
     /// Starts it after [`Database::crash`].
     pub(crate) fn start_again(&mut self) {
         let _ = fs::remove_file(self.dir.join("keep"));
-        let mut command = keeper(&self.dir);
+        let mut command = keeper(&self.dir, "QUIT");
         command.arg(program("postgres")).arg("-D").arg(self.dir.join("data"));
         command.arg("-p").arg(self.port.to_string()).arg("-k").arg(&self.dir);
         for setting in ["listen_addresses=127.0.0.1", "fsync=off", "max_connections=100", "log_min_messages=warning"] {
@@ -188,7 +188,7 @@ impl Bouncer {
         fs::write(dir.join("pgbouncer.ini"), config).unwrap();
         let path = PathBuf::from("/usr/sbin/pgbouncer");
         assert!(path.exists(), "PgBouncer is not installed: run `make setup`");
-        let child = keeper(&dir).arg(path).arg(dir.join("pgbouncer.ini")).spawn().unwrap();
+        let child = keeper(&dir, "TERM").arg(path).arg(dir.join("pgbouncer.ini")).spawn().unwrap();
         let bouncer = Self { port, keeper: Some(child) };
         until("PgBouncer", &dir, || std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
         bouncer
@@ -314,9 +314,16 @@ fn owned(program: &Path) -> Command {
     command
 }
 
-fn keeper(dir: &Path) -> Command {
+/// `signal` ends the server at once: a shell's background jobs do not hear all of them.
+fn keeper(dir: &Path, signal: &str) -> Command {
     let mut command = owned(Path::new("/bin/sh"));
-    command.args(["-c", KEEPER, "keeper"]).arg(dir).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(["-c", KEEPER, "keeper"])
+        .arg(dir)
+        .arg(signal)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command
 }
 
