@@ -10,6 +10,7 @@ use doorward::{
     flow::{self, Gate},
     identity::{Identity, Subject, Tokens},
     metrics::{self, Metrics},
+    oidc,
     pages::Pages,
     policy::Policy,
     session::{NewSession, Sessions},
@@ -69,9 +70,10 @@ impl Bench {
         let (sessions, store) = (metrics.sessions.clone(), metrics.store.clone());
         let sessions = Sessions::open(config.session, Arc::clone(&keyring), Clock::System, sessions, store).await;
         let sessions = Arc::new(sessions.expect("memory can always be opened"));
-        let transport = doorward::oidc::Transport::new(&config.providers[0]).expect("the system has certificates");
+        let nowhere = config.providers.first().expect("there is one provider").clone();
+        let transport = oidc::Transport::new(&nowhere).expect("the system has certificates");
         let numbers = metrics.provider(0).expect("there is one provider").clone();
-        let provider = doorward::oidc::Provider::new(config.providers[0].clone(), transport, Clock::System, numbers);
+        let provider = oidc::Provider::new(nowhere, transport, Clock::System, numbers);
         let settings = flow::Settings {
             prefix: config.prefix,
             transport: config.transport,

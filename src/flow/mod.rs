@@ -222,9 +222,9 @@ impl Gate {
 
     /// Answers a request that there is no room or no time for.
     #[must_use]
-    pub fn overloaded(&self, request: &Parts) -> Response {
-        let intent = edge::intent(Some(request.method.as_str()), &request.headers);
-        own::nothing(&self.answers, intent, RequestId::default().as_str(), Reason::Overloaded)
+    pub fn overloaded(&self) -> Response {
+        // JSON for everybody: under overload nothing is rendered.
+        own::nothing(&self.answers, Intent::Fetch, RequestId::default().as_str(), Reason::Overloaded)
     }
 
     /// How the things that the gate depends on are.

@@ -15,6 +15,7 @@ mod tls;
 mod vigil;
 
 use std::{
+    convert::Infallible,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -23,8 +24,16 @@ use std::{
 
 use http::request::Parts;
 use hyper::body::Incoming;
+use tower::{ServiceExt as _, service_fn};
 
-use self::{connection::Host, drain::Drain, listener::Listener, router::Router, tls::Certificates, vigil::Patience};
+use self::{
+    connection::Host,
+    drain::Drain,
+    listener::Listener,
+    router::{Bounds, Router, bounded},
+    tls::Certificates,
+    vigil::Patience,
+};
 use crate::{edge::Response, flow::Gate, metrics::Metrics, shutdown};
 
 /// Connections from edges. An idle one costs about 20 kB.
@@ -69,7 +78,7 @@ pub struct Server {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address could not be bound.
-    #[error("cannot listen on {address} ({key}): {source}")]
+    #[error("cannot listen on {address} ({key})")]
     Bind {
         /// The configuration key.
         key: &'static str,
@@ -127,11 +136,19 @@ impl Server {
         });
 
         let router = Arc::new(Router::new(gate));
+        let inner = Arc::clone(&router);
+        let stack = bounded(
+            Bounds::default(),
+            service_fn(move |(peer, request, body): (IpAddr, Parts, Option<Box<Incoming>>)| {
+                let router = Arc::clone(&inner);
+                async move { Ok::<_, Infallible>(router.ask(peer, request, body).await) }
+            }),
+        );
         let answer = move |peer: IpAddr, request: Parts, body: Incoming| {
-            let router = Arc::clone(&router);
+            let (router, stack) = (Arc::clone(&router), stack.clone());
             // Dropped before the answer begins, so nothing can wait for a body that says nothing.
             let body = router.reads_body(&request).then(|| Box::new(body));
-            async move { router.answer(peer, request, body).await }
+            async move { router.settle(stack.oneshot((peer, request, body)).await) }
         };
         let host = Host::new(answer, Patience::DEFAULT, drain, self.certificates, tasks);
         let dropped = self.front.serve(host, &stop, self.shutdown_grace).await;

@@ -14,7 +14,7 @@ use std::{
 
 use http::{Method, Uri, request::Parts};
 use hyper::body::Incoming;
-use tokio::{sync::Semaphore, time::timeout};
+use tower::{BoxError, ServiceBuilder, limit::ConcurrencyLimit, load_shed::LoadShed, timeout::Timeout};
 
 use super::{connection::FragmentDropped, form};
 use crate::{
@@ -57,71 +57,43 @@ fn envoy_target<'r>(prefix: &str, uri: &'r Uri) -> Option<&'r str> {
 }
 
 /// The bounds within which requests are answered.
-pub(super) struct Limits {
-    room: Semaphore,
-    deadline: Duration,
-    is_exceeded: AtomicBool,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// How many may be in hand at once.
+    pub(super) most: usize,
+    /// How long one may take.
+    pub(super) deadline: Duration,
 }
 
-/// Requests that are in hand at once: far more than can make progress, far fewer than fill the memory.
-const MAX_REQUESTS: usize = 8_192;
-
-/// Every wait inside has a shorter deadline of its own; this one is for a defect. Shorter than any edge's but Envoy's.
-const DEADLINE: Duration = Duration::from_secs(9);
-
-impl Default for Limits {
+impl Default for Bounds {
+    /// Far more requests than can make progress, and far fewer than fill the memory. Every wait inside has a shorter
+    /// deadline of its own; this one is for a defect, and shorter than what edges wait for a callback.
     fn default() -> Self {
-        Self::new(MAX_REQUESTS, DEADLINE)
+        Self { most: 8_192, deadline: Duration::from_secs(25) }
     }
 }
 
-impl Limits {
-    /// At most so many requests at once, each for at most so long.
-    pub(super) fn new(most: usize, deadline: Duration) -> Self {
-        Self { room: Semaphore::new(most), deadline, is_exceeded: AtomicBool::new(false) }
-    }
-
-    /// Does the work within the limits; `None` where there was no room, or it took too long.
-    pub(super) async fn within<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let done = match self.room.try_acquire() {
-            Ok(_permit) => timeout(self.deadline, work).await.ok(),
-            Err(_full) => None,
-        };
-        self.note(done.is_some());
-        done
-    }
-
-    fn note(&self, kept: bool) {
-        let was_exceeded = self.is_exceeded.load(Ordering::Relaxed);
-        if kept == was_exceeded && self.is_exceeded.swap(!kept, Ordering::Relaxed) == kept {
-            if kept {
-                tracing::info!("requests are answered in time again");
-            } else {
-                tracing::warn!("too many requests at once, or answers take too long: some are refused with 503");
-            }
-        }
-    }
+/// Keeps a service within bounds: what there is no room for is refused at once, what takes too long is given up.
+pub(super) fn bounded<S>(bounds: Bounds, service: S) -> LoadShed<ConcurrencyLimit<Timeout<S>>> {
+    ServiceBuilder::new().load_shed().concurrency_limit(bounds.most).timeout(bounds.deadline).service(service)
 }
 
 /// The way into the gate.
 pub(super) struct Router {
     gate: Arc<Gate>,
-    limits: Limits,
+    is_overloaded: AtomicBool,
 }
 
 impl Router {
-    /// A way into `gate` with the usual limits.
+    /// A way into `gate`.
     pub(super) fn new(gate: Arc<Gate>) -> Self {
-        Self { gate, limits: Limits::default() }
+        Self { gate, is_overloaded: AtomicBool::new(false) }
     }
 
-    /// Answers one request. Not a tower stack: it would take the request along into its error, and a refusal has to be
-    /// written for whoever asked.
-    pub(super) async fn answer(&self, peer: IpAddr, mut request: Parts, body: Option<Box<Incoming>>) -> Response {
-        match self.limits.within(self.ask(peer, &mut request, body)).await {
-            Some(response) => response,
-            None => self.gate.overloaded(&request),
-        }
+    /// What the client is told: the gate's answer, or that the bounds refused to wait for one.
+    pub(super) fn settle(&self, answered: Result<Response, BoxError>) -> Response {
+        self.note(answered.is_err());
+        answered.unwrap_or_else(|_refused| self.gate.overloaded())
     }
 
     /// Whether the body of a request says anything.
@@ -133,12 +105,13 @@ impl Router {
             }
     }
 
-    async fn ask(&self, peer: IpAddr, request: &mut Parts, body: Option<Box<Incoming>>) -> Response {
+    /// Answers one request, and reads its body first where it comes with one that says something.
+    pub(super) async fn ask(&self, peer: IpAddr, mut request: Parts, body: Option<Box<Incoming>>) -> Response {
         if let Some(body) = body {
             // On the heap, so that the future of an authorization stays small.
             request.extensions.insert(Form(Box::pin(form::read(*body)).await));
         }
-        let request = &*request;
+        let request = &request;
         // What the app would be asked for is not what we can see.
         if request.extensions.get::<FragmentDropped>().is_some() {
             return self.gate.nothing_here(request);
@@ -149,10 +122,24 @@ impl Router {
             Route::Nothing => self.gate.nothing_here(request),
         }
     }
+
+    /// Logs when requests begin to be refused, and when that ends.
+    fn note(&self, refused: bool) {
+        let was_overloaded = self.is_overloaded.load(Ordering::Relaxed);
+        if refused != was_overloaded && self.is_overloaded.swap(refused, Ordering::Relaxed) != refused {
+            if refused {
+                tracing::warn!("too many requests at once, or answers take too long: some are refused with 503");
+            } else {
+                tracing::info!("requests are answered in time again");
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use tower::{ServiceExt as _, service_fn};
+
     use super::*;
 
     fn on(target: &str) -> String {
@@ -229,11 +216,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_beyond_the_limits_is_refused_and_work_after_it_is_done() {
-        let limits = Limits::new(1, Duration::from_millis(20));
-        let nested = limits.within(async { limits.within(async { 1 }).await }).await;
-        assert_eq!(nested, Some(None), "there is room for one");
-        assert_eq!(limits.within(std::future::pending::<u8>()).await, None, "nothing may take for ever");
-        assert_eq!(limits.within(async { 2 }).await, Some(2));
+    async fn work_beyond_the_bounds_is_refused_and_work_after_it_is_done() {
+        let bounds = Bounds { most: 1, deadline: Duration::from_millis(20) };
+        let stack = bounded(
+            bounds,
+            service_fn(async |work: Option<u8>| match work {
+                Some(done) => Ok::<_, BoxError>(done),
+                None => std::future::pending().await,
+            }),
+        );
+        let (endless, second) = tokio::join!(stack.clone().oneshot(None), stack.clone().oneshot(Some(1)));
+        assert!(endless.is_err(), "nothing may take for ever");
+        assert!(second.is_err(), "there is room for one");
+        assert_eq!(stack.oneshot(Some(2)).await.unwrap(), 2);
     }
 }

@@ -1,6 +1,7 @@
 //! What the listeners promise, over real sockets and with answers that stand for the gate's.
 
 use std::{
+    convert::Infallible,
     future::{Future, Ready, pending, ready},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
@@ -19,13 +20,14 @@ use tokio::{
     net::TcpStream,
     sync::Notify,
 };
+use tower::{ServiceExt as _, service_fn};
 
 use super::{
     Error, Listener, Server, Settings, TlsSettings,
     connection::{FragmentDropped, Host},
     drain::{Drain, Phase},
     form,
-    router::{Limits, Route, route},
+    router::{Bounds, Route, bounded, route},
     tls::Certificates,
     vigil::Patience,
 };
@@ -504,18 +506,21 @@ async fn after_the_grace_whoever_is_left_is_dropped() {
 
 #[tokio::test]
 async fn requests_beyond_the_limit_are_shed_with_503() {
-    let limits = Arc::new(Limits::new(1, LONG));
     let (arrived, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (here, on) = (Arc::clone(&arrived), Arc::clone(&go));
-    let running = Running::with(Plan::default(), move |_, _| {
-        let (limits, here, on) = (Arc::clone(&limits), Arc::clone(&here), Arc::clone(&on));
+    let slow = service_fn(move |()| {
+        let (here, on) = (Arc::clone(&here), Arc::clone(&on));
         async move {
-            let work = async {
-                here.notify_one();
-                on.notified().await;
-                say("[done]")
-            };
-            limits.within(work).await.unwrap_or_else(|| {
+            here.notify_one();
+            on.notified().await;
+            Ok::<_, Infallible>(say("[done]"))
+        }
+    });
+    let stack = bounded(Bounds { most: 1, deadline: LONG }, slow);
+    let running = Running::with(Plan::default(), move |_, _| {
+        let answered = stack.clone().oneshot(());
+        async move {
+            answered.await.unwrap_or_else(|_| {
                 let mut refusal = say("[shed]");
                 *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
                 refusal
