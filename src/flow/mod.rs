@@ -16,7 +16,6 @@ mod visit;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use http::request::Parts;
 
 pub use self::renew::Renewer;
@@ -75,10 +74,6 @@ pub struct Components {
     /// The numbers.
     pub metrics: Arc<Metrics>,
 }
-
-/// The body of a request that sends a form, put among its extensions by whoever read it. Empty where it could not be read.
-#[derive(Clone, Debug)]
-pub struct Form(pub Bytes);
 
 /// The gate.
 pub struct Gate {
@@ -183,12 +178,6 @@ impl Gate {
             allow @ Verdict::Allow(_) => edge::write(edge, allow, ""),
             other => edge::write(edge, other, id.as_str()),
         }
-    }
-
-    /// Whether a request that is sent to this one of the gate's own pages comes with a [`Form`].
-    #[must_use]
-    pub fn takes_form(page: &str) -> bool {
-        page == notice::PAGE
     }
 
     /// Answers a request for one of the gate's own pages that arrived over a direct route. `page` is the path below the

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header, request::Parts};
 use http_body_util::Full;
 
-use super::Form;
 use crate::{
     edge::{Body, Reason, Refusal, Response, Verdict, write_direct},
     failure::Kind,
@@ -23,6 +22,10 @@ use crate::{
 pub const PAGE: &str = "/backchannel_logout";
 
 const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The body of a notice, put among its request's extensions by whoever read it. Empty where it could not be read.
+#[derive(Clone, Debug)]
+pub struct Form(pub Bytes);
 
 /// Why a notice ended nothing.
 #[derive(Debug, thiserror::Error)]

@@ -24,7 +24,6 @@ use std::{
 
 use http::request::Parts;
 use hyper::body::Incoming;
-
 use tower::{ServiceExt as _, service_fn};
 
 use self::{

@@ -19,7 +19,10 @@ use tower::{BoxError, ServiceBuilder, limit::ConcurrencyLimit, load_shed::LoadSh
 use super::{connection::FragmentDropped, form};
 use crate::{
     edge::{Edge, Response},
-    flow::{Form, Gate},
+    flow::{
+        Gate,
+        notice::{self, Form},
+    },
 };
 
 /// Where a request goes.
@@ -99,13 +102,10 @@ impl Router {
     /// Whether the body of a request says anything.
     pub(super) fn reads_body(&self, request: &Parts) -> bool {
         request.method == Method::POST
-            && match route(self.gate.prefix(), &request.method, &request.uri) {
-                Route::OwnPage(page) => Gate::takes_form(page),
-                Route::Authorize(..) | Route::Nothing => false,
-            }
+            && route(self.gate.prefix(), &request.method, &request.uri) == Route::OwnPage(notice::PAGE)
     }
 
-    /// Answers one request.
+    /// Answers one request, and reads its body first where it comes with one that says something.
     pub(super) async fn ask(&self, peer: IpAddr, mut request: Parts, body: Option<Box<Incoming>>) -> Response {
         if let Some(body) = body {
             // On the heap, so that the future of an authorization stays small.

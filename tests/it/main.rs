@@ -16,4 +16,5 @@ mod refusals;
 mod rules;
 mod sign_in;
 mod sign_out;
+mod single_page;
 mod world;
