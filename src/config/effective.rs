@@ -1,4 +1,4 @@
-//! Every value in force and where it came from, with the secrets masked (lesson L9).
+//! Every value in force and where it came from, with the secrets masked.
 
 use super::{
     complaint::Origin,

@@ -161,6 +161,7 @@ fn mistakes_about_the_server_are_errors_with_a_mend() {
         [server] > scheme = "htps" > server.scheme: `htps` is none of its words > did you mean `https`?
         [server] > shutdown_grace = "0s" > server.shutdown_grace: a duration of nothing > longer
         [server] > tls = { cert = "/dev/null", key = "/nowhere" } > server.tls.key: /nowhere cannot be read > working
+        [server] > tls = { cert = "/dev/null", key = "/dev/null" } > server.tls.cert: holds no certificate > PEM
         [server] > tls = { cert = "/dev/null" } > server.tls.key: is missing > PEM
         [server] > compat = ["authentik"] > server.compat: there is no such key > this version
         [server] > listn = "127.0.0.1:9000" > server.listn: there is no such key > did you mean `listen`?
@@ -264,6 +265,7 @@ fn mistakes_about_providers_are_errors_with_a_mend() {
         [[providers]] > scopes = ["openid", "profile email"] > providers[0].scopes[1]: `profile email` is no scope > of its own
         [[providers]] > extra_authorize_params = { state = "x" } > providers[0].extra_authorize_params.state: the gate sets > remove
         [[providers]] > ca_file = "/nowhere" > providers[0].ca_file: /nowhere cannot be read > there
+        [[providers]] > ca_file = "/dev/null" > providers[0].ca_file: ca_file /dev/null holds no certificate > PEM
         [[providers]] > timeout = "0s" > providers[0].timeout: a duration of nothing > longer
         [[providers]] > end_session = "no" > providers[0].end_session: this is text, and not `true` or `false` > true
         "#,
@@ -417,6 +419,26 @@ fn http_is_for_loopback_and_the_laboratory() {
             GOOD.replace("https://auth.example.com/o/x/", issuer).replace("[server]", &format!("[server]\n{server}"));
         assert_eq!(refused(&text).is_empty(), good, "{server} {issuer}: {:?}", refused(&text));
     }
+}
+
+#[test]
+fn a_key_that_belongs_to_another_certificate_is_an_error_before_the_start() {
+    let file = |text: &str| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    };
+    let made = || rcgen::generate_simple_self_signed(vec!["gate.example.com".to_owned()]).unwrap();
+    let (one, other) = (made(), made());
+    let (cert, key) = (file(&one.cert.pem()), file(&one.signing_key.serialize_pem()));
+    let wrong = file(&other.signing_key.serialize_pem());
+    let with = |key: &std::path::Path| {
+        let tls = format!("[server]\ntls = {{ cert = {:?}, key = {key:?} }}", cert.path());
+        refused(&GOOD.replace("[server]", &tls))
+    };
+    assert_eq!(with(key.path()), [""; 0]);
+    let complaints = with(wrong.path());
+    assert!(complaints.len() == 1 && complaints[0].contains("server.tls.key: the key and the cert"), "{complaints:?}");
 }
 
 #[test]

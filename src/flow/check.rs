@@ -88,7 +88,7 @@ impl Check {
         let mut unknown = None;
         for value in cookie::values(headers, self.jar.session_name()).take(MOST_COOKIES) {
             match self.sessions.find(value).await {
-                // Somebody known to one provider is nobody to an app of another (K9).
+                // Somebody known to one provider is nobody to an app of another.
                 Ok(Found::Live(live)) if Some(&live.record.identity.provider) == provider => {
                     match self.renewer.advise(live).await {
                         Advice::GoOn(live) => return Ok(Presented::Live(live)),

@@ -81,7 +81,7 @@ impl Logout {
 
     /// Clears every cookie that the gate may have set on this host.
     pub(super) fn reset(&self, visit: &Visit<'_>) -> Verdict {
-        // Only a page load may clear cookies (L34), and another site may not do it unasked.
+        // Only a page load may clear cookies, and another site may not do it unasked.
         if visit.intent == Intent::Fetch {
             return Verdict::Refuse(Answers::login_required(visit, Reason::NoSession));
         }

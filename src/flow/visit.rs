@@ -41,7 +41,7 @@ pub(super) enum Arrival {
     Direct,
 }
 
-/// How the world outside sees the gate. Configuration, never a header (L21).
+/// How the world outside sees the gate. Configuration, never a header.
 #[derive(Clone, Debug)]
 pub(super) struct Outside {
     /// `https` or `http`.

@@ -149,7 +149,7 @@ pub(in super::super) const KEYS: &[Key] = &[
         Kind::Duration,
         Is("\"7d\""),
         Reload,
-        "How long a session lasts without a request. Where it is written it may not be longer than `session.lifetime`.",
+        "How long a session lasts without a request. Longer than `session.lifetime` it never comes to bear.",
     ),
     key(
         "session.renew_before",
@@ -379,7 +379,8 @@ pub(in super::super) const KEYS: &[Key] = &[
         Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
         Is("\"info\""),
         Reload,
-        "The least important lines that are written. At `info` nothing is written for a request that is let in.",
+        "The least important lines that are written. At `info` nothing is written for a request that is let in. Lines of \
+         the libraries that the gate is made of are written from `warn` on, whatever stands here.",
     ),
     key(
         "log.format",
