@@ -198,7 +198,7 @@ impl Login {
     }
 
     fn looped(&self, visit: &Visit<'_>, target: &RedirectTarget) -> Verdict {
-        tracing::warn!(request_id = %visit.id, app = visit.site.app.name, "sign-in went round too often and was stopped");
+        tracing::warn!(request_id = %visit.id, app = visit.site.app.name, "sign-in went round too often and was stopped: the browser keeps no cookies, or replicas do not share a store");
         self.count(visit, metrics::Login::Looped);
         let (retry, reset) = (visit.sign_in_to(target.as_str()), visit.own("/reset"));
         Verdict::Refuse(self.answers.refuse(
