@@ -52,7 +52,7 @@ pub(super) struct Rounds {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Browser {
     id: [u8; BROWSER],
-    /// Sign-ins that ended without a session being seen afterwards.
+    /// Sign-ins of late: more than a few in a minute, and still no session, means that it is not seen again.
     pub(super) rounds: Rounds,
 }
 

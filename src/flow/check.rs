@@ -17,7 +17,8 @@ use crate::{
     session::{Found, Live, Sessions, Unavailable},
 };
 
-/// How many session cookies of one request are tried: a browser has one for each path and domain, an attacker any number.
+/// How many session cookies of ours are tried in one request: a browser has one for each path and domain. Made-up ones do
+/// not count, or whoever can set cookies beside us could hide the good one behind them.
 const MOST_COOKIES: usize = 8;
 
 /// Looks up sessions and judges them.
@@ -85,8 +86,12 @@ impl Check {
     pub(super) async fn present(&self, app: &App, headers: &HeaderMap) -> Result<Presented, Unknown> {
         let provider = self.providers.get(app.provider);
         let mut reason = Reason::NoSession;
-        let mut unknown = None;
-        for value in cookie::values(headers, self.jar.session_name()).take(MOST_COOKIES) {
+        let (mut unknown, mut tried) = (None, 0);
+        for value in cookie::values(headers, self.jar.session_name()) {
+            if tried == MOST_COOKIES {
+                break;
+            }
+            tried += 1;
             match self.sessions.find(value).await {
                 // Somebody known to one provider is nobody to an app of another.
                 Ok(Found::Live(live)) if Some(&live.record.identity.provider) == provider => {
@@ -96,7 +101,8 @@ impl Check {
                         Advice::Away => unknown = Some(Unknown::Provider),
                     }
                 }
-                Ok(Found::Live(_) | Found::NotOurs) => {}
+                Ok(Found::NotOurs) => tried -= 1,
+                Ok(Found::Live(_)) => {}
                 Ok(Found::Ended) => reason = Reason::SessionEnded,
                 Err(unavailable) => unknown = Some(Unknown::Store(unavailable)),
             }

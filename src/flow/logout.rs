@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cookie::{self, Jar},
     crypto::{self, Keyring, Purpose},
-    edge::{Intent, Reason, Redirect, Refusal, Verdict},
+    edge::{Reason, Redirect, Refusal, Verdict},
     metrics::Logout as Kind,
     oidc::Provider,
     pages::Page,
@@ -22,7 +22,7 @@ use crate::{
 
 /// Separates the state of a sign-out from that of a sign-in.
 const STATE: &[u8] = b"sign-out";
-/// How many session cookies of one request are ended.
+/// How many sessions of one request are ended; made-up cookies do not count.
 const MOST_COOKIES: usize = 8;
 
 /// Signs people out.
@@ -80,13 +80,14 @@ impl Logout {
     }
 
     /// Clears every cookie that the gate may have set on this host.
-    pub(super) fn reset(&self, visit: &Visit<'_>) -> Verdict {
-        // Only a page load may clear cookies, and another site may not do it unasked.
-        if visit.intent == Intent::Fetch {
-            return Verdict::Refuse(Answers::login_required(visit, Reason::NoSession));
-        }
+    pub(super) async fn reset(&self, visit: &Visit<'_>) -> Verdict {
         if visit.is_cross_site() {
             return self.confirm(visit, &visit.own("/reset"));
+        }
+        // The page says that it is over, so it has to be for a copy of the cookie as well. A store that is away must not
+        // bar the way out: this process refuses the session from here on, and the row goes when the store takes it.
+        if let Err(error) = self.end_sessions(visit).await {
+            tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %error, "a session could not be ended");
         }
         let own = [self.jar.clear_session(), self.jar.clear_login()];
         let legacy = cookie::names(visit.headers)
@@ -102,7 +103,8 @@ impl Logout {
     /// Ends every session that the browser brought; the first of them knows how to sign out at the provider.
     async fn end_sessions(&self, visit: &Visit<'_>) -> Result<Option<Arc<Live>>, Unavailable> {
         let mut first = None;
-        for value in cookie::values(visit.headers, self.jar.session_name()).take(MOST_COOKIES) {
+        let brought = cookie::values(visit.headers, self.jar.session_name());
+        for value in brought.filter(|value| self.sessions.is_ours(value)).take(MOST_COOKIES) {
             let ended = self.sessions.revoke(value, Kind::User).await?;
             first = first.or(ended);
         }

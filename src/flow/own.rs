@@ -71,6 +71,11 @@ impl<'r> Destination<'r> {
         matches!(self, Self::Session | Self::Notice | Self::Ping | Self::Client | Self::Static(_))
     }
 
+    /// Whether cookies are set or cleared there: only a page that is being opened may do that (L34).
+    fn is_for_pages(self) -> bool {
+        matches!(self, Self::Start | Self::Callback | Self::SignOut | Self::Reset)
+    }
+
     fn takes(self, method: Option<&str>) -> bool {
         match method {
             None | Some("GET" | "HEAD") => true,
@@ -94,6 +99,9 @@ impl OwnPages {
     pub(super) async fn show(&self, visit: &Visit<'_>, page: &str, query: &str) -> Response {
         let destination = Destination::of(page);
         let verdict = match destination {
+            Destination::Session | Destination::Static(_) if !destination.takes(visit.method) => {
+                self.wrong_method(visit, destination)
+            }
             Destination::Session => match self.session(visit).await {
                 Ok(body) => return json_answer(body),
                 Err(verdict) => verdict,
@@ -110,14 +118,17 @@ impl OwnPages {
 
     async fn visit(&self, visit: &Visit<'_>, destination: Destination<'_>, query: &str) -> Verdict {
         if !destination.takes(visit.method) {
-            return self.wrong_method(visit);
+            return self.wrong_method(visit, destination);
+        }
+        if destination.is_for_pages() && visit.is_in_the_background() {
+            return self.not_a_page(visit);
         }
         match destination {
             Destination::Start => self.start(visit, query).await,
             Destination::Callback => self.login.complete(visit, query).await,
             Destination::SignOut => self.logout.sign_out(visit, parameter(query, "rd").as_deref()).await,
             Destination::SignedOut => self.logout.signed_out(visit, parameter(query, "state").as_deref()),
-            Destination::Reset => self.logout.reset(visit),
+            Destination::Reset => self.logout.reset(visit).await,
             Destination::Session
             | Destination::Notice
             | Destination::Ping
@@ -181,12 +192,19 @@ impl OwnPages {
         Verdict::Refuse(self.answers.refuse(visit, Reason::NotFound, &Page::NotFound))
     }
 
-    fn wrong_method(&self, visit: &Visit<'_>) -> Verdict {
+    fn wrong_method(&self, visit: &Visit<'_>, destination: Destination<'_>) -> Verdict {
         let page = Page::BadRequest { detail: "This page is opened, not sent to." };
         let mut refusal = self.answers.refuse(visit, Reason::BadRequest, &page);
         refusal.status = StatusCode::METHOD_NOT_ALLOWED;
-        refusal.headers.push((header::ALLOW, HeaderValue::from_static("GET, HEAD")));
+        let allowed = if destination.takes(Some("POST")) { "GET, HEAD, POST" } else { "GET, HEAD" };
+        refusal.headers.push((header::ALLOW, HeaderValue::from_static(allowed)));
         Verdict::Refuse(refusal)
+    }
+
+    /// A script or an image would be sent to the provider, and a link that is fetched ahead of the click would sign out.
+    fn not_a_page(&self, visit: &Visit<'_>) -> Verdict {
+        let page = Page::BadRequest { detail: "This page is opened, not fetched in the background." };
+        Verdict::Refuse(self.answers.refuse(visit, Reason::BadRequest, &page))
     }
 }
 
@@ -194,6 +212,7 @@ impl OwnPages {
 pub(super) fn pong() -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -236,6 +255,7 @@ fn json_answer(body: Bytes) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 

@@ -7,6 +7,7 @@ mod gate;
 mod ports;
 mod process;
 mod provider;
+pub(crate) mod raw;
 mod tls;
 mod visitor;
 
@@ -51,6 +52,7 @@ pub(crate) struct Plan {
     kind: Kind,
     server: String,
     session: String,
+    tables: String,
     provider: Value,
 }
 
@@ -68,7 +70,7 @@ pub(crate) struct World {
 impl Plan {
     /// This edge, and the gate as it comes.
     pub(crate) fn with(kind: Kind) -> Self {
-        Self { kind, server: String::new(), session: String::new(), provider: json!({}) }
+        Self { kind, server: String::new(), session: String::new(), tables: String::new(), provider: json!({}) }
     }
 
     /// Further lines of `[server]`.
@@ -79,6 +81,11 @@ impl Plan {
     /// Further lines of `[session]`.
     pub(crate) fn session(self, lines: &str) -> Self {
         Self { session: lines.to_owned(), ..self }
+    }
+
+    /// Further tables, behind all others.
+    pub(crate) fn tables(self, lines: &str) -> Self {
+        Self { tables: lines.to_owned(), ..self }
     }
 
     /// Further settings of `provider.mjs`.
@@ -152,7 +159,7 @@ impl World {
 
     /// What the gate is configured with.
     pub(crate) fn config(&self) -> String {
-        let Plan { kind, server, session, .. } = &self.plan;
+        let Plan { kind, server, session, tables, .. } = &self.plan;
         let tls = match kind.gate() {
             Wire::Plain => String::new(),
             Wire::Tls => format!("tls = {{ cert = {0:?}, key = {1:?} }}", self.file("tls.pem"), self.file("tls.key")),
@@ -208,6 +215,8 @@ access = "deny"
 [[apps.rules]]
 path = {{ prefix = "/admin/" }}
 allow = {{ groups = ["admins"] }}
+
+{tables}
 "#,
             port = self.gate.port,
             management = self.gate.management,
