@@ -47,7 +47,7 @@ async fn a_page_whose_session_ended_comes_back_signed_in_where_it_was() {
         "Promise.all(Array.from({ length: 20 }, (_, n) => fetch('/api/' + n)))",
     ] {
         let world = World::new().await;
-        let target = "/page?x=1&y=%2F+%C3%A5#/deep/link?z=%20";
+        let target = "/single-page?x=1&y=%2F+%C3%A5#/deep/link?z=%20";
         let browser = opened(&world, target, "").await;
         assert_eq!(browser.run("return doorward.check()").await, json!(true));
         assert_eq!(browser.run("return fetch('/api').then((answer) => answer.status)").await, json!(200));
@@ -71,7 +71,7 @@ async fn a_page_that_signing_in_does_not_help_is_told_so_and_stays() {
     let world = World::new().await;
     // Without cookies every request is refused, whoever is signed in.
     let hopeless = "<script>fetch('/api', { credentials: 'omit' }).then((answer) => say(answer.status));</script>";
-    let browser = opened(&world, "/page", hopeless).await;
+    let browser = opened(&world, "/single-page", hopeless).await;
     says(&browser, "signed out: no_session").await;
     says(&browser, "401").await;
     assert_eq!(browser.run("return sessionStorage.opened").await, json!("3"), "two trips, and no third");
@@ -91,20 +91,20 @@ async fn an_app_may_ask_the_person_first() {
         button.onclick = event.detail.signIn;
       });
     </script>";
-    let browser = opened(&world, "/page", polite).await;
+    let browser = opened(&world, "/single-page", polite).await;
     end_session(&world, &browser).await;
     assert_eq!(browser.run("return fetch('/api').then((answer) => answer.status)").await, json!(401));
     assert_eq!(world.app.opened(), 1, "it was not taken anywhere");
     browser.click("#in").await;
     eventually("the page was opened again", async || (world.app.opened() == 2).then_some(())).await;
-    browser.arrives_at(&world.at("app", "/page")).await;
+    browser.arrives_at(&world.at("app", "/single-page")).await;
     assert_eq!(browser.run("return fetch('/api').then((answer) => answer.status)").await, json!(200));
 }
 
 #[tokio::test]
 async fn what_the_app_itself_refuses_is_the_app_s_business() {
     let world = World::new().await;
-    let browser = opened(&world, "/page", "").await;
+    let browser = opened(&world, "/single-page", "").await;
     assert_eq!(browser.run("return fetch('/forbidden').then((answer) => answer.status)").await, json!(401));
     let lost = browser.run("return fetch('http://127.0.0.1:1/').catch(() => 'unreachable')").await;
     assert_eq!(lost, json!("unreachable"), "other origins are left alone as well");

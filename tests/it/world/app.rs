@@ -1,4 +1,4 @@
-//! The app behind the gate: it answers with what arrived, as JSON, and remembers how often it was asked. At `/page` it has
+//! The app behind the gate: it answers with what arrived, as JSON, and remembers how often it was asked. At `/single-page` it has
 //! a page of a test's own making, at `/forbidden` a refusal of its own.
 
 use std::{
@@ -74,7 +74,7 @@ impl App {
         Self { port, seen, page }
     }
 
-    /// Puts a page at `/page`.
+    /// Puts a page at `/single-page`.
     pub(crate) fn shows(&self, html: &str) {
         html.clone_into(&mut self.page.html.lock().unwrap());
     }
@@ -106,7 +106,7 @@ impl Echo {
 
 fn answer(page: &Page, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     match request.uri().path() {
-        "/page" => {
+        "/single-page" => {
             page.opened.fetch_add(1, Ordering::Relaxed);
             let html = page.html.lock().unwrap().clone();
             Response::builder().header("content-type", "text/html").body(Full::from(html)).unwrap()
