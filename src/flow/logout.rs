@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{
     answer::{Answers, redirect},
+    check::Unknown,
     visit::Visit,
 };
 use crate::{
@@ -14,10 +15,10 @@ use crate::{
     crypto::{self, Keyring, Purpose},
     edge::{Reason, Redirect, Refusal, Verdict},
     metrics::Logout as Kind,
-    oidc::Provider,
+    oidc::{Provider, Whom},
     pages::Page,
     policy::{Policy, redirect::RedirectTarget},
-    session::{Live, Sessions, Unavailable},
+    session::{Live, Sessions, Unavailable, Whose},
 };
 
 /// Separates the state of a sign-out from that of a sign-in.
@@ -56,6 +57,9 @@ impl Logout {
         };
         if let Some(live) = &ended {
             tracing::info!(request_id = %visit.id, app = visit.site.app.name, subject = %live.record.identity.subject, "signed out");
+        }
+        if let Some(live) = &ended {
+            self.forget(live).await;
         }
         let target = rd.and_then(|rd| RedirectTarget::parse(rd, visit.here(), &self.policy));
         let cookies = vec![self.jar.clear_session(), self.jar.clear_login()];
@@ -100,6 +104,28 @@ impl Logout {
         Verdict::Refuse(refusal)
     }
 
+    /// A provider's page tells this browser's sessions to end, through the browser (`OpenID` Connect Front-Channel Logout
+    /// 1.0). The `sid` is what somebody else could not know, and its issuer has to be the right one.
+    pub(super) async fn told(&self, visit: &Visit<'_>, iss: Option<&str>, sid: Option<&str>) -> Verdict {
+        let said = self.providers.get(visit.site.app.provider);
+        let said = said.and_then(|provider| Some((provider, provider.logout_request(iss, sid)?)));
+        let Some((provider, whom)) = said else {
+            let page = Page::BadRequest { detail: "The provider's sign-out names no session that it could be about." };
+            return Verdict::Refuse(self.answers.refuse(visit, Reason::BadRequest, &page));
+        };
+        let name = &provider.settings().name;
+        match self.sessions.end_by(name, &whose(whom), Kind::Frontchannel).await {
+            Ok(sessions) => {
+                tracing::info!(request_id = %visit.id, provider = name, sessions, "signed out at the provider, through the browser");
+                Verdict::Refuse(self.farewell(visit, Vec::new()))
+            }
+            Err(error) => {
+                let retry = RedirectTarget::root(visit.here());
+                Verdict::Refuse(self.answers.cannot_tell(visit, &Unknown::Store(error), retry.as_str()))
+            }
+        }
+    }
+
     /// Ends every session that the browser brought; the first of them knows how to sign out at the provider.
     async fn end_sessions(&self, visit: &Visit<'_>) -> Result<Option<Arc<Live>>, Unavailable> {
         let mut first = None;
@@ -109,6 +135,15 @@ impl Logout {
             first = first.or(ended);
         }
         Ok(first)
+    }
+
+    /// Has the provider forget the refresh token, where it offers that: a copy of it is then worth nothing.
+    async fn forget(&self, live: &Live) {
+        let record = &live.record;
+        let provider = self.providers.iter().find(|provider| provider.settings().name == record.identity.provider);
+        if let (Some(provider), Some(refresh)) = (provider, &record.tokens.refresh) {
+            provider.revoke(refresh).await;
+        }
     }
 
     fn provider_sign_out(
@@ -143,5 +178,13 @@ impl Logout {
             }
             None => name == pattern,
         })
+    }
+}
+
+/// Whose sessions a provider means.
+pub(super) fn whose(whom: Whom) -> Whose {
+    match whom {
+        Whom::Sid(sid) => Whose::Sid(sid),
+        Whom::Subject(subject) => Whose::Subject(subject.0),
     }
 }

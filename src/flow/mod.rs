@@ -16,7 +16,7 @@ mod visit;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use http::request::Parts;
+use http::{Method, request::Parts};
 
 pub use self::renew::Renewer;
 use self::{
@@ -33,11 +33,11 @@ use crate::{
     cookie::{Jar, Transport},
     crypto::Keyring,
     edge::{self, Edge, Intent, Reason, Response, TrustedProxies, Verdict},
-    metrics::Metrics,
-    oidc::Provider,
+    metrics::{Logout as Kind, Metrics},
+    oidc::{LogoutNotice, Provider},
     pages::Pages,
-    policy::Policy,
-    session::Sessions,
+    policy::{Policy, Site},
+    session::{Once, Sessions},
 };
 
 /// How the gate is reached and what it leaves behind in browsers.
@@ -198,6 +198,9 @@ impl Gate {
             Ok(read) => read,
             Err(unread) => return edge::write_direct(self.refuse_unread(intent, &id, unread), id.as_str()),
         };
+        if page == notice::PAGE && request.method == Method::POST {
+            return Box::pin(self.heed(request, &id, site)).await;
+        }
         let visit = Visit {
             authority,
             site,
@@ -209,6 +212,18 @@ impl Gate {
             outside: &self.outside,
         };
         Box::pin(self.own.show(&visit, page, request.uri.query().unwrap_or_default())).await
+    }
+
+    /// Acts on what a provider says by itself: the asked app's own, or any other that the gate knows.
+    async fn heed(&self, request: &Parts, id: &RequestId, site: Site<'_>) -> Response {
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.providers.iter().enumerate().partition(|(index, _)| *index == site.app.provider);
+        let providers = own.into_iter().chain(others).map(|(_, provider)| provider);
+        let end = async |said: LogoutNotice, provider: String| {
+            let once = Once { provider: &provider, word: &said.jti, until: said.until };
+            self.sessions.end_once(once, &logout::whose(said.whom), Kind::Backchannel).await
+        };
+        notice::hear(request, id, providers, |said, provider| end(said, provider)).await
     }
 
     /// Answers a request for anything else.

@@ -44,6 +44,7 @@ enum Destination<'r> {
     Reset,
     Session,
     Notice,
+    Told,
     Ping,
     Client,
     Static(&'r str),
@@ -60,6 +61,7 @@ impl<'r> Destination<'r> {
             "/reset" => Self::Reset,
             "/session" => Self::Session,
             notice::PAGE => Self::Notice,
+            "/frontchannel_logout" => Self::Told,
             "/ping" => Self::Ping,
             "/client.js" => Self::Client,
             other => other.strip_prefix("/static/").map_or(Self::Nowhere, Self::Static),
@@ -127,6 +129,9 @@ impl OwnPages {
             Destination::Start => self.start(visit, query).await,
             Destination::Callback => self.login.complete(visit, query).await,
             Destination::SignOut => self.logout.sign_out(visit, parameter(query, "rd").as_deref()).await,
+            Destination::Told => {
+                self.logout.told(visit, parameter(query, "iss").as_deref(), parameter(query, "sid").as_deref()).await
+            }
             Destination::SignedOut => self.logout.signed_out(visit, parameter(query, "state").as_deref()),
             Destination::Reset => self.logout.reset(visit).await,
             Destination::Session

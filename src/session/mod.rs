@@ -35,7 +35,7 @@ use self::{
 };
 pub use self::{
     record::{Live, NewSession, Record},
-    renewal::{Claim, Due, Permit, Renewed, Whose},
+    renewal::{Claim, Due, Once, Permit, Renewed, Whose},
     store::{DEADLINE, Unavailable},
     token::Key,
 };

@@ -74,6 +74,17 @@ pub enum Whose {
     Subject(String),
 }
 
+/// A word that counts once.
+#[derive(Clone, Copy, Debug)]
+pub struct Once<'a> {
+    /// The provider whose word it is.
+    pub provider: &'a str,
+    /// What it calls it.
+    pub word: &'a str,
+    /// Until when it has to be remembered.
+    pub until: Timestamp,
+}
+
 impl Permit {
     /// The session as it was when its turn came.
     #[must_use]
@@ -202,15 +213,18 @@ impl Sessions {
         }
     }
 
-    /// Spends a word that counts once for all processes, such as the `jti` of a provider's logout token. Says whether it
-    /// had not been spent.
-    pub async fn spend(&self, provider: &str, word: &str, until: Timestamp) -> Result<bool, Unavailable> {
-        self.store.spend(&name(provider, word), until).await
-    }
-
-    /// Takes that back: nothing came of it, and the same word may come again.
-    pub async fn unspend(&self, provider: &str, word: &str) {
-        let _remembered_at_worst = self.store.unspend(&name(provider, word)).await;
+    /// The same on a provider's word that counts once for all processes and is remembered until a moment, such as the
+    /// `jti` of a logout token: `None` where it was spent before. If the sessions cannot be ended, it may come again.
+    pub async fn end_once(&self, once: Once<'_>, whose: &Whose, why: Logout) -> Result<Option<u64>, Unavailable> {
+        let word = once.digest();
+        if !self.store.spend(&word, once.until).await? {
+            return Ok(None);
+        }
+        let ended = self.end_by(once.provider, whose, why).await;
+        if ended.is_err() {
+            let _remembered_at_worst = self.store.unspend(&word).await;
+        }
+        ended.map(Some)
     }
 
     /// Counts an answer from a session that could not be renewed in time.
@@ -240,8 +254,10 @@ impl Sessions {
     }
 }
 
-/// What a word is kept as: the provider's length goes first, so that no two pairs look alike.
-fn name(provider: &str, word: &str) -> [u8; 32] {
-    let length = (provider.len() as u64).to_be_bytes();
-    crypto::digest(&[length.as_slice(), provider.as_bytes(), word.as_bytes()].concat())
+impl Once<'_> {
+    /// What it is kept as: the provider's length goes first, so that no two pairs look alike.
+    fn digest(&self) -> [u8; 32] {
+        let length = (self.provider.len() as u64).to_be_bytes();
+        crypto::digest(&[length.as_slice(), self.provider.as_bytes(), self.word.as_bytes()].concat())
+    }
 }
