@@ -227,13 +227,16 @@ fn a_store_for_replicas_is_read_with_its_password_and_pool() {
 
 #[test]
 fn keys_of_a_server_have_no_effect_without_one() {
-    each_is_refused(
-        r#"
-        [store] > pool_size = 4 > store.pool_size: has no effect: `store.url` is sqlite > remove
-        [store] > listen_url = "postgres://db/x" > store.listen_url: has no effect > remove
-        [store] > password = "x" > store.password: has no effect > remove
-        "#,
-    );
+    for line in ["pool_size = 4", "listen_url = 'postgres://db/x'", "password = 'x'"] {
+        for (url, kind) in [("", "sqlite"), ("url = 'memory:'\n", "memory")] {
+            let complaints = refused(&format!("{GOOD}[store]\n{url}{line}\n"));
+            let (key, problem) = (line.split(' ').next().unwrap(), format!("has no effect: `store.url` is {kind}"));
+            assert!(
+                complaints.len() == 1 && complaints[0].contains(&format!("store.{key}: {problem}")),
+                "{complaints:?}"
+            );
+        }
+    }
     let url = "[store]\nurl = 'postgres://db/x'\n";
     for (line, complaint) in [
         ("pool_size = 0", "store.pool_size: `0` is no whole number"),

@@ -2,14 +2,7 @@
 
 use prometheus::{IntCounter, Registry};
 
-use super::{counters, increment};
-
-labels! {
-    /// How a renewal that was due ended.
-    Renewal { /** The provider gave new tokens. */ Renewed = "renewed", /** Somebody else had renewed it meanwhile. */ Shared = "shared",
-              /** The provider will not renew it again. */ Rejected = "rejected",
-              /** The provider did not answer, or not in a way that says anything of the session. */ Unavailable = "unavailable" }
-}
+use super::{Renewal, counters, increment};
 
 /// Renewals by provider and result.
 #[derive(Clone)]

@@ -14,6 +14,7 @@ mod healing;
 mod in_a_browser;
 mod numbers;
 mod outages;
+mod postgres;
 mod refusals;
 mod rules;
 mod sign_in;

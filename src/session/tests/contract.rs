@@ -258,7 +258,7 @@ async fn a_newer_schema_is_used_where_it_says_that_it_may_be() {
         let (_directory, path) = somewhere();
         Sqlite::open(&path).await.unwrap().insert(row(1, 10, 20)).await.unwrap();
         let newer = format!(
-            "ALTER TABLE sessions ADD COLUMN lease INTEGER; PRAGMA user_version = 99; \
+            "ALTER TABLE sessions ADD COLUMN purpose INTEGER; PRAGMA user_version = 99; \
              UPDATE compatibility SET oldest_reader = {oldest_reader}"
         );
         rusqlite::Connection::open(&path).unwrap().execute_batch(&newer).unwrap();

@@ -395,7 +395,7 @@ async fn a_database_that_is_replaced_by_an_empty_one_is_used() {
     let place = Place::fresh();
     let replica = Replica::of(&place).await;
     replica.sign_in("ann").await;
-    place.sql("DROP TABLE doorward_sessions, doorward_uncounted, doorward_schema");
+    place.sql("DROP TABLE doorward_sessions, doorward_spent, doorward_uncounted, doorward_schema");
     eventually("sign-ins work again", async || replica.sessions.create(somebody("bob")).await.is_ok()).await;
 }
 
@@ -424,7 +424,8 @@ async fn every_statement_that_looks_for_rows_finds_them_by_an_index() {
     let place = Place::fresh();
     drop(place.opened().await);
     place.sql(
-        "INSERT INTO doorward_sessions SELECT sha256(n::text::bytea), 'authentik', 'subject ' || n, 'sid ' || n, 1, \
+        "INSERT INTO doorward_sessions (key, provider, subject, sid, generation, created, last_seen, sealed) \
+         SELECT sha256(n::text::bytea), 'authentik', 'subject ' || n, 'sid ' || n, 1, \
          1000000 + n, 1000000 + n, '\\x00' FROM generate_series(1, 200000) AS n",
     );
     place.sql("ANALYZE doorward_sessions");
