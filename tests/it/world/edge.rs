@@ -134,8 +134,9 @@ impl Edge {
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("  {name}_temp_path {}/{name};\n", places.at.display()))
             .concat();
+        // One process, so that ending it leaves no worker behind.
         let frame = format!(
-            "daemon off;\nworker_processes 1;\npid {at}/pid;\nerror_log stderr warn;\nevents {{}}\n\
+            "daemon off;\nmaster_process off;\npid {at}/pid;\nerror_log stderr warn;\nevents {{}}\n\
              http {{\n  access_log off;\n{temporary}  include {app};\n}}\n",
             at = places.at.display(),
             app = app.display(),
