@@ -1,4 +1,4 @@
-//! How each edge must be answered, so that it understands what was meant (contract section 3, C4a and C6).
+//! How each edge must be answered, so that it understands what was meant.
 //!
 //! It decides status, frame and body of an answer, never who is let in.
 

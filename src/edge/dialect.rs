@@ -20,7 +20,7 @@ struct Original<'r> {
     target: &'r str,
 }
 
-/// Reads the original request out of the one source that this edge has for it (contract C3).
+/// Reads the original request out of the one source that this edge has for it.
 ///
 /// `envoy_target` is what follows `/auth/envoy` on the raw request line; other edges do not use it. The caller of the nginx
 /// dialect still has to compare [`asked_host`] with the authority: where it names another app, the request is refused.

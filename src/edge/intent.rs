@@ -1,4 +1,4 @@
-//! What the client will do with the answer (contract C5).
+//! What the client will do with the answer.
 
 use http::{HeaderMap, HeaderName, header};
 

@@ -59,7 +59,7 @@ impl<'r> AuthRequest<'r> {
     }
 }
 
-/// What the client is about to do with the answer (contract C5).
+/// What the client is about to do with the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
     /// A page is being opened: a redirect will be followed and shown.
@@ -98,7 +98,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Lets a request in, with these identity headers: every configured one, each once (contract C7).
+    /// Lets a request in, with these identity headers: every configured one, each once.
     #[must_use]
     pub fn grant(headers: HeaderMap) -> Self {
         Self { headers }

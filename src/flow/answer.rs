@@ -39,12 +39,15 @@ impl Answers {
     pub(super) fn refuse_as(&self, intent: Intent, id: &str, reason: Reason, page: &Page<'_>) -> Refusal {
         let body = match intent {
             Intent::Page | Intent::Form => self.html(page, id),
-            Intent::Fetch => Body::Json(pages::json(reason.code(), message(reason), id, None)),
+            Intent::Fetch => {
+                let said = if let Page::BadRequest { detail } = page { detail } else { message(reason) };
+                Body::Json(pages::json(reason.code(), said, id, None))
+            }
         };
         Refusal { status: status(reason), reason, body, headers: extra(reason) }
     }
 
-    /// 503 where nobody can tell whose session it is (contract C4).
+    /// 503 where nobody can tell whose session it is.
     pub(super) fn cannot_tell(&self, visit: &Visit<'_>, unknown: &Unknown, retry: &str) -> Refusal {
         let app = visit.site.app.name.as_str();
         match unknown {
@@ -59,14 +62,14 @@ impl Answers {
         }
     }
 
-    /// 401 for a script, a socket or a program: where a person can sign in (contract C5).
+    /// 401 for a script, a socket or a program: where a person can sign in.
     pub(super) fn login_required(visit: &Visit<'_>, reason: Reason) -> Refusal {
         let login_url = visit.own("/start");
         let body = Body::Json(pages::json("login_required", message(reason), visit.id.as_str(), Some(&login_url)));
         Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers: Vec::new() }
     }
 
-    /// 401 for a form: a page that keeps what was typed (contract C5).
+    /// 401 for a form: a page that keeps what was typed.
     pub(super) fn form_held(&self, visit: &Visit<'_>, reason: Reason) -> Refusal {
         let sign_in = visit.sign_in_to(RedirectTarget::root(visit.here()).as_str());
         let body = self.html(&Page::FormHeld { sign_in: &sign_in }, visit.id.as_str());
@@ -74,7 +77,7 @@ impl Answers {
     }
 
     /// A page that is no failure. Inside an edge's question 200 would mean "let in", so it has a status of its own
-    /// there (contract C8).
+    /// there.
     pub(super) fn notice(
         &self,
         visit: &Visit<'_>,

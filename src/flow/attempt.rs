@@ -1,7 +1,7 @@
 //! A sign-in under way: what travels sealed in `state`, and the login cookie that binds it to one browser.
 //!
 //! Nothing is stored for somebody who has not signed in. One login cookie serves any number of tabs: it names the
-//! browser, and every attempt names the browser that it belongs to (contract C10).
+//! browser, and every attempt names the browser that it belongs to.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 
 /// How long somebody may take to sign in before the attempt is begun afresh.
 pub(super) const LIFETIME: Duration = Duration::from_hours(1);
-/// The window in which rounds are counted, and how many begin again before a page explains (contract C13).
+/// The window in which rounds are counted, and how many begin again before a page explains.
 const WINDOW: Duration = Duration::from_mins(1);
 const MOST_ROUNDS: u8 = 3;
 

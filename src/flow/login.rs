@@ -1,6 +1,6 @@
 //! Signing in: beginning an attempt, completing it at the callback, and healing one that cannot be completed.
 //!
-//! A callback never strands a browser (contract C13): it is signed in already and sent on, or sign-in begins again, and
+//! A callback never strands a browser: it is signed in already and sent on, or sign-in begins again, and
 //! when that goes round too often a page says what is wrong.
 
 use std::sync::Arc;
@@ -228,7 +228,15 @@ impl Login {
     }
 
     fn provider_failed(&self, visit: &Visit<'_>, target: &RedirectTarget, error: &oidc::Error) -> Verdict {
-        tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %error, "sign-in is not possible");
+        let provider = self.provider(visit).map(|provider| provider.settings().name.as_str());
+        let app = visit.site.app.name.as_str();
+        let mend = match error {
+            oidc::Error::ClientRefused(_) => {
+                Some("check client_id, client_secret and the redirect URIs at the provider")
+            }
+            _ => None,
+        };
+        tracing::warn!(request_id = %visit.id, app, provider, %error, mend, "sign-in is not possible");
         if let oidc::Error::Unavailable(_) = error {
             self.count(visit, metrics::Login::Unavailable);
             let retry = visit.sign_in_to(target.as_str());

@@ -107,9 +107,9 @@ impl Logout {
     /// A provider's page tells this browser's sessions to end, through the browser (`OpenID` Connect Front-Channel Logout
     /// 1.0). The `sid` is what somebody else could not know, and its issuer has to be the right one.
     pub(super) async fn told(&self, visit: &Visit<'_>, iss: Option<&str>, sid: Option<&str>) -> Verdict {
-        let said = self.providers.get(visit.site.app.provider);
-        let said = said.and_then(|provider| Some((provider, provider.logout_request(iss, sid)?)));
-        let Some((provider, whom)) = said else {
+        let own = self.providers.get(visit.site.app.provider);
+        let meant = own.and_then(|provider| Some((provider, provider.logout_request(iss, sid)?)));
+        let Some((provider, whom)) = meant else {
             let page = Page::BadRequest { detail: "The provider's sign-out names no session that it could be about." };
             return Verdict::Refuse(self.answers.refuse(visit, Reason::BadRequest, &page));
         };

@@ -25,7 +25,7 @@ use self::{
     login::Login,
     logout::Logout,
     own::OwnPages,
-    question::{Unread, label},
+    question::{Unread, label, reason},
     visit::{Arrival, Outside, RequestId, Visit},
 };
 use crate::{
@@ -173,6 +173,14 @@ impl Gate {
             Err(unread) => (self.reject(peer, request, &id, unread), None),
         };
         self.metrics.auth.count(edge, site.and_then(|site| site.index), label(&verdict), begun.elapsed());
+        tracing::debug!(
+            request_id = %id,
+            edge = edge.label(),
+            app = site.map(|site| site.app.name.as_str()),
+            verdict = label(&verdict).label(),
+            reason = reason(&verdict).map(Reason::code),
+            "asked"
+        );
         match verdict {
             // An answer that lets in needs no id, and making one costs.
             allow @ Verdict::Allow(_) => edge::write(edge, allow, ""),
@@ -223,7 +231,7 @@ impl Gate {
             let once = Once { provider: &provider, word: &said.jti, until: said.until };
             self.sessions.end_once(once, &logout::whose(said.whom), Kind::Backchannel).await
         };
-        notice::hear(request, id, providers, |said, provider| end(said, provider)).await
+        notice::hear(request, id, providers, end).await
     }
 
     /// Answers a request for anything else.

@@ -1,7 +1,7 @@
 //! The gate's own pages: which there are, and who answers them.
 //!
 //! They work inside an edge's question as well, where every answer is a redirect or a refusal, because an edge reads any
-//! 2xx as "let in" (contract C8). What can only be a 2xx needs a direct route.
+//! 2xx as "let in". What can only be a 2xx needs a direct route.
 
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ impl<'r> Destination<'r> {
         matches!(self, Self::Session | Self::Notice | Self::Ping | Self::Client | Self::Static(_))
     }
 
-    /// Whether cookies are set or cleared there: only a page that is being opened may do that (L34).
+    /// Whether cookies are set or cleared there: only a page that is being opened may do that.
     fn is_for_pages(self) -> bool {
         matches!(self, Self::Start | Self::Callback | Self::SignOut | Self::Reset)
     }

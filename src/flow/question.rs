@@ -99,8 +99,9 @@ impl Gate {
             Lacking::Permission(who, reason) => {
                 let identity = who.as_ref().map(|live| &live.record.identity);
                 let subject = identity.map(|identity| identity.subject.0.as_str());
-                tracing::info!(request_id = %visit.id, app, subject, reason = reason.code(), "refused");
-                let switch = visit.own("/sign_out");
+                let path = target.split('?').next();
+                tracing::info!(request_id = %visit.id, app, subject, path, reason = reason.code(), "refused");
+                let switch = visit.own("/sign_out?rd=%2F");
                 let page = match identity {
                     Some(identity) => Page::NotAllowed { user: &identity.user, app, switch: &switch },
                     None => Page::Denied { app },
@@ -154,6 +155,15 @@ pub(super) enum Unread {
 impl From<BadRequest> for Unread {
     fn from(problem: BadRequest) -> Self {
         Self::Malformed(problem)
+    }
+}
+
+/// Why somebody was not let in at once.
+pub(super) fn reason(verdict: &Verdict) -> Option<Reason> {
+    match verdict {
+        Verdict::Allow(_) => None,
+        Verdict::Redirect(redirect) => Some(redirect.reason),
+        Verdict::Refuse(refusal) => Some(refusal.reason),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Silent renewal: sessions in use are renewed with their refresh token before the access token ends (contract C18).
+//! Silent renewal: sessions in use are renewed with their refresh token before the access token ends.
 //!
 //! Promises: no request waits while the old token is valid; whatever the number of requests and replicas, the provider
 //! sees one refresh for each due renewal; a refresh that was begun is finished and written, even if nobody waits for it
@@ -195,15 +195,13 @@ impl Renewer {
             Err(error) => error,
         };
         self.metrics.count(index, error.renewal());
-        match error.renewal() {
-            Renewal::Rejected => self.believe(permit, &error).await,
-            _ => {
-                let subject = &record.identity.subject;
-                tracing::warn!(session = ?permit.live().key(), %subject, %error, "a session could not be renewed; it goes on within session.outage_grace");
-                self.sessions.put_off(permit).await;
-                Outcome::Unknown
-            }
+        if error.renewal() == Renewal::Rejected {
+            return self.believe(permit, &error).await;
         }
+        let subject = &record.identity.subject;
+        tracing::warn!(session = ?permit.live().key(), %subject, %error, "a session could not be renewed; it goes on within session.outage_grace");
+        self.sessions.put_off(permit).await;
+        Outcome::Unknown
     }
 
     /// Writes until it holds: the provider has forgotten the old refresh token already.

@@ -35,7 +35,7 @@ pub(super) struct Visit<'r> {
 /// How a request got here, which decides what a browser would see of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
-    /// Inside an edge's question: any 2xx would let the request through to the app (contract C8).
+    /// Inside an edge's question: any 2xx would let the request through to the app.
     Question,
     /// Over a route of its own: the answer is the client's.
     Direct,

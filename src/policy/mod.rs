@@ -184,7 +184,7 @@ impl App {
         }
     }
 
-    /// What this request needs (contract C4: a path that two servers could read differently needs every rule).
+    /// What this request needs (a path that two servers could read differently needs every rule).
     #[must_use]
     pub fn requirement(&self, asked: Asked<'_>) -> Requirement<'_> {
         if self.rules.is_empty() {

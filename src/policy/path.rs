@@ -4,7 +4,7 @@
 
 use percent_encoding::percent_decode_str;
 
-/// Whether two servers could read this raw path differently (contract C4). The query is no part of it.
+/// Whether two servers could read this raw path differently. The query is no part of it.
 ///
 /// Besides what the contract names, this holds for: an escape of a character that needs none (`%61`), because some servers
 /// compare before they decode; `%25`, because some decode twice; `;` anywhere, because some cut parameters off; bytes

@@ -31,7 +31,7 @@ pub struct Here<'a> {
 
 impl RedirectTarget {
     /// Takes an address if it may be followed: a path on the asked host, or an absolute address on a host that an app
-    /// names (contract C12). What is taken stays as it was, byte for byte; only a target below the gate's own prefix
+    /// names. What is taken stays as it was, byte for byte; only a target below the gate's own prefix
     /// becomes the root of its host.
     #[must_use]
     pub fn parse(text: &str, here: Here<'_>, policy: &Policy) -> Option<Self> {

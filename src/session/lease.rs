@@ -1,5 +1,5 @@
 //! Renewing under a lease: of any number of processes one renews a session, and what it brings replaces what there was
-//! only if nobody else was faster (contract C18). And words that count once, for all processes.
+//! only if nobody else was faster. And words that count once, for all processes.
 //!
 //! Promises: a lease ends by itself by the store's own clock, so a process that dies holds up nobody for long; a generation
 //! is written once. It must not know how a session is renewed.

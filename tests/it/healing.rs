@@ -1,4 +1,4 @@
-//! Callbacks that come too late, twice, or to somebody else: none of them strands a browser (contract C13).
+//! Callbacks that come too late, twice, or to somebody else: none of them strands a browser.
 
 use crate::world::{Answer, Kind, Plan, TRAEFIK, World};
 

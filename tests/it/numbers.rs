@@ -1,4 +1,4 @@
-//! What `/metrics` and the log say (contract C21, C22).
+//! What `/metrics` and the log say.
 
 use std::{io::Write, process::Stdio};
 

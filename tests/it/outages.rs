@@ -1,4 +1,4 @@
-//! The provider is away, the gate comes and goes, time passes: what people notice (contract C16, C20, lessons L28, L36).
+//! The provider is away, the gate comes and goes, time passes: what people notice.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! Several replicas over one PostgreSQL, and operators who end sessions (contract C16, C17, C20, lessons L10, L12, L36).
+//! Several replicas over one PostgreSQL, and operators who end sessions.
 
 use http::StatusCode;
 

@@ -1,4 +1,4 @@
-//! Who is not let in, and what a client says about itself that changes nothing (contract C3, C4a, C7, lessons L41, L42).
+//! Who is not let in, and what a client says about itself that changes nothing.
 
 use http::{HeaderValue, StatusCode};
 

@@ -1,4 +1,4 @@
-//! Rules on paths, and paths that two servers could read differently (contract C4, lessons L22, L27).
+//! Rules on paths, and paths that two servers could read differently.
 
 use http::StatusCode;
 

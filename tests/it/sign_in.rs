@@ -1,4 +1,4 @@
-//! Signing in, and coming back to where one wanted to go (contract C5, C9, C11).
+//! Signing in, and coming back to where one wanted to go.
 
 use http::StatusCode;
 

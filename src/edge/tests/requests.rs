@@ -260,7 +260,7 @@ fn malformed_descriptions_are_refused_as_peers_refuse_them() {
         let is_read = vector_request(&case).is_some_and(|parts| read_from(&loopback(), edge, &parts, "/").is_ok());
         let expected = match name {
             // Authelia refuses what it cannot match to a method. Here it is a request of an unknown method, which no rule
-            // with methods matches (contract section 3): nginx in authentik's shape never says the method.
+            // with methods matches: nginx in authentik's shape never says the method.
             "no X-Original-Method" => true,
             _ => case["status"] == 200,
         };
@@ -285,7 +285,7 @@ fn what_peers_call_a_navigation_is_one_where_a_browser_says_so() {
             case["shouldRedirect"] == true || case["capable"] == true || case["status"] == 302 || case["status"] == 303;
         let expected = match case["name"].as_str().unwrap_or("") {
             // oauth2-proxy redirects whatever is not JSON, and `Accept: html` is no media type; Authelia redirects any
-            // method, and what was to be sent would be lost (contract C5).
+            // method, and what was to be sent would be lost.
             "UI request" | "OPTIONS, Accept html" | "POST, Accept html" => false,
             // mod_auth_openidc takes `*/*` for a page; it is what programs and scripts send.
             "" if case["headers"]["Accept"] == "*/*" && case["headers"].get("Sec-Fetch-Mode").is_none() => false,

@@ -18,10 +18,10 @@ pub use self::spec::{About, Fault, Passed, Preset, Spec, plan};
 use crate::identity::{Identity, Tokens, strings};
 
 /// What the fields of a plan may take of an answer, names included. With the constants (at most 512) and what HTTP itself
-/// needs, the head of an answer stays below the 4 KiB that nginx has room for (contract C4a).
+/// needs, the head of an answer stays below the 4 KiB that nginx has room for.
 pub const BUDGET: usize = 3_400;
 
-/// The headers of an app: always all of them, empty where there is no value (contract C7).
+/// The headers of an app: always all of them, empty where there is no value.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Which of the distinct rendered sets this is, dense from 0: apps with equal `fields` share one.

@@ -15,7 +15,7 @@ pub enum Spec {
     Own(String, String),
 }
 
-/// Headers that apps know from elsewhere (contract section 6).
+/// Headers that apps know from elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
     /// `Remote-User` and its like.

@@ -201,7 +201,7 @@ fn peers_estate() -> Policy {
 fn no_vector_leaves_an_https_site() {
     for Row { id, text, peer_accepts, class } in rows() {
         let taken = parsed(&text, "https", "app.example.com", &peers_estate());
-        // The peer's accepted absolute addresses are all http, and from https there is no way back to that (C12).
+        // The peer's accepted absolute addresses are all http, and from https there is no way back to that.
         if class != "same-origin" {
             assert_eq!(taken, None, "{id} {text:?}");
         } else if let Some(taken) = taken {
@@ -214,7 +214,7 @@ fn no_vector_leaves_an_https_site() {
 
 #[test]
 fn on_an_http_site_the_vectors_go_where_the_peer_lets_them() {
-    // Ports are not part of an app's hosts: besides the default there is the one that the gate is reached at (C12).
+    // Ports are not part of an app's hosts: besides the default there is the one that the gate is reached at.
     let at_8080: HashSet<&str> =
         ["o2p-table-18", "o2p-table-20", "o2p-table-22", "o2p-table-24", "o2p-table-52", "o2p-table-54"].into();
     let at_4242: HashSet<&str> = ["o2p-table-48", "o2p-table-50"].into();
