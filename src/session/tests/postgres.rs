@@ -291,7 +291,7 @@ async fn connections_stay_within_the_pool_and_idle_ones_are_closed() {
 
 #[tokio::test]
 async fn poolers_with_fewer_connections_than_replicas_want_serve_them_all() {
-    for (mode, size) in [("session", 4), ("transaction", 2)] {
+    for (mode, size) in [("session", 8), ("transaction", 2)] {
         let bouncer = Bouncer::start(Database::shared(), mode, size);
         let place = Place::fresh().through(bouncer.port);
         let replicas = [Replica::of(&place).await, Replica::of(&place).await];
