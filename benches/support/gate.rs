@@ -1,0 +1,155 @@
+//! A gate in this process, with sessions in memory and no provider.
+
+use std::{fmt::Write as _, net::IpAddr, sync::Arc};
+
+use doorward::{
+    clock::Clock,
+    config::{self, Source},
+    crypto::Keyring,
+    edge::{Edge, Response},
+    flow::{self, Gate},
+    identity::{Identity, Subject, Tokens},
+    metrics::{self, Metrics},
+    oidc,
+    pages::Pages,
+    policy::Policy,
+    session::{NewSession, Sessions},
+};
+use http::request::Parts;
+use serde_json::{Map, json};
+
+const CONFIG: &str = r#"
+[server]
+listen = "127.0.0.1:0"
+management = "127.0.0.1:0"
+
+[session]
+secrets = ["a secret of a bench, which is no secret at all"]
+
+[store]
+url = "memory:"
+
+[[providers]]
+name = "none"
+issuer = "https://127.0.0.1:9/"
+client_id = "bench"
+
+[[apps]]
+name = "grafana"
+hosts = ["grafana.example.com"]
+headers = ["remote", { "X-Team" = "{claims.team}", "X-Office" = "{claims.office}", "X-Locale" = "{claims.locale}", "X-Tier" = "staff" }]
+allow = { groups = ["staff"] }
+
+[[apps.rules]]
+path = { prefix = "/public/" }
+access = "public"
+"#;
+
+/// The number of the first person. Seven digits for everybody, so that all answers are of one length, and digits that
+/// occur nowhere else in an answer, so that they can be found.
+pub(crate) const FIRST_PERSON: usize = 1_000_000;
+
+/// How much there is of what a check should not depend on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    /// People who are signed in.
+    pub(crate) people: usize,
+    /// Hosts, each with an app of its own.
+    pub(crate) hosts: usize,
+}
+
+/// A gate and the cookies of the people who are signed in at it.
+pub(crate) struct Bench {
+    /// The gate.
+    pub(crate) gate: Arc<Gate>,
+    /// Its sessions.
+    pub(crate) sessions: Arc<Sessions>,
+    /// Its numbers.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Values of session cookies, by person.
+    pub(crate) cookies: Arc<Vec<String>>,
+}
+
+impl Bench {
+    /// A gate with one host at which `people` are signed in, each with five groups.
+    pub(crate) async fn with(people: usize) -> Self {
+        Self::of(Size { people, hosts: 1 }).await
+    }
+
+    /// A gate of this size.
+    pub(crate) async fn of(size: Size) -> Self {
+        let source = Source { path: "bench.toml".into(), text: configuration(size.hosts) };
+        let config =
+            config::load_from(Some(&source), &config::Environment::new()).expect("the bench's configuration is valid");
+        let metrics = Arc::new(Metrics::new(&metrics::Settings {
+            apps: config.policy.apps.iter().map(|app| app.name.as_str()).collect(),
+            providers: vec!["none"],
+            backend: "memory",
+            config_hash: "bench",
+            version: "bench",
+            commit: "bench",
+        }));
+        let keyring = Arc::new(Keyring::new(&config.secrets).expect("the bench's secret is long enough"));
+        let (sessions, store) = (metrics.sessions.clone(), metrics.store.clone());
+        let sessions = Sessions::open(config.session, Arc::clone(&keyring), Clock::System, sessions, store).await;
+        let sessions = Arc::new(sessions.expect("memory can always be opened"));
+        let nowhere = config.providers.first().expect("there is one provider").clone();
+        let transport = oidc::Transport::new(&nowhere).expect("the system has certificates");
+        let numbers = metrics.provider(0).expect("there is one provider").clone();
+        let provider = oidc::Provider::new(nowhere, transport, Clock::System, numbers);
+        let settings = flow::Settings {
+            prefix: config.prefix,
+            transport: config.transport,
+            trusted_proxies: config.trusted_proxies,
+            cookie_name: config.cookie_name,
+            cookie_domain: config.cookie_domain,
+            legacy_cookies: config.legacy_cookies,
+        };
+        let components = flow::Components {
+            policy: Policy::new(config.policy),
+            sessions: Arc::clone(&sessions),
+            providers: vec![Arc::new(provider)],
+            pages: Pages::new(config.brand),
+            keyring,
+            clock: Clock::System,
+            metrics: Arc::clone(&metrics),
+        };
+        let gate = Arc::new(Gate::new(settings, components));
+        let mut cookies = Vec::with_capacity(size.people);
+        for person in 0..size.people {
+            cookies.push(sessions.create(somebody(person)).await.expect("memory takes a session"));
+        }
+        Self { gate, sessions, metrics, cookies: Arc::new(cookies) }
+    }
+
+    /// Asks as Traefik does.
+    pub(crate) async fn ask(&self, request: &Parts) -> Response {
+        self.gate.authorize(Edge::Traefik, IpAddr::from([127, 0, 0, 1]), request, "").await
+    }
+}
+
+/// The first host is the one that is asked; the others are there.
+fn configuration(hosts: usize) -> String {
+    let mut text = CONFIG.to_owned();
+    for other in 1..hosts {
+        write!(text, "\n[[apps]]\nname = \"app{other}\"\nhosts = [\"app{other}.example.com\"]\n")
+            .expect("memory takes text");
+    }
+    text
+}
+
+fn somebody(person: usize) -> NewSession {
+    let number = FIRST_PERSON + person;
+    let groups = ["staff", "engineering", "on-call", "grafana-editors", "vpn"];
+    let claims = [("team", json!("observability")), ("office", json!("Ljubljana")), ("locale", json!("sl-SI"))];
+    let identity = Identity {
+        provider: "none".to_owned(),
+        subject: Subject(format!("4f1c8a1e-5b7d-4c3e-8a9f-{number:012}")),
+        user: format!("person{number}"),
+        email: format!("person{number}@example.com"),
+        name: format!("Person {number}"),
+        groups: groups.map(ToOwned::to_owned).to_vec(),
+        claims: claims.map(|(name, value)| (name.to_owned(), value)).into_iter().collect::<Map<_, _>>(),
+    };
+    NewSession { identity, tokens: Tokens::default(), sid: None }
+}
