@@ -1,4 +1,4 @@
-//! A gate in this process, with sessions in memory and no provider.
+//! A gate in this process, with as many sessions and hosts as are wanted and no provider.
 
 use std::{fmt::Write as _, net::IpAddr, sync::Arc};
 
@@ -26,9 +26,6 @@ management = "127.0.0.1:0"
 [session]
 secrets = ["a secret of a bench, which is no secret at all"]
 
-[store]
-url = "memory:"
-
 [[providers]]
 name = "none"
 issuer = "https://127.0.0.1:9/"
@@ -43,6 +40,11 @@ allow = { groups = ["staff"] }
 [[apps.rules]]
 path = { prefix = "/public/" }
 access = "public"
+
+[[apps]]
+name = "vault"
+hosts = ["vault.example.com"]
+allow = { groups = ["keepers"] }
 "#;
 
 /// The number of the first person. Seven digits for everybody, so that all answers are of one length, and digits that
@@ -78,7 +80,14 @@ impl Bench {
 
     /// A gate of this size.
     pub(crate) async fn of(size: Size) -> Self {
-        let source = Source { path: "bench.toml".into(), text: configuration(size.hosts) };
+        let mut bench = Self::on("memory:", size.hosts).await;
+        bench.sign_in(size.people).await;
+        bench
+    }
+
+    /// A gate with so many hosts in front of a store that may hold sessions already.
+    pub(crate) async fn on(store: &str, hosts: usize) -> Self {
+        let source = Source { path: "bench.toml".into(), text: configuration(store, hosts) };
         let config =
             config::load_from(Some(&source), &config::Environment::new()).expect("the bench's configuration is valid");
         let metrics = Arc::new(Metrics::new(&metrics::Settings {
@@ -92,7 +101,7 @@ impl Bench {
         let keyring = Arc::new(Keyring::new(&config.secrets).expect("the bench's secret is long enough"));
         let (sessions, store) = (metrics.sessions.clone(), metrics.store.clone());
         let sessions = Sessions::open(config.session, Arc::clone(&keyring), Clock::System, sessions, store).await;
-        let sessions = Arc::new(sessions.expect("memory can always be opened"));
+        let sessions = Arc::new(sessions.expect("the store can be opened"));
         let nowhere = config.providers.first().expect("there is one provider").clone();
         let transport = oidc::Transport::new(&nowhere).expect("the system has certificates");
         let numbers = metrics.provider(0).expect("there is one provider").clone();
@@ -115,11 +124,16 @@ impl Bench {
             metrics: Arc::clone(&metrics),
         };
         let gate = Arc::new(Gate::new(settings, components));
-        let mut cookies = Vec::with_capacity(size.people);
-        for person in 0..size.people {
-            cookies.push(sessions.create(somebody(person)).await.expect("memory takes a session"));
+        Self { gate, sessions, metrics, cookies: Arc::default() }
+    }
+
+    /// Signs so many people in.
+    pub(crate) async fn sign_in(&mut self, people: usize) {
+        let mut cookies = Vec::with_capacity(people);
+        for person in 0..people {
+            cookies.push(self.sessions.create(somebody(person)).await.expect("the store takes a session"));
         }
-        Self { gate, sessions, metrics, cookies: Arc::new(cookies) }
+        self.cookies = Arc::new(cookies);
     }
 
     /// Asks as Traefik does.
@@ -129,8 +143,8 @@ impl Bench {
 }
 
 /// The first host is the one that is asked; the others are there.
-fn configuration(hosts: usize) -> String {
-    let mut text = CONFIG.to_owned();
+fn configuration(store: &str, hosts: usize) -> String {
+    let mut text = format!("{CONFIG}\n[store]\nurl = \"{store}\"\n");
     for other in 1..hosts {
         write!(text, "\n[[apps]]\nname = \"app{other}\"\nhosts = [\"app{other}.example.com\"]\n")
             .expect("memory takes text");

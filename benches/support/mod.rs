@@ -1,7 +1,7 @@
 //! What benches and guards have in common: a gate in this process, the request that Traefik makes, and servers that
 //! answer it.
 
-#![expect(dead_code, reason = "each bench and each guard uses a part of it")]
+#![allow(dead_code, reason = "each bench and each guard uses a part of it")]
 
 pub(crate) mod gate;
 pub(crate) mod question;
