@@ -30,7 +30,7 @@ check: setup ## format, lints, dependencies, documentation, architecture
 	cargo test --quiet --locked --test architecture
 
 test: setup ## everything: unit tests, and the gate between real edges, a real provider and a browser
-	cargo test --locked
+	cargo test --locked --no-fail-fast
 
 bench: setup ## the cost of a check: everything, in a quarter of an hour; writes target/bench/report.html
 	cargo bench --locked

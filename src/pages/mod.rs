@@ -116,13 +116,13 @@ impl Page<'_> {
             Self::NotAllowed { .. } => "You do not have access",
             Self::Denied { .. } => "This page is closed",
             Self::UnknownHost { .. } => "No app at this address",
-            Self::ProviderAway { .. } => "Sign-in is away for a moment",
-            Self::StoreAway { .. } => "We cannot check just now",
+            Self::ProviderAway { .. } => "Sign-in is not available",
+            Self::StoreAway { .. } => "We cannot check your sign-in",
             Self::FormHeld { .. } => "Your form was not sent",
             Self::SignedOut { .. } => "You are signed out",
             Self::ConfirmSignOut { .. } => "Do you want to sign out?",
             Self::Reset { .. } => "Cookies cleared",
-            Self::BadRequest { .. } => "This request makes no sense to us",
+            Self::BadRequest { .. } => "We could not read this request",
             Self::NotFound => "Page not found",
         }
     }
@@ -153,10 +153,6 @@ pub struct Asset {
     /// Its content.
     pub content: Bytes,
 }
-
-/// The policy to serve an [`Asset`] with: an image that is opened as a page of its own must not act as one.
-pub const ASSET_POLICY: HeaderValue =
-    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox");
 
 impl Pages {
     /// Pages in this look. An accent that is no colour and a logo that is no image are left out.

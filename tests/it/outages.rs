@@ -179,3 +179,21 @@ async fn ask_until_told_to_leave(
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
+
+#[tokio::test]
+async fn a_new_visitor_is_told_that_the_provider_is_away_and_not_sent_there() {
+    let mut world = World::new().await;
+    world.provider.stop().await;
+    let url = world.at("app", "/");
+    let page = eventually("a new visitor is told", async || {
+        let answer = world.visitor().open(&url).await;
+        (!answer.status.is_redirection()).then_some(answer)
+    })
+    .await;
+    told_that_the_provider_is_away(&page);
+    world.start_provider().await;
+    let alice = world.person("alice");
+    eventually("a visitor can sign in again", async || alice.open(&url).await.status.is_redirection().then_some(()))
+        .await;
+    assert_eq!(alice.visit(&url).await.echo().read_as("Remote-User"), ["alice"]);
+}
