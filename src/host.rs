@@ -75,8 +75,9 @@ impl fmt::Display for Authority<'_> {
 
 fn split_port(text: &str) -> Result<(&str, Option<u16>), Malformed> {
     // The colons of an IPv6 address stand inside brackets.
-    let after_brackets = text.rfind(']').map_or(0, |at| at + 1);
-    let Some(colon) = text.get(after_brackets..).and_then(|rest| rest.find(':')).map(|at| at + after_brackets) else {
+    let after_brackets = memchr::memrchr(b']', text.as_bytes()).map_or(0, |at| at + 1);
+    let rest = text.as_bytes().get(after_brackets..).unwrap_or_default();
+    let Some(colon) = memchr::memchr(b':', rest).map(|at| at + after_brackets) else {
         return Ok((text, None));
     };
     let (host, port) = text.split_at(colon);
@@ -95,11 +96,15 @@ fn is_host(host: &str) -> bool {
         return v6.parse::<std::net::Ipv6Addr>().is_ok();
     }
     // Underscores are no part of a host name by RFC 952, and yet people have them inside their networks.
-    host.len() <= 253
-        && host.split('.').all(|label| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-        })
+    let mut label = 0;
+    for byte in host.bytes() {
+        label = match byte {
+            b'.' if label > 0 => 0,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' if label < 63 => label + 1,
+            _ => return false,
+        };
+    }
+    label > 0 && host.len() <= 253
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub(crate) struct Question<'a> {
     pub(crate) host: &'a str,
     /// Path and query at the app.
     pub(crate) uri: &'a str,
+    /// What the browser says it will do: `navigate`, `cors`.
+    pub(crate) mode: &'a str,
     /// The value of the session cookie, if there is one.
     pub(crate) cookie: Option<&'a str>,
 }
@@ -20,7 +22,7 @@ pub(crate) struct Question<'a> {
 impl<'a> Question<'a> {
     /// Somebody opens a dashboard.
     pub(crate) fn dashboard(cookie: Option<&'a str>) -> Self {
-        Self { host: "grafana.example.com", uri: "/d/abc?orgId=1", cookie }
+        Self { host: "grafana.example.com", uri: "/d/abc?orgId=1", mode: "navigate", cookie }
     }
 
     /// As hyper hands it on.
@@ -53,7 +55,7 @@ impl<'a> Question<'a> {
             ("Accept-Language", "en-US,en;q=0.5"),
             ("Cookie", &cookies),
             ("Sec-Fetch-Dest", "document"),
-            ("Sec-Fetch-Mode", "navigate"),
+            ("Sec-Fetch-Mode", self.mode),
             ("Sec-Fetch-Site", "none"),
             ("Sec-Fetch-User", "?1"),
             ("Upgrade-Insecure-Requests", "1"),

@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use super::visit::{Arrival, Visit};
 use crate::{
     edge::{Body, Intent, Reason, Redirect, Refusal, Verdict},
+    metrics,
     pages::{self, Page, Pages},
     policy::redirect::RedirectTarget,
 };
@@ -131,5 +132,30 @@ fn extra(reason: Reason) -> Vec<(HeaderName, HeaderValue)> {
     match status(reason) {
         StatusCode::SERVICE_UNAVAILABLE => vec![(header::RETRY_AFTER, RETRY_AFTER)],
         _ => Vec::new(),
+    }
+}
+
+/// The one table from verdict to metric.
+pub(super) fn label(verdict: &Verdict) -> metrics::Verdict {
+    let reason = match verdict {
+        Verdict::Allow(_) => return metrics::Verdict::Allow,
+        Verdict::Redirect(_) => return metrics::Verdict::Login,
+        Verdict::Refuse(refusal) => refusal.reason,
+    };
+    match reason {
+        Reason::NoSession | Reason::SessionEnded | Reason::SignedOut | Reason::Reset | Reason::ConfirmSignOut => {
+            metrics::Verdict::Unauthenticated
+        }
+        Reason::GroupMissing | Reason::RuleDenied | Reason::UnknownHost | Reason::SignInFailed | Reason::SignInLoop => {
+            metrics::Verdict::Forbidden
+        }
+        Reason::StoreUnavailable | Reason::ProviderUnavailable | Reason::Overloaded => metrics::Verdict::Unavailable,
+        Reason::UntrustedPeer
+        | Reason::BadRequest
+        | Reason::NeedsRoute
+        | Reason::NotFound
+        | Reason::SigningIn
+        | Reason::SignedIn
+        | Reason::Internal => metrics::Verdict::Rejected,
     }
 }

@@ -50,7 +50,27 @@ impl Check {
         Self { sessions, jar, providers }
     }
 
-    /// Decides about one request. Nothing but the `Ok` of this function lets in.
+    /// Lets a request in that memory alone can decide about: a path that is public, or the session of the first cookie.
+    /// `None` says nothing: whatever it is, [`Check::decide`] decides.
+    pub(super) fn admit_at_once(&self, app: &App, asked: Asked<'_>, headers: &HeaderMap) -> Option<Verdict> {
+        let requirement = app.requirement(asked);
+        let suffices = |live: &Live| match requirement {
+            Requirement::Nothing | Requirement::Denied => false,
+            Requirement::Optional => self.counts_for(app, live),
+            Requirement::Identity(test) => self.counts_for(app, live) && test.judge(&live.record.identity).is_ok(),
+        };
+        match requirement {
+            Requirement::Nothing => Some(admit(app, None)),
+            Requirement::Denied => None,
+            Requirement::Optional | Requirement::Identity(_) => {
+                let first = cookie::values(headers, self.jar.session_name()).next()?;
+                let live = self.sessions.recall(first, suffices)?;
+                Some(admit(app, Some(&live)))
+            }
+        }
+    }
+
+    /// Decides about one request. Nothing but the `Ok` of this function, and what [`Check::admit_at_once`] gives, lets in.
     pub(super) async fn decide(&self, visit: &Visit<'_>, asked: Asked<'_>) -> Result<Verdict, Lacking> {
         let app = visit.site.app;
         match app.requirement(asked) {
@@ -70,21 +90,22 @@ impl Check {
     /// The session that counts for an app. Every cookie of the name is tried; one that cannot be looked up is only
     /// reported when no other lives.
     pub(super) async fn present(&self, app: &App, headers: &HeaderMap) -> Result<Presented, Unavailable> {
-        let provider = self.providers.get(app.provider);
         let mut reason = Reason::NoSession;
         let mut unknown = None;
         for value in cookie::values(headers, self.jar.session_name()).take(MOST_COOKIES) {
             match self.sessions.find(value).await {
-                // Somebody known to one provider is nobody to an app of another (K9).
-                Ok(Found::Live(live)) if Some(&live.record.identity.provider) == provider => {
-                    return Ok(Presented::Live(live));
-                }
+                Ok(Found::Live(live)) if self.counts_for(app, &live) => return Ok(Presented::Live(live)),
                 Ok(Found::Live(_) | Found::NotOurs) => {}
                 Ok(Found::Ended) => reason = Reason::SessionEnded,
                 Err(unavailable) => unknown = Some(unavailable),
             }
         }
         unknown.map_or(Ok(Presented::Nothing(reason)), Err)
+    }
+
+    /// Somebody known to one provider is nobody to an app of another (K9).
+    fn counts_for(&self, app: &App, live: &Live) -> bool {
+        self.providers.get(app.provider) == Some(&live.record.identity.provider)
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
     cookie::{Jar, Transport},
     crypto::Keyring,
     edge::{self, AuthRequest, BadRequest, Edge, Intent, Reason, Response, TrustedProxies, Verdict},
-    metrics::{self, Metrics},
+    metrics::Metrics,
     oidc::Provider,
     pages::{Page, Pages},
     policy::{Asked, Policy, Site, redirect::RedirectTarget},
@@ -154,6 +154,22 @@ impl Gate {
         &self.outside.prefix
     }
 
+    /// Lets an authorization request in where memory alone can decide that; `None` leaves it to [`Gate::authorize`]. Nothing is
+    /// waited for, so nothing needs bounds: this is the way of nearly every request.
+    #[must_use]
+    pub fn admit_at_once(&self, edge: Edge, peer: IpAddr, request: &Parts, envoy_target: &str) -> Option<Response> {
+        let begun = Instant::now();
+        let (asked, site) = self.read(edge, peer, request, envoy_target).ok()?;
+        let path = asked.path();
+        if own::below(&self.outside.prefix, path).is_some() {
+            return None;
+        }
+        let seen = Asked { path, method: asked.method, client: asked.client };
+        let verdict = self.check.admit_at_once(site.app, seen, &request.headers)?;
+        self.metrics.auth.count(edge, site.index, answer::label(&verdict), begun.elapsed());
+        Some(edge::write(edge, verdict, ""))
+    }
+
     /// Answers an authorization request. `envoy_target` is what follows `/auth/envoy` on the raw request line.
     pub async fn authorize(&self, edge: Edge, peer: IpAddr, request: &Parts, envoy_target: &str) -> Response {
         let begun = Instant::now();
@@ -162,7 +178,7 @@ impl Gate {
             Ok((asked, site)) => (self.answer(asked, site, request, &id).await, Some(site)),
             Err(unread) => (self.reject(peer, request, &id, unread), None),
         };
-        self.metrics.auth.count(edge, site.and_then(|site| site.index), label(&verdict), begun.elapsed());
+        self.metrics.auth.count(edge, site.and_then(|site| site.index), answer::label(&verdict), begun.elapsed());
         match verdict {
             // An answer that lets in needs no id, and making one costs.
             allow @ Verdict::Allow(_) => edge::write(edge, allow, ""),
@@ -262,12 +278,12 @@ impl Gate {
         request: &'r Parts,
         id: &'r RequestId,
     ) -> Verdict {
-        let (path, query) = (asked.path(), asked.query().unwrap_or_default());
+        let (path, query, intent) = (asked.path(), asked.query().unwrap_or_default(), asked.intent());
         let (target, method, client, edge) = (asked.target, asked.method, asked.client, asked.edge);
         let visit = Visit {
             authority: asked.authority,
             site,
-            intent: asked.intent,
+            intent,
             method,
             headers: &request.headers,
             arrival: Arrival::Question,
@@ -361,30 +377,5 @@ enum Unread {
 impl From<BadRequest> for Unread {
     fn from(problem: BadRequest) -> Self {
         Self::Malformed(problem)
-    }
-}
-
-/// The one table from verdict to metric.
-fn label(verdict: &Verdict) -> metrics::Verdict {
-    let reason = match verdict {
-        Verdict::Allow(_) => return metrics::Verdict::Allow,
-        Verdict::Redirect(_) => return metrics::Verdict::Login,
-        Verdict::Refuse(refusal) => refusal.reason,
-    };
-    match reason {
-        Reason::NoSession | Reason::SessionEnded | Reason::SignedOut | Reason::Reset | Reason::ConfirmSignOut => {
-            metrics::Verdict::Unauthenticated
-        }
-        Reason::GroupMissing | Reason::RuleDenied | Reason::UnknownHost | Reason::SignInFailed | Reason::SignInLoop => {
-            metrics::Verdict::Forbidden
-        }
-        Reason::StoreUnavailable | Reason::ProviderUnavailable | Reason::Overloaded => metrics::Verdict::Unavailable,
-        Reason::UntrustedPeer
-        | Reason::BadRequest
-        | Reason::NeedsRoute
-        | Reason::NotFound
-        | Reason::SigningIn
-        | Reason::SignedIn
-        | Reason::Internal => metrics::Verdict::Rejected,
     }
 }

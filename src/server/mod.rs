@@ -15,14 +15,15 @@ mod vigil;
 
 use std::{
     convert::Infallible,
+    future::ready,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
+use futures_util::future::Either;
 use http::request::Parts;
-
 use tower::{ServiceExt as _, service_fn};
 
 use self::{
@@ -144,8 +145,12 @@ impl Server {
             }),
         );
         let answer = move |peer: IpAddr, request: Parts| {
+            if let Some(response) = router.ask_memory(peer, &request) {
+                return Either::Left(ready(response));
+            }
             let (router, stack) = (Arc::clone(&router), stack.clone());
-            async move { router.settle(stack.oneshot((peer, request)).await) }
+            // On the heap, because this future is large, and the others are moved about together with it.
+            Either::Right(Box::pin(async move { router.settle(stack.oneshot((peer, request)).await) }))
         };
         let host = Host::new(answer, Patience::DEFAULT, drain, self.certificates, tasks);
         let dropped = self.front.serve(host, &stop, self.shutdown_grace).await;

@@ -96,6 +96,16 @@ pub struct Sessions {
     backlog: Backlog,
 }
 
+/// What memory says of a cookie's value.
+enum Recalled {
+    /// A session that lives.
+    Live(Arc<Live>),
+    /// Nothing that we made.
+    NotOurs,
+    /// It cannot say: the session is not there, or has to be looked at again.
+    Unsure(Token, Option<Arc<Live>>),
+}
+
 /// Where a session is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Age {
@@ -138,20 +148,22 @@ impl Sessions {
         Self { settings, keyring, clock, metrics, store, cache: Cache::new(), backlog: Backlog::new() }
     }
 
+    /// The session that a cookie's value stands for, where memory alone can vouch for it and it is `wanted`. Of all
+    /// others only [`Sessions::find`] can tell what they are, and that counts them.
+    pub fn recall(&self, cookie: &[u8], wanted: impl FnOnce(&Live) -> bool) -> Option<Arc<Live>> {
+        match self.remember(cookie, self.clock.now()) {
+            Recalled::Live(live) if wanted(&live) => Some(self.hit(live)),
+            Recalled::Live(_) | Recalled::NotOurs | Recalled::Unsure(..) => None,
+        }
+    }
+
     /// Looks up the session that a cookie's value stands for. Waits for the store little longer than [`DEADLINE`].
     pub async fn find(&self, cookie: &[u8]) -> Result<Found, Unavailable> {
-        let Some(token) = Token::parse(cookie) else {
-            return Ok(self.counted(Lookup::Forged, Found::NotOurs));
-        };
         let now = self.clock.now();
-        match self.cache.get(token.id()) {
-            Some(live) if !live.answers_to(&token) => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
-            Some(live) if self.age(&live, now) == Age::Current => {
-                self.note_use(&live, now);
-                Ok(self.counted(Lookup::Hit, Found::Live(live)))
-            }
-            // On the heap, so that the future of a hit stays small.
-            cached => Box::pin(self.look_up(&token, cached.as_deref(), now)).await,
+        match self.remember(cookie, now) {
+            Recalled::Live(live) => Ok(Found::Live(self.hit(live))),
+            Recalled::NotOurs => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
+            Recalled::Unsure(token, cached) => self.look_up(&token, cached.as_deref(), now).await,
         }
     }
 
@@ -211,6 +223,21 @@ impl Sessions {
     /// the store is there. Writes what is pending once more before it returns.
     pub async fn maintain(&self, stop: shutdown::Signal) {
         Upkeep::of(self).run(stop).await;
+    }
+
+    /// What memory says of a cookie's value.
+    fn remember(&self, cookie: &[u8], now: Timestamp) -> Recalled {
+        let Some(token) = Token::parse(cookie) else {
+            return Recalled::NotOurs;
+        };
+        match self.cache.get(token.id()) {
+            Some(live) if !live.answers_to(&token) => Recalled::NotOurs,
+            Some(live) if self.age(&live, now) == Age::Current => {
+                self.note_use(&live, now);
+                Recalled::Live(live)
+            }
+            cached => Recalled::Unsure(token, cached),
+        }
     }
 
     /// What the store says of a session that memory could not vouch for.
@@ -298,6 +325,11 @@ impl Sessions {
         if live.put_forward(now, interval) && !self.backlog.leave(live) {
             live.put_back();
         }
+    }
+
+    fn hit(&self, live: Arc<Live>) -> Arc<Live> {
+        self.metrics.looked_up(Lookup::Hit);
+        live
     }
 
     fn counted(&self, result: Lookup, found: Found) -> Found {
