@@ -28,14 +28,8 @@ pub enum Malformed {
 impl<'r> Authority<'r> {
     /// Reads `host`, `host:port` or `[v6]:port` as an HTTP `Host` line has it (RFC 9110, section 7.2).
     pub fn parse(text: &'r str) -> Result<Self, Malformed> {
-        let (host, port) = split_port(text)?;
-        let host = host.strip_suffix('.').unwrap_or(host);
-        if host.is_empty() {
-            return Err(Malformed::Empty);
-        }
-        if !is_host(host) {
-            return Err(Malformed::Name);
-        }
+        // Nearly every text is a host and nothing else.
+        let (host, port) = if is_host(text) { (text, None) } else { split(text)? };
         let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
             Cow::Owned(host.to_ascii_lowercase())
         } else {
@@ -73,11 +67,20 @@ impl fmt::Display for Authority<'_> {
     }
 }
 
+/// A host that has something behind it, or is none.
+fn split(text: &str) -> Result<(&str, Option<u16>), Malformed> {
+    let (host, port) = split_port(text)?;
+    match host.strip_suffix('.').unwrap_or(host) {
+        "" => Err(Malformed::Empty),
+        host if is_host(host) => Ok((host, port)),
+        _ => Err(Malformed::Name),
+    }
+}
+
 fn split_port(text: &str) -> Result<(&str, Option<u16>), Malformed> {
     // The colons of an IPv6 address stand inside brackets.
-    let after_brackets = memchr::memrchr(b']', text.as_bytes()).map_or(0, |at| at + 1);
-    let rest = text.as_bytes().get(after_brackets..).unwrap_or_default();
-    let Some(colon) = memchr::memchr(b':', rest).map(|at| at + after_brackets) else {
+    let after_brackets = text.rfind(']').map_or(0, |at| at + 1);
+    let Some(colon) = text.get(after_brackets..).and_then(|rest| rest.find(':')).map(|at| at + after_brackets) else {
         return Ok((text, None));
     };
     let (host, port) = text.split_at(colon);

@@ -48,7 +48,7 @@ enum Keep {
 impl Contestant {
     /// Doorward with a gate of this size.
     pub(crate) fn doorward(size: Size) -> Self {
-        let runtime = runtime("doorward");
+        let runtime = runtime();
         let bench = runtime.block_on(Bench::of(size));
         let constant = runtime.block_on(servers::constant(&bench));
         let stop = Signal::default();
@@ -59,14 +59,14 @@ impl Contestant {
             about: About::Asker,
             cookies: bench.cookies,
             constant,
-            account: account_of_thread("doorward"),
+            account: account_of(&runtime),
             _keep: Keep::Runtime { _runtime: runtime, stop },
         }
     }
 
     /// The bare hyper server.
     pub(crate) fn hyper(like: &Self) -> Self {
-        let runtime = runtime("hyper");
+        let runtime = runtime();
         let address = runtime.block_on(servers::bare(like.constant.clone()));
         Self {
             name: "bare hyper",
@@ -74,7 +74,7 @@ impl Contestant {
             about: About::First,
             cookies: Arc::clone(&like.cookies),
             constant: like.constant.clone(),
-            account: account_of_thread("hyper"),
+            account: account_of(&runtime),
             _keep: Keep::Runtime { _runtime: runtime, stop: Signal::default() },
         }
     }
@@ -108,18 +108,14 @@ impl Drop for Keep {
     }
 }
 
-/// A runtime with one worker of this name.
-fn runtime(name: &str) -> Runtime {
-    Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build().expect("a runtime")
+/// A runtime with one worker.
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
 }
 
-/// Where the kernel keeps account of the last thread of this name.
-fn account_of_thread(name: &str) -> PathBuf {
-    let threads = fs::read_dir("/proc/self/task").expect("the kernel lists threads");
-    let mut named: Vec<_> = threads
-        .filter_map(|thread| thread.ok().map(|thread| thread.path()))
-        .filter(|path| fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim_end() == name))
-        .collect();
-    named.sort();
-    named.pop().expect("a runtime has a worker").join("schedstat")
+/// Where the kernel keeps account of a runtime's only worker.
+fn account_of(runtime: &Runtime) -> PathBuf {
+    let own = runtime.spawn(async { fs::read_link("/proc/thread-self") });
+    let thread = runtime.block_on(own).expect("the worker works").expect("the kernel names threads");
+    PathBuf::from("/proc").join(thread).join("schedstat")
 }

@@ -23,7 +23,8 @@ pub(crate) fn per_answer(who: Who) -> u64 {
 pub(crate) fn named(name: &str) -> Who {
     match name {
         "doorward" => Who::Doorward,
-        _ => Who::Hyper,
+        "hyper" => Who::Hyper,
+        _ => Who::Silent,
     }
 }
 
@@ -31,6 +32,7 @@ fn counted(who: Who, times: u64) -> u64 {
     let name = match who {
         Who::Doorward => "doorward",
         Who::Hyper => "hyper",
+        Who::Silent => "silent",
     };
     let own = std::env::current_exe().expect("this program has a path");
     let run = Command::new("valgrind")

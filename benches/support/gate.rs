@@ -141,7 +141,7 @@ impl Bench {
         let (edge, peer) = (Edge::Traefik, IpAddr::from([127, 0, 0, 1]));
         match self.gate.admit_at_once(edge, peer, request, "") {
             Some(response) => response,
-            None => self.gate.authorize(edge, peer, request, "").await,
+            None => Box::pin(self.gate.authorize(edge, peer, request, "")).await,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use doorward::shutdown::Signal;
+use http::HeaderMap;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -21,6 +22,8 @@ pub(crate) enum Who {
     Doorward,
     /// hyper, with a constant.
     Hyper,
+    /// hyper, with nothing but a status.
+    Silent,
 }
 
 /// A server, a client that is connected to it, and the thread that both run on.
@@ -63,5 +66,6 @@ async fn serve(who: Who, bench: &Bench) -> SocketAddr {
     match who {
         Who::Doorward => servers::doorward(bench, Signal::default()).await,
         Who::Hyper => servers::bare(servers::constant(bench).await).await,
+        Who::Silent => servers::bare(HeaderMap::new()).await,
     }
 }

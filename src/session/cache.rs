@@ -25,7 +25,8 @@ const REMEMBERED: Duration = Duration::from_hours(1);
 
 /// Sessions in memory.
 pub(super) struct Cache {
-    live: sync::Cache<Id, Arc<Live>>,
+    /// By ids that were random before they were hashed: the hash need not withstand anybody.
+    live: sync::Cache<Id, Arc<Live>, foldhash::fast::RandomState>,
     over: sync::Cache<Key, ()>,
     /// Loads under way. It has room for nothing: what it gives is that of many who ask at once one does the work.
     flights: future::Cache<Id, Arc<Live>>,
@@ -45,7 +46,7 @@ impl Cache {
             .max_capacity(WEIGHT)
             .weigher(|_, live: &Arc<Live>| live.weight())
             .time_to_idle(UNUSED)
-            .build();
+            .build_with_hasher(foldhash::fast::RandomState::default());
         // The newest endings are the ones that are asked for, so frequency counts for nothing.
         let over = sync::Cache::builder()
             .max_capacity(ENDED)
