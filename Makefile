@@ -11,10 +11,10 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 demo: ## gate, provider and sample app on this machine: open the address it prints
-	cargo run --quiet -- demo
+	cargo run --locked -- demo
 
 run: ## the gate with ./doorward.toml
-	cargo run --quiet -- serve
+	cargo run --locked -- serve
 
 build: ## the release binary: target/release/doorward
 	cargo build --release --locked

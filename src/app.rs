@@ -84,6 +84,8 @@ impl App {
         let sessions = Arc::clone(&self.sessions);
         let until = drained.clone();
         background.supervise("sessions", async move { sessions.maintain(until).await });
+        let renewals = self.gate.renewer().work(background.clone(), drained.clone());
+        background.supervise("renewals", renewals);
         for provider in self.providers {
             let until = drained.clone();
             background.supervise("provider", async move { provider.maintain(until).await });

@@ -83,7 +83,11 @@ impl Jar {
     /// `Set-Cookie` lines that remove a foreign cookie of this host, and of the shared domain where there is one.
     #[must_use]
     pub fn clear_foreign(&self, name: &str) -> Vec<HeaderValue> {
-        let own_host = Cookie::build((name.to_owned(), "")).path("/").max_age(cookie::time::Duration::ZERO);
+        let own_host = Cookie::build((name.to_owned(), ""))
+            .path("/")
+            // Browsers take no line for `__Host-…` or `__Secure-…` without it, not even one that removes.
+            .secure(self.transport == Transport::Https)
+            .max_age(cookie::time::Duration::ZERO);
         let shared = self.domain.as_ref().map(|domain| own_host.clone().domain(domain.clone()));
         std::iter::once(own_host).chain(shared).filter_map(|line| header_value(&line.build())).collect()
     }
@@ -180,5 +184,20 @@ mod tests {
             cleared.to_str().unwrap(),
             "__Secure-doorward=; HttpOnly; SameSite=Lax; Secure; Path=/; Domain=example.com; Max-Age=0"
         );
+    }
+
+    #[test]
+    fn a_foreign_cookie_is_removed_from_the_host_and_from_the_shared_domain() {
+        for (domain, transport, expected) in [
+            (None, Transport::Http, vec!["old=; Path=/; Max-Age=0"]),
+            (None, Transport::Https, vec!["old=; Secure; Path=/; Max-Age=0"]),
+            (
+                Some("example.com"),
+                Transport::Https,
+                vec!["old=; Secure; Path=/; Max-Age=0", "old=; Secure; Path=/; Domain=example.com; Max-Age=0"],
+            ),
+        ] {
+            assert_eq!(Jar::new("doorward", domain, transport).clear_foreign("old"), expected);
+        }
     }
 }

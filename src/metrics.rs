@@ -3,6 +3,9 @@
 //! Each area is handed its own struct with handles bound at start. Label values come from closed enums and from the
 //! configuration, never from a request. It must not know what the areas do.
 
+mod labels;
+mod renewals;
+
 use std::{sync::OnceLock, time::Duration};
 
 use prometheus::{
@@ -10,69 +13,7 @@ use prometheus::{
     TextEncoder, core::Collector,
 };
 
-/// Declares a closed set of label values.
-macro_rules! labels {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $label:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant),+ }
-
-        impl $name {
-            /// Every value, in the order of declaration.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The label as it stands in the metric.
-            #[must_use]
-            pub const fn label(self) -> &'static str {
-                match self { $(Self::$variant => $label),+ }
-            }
-        }
-    };
-}
-
-labels! {
-    /// Which dialect an authorization request was asked in.
-    Edge { /** `Traefik` `ForwardAuth`. */ Traefik = "traefik", /** Caddy `forward_auth`. */ Caddy = "caddy",
-           /** nginx `auth_request`. */ Nginx = "nginx", /** Envoy `ext_authz` over HTTP. */ Envoy = "envoy" }
-}
-labels! {
-    /// How an authorization request ended.
-    Verdict { /** Let in. */ Allow = "allow", /** Sent to sign in. */ Login = "login",
-              /** No session, and not a page. */ Unauthenticated = "unauthenticated", /** Signed in, not allowed. */ Forbidden = "forbidden",
-              /** Could not tell. */ Unavailable = "unavailable", /** Not a request we answer. */ Rejected = "rejected" }
-}
-labels! {
-    /// How a session cookie was looked up.
-    Lookup { /** In memory. */ Hit = "hit", /** In the store. */ Miss = "miss", /** Authentic, but over. */ Unknown = "unknown",
-             /** Not made by us; no store was asked. */ Forged = "forged" }
-}
-labels! {
-    /// What the store was asked for.
-    Operation { /** Read a session. */ Load = "load", /** Write a new session. */ Insert = "insert", /** End a session. */ Delete = "delete",
-                /** Note when sessions were last used. */ Touch = "touch", /** Remove what has expired. */ Purge = "purge",
-                /** See whether it is there. */ Ping = "ping" }
-}
-labels! {
-    /// How a sign-in ended.
-    Login { /** A session was made. */ Succeeded = "succeeded", /** The provider said no, or the person did. */ Denied = "denied",
-            /** The callback was stale, replayed or foreign, and a new attempt began. */ Restarted = "restarted",
-            /** It went round too often and was stopped with a page. */ Looped = "looped",
-            /** The provider's answer could not be believed. */ Failed = "failed", /** Provider or store away. */ Unavailable = "unavailable" }
-}
-labels! {
-    /// What ended a session.
-    Logout { /** The person signed out. */ User = "user", /** A lifetime ran out. */ Expired = "expired" }
-}
-labels! {
-    /// Which part of the provider was asked.
-    Endpoint { /** Its metadata document. */ Discovery = "discovery", /** Its signing keys. */ Jwks = "jwks",
-               /** The token endpoint. */ Token = "token", /** The userinfo endpoint. */ Userinfo = "userinfo" }
-}
-labels! {
-    /// How a request to the provider ended.
-    Outcome { /** Answered and understood. */ Ok = "ok", /** Answered with an error that is ours or the person's. */ Refused = "refused",
-              /** Not answered in time, not reached, or answered with a server error. */ Unavailable = "unavailable" }
-}
+pub use self::{labels::*, renewals::Renewals};
 
 /// An app's place in the configuration; what the metrics know of it.
 pub type AppIndex = usize;
@@ -91,6 +32,8 @@ pub struct Metrics {
     pub store: Store,
     /// Sign-ins and sign-outs.
     pub logins: Logins,
+    /// Renewals of sessions.
+    pub renewals: Renewals,
     providers: Vec<Provider>,
 }
 
@@ -132,6 +75,7 @@ impl Metrics {
             sessions: Sessions::new(&registry),
             store: Store::new(&registry, settings.backend),
             logins: Logins::new(&registry, &settings.providers),
+            renewals: Renewals::new(&registry, &settings.providers),
             providers: Provider::all(&registry, &settings.providers),
             registry,
         }
@@ -206,6 +150,8 @@ impl Auth {
 pub struct Sessions {
     /// Sessions in memory.
     pub cached: IntGauge,
+    /// Answers from sessions that the store could not vouch for.
+    pub stale_served: IntCounter,
     lookups: Vec<IntCounter>,
     /// Why sessions ended.
     logouts: Vec<IntCounter>,
@@ -217,6 +163,13 @@ impl Sessions {
         let logouts = counters(registry, "doorward_logouts_total", "Sessions ended", &["kind"]);
         Self {
             cached: register(registry, IntGauge::new("doorward_sessions_cached", "Sessions in memory")),
+            stale_served: register(
+                registry,
+                IntCounter::new(
+                    "doorward_session_stale_served_total",
+                    "Requests answered from a session in memory while the store was away",
+                ),
+            ),
             lookups: Lookup::ALL.iter().map(|result| lookups.with_label_values(&[result.label()])).collect(),
             logouts: Logout::ALL.iter().map(|kind| logouts.with_label_values(&[kind.label()])).collect(),
         }
@@ -237,6 +190,8 @@ impl Sessions {
 #[derive(Clone)]
 pub struct Store {
     up: IntGauge,
+    idle: IntGauge,
+    used: IntGauge,
     durations: Vec<Histogram>,
     errors: Vec<IntCounter>,
 }
@@ -250,8 +205,17 @@ impl Store {
         let opts = HistogramOpts::new("doorward_store_duration_seconds", "Time of store operations");
         let durations = register(registry, HistogramVec::new(opts, &["operation"]));
         let errors = counters(registry, "doorward_store_errors_total", "Store operations that failed", &["operation"]);
+        let connections = register(
+            registry,
+            IntGaugeVec::new(
+                Opts::new("doorward_store_connections", "Connections to the session store's server"),
+                &["state"],
+            ),
+        );
         Self {
             up: up.with_label_values(&[backend]),
+            idle: connections.with_label_values(&["idle"]),
+            used: connections.with_label_values(&["used"]),
             durations: Operation::ALL.iter().map(|op| durations.with_label_values(&[op.label()])).collect(),
             errors: Operation::ALL.iter().map(|op| errors.with_label_values(&[op.label()])).collect(),
         }
@@ -260,6 +224,13 @@ impl Store {
     /// Notes whether the store answers.
     pub fn set_up(&self, up: bool) {
         self.up.set(i64::from(up));
+    }
+
+    /// Notes how many connections to its server wait and how many work.
+    pub fn connections(&self, idle: usize, used: usize) {
+        let number = |many| i64::try_from(many).unwrap_or(i64::MAX);
+        self.idle.set(number(idle));
+        self.used.set(number(used));
     }
 
     /// Counts one operation and how it ended.
@@ -404,12 +375,15 @@ mod tests {
             "doorward_auth_duration_seconds",
             "doorward_sessions_cached",
             "doorward_session_lookups_total",
+            "doorward_session_stale_served_total",
+            "doorward_store_connections",
             "doorward_store_up",
             "doorward_store_info",
             "doorward_store_duration_seconds",
             "doorward_store_errors_total",
             "doorward_logins_total",
             "doorward_logouts_total",
+            "doorward_renewals_total",
             "doorward_provider_up",
             "doorward_provider_refresh_tokens",
             "doorward_provider_requests_total",
@@ -443,5 +417,13 @@ mod tests {
         metrics.logins.count(0, Login::Restarted);
         metrics.logins.count(7, Login::Restarted);
         assert!(metrics.print().contains(r#"doorward_logins_total{provider="authentik",result="restarted"} 1"#));
+    }
+
+    #[test]
+    fn a_renewal_is_counted_at_its_own_provider() {
+        let metrics = metrics();
+        metrics.renewals.count(0, Renewal::Shared);
+        metrics.renewals.count(1, Renewal::Shared);
+        assert!(metrics.print().contains(r#"doorward_renewals_total{provider="authentik",result="shared"} 1"#));
     }
 }

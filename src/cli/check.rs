@@ -2,11 +2,7 @@
 //!
 //! It asks nobody but the files that the configuration names; `doctor` is for what is outside.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
 use crate::config;
 
@@ -28,7 +24,6 @@ pub fn run(file: Option<&Path>, format: Format) -> ExitCode {
         Format::Text => config::report_text(&result),
         Format::Json => config::report_json(&result),
     };
-    // A reader that has seen enough, such as `head`, is no reason to fail in another way.
-    let _ = io::stdout().lock().write_all(report.as_bytes());
-    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    let printed = super::print(&report);
+    if result.is_ok() { printed } else { ExitCode::FAILURE }
 }

@@ -4,6 +4,7 @@ pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod serve;
+mod sessions;
 
 use std::{
     io::{self, Write as _},
@@ -53,6 +54,9 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: check::Format,
     },
+    /// See who is signed in, and end sessions
+    #[command(subcommand)]
+    Sessions(sessions::Command),
     /// Print a new sealing secret
     Secret,
     /// Print completions for a shell
@@ -71,6 +75,7 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "demo")]
         Command::Demo(options) => serve::report(serve::block_on(demo::run(options))),
         Command::Check { file, format } => check::run(file.config.as_deref(), format),
+        Command::Sessions(command) => sessions::run(command),
         Command::Secret => print(&format!("{}\n", crypto::encode(&crypto::random::<32>()))),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -43,6 +43,7 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
         let app = App::build(config).await?;
         let stop = shutdown::Signal::default();
         on_signal(stop.clone())?;
+        on_hangup(stop.clone())?;
         app.run(stop).await
     });
     match result {
@@ -107,6 +108,18 @@ pub(super) fn on_signal(stop: shutdown::Signal) -> anyhow::Result<()> {
         }
         tracing::warn!("stopped at once by a second signal");
         std::process::exit(1);
+    });
+    Ok(())
+}
+
+/// Says on each SIGHUP what it does not do. Unheard, it would end the process without draining, and there are people and
+/// programs that send it to have a configuration read again.
+fn on_hangup(stop: shutdown::Signal) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    shutdown::Tasks::new(stop).run(async move {
+        while hangup.recv().await.is_some() {
+            tracing::warn!("SIGHUP changes nothing: the configuration is read at the start; restart to apply a change");
+        }
     });
     Ok(())
 }

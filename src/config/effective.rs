@@ -1,4 +1,4 @@
-//! Every value in force and where it came from, with the secrets masked (lesson L9).
+//! Every value in force and where it came from, with the secrets masked.
 
 use super::{
     complaint::Origin,
@@ -48,6 +48,10 @@ fn section(path: &str, at: &str, node: &Node, values: &mut Vec<Effective>) {
                 values.extend(elements.map(|(place, secret)| masked(format!("{at}[{place}]"), secret)));
             }
             (Child::Key(key), _) if key.kind == Kind::Secret => values.push(masked(at, node)),
+            (Child::Key(key), Data::Text(url)) if key.kind == Kind::Url => {
+                let node = Node { origin: node.origin.clone(), data: Data::Text(without_password(url)) };
+                values.push(Effective { key: at, value: node.to_string(), origin: node.origin });
+            }
             (Child::Key(_), _) => {
                 values.push(Effective { key: at, value: node.to_string(), origin: node.origin.clone() });
             }
@@ -73,4 +77,39 @@ fn masked(key: String, secret: &Node) -> Effective {
     let file = kept("file").map(|path| Origin::SecretFile(path.into()));
     let origin = file.or_else(|| kept("env").map(Origin::Environment)).unwrap_or_else(|| secret.origin.clone());
     Effective { key, value: MASK.to_owned(), origin }
+}
+
+/// A URL with the mask in place of every password, however wrong the URL is.
+fn without_password(url: &str) -> String {
+    let (server, query) = url.split_once('?').map_or((url, None), |(server, query)| (server, Some(query)));
+    let server = match server.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
+        Some((scheme, (owner, host))) if owner.contains(':') => {
+            let user = owner.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}:{MASK}@{host}")
+        }
+        _ => server.to_owned(),
+    };
+    let pair = |pair: &str| if pair.starts_with("password=") { format!("password={MASK}") } else { pair.to_owned() };
+    match query {
+        Some(query) => format!("{server}?{}", query.split('&').map(pair).collect::<Vec<_>>().join("&")),
+        None => server,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("sqlite:doorward.db", "sqlite:doorward.db"),
+            ("postgres://ann@db/x", "postgres://ann@db/x"),
+            ("postgres://ann:secret@db/x?sslmode=require", "postgres://ann:********@db/x?sslmode=require"),
+            ("postgres://ann:se@c:ret@one,two/x", "postgres://ann:********@one,two/x"),
+            ("postgres://db/x?user=ann&password=secret", "postgres://db/x?user=ann&password=********"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
 }

@@ -69,6 +69,14 @@ impl<'t> Spot<'t> {
         }
     }
 
+    /// A number, as it was written.
+    fn digits(&self) -> Option<&'t str> {
+        match &self.node.data {
+            Data::Text(text) | Data::Other(_, text) => Some(text),
+            _ => None,
+        }
+    }
+
     pub(super) fn flag(&self) -> Option<bool> {
         match self.node.data {
             Data::Flag(flag) => Some(flag),
@@ -153,6 +161,21 @@ impl<'e> Reader<'e> {
 
     pub(super) fn duration(&mut self, spot: Option<&Spot<'_>>) -> Option<Duration> {
         self.parsed(spot, duration)
+    }
+
+    /// A whole number between two others.
+    pub(super) fn number(&mut self, spot: Option<&Spot<'_>>, least: usize, most: usize) -> Option<usize> {
+        let spot = spot?;
+        let written = spot.digits()?;
+        let number = written.parse().ok().filter(|number| (least..=most).contains(number));
+        if number.is_none() {
+            self.complain(
+                spot,
+                format!("`{written}` is no whole number from {least} to {most}"),
+                "write for instance 8",
+            );
+        }
+        number
     }
 
     /// Elements of a list that say the same as an earlier one; of tables, what they say under `name`.

@@ -26,6 +26,7 @@ effect where it stands, and a variable that is named and not set are errors, all
 - **Durations** are written `500ms`, `30s`, `15m`, `12h`, `28d`, and are never zero.
 - **Networks** are written `10.0.0.0/8`, or as a single address.
 - **Files** with a relative path begin in the working directory.
+- **Changes** take effect when the gate is started again. Only the files of `server.tls` are followed while it runs.
 
 `config/minimal.toml` is what one host needs, `config/full.toml` has every key.
 ";

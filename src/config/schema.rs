@@ -37,6 +37,10 @@ pub(super) enum Presence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
+    /// Text that may hold a password where URLs do.
+    Url,
+    /// A whole number.
+    Number,
     Flag,
     /// `15m`.
     Duration,
@@ -165,6 +169,8 @@ impl Kind {
     pub(super) fn describe(self) -> String {
         match self {
             Self::Text => "text".to_owned(),
+            Self::Url => "a URL".to_owned(),
+            Self::Number => "a whole number".to_owned(),
             Self::Flag => "`true` or `false`".to_owned(),
             Self::Duration => "a duration".to_owned(),
             Self::Address => "an IP address and port".to_owned(),
@@ -183,6 +189,8 @@ impl Kind {
     pub(super) fn example(self) -> String {
         match self {
             Self::Text => "\"text\"".to_owned(),
+            Self::Url => "\"postgres://user@host/database\"".to_owned(),
+            Self::Number => "8".to_owned(),
             Self::Flag => "true".to_owned(),
             Self::Duration => "\"15m\"".to_owned(),
             Self::Address => "\"127.0.0.1:9000\"".to_owned(),

@@ -6,7 +6,7 @@ use super::{
     complaint::{Complaint, Fault, Origin},
     schema::{self, Child, Default, Kind, PREFIX, Presence, SECRET_SOURCES},
     suggest,
-    tree::{Data, Node, bare, parse_value},
+    tree::{self, Data, Node, bare, parse_value},
 };
 
 /// Checks the whole tree and completes it with the defaults.
@@ -84,7 +84,7 @@ impl Shaper {
 
     fn value(&mut self, kind: Kind, at: &str, node: &mut Node) {
         match (kind, &mut node.data) {
-            (_, Data::Spoiled) | (Kind::Flag, Data::Flag(_)) => {}
+            (_, Data::Spoiled) | (Kind::Flag, Data::Flag(_)) | (Kind::Number, Data::Other(tree::NUMBER, _)) => {}
             (Kind::Choice(words), Data::Text(text)) => {
                 if !words.contains(&text.as_str()) {
                     let fault = Fault::new(
@@ -182,7 +182,10 @@ mod tests {
                 "[providers]\nname = 'x'",
                 "f:3: providers: `providers` is a list | each one begins with a line [[providers]]",
             ),
-            ("[store]\nurl = ['memory:']", "f:4: store.url: this is a list, and not text | for instance \"text\""),
+            (
+                "[store]\nurl = ['memory:']",
+                "f:4: store.url: this is a list, and not a URL | for instance \"postgres://user@host/database\"",
+            ),
             (
                 "[bearer]\nx = 1",
                 "f:3: bearer: there is no such key | this version does not check bearer tokens; give API clients a rule by path and network",

@@ -1,6 +1,6 @@
 //! The configuration as a whole: from text and variables to settings or complaints.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io::Write as _, path::PathBuf, time::Duration};
 
 use proptest::prelude::*;
 
@@ -161,6 +161,7 @@ fn mistakes_about_the_server_are_errors_with_a_mend() {
         [server] > scheme = "htps" > server.scheme: `htps` is none of its words > did you mean `https`?
         [server] > shutdown_grace = "0s" > server.shutdown_grace: a duration of nothing > longer
         [server] > tls = { cert = "/dev/null", key = "/nowhere" } > server.tls.key: /nowhere cannot be read > working
+        [server] > tls = { cert = "/dev/null", key = "/dev/null" } > server.tls.cert: holds no certificate > PEM
         [server] > tls = { cert = "/dev/null" } > server.tls.key: is missing > PEM
         [server] > compat = ["authentik"] > server.compat: there is no such key > this version
         [server] > listn = "127.0.0.1:9000" > server.listn: there is no such key > did you mean `listen`?
@@ -190,7 +191,8 @@ fn mistakes_about_sessions_and_their_store_are_errors_with_a_mend() {
         "#,
     );
     for (url, problem) in [
-        ("postgres://db", "this version does not keep sessions in PostgreSQL"),
+        ("postgres:///x", "this is no address: it names no host"),
+        ("postgres://ann:secret@db/x?sslmode=maybe", "this is no address: `sslmode=maybe`"),
         ("sqlite:///var/x", "a path follows the colon"),
         ("sqlite:", "this is no store"),
         ("sqlite::memory:", "this would be kept in memory"),
@@ -198,6 +200,54 @@ fn mistakes_about_sessions_and_their_store_are_errors_with_a_mend() {
     ] {
         let complaints = refused(&format!("{GOOD}[store]\nurl = '{url}'\n"));
         assert!(complaints.len() == 1 && complaints[0].contains(&format!("store.url: {problem}")), "{complaints:?}");
+    }
+}
+
+#[test]
+fn a_store_for_replicas_is_read_with_its_password_and_pool() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"from the file\n").unwrap();
+    let store = |lines: &str| {
+        let text = format!("{GOOD}[store]\nurl = 'postgres://ann:hidden@one,two/doorward?sslmode=require'\n{lines}");
+        let session::Backend::Postgres(settings) = loaded(&text).session.backend else { panic!("not PostgreSQL") };
+        *settings
+    };
+    let plain = store("");
+    assert_eq!((plain.pool_size, &plain.listen, &plain.password), (8, &None, &None));
+    let more = store(&format!(
+        "pool_size = 3\nlisten_url = 'postgres://ann@direct/doorward'\npassword = {{ file = '{}' }}",
+        file.path().display()
+    ));
+    assert_eq!((more.pool_size, more.listen.is_some()), (3, true));
+    assert_eq!(more.password.as_deref(), Some(file.path()));
+    assert_ne!(store("password = 'other'").address, plain.address);
+    let report = report_text(&Ok(loaded(&format!("{GOOD}[store]\nurl = 'postgres://ann:hidden@db/x'\n"))));
+    assert!(report.contains("postgres://ann:********@db/x") && !report.contains("hidden"), "{report}");
+}
+
+#[test]
+fn keys_of_a_server_have_no_effect_without_one() {
+    for line in ["pool_size = 4", "listen_url = 'postgres://db/x'", "password = 'x'"] {
+        for (url, kind) in [("", "sqlite"), ("url = 'memory:'\n", "memory")] {
+            let complaints = refused(&format!("{GOOD}[store]\n{url}{line}\n"));
+            let (key, problem) = (line.split(' ').next().unwrap(), format!("has no effect: `store.url` is {kind}"));
+            assert!(
+                complaints.len() == 1 && complaints[0].contains(&format!("store.{key}: {problem}")),
+                "{complaints:?}"
+            );
+        }
+    }
+    let url = "[store]\nurl = 'postgres://db/x'\n";
+    for (line, complaint) in [
+        ("pool_size = 0", "store.pool_size: `0` is no whole number"),
+        ("pool_size = 1.5", "store.pool_size: `1.5` is no whole number"),
+        ("pool_size = true", "store.pool_size: this is true or false"),
+        ("pool_size = 1\nlisten_url = 'postgres://db/x'", "store.listen_url: has no effect: `store.pool_size`"),
+        ("listen_url = 'sqlite:x'", "store.listen_url: this is no address"),
+        ("password = { file = '/nowhere' }", "store.password.file: /nowhere cannot be read"),
+    ] {
+        let complaints = refused(&format!("{GOOD}{url}{line}\n"));
+        assert!(complaints.len() == 1 && complaints[0].contains(complaint), "{complaints:?}");
     }
 }
 
@@ -218,6 +268,7 @@ fn mistakes_about_providers_are_errors_with_a_mend() {
         [[providers]] > scopes = ["openid", "profile email"] > providers[0].scopes[1]: `profile email` is no scope > of its own
         [[providers]] > extra_authorize_params = { state = "x" } > providers[0].extra_authorize_params.state: the gate sets > remove
         [[providers]] > ca_file = "/nowhere" > providers[0].ca_file: /nowhere cannot be read > there
+        [[providers]] > ca_file = "/dev/null" > providers[0].ca_file: ca_file /dev/null holds no certificate > PEM
         [[providers]] > timeout = "0s" > providers[0].timeout: a duration of nothing > longer
         [[providers]] > end_session = "no" > providers[0].end_session: this is text, and not `true` or `false` > true
         "#,
@@ -371,6 +422,26 @@ fn http_is_for_loopback_and_the_laboratory() {
             GOOD.replace("https://auth.example.com/o/x/", issuer).replace("[server]", &format!("[server]\n{server}"));
         assert_eq!(refused(&text).is_empty(), good, "{server} {issuer}: {:?}", refused(&text));
     }
+}
+
+#[test]
+fn a_key_that_belongs_to_another_certificate_is_an_error_before_the_start() {
+    let file = |text: &str| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    };
+    let made = || rcgen::generate_simple_self_signed(vec!["gate.example.com".to_owned()]).unwrap();
+    let (one, other) = (made(), made());
+    let (cert, key) = (file(&one.cert.pem()), file(&one.signing_key.serialize_pem()));
+    let wrong = file(&other.signing_key.serialize_pem());
+    let with = |key: &std::path::Path| {
+        let tls = format!("[server]\ntls = {{ cert = {:?}, key = {key:?} }}", cert.path());
+        refused(&GOOD.replace("[server]", &tls))
+    };
+    assert_eq!(with(key.path()), [""; 0]);
+    let complaints = with(wrong.path());
+    assert!(complaints.len() == 1 && complaints[0].contains("server.tls.key: the key and the cert"), "{complaints:?}");
 }
 
 #[test]

@@ -15,12 +15,15 @@ pub(super) struct Node {
     pub(super) data: Data,
 }
 
+/// What a number is called.
+pub(super) const NUMBER: &str = "a number";
+
 /// A value.
 #[derive(Clone)]
 pub(super) enum Data {
     Text(String),
     Flag(bool),
-    /// A number or a date, which no key takes, as it was written.
+    /// A number, or a date, which no key takes, as it was written.
     Other(&'static str, String),
     List(Vec<Node>),
     Table(BTreeMap<String, Node>),
@@ -176,8 +179,8 @@ trait Origins {
         match value {
             DeValue::String(text) => Data::Text(text.into_owned()),
             DeValue::Boolean(flag) => Data::Flag(flag),
-            DeValue::Integer(number) => Data::Other("a number", number.to_string()),
-            DeValue::Float(number) => Data::Other("a number", number.to_string()),
+            DeValue::Integer(number) => Data::Other(NUMBER, number.to_string()),
+            DeValue::Float(number) => Data::Other(NUMBER, number.to_string()),
             DeValue::Datetime(date) => Data::Other("a date", date.to_string()),
             DeValue::Array(list) => {
                 let element = |value: toml::Spanned<DeValue<'_>>| {

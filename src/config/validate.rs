@@ -9,6 +9,7 @@ mod providers;
 mod rules;
 mod server;
 mod session;
+mod store;
 
 use super::{
     Config, Effective, Log,

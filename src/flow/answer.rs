@@ -2,10 +2,12 @@
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::visit::{Arrival, Visit};
+use super::{
+    check::Unknown,
+    visit::{Arrival, Visit},
+};
 use crate::{
     edge::{Body, Intent, Reason, Redirect, Refusal, Verdict},
-    metrics,
     pages::{self, Page, Pages},
     policy::redirect::RedirectTarget,
 };
@@ -40,6 +42,21 @@ impl Answers {
             Intent::Fetch => Body::Json(pages::json(reason.code(), message(reason), id, None)),
         };
         Refusal { status: status(reason), reason, body, headers: extra(reason) }
+    }
+
+    /// 503 where nobody can tell whose session it is (contract C4).
+    pub(super) fn cannot_tell(&self, visit: &Visit<'_>, unknown: &Unknown, retry: &str) -> Refusal {
+        let app = visit.site.app.name.as_str();
+        match unknown {
+            Unknown::Store(error) => {
+                tracing::warn!(request_id = %visit.id, app, %error, "refused: a session could not be looked up");
+                self.refuse(visit, Reason::StoreUnavailable, &Page::StoreAway { retry })
+            }
+            Unknown::Provider => {
+                tracing::warn!(request_id = %visit.id, app, "refused: a session could not be renewed within session.outage_grace");
+                self.refuse(visit, Reason::ProviderUnavailable, &Page::ProviderAway { retry })
+            }
+        }
     }
 
     /// 401 for a script, a socket or a program: where a person can sign in (contract C5).
@@ -132,30 +149,5 @@ fn extra(reason: Reason) -> Vec<(HeaderName, HeaderValue)> {
     match status(reason) {
         StatusCode::SERVICE_UNAVAILABLE => vec![(header::RETRY_AFTER, RETRY_AFTER)],
         _ => Vec::new(),
-    }
-}
-
-/// The one table from verdict to metric.
-pub(super) fn label(verdict: &Verdict) -> metrics::Verdict {
-    let reason = match verdict {
-        Verdict::Allow(_) => return metrics::Verdict::Allow,
-        Verdict::Redirect(_) => return metrics::Verdict::Login,
-        Verdict::Refuse(refusal) => refusal.reason,
-    };
-    match reason {
-        Reason::NoSession | Reason::SessionEnded | Reason::SignedOut | Reason::Reset | Reason::ConfirmSignOut => {
-            metrics::Verdict::Unauthenticated
-        }
-        Reason::GroupMissing | Reason::RuleDenied | Reason::UnknownHost | Reason::SignInFailed | Reason::SignInLoop => {
-            metrics::Verdict::Forbidden
-        }
-        Reason::StoreUnavailable | Reason::ProviderUnavailable | Reason::Overloaded => metrics::Verdict::Unavailable,
-        Reason::UntrustedPeer
-        | Reason::BadRequest
-        | Reason::NeedsRoute
-        | Reason::NotFound
-        | Reason::SigningIn
-        | Reason::SignedIn
-        | Reason::Internal => metrics::Verdict::Rejected,
     }
 }

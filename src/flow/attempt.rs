@@ -1,6 +1,6 @@
 //! A sign-in under way: what travels sealed in `state`, and the login cookie that binds it to one browser.
 //!
-//! Nothing is stored for somebody who has not signed in (L6). One login cookie serves any number of tabs: it names the
+//! Nothing is stored for somebody who has not signed in. One login cookie serves any number of tabs: it names the
 //! browser, and every attempt names the browser that it belongs to (contract C10).
 
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub(super) struct Rounds {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Browser {
     id: [u8; BROWSER],
-    /// Sign-ins that ended without a session being seen afterwards.
+    /// Sign-ins of late: more than a few in a minute, and still no session, means that it is not seen again.
     pub(super) rounds: Rounds,
 }
 

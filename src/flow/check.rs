@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use super::visit::Visit;
+use super::{
+    renew::{Advice, Renewer},
+    visit::Visit,
+};
 use crate::{
     cookie::{self, Jar},
     edge::{Admission, Reason, Verdict},
@@ -14,12 +17,14 @@ use crate::{
     session::{Found, Live, Sessions, Unavailable},
 };
 
-/// How many session cookies of one request are tried: a browser has one for each path and domain, an attacker any number.
+/// How many session cookies of ours are tried in one request: a browser has one for each path and domain. Made-up ones do
+/// not count, or whoever can set cookies beside us could hide the good one behind them.
 const MOST_COOKIES: usize = 8;
 
 /// Looks up sessions and judges them.
 pub(super) struct Check {
     sessions: Arc<Sessions>,
+    renewer: Arc<Renewer>,
     jar: Arc<Jar>,
     /// The providers' names, by place in the configuration.
     providers: Vec<String>,
@@ -33,7 +38,16 @@ pub(super) enum Lacking {
     /// The permission.
     Permission(Option<Arc<Live>>, Reason),
     /// We cannot tell.
-    Answer(Unavailable),
+    Answer(Unknown),
+}
+
+/// Why the session of a request is not known.
+#[derive(Debug)]
+pub(super) enum Unknown {
+    /// The store does not answer.
+    Store(Unavailable),
+    /// It cannot be renewed, and the grace has passed.
+    Provider,
 }
 
 /// The session of a request.
@@ -46,8 +60,8 @@ pub(super) enum Presented {
 }
 
 impl Check {
-    pub(super) fn new(sessions: Arc<Sessions>, jar: Arc<Jar>, providers: Vec<String>) -> Self {
-        Self { sessions, jar, providers }
+    pub(super) fn new(sessions: Arc<Sessions>, renewer: Arc<Renewer>, jar: Arc<Jar>, providers: Vec<String>) -> Self {
+        Self { sessions, renewer, jar, providers }
     }
 
     /// Lets a request in that memory alone can decide about: a path that is public, or the session of the first cookie.
@@ -56,15 +70,18 @@ impl Check {
         let requirement = app.requirement(asked);
         let suffices = |live: &Live| match requirement {
             Requirement::Nothing | Requirement::Denied => false,
-            Requirement::Optional => self.counts_for(app, live),
-            Requirement::Identity(test) => self.counts_for(app, live) && test.judge(&live.record.identity).is_ok(),
+            Requirement::Optional => true,
+            Requirement::Identity(test) => test.judge(&live.record.identity).is_ok(),
         };
         match requirement {
             Requirement::Nothing => Some(admit(app, None)),
             Requirement::Denied => None,
             Requirement::Optional | Requirement::Identity(_) => {
                 let first = cookie::values(headers, self.jar.session_name()).next()?;
-                let live = self.sessions.recall(first, suffices)?;
+                let goes_on = |live: &Arc<Live>| {
+                    self.counts_for(app, live) && suffices(live) && self.renewer.lets_go_on(live)
+                };
+                let live = self.sessions.recall(first, goes_on)?;
                 Some(admit(app, Some(&live)))
             }
         }
@@ -89,29 +106,40 @@ impl Check {
 
     /// The session that counts for an app. Every cookie of the name is tried; one that cannot be looked up is only
     /// reported when no other lives.
-    pub(super) async fn present(&self, app: &App, headers: &HeaderMap) -> Result<Presented, Unavailable> {
+    pub(super) async fn present(&self, app: &App, headers: &HeaderMap) -> Result<Presented, Unknown> {
         let mut reason = Reason::NoSession;
-        let mut unknown = None;
-        for value in cookie::values(headers, self.jar.session_name()).take(MOST_COOKIES) {
+        let (mut unknown, mut tried) = (None, 0);
+        for value in cookie::values(headers, self.jar.session_name()) {
+            if tried == MOST_COOKIES {
+                break;
+            }
+            tried += 1;
             match self.sessions.find(value).await {
-                Ok(Found::Live(live)) if self.counts_for(app, &live) => return Ok(Presented::Live(live)),
-                Ok(Found::Live(_) | Found::NotOurs) => {}
+                Ok(Found::Live(live)) if self.counts_for(app, &live) => {
+                    match self.renewer.advise(live).await {
+                        Advice::GoOn(live) => return Ok(Presented::Live(live)),
+                        Advice::Ended => reason = Reason::SessionEnded,
+                        Advice::Away => unknown = Some(Unknown::Provider),
+                    }
+                }
+                Ok(Found::NotOurs) => tried -= 1,
+                Ok(Found::Live(_)) => {}
                 Ok(Found::Ended) => reason = Reason::SessionEnded,
-                Err(unavailable) => unknown = Some(unavailable),
+                Err(unavailable) => unknown = Some(Unknown::Store(unavailable)),
             }
         }
         unknown.map_or(Ok(Presented::Nothing(reason)), Err)
     }
 
-    /// Somebody known to one provider is nobody to an app of another (K9).
+    /// Somebody known to one provider is nobody to an app of another.
     fn counts_for(&self, app: &App, live: &Live) -> bool {
         self.providers.get(app.provider) == Some(&live.record.identity.provider)
     }
 }
 
-impl From<Unavailable> for Lacking {
-    fn from(unavailable: Unavailable) -> Self {
-        Self::Answer(unavailable)
+impl From<Unknown> for Lacking {
+    fn from(unknown: Unknown) -> Self {
+        Self::Answer(unknown)
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     session::{NewSession, Sessions},
 };
 
-/// How many login cookies of one request are tried.
+/// How many of our cookies of one name are looked at in one request; made-up ones do not count.
 const MOST_COOKIES: usize = 4;
 
 /// Signs people in.
@@ -53,9 +53,13 @@ struct Callback {
 impl Login {
     /// Sends somebody without a session to the provider; stops when that has gone round too often.
     pub(super) async fn challenge(&self, visit: &Visit<'_>, target: &RedirectTarget) -> Verdict {
-        let browser = self.browsers(visit).first().copied().unwrap_or_else(Browser::new);
+        let mut browser = self.browsers(visit).first().copied().unwrap_or_else(Browser::new);
         if browser.rounds.are_too_many(self.clock.now()) {
-            return self.looped(visit, target);
+            // Who is signed in and begins once more has come round by hand.
+            let Ok(Presented::Live(_)) = self.check.present(visit.site.app, visit.headers).await else {
+                return self.looped(visit, target);
+            };
+            browser.rounds = Rounds::default();
         }
         self.begin(visit, target, browser).await
     }
@@ -116,7 +120,7 @@ impl Login {
         };
         match provider.redeem(&redemption).await {
             Ok(signed_in) => self.welcome(visit, &target, &browsers, signed_in).await,
-            Err(oidc::Error::CodeRefused) => self.heal(visit, Some(&attempt), &browsers, "code refused").await,
+            Err(oidc::Error::GrantRefused) => self.heal(visit, Some(&attempt), &browsers, "code refused").await,
             Err(error) => self.provider_failed(visit, &target, &error),
         }
     }
@@ -143,10 +147,11 @@ impl Login {
                 ));
             }
         };
-        let returned = self.supersede(visit).await;
+        self.supersede(visit).await;
         let mut browser = browsers.first().copied().unwrap_or_else(Browser::new);
-        // A browser that brings a session cookie keeps cookies; one that never does would go round for ever.
-        browser.rounds = if returned { Rounds::default() } else { browser.rounds.another(self.clock.now()) };
+        // Only the next page shows whether the session is seen again: where cookies are blocked, or replicas have a store
+        // each, it is not, and sign-in would go round for ever.
+        browser.rounds = browser.rounds.another(self.clock.now());
         tracing::info!(request_id = %visit.id, app = visit.site.app.name, %subject, "signed in");
         self.count(visit, metrics::Login::Succeeded);
         let cookies = vec![
@@ -156,17 +161,15 @@ impl Login {
         redirect(Reason::SignedIn, target, cookies)
     }
 
-    /// Ends the sessions that the browser brought, and tells whether it brought an authentic one.
-    async fn supersede(&self, visit: &Visit<'_>) -> bool {
-        let mut authentic = false;
-        for value in cookie::values(visit.headers, self.jar.session_name()).take(MOST_COOKIES) {
-            authentic |= self.sessions.is_ours(value);
-            // The new session stands either way; one that could not be ended now is ended by its lifetimes.
+    /// Ends the sessions that the browser brought.
+    async fn supersede(&self, visit: &Visit<'_>) {
+        let brought = cookie::values(visit.headers, self.jar.session_name());
+        for value in brought.filter(|value| self.sessions.is_ours(value)).take(MOST_COOKIES) {
+            // The new session stands either way, and the old one's row goes when the store takes it.
             if let Err(error) = self.sessions.revoke(value, metrics::Logout::User).await {
                 tracing::warn!(request_id = %visit.id, %error, "the session before this sign-in could not be ended");
             }
         }
-        authentic
     }
 
     /// What to do with a callback that cannot be completed.
@@ -195,7 +198,7 @@ impl Login {
     }
 
     fn looped(&self, visit: &Visit<'_>, target: &RedirectTarget) -> Verdict {
-        tracing::warn!(request_id = %visit.id, app = visit.site.app.name, "sign-in went round too often and was stopped");
+        tracing::warn!(request_id = %visit.id, app = visit.site.app.name, "sign-in went round too often and was stopped: the browser keeps no cookies, or replicas do not share a store");
         self.count(visit, metrics::Login::Looped);
         let (retry, reset) = (visit.sign_in_to(target.as_str()), visit.own("/reset"));
         Verdict::Refuse(self.answers.refuse(
@@ -270,8 +273,8 @@ impl Login {
 
     fn browsers(&self, visit: &Visit<'_>) -> Vec<Browser> {
         cookie::values(visit.headers, self.jar.login_name())
-            .take(MOST_COOKIES)
             .filter_map(|value| Browser::open(&self.keyring, value))
+            .take(MOST_COOKIES)
             .collect()
     }
 

@@ -7,22 +7,23 @@ use http::{HeaderName, HeaderValue};
 
 use super::{
     answer::{Answers, redirect},
+    check::Unknown,
     visit::Visit,
 };
 use crate::{
     cookie::{self, Jar},
     crypto::{self, Keyring, Purpose},
-    edge::{Intent, Reason, Redirect, Refusal, Verdict},
+    edge::{Reason, Redirect, Refusal, Verdict},
     metrics::Logout as Kind,
-    oidc::Provider,
+    oidc::{Provider, Whom},
     pages::Page,
     policy::{Policy, redirect::RedirectTarget},
-    session::{Live, Sessions, Unavailable},
+    session::{Live, Sessions, Unavailable, Whose},
 };
 
 /// Separates the state of a sign-out from that of a sign-in.
 const STATE: &[u8] = b"sign-out";
-/// How many session cookies of one request are ended.
+/// How many sessions of one request are ended; made-up cookies do not count.
 const MOST_COOKIES: usize = 8;
 
 /// Signs people out.
@@ -57,6 +58,9 @@ impl Logout {
         if let Some(live) = &ended {
             tracing::info!(request_id = %visit.id, app = visit.site.app.name, subject = %live.record.identity.subject, "signed out");
         }
+        if let Some(live) = &ended {
+            self.forget(live).await;
+        }
         let target = rd.and_then(|rd| RedirectTarget::parse(rd, visit.here(), &self.policy));
         let cookies = vec![self.jar.clear_session(), self.jar.clear_login()];
         if let Some(location) = ended.as_deref().and_then(|live| self.provider_sign_out(visit, live, target.as_ref())) {
@@ -80,13 +84,14 @@ impl Logout {
     }
 
     /// Clears every cookie that the gate may have set on this host.
-    pub(super) fn reset(&self, visit: &Visit<'_>) -> Verdict {
-        // Only a page load may clear cookies (L34), and another site may not do it unasked.
-        if visit.intent == Intent::Fetch {
-            return Verdict::Refuse(Answers::login_required(visit, Reason::NoSession));
-        }
+    pub(super) async fn reset(&self, visit: &Visit<'_>) -> Verdict {
         if visit.is_cross_site() {
             return self.confirm(visit, &visit.own("/reset"));
+        }
+        // The page says that it is over, so it has to be for a copy of the cookie as well. A store that is away must not
+        // bar the way out: this process refuses the session from here on, and the row goes when the store takes it.
+        if let Err(error) = self.end_sessions(visit).await {
+            tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %error, "a session could not be ended");
         }
         let own = [self.jar.clear_session(), self.jar.clear_login()];
         let legacy = cookie::names(visit.headers)
@@ -99,14 +104,46 @@ impl Logout {
         Verdict::Refuse(refusal)
     }
 
+    /// A provider's page tells this browser's sessions to end, through the browser (`OpenID` Connect Front-Channel Logout
+    /// 1.0). The `sid` is what somebody else could not know, and its issuer has to be the right one.
+    pub(super) async fn told(&self, visit: &Visit<'_>, iss: Option<&str>, sid: Option<&str>) -> Verdict {
+        let said = self.providers.get(visit.site.app.provider);
+        let said = said.and_then(|provider| Some((provider, provider.logout_request(iss, sid)?)));
+        let Some((provider, whom)) = said else {
+            let page = Page::BadRequest { detail: "The provider's sign-out names no session that it could be about." };
+            return Verdict::Refuse(self.answers.refuse(visit, Reason::BadRequest, &page));
+        };
+        let name = &provider.settings().name;
+        match self.sessions.end_by(name, &whose(whom), Kind::Frontchannel).await {
+            Ok(sessions) => {
+                tracing::info!(request_id = %visit.id, provider = name, sessions, "signed out at the provider, through the browser");
+                Verdict::Refuse(self.farewell(visit, Vec::new()))
+            }
+            Err(error) => {
+                let retry = RedirectTarget::root(visit.here());
+                Verdict::Refuse(self.answers.cannot_tell(visit, &Unknown::Store(error), retry.as_str()))
+            }
+        }
+    }
+
     /// Ends every session that the browser brought; the first of them knows how to sign out at the provider.
     async fn end_sessions(&self, visit: &Visit<'_>) -> Result<Option<Arc<Live>>, Unavailable> {
         let mut first = None;
-        for value in cookie::values(visit.headers, self.jar.session_name()).take(MOST_COOKIES) {
+        let brought = cookie::values(visit.headers, self.jar.session_name());
+        for value in brought.filter(|value| self.sessions.is_ours(value)).take(MOST_COOKIES) {
             let ended = self.sessions.revoke(value, Kind::User).await?;
             first = first.or(ended);
         }
         Ok(first)
+    }
+
+    /// Has the provider forget the refresh token, where it offers that: a copy of it is then worth nothing.
+    async fn forget(&self, live: &Live) {
+        let record = &live.record;
+        let provider = self.providers.iter().find(|provider| provider.settings().name == record.identity.provider);
+        if let (Some(provider), Some(refresh)) = (provider, &record.tokens.refresh) {
+            provider.revoke(refresh).await;
+        }
     }
 
     fn provider_sign_out(
@@ -141,5 +178,13 @@ impl Logout {
             }
             None => name == pattern,
         })
+    }
+}
+
+/// Whose sessions a provider means.
+pub(super) fn whose(whom: Whom) -> Whose {
+    match whom {
+        Whom::Sid(sid) => Whose::Sid(sid),
+        Whom::Subject(subject) => Whose::Subject(subject.0),
     }
 }

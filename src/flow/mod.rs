@@ -8,31 +8,36 @@ mod attempt;
 mod check;
 mod login;
 mod logout;
+pub mod notice;
 mod own;
+mod question;
+mod renew;
 mod visit;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use http::request::Parts;
+use http::{Method, request::Parts};
 
+pub use self::renew::Renewer;
 use self::{
     answer::Answers,
-    check::{Check, Lacking},
+    check::Check,
     login::Login,
     logout::Logout,
     own::OwnPages,
+    question::{Unread, label},
     visit::{Arrival, Outside, RequestId, Visit},
 };
 use crate::{
     clock::Clock,
     cookie::{Jar, Transport},
     crypto::Keyring,
-    edge::{self, AuthRequest, BadRequest, Edge, Intent, Reason, Response, TrustedProxies, Verdict},
-    metrics::Metrics,
-    oidc::Provider,
-    pages::{Page, Pages},
-    policy::{Asked, Policy, Site, redirect::RedirectTarget},
-    session::Sessions,
+    edge::{self, Edge, Intent, Reason, Response, TrustedProxies, Verdict},
+    metrics::{Logout as Kind, Metrics},
+    oidc::{LogoutNotice, Provider},
+    pages::Pages,
+    policy::{Policy, Site},
+    session::{Once, Sessions},
 };
 
 /// How the gate is reached and what it leaves behind in browsers.
@@ -78,6 +83,7 @@ pub struct Gate {
     sessions: Arc<Sessions>,
     providers: Vec<Arc<Provider>>,
     check: Arc<Check>,
+    renewer: Arc<Renewer>,
     login: Arc<Login>,
     own: OwnPages,
     answers: Arc<Answers>,
@@ -89,6 +95,8 @@ pub struct Gate {
 pub struct Health {
     /// Whether the store answers.
     pub store: bool,
+    /// Whether the store ever answered.
+    pub opened: bool,
     /// Each provider by name, and whether it answers.
     pub providers: Vec<(String, bool)>,
 }
@@ -101,7 +109,8 @@ impl Gate {
         let jar = Arc::new(Jar::new(&settings.cookie_name, settings.cookie_domain.as_deref(), settings.transport));
         let names = providers.iter().map(|provider| provider.settings().name.clone()).collect();
         let (policy, answers) = (Arc::new(policy), Arc::new(Answers::new(pages)));
-        let check = Arc::new(Check::new(Arc::clone(&sessions), Arc::clone(&jar), names));
+        let renewer = Arc::new(Renewer::new(Arc::clone(&sessions), providers.clone(), metrics.renewals.clone()));
+        let check = Arc::new(Check::new(Arc::clone(&sessions), Arc::clone(&renewer), Arc::clone(&jar), names));
         let login = Arc::new(Login {
             policy: Arc::clone(&policy),
             sessions: Arc::clone(&sessions),
@@ -141,6 +150,7 @@ impl Gate {
             sessions,
             providers,
             check,
+            renewer,
             login,
             own,
             answers,
@@ -160,13 +170,8 @@ impl Gate {
     pub fn admit_at_once(&self, edge: Edge, peer: IpAddr, request: &Parts, envoy_target: &str) -> Option<Response> {
         let begun = Instant::now();
         let (asked, site) = self.read(edge, peer, request, envoy_target).ok()?;
-        let path = asked.path();
-        if own::below(&self.outside.prefix, path).is_some() {
-            return None;
-        }
-        let seen = Asked { path, method: asked.method, client: asked.client };
-        let verdict = self.check.admit_at_once(site.app, seen, &request.headers)?;
-        self.metrics.auth.count(edge, site.index, answer::label(&verdict), begun.elapsed());
+        let verdict = self.recognise(&asked, site)?;
+        self.metrics.auth.count(edge, site.index, label(&verdict), begun.elapsed());
         Some(edge::write(edge, verdict, ""))
     }
 
@@ -178,7 +183,7 @@ impl Gate {
             Ok((asked, site)) => (self.answer(asked, site, request, &id).await, Some(site)),
             Err(unread) => (self.reject(peer, request, &id, unread), None),
         };
-        self.metrics.auth.count(edge, site.and_then(|site| site.index), answer::label(&verdict), begun.elapsed());
+        self.metrics.auth.count(edge, site.and_then(|site| site.index), label(&verdict), begun.elapsed());
         match verdict {
             // An answer that lets in needs no id, and making one costs.
             allow @ Verdict::Allow(_) => edge::write(edge, allow, ""),
@@ -204,6 +209,9 @@ impl Gate {
             Ok(read) => read,
             Err(unread) => return edge::write_direct(self.refuse_unread(intent, &id, unread), id.as_str()),
         };
+        if page == notice::PAGE && request.method == Method::POST {
+            return Box::pin(self.heed(request, &id, site)).await;
+        }
         let visit = Visit {
             authority,
             site,
@@ -215,6 +223,18 @@ impl Gate {
             outside: &self.outside,
         };
         Box::pin(self.own.show(&visit, page, request.uri.query().unwrap_or_default())).await
+    }
+
+    /// Acts on what a provider says by itself: the asked app's own, or any other that the gate knows.
+    async fn heed(&self, request: &Parts, id: &RequestId, site: Site<'_>) -> Response {
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.providers.iter().enumerate().partition(|(index, _)| *index == site.app.provider);
+        let providers = own.into_iter().chain(others).map(|(_, provider)| provider);
+        let end = async |said: LogoutNotice, provider: String| {
+            let once = Once { provider: &provider, word: &said.jti, until: said.until };
+            self.sessions.end_once(once, &logout::whose(said.whom), Kind::Backchannel).await
+        };
+        notice::hear(request, id, providers, |said, provider| end(said, provider)).await
     }
 
     /// Answers a request for anything else.
@@ -231,151 +251,17 @@ impl Gate {
         own::nothing(&self.answers, Intent::Fetch, RequestId::default().as_str(), Reason::Overloaded)
     }
 
+    /// What renews sessions: for the one who lets it work.
+    #[must_use]
+    pub fn renewer(&self) -> Arc<Renewer> {
+        Arc::clone(&self.renewer)
+    }
+
     /// How the things that the gate depends on are.
     #[must_use]
     pub fn health(&self) -> Health {
         let providers =
             self.providers.iter().map(|provider| (provider.settings().name.clone(), provider.is_up())).collect();
-        Health { store: self.sessions.is_up(), providers }
-    }
-
-    /// What is asked, and of which app. Nothing is believed before the peer has been.
-    fn read<'r>(
-        &'r self,
-        edge: Edge,
-        peer: IpAddr,
-        request: &'r Parts,
-        envoy_target: &'r str,
-    ) -> Result<(AuthRequest<'r>, Site<'r>), Unread> {
-        let trusted = self.proxies.admit(peer).ok_or(Unread::UntrustedPeer)?;
-        let asked = edge::read(edge, trusted, request, envoy_target)?;
-        let site = self
-            .policy
-            .site(asked.authority.host())
-            .ok_or_else(|| Unread::UnknownHost(asked.authority.host().to_owned()))?;
-        if edge == Edge::Nginx {
-            self.cross_check(request, site)?;
-        }
-        Ok((asked, site))
-    }
-
-    /// nginx routes by `Host` while `X-Original-URL` may name another one, where a client sent an absolute-form request
-    /// line; both must mean the same app.
-    fn cross_check(&self, request: &Parts, site: Site<'_>) -> Result<(), Unread> {
-        let routed = edge::asked_host(request)?;
-        match self.policy.site(routed.host()) {
-            Some(other) if other.index != site.index => {
-                Err(BadRequest { header: "Host", problem: "names another app than X-Original-URL does" }.into())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn answer<'r>(
-        &'r self,
-        asked: AuthRequest<'r>,
-        site: Site<'r>,
-        request: &'r Parts,
-        id: &'r RequestId,
-    ) -> Verdict {
-        let (path, query, intent) = (asked.path(), asked.query().unwrap_or_default(), asked.intent());
-        let (target, method, client, edge) = (asked.target, asked.method, asked.client, asked.edge);
-        let visit = Visit {
-            authority: asked.authority,
-            site,
-            intent,
-            method,
-            headers: &request.headers,
-            arrival: Arrival::Question,
-            id,
-            outside: &self.outside,
-        };
-        if let Some(page) = own::below(&self.outside.prefix, path) {
-            if edge == Edge::Nginx {
-                return Verdict::Refuse(self.answers.refuse(&visit, Reason::NeedsRoute, &Page::NotFound));
-            }
-            // On the heap, like every cold branch, so that the future of an answer from memory stays small.
-            return Box::pin(self.own.ask(&visit, page, query)).await;
-        }
-        match self.check.decide(&visit, Asked { path, method, client }).await {
-            Ok(verdict) => verdict,
-            Err(lacking) => Box::pin(self.refuse(&visit, target, lacking)).await,
-        }
-    }
-
-    /// What somebody is told who is not let in.
-    async fn refuse(&self, visit: &Visit<'_>, target: &str, lacking: Lacking) -> Verdict {
-        let app = visit.site.app.name.as_str();
-        match lacking {
-            Lacking::Session(reason) => match visit.intent {
-                Intent::Page => {
-                    let target = RedirectTarget::asked(target, visit.here(), &self.policy);
-                    self.login.challenge(visit, &target.unwrap_or_else(|| RedirectTarget::root(visit.here()))).await
-                }
-                Intent::Form => Verdict::Refuse(self.answers.form_held(visit, reason)),
-                Intent::Fetch => Verdict::Refuse(Answers::login_required(visit, reason)),
-            },
-            Lacking::Permission(who, reason) => {
-                let identity = who.as_ref().map(|live| &live.record.identity);
-                let subject = identity.map(|identity| identity.subject.0.as_str());
-                tracing::info!(request_id = %visit.id, app, subject, reason = reason.code(), "refused");
-                let switch = visit.own("/sign_out");
-                let page = match identity {
-                    Some(identity) => Page::NotAllowed { user: &identity.user, app, switch: &switch },
-                    None => Page::Denied { app },
-                };
-                Verdict::Refuse(self.answers.refuse(visit, reason, &page))
-            }
-            Lacking::Answer(error) => {
-                tracing::warn!(request_id = %visit.id, app, %error, "refused: a session could not be looked up");
-                let retry = format!("{}://{}/", self.outside.scheme, visit.authority);
-                Verdict::Refuse(self.answers.refuse(
-                    visit,
-                    Reason::StoreUnavailable,
-                    &Page::StoreAway { retry: &retry },
-                ))
-            }
-        }
-    }
-
-    fn reject(&self, peer: IpAddr, request: &Parts, id: &RequestId, unread: Unread) -> Verdict {
-        if let Unread::UntrustedPeer = unread {
-            tracing::warn!(request_id = %id, %peer, "refused: the peer is not in server.trusted_proxies");
-        }
-        let intent = edge::intent(Some(request.method.as_str()), &request.headers);
-        self.refuse_unread(intent, id, unread)
-    }
-
-    fn refuse_unread(&self, intent: Intent, id: &RequestId, unread: Unread) -> Verdict {
-        let id = id.as_str();
-        Verdict::Refuse(match unread {
-            Unread::UntrustedPeer => {
-                let page = Page::BadRequest { detail: "This address may not ask on behalf of others." };
-                self.answers.refuse_as(intent, id, Reason::UntrustedPeer, &page)
-            }
-            Unread::Malformed(problem) => {
-                tracing::info!(request_id = id, %problem, "refused: not a request that an edge makes");
-                let detail = problem.to_string();
-                self.answers.refuse_as(intent, id, Reason::BadRequest, &Page::BadRequest { detail: &detail })
-            }
-            Unread::UnknownHost(host) => {
-                tracing::info!(request_id = id, host, "refused: no app names this host");
-                self.answers.refuse_as(intent, id, Reason::UnknownHost, &Page::UnknownHost { host: &host })
-            }
-        })
-    }
-}
-
-/// Why it is not even known what is asked of which app.
-#[derive(Debug)]
-enum Unread {
-    UntrustedPeer,
-    Malformed(BadRequest),
-    UnknownHost(String),
-}
-
-impl From<BadRequest> for Unread {
-    fn from(problem: BadRequest) -> Self {
-        Self::Malformed(problem)
+        Health { store: self.sessions.is_up(), opened: self.sessions.was_opened(), providers }
     }
 }

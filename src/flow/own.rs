@@ -15,11 +15,12 @@ use super::{
     check::{Check, Presented},
     login::Login,
     logout::Logout,
+    notice,
     visit::Visit,
 };
 use crate::{
     edge::{Intent, Reason, Response, Verdict, write_direct},
-    pages::Page,
+    pages::{self, Page},
     policy::{Policy, redirect::RedirectTarget},
     session::Live,
 };
@@ -42,7 +43,10 @@ enum Destination<'r> {
     SignedOut,
     Reset,
     Session,
+    Notice,
+    Told,
     Ping,
+    Client,
     Static(&'r str),
     Nowhere,
 }
@@ -56,14 +60,22 @@ impl<'r> Destination<'r> {
             "/signed_out" => Self::SignedOut,
             "/reset" => Self::Reset,
             "/session" => Self::Session,
+            notice::PAGE => Self::Notice,
+            "/frontchannel_logout" => Self::Told,
             "/ping" => Self::Ping,
+            "/client.js" => Self::Client,
             other => other.strip_prefix("/static/").map_or(Self::Nowhere, Self::Static),
         }
     }
 
-    /// Whether the answer can only be a 2xx.
+    /// Whether the answer can only be a 2xx, or the request comes with a body.
     fn needs_route(self) -> bool {
-        matches!(self, Self::Session | Self::Ping | Self::Static(_))
+        matches!(self, Self::Session | Self::Notice | Self::Ping | Self::Client | Self::Static(_))
+    }
+
+    /// Whether cookies are set or cleared there: only a page that is being opened may do that (L34).
+    fn is_for_pages(self) -> bool {
+        matches!(self, Self::Start | Self::Callback | Self::SignOut | Self::Reset)
     }
 
     fn takes(self, method: Option<&str>) -> bool {
@@ -89,10 +101,14 @@ impl OwnPages {
     pub(super) async fn show(&self, visit: &Visit<'_>, page: &str, query: &str) -> Response {
         let destination = Destination::of(page);
         let verdict = match destination {
+            Destination::Session | Destination::Static(_) if !destination.takes(visit.method) => {
+                self.wrong_method(visit, destination)
+            }
             Destination::Session => match self.session(visit).await {
                 Ok(body) => return json_answer(body),
                 Err(verdict) => verdict,
             },
+            Destination::Client => return client_script(),
             Destination::Static(name) => match self.asset(name) {
                 Some(response) => return response,
                 None => self.nowhere(visit),
@@ -104,17 +120,26 @@ impl OwnPages {
 
     async fn visit(&self, visit: &Visit<'_>, destination: Destination<'_>, query: &str) -> Verdict {
         if !destination.takes(visit.method) {
-            return self.wrong_method(visit);
+            return self.wrong_method(visit, destination);
+        }
+        if destination.is_for_pages() && visit.is_in_the_background() {
+            return self.not_a_page(visit);
         }
         match destination {
             Destination::Start => self.start(visit, query).await,
             Destination::Callback => self.login.complete(visit, query).await,
             Destination::SignOut => self.logout.sign_out(visit, parameter(query, "rd").as_deref()).await,
-            Destination::SignedOut => self.logout.signed_out(visit, parameter(query, "state").as_deref()),
-            Destination::Reset => self.logout.reset(visit),
-            Destination::Session | Destination::Ping | Destination::Static(_) | Destination::Nowhere => {
-                self.nowhere(visit)
+            Destination::Told => {
+                self.logout.told(visit, parameter(query, "iss").as_deref(), parameter(query, "sid").as_deref()).await
             }
+            Destination::SignedOut => self.logout.signed_out(visit, parameter(query, "state").as_deref()),
+            Destination::Reset => self.logout.reset(visit).await,
+            Destination::Session
+            | Destination::Notice
+            | Destination::Ping
+            | Destination::Client
+            | Destination::Static(_)
+            | Destination::Nowhere => self.nowhere(visit),
         }
     }
 
@@ -136,15 +161,7 @@ impl OwnPages {
         match self.check.present(visit.site.app, visit.headers).await {
             Ok(Presented::Live(live)) => Ok(self.describe(&live)),
             Ok(Presented::Nothing(reason)) => Err(Verdict::Refuse(Answers::login_required(visit, reason))),
-            Err(error) => {
-                tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %error, "a session could not be looked up");
-                let retry = visit.own("/session");
-                Err(Verdict::Refuse(self.answers.refuse(
-                    visit,
-                    Reason::StoreUnavailable,
-                    &Page::StoreAway { retry: &retry },
-                )))
-            }
+            Err(unknown) => Err(Verdict::Refuse(self.answers.cannot_tell(visit, &unknown, &visit.own("/session")))),
         }
     }
 
@@ -156,7 +173,7 @@ impl OwnPages {
             "name": identity.name,
             "groups": identity.groups,
             "expires_at": self.login.sessions.ends(live).to_string(),
-            "renewed_at": live.record.created.to_string(),
+            "renewed_at": live.record.renewed.to_string(),
         });
         Bytes::from(body.to_string())
     }
@@ -180,12 +197,19 @@ impl OwnPages {
         Verdict::Refuse(self.answers.refuse(visit, Reason::NotFound, &Page::NotFound))
     }
 
-    fn wrong_method(&self, visit: &Visit<'_>) -> Verdict {
+    fn wrong_method(&self, visit: &Visit<'_>, destination: Destination<'_>) -> Verdict {
         let page = Page::BadRequest { detail: "This page is opened, not sent to." };
         let mut refusal = self.answers.refuse(visit, Reason::BadRequest, &page);
         refusal.status = StatusCode::METHOD_NOT_ALLOWED;
-        refusal.headers.push((header::ALLOW, HeaderValue::from_static("GET, HEAD")));
+        let allowed = if destination.takes(Some("POST")) { "GET, HEAD, POST" } else { "GET, HEAD" };
+        refusal.headers.push((header::ALLOW, HeaderValue::from_static(allowed)));
         Verdict::Refuse(refusal)
+    }
+
+    /// A script or an image would be sent to the provider, and a link that is fetched ahead of the click would sign out.
+    fn not_a_page(&self, visit: &Visit<'_>) -> Verdict {
+        let page = Page::BadRequest { detail: "This page is opened, not fetched in the background." };
+        Verdict::Refuse(self.answers.refuse(visit, Reason::BadRequest, &page))
     }
 }
 
@@ -193,6 +217,7 @@ impl OwnPages {
 pub(super) fn pong() -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -220,11 +245,22 @@ fn parameter(query: &str, name: &str) -> Option<String> {
     found.next().is_none().then(|| decoded.into_owned())
 }
 
+/// `/client.js`. Kept for a few minutes only: its address says nothing of its version.
+fn client_script() -> Response {
+    let mut response = Response::new(Full::new(Bytes::from_static(pages::CLIENT_SCRIPT.as_bytes())));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
 fn json_answer(body: Bytes) -> Response {
     let mut response = Response::new(Full::new(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
@@ -256,7 +292,7 @@ mod tests {
 
     #[test]
     fn what_can_only_be_a_2xx_needs_a_route() {
-        for page in ["/session", "/ping", "/static/icon.svg"] {
+        for page in ["/session", "/ping", "/client.js", "/backchannel_logout", "/static/icon.svg"] {
             assert!(Destination::of(page).needs_route(), "{page}");
         }
         for page in ["/start", "/callback", "/sign_out", "/signed_out", "/reset", "/else"] {

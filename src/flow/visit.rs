@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::OnceLock};
 
-use http::HeaderMap;
+use http::{HeaderMap, header};
 
 use crate::{
     crypto,
@@ -41,7 +41,7 @@ pub(super) enum Arrival {
     Direct,
 }
 
-/// How the world outside sees the gate. Configuration, never a header (L21).
+/// How the world outside sees the gate. Configuration, never a header.
 #[derive(Clone, Debug)]
 pub(super) struct Outside {
     /// `https` or `http`.
@@ -69,7 +69,20 @@ impl Visit<'_> {
 
     /// Whether the browser says that another site made this request.
     pub(super) fn is_cross_site(&self) -> bool {
-        self.headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"cross-site")
+        self.headers.get_all("sec-fetch-site").iter().any(|site| site == "cross-site")
+    }
+
+    /// Whether a script, an image or the browser's own foresight made this request, and no person waits for a page. A
+    /// client that says nothing about itself is given the benefit of the doubt: nobody comes to our own pages by chance.
+    pub(super) fn is_in_the_background(&self) -> bool {
+        let is_ahead_of_time = ["sec-purpose", "purpose"].iter().any(|name| self.headers.contains_key(*name));
+        is_ahead_of_time || (self.intent == Intent::Fetch && !self.says_nothing_about_itself())
+    }
+
+    fn says_nothing_about_itself(&self) -> bool {
+        let says = ["sec-fetch-mode", "x-requested-with", "upgrade"];
+        let accepted = self.headers.get(header::ACCEPT);
+        accepted.is_none_or(|media| media == "*/*") && !says.iter().any(|name| self.headers.contains_key(*name))
     }
 }
 

@@ -27,8 +27,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long one document, metadata or keys, may take.
 const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
-/// How long a sign-in waits for metadata that are not known yet.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a sign-in or a renewal waits for metadata that are not known yet.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The part of the metadata document that the gate uses. The rest is not read, so that a mistake in it harms nobody.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,6 +40,7 @@ pub(super) struct Metadata {
     pub(super) jwks_uri: Url,
     pub(super) userinfo_endpoint: Option<Url>,
     pub(super) end_session_endpoint: Option<Url>,
+    pub(super) revocation_endpoint: Option<Url>,
     id_token_signing_alg_values_supported: Vec<Value>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
     code_challenge_methods_supported: Option<Vec<String>>,
@@ -113,7 +114,12 @@ impl Metadata {
             )));
         }
         let browser = [Some(&self.authorization_endpoint), self.end_session_endpoint.as_ref()];
-        let ours = [Some(&self.token_endpoint), Some(&self.jwks_uri), self.userinfo_endpoint.as_ref()];
+        let ours = [
+            Some(&self.token_endpoint),
+            Some(&self.jwks_uri),
+            self.userinfo_endpoint.as_ref(),
+            self.revocation_endpoint.as_ref(),
+        ];
         let safe =
             |url: &Url| url.scheme() == "https" || (url.scheme() == "http" && settings.issuer.scheme() == "http");
         match browser.into_iter().chain(ours).flatten().find(|url| !safe(url)) {

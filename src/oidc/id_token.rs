@@ -1,4 +1,4 @@
-//! The ID token and the checks it has to pass (`OpenID` Connect Core, section 3.1.3.7).
+//! The ID token and the checks it has to pass (`OpenID` Connect Core, sections 3.1.3.7 and 12.2).
 //!
 //! Promises: a `VerifiedIdToken` exists only where every check passed; signatures are verified by `openidconnect`, never
 //! with a symmetric key; any bytes are refused without a panic, and no text of a refusal holds a token. Pure; it must not
@@ -6,31 +6,29 @@
 
 use std::time::{Duration, SystemTime};
 
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use openidconnect::{
     AccessToken, AccessTokenHash, AuthorizationCode, AuthorizationCodeHash, ClaimsVerificationError, ClientId,
     EmptyAdditionalClaims, IdToken, IdTokenClaims, IdTokenVerifier, IssuerUrl, JsonWebTokenType, Nonce,
-    SignatureVerificationError,
+    NonceVerifier as _, SignatureVerificationError,
     core::{
         CoreGenderClaim, CoreJsonWebKey, CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm,
     },
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{Error, discovery::printable};
+use super::{
+    discovery::printable,
+    jwt::{self, Doubt, Object, Unverified},
+};
 use crate::clock::Timestamp;
 
 /// Room for somebody in a thousand groups; it comes from the provider over TLS, not from a visitor.
 const LONGEST: usize = 64 * 1024;
 /// How far the provider's clock may be from ours.
-const LEEWAY: Duration = Duration::from_mins(1);
-/// Of a subject (`OpenID` Connect Core, section 2) and, because stores index both alike, of a session.
-const LONGEST_NAME: usize = 255;
+pub(super) const LEEWAY: Duration = Duration::from_mins(1);
 
 type Token =
     IdToken<EmptyAdditionalClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
-/// A JSON object.
-type Object = Map<String, Value>;
 type TypedClaims = IdTokenClaims<EmptyAdditionalClaims, CoreGenderClaim>;
 
 /// The claims of an ID token that has passed every check. Only `verify` makes one.
@@ -50,6 +48,11 @@ impl VerifiedIdToken {
     pub(super) fn subject(&self) -> &str {
         &self.subject
     }
+
+    /// `sid`: the provider's own name for its session.
+    pub(super) fn session(&self) -> Option<&str> {
+        jwt::name(&self.claims, "sid")
+    }
 }
 
 /// What an ID token has to fit.
@@ -57,79 +60,58 @@ pub(super) struct Expected<'a> {
     /// The issuer as its metadata spell it.
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
-    pub(super) nonce: &'a str,
+    pub(super) occasion: Occasion<'a>,
     /// What the metadata offer of what the gate accepts.
     pub(super) algorithms: Vec<CoreJwsSigningAlgorithm>,
     pub(super) now: Timestamp,
-    /// What came with it, for `at_hash` and `c_hash`.
+    /// What came with it, for `at_hash`.
     pub(super) access: &'a AccessToken,
-    pub(super) code: &'a AuthorizationCode,
 }
 
-/// Why an ID token is not believed.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Doubt {
-    /// None of the keys fits: the provider may have changed them since they were fetched.
-    Key(String),
-    /// Newer keys would not help.
-    Token(String),
-}
-
-impl From<Doubt> for Error {
-    fn from(doubt: Doubt) -> Self {
-        match doubt {
-            Doubt::Key(text) | Doubt::Token(text) => Self::Unbelievable(text),
-        }
-    }
+/// When an ID token was issued, which decides what it has to repeat.
+#[derive(Clone, Copy)]
+pub(super) enum Occasion<'a> {
+    /// For a code.
+    SignIn {
+        nonce: &'a str,
+        /// For `c_hash`.
+        code: &'a AuthorizationCode,
+    },
+    /// For a refresh token (section 12.2).
+    Renewal {
+        /// Whose session is renewed.
+        subject: &'a str,
+        /// What the ID token before it repeated. A renewed one need not, but if it does it has to be the same.
+        nonce: Option<&'a str>,
+    },
 }
 
 /// Checks an ID token in compact form.
 pub(super) fn verify(raw: &str, expected: &Expected<'_>, keys: &CoreJsonWebKeySet) -> Result<VerifiedIdToken, Doubt> {
-    let (header, claims) = decode(raw).map_err(doubt)?;
-    check_header(&header).map_err(doubt)?;
+    let Unverified { claims, .. } =
+        Unverified::parse(raw, LONGEST).map_err(|problem| doubt(format!("the ID token {problem}")))?;
     let subject = check_types(&claims).map_err(doubt)?.to_owned();
     let token: Token = raw.parse().map_err(|_| {
         doubt("the ID token does not parse: an unknown algorithm, or a claim of another type than OpenID Connect gives it")
     })?;
     let verifier = verifier(expected, &claims, keys).map_err(doubt)?;
-    let typed = token.claims(&verifier, &Nonce::new(expected.nonce.to_owned())).map_err(explain)?;
+    let typed =
+        token.claims(&verifier, |nonce: Option<&Nonce>| check_nonce(nonce, expected.occasion)).map_err(explain)?;
+    check_subject(&subject, expected.occasion).map_err(doubt)?;
     check_party(&claims, expected.client_id).map_err(doubt)?;
     check_not_before(&claims, expected.now).map_err(doubt)?;
     check_hashes(&token, typed, &verifier, expected).map_err(doubt)?;
     Ok(VerifiedIdToken { claims, subject })
 }
 
+/// The nonce of an ID token that was verified when it came.
+pub(super) fn nonce(raw: &str) -> Option<String> {
+    let token = Unverified::parse(raw, LONGEST).ok()?;
+    token.claims.get("nonce")?.as_str().map(ToOwned::to_owned)
+}
+
 fn doubt(text: impl Into<String>) -> Doubt {
     Doubt::Token(text.into())
-}
-
-/// The header and the claims, believed by nobody yet.
-fn decode(raw: &str) -> Result<(Object, Object), &'static str> {
-    if raw.len() > LONGEST {
-        return Err("the ID token is longer than 64 KiB");
-    }
-    let mut parts = raw.split('.');
-    let (Some(header), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return Err("the ID token is not a signed JWT in compact form");
-    };
-    let object = |part: &str| {
-        let json = BASE64_URL_SAFE_NO_PAD.decode(part).ok()?;
-        serde_json::from_slice(&json).ok()
-    };
-    let header = object(header).ok_or("the ID token's header is not JSON")?;
-    let claims = object(claims).ok_or("the ID token's claims are not a JSON object")?;
-    Ok((header, claims))
-}
-
-fn check_header(header: &Object) -> Result<(), &'static str> {
-    if ["crit", "zip", "b64"].iter().any(|name| header.contains_key(*name)) {
-        return Err("the ID token's header asks for an extension that the gate does not have");
-    }
-    match header.get("alg").and_then(Value::as_str) {
-        None => Err("the ID token's header names no algorithm"),
-        Some(none) if none.eq_ignore_ascii_case("none") => Err("the ID token is not signed"),
-        Some(_) => Ok(()),
-    }
 }
 
 /// What serde would forgive or read as absent. Returns the subject.
@@ -139,22 +121,13 @@ fn check_types(claims: &Object) -> Result<&str, &'static str> {
             return Err("the ID token's exp or iat is missing or not a number");
         }
     }
-    let audience = match claims.get("aud") {
-        Some(Value::String(_)) => true,
-        Some(Value::Array(many)) => !many.is_empty() && many.iter().all(Value::is_string),
-        _ => false,
-    };
-    if !audience {
+    if jwt::audience(claims).is_none() {
         return Err("the ID token's aud is missing or not made of strings");
     }
-    let is_name = |name: &str| !name.is_empty() && name.len() <= LONGEST_NAME;
-    if claims.get("sid").is_some_and(|sid| !sid.as_str().is_some_and(is_name)) {
+    if claims.contains_key("sid") && jwt::name(claims, "sid").is_none() {
         return Err("the ID token's sid is not a string, is empty or is longer than 255 bytes");
     }
-    match claims.get("sub").and_then(Value::as_str) {
-        Some(subject) if is_name(subject) => Ok(subject),
-        _ => Err("the ID token's sub is missing, empty or longer than 255 bytes"),
-    }
+    jwt::name(claims, "sub").ok_or("the ID token's sub is missing, empty or longer than 255 bytes")
 }
 
 fn verifier<'a>(
@@ -178,6 +151,25 @@ fn verifier<'a>(
             let in_time = SystemTime::from(issued) <= latest;
             in_time.then_some(()).ok_or_else(|| "it was issued in the future; mend: set both clocks".to_owned())
         }))
+}
+
+fn check_nonce(nonce: Option<&Nonce>, occasion: Occasion<'_>) -> Result<(), String> {
+    match (occasion, nonce) {
+        // Not every provider repeats it, and where it never did there is nothing to compare with.
+        (Occasion::Renewal { .. }, None) | (Occasion::Renewal { nonce: None, .. }, Some(_)) => Ok(()),
+        (Occasion::SignIn { nonce: expected, .. } | Occasion::Renewal { nonce: Some(expected), .. }, found) => {
+            (&Nonce::new(expected.to_owned())).verify(found)
+        }
+    }
+}
+
+fn check_subject(subject: &str, occasion: Occasion<'_>) -> Result<(), &'static str> {
+    match occasion {
+        Occasion::Renewal { subject: owner, .. } if owner != subject => {
+            Err("the ID token is about another subject than the session")
+        }
+        Occasion::Renewal { .. } | Occasion::SignIn { .. } => Ok(()),
+    }
 }
 
 /// `azp`, which `openidconnect` leaves to its users.
@@ -211,12 +203,15 @@ fn check_hashes(
     let algorithm = token.signing_alg().map_err(|_| "the ID token is not signed")?;
     let key = token.signing_key(verifier).map_err(|_| "the ID token's key is gone")?;
     let of_access = AccessTokenHash::from_token(expected.access, algorithm, key);
-    let of_code = AuthorizationCodeHash::from_code(expected.code, algorithm, key);
     if at_hash.is_some_and(|hash| of_access.ok().as_ref() != Some(hash)) {
         return Err("the ID token belongs to another access token (at_hash)");
     }
-    if c_hash.is_some_and(|hash| of_code.ok().as_ref() != Some(hash)) {
-        return Err("the ID token belongs to another authorization code (c_hash)");
+    // At a renewal there is no code that it could belong to.
+    if let Occasion::SignIn { code, .. } = expected.occasion {
+        let of_code = AuthorizationCodeHash::from_code(code, algorithm, key);
+        if c_hash.is_some_and(|hash| of_code.ok().as_ref() != Some(hash)) {
+            return Err("the ID token belongs to another authorization code (c_hash)");
+        }
     }
     Ok(())
 }

@@ -1,18 +1,23 @@
-//! The relying party's side of OpenID Connect: one provider, its metadata and keys, and the code that becomes an identity.
+//! The relying party's side of OpenID Connect: one provider, its metadata and keys, the code that becomes an identity, the
+//! refresh token that renews it, and the provider's word that it is over.
 //!
 //! Promises: the process starts and goes on without the provider; an ID token is believed only after every check; no
 //! token, code or secret is ever formatted. It must not know sessions, cookies or edges.
 
 mod address;
+mod breaker;
 mod discovery;
 mod id_token;
+mod jwt;
 mod keys;
+mod logout;
 mod profile;
+mod renewal;
 mod token;
 mod transport;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     collections::BTreeMap,
@@ -27,9 +32,11 @@ use url::Url;
 
 pub use self::{
     address::OWN_PARAMETERS,
+    logout::{LogoutNotice, Whom},
+    renewal::{Refreshed, Renewal},
     transport::{Failure, Transport, TrustError},
 };
-use self::{discovery::Discovery, keys::Keys, token::RefreshTokens};
+use self::{breaker::Breaker, discovery::Discovery, keys::Keys, token::RefreshTokens};
 use crate::{
     clock::Clock,
     identity::{Identity, Tokens},
@@ -107,9 +114,10 @@ pub enum Error {
     /// It was not reached, did not answer in time, or answered with a server error.
     #[error("the provider does not answer: {0}")]
     Unavailable(String),
-    /// It refused the code: used, expired, or not ours (RFC 6749, section 5.2: `invalid_grant`).
-    #[error("the provider refused the authorization code")]
-    CodeRefused,
+    /// It refused the code or the refresh token: used, expired, revoked, or not ours (RFC 6749, section 5.2:
+    /// `invalid_grant`).
+    #[error("the provider refused the authorization code or the refresh token")]
+    GrantRefused,
     /// It refused us: a wrong client id or secret, a redirect URI that is not registered.
     #[error("the provider refused the gate itself: {0}")]
     ClientRefused(String),
@@ -127,6 +135,7 @@ pub struct Provider {
     discovery: Discovery,
     keys: Keys,
     refresh: RefreshTokens,
+    breaker: Breaker,
 }
 
 impl Provider {
@@ -141,6 +150,7 @@ impl Provider {
             discovery: Discovery::default(),
             keys: Keys::default(),
             refresh: RefreshTokens::default(),
+            breaker: Breaker::default(),
         }
     }
 
@@ -197,7 +207,7 @@ impl Provider {
         let outcome = match &result {
             Ok(_) => Outcome::Ok,
             Err(Error::Unavailable(_)) => Outcome::Unavailable,
-            Err(Error::CodeRefused | Error::ClientRefused(_) | Error::Unbelievable(_)) => Outcome::Refused,
+            Err(Error::GrantRefused | Error::ClientRefused(_) | Error::Unbelievable(_)) => Outcome::Refused,
         };
         self.metrics.requested(endpoint, outcome, begun.elapsed());
         result

@@ -58,24 +58,41 @@ pub(super) fn parse_userinfo(body: &[u8], subject: &str) -> Result<UserInfo, Err
 pub(super) fn identity(settings: &Settings, verified: &VerifiedIdToken, userinfo: UserInfo) -> Result<Identity, Error> {
     let groups = groups(settings, verified.claims()).or(groups(settings, &userinfo));
     let groups = groups.map(|claim| distinct(strings(claim))).unwrap_or_default();
-    let mut claims = userinfo;
-    claims.extend(verified.claims().iter().filter(|(_, value)| !is_void(value)).map(|(k, v)| (k.clone(), v.clone())));
-    claims.retain(|name, _| !PROTOCOL.contains(&name.as_str()));
+    let claims = overlaid(userinfo, verified.claims());
+    assemble(settings, Subject(verified.subject().to_owned()), groups, claims)
+}
+
+/// Renews an identity from a userinfo answer alone: what that is silent about stays as it was.
+pub(super) fn renewed(settings: &Settings, before: &Identity, userinfo: &UserInfo) -> Result<Identity, Error> {
+    let groups = groups(settings, userinfo).map(|claim| distinct(strings(claim)));
+    let groups = groups.unwrap_or_else(|| before.groups.clone());
+    assemble(settings, before.subject.clone(), groups, overlaid(before.claims.clone(), userinfo))
+}
+
+fn assemble(settings: &Settings, subject: Subject, groups: Vec<String>, claims: UserInfo) -> Result<Identity, Error> {
     if weight(&claims) >= MOST_CLAIMS {
         return Err(Error::Unbelievable("the claims exceed 64 KiB; mend: have the provider send fewer".into()));
     }
     let text = |name: &str| text(&claims, name).unwrap_or_default().to_owned();
-    let (email, name, subject) = (text("email"), text("name"), verified.subject().to_owned());
-    let user = [&text("preferred_username"), &email, &subject].into_iter().find(|name| !name.is_empty()).cloned();
+    let (email, name) = (text("email"), text("name"));
+    let user = [&text("preferred_username"), &email, &subject.0].into_iter().find(|name| !name.is_empty()).cloned();
     Ok(Identity {
         provider: settings.name.clone(),
-        user: user.unwrap_or_else(|| subject.clone()),
-        subject: Subject(subject),
+        user: user.unwrap_or_else(|| subject.0.clone()),
+        subject,
         email,
         name,
         groups,
         claims,
     })
+}
+
+/// `below` with every claim of `above` that says something put over it, without those of the protocol.
+fn overlaid(below: UserInfo, above: &UserInfo) -> UserInfo {
+    let mut claims = below;
+    claims.extend(above.iter().filter(|(_, value)| !is_void(value)).map(|(name, value)| (name.clone(), value.clone())));
+    claims.retain(|name, _| !PROTOCOL.contains(&name.as_str()));
+    claims
 }
 
 fn groups<'a>(settings: &Settings, claims: &'a Map<String, Value>) -> Option<&'a Value> {

@@ -1,4 +1,5 @@
-//! Redeeming a code: the token request, the ID token, and what is still missing from the userinfo endpoint.
+//! The token endpoint and what comes from it: codes redeemed, refresh tokens redeemed and revoked, ID tokens verified, and
+//! what is still missing asked of the userinfo endpoint.
 //!
 //! Promises: a code is sent only to the provider that the callback names; a person comes out only of a verified ID token;
 //! errors hold no code and no token. It must not know sessions, nor what becomes of the tokens.
@@ -11,8 +12,8 @@ use std::{
 use http::{HeaderValue, StatusCode};
 use oauth2::{
     AccessToken, AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet, EndpointSet, ExtraTokenFields,
-    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, StandardRevocableToken, StandardTokenResponse,
-    TokenResponse as _, TokenUrl,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, RevocationUrl, StandardRevocableToken,
+    StandardTokenResponse, TokenResponse as _, TokenUrl,
     basic::{
         BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
         BasicTokenType,
@@ -20,16 +21,20 @@ use oauth2::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use url::Url;
 
 use super::{
     Error, Provider, Redemption, Settings, SignedIn,
     discovery::{ClientAuthentication, Metadata},
-    id_token::{self, Doubt, Expected, VerifiedIdToken},
+    id_token::{self, Expected, Occasion, VerifiedIdToken},
+    jwt::Doubt,
     profile::{self, UserInfo},
     transport::Failure,
 };
-use crate::{identity::Tokens, metrics::Endpoint};
+use crate::{
+    identity::{Identity, Tokens},
+    metrics::Endpoint,
+};
 
 /// Whether the operator has been told that no refresh tokens come.
 #[derive(Debug, Default)]
@@ -40,8 +45,8 @@ pub(super) struct RefreshTokens {
 /// The part of a token answer that OAuth 2.0 does not know. The ID token stays text here, because how it is read
 /// decides whether it is believed.
 #[derive(Deserialize, Serialize)]
-struct OpenId {
-    id_token: Option<String>,
+pub(super) struct OpenId {
+    pub(super) id_token: Option<String>,
 }
 
 impl ExtraTokenFields for OpenId {}
@@ -53,7 +58,8 @@ impl std::fmt::Debug for OpenId {
     }
 }
 
-type Answer = StandardTokenResponse<OpenId, BasicTokenType>;
+/// What the token endpoint says.
+pub(super) type Answer = StandardTokenResponse<OpenId, BasicTokenType>;
 type Client = oauth2::Client<
     BasicErrorResponse,
     Answer,
@@ -73,17 +79,15 @@ impl Provider {
         let metadata = self.metadata().await?;
         check_callback(redemption.iss, &metadata)?;
         let answer = self.counted(Endpoint::Token, self.request_tokens(redemption, &metadata)).await?;
-        let verified = self.verify(&answer, redemption, &metadata).await?;
-        let userinfo = match &metadata.userinfo_endpoint {
-            Some(url) if profile::is_incomplete(&self.settings, &verified) => {
-                let request = self.request_userinfo(url, answer.access_token(), verified.subject());
-                self.counted(Endpoint::Userinfo, request).await?
-            }
-            _ => UserInfo::new(),
-        };
-        let identity = profile::identity(&self.settings, &verified, userinfo)?;
+        let raw = answer.extra_fields().id_token.as_deref().ok_or_else(|| {
+            Error::Unbelievable("the token endpoint issued no ID token; mend: ask for the scope openid".into())
+        })?;
+        let code = AuthorizationCode::new(redemption.code.to_owned());
+        let occasion = Occasion::SignIn { nonce: redemption.nonce, code: &code };
+        let verified = self.verify(raw, answer.access_token(), occasion, &metadata).await?;
+        let identity = self.identify(&verified, answer.access_token(), &metadata).await?;
         self.note_refresh_token(answer.refresh_token());
-        let sid = verified.claims().get("sid").and_then(Value::as_str).map(ToOwned::to_owned);
+        let sid = verified.session().map(ToOwned::to_owned);
         Ok(SignedIn { identity, tokens: self.tokens(&answer), sid })
     }
 
@@ -97,30 +101,50 @@ impl Provider {
             .request_async(&self.transport)
             .await
             .map_err(refusal)?;
-        match answer.token_type() {
-            BasicTokenType::Bearer => Ok(answer),
-            _ => Err(Error::Unbelievable("the token endpoint issued another type of token than Bearer".into())),
-        }
+        bearer(answer)
     }
 
-    /// Verifies the ID token; keys that do not fit are fetched once more, for the provider may have changed them.
-    async fn verify(
+    /// Redeems a refresh token (RFC 6749, section 6). It may be spent by that, whatever the answer.
+    pub(super) async fn request_renewal(&self, refresh: &SecretString, metadata: &Metadata) -> Result<Answer, Error> {
+        let answer = client(&self.settings, metadata)
+            .exchange_refresh_token(&RefreshToken::new(refresh.expose_secret().to_owned()))
+            .request_async(&self.transport)
+            .await
+            .map_err(refusal_to_renew)?;
+        bearer(answer)
+    }
+
+    /// Has a refresh token forgotten (RFC 7009). An endpoint that is not https is left alone, as the standard wants it.
+    pub(super) async fn request_revocation(
         &self,
-        answer: &Answer,
-        redemption: &Redemption<'_>,
+        refresh: &SecretString,
+        endpoint: &Url,
+        metadata: &Metadata,
+    ) -> Result<(), Error> {
+        let client = client(&self.settings, metadata).set_revocation_url(RevocationUrl::from_url(endpoint.clone()));
+        let token = RefreshToken::new(refresh.expose_secret().to_owned());
+        let request = client.revoke_token(token.into()).map_err(|_| Failure::Cleartext)?;
+        request.request_async(&self.transport).await.map_err(|error| match error {
+            RequestTokenError::Request(failure) => failure.into(),
+            _ => Error::ClientRefused("it will not revoke the token".into()),
+        })
+    }
+
+    /// Verifies an ID token; keys that do not fit are fetched once more, for the provider may have changed them.
+    pub(super) async fn verify(
+        &self,
+        raw: &str,
+        access: &AccessToken,
+        occasion: Occasion<'_>,
         metadata: &Metadata,
     ) -> Result<VerifiedIdToken, Error> {
-        let raw = answer.extra_fields().id_token.as_deref().ok_or_else(|| {
-            Error::Unbelievable("the token endpoint issued no ID token; mend: ask for the scope openid".into())
-        })?;
         let expected = Expected {
             issuer: &metadata.issuer,
             client_id: &self.settings.client_id,
-            nonce: redemption.nonce,
+            occasion,
             algorithms: metadata.algorithms(),
             now: self.clock.now(),
-            access: answer.access_token(),
-            code: &AuthorizationCode::new(redemption.code.to_owned()),
+            access,
         };
         let held = self.keys(&metadata.jwks_uri).await?;
         match id_token::verify(raw, &expected, &held.keys) {
@@ -132,17 +156,42 @@ impl Provider {
         }
     }
 
-    async fn request_userinfo(&self, url: &url::Url, token: &AccessToken, subject: &str) -> Result<UserInfo, Error> {
-        let authorization = HeaderValue::try_from(format!("Bearer {}", token.secret()))
+    /// The person whom a verified ID token is about, completed from the userinfo endpoint where there is one.
+    pub(super) async fn identify(
+        &self,
+        verified: &VerifiedIdToken,
+        access: &AccessToken,
+        metadata: &Metadata,
+    ) -> Result<Identity, Error> {
+        let userinfo = match &metadata.userinfo_endpoint {
+            Some(url) if profile::is_incomplete(&self.settings, verified) => {
+                self.userinfo(url, access, verified.subject()).await?
+            }
+            _ => UserInfo::new(),
+        };
+        profile::identity(&self.settings, verified, userinfo)
+    }
+
+    /// What the userinfo endpoint says about `subject`.
+    pub(super) async fn userinfo(&self, url: &Url, access: &AccessToken, subject: &str) -> Result<UserInfo, Error> {
+        self.counted(Endpoint::Userinfo, self.request_userinfo(url, access, subject)).await
+    }
+
+    async fn request_userinfo(&self, url: &Url, access: &AccessToken, subject: &str) -> Result<UserInfo, Error> {
+        let authorization = HeaderValue::try_from(format!("Bearer {}", access.secret()))
             .map_err(|_| Error::Unbelievable("the access token does not fit into a header".into()))?;
         let response = self.transport.get(url, Some(authorization)).await?;
         match response.status() {
             StatusCode::OK => profile::parse_userinfo(response.body(), subject),
-            status => Err(Error::ClientRefused(format!("status {status} from the userinfo endpoint"))),
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                Err(Error::ClientRefused(format!("status {status} from the userinfo endpoint")))
+            }
+            // Somebody on the way who knows nothing of tokens.
+            status => Err(Error::Unavailable(format!("status {status} from the userinfo endpoint"))),
         }
     }
 
-    fn tokens(&self, answer: &Answer) -> Tokens {
+    pub(super) fn tokens(&self, answer: &Answer) -> Tokens {
         let secret = |token: &str| Some(SecretString::from(token));
         Tokens {
             access: secret(answer.access_token().secret()),
@@ -164,6 +213,18 @@ impl Provider {
                  for this client at the provider (authentik: add the offline_access scope mapping)"
             );
         }
+    }
+}
+
+/// The nonce of an ID token that is held.
+pub(super) fn nonce(id: &SecretString) -> Option<String> {
+    id_token::nonce(id.expose_secret())
+}
+
+fn bearer(answer: Answer) -> Result<Answer, Error> {
+    match answer.token_type() {
+        BasicTokenType::Bearer => Ok(answer),
+        _ => Err(Error::Unbelievable("the token endpoint issued another type of token than Bearer".into())),
     }
 }
 
@@ -199,7 +260,7 @@ fn refusal(error: RequestTokenError<Failure, BasicErrorResponse>) -> Error {
     match error {
         RequestTokenError::Request(failure) => failure.into(),
         RequestTokenError::ServerResponse(response) => match response.error() {
-            Code::InvalidGrant => Error::CodeRefused,
+            Code::InvalidGrant => Error::GrantRefused,
             Code::Extension(code) if matches!(code.as_str(), "temporarily_unavailable" | "server_error") => {
                 Error::Unavailable(code.clone())
             }
@@ -209,6 +270,24 @@ fn refusal(error: RequestTokenError<Failure, BasicErrorResponse>) -> Error {
         RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
             Error::Unbelievable("the token endpoint's answer is not what OAuth 2.0 says".into())
         }
+    }
+}
+
+/// The same for a refresh token, whose session hangs on the difference between a provider that says no and one that says
+/// nothing: a page of whatever stands before it is no answer.
+fn refusal_to_renew(error: RequestTokenError<Failure, BasicErrorResponse>) -> Error {
+    use BasicErrorResponseType::Extension;
+    /// The person would have to come back (`OpenID` Connect Core, section 3.1.2.6); Entra says so here as well.
+    const IN_PERSON: &[&str] =
+        &["interaction_required", "login_required", "account_selection_required", "consent_required"];
+    match error {
+        RequestTokenError::ServerResponse(response) if matches!(response.error(), Extension(code) if IN_PERSON.contains(&code.as_str())) => {
+            Error::GrantRefused
+        }
+        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
+            Error::Unavailable("the token endpoint's answer is not what OAuth 2.0 says".into())
+        }
+        other => refusal(other),
     }
 }
 

@@ -154,6 +154,9 @@ pub struct Asset {
     pub content: Bytes,
 }
 
+/// The script of single-page apps (`docs/single-page-apps.md`).
+pub const CLIENT_SCRIPT: &str = include_str!("client.js");
+
 impl Pages {
     /// Pages in this look. An accent that is no colour and a logo that is no image are left out.
     #[must_use]

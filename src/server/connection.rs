@@ -1,7 +1,7 @@
 //! One connection from its first byte to its last: TLS, HTTP/1.1 or HTTP/2, deadlines, a polite end.
 //!
-//! A request's body is dropped before its answer is begun, so nothing can wait for one. It must not know what is
-//! answered, only that something is.
+//! A request's body is handed on with it and never waited for here. It must not know what is answered, only that something
+//! is.
 
 use std::{convert::Infallible, future::poll_fn, net::IpAddr, pin::pin, sync::Arc};
 
@@ -43,7 +43,8 @@ const BODY_WINDOW: u32 = 64 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FragmentDropped;
 
-/// What all connections of one listener have in common. `answer` turns a peer and a request into an answer.
+/// What all connections of one listener have in common. `answer` turns a peer, a request and its unread body into an
+/// answer.
 pub(super) struct Host<A> {
     answer: A,
     protocol: auto::Builder<Streams>,
@@ -55,7 +56,7 @@ pub(super) struct Host<A> {
 
 impl<A, F> Host<A>
 where
-    A: Fn(IpAddr, Parts) -> F + Send + Sync + 'static,
+    A: Fn(IpAddr, Parts, Incoming) -> F + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
     /// A host that answers in clear, or over TLS where there are certificates.
@@ -156,8 +157,7 @@ where
         let is_http1 = parts.version <= Version::HTTP_11;
         // What is left of a body would be read as the next request.
         let body_follows = !body.is_end_stream();
-        drop(body);
-        let answer = (self.answer)(peer, parts);
+        let answer = (self.answer)(peer, parts, body);
         // This connection's own count: one of all connections would be fought over by every core.
         let pulse = Arc::clone(pulse);
         async move {

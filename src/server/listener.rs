@@ -15,6 +15,7 @@ use std::{
 };
 
 use http::request::Parts;
+use hyper::body::Incoming;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -82,7 +83,7 @@ impl Listener {
     /// it dropped.
     pub(super) async fn serve<A, F>(self, host: Host<A>, stop: &Signal, grace: Duration) -> usize
     where
-        A: Fn(IpAddr, Parts) -> F + Send + Sync + 'static,
+        A: Fn(IpAddr, Parts, Incoming) -> F + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
         let host = Arc::new(host);
@@ -115,7 +116,7 @@ impl Listener {
     /// Accepts connections and has each served in a task of its own. Dropping the future loses no connection.
     async fn accept<A, F>(&self, host: &Arc<Host<A>>) -> Infallible
     where
-        A: Fn(IpAddr, Parts) -> F + Send + Sync + 'static,
+        A: Fn(IpAddr, Parts, Incoming) -> F + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
         loop {

@@ -1,7 +1,7 @@
 //! What operators and their machines ask: metrics, and whether the process lives and wants requests.
 //!
-//! A store or a provider that is away is shown and changes nothing: taking every replica out of service would end the
-//! sessions that go on without them. It must not know how health is found out.
+//! A store or a provider that goes away is shown and changes nothing: taking every replica out of service would end the
+//! sessions that go on without them. Only a store that never answered keeps a process from being ready: it knows nobody. It must not know how health is found out.
 
 use bytes::Bytes;
 use http::{
@@ -27,10 +27,11 @@ pub(super) fn answer(request: &Parts, phase: Phase, health: impl FnOnce() -> Hea
     }
 }
 
-/// Ready while connections are accepted and kept, whatever else is up or down.
+/// Ready while connections are accepted and kept, once the store has answered, whatever else is up or down.
 fn readiness(phase: Phase, health: &Health) -> Response {
     let (status, word, listener) = match phase {
         Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting", "down"),
+        Phase::Accepting if !health.opened => (StatusCode::SERVICE_UNAVAILABLE, "starting", "up"),
         Phase::Accepting => (StatusCode::OK, "ready", "up"),
         Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining", "draining"),
     };
@@ -72,7 +73,7 @@ mod tests {
             version: "0",
             commit: "none",
         });
-        let health = || Health { store, providers: vec![("authentik".to_owned(), provider)] };
+        let health = || Health { store, opened: true, providers: vec![("authentik".to_owned(), provider)] };
         let (request, ()) = http::Request::get(path).body(()).unwrap().into_parts();
         let response = answer(&request, phase, health, &metrics);
         let status = response.status().as_u16();
@@ -100,6 +101,14 @@ mod tests {
     #[tokio::test]
     async fn a_draining_process_is_alive() {
         assert_eq!(seen("/-/health/live", Phase::Draining, false, false).await.0, 200);
+    }
+
+    #[test]
+    fn a_process_that_never_saw_its_store_is_not_ready() {
+        for (opened, expected) in [(false, 503), (true, 200)] {
+            let health = Health { store: false, opened, providers: Vec::new() };
+            assert_eq!(readiness(Phase::Accepting, &health).status().as_u16(), expected);
+        }
     }
 
     #[tokio::test]

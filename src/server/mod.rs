@@ -5,6 +5,7 @@
 
 mod connection;
 mod drain;
+mod form;
 mod listener;
 mod management;
 mod router;
@@ -24,6 +25,7 @@ use std::{
 
 use futures_util::future::Either;
 use http::request::Parts;
+use hyper::body::Incoming;
 use tower::{ServiceExt as _, service_fn};
 
 use self::{
@@ -139,18 +141,20 @@ impl Server {
         let inner = Arc::clone(&router);
         let stack = bounded(
             Bounds::default(),
-            service_fn(move |(peer, request): (IpAddr, Parts)| {
+            service_fn(move |(peer, request, body): (IpAddr, Parts, Option<Box<Incoming>>)| {
                 let router = Arc::clone(&inner);
-                async move { Ok::<_, Infallible>(router.ask(peer, &request).await) }
+                async move { Ok::<_, Infallible>(router.ask(peer, request, body).await) }
             }),
         );
-        let answer = move |peer: IpAddr, request: Parts| {
+        let answer = move |peer: IpAddr, request: Parts, body: Incoming| {
             if let Some(response) = router.ask_memory(peer, &request) {
                 return Either::Left(ready(response));
             }
             let (router, stack) = (Arc::clone(&router), stack.clone());
-            // On the heap, because this future is large, and the others are moved about together with it.
-            Either::Right(Box::pin(async move { router.settle(stack.oneshot((peer, request)).await) }))
+            // Dropped before the answer begins, so nothing can wait for a body that says nothing.
+            let body = router.reads_body(&request).then(|| Box::new(body));
+            // On the heap, because this future is large, and the others are moved about in the room that it needs.
+            Either::Right(Box::pin(async move { router.settle(stack.oneshot((peer, request, body)).await) }))
         };
         let host = Host::new(answer, Patience::DEFAULT, drain, self.certificates, tasks);
         let dropped = self.front.serve(host, &stop, self.shutdown_grace).await;
@@ -167,8 +171,8 @@ fn watch(
     metrics: Arc<Metrics>,
     drain: Arc<Drain>,
     tasks: shutdown::Tasks,
-) -> Host<impl Fn(IpAddr, Parts) -> std::future::Ready<Response>> {
-    let answer = move |_peer, request: Parts| {
+) -> Host<impl Fn(IpAddr, Parts, Incoming) -> std::future::Ready<Response>> {
+    let answer = move |_peer, request: Parts, _body| {
         std::future::ready(management::answer(&request, drain.phase(), || gate.health(), &metrics))
     };
     Host::new(answer, Patience::DEFAULT, Arc::default(), None, tasks)

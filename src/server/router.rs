@@ -13,12 +13,16 @@ use std::{
 };
 
 use http::{Method, Uri, request::Parts};
+use hyper::body::Incoming;
 use tower::{BoxError, ServiceBuilder, limit::ConcurrencyLimit, load_shed::LoadShed, timeout::Timeout};
 
-use super::connection::FragmentDropped;
+use super::{connection::FragmentDropped, form};
 use crate::{
     edge::{Edge, Response},
-    flow::Gate,
+    flow::{
+        Gate,
+        notice::{self, Form},
+    },
 };
 
 /// Where a request goes.
@@ -95,6 +99,12 @@ impl Router {
         answered.unwrap_or_else(|_refused| self.gate.overloaded())
     }
 
+    /// Whether the body of a request says anything.
+    pub(super) fn reads_body(&self, request: &Parts) -> bool {
+        request.method == Method::POST
+            && route(self.gate.prefix(), &request.method, &request.uri) == Route::OwnPage(notice::PAGE)
+    }
+
     /// Answers an edge's question that memory alone can answer. Nothing waits for such an answer and nothing makes room
     /// for it: those who are known pass even where there is no room for anybody else.
     pub(super) fn ask_memory(&self, peer: IpAddr, request: &Parts) -> Option<Response> {
@@ -104,8 +114,13 @@ impl Router {
         }
     }
 
-    /// Answers one request.
-    pub(super) async fn ask(&self, peer: IpAddr, request: &Parts) -> Response {
+    /// Answers one request, and reads its body first where it comes with one that says something.
+    pub(super) async fn ask(&self, peer: IpAddr, mut request: Parts, body: Option<Box<Incoming>>) -> Response {
+        if let Some(body) = body {
+            // On the heap, so that the future of an authorization stays small.
+            request.extensions.insert(Form(Box::pin(form::read(*body)).await));
+        }
+        let request = &request;
         match self.route(request) {
             Route::Authorize(edge, envoy_target) => self.gate.authorize(edge, peer, request, envoy_target).await,
             Route::OwnPage(page) => self.gate.own_page(request, page).await,

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Version, request::Parts};
 use http_body_util::{BodyExt as _, Empty, Full};
-use hyper::client::conn::http2;
+use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use tokio::{
@@ -26,6 +26,7 @@ use super::{
     Error, Listener, Server, Settings, TlsSettings,
     connection::{FragmentDropped, Host},
     drain::{Drain, Phase},
+    form,
     router::{Bounds, Route, bounded, route},
     tls::Certificates,
     vigil::Patience,
@@ -68,6 +69,14 @@ impl Running {
     fn with<A, F>(plan: Plan, answer: A) -> Self
     where
         A: Fn(IpAddr, Parts) -> F + Send + Sync + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
+        Self::reading(plan, move |peer, request, _body| answer(peer, request))
+    }
+
+    fn reading<A, F>(plan: Plan, answer: A) -> Self
+    where
+        A: Fn(IpAddr, Parts, Incoming) -> F + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
         let (stop, ended, drain) = (Signal::default(), Signal::default(), Arc::new(Drain::default()));
@@ -220,6 +229,39 @@ async fn a_body_is_never_waited_for() {
         assert!(said.starts_with("HTTP/1.1 200 OK\r\n"), "{head}: {said}");
         assert!(closes(&said), "the next request could not be told from the body: {said}");
     }
+}
+
+#[tokio::test]
+async fn a_form_is_read_whole_or_not_at_all() {
+    let running = Running::reading(Plan::default(), |_, _, body| async {
+        say(format!("[{} bytes]", form::read_within(LONG, body).await.len()))
+    });
+    let head = "POST /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+    for (length, read) in [(0, 0), (27, 27), (32 * 1024, 32 * 1024), (32 * 1024 + 1, 0)] {
+        let body = "x".repeat(length);
+        for request in [
+            format!("{head}Content-Length: {length}\r\n\r\n{body}"),
+            format!("{head}Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n{body}"),
+            format!(
+                "{head}Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n{}",
+                if length > 0 { "0\r\n\r\n" } else { "" }
+            ),
+        ] {
+            let said = running.tell(&request).await;
+            assert!(said.contains(&format!("[{read} bytes]")), "{length}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_does_not_come_is_not_waited_for() {
+    let running = Running::reading(Plan::default(), |_, _, body| async {
+        say(format!("[{} bytes]", form::read_within(SHORT, body).await.len()))
+    });
+    let mut stream = running.connect().await;
+    stream.write_all(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 27\r\n\r\nonly this").await.unwrap();
+    let said = rest(&mut stream).await;
+    assert!(said.contains("[0 bytes]") && closes(&said), "{said}");
 }
 
 #[tokio::test]

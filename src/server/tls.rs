@@ -12,7 +12,7 @@ use rustls::{
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use tokio::time::sleep;
+use tokio::{task::spawn_blocking, time::sleep};
 use tokio_rustls::TlsAcceptor;
 
 use super::{Error, TlsSettings};
@@ -38,7 +38,7 @@ type Print = [u8; 32];
 impl Certificates {
     /// Reads the files. An authority that cannot be read is an error: without it anybody would be heard.
     pub(super) async fn load(settings: TlsSettings) -> Result<Self, Error> {
-        let files = Files::read(&settings).await?;
+        let files = Files::fetch(settings.clone()).await?;
         let current = ArcSwap::from_pointee(files.config()?);
         Ok(Self { settings, current, print: ArcSwap::from_pointee(files.print()) })
     }
@@ -71,7 +71,7 @@ impl Certificates {
     }
 
     async fn renew(&self) -> Result<Renewal, Error> {
-        let files = Files::read(&self.settings).await?;
+        let files = Files::fetch(self.settings.clone()).await?;
         let print = files.print();
         if print == **self.print.load() {
             return Ok(Renewal::Same);
@@ -86,6 +86,13 @@ impl Certificates {
 enum Renewal {
     Same,
     Taken,
+}
+
+impl TlsSettings {
+    /// Whether the files can be used as they are now. Blocks while it reads them.
+    pub fn try_out(&self) -> Result<(), Error> {
+        Files::read(self)?.config().map(drop)
+    }
 }
 
 /// What is wrong with the files, and whether it has been told.
@@ -116,12 +123,17 @@ struct Files {
 }
 
 impl Files {
-    async fn read(settings: &TlsSettings) -> Result<Self, Error> {
+    /// Reads the files where a disk that takes its time holds nobody up.
+    async fn fetch(settings: TlsSettings) -> Result<Self, Error> {
+        spawn_blocking(move || Self::read(&settings)).await.expect("reading files does not panic")
+    }
+
+    fn read(settings: &TlsSettings) -> Result<Self, Error> {
         let client_ca = match &settings.client_ca {
-            Some(path) => Some(read(CLIENT_CA, path).await?),
+            Some(path) => Some(read(CLIENT_CA, path)?),
             None => None,
         };
-        Ok(Self { cert: read(CERT, &settings.cert).await?, key: read(KEY, &settings.key).await?, client_ca })
+        Ok(Self { cert: read(CERT, &settings.cert)?, key: read(KEY, &settings.key)?, client_ca })
     }
 
     fn print(&self) -> Print {
@@ -150,8 +162,8 @@ impl Files {
     }
 }
 
-async fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
-    tokio::fs::read(path).await.map_err(|error| {
+fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|error| {
         let mend = match error.kind() {
             io::ErrorKind::NotFound => "put it there, or correct the path",
             io::ErrorKind::PermissionDenied => "let the user that runs doorward read it",

@@ -4,9 +4,13 @@
 //! by a load that was under way. Memory follows use: what no request asked for in hours is dropped and read again when
 //! it is wanted. It must not know why a session ended.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use moka::{future, policy::EvictionPolicy, sync};
+use moka::{future, notification::RemovalCause, policy::EvictionPolicy, sync};
 
 use super::{
     record::Live,
@@ -18,6 +22,8 @@ use super::{
 const WEIGHT: u64 = 1 << 30;
 /// How long a session stays that no request asks for.
 const UNUSED: Duration = Duration::from_hours(4);
+/// How many ids too many are worth looking for.
+const SLACK: u64 = 4_096;
 /// How many ended sessions are remembered; they cost a hundred bytes each.
 const ENDED: u64 = 100_000;
 /// How long they are. Forgetting one costs a look-up in the store, nothing else, once its row is gone.
@@ -27,9 +33,20 @@ const REMEMBERED: Duration = Duration::from_hours(1);
 pub(super) struct Cache {
     /// By ids that were random before they were hashed: the hash need not withstand anybody.
     live: sync::Cache<Id, Arc<Live>, foldhash::fast::RandomState>,
+    /// The ids of those in memory, for whoever knows their keys alone. No request looks here.
+    ids: Arc<Ids>,
     over: sync::Cache<Key, ()>,
     /// Loads under way. It has room for nothing: what it gives is that of many who ask at once one does the work.
     flights: future::Cache<Id, Arc<Live>>,
+}
+
+#[derive(Default)]
+struct Ids(Mutex<HashMap<Key, Id>>);
+
+impl Ids {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Id>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why a load gave no session.
@@ -42,10 +59,17 @@ enum Miss {
 impl Cache {
     /// Nothing in memory.
     pub(super) fn new() -> Self {
+        let ids = Arc::new(Ids::default());
+        let known = Arc::clone(&ids);
         let live = sync::Cache::builder()
             .max_capacity(WEIGHT)
             .weigher(|_, live: &Arc<Live>| live.weight())
             .time_to_idle(UNUSED)
+            .eviction_listener(move |_, live: Arc<Live>, cause| {
+                if cause != RemovalCause::Replaced {
+                    known.lock().remove(&live.key());
+                }
+            })
             .build_with_hasher(foldhash::fast::RandomState::default());
         // The newest endings are the ones that are asked for, so frequency counts for nothing.
         let over = sync::Cache::builder()
@@ -53,7 +77,7 @@ impl Cache {
             .eviction_policy(EvictionPolicy::lru())
             .time_to_live(REMEMBERED)
             .build();
-        Self { live, over, flights: future::Cache::new(0) }
+        Self { live, ids, over, flights: future::Cache::new(0) }
     }
 
     /// The session in memory under this id. Its tag has yet to be compared.
@@ -63,12 +87,31 @@ impl Cache {
 
     /// Keeps a session that has just been made.
     pub(super) fn insert(&self, id: Id, live: Arc<Live>) {
+        let key = live.key();
         self.live.insert(id, live);
+        self.ids.lock().insert(key, id);
+        // Whoever buried it before now may not have found it.
+        if self.is_over(&key) {
+            self.forget(&id);
+        }
     }
 
     /// Drops a session from memory; the store decides whether it comes back.
     pub(super) fn forget(&self, id: &Id) {
         self.live.invalidate(id);
+    }
+
+    /// Drops the session under `key` from memory.
+    pub(super) fn forget_key(&self, key: &Key) {
+        let id = self.ids.lock().get(key).copied();
+        if let Some(id) = id {
+            self.forget(&id);
+        }
+    }
+
+    /// Every session in memory.
+    pub(super) fn all(&self) -> impl Iterator<Item = Arc<Live>> {
+        self.live.iter().map(|(_, live)| live)
     }
 
     /// Remembers that the session under `key` is over. Ids are never used again, so that stays true.
@@ -81,12 +124,13 @@ impl Cache {
         self.over.contains_key(key)
     }
 
-    /// The session of `token`, through `load` where it is not in memory: one caller loads, the others wait for it.
-    /// `None` where it is over.
+    /// The session of `token`, through `load` where it is not in memory or not `good`: one caller loads, the others
+    /// wait for it. `None` where it is over.
     pub(super) async fn get_or_load(
         &self,
         token: &Token,
-        load: impl Future<Output = Result<Option<Live>, Unavailable>>,
+        good: impl Fn(&Live) -> bool,
+        load: impl Future<Output = Result<Option<Arc<Live>>, Unavailable>>,
     ) -> Result<Option<Arc<Live>>, Unavailable> {
         let key = token.key();
         if self.is_over(&key) {
@@ -99,12 +143,11 @@ impl Cache {
                 return Err(Miss::Over);
             }
             // The flight before this one may have landed since the caller looked.
-            if let Some(live) = self.get(token.id()) {
+            if let Some(live) = self.get(token.id()).filter(|live| good(live)) {
                 return Ok(live);
             }
             match load.await {
                 Ok(Some(live)) => {
-                    let live = Arc::new(live);
                     self.insert(*token.id(), Arc::clone(&live));
                     Ok(live)
                 }
@@ -138,6 +181,12 @@ impl Cache {
     pub(super) fn tidy(&self) -> u64 {
         self.over.run_pending_tasks();
         self.live.run_pending_tasks();
-        self.live.entry_count()
+        let live = self.live.entry_count();
+        let mut ids = self.ids.lock();
+        // One that was evicted while it was being inserted may have left its id behind.
+        if ids.len() as u64 > live + SLACK {
+            ids.retain(|_, id| self.live.contains_key(id));
+        }
+        live
     }
 }

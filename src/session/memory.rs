@@ -3,26 +3,35 @@
 //! It keeps the same rows as every other store, sealed and all, so that nothing above it has a second way of working.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{HashMap, HashSet, hash_map::Entry},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 
 use super::{
-    store::{Cutoffs, Row, Store, Touch, Unavailable},
+    lease::Leases,
+    store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version},
     token::Key,
 };
+use crate::clock::Timestamp;
 
 /// Rows in memory.
 #[derive(Default)]
 pub(super) struct Memory {
     rows: Mutex<HashMap<Key, Row>>,
+    uncounted: AtomicU64,
+    leases: Mutex<HashMap<(Key, u64), Instant>>,
+    spent: Mutex<HashSet<[u8; 32]>>,
 }
 
 impl Memory {
     fn rows(&self) -> MutexGuard<'_, HashMap<Key, Row>> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.rows)
     }
 }
 
@@ -42,8 +51,25 @@ impl Store for Memory {
         }
     }
 
-    async fn delete(&self, key: &Key) -> Result<bool, Unavailable> {
-        Ok(self.rows().remove(key).is_some())
+    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<Key>, Unavailable> {
+        let mut rows = self.rows();
+        let mut gone: Vec<_> = match selection {
+            Selection::Keys(keys) => keys.iter().filter(|key| rows.contains_key(key)).copied().collect(),
+            Selection::Subject { provider, subject } => {
+                let theirs = |row: &&Row| row.provider == *provider && row.subject == *subject;
+                rows.values().filter(theirs).map(|row| row.key).collect()
+            }
+            Selection::Sid { provider, sid } => {
+                let theirs = |row: &&Row| row.provider == *provider && row.sid.as_ref() == Some(sid);
+                rows.values().filter(theirs).map(|row| row.key).collect()
+            }
+            Selection::Everything => rows.keys().copied().collect(),
+        };
+        gone.truncate(limit as usize);
+        for key in &gone {
+            rows.remove(key);
+        }
+        Ok(gone)
     }
 
     async fn touch(&self, touches: &[Touch]) -> Result<(), Unavailable> {
@@ -68,7 +94,76 @@ impl Store for Memory {
         Ok(limit - left)
     }
 
+    async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable> {
+        let rows = self.rows();
+        let version = |key: &Key| rows.get(key).map(|row| Version { key: row.key, generation: row.generation });
+        Ok(keys.iter().filter_map(version).collect())
+    }
+
+    async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+        let mut rows: Vec<_> = self.rows().values().filter(|row| (from..=to).contains(&&row.key)).cloned().collect();
+        rows.sort_unstable_by_key(|row| row.key);
+        rows.truncate(limit as usize);
+        Ok(rows)
+    }
+
+    async fn leave_uncounted(&self, many: u64) -> Result<(), Unavailable> {
+        self.uncounted.fetch_add(many, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn take_uncounted(&self) -> Result<u64, Unavailable> {
+        Ok(self.uncounted.swap(0, Ordering::Relaxed))
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn ping(&self) -> Result<(), Unavailable> {
         Ok(())
     }
+}
+
+#[async_trait]
+impl Leases for Memory {
+    async fn claim(&self, key: &Key, generation: u64, span: Duration) -> Result<bool, Unavailable> {
+        let is_current = self.rows().get(key).is_some_and(|row| row.generation == generation);
+        let (mut leases, now) = (lock(&self.leases), Instant::now());
+        leases.retain(|_, until| *until > now);
+        let is_free = is_current && !leases.contains_key(&(*key, generation));
+        if is_free {
+            leases.insert((*key, generation), now + span);
+        }
+        Ok(is_free)
+    }
+
+    async fn release(&self, key: &Key, generation: u64) -> Result<(), Unavailable> {
+        lock(&self.leases).remove(&(*key, generation));
+        Ok(())
+    }
+
+    async fn replace(&self, row: &Row) -> Result<bool, Unavailable> {
+        let mut rows = self.rows();
+        let Some(kept) = rows.get_mut(&row.key).filter(|kept| kept.generation + 1 == row.generation) else {
+            return Ok(false);
+        };
+        let last_seen = kept.last_seen;
+        *kept = Row { last_seen, ..row.clone() };
+        Ok(true)
+    }
+
+    async fn spend(&self, word: &[u8; 32], _until: Timestamp) -> Result<bool, Unavailable> {
+        // Never forgotten: a laboratory's process does not live that long.
+        Ok(lock(&self.spent).insert(*word))
+    }
+
+    async fn unspend(&self, word: &[u8; 32]) -> Result<(), Unavailable> {
+        lock(&self.spent).remove(word);
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

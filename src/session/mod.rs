@@ -4,11 +4,17 @@
 //! session that is over; nothing is written on a request's path. It must not know providers, edges or pages.
 
 mod cache;
+mod confirm;
+mod lease;
 mod memory;
+pub mod postgres;
 mod record;
+pub mod register;
+mod renewal;
 mod sqlite;
 mod store;
 mod token;
+mod trust;
 mod upkeep;
 
 #[cfg(test)]
@@ -19,15 +25,19 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use self::{
     cache::Cache,
     memory::Memory,
+    postgres::Postgres,
     record::Unreadable,
     sqlite::Sqlite,
-    store::{Store, Watched},
-    token::{Key, Token},
+    store::{Selection, Store, Watched},
+    token::Token,
+    trust::{Hearing, Trust},
     upkeep::{Backlog, Upkeep},
 };
 pub use self::{
     record::{Live, NewSession, Record},
+    renewal::{Claim, Due, Once, Permit, Renewed, Whose},
     store::{DEADLINE, Unavailable},
+    token::Key,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -35,6 +45,9 @@ use crate::{
     metrics::{self, Logout, Lookup},
     shutdown,
 };
+
+/// How long the start waits to see whether the store is there. Whether or not it is changes nothing but the log.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// How often a session's last use is written at most.
 const TOUCH_INTERVAL: Duration = Duration::from_mins(1);
@@ -61,6 +74,8 @@ pub enum Backend {
     Memory,
     /// In a file of this machine.
     Sqlite(PathBuf),
+    /// In a database that replicas share.
+    Postgres(Box<postgres::Settings>),
 }
 
 impl Backend {
@@ -70,6 +85,7 @@ impl Backend {
         match self {
             Self::Memory => "memory",
             Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgres",
         }
     }
 }
@@ -93,17 +109,20 @@ pub struct Sessions {
     metrics: metrics::Sessions,
     store: Watched,
     cache: Cache,
+    hearing: Hearing,
     backlog: Backlog,
 }
 
 /// What memory says of a cookie's value.
 enum Recalled {
-    /// A session that lives.
+    /// A session that lives and can be believed.
     Live(Arc<Live>),
+    /// One that the store has to vouch for first.
+    Doubtful(Token, Arc<Live>),
     /// Nothing that we made.
     NotOurs,
-    /// It cannot say: the session is not there, or has to be looked at again.
-    Unsure(Token, Option<Arc<Live>>),
+    /// No session that is current.
+    Unknown(Token, Option<Arc<Live>>),
 }
 
 /// Where a session is in its life.
@@ -117,7 +136,8 @@ enum Age {
 }
 
 impl Sessions {
-    /// Opens the store. Fails only where waiting cannot help (a file that is no database, a directory that is not there).
+    /// Opens the store. Fails only where waiting cannot help (a file that is no database, a directory that is not there);
+    /// a server that is away is waited for by [`Sessions::maintain`].
     pub async fn open(
         settings: Settings,
         keyring: Arc<Keyring>,
@@ -125,16 +145,9 @@ impl Sessions {
         sessions: metrics::Sessions,
         store: metrics::Store,
     ) -> Result<Self, Unavailable> {
-        let opened: Box<dyn Store> = match &settings.backend {
-            Backend::Memory => Box::new(Memory::default()),
-            Backend::Sqlite(path) => Box::new(Sqlite::open(path).await?),
-        };
-        let backend = settings.backend.kind();
-        let store = Watched::new(opened, backend, store, DEADLINE);
+        let store = open(&settings.backend, store).await?;
         // The answer shows in the metric and in `is_up`; an outage now is no worse than one later.
-        if store.ping().await.is_ok() {
-            tracing::info!(backend, "the session store is open");
-        }
+        let _ = tokio::time::timeout(FIRST_LOOK, store.ping()).await;
         Ok(Self::with(store, settings, keyring, clock, sessions))
     }
 
@@ -145,15 +158,20 @@ impl Sessions {
         clock: Clock,
         metrics: metrics::Sessions,
     ) -> Self {
-        Self { settings, keyring, clock, metrics, store, cache: Cache::new(), backlog: Backlog::new() }
+        let hearing = if store.is_shared() { Hearing::of_others() } else { Hearing::of_nobody() };
+        Self { settings, keyring, clock, metrics, store, cache: Cache::new(), hearing, backlog: Backlog::new() }
     }
 
     /// The session that a cookie's value stands for, where memory alone can vouch for it and it is `wanted`. Of all
     /// others only [`Sessions::find`] can tell what they are, and that counts them.
-    pub fn recall(&self, cookie: &[u8], wanted: impl FnOnce(&Live) -> bool) -> Option<Arc<Live>> {
-        match self.remember(cookie, self.clock.now()) {
-            Recalled::Live(live) if wanted(&live) => Some(self.hit(live)),
-            Recalled::Live(_) | Recalled::NotOurs | Recalled::Unsure(..) => None,
+    pub fn recall(&self, cookie: &[u8], wanted: impl FnOnce(&Arc<Live>) -> bool) -> Option<Arc<Live>> {
+        let now = self.clock.now();
+        match self.remember(cookie, now) {
+            Recalled::Live(live) if wanted(&live) => {
+                self.used(&live, now);
+                Some(live)
+            }
+            _ => None,
         }
     }
 
@@ -161,9 +179,11 @@ impl Sessions {
     pub async fn find(&self, cookie: &[u8]) -> Result<Found, Unavailable> {
         let now = self.clock.now();
         match self.remember(cookie, now) {
-            Recalled::Live(live) => Ok(Found::Live(self.hit(live))),
+            Recalled::Live(live) => Ok(self.hit(live, now)),
             Recalled::NotOurs => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
-            Recalled::Unsure(token, cached) => self.look_up(&token, cached.as_deref(), now).await,
+            // On the heap, so that the future of a hit stays small.
+            Recalled::Doubtful(token, live) => Box::pin(self.confirm(&token, live, now)).await,
+            Recalled::Unknown(token, cached) => Box::pin(self.look_up(&token, cached.as_deref(), now)).await,
         }
     }
 
@@ -172,7 +192,7 @@ impl Sessions {
         let token = Token::fresh(&self.keyring);
         let record = Record::new(new, self.clock.now());
         let row = record.seal(&self.keyring, token.key());
-        let live = Live::new(record, &token, &row);
+        let live = Live::new(record, &token, &row, self.hearing.asking(self.clock.now()));
         self.store.insert(row).await?;
         self.cache.insert(*token.id(), Arc::new(live));
         Ok(token.encode())
@@ -201,6 +221,12 @@ impl Sessions {
         self.store.is_up()
     }
 
+    /// Whether the store ever answered. Before that no session can be told from a stranger's cookie.
+    #[must_use]
+    pub fn was_opened(&self) -> bool {
+        self.store.was_opened()
+    }
+
     /// How long a new session's cookie is worth keeping.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
@@ -220,9 +246,12 @@ impl Sessions {
     }
 
     /// Until asked to stop: writes when sessions were last used, removes expired ones in small batches, sees whether
-    /// the store is there. Writes what is pending once more before it returns.
+    /// the store is there, hears what others do to sessions. Writes what is pending once more before it returns.
     pub async fn maintain(&self, stop: shutdown::Signal) {
-        Upkeep::of(self).run(stop).await;
+        tokio::select! {
+            () = Upkeep::of(self).run(stop) => {}
+            never = self.store.listen(self) => match never {},
+        }
     }
 
     /// What memory says of a cookie's value.
@@ -232,11 +261,15 @@ impl Sessions {
         };
         match self.cache.get(token.id()) {
             Some(live) if !live.answers_to(&token) => Recalled::NotOurs,
-            Some(live) if self.age(&live, now) == Age::Current => {
-                self.note_use(&live, now);
-                Recalled::Live(live)
-            }
-            cached => Recalled::Unsure(token, cached),
+            Some(live) if self.age(&live, now) == Age::Current => match self.hearing.trust(&live, now) {
+                Trust::Full => Recalled::Live(live),
+                Trust::Waning => {
+                    self.doubt(&live);
+                    Recalled::Live(live)
+                }
+                Trust::Gone => Recalled::Doubtful(token, live),
+            },
+            cached => Recalled::Unknown(token, cached),
         }
     }
 
@@ -252,7 +285,8 @@ impl Sessions {
                 return Ok(self.expired(token));
             }
         }
-        match in_time(self.cache.get_or_load(token, self.load(token))).await? {
+        let good = |live: &Live| self.hearing.trust(live, now) != Trust::Gone;
+        match in_time(self.cache.get_or_load(token, good, self.load(token))).await? {
             None => Ok(self.counted(Lookup::Unknown, Found::Ended)),
             Some(live) if !live.answers_to(token) => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
             Some(live) if self.age(&live, now) == Age::Current => {
@@ -267,20 +301,21 @@ impl Sessions {
         let is_current = |live: &Arc<Live>| self.age(live, self.clock.now()) == Age::Current;
         let live = match self.cache.take(token).await.filter(is_current) {
             Some(live) => Some(live),
-            None => self.load(token).await?.map(Arc::new).filter(is_current),
+            None => self.load(token).await?.filter(is_current),
         };
         let why = if live.is_some() { why } else { Logout::Expired };
         let was_there = self.end(&token.key(), why).await?;
         Ok(live.filter(|_| was_there))
     }
 
-    async fn load(&self, token: &Token) -> Result<Option<Live>, Unavailable> {
+    async fn load(&self, token: &Token) -> Result<Option<Arc<Live>>, Unavailable> {
         let key = token.key();
+        let asked = self.hearing.asking(self.clock.now());
         let Some(row) = self.store.load(&key).await? else {
             return Ok(None);
         };
         match Record::open(&self.keyring, key, &row.sealed) {
-            Ok(record) => Ok(Some(Live::new(record, token, &row))),
+            Ok(record) => Ok(Some(Arc::new(Live::new(record, token, &row, asked)))),
             // It lives, for the replicas that have been updated already.
             Err(Unreadable::Newer) => {
                 Err(Unavailable::Failed("the session was written by a newer version of doorward".to_owned()))
@@ -294,7 +329,7 @@ impl Sessions {
 
     /// Removes a session's row, says whether it was there, and counts the ending if so: whoever removes it counts it.
     async fn end(&self, key: &Key, why: Logout) -> Result<bool, Unavailable> {
-        let was_there = self.store.delete(key).await?;
+        let was_there = !self.store.delete(&Selection::from(*key), 1).await?.is_empty();
         self.backlog.settle(key);
         self.metrics.ended(why, u64::from(was_there));
         Ok(was_there)
@@ -327,15 +362,29 @@ impl Sessions {
         }
     }
 
-    fn hit(&self, live: Arc<Live>) -> Arc<Live> {
+    fn hit(&self, live: Arc<Live>, now: Timestamp) -> Found {
+        self.used(&live, now);
+        Found::Live(live)
+    }
+
+    fn used(&self, live: &Arc<Live>, now: Timestamp) {
+        self.note_use(live, now);
         self.metrics.looked_up(Lookup::Hit);
-        live
     }
 
     fn counted(&self, result: Lookup, found: Found) -> Found {
         self.metrics.looked_up(result);
         found
     }
+}
+
+async fn open(backend: &Backend, metrics: metrics::Store) -> Result<Watched, Unavailable> {
+    let opened: Box<dyn Store> = match backend {
+        Backend::Memory => Box::new(Memory::default()),
+        Backend::Sqlite(path) => Box::new(Sqlite::open(path).await?),
+        Backend::Postgres(settings) => Box::new(Postgres::new(settings, metrics.clone())?),
+    };
+    Ok(Watched::new(opened, backend.kind(), metrics, DEADLINE))
 }
 
 /// Each call to the store has a deadline of its own; this one bounds waiting for the calls of others as well.

@@ -19,10 +19,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     store::Row,
     token::{Key, Token},
+    trust::{Asked, Voucher},
 };
 use crate::{
     clock::Timestamp,
-    crypto::{self, Keyring, Purpose, Tag},
+    crypto::{self, Keyring, Purpose},
     edge::Admission,
     identity::{Identity, Tokens},
     policy::headers::Plan,
@@ -50,6 +51,8 @@ pub struct Record {
     pub sid: Option<String>,
     /// When it was made.
     pub created: Timestamp,
+    /// When its tokens were last renewed; when it was made, before that.
+    pub renewed: Timestamp,
 }
 
 /// Why a sealed record could not be read.
@@ -73,6 +76,7 @@ struct Exposed<'a> {
     identity: &'a Identity,
     sid: Option<&'a str>,
     created: u64,
+    renewed: u64,
     access: Option<&'a str>,
     access_ends: Option<u64>,
     refresh: Option<&'a str>,
@@ -85,6 +89,7 @@ struct Opened {
     identity: Identity,
     sid: Option<String>,
     created: u64,
+    renewed: u64,
     access: Option<String>,
     access_ends: Option<u64>,
     refresh: Option<String>,
@@ -95,7 +100,7 @@ impl Record {
     /// A session that begins now.
     pub(super) fn new(new: NewSession, now: Timestamp) -> Self {
         let NewSession { identity, tokens, sid } = new;
-        Self { identity, tokens, sid, created: now }
+        Self { identity, tokens, sid, created: now, renewed: now }
     }
 
     /// The row that keeps it under `key`.
@@ -132,6 +137,7 @@ impl Record {
             identity: &self.identity,
             sid: self.sid.as_deref(),
             created: self.created.unix(),
+            renewed: self.renewed.unix(),
             access: access.as_ref().map(ExposeSecret::expose_secret),
             access_ends: access_ends.map(Timestamp::unix),
             refresh: refresh.as_ref().map(ExposeSecret::expose_secret),
@@ -150,6 +156,7 @@ impl From<Opened> for Record {
             identity: opened.identity,
             sid: opened.sid,
             created: Timestamp::from_unix(opened.created),
+            renewed: Timestamp::from_unix(opened.renewed),
             tokens: Tokens {
                 access: opened.access.map(SecretString::from),
                 access_ends: opened.access_ends.map(Timestamp::from_unix),
@@ -165,23 +172,30 @@ pub struct Live {
     /// The session.
     pub record: Record,
     key: Key,
-    tag: Tag,
+    token: Token,
     last_seen: AtomicU64,
     /// When `last_seen` was last put forward for writing.
     noted: AtomicU64,
+    generation: u64,
+    /// Until then no renewal is tried: the last one failed.
+    resting: AtomicU64,
+    voucher: Voucher,
     size: u32,
     headers: Shelf,
 }
 
 impl Live {
-    /// The session of `token` as its row has it.
-    pub(super) fn new(record: Record, token: &Token, row: &Row) -> Self {
+    /// The session of `token` as its row had it when the store was asked.
+    pub(super) fn new(record: Record, token: &Token, row: &Row, asked: Asked) -> Self {
         Self {
             record,
             key: row.key,
-            tag: *token.tag(),
+            token: *token,
             last_seen: AtomicU64::new(row.last_seen.unix()),
             noted: AtomicU64::new(row.last_seen.unix()),
+            generation: row.generation,
+            resting: AtomicU64::new(0),
+            voucher: Voucher::new(asked),
             size: u32::try_from(row.sealed.len()).unwrap_or(u32::MAX),
             headers: Shelf::new(2),
         }
@@ -196,12 +210,38 @@ impl Live {
 
     /// Whether `token`, which has this session's id, has its tag as well.
     pub(super) fn answers_to(&self, token: &Token) -> bool {
-        crypto::same(&self.tag, token.tag())
+        crypto::same(self.token.tag(), token.tag())
     }
 
-    /// The key of its row.
-    pub(super) fn key(&self) -> Key {
+    /// The key of its row: what logs and look-ups call it, useless as a cookie.
+    #[must_use]
+    pub fn key(&self) -> Key {
         self.key
+    }
+
+    /// What its cookie holds.
+    pub(super) fn token(&self) -> &Token {
+        &self.token
+    }
+
+    /// Until when it is left alone after a renewal that failed.
+    pub(super) fn resting_until(&self) -> Timestamp {
+        Timestamp::from_unix(self.resting.load(Ordering::Relaxed))
+    }
+
+    /// Leaves it alone until then.
+    pub(super) fn rest_until(&self, until: Timestamp) {
+        self.resting.store(until.unix(), Ordering::Relaxed);
+    }
+
+    /// How often its sealed part had been written.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What the store said last of it.
+    pub(super) fn voucher(&self) -> &Voucher {
+        &self.voucher
     }
 
     /// Roughly what it takes in memory, in bytes: the strings of the record, the tables around them, the headers.
@@ -267,7 +307,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, Value};
 
-    use super::*;
+    use super::{super::trust::Hearing, *};
     use crate::identity::Subject;
 
     fn ring() -> Keyring {
@@ -308,6 +348,7 @@ mod tests {
     fn record() -> impl Strategy<Value = Record> {
         (identity(), any::<[Option<String>; 4]>(), any::<Option<u64>>(), any::<u64>()).prop_map(
             |(identity, [access, refresh, id, sid], access_ends, created)| Record {
+                renewed: Timestamp::from_unix(created),
                 identity,
                 sid,
                 created: Timestamp::from_unix(created),
@@ -329,7 +370,7 @@ mod tests {
         let new = NewSession { identity: identity.unwrap(), tokens: Tokens::default(), sid: None };
         let record = Record::new(new, Timestamp::from_unix(1_000));
         let row = record.seal(&ring(), token.key());
-        Live::new(record, &token, &row)
+        Live::new(record, &token, &row, Hearing::of_nobody().asking(Timestamp::from_unix(1_000)))
     }
 
     #[test]

@@ -1,36 +1,26 @@
 //! Sessions in a file of this machine.
 //!
 //! Promises: what was written is there after the process is killed and after the power fails; the runtime is never
-//! blocked; no more than a handful of threads wait for the disk. A file that is not ours is left untouched. It must not
-//! know what is sealed in a row.
+//! blocked; no more than a handful of threads wait for the disk. It must not know what is sealed in a row.
+
+mod file;
+
+mod leases;
 
 use std::{
-    fs,
-    io::ErrorKind,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use async_trait::async_trait;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::{
-    store::{Cutoffs, Row, Store, Touch, Unavailable},
+    store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version},
     token::Key,
 };
 use crate::clock::Timestamp;
-
-/// Marks a file as ours (`PRAGMA application_id`): "door".
-const APPLICATION: i32 = 0x646f_6f72;
-
-/// The steps from an empty file to the schema of this version; `PRAGMA user_version` counts those taken.
-const STEPS: &[&str] = &[include_str!("sqlite/1.sql")];
-
-/// How long one connection waits for another's lock: less than the deadline of who waits for it.
-const BUSY: Duration = Duration::from_secs(4);
 
 /// How many read at once. Reads are answered from memory or not at all; more would only queue at the disk.
 const READERS: usize = 4;
@@ -54,7 +44,7 @@ impl Sqlite {
     pub(super) async fn open(path: &Path) -> Result<Self, Unavailable> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let prepared = path.clone();
-        let first = spawn_blocking(move || prepare(&prepared)).await.map_err(|error| lost(&error))??;
+        let first = spawn_blocking(move || file::prepare(&prepared)).await.map_err(|error| lost(&error))??;
         Ok(Self {
             path: Arc::new(path),
             writer: Arc::new(Pool::new(1, vec![first])),
@@ -95,7 +85,7 @@ impl Pool {
             let idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut connection = match idle {
                 Some(connection) => connection,
-                None => connect(&path)?,
+                None => file::connect(&path)?,
             };
             // A connection that failed is dropped: the next one is opened afresh.
             let done = work(&mut connection)?;
@@ -107,27 +97,30 @@ impl Pool {
     }
 }
 
+/// What [`read`] reads.
+macro_rules! columns {
+    () => {
+        "SELECT key, provider, subject, sid, generation, created, last_seen, sealed FROM sessions"
+    };
+}
+
+/// Removes some of the rows that a condition finds.
+macro_rules! delete {
+    ($condition:literal) => {
+        concat!(
+            "DELETE FROM sessions WHERE key IN (SELECT key FROM sessions WHERE ",
+            $condition,
+            " LIMIT ?1) RETURNING key"
+        )
+    };
+}
+
 #[async_trait]
 impl Store for Sqlite {
     async fn load(&self, key: &Key) -> Result<Option<Row>, Unavailable> {
         let key = *key;
         self.read(move |file| {
-            file.prepare_cached(
-                "SELECT provider, subject, sid, generation, created, last_seen, sealed FROM sessions WHERE key = ?1",
-            )?
-            .query_row([key.0], |row| {
-                Ok(Row {
-                    key,
-                    provider: row.get(0)?,
-                    subject: row.get(1)?,
-                    sid: row.get(2)?,
-                    generation: row.get::<_, i64>(3)?.unsigned_abs(),
-                    created: moment(row.get(4)?),
-                    last_seen: moment(row.get(5)?),
-                    sealed: row.get(6)?,
-                })
-            })
-            .optional()
+            file.prepare_cached(concat!(columns!(), " WHERE key = ?1"))?.query_row([key.0], read).optional()
         })
         .await
     }
@@ -153,11 +146,35 @@ impl Store for Sqlite {
         .await
     }
 
-    async fn delete(&self, key: &Key) -> Result<bool, Unavailable> {
-        let key = *key;
-        self.write(move |file| file.prepare_cached("DELETE FROM sessions WHERE key = ?1")?.execute([key.0]))
-            .await
-            .map(|rows| rows > 0)
+    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<Key>, Unavailable> {
+        let selection = selection.clone();
+        self.write(move |file| {
+            let key = |row: &rusqlite::Row<'_>| row.get(0).map(Key);
+            match selection {
+                Selection::Keys(keys) => {
+                    let transaction = begin(file)?;
+                    let mut statement = transaction.prepare_cached("DELETE FROM sessions WHERE key = ?1")?;
+                    let mut gone = Vec::new();
+                    for key in keys.into_iter().take(limit as usize) {
+                        if statement.execute([key.0])? > 0 {
+                            gone.push(key);
+                        }
+                    }
+                    drop(statement);
+                    transaction.commit().map(|()| gone)
+                }
+                Selection::Subject { provider, subject } => {
+                    let mut statement = file.prepare_cached(delete!("provider = ?2 AND subject = ?3"))?;
+                    statement.query_map(params![limit, provider, subject], key)?.collect()
+                }
+                Selection::Sid { provider, sid } => {
+                    let mut statement = file.prepare_cached(delete!("sid = ?2 AND provider = ?3"))?;
+                    statement.query_map(params![limit, sid, provider], key)?.collect()
+                }
+                Selection::Everything => file.prepare_cached(delete!("true"))?.query_map([limit], key)?.collect(),
+            }
+        })
+        .await
     }
 
     async fn touch(&self, touches: &[Touch]) -> Result<(), Unavailable> {
@@ -187,6 +204,50 @@ impl Store for Sqlite {
         .map(|rows| u32::try_from(rows).unwrap_or(limit))
     }
 
+    async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable> {
+        let keys = keys.to_vec();
+        self.read(move |file| {
+            let mut statement = file.prepare_cached("SELECT generation FROM sessions WHERE key = ?1")?;
+            let mut version = |key: Key| {
+                let generation = statement.query_row([key.0], |row| row.get::<_, i64>(0)).optional()?;
+                Ok(generation.map(|generation| Version { key, generation: generation.unsigned_abs() }))
+            };
+            keys.into_iter().filter_map(|key| version(key).transpose()).collect()
+        })
+        .await
+    }
+
+    async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+        let (from, to) = (*from, *to);
+        self.read(move |file| {
+            file.prepare_cached(concat!(columns!(), " WHERE key BETWEEN ?1 AND ?2 ORDER BY key LIMIT ?3"))?
+                .query_map(params![from.0, to.0, limit], read)?
+                .collect()
+        })
+        .await
+    }
+
+    async fn leave_uncounted(&self, many: u64) -> Result<(), Unavailable> {
+        let many = i64::try_from(many).unwrap_or(i64::MAX);
+        self.write(move |file| file.execute("INSERT INTO uncounted (many) VALUES (?1)", [many])).await.map(drop)
+    }
+
+    async fn take_uncounted(&self) -> Result<u64, Unavailable> {
+        let some = "SELECT EXISTS (SELECT 1 FROM uncounted)";
+        if !self.read(|file| file.prepare_cached(some)?.query_row([], |row| row.get::<_, bool>(0))).await? {
+            return Ok(0);
+        }
+        let taken = self.write(|file| {
+            let mut statement = file.prepare_cached("DELETE FROM uncounted RETURNING many")?;
+            statement.query_map([], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        Ok(taken.await?.into_iter().map(i64::unsigned_abs).sum())
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn ping(&self) -> Result<(), Unavailable> {
         let path = Arc::clone(&self.path);
         self.write(move |file| {
@@ -200,131 +261,22 @@ impl Store for Sqlite {
     }
 }
 
-/// Makes the file where it is missing, sees that it is ours, and brings its schema up to date.
-fn prepare(path: &Path) -> Result<Connection, Unavailable> {
-    create(path).map_err(|error| Unavailable::Unusable(explain_io(path, &error)))?;
-    let explained = |error| Unavailable::Unusable(explain(path, &error));
-    let mut connection = connect(path).map_err(explained)?;
-    match owner(&connection).map_err(explained)? {
-        Owner::Us => migrate(&mut connection, path),
-        Owner::Somebody => Err(Unavailable::Unusable(format!(
-            "{} is a database of another program; give the sessions a file of their own in store.url",
-            path.display()
-        ))),
-    }?;
-    Ok(connection)
-}
-
-/// Whose database a file is.
-enum Owner {
-    /// Ours, or nobody's yet.
-    Us,
-    Somebody,
-}
-
-fn owner(connection: &Connection) -> rusqlite::Result<Owner> {
-    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    Ok(if application == APPLICATION || (application == 0 && tables == 0) { Owner::Us } else { Owner::Somebody })
-}
-
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Unavailable> {
-    let explained = |error: &rusqlite::Error| Unavailable::Unusable(explain(path, error));
-    let transaction = begin(connection).map_err(|error| explained(&error))?;
-    let taken = version(&transaction).map_err(|error| explained(&error))?;
-    if taken > STEPS.len() {
-        let oldest: usize = transaction
-            .query_row("SELECT oldest_reader FROM compatibility", [], |row| row.get::<_, u32>(0))
-            .map_or(usize::MAX, |oldest| oldest as usize);
-        // A newer version says itself whom it has left behind; nothing is ever taken back.
-        return if oldest <= STEPS.len() {
-            Ok(())
-        } else {
-            Err(Unavailable::Unusable(format!(
-                "{} was written by a newer version of doorward (schema {taken}, this one knows {}); run that version, \
-                 or give this one another file in store.url",
-                path.display(),
-                STEPS.len()
-            )))
-        };
-    }
-    take_steps(transaction, taken).map_err(|error| explained(&error))
-}
-
-fn version(transaction: &Transaction<'_>) -> rusqlite::Result<usize> {
-    transaction.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0)).map(|taken| taken as usize)
-}
-
-fn take_steps(transaction: Transaction<'_>, taken: usize) -> rusqlite::Result<()> {
-    for step in STEPS.iter().skip(taken) {
-        transaction.execute_batch(step)?;
-    }
-    transaction.pragma_update(None, "user_version", u32::try_from(STEPS.len()).unwrap_or(u32::MAX))?;
-    transaction.pragma_update(None, "application_id", APPLICATION)?;
-    transaction.commit()
-}
-
-/// `SQLite` would make the file readable for everybody, and its journals after the file's example.
-fn create(path: &Path) -> std::io::Result<()> {
-    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-        _ if path.is_dir() => Err(ErrorKind::IsADirectory.into()),
-        Ok(_) => Ok(()),
-        Err(_) => {
-            // Left as it is: somebody may want it so, for a backup. What matters in it is sealed.
-            if fs::metadata(path)?.mode() & 0o077 != 0 {
-                tracing::warn!(path = %path.display(), "others may read the session store; `chmod 600` keeps it private");
-            }
-            Ok(())
-        }
-    }
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    // Never creates: a file that went away is an outage, not a reason to begin with an empty one.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
-    if matches!(owner(&connection)?, Owner::Us) {
-        // Readers go on while somebody writes.
-        connection.pragma_update(None, "journal_mode", "wal")?;
-    }
-    // A killed process loses nothing with less, but a power cut would bring back a session that was signed out. Waiting
-    // for the disk costs a sign-in and a sign-out some milliseconds; no other request writes.
-    connection.pragma_update(None, "synchronous", "full")?;
-    Ok(connection)
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    Ok(Row {
+        key: row.get(0).map(Key)?,
+        provider: row.get(1)?,
+        subject: row.get(2)?,
+        sid: row.get(3)?,
+        generation: row.get::<_, i64>(4)?.unsigned_abs(),
+        created: moment(row.get(5)?),
+        last_seen: moment(row.get(6)?),
+        sealed: row.get(7)?,
+    })
 }
 
 /// A transaction that has the writer's lock from the start, so that it cannot fail half-way for want of it.
 fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
     connection.transaction_with_behavior(TransactionBehavior::Immediate)
-}
-
-/// What is wrong with the file, and how to mend it.
-fn explain(path: &Path, error: &rusqlite::Error) -> String {
-    let hint = match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => "it is not a SQLite database; name another file in store.url",
-        Some(ErrorCode::DatabaseCorrupt) => {
-            "it is damaged; restore it, or move it away and let everybody sign in again"
-        }
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "another process holds it; stop that one",
-        Some(ErrorCode::DiskFull) => "the disk is full",
-        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-            "the user that runs doorward must be able to write the file and its directory"
-        }
-        _ => "its file system must support locks and shared memory, as local disks do",
-    };
-    format!("{}: {error}; {hint}", path.display())
-}
-
-fn explain_io(path: &Path, error: &std::io::Error) -> String {
-    let directory = path.parent().unwrap_or(path).display();
-    let hint = match error.kind() {
-        ErrorKind::NotFound => format!("create the directory {directory}, writable for the user that runs doorward"),
-        ErrorKind::IsADirectory => "store.url must name a file in it".to_owned(),
-        _ => format!("the user that runs doorward must be able to write to {directory}"),
-    };
-    format!("{}: {error}; {hint}", path.display())
 }
 
 fn lost(error: &dyn std::error::Error) -> Unavailable {

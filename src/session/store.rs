@@ -4,13 +4,14 @@
 //! it ends. It must not know what is sealed in a row.
 
 use std::{
+    convert::Infallible,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 
-use super::token::Key;
+use super::{lease::Leases, token::Key};
 use crate::{
     clock::Timestamp,
     failure::Kind,
@@ -19,6 +20,8 @@ use crate::{
 
 /// How long a request waits for the store.
 pub const DEADLINE: Duration = Duration::from_secs(5);
+/// How long it does where it could go on without.
+const SHORT: Duration = Duration::from_millis(1_500);
 
 /// The store did not do what it was asked for. Never a reason to believe that a session is over.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -76,21 +79,84 @@ pub(super) struct Cutoffs {
     pub(super) last_seen: Timestamp,
 }
 
+/// How far a session has come, as the store knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    pub(super) key: Key,
+    pub(super) generation: u64,
+}
+
+/// Which rows are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Selection {
+    /// Those under these keys.
+    Keys(Vec<Key>),
+    /// Those of one person, as a provider knows them.
+    Subject {
+        provider: String,
+        subject: String,
+    },
+    /// The one that a provider calls so.
+    Sid {
+        provider: String,
+        sid: String,
+    },
+    Everything,
+}
+
+impl From<Key> for Selection {
+    fn from(key: Key) -> Self {
+        Self::Keys(vec![key])
+    }
+}
+
 /// Where rows are kept.
 #[async_trait]
-pub(super) trait Store: Send + Sync {
+pub(super) trait Store: Leases {
     /// The row under `key`, if it is there.
     async fn load(&self, key: &Key) -> Result<Option<Row>, Unavailable>;
     /// Writes a new row durably. A row that is there already is never overwritten: that is an error.
     async fn insert(&self, row: Row) -> Result<(), Unavailable>;
-    /// Removes a row durably and says whether it was there, so that of two who end a session one knows it was them.
-    async fn delete(&self, key: &Key) -> Result<bool, Unavailable>;
+    /// Removes at most `limit` rows durably and says which, so that of two who end a session one knows it was them.
+    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<Key>, Unavailable>;
     /// Notes later uses. An earlier one than is known, or a row that is gone, changes nothing.
     async fn touch(&self, touches: &[Touch]) -> Result<(), Unavailable>;
     /// Removes at most `limit` rows that are over and says how many.
     async fn purge(&self, cutoffs: Cutoffs, limit: u32) -> Result<u32, Unavailable>;
+    /// Of these rows those that are there.
+    async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable>;
+    /// The first rows from one key to another, both included, in the order of their keys.
+    async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable>;
+    /// Notes that somebody who shows no metrics ended this many sessions.
+    async fn leave_uncounted(&self, many: u64) -> Result<(), Unavailable>;
+    /// How many such there are. Nobody is told of the same ones again.
+    async fn take_uncounted(&self) -> Result<u64, Unavailable>;
     /// Whether it would take a write now.
     async fn ping(&self) -> Result<(), Unavailable>;
+
+    /// Passes on what others do to rows, for ever, as far as the store tells.
+    async fn listen(&self, _ears: &dyn Ears) -> Infallible {
+        std::future::pending().await
+    }
+
+    /// Whether others may change rows.
+    fn is_shared(&self) -> bool;
+}
+
+/// Who is told what others do.
+pub(super) trait Ears: Send + Sync {
+    /// From now on everything is heard. What happened before may have been missed.
+    fn hearing(&self);
+    /// The time, for [`Ears::heard_until`].
+    fn now(&self) -> Timestamp;
+    /// Nothing has been missed up to this moment.
+    fn heard_until(&self, moment: Timestamp);
+    /// From now on things may be missed.
+    fn deaf(&self);
+    /// A session has been ended.
+    fn ended(&self, key: Key);
+    /// A session is not as it was.
+    fn changed(&self, key: Key);
 }
 
 /// The store in use, watched.
@@ -100,6 +166,7 @@ pub(super) struct Watched {
     metrics: metrics::Store,
     deadline: Duration,
     up: AtomicBool,
+    opened: AtomicBool,
 }
 
 impl Watched {
@@ -110,7 +177,7 @@ impl Watched {
         metrics: metrics::Store,
         deadline: Duration,
     ) -> Self {
-        Self { store, backend, metrics, deadline, up: AtomicBool::new(true) }
+        Self { store, backend, metrics, deadline, up: AtomicBool::new(true), opened: AtomicBool::new(false) }
     }
 
     /// Whether it answered when it was last asked.
@@ -118,13 +185,27 @@ impl Watched {
         self.up.load(Ordering::Relaxed)
     }
 
-    async fn ask<T>(
+    /// Whether it ever answered.
+    pub(super) fn was_opened(&self) -> bool {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// The store itself.
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub(super) async fn ask<T>(
         &self,
         operation: Operation,
         work: impl Future<Output = Result<T, Unavailable>>,
     ) -> Result<T, Unavailable> {
         let began = Instant::now();
-        let answer = tokio::time::timeout(self.deadline, work).await.unwrap_or(Err(Unavailable::Deadline));
+        let deadline = match operation {
+            Operation::Ping | Operation::Confirm => self.deadline.min(SHORT),
+            _ => self.deadline,
+        };
+        let answer = tokio::time::timeout(deadline, work).await.unwrap_or(Err(Unavailable::Deadline));
         self.metrics.observed(operation, began.elapsed(), answer.is_err());
         self.note(operation, answer.as_ref().err());
         answer
@@ -132,10 +213,12 @@ impl Watched {
 
     fn note(&self, operation: Operation, error: Option<&Unavailable>) {
         let was_up = self.up.swap(error.is_none(), Ordering::Relaxed);
+        let is_first = error.is_none() && !self.opened.swap(true, Ordering::Relaxed);
         self.metrics.set_up(error.is_none());
         let (backend, operation) = (self.backend, operation.label());
         match error {
             Some(error) if was_up => tracing::error!(backend, operation, %error, "the session store is away"),
+            None if is_first => tracing::info!(backend, "the session store is open"),
             None if !was_up => tracing::info!(backend, "the session store is back"),
             _ => {}
         }
@@ -152,8 +235,8 @@ impl Store for Watched {
         self.ask(Operation::Insert, self.store.insert(row)).await
     }
 
-    async fn delete(&self, key: &Key) -> Result<bool, Unavailable> {
-        self.ask(Operation::Delete, self.store.delete(key)).await
+    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<Key>, Unavailable> {
+        self.ask(Operation::Delete, self.store.delete(selection, limit)).await
     }
 
     async fn touch(&self, touches: &[Touch]) -> Result<(), Unavailable> {
@@ -164,7 +247,31 @@ impl Store for Watched {
         self.ask(Operation::Purge, self.store.purge(cutoffs, limit)).await
     }
 
+    async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable> {
+        self.ask(Operation::Confirm, self.store.versions(keys)).await
+    }
+
+    async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+        self.ask(Operation::Page, self.store.page(from, to, limit)).await
+    }
+
+    async fn leave_uncounted(&self, many: u64) -> Result<(), Unavailable> {
+        self.ask(Operation::Count, self.store.leave_uncounted(many)).await
+    }
+
+    async fn take_uncounted(&self) -> Result<u64, Unavailable> {
+        self.ask(Operation::Count, self.store.take_uncounted()).await
+    }
+
     async fn ping(&self) -> Result<(), Unavailable> {
         self.ask(Operation::Ping, self.store.ping()).await
+    }
+
+    async fn listen(&self, ears: &dyn Ears) -> Infallible {
+        self.store.listen(ears).await
+    }
+
+    fn is_shared(&self) -> bool {
+        self.store.is_shared()
     }
 }

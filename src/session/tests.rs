@@ -2,6 +2,8 @@
 
 mod contract;
 mod doubles;
+mod postgres;
+mod sharing;
 
 use std::{
     future::poll_fn,

@@ -4,7 +4,7 @@
 //! here prints more than six hex characters of the id's hash. It must not know what a session holds.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     hash::{Hash, Hasher},
 };
 
@@ -21,7 +21,7 @@ pub(super) struct Id([u8; ID]);
 
 /// What the store knows of an id: its SHA-256, useless as a cookie.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key(pub(super) [u8; 32]);
+pub struct Key(pub(super) [u8; 32]);
 
 /// A cookie's value that has the right form. [`Token::is_made_by`] tells whether it is ours.
 #[derive(Clone, Copy)]
@@ -80,6 +80,50 @@ impl Hash for Id {
     }
 }
 
+impl Key {
+    /// Comes before and after every other.
+    pub(super) const ENDS: (Self, Self) = (Self([0; 32]), Self([u8::MAX; 32]));
+
+    /// Reads 64 hexadecimal digits.
+    pub(super) fn from_hex(text: &str) -> Option<Self> {
+        let (first, last) = Self::range(text)?;
+        (first == last).then_some(first)
+    }
+
+    /// The first and the last key that begin with these hexadecimal digits.
+    pub(super) fn range(prefix: &str) -> Option<(Self, Self)> {
+        let (mut first, mut last) = Self::ENDS;
+        for (place, digit) in prefix.chars().enumerate() {
+            let (digit, place_first) = (u8::try_from(digit.to_digit(16)?).ok()?, first.0.get_mut(place / 2)?);
+            let place_last = last.0.get_mut(place / 2)?;
+            let shift = if place % 2 == 0 { 4 } else { 0 };
+            *place_first |= digit << shift;
+            *place_last &= !(0xf << shift) | (digit << shift);
+        }
+        Some((first, last))
+    }
+
+    /// The next one; `None` after the last.
+    pub(super) fn next(mut self) -> Option<Self> {
+        for byte in self.0.iter_mut().rev() {
+            *byte = byte.wrapping_add(1);
+            if *byte != 0 {
+                return Some(self);
+            }
+        }
+        None
+    }
+
+    /// All of it, for whoever has to name one session: useless as a cookie.
+    pub(super) fn hex(&self) -> String {
+        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a string never fails.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().take(3).try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -127,6 +171,27 @@ mod tests {
         let printed = format!("{token:?}");
         assert!(printed.len() == 6 && printed.bytes().all(|byte| byte.is_ascii_hexdigit()), "{printed}");
         assert_eq!(printed, format!("{:?}", token.key()));
+    }
+
+    #[test]
+    fn a_prefix_stands_for_the_keys_that_begin_with_it() {
+        let (first, last) = Key::range("aB3").unwrap();
+        assert_eq!(first.hex(), format!("ab3{}", "0".repeat(61)));
+        assert_eq!(last.hex(), format!("ab3{}", "f".repeat(61)));
+        assert_eq!(Key::range(""), Some(Key::ENDS));
+        assert_eq!(Key::from_hex(&first.hex()), Some(first));
+        for wrong in ["x", "ab ", &"a".repeat(65)] {
+            assert_eq!(Key::range(wrong), None, "{wrong}");
+        }
+        assert_eq!(Key::from_hex("ab"), None);
+    }
+
+    #[test]
+    fn after_each_key_comes_another_until_the_last() {
+        let [mut one, mut carried] = [[0; 32]; 2];
+        (one[31], carried[30]) = (255, 1);
+        assert_eq!(Key(one).next(), Some(Key(carried)));
+        assert_eq!(Key::ENDS.1.next(), None);
     }
 
     #[test]

@@ -22,27 +22,34 @@ use super::{
     record::Live,
     store::{Cutoffs, Store, Touch},
     token::{Key, Token},
+    trust::Trust,
 };
 use crate::{metrics::Logout, shutdown};
 
 /// How often the store is asked whether it is there: an outage shows within this and one deadline.
 const PING: Duration = Duration::from_secs(3);
+/// How often the store is asked about sessions in use that are doubted: less than doubt lasts.
+const DOUBTS: Duration = Duration::from_millis(500);
 /// How often uses are written, for whichever sessions are due.
 const TOUCH: Duration = Duration::from_secs(10);
 /// How often expired sessions are removed, where no request has met one.
 const PURGE: Duration = Duration::from_mins(1);
+/// How often sessions that nobody uses are asked about, at the most and at the least: an eighth of the grace.
+const SURVEY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
 /// How much later than its idle timeout an unused session is removed: another replica may hold a later use that it has
 /// not written yet, for at most a minute, a round and a deadline.
 const MARGIN: Duration = Duration::from_secs(90);
 /// How many rows one statement writes or removes.
 const BATCH: u32 = 500;
-/// How many uses and how many sign-outs wait at most.
+/// How many uses, doubts and sign-outs wait at most.
 const MOST: usize = 65_536;
 
 /// What requests leave to be done.
 pub(super) struct Backlog {
     used: mpsc::Sender<Arc<Live>>,
     taken: Mutex<mpsc::Receiver<Arc<Live>>>,
+    doubted: mpsc::Sender<Arc<Live>>,
+    doubts: Mutex<mpsc::Receiver<Arc<Live>>>,
     /// Sessions that are over for us and may still have a row.
     owed: Mutex<HashMap<Key, (Token, Logout)>>,
     expired: AtomicBool,
@@ -50,13 +57,24 @@ pub(super) struct Backlog {
 
 impl Backlog {
     pub(super) fn new() -> Self {
-        let (used, taken) = mpsc::channel(MOST);
-        Self { used, taken: Mutex::new(taken), owed: Mutex::default(), expired: AtomicBool::new(false) }
+        let ((used, taken), (doubted, doubts)) = (mpsc::channel(MOST), mpsc::channel(MOST));
+        let (taken, doubts) = (Mutex::new(taken), Mutex::new(doubts));
+        Self { used, taken, doubted, doubts, owed: Mutex::default(), expired: AtomicBool::new(false) }
     }
 
     /// Leaves a session's last use to be written; false where there is no room.
     pub(super) fn leave(&self, live: &Arc<Live>) -> bool {
         self.used.try_send(Arc::clone(live)).is_ok()
+    }
+
+    /// Leaves a session to be asked about; false where there is no room.
+    pub(super) fn doubt(&self, live: &Arc<Live>) -> bool {
+        self.doubted.try_send(Arc::clone(live)).is_ok()
+    }
+
+    fn take_doubts(&self) -> Vec<Arc<Live>> {
+        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        std::iter::from_fn(|| doubts.try_recv().ok()).take(BATCH as usize).collect()
     }
 
     /// Notes that a request met an expired session, so that it is removed soon.
@@ -110,10 +128,14 @@ impl<'a> Upkeep<'a> {
 
     /// Until asked to stop, and then once more what must not be lost.
     pub(super) async fn run(mut self, stop: shutdown::Signal) {
-        let [mut ping, mut touch, mut purge] = [PING, TOUCH, PURGE].map(every);
+        let grace = self.sessions.settings.outage_grace;
+        let survey = (grace / 8).clamp(SURVEY.0, SURVEY.1);
+        let [mut ping, mut doubts, mut touch, mut purge, mut survey] = [PING, DOUBTS, TOUCH, PURGE, survey].map(every);
         loop {
             tokio::select! {
                 () = stop.raised() => break,
+                _ = doubts.tick() => self.settle_doubts().await,
+                _ = survey.tick() => self.survey().await,
                 _ = ping.tick() => self.look_after(&stop).await,
                 _ = touch.tick() => self.write_uses().await,
                 _ = purge.tick() => self.purge(&stop).await,
@@ -128,9 +150,42 @@ impl<'a> Upkeep<'a> {
         self.sessions.metrics.cached.set(i64::try_from(cached).unwrap_or(i64::MAX));
         if self.sessions.store.ping().await.is_ok() {
             self.finish_endings().await;
+            self.count_for_others().await;
             if self.sessions.backlog.expired.swap(false, Ordering::Relaxed) {
                 self.purge(stop).await;
             }
+        }
+    }
+
+    /// Asks the store about sessions in use that nobody vouches for just now.
+    pub(super) async fn settle_doubts(&self) {
+        loop {
+            let doubted = self.sessions.backlog.take_doubts();
+            if doubted.is_empty() {
+                return;
+            }
+            self.sessions.confirm_all(&doubted).await;
+        }
+    }
+
+    /// Asks about sessions that nobody uses, so that they too can go on for most of the grace when the store goes away.
+    pub(super) async fn survey(&self) {
+        let Sessions { settings, cache, clock, hearing, .. } = self.sessions;
+        let (now, old) = (clock.now(), settings.outage_grace / 4);
+        let unsure =
+            |live: &Arc<Live>| hearing.trust(live, now) != Trust::Full && now.since(live.voucher().at()) >= old;
+        let unsure: Vec<_> = cache.all().filter(unsure).collect();
+        for some in unsure.chunks(BATCH as usize) {
+            if !self.sessions.confirm_all(some).await {
+                return;
+            }
+        }
+    }
+
+    /// Counts what was ended by those who show no metrics.
+    pub(super) async fn count_for_others(&self) {
+        if let Ok(many) = self.sessions.store.take_uncounted().await {
+            self.sessions.metrics.ended(Logout::Operator, many);
         }
     }
 

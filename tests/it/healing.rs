@@ -1,4 +1,4 @@
-//! Callbacks that come too late, twice, or to somebody else: none of them strands a browser (contract C13, lesson L17).
+//! Callbacks that come too late, twice, or to somebody else: none of them strands a browser (contract C13).
 
 use crate::world::{Answer, Kind, Plan, TRAEFIK, World};
 

@@ -8,12 +8,16 @@
     reason = "a test that cannot go on has failed, and says where"
 )]
 
+mod attacks;
+mod commands;
 mod healing;
 mod in_a_browser;
 mod numbers;
 mod outages;
+mod postgres;
 mod refusals;
 mod rules;
 mod sign_in;
 mod sign_out;
+mod single_page;
 mod world;

@@ -197,3 +197,24 @@ async fn a_new_visitor_is_told_that_the_provider_is_away_and_not_sent_there() {
         .await;
     assert_eq!(alice.visit(&url).await.echo().read_as("Remote-User"), ["alice"]);
 }
+
+#[tokio::test]
+async fn a_session_is_renewed_in_the_background_and_carries_new_groups() {
+    let world = Plan::with(TRAEFIK)
+        .session("renew_before = \"2s\"")
+        .provider(serde_json::json!({ "access_token_ttl": 4 }))
+        .start()
+        .await;
+    let bob = world.signed_in("bob").await;
+    let steer = format!("{}/test/groups?user=bob&groups=staff,admins", world.provider.issuer());
+    bob.fetch(&steer).await;
+    let url = world.at("app", "/");
+    eventually("bob is among the admins", async || {
+        let echo = bob.fetch(&url).await.echo();
+        (echo.read_as("Remote-Groups") == ["staff,admins"]).then_some(())
+    })
+    .await;
+    let grants = bob.fetch(&format!("{}/test/grants", world.provider.issuer())).await.json();
+    assert_eq!(grants["authorization_code"], 1);
+    assert!(grants["refresh_token"].as_u64().is_some_and(|many| many >= 1), "{grants}");
+}

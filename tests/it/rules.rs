@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::world::{Kind, Pages, Plan, TRAEFIK, Wire, World};
+use crate::world::{As, Kind, Pages, Plan, TRAEFIK, Wire, World};
 
 #[tokio::test]
 async fn a_public_path_is_open_to_strangers_and_says_nothing_about_anybody() {
@@ -119,8 +119,10 @@ async fn the_gate_s_own_prefix_opens_nothing_of_the_app() {
 async fn what_needs_an_answer_of_its_own_says_so_where_there_is_no_route() {
     let world = Plan::with(Kind::Traefik { entry: Wire::Tls, gate: Wire::Plain, pages: Pages::Guarded }).start().await;
     let alice = world.signed_in("alice").await;
-    for path in ["ping", "session"] {
-        let answer = alice.fetch(&world.at("app", &format!("/_doorward/{path}"))).await;
+    for (method, path) in [("GET", "ping"), ("GET", "session"), ("GET", "client.js"), ("POST", "backchannel_logout")] {
+        let mut request = alice.request(As::Fetch, &world.at("app", &format!("/_doorward/{path}")));
+        *request.method_mut() = method.parse().unwrap();
+        let answer = alice.send(request).await;
         assert_eq!((answer.status, answer.reason()), (StatusCode::NOT_FOUND, "needs_route"), "{path}: {answer:?}");
     }
 }
@@ -135,6 +137,10 @@ async fn the_gate_s_own_pages_answer_over_their_route() {
         assert_eq!(session.status, StatusCode::OK, "{kind:?}: {session:?}");
         assert_eq!(session.json()["user"], "alice", "{kind:?}");
         assert_eq!(session.json()["groups"], serde_json::json!(["admins", "staff"]), "{kind:?}");
+        let script = world.visitor().fetch(&world.at("app", "/_doorward/client.js")).await;
+        assert_eq!(script.status, StatusCode::OK, "{kind:?}: {script:?}");
+        assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8", "{kind:?}");
+        assert_eq!(script.header("cache-control"), "public, max-age=300", "{kind:?}");
         let nobody = world.visitor().fetch(&world.at("app", "/_doorward/session")).await;
         assert_eq!(nobody.status, StatusCode::UNAUTHORIZED, "{kind:?}");
     }

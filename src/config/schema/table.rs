@@ -62,9 +62,6 @@ pub(in super::super) const ABSENT_HERE: &[(&str, &str)] = &[
     ("apps[].upstream", "this version is no reverse proxy; route the app in your edge and ask the gate from there"),
     ("apps[].rules[].preset", "this version has no presets of paths; write one rule for each exact path"),
     ("apps[].rules[].path.regex", "this version has no regular expressions in paths; use an exact path or a prefix"),
-    ("store.password", "this version keeps sessions in SQLite or in memory, which need no password"),
-    ("store.pool_size", "this version keeps sessions in SQLite or in memory, which have no pool"),
-    ("store.listen_url", "this version keeps sessions in SQLite or in memory, which need no second connection"),
 ];
 
 /// The keys.
@@ -152,7 +149,7 @@ pub(in super::super) const KEYS: &[Key] = &[
         Kind::Duration,
         Is("\"7d\""),
         Reload,
-        "How long a session lasts without a request. Where it is written it may not be longer than `session.lifetime`.",
+        "How long a session lasts without a request. Longer than `session.lifetime` it never comes to bear.",
     ),
     key(
         "session.renew_before",
@@ -177,11 +174,36 @@ pub(in super::super) const KEYS: &[Key] = &[
     ),
     key(
         "store.url",
-        Kind::Text,
+        Kind::Url,
         Is("\"sqlite:doorward.db\""),
         Restart,
-        "`sqlite:` and the path of a file, or `memory:`, where sessions end with the process. A relative path begins in \
-         the working directory.",
+        "`postgres://user@host/database`, which any number of replicas shares; or `sqlite:` and the path of a file; or \
+         `memory:`, where sessions end with the process. A relative path begins in the working directory. A PostgreSQL \
+         URL may name several hosts, of which the one that takes writes is used, and takes `sslmode` and `sslrootcert` \
+         as libpq does.",
+    ),
+    key(
+        "store.password",
+        Kind::Secret,
+        Absent("the one in `store.url`"),
+        Restart,
+        "The password for PostgreSQL. A file is read again for every connection, so that a rotated password needs no \
+         restart.",
+    ),
+    key(
+        "store.pool_size",
+        Kind::Number,
+        Is("8"),
+        Restart,
+        "The most connections to PostgreSQL, one of which listens for sessions that end elsewhere. With 1 none does.",
+    ),
+    key(
+        "store.listen_url",
+        Kind::Url,
+        Absent("`store.url`"),
+        Restart,
+        "A way to the same database past a pooler in transaction mode, which lets no notification through. Without it, \
+         behind such a pooler, sessions in use are read again every few seconds.",
     ),
     key(
         "providers[].name",
@@ -357,7 +379,8 @@ pub(in super::super) const KEYS: &[Key] = &[
         Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
         Is("\"info\""),
         Reload,
-        "The least important lines that are written. At `info` nothing is written for a request that is let in.",
+        "The least important lines that are written. At `info` nothing is written for a request that is let in. Lines of \
+         the libraries that the gate is made of are written from `warn` on, whatever stands here.",
     ),
     key(
         "log.format",

@@ -45,7 +45,7 @@ fn provider(reader: &mut Reader<'_>, section: &Spot<'_>, transport: Transport) -
     if secret.is_some() != client_secret.is_some() || ca.is_some() != ca_file.is_some() {
         return None;
     }
-    Some(oidc::Settings {
+    let settings = oidc::Settings {
         name: name?,
         issuer: issuer?,
         client_id: client_id?,
@@ -56,7 +56,17 @@ fn provider(reader: &mut Reader<'_>, section: &Spot<'_>, transport: Transport) -
         timeout: timeout?,
         extra_authorize_params,
         end_session: section.at("end_session")?.flag()?,
-    })
+    };
+    if let Some(ca) = &ca
+        && settings.issuer.scheme() == "https"
+        && let Err(error) = oidc::Transport::new(&settings)
+    {
+        let text = error.to_string();
+        let (problem, hint) = text.split_once("; mend: ").unwrap_or((&text, "name a file of PEM certificates"));
+        reader.complain(ca, problem, hint);
+        return None;
+    }
+    Some(settings)
 }
 
 fn issuer(text: &str, transport: Transport) -> Result<Url, Fault> {

@@ -106,5 +106,12 @@ fn tls_settings(reader: &mut Reader<'_>, section: &Spot<'_>) -> Option<server::T
     if client_ca.is_some() && authorities.is_none() {
         return None;
     }
-    Some(server::TlsSettings { cert: cert?, key: key?, client_ca: authorities })
+    let settings = server::TlsSettings { cert: cert?, key: key?, client_ca: authorities };
+    if let Err(server::Error::Tls { key, problem }) = settings.try_out() {
+        let spot = section.entries().into_iter().find_map(|(_, spot)| (spot.key == key).then_some(spot));
+        let (problem, hint) = problem.split_once("; ").unwrap_or((&problem, "name files that belong together, as PEM"));
+        reader.complain(&spot.unwrap_or_else(|| section.clone()), problem, hint);
+        return None;
+    }
+    Some(settings)
 }

@@ -1,19 +1,20 @@
-//! `[session]` and `[store]`: secrets, the cookie, lifetimes, and where sessions are kept.
-
-use std::path::PathBuf;
+//! `[session]`: secrets, the cookie and lifetimes.
 
 use secrecy::SecretString;
 
-use super::super::{
-    complaint::Fault,
-    reader::{self, Reader, Spot},
+use super::{
+    super::{
+        complaint::Fault,
+        reader::{self, Reader, Spot},
+    },
+    store,
 };
 use crate::{crypto, host::Authority, session};
 
 /// With the token and the longest prefix the cookie stays within 120 bytes.
 const LONGEST_NAME: usize = 32;
 
-/// What the sections say.
+/// What the section says, and where sessions are kept.
 pub(super) struct Session {
     pub(super) secrets: Vec<SecretString>,
     pub(super) cookie_name: String,
@@ -32,7 +33,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Spot<'_>, root: &Spot<'_>)
     let idle_timeout = reader.duration(section.at("idle_timeout").as_ref());
     let renew_before = reader.duration(section.at("renew_before").as_ref());
     let outage_grace = reader.duration(section.at("outage_grace").as_ref());
-    let backend = reader.parsed(root.at("store").and_then(|store| store.at("url")).as_ref(), backend);
+    let backend = store::read(reader, root);
     Some(Session {
         secrets,
         cookie_name: cookie_name?,
@@ -120,27 +121,4 @@ fn legacy_cookie(text: &str) -> Result<String, Fault> {
         return Ok(name);
     }
     Err(Fault::new(format!("`{text}` is no cookie's name"), "write a name such as \"authentik_proxy_*\""))
-}
-
-fn backend(text: &str) -> Result<session::Backend, Fault> {
-    let hint = "write \"sqlite:/var/lib/doorward/sessions.db\", or \"memory:\" where sessions may end with the process";
-    match text.split_once(':') {
-        Some(("memory", "")) => Ok(session::Backend::Memory),
-        Some(("sqlite", ":memory:")) => Err(Fault::new("this would be kept in memory", "write \"memory:\"")),
-        Some(("sqlite", path)) if path.starts_with("//") => {
-            let path = path.trim_start_matches('/');
-            Err(Fault::new(
-                "a path follows the colon, not `//`",
-                format!("write \"sqlite:/{path}\" or \"sqlite:{path}\""),
-            ))
-        }
-        Some(("sqlite", path)) if !path.trim().is_empty() && !path.contains('\0') => {
-            Ok(session::Backend::Sqlite(PathBuf::from(path)))
-        }
-        Some(("postgres" | "postgresql", _)) => {
-            Err(Fault::new("this version does not keep sessions in PostgreSQL", hint))
-        }
-        // The text may hold a password; it is not repeated.
-        _ => Err(Fault::new("this is no store", hint)),
-    }
 }

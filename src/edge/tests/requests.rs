@@ -287,7 +287,7 @@ fn what_peers_call_a_navigation_is_one_where_a_browser_says_so() {
             // oauth2-proxy redirects whatever is not JSON, and `Accept: html` is no media type; Authelia redirects any
             // method, and what was to be sent would be lost (contract C5).
             "UI request" | "OPTIONS, Accept html" | "POST, Accept html" => false,
-            // mod_auth_openidc takes `*/*` for a page; it is what programs and scripts send (L15).
+            // mod_auth_openidc takes `*/*` for a page; it is what programs and scripts send.
             "" if case["headers"]["Accept"] == "*/*" && case["headers"].get("Sec-Fetch-Mode").is_none() => false,
             _ => peer,
         };

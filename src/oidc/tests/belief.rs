@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    oidc::id_token::{Expected, verify},
+    oidc::id_token::{Expected, Occasion, verify},
 };
 
 #[tokio::test]
@@ -142,11 +142,10 @@ fn is_believed(token: &str) -> bool {
     let expected = Expected {
         issuer: "https://id.example.com/",
         client_id: CLIENT,
-        nonce: NONCE,
+        occasion: Occasion::SignIn { nonce: NONCE, code: &AuthorizationCode::new(CODE.into()) },
         algorithms: vec![CoreJwsSigningAlgorithm::EdDsa],
         now: Timestamp::from_unix(NOW),
         access: &AccessToken::new("an-access-token".into()),
-        code: &AuthorizationCode::new(CODE.into()),
     };
     verify(token, &expected, &keys).is_ok()
 }

@@ -1,8 +1,10 @@
 //! The provider's module against a fake provider that sins.
 
 mod belief;
+mod logout;
 mod provider;
 mod redemption;
+mod renewal;
 mod standing;
 mod wire;
 
@@ -81,6 +83,32 @@ impl Bench {
     }
 }
 
+/// A provider whose word other modules' tests put to use.
+pub(crate) struct Word {
+    pub(crate) provider: Arc<Provider>,
+    fake: FakeProvider,
+}
+
+impl Word {
+    pub(crate) async fn of(name: &str) -> Self {
+        let fake = FakeProvider::start().await;
+        let provider = Bench::new(Settings { name: name.to_owned(), ..settings(&fake.issuer()) }).provider;
+        Self { provider, fake }
+    }
+
+    /// The same, of a provider that does not hand out its keys.
+    pub(crate) async fn without_keys(name: &str) -> Self {
+        let word = Self::of(name).await;
+        word.fake.sin("jwks", provider::Sin::Status(503));
+        word
+    }
+
+    /// A logout token with these claims instead of its own.
+    pub(crate) fn token(&self, claims: &serde_json::Value) -> String {
+        self.fake.script().logout_token(&serde_json::json!({}), claims)
+    }
+}
+
 fn redemption() -> Redemption<'static> {
     Redemption { code: CODE, iss: None, redirect_uri: CALLBACK, nonce: NONCE, verifier: VERIFIER }
 }
@@ -88,7 +116,7 @@ fn redemption() -> Redemption<'static> {
 /// No text that an operator or a visitor may see gives anything away.
 fn assert_discreet(error: &Error) {
     let texts = format!("{error} {error:?}");
-    for secret in [CODE, VERIFIER, NONCE, "s3cret", "an-access-token", "a-refresh-token", "eyJ"] {
+    for secret in [CODE, VERIFIER, NONCE, "s3cret", "an-access-token", "a-refresh-token", "notice-1", "eyJ"] {
         assert!(!texts.contains(secret), "{texts} holds {secret}");
     }
 }

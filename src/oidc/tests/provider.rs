@@ -68,12 +68,16 @@ pub(super) struct Script {
     pub(super) claims: Value,
     pub(super) header: Value,
     pub(super) tokens: Value,
+    /// What the answer to a refresh token has instead.
+    pub(super) renewal: Value,
+    /// What the ID token that comes with that answer has instead.
+    pub(super) renewed: Value,
     pub(super) userinfo: Option<Value>,
     pub(super) signer: Signer,
     pub(super) published: Vec<Key>,
     pub(super) sins: HashMap<&'static str, Sin>,
     pub(super) asked: HashMap<String, usize>,
-    /// The last token request: its authorization header and its form.
+    /// The last request to the token or revocation endpoint: its authorization header and its form.
     pub(super) last_exchange: (Option<String>, HashMap<String, String>),
     issuer: String,
 }
@@ -168,6 +172,8 @@ impl Script {
             claims: json!({}),
             header: json!({}),
             tokens: json!({}),
+            renewal: json!({}),
+            renewed: json!({ "nonce": null }),
             userinfo: None,
             signer: Signer::Honest(Key::One),
             published: vec![Key::One, Key::Rsa],
@@ -183,9 +189,14 @@ impl Script {
             "openid-configuration" => self.describe(),
             "jwks" => json!({ "keys": self.published.iter().map(|key| key.public()).collect::<Vec<_>>() }),
             "token" => {
-                let form = url::form_urlencoded::parse(body).into_owned().collect();
+                let form: HashMap<_, _> = url::form_urlencoded::parse(body).into_owned().collect();
+                let is_renewal = form["grant_type"] == "refresh_token";
                 self.last_exchange = (authorization, form);
-                self.issue()
+                if is_renewal { self.issue_again() } else { self.issue() }
+            }
+            "revoke" => {
+                self.last_exchange = (authorization, url::form_urlencoded::parse(body).into_owned().collect());
+                return respond(200, "text/plain", String::new());
             }
             "userinfo" => match (&self.userinfo, authorization.as_deref()) {
                 (Some(claims), Some("Bearer an-access-token")) => claims.clone(),
@@ -227,7 +238,39 @@ impl Script {
         overridden(tokens, &self.tokens)
     }
 
+    /// The answer to a refresh token, which is replaced by it.
+    fn issue_again(&self) -> Value {
+        let id_token = self.signed(&json!({ "typ": "JWT" }), &overridden(self.person(), &self.renewed));
+        let tokens = json!({
+            "access_token": "an-access-token",
+            "token_type": "Bearer",
+            "expires_in": 300,
+            "refresh_token": "a-refresh-token-in-its-place",
+            "id_token": id_token,
+        });
+        overridden(tokens, &self.renewal)
+    }
+
     pub(super) fn id_token(&self) -> String {
+        self.signed(&json!({ "typ": "JWT" }), &self.person())
+    }
+
+    /// A logout token; `null` removes a claim or a part of the header.
+    pub(super) fn logout_token(&self, header: &Value, claims: &Value) -> String {
+        let whole = json!({
+            "iss": self.issuer,
+            "aud": CLIENT,
+            "iat": NOW,
+            "exp": NOW + 120,
+            "jti": "notice-1",
+            "sub": "subject-1",
+            "sid": "sid-1",
+            "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+        });
+        self.signed(&overridden(json!({ "typ": "logout+jwt" }), header), &overridden(whole, claims))
+    }
+
+    fn person(&self) -> Value {
         let claims = json!({
             "iss": self.issuer,
             "sub": "subject-1",
@@ -241,6 +284,10 @@ impl Script {
             "name": "Ann Example",
             "groups": ["admins", "users", "admins"],
         });
+        overridden(claims, &self.claims)
+    }
+
+    fn signed(&self, header: &Value, claims: &Value) -> String {
         let (key, kid, algorithm) = match self.signer {
             Signer::Honest(key) => (Some(key), Some(key), key.algorithm()),
             Signer::As(key, other) => (Some(key), Some(other), key.algorithm()),
@@ -248,9 +295,8 @@ impl Script {
             Signer::Nobody => (None, None, "none"),
             Signer::HmacWithPublicKey => (None, Some(Key::Rsa), "HS256"),
         };
-        let header = json!({ "alg": algorithm, "typ": "JWT", "kid": kid.map(Key::id) });
-        let input =
-            format!("{}.{}", encoded(&overridden(header, &self.header)), encoded(&overridden(claims, &self.claims)));
+        let header = overridden(json!({ "alg": algorithm, "kid": kid.map(Key::id) }), header);
+        let input = format!("{}.{}", encoded(&overridden(header, &self.header)), encoded(claims));
         let signature = match (self.signer, key) {
             (_, Some(key)) => key.sign(input.as_bytes()),
             (Signer::HmacWithPublicKey, None) => {

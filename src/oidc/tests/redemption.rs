@@ -184,7 +184,7 @@ async fn an_error_of_the_token_endpoint_means_what_it_says() {
         Sin::Says(status, json!({ "error": code, "error_description": format!("the code was {CODE}") }).to_string())
     };
     for (sin, expected) in [
-        (says(400, "invalid_grant"), (|error| matches!(error, Error::CodeRefused)) as Test),
+        (says(400, "invalid_grant"), (|error| matches!(error, Error::GrantRefused)) as Test),
         (says(401, "invalid_client"), |error| matches!(error, Error::ClientRefused(code) if code == "invalid_client")),
         (
             says(400, "unauthorized_client"),

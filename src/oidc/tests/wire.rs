@@ -19,14 +19,14 @@ use url::Url;
 use super::{provider::spawn, settings};
 use crate::oidc::{Failure, Transport, TrustError};
 
-fn file(content: &str) -> NamedTempFile {
+pub(super) fn file(content: &str) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(content.as_bytes()).unwrap();
     file
 }
 
-/// An https server that answers with the HTTP version it was asked in. Returns its address and its certificate.
-async fn https() -> (Url, String) {
+/// TLS for `localhost` that speaks one of these protocols, and the certificate to trust.
+pub(super) fn acceptor(protocols: &[&[u8]]) -> (TlsAcceptor, String) {
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = rustls_pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -36,8 +36,14 @@ async fn https() -> (Url, String) {
         .with_no_client_auth()
         .with_single_cert(vec![own.cert.der().clone()], key)
         .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let (acceptor, listener) = (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    (TlsAcceptor::from(Arc::new(config)), own.cert.pem())
+}
+
+/// An https server that answers with the HTTP version it was asked in. Returns its address and its certificate.
+async fn https() -> (Url, String) {
+    let (acceptor, certificate) = acceptor(&[b"h2", b"http/1.1"]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("https://localhost:{}/", listener.local_addr().unwrap().port())).unwrap();
     spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -53,7 +59,7 @@ async fn https() -> (Url, String) {
             });
         }
     });
-    (url, own.cert.pem())
+    (url, certificate)
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ CREATE TABLE sessions (
     generation INTEGER NOT NULL,
     created    INTEGER NOT NULL,             -- seconds since 1970
     last_seen  INTEGER NOT NULL,
+    lease      INTEGER NOT NULL DEFAULT 0,   -- until then somebody renews it
     sealed     BLOB    NOT NULL
 ) STRICT;
 
@@ -13,6 +14,9 @@ CREATE INDEX sessions_by_sid ON sessions (sid, provider) WHERE sid IS NOT NULL;
 CREATE INDEX sessions_by_subject ON sessions (provider, subject);
 CREATE INDEX sessions_by_created ON sessions (created);
 CREATE INDEX sessions_by_last_seen ON sessions (last_seen);
+
+-- Words that count once, such as the jti of a logout token.
+CREATE TABLE spent (word BLOB NOT NULL PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
 -- The oldest schema whose programs can still work with this file.
 CREATE TABLE compatibility (oldest_reader INTEGER NOT NULL) STRICT;

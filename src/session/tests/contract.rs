@@ -4,10 +4,12 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use super::super::{
     memory::Memory,
+    postgres::Postgres,
     sqlite::Sqlite,
-    store::{Cutoffs, Row, Store, Touch, Unavailable},
+    store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version},
     token::Key,
 };
+use super::postgres::Place;
 use crate::clock::Timestamp;
 
 /// One test for each promise and store.
@@ -22,6 +24,12 @@ macro_rules! every_store {
                 super::$promise(&super::Sqlite::open(&directory.path().join("s.db")).await.unwrap()).await;
             })+
         }
+        mod postgres {
+            $(#[tokio::test] async fn $promise() {
+                let store: super::Postgres = super::Place::fresh().opened().await;
+                super::$promise(&store).await;
+            })+
+        }
     };
 }
 
@@ -29,6 +37,10 @@ every_store!(
     what_was_written_is_read_as_it_was,
     a_row_is_never_overwritten,
     only_the_first_who_removes_a_row_is_told_so,
+    a_person_and_everybody_can_be_removed_in_small_batches,
+    of_many_keys_those_with_a_row_are_told_with_their_generation,
+    pages_follow_the_keys_and_stay_within_their_bounds,
+    what_was_left_to_be_counted_is_taken_once,
     a_use_moves_forward_only_and_makes_nothing,
     a_purge_removes_what_is_over_and_no_more_than_its_limit,
     a_store_that_is_there_answers_a_ping,
@@ -70,9 +82,56 @@ async fn a_row_is_never_overwritten(store: &dyn Store) {
 
 async fn only_the_first_who_removes_a_row_is_told_so(store: &dyn Store) {
     store.insert(row(1, 10, 20)).await.unwrap();
-    assert!(store.delete(&Key([1; 32])).await.unwrap());
-    assert!(!store.delete(&Key([1; 32])).await.unwrap());
+    let both = Selection::Keys(vec![Key([1; 32]), Key([2; 32])]);
+    assert_eq!(store.delete(&both, 9).await.unwrap(), [Key([1; 32])]);
+    assert_eq!(store.delete(&both, 9).await.unwrap(), []);
     assert_eq!(store.load(&Key([1; 32])).await.unwrap(), None);
+}
+
+async fn a_person_and_everybody_can_be_removed_in_small_batches(store: &dyn Store) {
+    for number in 0..20 {
+        let subject = if number < 5 { "ann" } else { "bob" }.to_owned();
+        store.insert(Row { subject, ..row(number, 10, 20) }).await.unwrap();
+    }
+    let of = |provider: &str, subject: &str| Selection::Subject {
+        provider: provider.to_owned(),
+        subject: subject.to_owned(),
+    };
+    assert_eq!(store.delete(&of("another", "ann"), 9).await.unwrap(), []);
+    assert_eq!(store.delete(&of("authentik", "ann"), 3).await.unwrap().len(), 3);
+    assert_eq!(store.delete(&of("authentik", "ann"), 3).await.unwrap().len(), 2);
+    assert_eq!(store.delete(&Selection::Everything, 9).await.unwrap().len(), 9);
+    assert_eq!(store.delete(&Selection::Everything, 9).await.unwrap().len(), 6);
+    assert_eq!(store.page(&Key::ENDS.0, &Key::ENDS.1, 9).await.unwrap(), []);
+}
+
+async fn of_many_keys_those_with_a_row_are_told_with_their_generation(store: &dyn Store) {
+    store.insert(row(1, 10, 20)).await.unwrap();
+    store.insert(Row { generation: 7, ..row(2, 10, 20) }).await.unwrap();
+    let mut versions = store.versions(&[1, 2, 3].map(|number| Key([number; 32]))).await.unwrap();
+    versions.sort_unstable_by_key(|version| version.key);
+    let expected = [(1, 1), (2, 7)].map(|(number, generation)| Version { key: Key([number; 32]), generation });
+    assert_eq!(versions, expected);
+}
+
+async fn pages_follow_the_keys_and_stay_within_their_bounds(store: &dyn Store) {
+    for number in [9, 3, 7, 5, 1] {
+        store.insert(row(number, 10, 20)).await.unwrap();
+    }
+    for (from, to, limit, expected) in
+        [(0, 255, 9, [1, 3, 5, 7, 9].as_slice()), (3, 7, 9, &[3, 5, 7]), (2, 255, 2, &[3, 5]), (10, 255, 9, &[])]
+    {
+        let rows = store.page(&Key([from; 32]), &Key([to; 32]), limit).await.unwrap();
+        assert_eq!(rows, expected.iter().map(|number| row(*number, 10, 20)).collect::<Vec<_>>());
+    }
+}
+
+async fn what_was_left_to_be_counted_is_taken_once(store: &dyn Store) {
+    assert_eq!(store.take_uncounted().await.unwrap(), 0);
+    store.leave_uncounted(3).await.unwrap();
+    store.leave_uncounted(4).await.unwrap();
+    assert_eq!(store.take_uncounted().await.unwrap(), 7);
+    assert_eq!(store.take_uncounted().await.unwrap(), 0);
 }
 
 async fn a_use_moves_forward_only_and_makes_nothing(store: &dyn Store) {
@@ -135,7 +194,7 @@ async fn what_was_written_is_in_the_file_though_nobody_closed_it() {
     let running = Sqlite::open(&path).await.unwrap();
     running.insert(row(1, 10, 20)).await.unwrap();
     running.insert(row(2, 10, 20)).await.unwrap();
-    running.delete(&Key([2; 32])).await.unwrap();
+    running.delete(&Selection::from(Key([2; 32])), 1).await.unwrap();
     let next = Sqlite::open(&path).await.unwrap();
     assert_eq!(next.load(&Key([1; 32])).await.unwrap(), Some(row(1, 10, 20)));
     assert_eq!(next.load(&Key([2; 32])).await.unwrap(), None);
@@ -199,7 +258,7 @@ async fn a_newer_schema_is_used_where_it_says_that_it_may_be() {
         let (_directory, path) = somewhere();
         Sqlite::open(&path).await.unwrap().insert(row(1, 10, 20)).await.unwrap();
         let newer = format!(
-            "ALTER TABLE sessions ADD COLUMN lease INTEGER; PRAGMA user_version = 99; \
+            "ALTER TABLE sessions ADD COLUMN purpose INTEGER; PRAGMA user_version = 99; \
              UPDATE compatibility SET oldest_reader = {oldest_reader}"
         );
         rusqlite::Connection::open(&path).unwrap().execute_batch(&newer).unwrap();

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -13,10 +13,12 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use super::super::{
-    Backend, DEADLINE, Found, NewSession, Sessions, Settings,
+    Backend, DEADLINE, Found, Key, Live, NewSession, Record, Sessions, Settings,
+    lease::Leases,
     memory::Memory,
-    store::{Cutoffs, Row, Store, Touch, Unavailable, Watched},
-    token::Key,
+    store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version, Watched},
+    token::Token,
+    trust::Asked,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -41,6 +43,9 @@ pub(super) struct Double {
     mode: watch::Sender<Mode>,
     loads: watch::Sender<usize>,
     touches: AtomicUsize,
+    /// How many sessions the store was asked to confirm.
+    confirmed: AtomicUsize,
+    shared: AtomicBool,
 }
 
 impl Double {
@@ -61,7 +66,17 @@ impl Double {
         self.touches.load(Ordering::Relaxed)
     }
 
+    /// From now on replicas take it that others change rows and do not tell.
+    pub(super) fn share(&self) {
+        self.shared.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn confirmed(&self) -> usize {
+        self.confirmed.load(Ordering::Relaxed)
+    }
+
     pub(super) fn forget_counts(&self) {
+        self.confirmed.store(0, Ordering::Relaxed);
         self.loads.send_replace(0);
         self.touches.store(0, Ordering::Relaxed);
     }
@@ -85,9 +100,9 @@ impl Store for Arc<Double> {
         self.rows.insert(row).await
     }
 
-    async fn delete(&self, key: &Key) -> Result<bool, Unavailable> {
+    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<Key>, Unavailable> {
         self.pass().await?;
-        self.rows.delete(key).await
+        self.rows.delete(selection, limit).await
     }
 
     async fn touch(&self, touches: &[Touch]) -> Result<(), Unavailable> {
@@ -101,8 +116,33 @@ impl Store for Arc<Double> {
         self.rows.purge(cutoffs, limit).await
     }
 
+    async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable> {
+        self.confirmed.fetch_add(keys.len(), Ordering::Relaxed);
+        self.pass().await?;
+        self.rows.versions(keys).await
+    }
+
+    async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+        self.pass().await?;
+        self.rows.page(from, to, limit).await
+    }
+
+    async fn leave_uncounted(&self, many: u64) -> Result<(), Unavailable> {
+        self.pass().await?;
+        self.rows.leave_uncounted(many).await
+    }
+
+    async fn take_uncounted(&self) -> Result<u64, Unavailable> {
+        self.pass().await?;
+        self.rows.take_uncounted().await
+    }
+
     async fn ping(&self) -> Result<(), Unavailable> {
         self.pass().await
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
     }
 }
 
@@ -134,6 +174,8 @@ impl House {
             mode: watch::Sender::new(Mode::Up),
             loads: watch::Sender::new(0),
             touches: AtomicUsize::new(0),
+            confirmed: AtomicUsize::new(0),
+            shared: AtomicBool::new(false),
         });
         let metrics = Arc::new(metrics::Metrics::new(&metrics::Settings {
             apps: Vec::new(),
@@ -225,5 +267,41 @@ pub(super) fn somebody(name: &str) -> NewSession {
         },
         tokens: Tokens { access: secret("access"), access_ends: None, refresh: secret("refresh"), id: secret("id") },
         sid: Some(format!("sid of {name}")),
+    }
+}
+
+/// A session in memory that the store spoke of at this moment.
+pub(super) fn live(asked: Asked) -> Live {
+    let token = Token::fresh(&keyring());
+    let record = Record::new(somebody("ann"), Timestamp::from_unix(1));
+    let row = record.seal(&keyring(), token.key());
+    Live::new(record, &token, &row, asked)
+}
+
+#[async_trait]
+impl Leases for Arc<Double> {
+    async fn claim(&self, key: &Key, generation: u64, span: Duration) -> Result<bool, Unavailable> {
+        self.pass().await?;
+        self.rows.claim(key, generation, span).await
+    }
+
+    async fn release(&self, key: &Key, generation: u64) -> Result<(), Unavailable> {
+        self.pass().await?;
+        self.rows.release(key, generation).await
+    }
+
+    async fn replace(&self, row: &Row) -> Result<bool, Unavailable> {
+        self.pass().await?;
+        self.rows.replace(row).await
+    }
+
+    async fn spend(&self, word: &[u8; 32], until: Timestamp) -> Result<bool, Unavailable> {
+        self.pass().await?;
+        self.rows.spend(word, until).await
+    }
+
+    async fn unspend(&self, word: &[u8; 32]) -> Result<(), Unavailable> {
+        self.pass().await?;
+        self.rows.unspend(word).await
     }
 }

@@ -1,9 +1,10 @@
-//! The app behind the gate: it answers with what arrived, as JSON, and remembers how often it was asked.
+//! The app behind the gate: it answers with what arrived, as JSON, and remembers how often it was asked. At `/single-page` it has
+//! a page of a test's own making, at `/forbidden` a refusal of its own.
 
 use std::{
     convert::Infallible,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -26,6 +27,14 @@ pub(crate) struct App {
     /// Where it listens.
     pub(crate) port: u16,
     seen: Arc<AtomicUsize>,
+    page: Arc<Page>,
+}
+
+/// A page, and how often it was opened.
+#[derive(Default)]
+struct Page {
+    html: Mutex<String>,
+    opened: AtomicUsize,
 }
 
 /// What the app says that it was asked.
@@ -45,21 +54,34 @@ impl App {
         let listener = TcpListener::bind(ports::loopback(port)).await.unwrap();
         let seen = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&seen);
+        let page = Arc::<Page>::default();
+        let shown = Arc::clone(&page);
         spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
-                let seen = Arc::clone(&counter);
+                let (seen, page) = (Arc::clone(&counter), Arc::clone(&shown));
                 spawn(async move {
                     let answer = service_fn(move |request| {
                         seen.fetch_add(1, Ordering::Relaxed);
-                        async move { Ok::<_, Infallible>(echo(&request)) }
+                        let page = Arc::clone(&page);
+                        async move { Ok::<_, Infallible>(answer(&page, &request)) }
                     });
                     let _ =
                         auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer).await;
                 });
             }
         });
-        Self { port, seen }
+        Self { port, seen, page }
+    }
+
+    /// Puts a page at `/single-page`.
+    pub(crate) fn shows(&self, html: &str) {
+        html.clone_into(&mut self.page.html.lock().unwrap());
+    }
+
+    /// How often the page was opened.
+    pub(crate) fn opened(&self) -> usize {
+        self.page.opened.load(Ordering::Relaxed)
     }
 
     /// How many requests have reached the app.
@@ -79,6 +101,18 @@ impl Echo {
             .filter(|(name, _)| -> bool { fold(name) == wanted })
             .map(|(_, value)| value.as_str())
             .collect()
+    }
+}
+
+fn answer(page: &Page, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    match request.uri().path() {
+        "/single-page" => {
+            page.opened.fetch_add(1, Ordering::Relaxed);
+            let html = page.html.lock().unwrap().clone();
+            Response::builder().header("content-type", "text/html").body(Full::from(html)).unwrap()
+        }
+        "/forbidden" => Response::builder().status(401).body(Full::default()).unwrap(),
+        _ => echo(request),
     }
 }
 

@@ -74,6 +74,17 @@ impl Browser {
         self.post("execute/sync", &script).await.as_str().unwrap_or_default().to_owned()
     }
 
+    /// What a script comes to, awaited where it is a promise.
+    pub(crate) async fn run(&self, script: &str) -> Value {
+        self.post("execute/sync", &json!({ "script": script, "args": [] })).await
+    }
+
+    /// The value of a cookie of the page at hand, as the browser would send it.
+    pub(crate) async fn cookie(&self, name: &str) -> String {
+        let cookie = self.get(&format!("cookie/{name}")).await;
+        format!("{name}={}", cookie["value"].as_str().expect("a cookie has a value"))
+    }
+
     /// Clicks the first element that this CSS selector finds, as soon as there is one.
     pub(crate) async fn click(&self, selector: &str) {
         let script = json!({ "script": "return document.querySelector(arguments[0]) !== null", "args": [selector] });

@@ -36,12 +36,29 @@ impl Gate {
 
     /// Starts the gate and waits until it says that it is ready.
     pub(crate) async fn start(&mut self) {
+        let ready = self.management_url("/-/health/ready");
+        self.launch().until(|| visitor::answers(&ready)).await;
+    }
+
+    /// Starts the gate and waits until it lives.
+    pub(crate) async fn start_to_live(&mut self) {
+        let live = self.management_url("/-/health/live");
+        self.launch().until(|| visitor::answers(&live)).await;
+    }
+
+    fn launch(&mut self) -> &mut Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
         // Whoever runs the tests may have variables of the gate set.
         command.env_clear().current_dir(&self.dir).arg("serve").arg("--config").arg(&self.config);
-        let ready = self.management_url("/-/health/ready");
-        let process = self.process.insert(Process::start("doorward", &mut command, &self.dir));
-        process.until(|| visitor::answers(&ready)).await;
+        self.process.insert(Process::start("doorward", &mut command, &self.dir))
+    }
+
+    /// What `doorward` prints when it is told to do something else with the same configuration.
+    pub(crate) fn tell(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+        let output = command.env_clear().args(arguments).arg("--config").arg(&self.config).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Asks the gate to end, without waiting.

@@ -2,11 +2,14 @@
 
 mod app;
 mod browser;
+#[expect(dead_code, reason = "the tests of the session store use all of it")]
+pub(crate) mod database;
 mod edge;
 mod gate;
 mod ports;
 mod process;
 mod provider;
+pub(crate) mod raw;
 mod tls;
 mod visitor;
 
@@ -22,7 +25,7 @@ pub(crate) use self::{
     gate::Gate,
     process::{PATIENCE, STEP, Signal, system},
     provider::Provider,
-    visitor::{Answer, As, Visitor},
+    visitor::{Answer, As, Visitor, answers, get},
 };
 
 /// How bytes travel between two of the parties.
@@ -51,6 +54,8 @@ pub(crate) struct Plan {
     kind: Kind,
     server: String,
     session: String,
+    tables: String,
+    store: Option<String>,
     provider: Value,
 }
 
@@ -68,7 +73,14 @@ pub(crate) struct World {
 impl Plan {
     /// This edge, and the gate as it comes.
     pub(crate) fn with(kind: Kind) -> Self {
-        Self { kind, server: String::new(), session: String::new(), provider: json!({}) }
+        Self {
+            kind,
+            server: String::new(),
+            session: String::new(),
+            tables: String::new(),
+            store: None,
+            provider: json!({}),
+        }
     }
 
     /// Further lines of `[server]`.
@@ -79,6 +91,16 @@ impl Plan {
     /// Further lines of `[session]`.
     pub(crate) fn session(self, lines: &str) -> Self {
         Self { session: lines.to_owned(), ..self }
+    }
+
+    /// Further tables, behind all others.
+    pub(crate) fn tables(self, lines: &str) -> Self {
+        Self { tables: lines.to_owned(), ..self }
+    }
+
+    /// Sessions somewhere else than in a file.
+    pub(crate) fn store(self, url: &str) -> Self {
+        Self { store: Some(url.to_owned()), ..self }
     }
 
     /// Further settings of `provider.mjs`.
@@ -152,7 +174,12 @@ impl World {
 
     /// What the gate is configured with.
     pub(crate) fn config(&self) -> String {
-        let Plan { kind, server, session, .. } = &self.plan;
+        self.config_of(&self.gate)
+    }
+
+    /// What another replica would be configured with.
+    pub(crate) fn config_of(&self, gate: &Gate) -> String {
+        let Plan { kind, server, session, tables, store, .. } = &self.plan;
         let tls = match kind.gate() {
             Wire::Plain => String::new(),
             Wire::Tls => format!("tls = {{ cert = {0:?}, key = {1:?} }}", self.file("tls.pem"), self.file("tls.key")),
@@ -171,7 +198,7 @@ secrets = ["the first secret of one test, which is long enough"]
 {session}
 
 [store]
-url = "sqlite:{store}"
+url = "{store}"
 
 [[providers]]
 name = "neighbour"
@@ -208,11 +235,13 @@ access = "deny"
 [[apps.rules]]
 path = {{ prefix = "/admin/" }}
 allow = {{ groups = ["admins"] }}
+
+{tables}
 "#,
-            port = self.gate.port,
-            management = self.gate.management,
+            port = gate.port,
+            management = gate.management,
             scheme = kind.entry().scheme(),
-            store = self.file("sessions.db"),
+            store = store.clone().unwrap_or_else(|| format!("sqlite:{}", self.file("sessions.db"))),
             issuer = self.provider.issuer(),
             client_secret = provider::CLIENT_SECRET,
         )

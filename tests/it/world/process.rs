@@ -15,11 +15,13 @@ pub(crate) struct Process {
     log: PathBuf,
 }
 
-/// How a program is told to end.
+/// What a program is told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Signal {
     /// Politely.
     Term,
+    /// As by a terminal that is closed.
+    HangUp,
     /// At once, without a last word.
     Kill,
 }
@@ -40,11 +42,14 @@ impl Process {
     pub(crate) fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::Kill => self.child.kill().unwrap(),
-            Signal::Term => {
-                let pid = self.child.id().to_string();
-                assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success(), "kill -TERM {pid}");
-            }
+            Signal::Term => self.send("-TERM"),
+            Signal::HangUp => self.send("-HUP"),
         }
+    }
+
+    fn send(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success(), "kill {signal} {pid}");
     }
 
     /// Waits for the end.

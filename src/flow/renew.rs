@@ -1,0 +1,271 @@
+//! Silent renewal: sessions in use are renewed with their refresh token before the access token ends (contract C18).
+//!
+//! Promises: no request waits while the old token is valid; whatever the number of requests and replicas, the provider
+//! sees one refresh for each due renewal; a refresh that was begun is finished and written, even if nobody waits for it
+//! any more. It must not know what a request asked for.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::{
+    metrics::{Logout, Renewal, Renewals},
+    oidc::{self, Provider, Refreshed},
+    session::{Claim, Due, Key, Live, Permit, Sessions},
+    shutdown,
+};
+
+/// How long a request waits for a renewal once the access token has ended. Shorter than any edge waits, but Envoy.
+const JOIN: Duration = Duration::from_secs(8);
+/// Renewals that wait for their turn; beyond that a session is nudged again by its next request.
+const QUEUE: usize = 4_096;
+/// Renewals at once: a provider is not to be flooded when a whole office comes back from lunch.
+const AT_ONCE: usize = 64;
+/// How often a renewal that another replica is at is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// The longest pause between tries to write a renewed session, whose refresh token exists nowhere else.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How often a renewed session is still tried to be written when the process is to end.
+const LAST_TRIES: u32 = 5;
+
+/// What became of a renewal.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    /// The session as it is now, renewed here or by another replica.
+    Renewed(Arc<Live>),
+    /// The provider says that it is over, or it was ended meanwhile.
+    Ended,
+    /// Nobody can tell at the moment.
+    Unknown,
+}
+
+/// What a request is to do about its session.
+#[derive(Debug)]
+pub(super) enum Advice {
+    /// Go on with this one.
+    GoOn(Arc<Live>),
+    /// It is over.
+    Ended,
+    /// It cannot be renewed, and the grace has passed.
+    Away,
+}
+
+/// Renews sessions.
+pub struct Renewer {
+    sessions: Arc<Sessions>,
+    providers: Vec<Arc<Provider>>,
+    metrics: Renewals,
+    /// Renewals that wait or are under way in this process, by session.
+    turns: Mutex<HashMap<Key, watch::Receiver<Option<Outcome>>>>,
+    stop: shutdown::Signal,
+    queue: mpsc::Sender<Turn>,
+    waiting: Mutex<Option<mpsc::Receiver<Turn>>>,
+}
+
+/// One renewal to be done, and where its outcome is told.
+struct Turn {
+    live: Arc<Live>,
+    told: watch::Sender<Option<Outcome>>,
+}
+
+impl Renewer {
+    /// Renews nothing yet: [`Renewer::work`] does.
+    #[must_use]
+    pub fn new(sessions: Arc<Sessions>, providers: Vec<Arc<Provider>>, metrics: Renewals) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let waiting = Mutex::new(Some(waiting));
+        Self {
+            sessions,
+            providers,
+            metrics,
+            turns: Mutex::default(),
+            stop: shutdown::Signal::default(),
+            queue,
+            waiting,
+        }
+    }
+
+    /// Whether a session that lives goes on as it is, without anything to wait for: its access token has not ended. Sees to
+    /// its renewal where that is due soon.
+    pub(super) fn lets_go_on(&self, live: &Arc<Live>) -> bool {
+        match self.sessions.due(live) {
+            Due::No => true,
+            Due::Soon => {
+                self.nudge(live);
+                true
+            }
+            Due::Past { .. } => false,
+        }
+    }
+
+    /// What to do about a session that lives. Waits only where its access token has ended and the provider answers.
+    pub(super) async fn advise(&self, live: Arc<Live>) -> Advice {
+        if self.lets_go_on(&live) {
+            return Advice::GoOn(live);
+        }
+        match self.sessions.due(&live) {
+            Due::Past { graceful } => Box::pin(self.join(live, graceful)).await,
+            Due::No | Due::Soon => Advice::GoOn(live),
+        }
+    }
+
+    async fn join(&self, live: Arc<Live>, graceful: bool) -> Advice {
+        let outcome = self.nudge(&live);
+        // An outage that is known of makes nobody wait.
+        let waits = !graceful || self.provider(&live).is_some_and(|(_, provider)| provider.is_up());
+        let settled = match outcome {
+            Some(mut outcome) if waits => {
+                let told = tokio::time::timeout(JOIN, outcome.wait_for(Option::is_some)).await;
+                told.ok().and_then(Result::ok).and_then(|told| told.clone())
+            }
+            _ => None,
+        };
+        match settled {
+            Some(Outcome::Renewed(renewed)) => Advice::GoOn(renewed),
+            Some(Outcome::Ended) => Advice::Ended,
+            Some(Outcome::Unknown) | None if graceful => {
+                self.sessions.served_stale();
+                Advice::GoOn(live)
+            }
+            Some(Outcome::Unknown) | None => Advice::Away,
+        }
+    }
+
+    /// Sees to it that a session is renewed, once however often it is asked for; `None` where it is not its turn.
+    fn nudge(&self, live: &Arc<Live>) -> Option<watch::Receiver<Option<Outcome>>> {
+        let mut turns = self.turns();
+        if let Some(under_way) = turns.get(&live.key()) {
+            return Some(under_way.clone());
+        }
+        if !self.sessions.may_try(live) {
+            return None;
+        }
+        let (told, outcome) = watch::channel(None);
+        // A full queue is no loss: the next request nudges again.
+        self.queue.try_send(Turn { live: Arc::clone(live), told }).ok()?;
+        turns.insert(live.key(), outcome.clone());
+        Some(outcome)
+    }
+
+    /// Until asked to stop: takes renewals from the queue. Each runs as a task of its own, and is finished even then.
+    pub async fn work(self: Arc<Self>, tasks: shutdown::Tasks, stop: shutdown::Signal) {
+        let Some(mut waiting) = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let room = Arc::new(Semaphore::new(AT_ONCE));
+        loop {
+            let turn = tokio::select! { turn = waiting.recv() => turn, () = stop.raised() => None };
+            let (Some(turn), Ok(permit)) = (turn, Arc::clone(&room).acquire_owned().await) else {
+                self.stop.raise();
+                return;
+            };
+            let renewer = Arc::clone(&self);
+            tasks.run(async move {
+                let outcome = renewer.renew(&turn.live).await;
+                // Out of the list first: whoever comes now finds the new session, and not this turn.
+                renewer.turns().remove(&turn.live.key());
+                turn.told.send_replace(Some(outcome));
+                drop(permit);
+            });
+        }
+    }
+
+    async fn renew(&self, live: &Arc<Live>) -> Outcome {
+        let Some((index, provider)) = self.provider(live) else { return Outcome::Unknown };
+        let count = |result| self.metrics.count(index, result);
+        loop {
+            match self.sessions.claim(live, provider.refreshes_within()).await {
+                Ok(Claim::Ours(permit)) => return self.redeem(index, provider, permit).await,
+                Ok(Claim::Done(renewed)) => {
+                    count(Renewal::Shared);
+                    return Outcome::Renewed(renewed);
+                }
+                Ok(Claim::Gone) => return Outcome::Ended,
+                // Another replica is at it: its lease ends by itself if it dies.
+                Ok(Claim::Theirs) => tokio::time::sleep(LOOK).await,
+                Err(error) => {
+                    tracing::debug!(session = ?live.key(), %error, "a renewal has to wait for the session store");
+                    count(Renewal::Unavailable);
+                    return Outcome::Unknown;
+                }
+            }
+        }
+    }
+
+    async fn redeem(&self, index: usize, provider: &Provider, permit: Permit) -> Outcome {
+        let record = &permit.live().record;
+        let Some(refresh) = &record.tokens.refresh else { return Outcome::Unknown };
+        let renewal = oidc::Renewal { refresh, id: record.tokens.id.as_ref(), identity: &record.identity };
+        let error = match provider.refresh(&renewal).await {
+            Ok(refreshed) => {
+                self.metrics.count(index, Renewal::Renewed);
+                return self.write(permit, refreshed).await;
+            }
+            Err(error) => error,
+        };
+        self.metrics.count(index, error.renewal());
+        match error.renewal() {
+            Renewal::Rejected => self.believe(permit, &error).await,
+            _ => {
+                let subject = &record.identity.subject;
+                tracing::warn!(session = ?permit.live().key(), %subject, %error, "a session could not be renewed; it goes on within session.outage_grace");
+                self.sessions.put_off(permit).await;
+                Outcome::Unknown
+            }
+        }
+    }
+
+    /// Writes until it holds: the provider has forgotten the old refresh token already.
+    async fn write(&self, permit: Permit, refreshed: Refreshed) -> Outcome {
+        let Refreshed { identity, tokens, sid } = refreshed;
+        let renewed = self.sessions.renewed(permit, identity, tokens, sid);
+        let (mut pause, mut last_tries) = (Duration::from_millis(50), LAST_TRIES);
+        loop {
+            match self.sessions.write(&renewed).await {
+                Ok(Some(live)) => return Outcome::Renewed(live),
+                // Signed out, here or there, while the provider was asked: it stays ended.
+                Ok(None) => return Outcome::Ended,
+                Err(error) => {
+                    tracing::warn!(session = ?renewed.key(), %error, "a renewed session could not be written yet; trying again");
+                }
+            }
+            if self.stop.is_raised() {
+                last_tries -= 1;
+                if last_tries == 0 {
+                    tracing::error!(session = ?renewed.key(), "a renewed session could not be written before the end, and is lost");
+                    return Outcome::Unknown;
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// The provider will not renew it: over, unless somebody else has renewed it meanwhile.
+    async fn believe(&self, permit: Permit, refusal: &oidc::Error) -> Outcome {
+        let (key, subject) = (permit.live().key(), permit.live().record.identity.subject.clone());
+        match self.sessions.end_unless_renewed(permit, Logout::Expired).await {
+            Ok(Some(live)) => Outcome::Renewed(live),
+            Ok(None) => {
+                tracing::info!(session = ?key, %subject, %refusal, "a session has ended: its provider will not renew it");
+                Outcome::Ended
+            }
+            Err(error) => {
+                tracing::warn!(session = ?key, %subject, %error, "the provider refused to renew a session, and the store cannot say whether another replica did");
+                Outcome::Unknown
+            }
+        }
+    }
+
+    fn provider(&self, live: &Live) -> Option<(usize, &Arc<Provider>)> {
+        let name = &live.record.identity.provider;
+        self.providers.iter().enumerate().find(|(_, provider)| provider.settings().name == *name)
+    }
+
+    fn turns(&self) -> MutexGuard<'_, HashMap<Key, watch::Receiver<Option<Outcome>>>> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,107 @@
+//! Asking the store whether sessions in memory are still as they were, and what others say of them.
+//!
+//! Promises: of any number who doubt the same session one asks; while the store is away known sessions go on for the
+//! grace that is configured, and each answer from them is counted. It must not know how a session is judged otherwise.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    Found, Sessions, in_time,
+    record::Live,
+    store::{Ears, Store as _, Unavailable},
+    token::{Key, Token},
+    trust::Trust,
+};
+use crate::{clock::Timestamp, metrics::Lookup};
+
+impl Sessions {
+    /// Answers from a session that may not be believed any more: once the store has vouched for it, or for the grace
+    /// while the store is away.
+    pub(super) async fn confirm(&self, token: &Token, live: Arc<Live>, now: Timestamp) -> Result<Found, Unavailable> {
+        // An outage that is known of makes nobody wait.
+        if !self.is_up() {
+            return self.stale(live, now, Unavailable::Deadline);
+        }
+        let good = |live: &Live| self.hearing.trust(live, self.clock.now()) != Trust::Gone;
+        match in_time(self.cache.get_or_load(token, good, self.reload(token, &live))).await {
+            Ok(Some(live)) => Ok(self.hit(live, now)),
+            Ok(None) => Ok(self.counted(Lookup::Unknown, Found::Ended)),
+            Err(error) => self.stale(live, now, error),
+        }
+    }
+
+    /// Leaves it to the upkeep to ask about a session.
+    pub(super) fn doubt(&self, live: &Arc<Live>) {
+        let voucher = live.voucher();
+        if voucher.doubt() && !self.backlog.doubt(live) {
+            voucher.end_doubt();
+        }
+    }
+
+    /// Asks about several sessions at once and says whether the store answered.
+    pub(super) async fn confirm_all(&self, doubted: &[Arc<Live>]) -> bool {
+        let asked = self.hearing.asking(self.clock.now());
+        let keys: Vec<_> = doubted.iter().map(|live| live.key()).collect();
+        let there = if self.is_up() { self.store.versions(&keys).await.ok() } else { None };
+        let generations: Option<HashMap<_, _>> =
+            there.map(|versions| versions.into_iter().map(|version| (version.key, version.generation)).collect());
+        for live in doubted {
+            live.voucher().end_doubt();
+            let Some(generations) = &generations else { continue };
+            match generations.get(&live.key()) {
+                Some(generation) if *generation == live.generation() => live.voucher().renew(asked),
+                Some(_) => self.changed(live.key()),
+                None => self.ended(live.key()),
+            }
+        }
+        generations.is_some()
+    }
+
+    /// The session as the store has it now: the same one where nothing has changed.
+    async fn reload(&self, token: &Token, live: &Arc<Live>) -> Result<Option<Arc<Live>>, Unavailable> {
+        let asked = self.hearing.asking(self.clock.now());
+        match self.store.versions(&[live.key()]).await?.first() {
+            None => Ok(None),
+            Some(version) if version.generation == live.generation() => {
+                live.voucher().renew(asked);
+                Ok(Some(Arc::clone(live)))
+            }
+            Some(_) => self.load(token).await,
+        }
+    }
+
+    fn stale(&self, live: Arc<Live>, now: Timestamp, error: Unavailable) -> Result<Found, Unavailable> {
+        if now.since(live.voucher().at()) > self.settings.outage_grace {
+            return Err(error);
+        }
+        self.metrics.stale_served.inc();
+        Ok(self.hit(live, now))
+    }
+}
+
+impl Ears for Sessions {
+    fn hearing(&self) {
+        self.hearing.begin();
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn heard_until(&self, moment: Timestamp) {
+        self.hearing.continued(moment);
+    }
+
+    fn deaf(&self) {
+        self.hearing.end(self.cache.all());
+    }
+
+    fn ended(&self, key: Key) {
+        self.cache.bury(key);
+        self.cache.forget_key(&key);
+    }
+
+    fn changed(&self, key: Key) {
+        self.cache.forget_key(&key);
+    }
+}

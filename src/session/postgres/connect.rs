@@ -1,0 +1,102 @@
+//! Making connections to PostgreSQL: which host, which password, with which limits.
+//!
+//! Promises: the password's file is read for every connection; of several hosts the one that takes writes is found; no
+//! attempt waits for long. It must not know what connections are used for.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use secrecy::zeroize::Zeroizing;
+use tokio_postgres::Config;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{super::store::Unavailable, address::Address, connection::Connection, fault::Fault, tls};
+
+/// How long one host has to let us in: less than half of what a request waits, so that a second one can be tried.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Ends what a caller has stopped waiting for, at the server too. The URL's own `options` come later and win.
+const LIMITS: &str = "-c statement_timeout=5s -c lock_timeout=3s -c idle_in_transaction_session_timeout=5s";
+
+/// What makes connections.
+pub(super) struct Connector {
+    hosts: Vec<Config>,
+    password: Option<PathBuf>,
+    tls: MakeRustlsConnect,
+    /// The host that let us in last.
+    last: AtomicUsize,
+    /// Whether a pooler has refused the limits.
+    bare: AtomicBool,
+}
+
+impl Connector {
+    /// Connects to nobody yet. `password` is a file, and overrides the URL's own.
+    pub(super) fn new(address: &Address, password: Option<PathBuf>) -> Result<Self, Unavailable> {
+        let tls = tls::connector(address).map_err(|why| Unavailable::Unusable(format!("store.url: {why}")))?;
+        let hosts = address.hosts();
+        Ok(Self { hosts, password, tls, last: AtomicUsize::new(0), bare: AtomicBool::new(false) })
+    }
+
+    /// A new connection.
+    pub(super) async fn connect(&self) -> Result<Connection, Fault> {
+        match self.attempt().await {
+            Err(fault) if fault.is_refused_options() && !self.bare.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(
+                    "a pooler before the session store refuses the startup parameter `options`: statements are limited \
+                     by doorward alone; `ignore_startup_parameters = options` and timeouts at the server mend that"
+                );
+                self.attempt().await
+            }
+            // It may have been rotated since it was read.
+            Err(fault) if fault.is_refused_login() && self.password.is_some() => self.attempt().await,
+            outcome => outcome,
+        }
+    }
+
+    async fn attempt(&self) -> Result<Connection, Fault> {
+        let password = self.password().await?;
+        let first = self.last.load(Ordering::Relaxed);
+        let mut fault = Fault::Closed;
+        for place in (0..self.hosts.len()).map(|turn| (first + turn) % self.hosts.len()) {
+            let Some(host) = self.hosts.get(place) else { continue };
+            let config = self.complete(host, password.as_deref());
+            // On the heap, because it is large and whoever waits for a statement waits for this too.
+            let opening = Box::pin(Connection::open(&config, self.tls.clone()));
+            match tokio::time::timeout(LIMIT, opening).await.unwrap_or(Err(Fault::Late("connecting", LIMIT))) {
+                Ok(connection) => {
+                    self.last.store(place, Ordering::Relaxed);
+                    return Ok(connection);
+                }
+                // Others would say the same, and the caller can do something about it.
+                Err(refused) if refused.is_refused_options() || refused.is_refused_login() => return Err(refused),
+                Err(other) => fault = other,
+            }
+        }
+        Err(fault)
+    }
+
+    async fn password(&self) -> Result<Option<Zeroizing<Vec<u8>>>, Fault> {
+        let Some(path) = &self.password else { return Ok(None) };
+        let reading = async {
+            let mut password = Zeroizing::new(tokio::fs::read(path).await?);
+            let length = password.trim_ascii_end().len();
+            password.truncate(length);
+            if password.is_empty() { Err(io::Error::other("the file is empty")) } else { Ok(password) }
+        };
+        reading.await.map(Some).map_err(|error| Fault::Password(path.clone(), error))
+    }
+
+    fn complete(&self, host: &Config, password: Option<&Vec<u8>>) -> Config {
+        let mut config = host.clone();
+        password.map(|password| config.password(password));
+        if !self.bare.load(Ordering::Relaxed) {
+            let options = host.get_options().map_or_else(|| LIMITS.to_owned(), |own| format!("{LIMITS} {own}"));
+            config.options(&options);
+        }
+        config
+    }
+}

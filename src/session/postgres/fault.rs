@@ -1,0 +1,112 @@
+//! What can go wrong with PostgreSQL, and what is to be done about it.
+//!
+//! Whatever it is, the connection it happened on is given up. It must not know what was asked.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use tokio_postgres::{Error, error::SqlState};
+
+use super::{super::store::Unavailable, address::chain};
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The server, the connection to it, or the way there.
+    Database(Error),
+    /// The connection has ended.
+    Closed,
+    /// This took longer than it may.
+    Late(&'static str, Duration),
+    /// The file with the password cannot be read.
+    Password(PathBuf, io::Error),
+    /// The schema is not one that this version can use, now: why.
+    Schema(String),
+}
+
+impl Fault {
+    fn code(&self) -> Option<&SqlState> {
+        match self {
+            Self::Database(error) => error.code(),
+            _ => None,
+        }
+    }
+
+    fn says(&self, text: &str) -> bool {
+        let Self::Database(error) = self else { return false };
+        error.as_db_error().is_some_and(|error| error.message().contains(text))
+    }
+
+    /// Whether another password may help.
+    pub(super) fn is_refused_login(&self) -> bool {
+        let code = self.code();
+        code == Some(&SqlState::INVALID_PASSWORD)
+            || code == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+            // A pooler's own words, with a code for all occasions.
+            || (code == Some(&SqlState::PROTOCOL_VIOLATION) && (self.says("password") || self.says("auth")))
+    }
+
+    /// Whether a pooler stumbled over the startup parameter `options`.
+    pub(super) fn is_refused_options(&self) -> bool {
+        self.code() == Some(&SqlState::PROTOCOL_VIOLATION) && self.says("startup parameter")
+    }
+
+    /// Whether the tables are not there, or not as they should be.
+    pub(super) fn is_schema(&self) -> bool {
+        let code = self.code();
+        code == Some(&SqlState::UNDEFINED_TABLE) || code == Some(&SqlState::UNDEFINED_COLUMN)
+    }
+
+    /// Whether it concerns every connection to the server and not this one alone.
+    pub(super) fn is_the_server(&self) -> bool {
+        match self {
+            Self::Database(error) => match error.code() {
+                // A class of its own for operators who end connections; and a server that takes no writes any more.
+                Some(code) => code.code().starts_with("57P") || *code == SqlState::READ_ONLY_SQL_TRANSACTION,
+                None => true,
+            },
+            Self::Closed => true,
+            Self::Late(..) | Self::Password(..) | Self::Schema(_) => false,
+        }
+    }
+
+    /// Whether the connection broke, so that nobody knows what became of the statement.
+    pub(super) fn is_break(&self) -> bool {
+        match self {
+            Self::Database(error) => error.code().is_none_or(|code| code.code().starts_with("57P")),
+            Self::Closed => true,
+            _ => false,
+        }
+    }
+}
+
+impl From<Fault> for Unavailable {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(match fault {
+            Fault::Closed => "the server closed the connection".to_owned(),
+            Fault::Late(what, limit) => format!("{what} took longer than {limit:?}"),
+            Fault::Password(path, error) => format!("store.password: {}: {error}", path.display()),
+            Fault::Schema(why) => why,
+            Fault::Database(error) => match error.as_db_error() {
+                None => chain(&error),
+                Some(refusal) => {
+                    let hint = mend(refusal.code()).map(|mend| format!("; {mend}")).unwrap_or_default();
+                    format!("{} ({}){hint}", refusal.message(), refusal.code().code())
+                }
+            },
+        })
+    }
+}
+
+fn mend(code: &SqlState) -> Option<&'static str> {
+    match code {
+        code if *code == SqlState::INVALID_PASSWORD => Some("is store.password the one that the server knows?"),
+        code if *code == SqlState::UNDEFINED_DATABASE => Some("create the database, owned by the user of store.url"),
+        code if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            Some("let the user of store.url own the database, or grant it CREATE on the schema")
+        }
+        code if *code == SqlState::TOO_MANY_CONNECTIONS => {
+            Some("max_connections of the server must hold store.pool_size for every replica")
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,64 @@
+//! Leases and spent words in PostgreSQL, by the server's clock: replicas need not agree on the time.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_postgres::types::Type;
+
+use super::{Again, Parameter, Postgres, seconds};
+use crate::{
+    clock::Timestamp,
+    session::{
+        lease::Leases,
+        store::{Row, Unavailable},
+        token::Key,
+    },
+};
+
+#[async_trait]
+impl Leases for Postgres {
+    async fn claim(&self, key: &Key, generation: u64, span: Duration) -> Result<bool, Unavailable> {
+        let (key, generation, span) = (key.0.as_slice(), number(generation), number(span.as_secs()));
+        let statement = "UPDATE doorward_sessions SET lease = extract(epoch FROM now())::bigint + $3 \
+                         WHERE key = $1 AND generation = $2 AND lease <= extract(epoch FROM now())::bigint \
+                         RETURNING 1";
+        let parameters: &[Parameter<'_>] = &[(&key, Type::BYTEA), (&generation, Type::INT8), (&span, Type::INT8)];
+        // Not tried again: the first try may have taken the lease, and would then look like somebody else's.
+        self.query(statement, parameters, Again::No).await.map(|rows| !rows.is_empty())
+    }
+
+    async fn release(&self, key: &Key, generation: u64) -> Result<(), Unavailable> {
+        let (key, generation) = (key.0.as_slice(), number(generation));
+        let statement = "UPDATE doorward_sessions SET lease = 0 WHERE key = $1 AND generation = $2";
+        self.query(statement, &[(&key, Type::BYTEA), (&generation, Type::INT8)], Again::Yes).await.map(drop)
+    }
+
+    async fn replace(&self, row: &Row) -> Result<bool, Unavailable> {
+        let (key, generation) = (row.key.0.as_slice(), number(row.generation));
+        let statement = "WITH newer AS (\
+                             UPDATE doorward_sessions SET sid = $2, generation = $3, sealed = $4, lease = 0 \
+                             WHERE key = $1 AND generation = $3 - 1 RETURNING key\
+                         ) SELECT pg_notify('doorward_sessions', 'changed ' || encode(key, 'hex')) FROM newer";
+        let parameters: &[Parameter<'_>] =
+            &[(&key, Type::BYTEA), (&row.sid, Type::TEXT), (&generation, Type::INT8), (&row.sealed, Type::BYTEA)];
+        self.query(statement, parameters, Again::No).await.map(|rows| !rows.is_empty())
+    }
+
+    async fn spend(&self, word: &[u8; 32], until: Timestamp) -> Result<bool, Unavailable> {
+        let (word, until) = (word.as_slice(), seconds(until));
+        let statement = "WITH old AS (DELETE FROM doorward_spent WHERE until < extract(epoch FROM now())::bigint) \
+                         INSERT INTO doorward_spent (word, until) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING 1";
+        let parameters: &[Parameter<'_>] = &[(&word, Type::BYTEA), (&until, Type::INT8)];
+        self.query(statement, parameters, Again::No).await.map(|rows| !rows.is_empty())
+    }
+
+    async fn unspend(&self, word: &[u8; 32]) -> Result<(), Unavailable> {
+        let word = word.as_slice();
+        let statement = "DELETE FROM doorward_spent WHERE word = $1";
+        self.query(statement, &[(&word, Type::BYTEA)], Again::Yes).await.map(drop)
+    }
+}
+
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,263 @@
+//! A session's renewal as the sessions see it: when it is due, whose turn it is, and how what it brings is kept.
+//!
+//! Promises: a [`Permit`] is held by one process at a time; a renewed session is served here before it is written, and
+//! written before its lease ends; one that was ended meanwhile stays ended. It must not know providers.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Sessions,
+    lease::Leases as _,
+    record::{Live, Record},
+    store::{Row, Selection, Store as _, Unavailable},
+    token::Key,
+};
+use crate::{
+    clock::Timestamp,
+    crypto,
+    identity::{Identity, Tokens},
+    metrics::Logout,
+};
+
+/// How long a lease lasts beyond the longest answer of a provider: for a store that takes no writes for a while.
+const MARGIN: Duration = Duration::from_secs(40);
+/// How long a session is left alone after a renewal that failed, at the least; at the most twice as long.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Rows that one statement ends.
+const BATCH: u32 = 500;
+
+/// Whether a session is to be renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Not yet, or never: it has no refresh token.
+    No,
+    /// Before its access token ends: in the background.
+    Soon,
+    /// Its access token has ended.
+    Past {
+        /// Whether it may go on as it is, for `outage_grace`, where nobody can be asked.
+        graceful: bool,
+    },
+}
+
+/// Whose turn it is.
+#[derive(Debug)]
+pub enum Claim {
+    /// Ours.
+    Ours(Permit),
+    /// Another process is at it.
+    Theirs,
+    /// Another process has done it.
+    Done(Arc<Live>),
+    /// The session is over.
+    Gone,
+}
+
+/// Proof that this process holds the lease of a session's renewal, and nobody else does.
+#[derive(Debug)]
+pub struct Permit {
+    live: Arc<Live>,
+}
+
+/// A renewed session that has yet to be written.
+pub struct Renewed {
+    live: Arc<Live>,
+    row: Row,
+}
+
+/// Whose sessions are to be ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The one that the provider calls so.
+    Sid(String),
+    /// All of a person's.
+    Subject(String),
+}
+
+/// A word that counts once.
+#[derive(Clone, Copy, Debug)]
+pub struct Once<'a> {
+    /// The provider whose word it is.
+    pub provider: &'a str,
+    /// What it calls it.
+    pub word: &'a str,
+    /// Until when it has to be remembered.
+    pub until: Timestamp,
+}
+
+impl Permit {
+    /// The session as it was when its turn came.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+}
+
+impl Renewed {
+    /// The key of its row.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        self.row.key
+    }
+}
+
+impl Sessions {
+    /// Whether a session is to be renewed. Half of a token's life at the most is given away, however short it is.
+    #[must_use]
+    pub fn due(&self, live: &Live) -> Due {
+        let tokens = &live.record.tokens;
+        let (Some(_), Some(ends)) = (&tokens.refresh, tokens.access_ends) else { return Due::No };
+        let now = self.clock.now();
+        let lead = self.settings.renew_before.min(ends.since(live.record.renewed) / 2);
+        // Spread by the key, so that those who came in together do not all go to the provider at once.
+        let spread = lead / 4 * u32::from(live.key().0[0]) / u32::from(u8::MAX);
+        if now < ends.minus(lead - spread) {
+            Due::No
+        } else if now < ends {
+            Due::Soon
+        } else {
+            Due::Past { graceful: now.since(ends) <= self.settings.outage_grace }
+        }
+    }
+
+    /// Whether enough time has passed since a renewal of this session failed here.
+    #[must_use]
+    pub fn may_try(&self, live: &Live) -> bool {
+        live.resting_until() <= self.clock.now()
+    }
+
+    /// Asks for a session's turn. `answers_within` is the longest that the provider may take.
+    pub async fn claim(&self, live: &Arc<Live>, answers_within: Duration) -> Result<Claim, Unavailable> {
+        if self.store.claim(&live.key(), live.generation(), answers_within + MARGIN).await? {
+            return Ok(Claim::Ours(Permit { live: Arc::clone(live) }));
+        }
+        Ok(match self.newest(live).await? {
+            None => Claim::Gone,
+            Some(newest) if newest.generation() > live.generation() => Claim::Done(newest),
+            Some(_) => Claim::Theirs,
+        })
+    }
+
+    /// Takes what a provider gave. It is served at once; [`Sessions::write`] keeps it.
+    #[must_use]
+    pub fn renewed(&self, permit: Permit, identity: Option<Identity>, tokens: Tokens, sid: Option<String>) -> Renewed {
+        let old = permit.live;
+        let now = self.clock.now();
+        let record = Record {
+            identity: identity.unwrap_or_else(|| old.record.identity.clone()),
+            tokens,
+            sid: sid.or_else(|| old.record.sid.clone()),
+            created: old.record.created,
+            renewed: now,
+        };
+        let row = Row {
+            generation: old.generation() + 1,
+            last_seen: old.last_seen(),
+            ..record.seal(&self.keyring, old.key())
+        };
+        let live = Arc::new(Live::new(record, old.token(), &row, self.hearing.asking(now)));
+        self.cache.insert(*old.token().id(), Arc::clone(&live));
+        Renewed { live, row }
+    }
+
+    /// Writes a renewed session: the session as it is kept now, `None` where it was ended meanwhile.
+    pub async fn write(&self, renewed: &Renewed) -> Result<Option<Arc<Live>>, Unavailable> {
+        if self.store.replace(&renewed.row).await? {
+            return Ok(Some(Arc::clone(&renewed.live)));
+        }
+        // Written by a try whose answer was lost, ended, or renewed by another process after our lease.
+        match self.store.load(&renewed.row.key).await? {
+            Some(row) if row.sealed == renewed.row.sealed => Ok(Some(Arc::clone(&renewed.live))),
+            _ => self.newest(&renewed.live).await,
+        }
+    }
+
+    /// Leaves a session as it is for a while, and lets others try.
+    pub async fn put_off(&self, permit: Permit) {
+        let jitter = PAUSE * u32::from(crypto::random::<1>()[0]) / u32::from(u8::MAX);
+        permit.live.rest_until(self.clock.now().plus(PAUSE + jitter));
+        // If this fails, the lease ends by itself.
+        let _ended_anyway = self.store.release(&permit.live.key(), permit.live.generation()).await;
+    }
+
+    /// Ends a session that its provider will not renew, unless somebody else has renewed it: then that one is returned.
+    pub async fn end_unless_renewed(&self, permit: Permit, why: Logout) -> Result<Option<Arc<Live>>, Unavailable> {
+        let live = permit.live;
+        match self.newest(&live).await? {
+            Some(newest) if newest.generation() > live.generation() => Ok(Some(newest)),
+            None => Ok(None),
+            Some(_) => {
+                self.bury(live.key());
+                self.end(&live.key(), why).await.map(|_| None)
+            }
+        }
+    }
+
+    /// Ends sessions by what their provider calls them, here and at every other process. Says how many.
+    pub async fn end_by(&self, provider: &str, whose: &Whose, why: Logout) -> Result<u64, Unavailable> {
+        let provider = provider.to_owned();
+        let selection = match whose.clone() {
+            Whose::Sid(sid) => Selection::Sid { provider, sid },
+            Whose::Subject(subject) => Selection::Subject { provider, subject },
+        };
+        let mut ended = 0;
+        loop {
+            let gone = self.store.delete(&selection, BATCH).await?;
+            gone.iter().for_each(|key| self.bury(*key));
+            let many = gone.len() as u64;
+            self.metrics.ended(why, many);
+            ended += many;
+            if many < u64::from(BATCH) {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// The same on a provider's word that counts once for all processes and is remembered until a moment, such as the
+    /// `jti` of a logout token: `None` where it was spent before. If the sessions cannot be ended, it may come again.
+    pub async fn end_once(&self, once: Once<'_>, whose: &Whose, why: Logout) -> Result<Option<u64>, Unavailable> {
+        let word = once.digest();
+        if !self.store.spend(&word, once.until).await? {
+            return Ok(None);
+        }
+        let ended = self.end_by(once.provider, whose, why).await;
+        if ended.is_err() {
+            let _remembered_at_worst = self.store.unspend(&word).await;
+        }
+        ended.map(Some)
+    }
+
+    /// Counts an answer from a session that could not be renewed in time.
+    pub fn served_stale(&self) {
+        self.metrics.stale_served.inc();
+    }
+
+    /// The session as the store has it, put in memory where it is newer; `None` where it is over.
+    async fn newest(&self, live: &Arc<Live>) -> Result<Option<Arc<Live>>, Unavailable> {
+        match self.load(live.token()).await? {
+            None => {
+                self.bury(live.key());
+                Ok(None)
+            }
+            Some(newest) => {
+                if newest.generation() > live.generation() {
+                    self.cache.insert(*live.token().id(), Arc::clone(&newest));
+                }
+                Ok(Some(newest))
+            }
+        }
+    }
+
+    fn bury(&self, key: Key) {
+        self.cache.bury(key);
+        self.cache.forget_key(&key);
+    }
+}
+
+impl Once<'_> {
+    /// What it is kept as: the provider's length goes first, so that no two pairs look alike.
+    fn digest(&self) -> [u8; 32] {
+        let length = (self.provider.len() as u64).to_be_bytes();
+        crypto::digest(&[length.as_slice(), self.provider.as_bytes(), self.word.as_bytes()].concat())
+    }
+}

@@ -1,0 +1,149 @@
+//! For how long a session in memory may be believed without asking the store.
+//!
+//! Promises: while the store tells what others do, a session that was read since it began to is believed; otherwise none
+//! is believed for five seconds after the store last vouched for it. It must not know how sessions are read.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::record::Live;
+use crate::clock::Timestamp;
+
+/// After this a session that is in use is to be asked about, while it is still believed. Time is counted in whole
+/// seconds, so that the span may be up to one second longer.
+const DOUBT: Duration = Duration::from_secs(2);
+/// After this the store has to be asked first: within five seconds, again because whole seconds are counted.
+const LIMIT: Duration = Duration::from_secs(4);
+
+/// No era: nothing is heard.
+const DEAF: u64 = 0;
+
+/// Whether we hear what others do to sessions, and since when. Each time that hearing begins is an era of its own,
+/// because something may have been missed before.
+pub(super) struct Hearing {
+    now: AtomicU64,
+    eras: AtomicU64,
+    heard_until: AtomicU64,
+}
+
+/// How far a session in memory can be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Entirely.
+    Full,
+    /// For a moment; somebody should ask.
+    Waning,
+    /// The store has to be asked first.
+    Gone,
+}
+
+/// What the store said last of a session, and when.
+#[derive(Debug)]
+pub(super) struct Voucher {
+    at: AtomicU64,
+    era: AtomicU64,
+    /// Whether somebody is to ask the store already.
+    doubted: AtomicBool,
+}
+
+/// The moment at which the store is asked. What it answers holds from then on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    at: Timestamp,
+    era: u64,
+}
+
+impl Hearing {
+    /// Of a store that nobody else changes: there is nothing to hear.
+    pub(super) fn of_nobody() -> Self {
+        let hearing = Self::of_others();
+        hearing.begin();
+        hearing
+    }
+
+    /// Of a store that others change: deaf until told otherwise.
+    pub(super) fn of_others() -> Self {
+        Self { now: AtomicU64::new(DEAF), eras: AtomicU64::new(DEAF), heard_until: AtomicU64::new(0) }
+    }
+
+    /// From now on everything is heard.
+    pub(super) fn begin(&self) {
+        let era = self.eras.fetch_add(1, Ordering::Relaxed) + 1;
+        self.now.store(era, Ordering::SeqCst);
+    }
+
+    /// Nothing has been missed up to this moment.
+    pub(super) fn continued(&self, until: Timestamp) {
+        self.heard_until.store(until.unix(), Ordering::Relaxed);
+    }
+
+    /// From now on things may be missed. What was heard until then still vouches for `sessions`, for as long as that
+    /// lasts.
+    pub(super) fn end(&self, sessions: impl Iterator<Item = Arc<Live>>) {
+        let era = self.now.load(Ordering::SeqCst);
+        if era == DEAF {
+            return;
+        }
+        // Before the era ends, so that no request meets a session that nobody vouches for.
+        for session in sessions {
+            let voucher = session.voucher();
+            if voucher.era.load(Ordering::Relaxed) == era {
+                voucher.at.fetch_max(self.heard_until.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
+        self.now.store(DEAF, Ordering::SeqCst);
+    }
+
+    /// To be taken before the store is asked.
+    pub(super) fn asking(&self, now: Timestamp) -> Asked {
+        Asked { at: now, era: self.now.load(Ordering::SeqCst) }
+    }
+
+    /// How far a session can be believed.
+    pub(super) fn trust(&self, live: &Live, now: Timestamp) -> Trust {
+        let voucher = live.voucher();
+        let era = self.now.load(Ordering::Acquire);
+        if era != DEAF && voucher.era.load(Ordering::Relaxed) == era {
+            return Trust::Full;
+        }
+        match voucher.at() {
+            // The clock was set back.
+            at if at > now => Trust::Gone,
+            at if now.since(at) < DOUBT => Trust::Full,
+            at if now.since(at) < LIMIT => Trust::Waning,
+            _ => Trust::Gone,
+        }
+    }
+}
+
+impl Voucher {
+    pub(super) fn new(asked: Asked) -> Self {
+        Self { at: AtomicU64::new(asked.at.unix()), era: AtomicU64::new(asked.era), doubted: AtomicBool::new(false) }
+    }
+
+    /// The store has said that the session is as it was.
+    pub(super) fn renew(&self, asked: Asked) {
+        self.at.store(asked.at.unix(), Ordering::Relaxed);
+        self.era.store(asked.era, Ordering::Relaxed);
+    }
+
+    /// Whether the caller is the one who has to see to it that the store is asked.
+    pub(super) fn doubt(&self) -> bool {
+        !self.doubted.swap(true, Ordering::Relaxed)
+    }
+
+    /// The store has been asked, or there was no room for it.
+    pub(super) fn end_doubt(&self) {
+        self.doubted.store(false, Ordering::Relaxed);
+    }
+
+    /// Since when nobody has vouched for it.
+    pub(super) fn at(&self) -> Timestamp {
+        Timestamp::from_unix(self.at.load(Ordering::Relaxed))
+    }
+}

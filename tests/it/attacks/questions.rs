@@ -1,0 +1,505 @@
+//! The request that is judged is the request that is served, or it is refused.
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Empty;
+
+use super::{APP, BARE, PAGE, RULES, SCRIPT, bare, cookies, direct};
+use crate::world::{
+    Plan,
+    raw::{self, DIALECTS, Original},
+};
+
+/// A rule for every way of writing one, all of them open to strangers.
+const OPEN: &str = r#"
+[[apps]]
+name = "open"
+hosts = ["open.example.test", "*.deep.example.test"]
+
+[[apps.rules]]
+path = { prefix = "/foo/" }
+access = "public"
+
+[[apps.rules]]
+path = "/allowed"
+access = "public"
+
+[[apps.rules]]
+path = { prefix = "/public/" }
+access = "public"
+
+[[apps.rules]]
+path = "/options"
+methods = ["OPTIONS"]
+access = "public"
+
+[[apps.rules]]
+path = "/lan"
+networks = ["192.168.0.0/16"]
+access = "public"
+
+[[apps]]
+name = "strict"
+hosts = ["a.deep.example.test"]
+allow = { groups = ["admins"] }
+"#;
+
+fn get<'a>(host: &'a str, target: &'a str, lines: &'a str) -> Original<'a> {
+    Original { method: "GET", host, target, lines }
+}
+
+#[tokio::test]
+async fn what_else_a_request_says_about_itself_opens_nothing() {
+    let world = bare().await;
+    for dialect in DIALECTS {
+        let open = get(RULES, "/health", SCRIPT).as_told_by(dialect);
+        assert_eq!(raw::tell(world.gate.port, &open).await.status, StatusCode::OK, "{dialect}");
+        for line in [
+            "X-Original-URI: /health",
+            "X-Original-URI: /_doorward/start",
+            "X-Rewrite-URL: /health",
+            "X-Forwarded-Prefix: /health",
+            "X_Forwarded_Uri: /health",
+            "X_Original_URL: https://rules.example.test/health",
+            "X-Envoy-Original-Path: /health",
+            "X-HTTP-Method-Override: OPTIONS",
+            "Forwarded: for=127.0.0.1;host=rules.example.test;proto=https",
+            "X-Forwarded-Proto: javascript",
+            "User-Agent: GoogleHC/1.0",
+            "Remote-User: alice",
+            "Authorization: Bearer eyJhbGciOiJub25lIn0.e30.",
+        ] {
+            let head = get(RULES, "/secret?/health", &format!("{SCRIPT}{line}\r\n")).as_told_by(dialect);
+            let said = raw::tell(world.gate.port, &head).await;
+            assert_eq!((said.status, said.reason()), (StatusCode::UNAUTHORIZED, "no_session"), "{dialect}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_edge_s_words_mean_nothing_to_another() {
+    let world = bare().await;
+    for dialect in DIALECTS {
+        for other in DIALECTS.into_iter().filter(|other| *other != dialect) {
+            // All that the other edge would say of an open path, beside what this one says of a closed one.
+            let foreign = get(RULES, "/health", "").as_told_by(other);
+            let lines: String = foreign
+                .split_inclusive("\r\n")
+                .filter(|line| line.starts_with("X-"))
+                .filter(|line| dialect == "nginx" || dialect == "envoy" || !line.starts_with("X-Forwarded-"))
+                .collect();
+            let head = get(RULES, "/secret", &format!("{SCRIPT}{lines}")).as_told_by(dialect);
+            let said = raw::tell(world.gate.port, &head).await;
+            assert_eq!(said.status, StatusCode::UNAUTHORIZED, "{dialect} with the words of {other}: {said:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_query_of_a_question_is_no_instruction() {
+    let world = bare().await;
+    for dialect in ["traefik", "caddy", "nginx"] {
+        let head = get(RULES, "/secret", SCRIPT).as_told_by(dialect).replacen(
+            " HTTP/1.1",
+            "?rd=/_doorward/start&allowed_groups=&uri=/health HTTP/1.1",
+            1,
+        );
+        let said = raw::tell(world.gate.port, &head).await;
+        assert_eq!((said.status, said.reason()), (StatusCode::UNAUTHORIZED, "no_session"), "{dialect}: {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_is_about_the_whole_path_and_nothing_but_the_path() {
+    let world = Plan::with(BARE).tables(OPEN).start().await;
+    for dialect in DIALECTS {
+        for (target, open) in [
+            ("/foo/x/bar", true),
+            ("/allowed", true),
+            ("/public/", true),
+            ("/public/x%20y", true),
+            ("/%", false),
+            ("/foo/secret%23/bar", false),
+            ("/private?path=/allowed", false),
+            ("/admin?x=/allowed", false),
+            ("/admin/allowed", false),
+            ("/allowed/../admin", false),
+            ("/Allowed", false),
+            ("/%61llowed", false),
+            ("/public/../admin", false),
+            ("/public/%2e%2e/admin", false),
+            ("/public/..%2fadmin", false),
+            ("/public/..%5cadmin", false),
+            ("/public/..;/admin", false),
+            ("/public/..%3b/admin", false),
+            ("/public/%00", false),
+            ("/public/%3f", false),
+            ("/public/%23", false),
+            ("/public/%252e%252e/admin", false),
+            ("/public/%c0%ae%c0%ae/admin", false),
+            ("/public//admin", false),
+            ("//public/x", false),
+            ("/publicity", false),
+        ] {
+            let said = raw::tell(world.gate.port, &get("open.example.test", target, SCRIPT).as_told_by(dialect)).await;
+            let expected = if open { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+            assert_eq!(said.status, expected, "{dialect}: {target}: {said:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_method_is_itself_in_capitals_and_nothing_otherwise() {
+    let world = Plan::with(BARE).tables(OPEN).start().await;
+    for dialect in DIALECTS {
+        for (method, status) in [
+            ("OPTIONS", StatusCode::OK),
+            ("GET", StatusCode::UNAUTHORIZED),
+            ("OPTIONSX", StatusCode::UNAUTHORIZED),
+            ("options", StatusCode::BAD_REQUEST),
+            ("Options", StatusCode::BAD_REQUEST),
+        ] {
+            let original = Original { method, host: "open.example.test", target: "/options", lines: SCRIPT };
+            let said = raw::tell(world.gate.port, &original.as_told_by(dialect)).await;
+            assert_eq!(said.status, status, "{dialect}: {method}: {said:?}");
+        }
+    }
+    // An nginx that does not say which method it was: no rule with methods is about that.
+    let silent =
+        get("open.example.test", "/options", SCRIPT).as_told_by("nginx").replace("X-Original-Method: GET\r\n", "");
+    assert_eq!(raw::tell(world.gate.port, &silent).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_host_in_another_spelling_is_the_same_app() {
+    let world = Plan::with(BARE).tables(OPEN).start().await;
+    let bob = cookies(&world, &world.signed_in("bob").await);
+    for dialect in DIALECTS {
+        for host in ["a.deep.example.test", "A.Deep.Example.TEST", "a.deep.example.test.", "a.deep.example.test:8443"] {
+            let said = raw::tell(world.gate.port, &get(host, "/public/x", &bob).as_told_by(dialect)).await;
+            assert_eq!((said.status, said.reason()), (StatusCode::FORBIDDEN, "group_missing"), "{dialect}: {host}");
+        }
+        let said =
+            raw::tell(world.gate.port, &get("a.a.deep.example.test", "/public/x", SCRIPT).as_told_by(dialect)).await;
+        assert_eq!(said.status, StatusCode::OK, "{dialect}: the wildcard's own rule: {said:?}");
+        for host in ["deep.example.test", "xopen.example.test", "open.example.test.evil.test"] {
+            let said = raw::tell(world.gate.port, &get(host, "/public/x", &bob).as_told_by(dialect)).await;
+            assert_eq!((said.status, said.reason()), (StatusCode::FORBIDDEN, "unknown_host"), "{dialect}: {host}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_missing_repeated_or_garbled_is_refused_and_never_guessed() {
+    let world = bare().await;
+    let alice = cookies(&world, &world.signed_in("alice").await);
+    for (dialect, from, to) in [
+        ("traefik", "X-Forwarded-Host: app.example.test\r\n", "Connection: x-forwarded-host\r\n"),
+        ("traefik", "X-Forwarded-Uri: /", "X-Forwarded-Uri: /\r\nX-Forwarded-Uri: /"),
+        ("traefik", "X-Forwarded-Uri: /", "X-Forwarded-Uri: https://app.example.test/"),
+        ("traefik", "X-Forwarded-Uri: /", "X-Forwarded-Uri: health"),
+        ("traefik", "X-Forwarded-Uri: /", "X-Forwarded-Uri: /a\tb"),
+        ("traefik", "X-Forwarded-Uri: /", "X-Forwarded-Uri: "),
+        ("traefik", "X-Forwarded-Method: GET\r\n", ""),
+        ("caddy", "X-Forwarded-Method: GET", "X-Forwarded-Method: GET\r\nX-Forwarded-Method: GET"),
+        ("caddy", "X-Forwarded-Host: app.example.test", "X-Forwarded-Host: app.example.test, evil.test"),
+        ("caddy", "X-Forwarded-Host: app.example.test", "X-Forwarded-Host: app.example.test\\evil.test"),
+        ("caddy", "X-Forwarded-Host: app.example.test", "X-Forwarded-Host: evil@app.example.test"),
+        ("nginx", "X-Original-URL: https://app.example.test/\r\n", ""),
+        ("nginx", "X-Original-URL: https://", "X-Original-URL: "),
+        ("nginx", "X-Original-URL: https://", "X-Original-URL: javascript://"),
+        ("nginx", "X-Original-URL: https://", "X-Original-URL: https://evil@"),
+        ("nginx", "X-Original-URL: https://app.example.test", "X-Original-URL: https://%00app.example.test"),
+        ("nginx", "X-Original-URL: https://app.example.test", "X-Original-URL: https://app.example.test#"),
+        ("nginx", "X-Original-URL:", "X-Original-URL: https://app.example.test/\r\nX-Original-URL:"),
+        ("nginx", "X-Original-Method: GET", "X-Original-Method: GET\r\nX-Original-Method: GET"),
+        ("nginx", "Host: app.example.test\r\n", ""),
+        ("envoy", "Host: app.example.test\r\n", ""),
+        ("envoy", "Host: app.example.test", "Host: app.example.test\r\nHost: app.example.test"),
+        ("envoy", "GET /_doorward", "GET http://admin.example.test/_doorward"),
+        ("envoy", "GET /_doorward", "GET http://evil@app.example.test/_doorward"),
+    ] {
+        let sound = get(APP, "/", &alice).as_told_by(dialect);
+        assert_eq!(raw::tell(world.gate.port, &sound).await.status, StatusCode::OK, "{sound}");
+        let head = sound.replacen(from, to, 1);
+        assert_ne!(head, sound, "{dialect}: {from}");
+        let said = raw::tell(world.gate.port, &head).await;
+        assert_eq!((said.status, said.reason()), (StatusCode::BAD_REQUEST, "bad_request"), "{head}\n{said:?}");
+    }
+    for dialect in DIALECTS {
+        for chain in ["a", "", "10.0.0.1 ,", "unknown", "10.0.0.256", "10.0.0.1\r\nX-Forwarded-For: 10.0.0.1"] {
+            let lines = format!("{alice}X-Forwarded-For: {chain}\r\n");
+            let said = raw::tell(world.gate.port, &get(APP, "/", &lines).as_told_by(dialect)).await;
+            assert_eq!(said.status, StatusCode::BAD_REQUEST, "{dialect}: {chain}: {said:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_no_question() {
+    let world = bare().await;
+    let alice = cookies(&world, &world.signed_in("alice").await);
+    let sound = get(APP, "/", &alice).as_told_by("traefik");
+    let many = "X-Many: x\r\n".repeat(200);
+    for (what, bytes) in [
+        ("a NUL in a value", sound.replacen("X-Forwarded-Uri: /", "X-Forwarded-Uri: /\0", 1)),
+        ("a bare line feed and a line of its own", sound.replacen(" HTTP/1.1", " HTTP/1.1\n X: y", 1)),
+        ("a space before the colon", sound.replacen("X-Forwarded-Uri:", "X-Forwarded-Uri :", 1)),
+        ("an unknown version", sound.replacen("HTTP/1.1", "HTTP/9.9", 1)),
+        ("two lengths", format!("{sound}Content-Length: 1\r\nContent-Length: 2\r\n")),
+        ("a length that is none", format!("{sound}Content-Length: -1\r\n")),
+        ("a coding that is none", format!("{sound}Transfer-Encoding: x\r\n")),
+        ("200 lines", format!("{sound}{many}")),
+        ("200 KiB", format!("{sound}X-Long: {}\r\n", "x".repeat(200 * 1024))),
+        ("a tunnel", sound.replacen("GET", "CONNECT", 1)),
+    ] {
+        let said = raw::tell(world.gate.port, &bytes).await;
+        assert!(said.status.is_client_error(), "{what}: {said:?}");
+        assert!(!said.headers.contains_key("remote-user"), "{what}: {said:?}");
+    }
+    // One request, whatever it drags behind it.
+    for tail in [
+        "Content-Length: 60\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    ] {
+        let smuggled = format!("{sound}{tail}\r\n{sound}\r\n");
+        let said = raw::send(world.gate.port, smuggled.as_bytes()).await;
+        assert!(!said.body.contains("HTTP/1.1"), "two answers to one request: {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn over_http_2_a_host_is_named_once_or_the_same_way_twice() {
+    let world = bare().await;
+    let alice = cookies(&world, &world.signed_in("alice").await);
+    let cookie = alice.trim().trim_start_matches("Cookie: ");
+    for (host, status) in [
+        (None, StatusCode::OK),
+        (Some(APP), StatusCode::OK),
+        (Some("rules.example.test"), StatusCode::BAD_REQUEST),
+        (Some("nobody.example.test"), StatusCode::BAD_REQUEST),
+    ] {
+        let mut request = Request::get(format!("http://{APP}/_doorward/auth/envoy/x")).header("cookie", cookie);
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        let said = raw::over_http_2(world.gate.port, request.body(Empty::<Bytes>::new()).unwrap()).await;
+        assert_eq!(said.status, status, "{host:?}: {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn nginx_is_believed_only_about_a_host_that_it_routes_by() {
+    for (tables, host, url, stranger, alice) in [
+        ("", RULES, RULES, StatusCode::OK, StatusCode::OK),
+        // What nginx sends by itself where nobody told it to send the host.
+        ("", "doorward", RULES, StatusCode::OK, StatusCode::OK),
+        ("", "admin.example.test", RULES, StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST),
+        ("", APP, RULES, StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST),
+        ("", RULES, "nobody.example.test", StatusCode::FORBIDDEN, StatusCode::FORBIDDEN),
+        (
+            "[access]\ndefault = \"authenticated\"",
+            "else.example.test",
+            RULES,
+            StatusCode::BAD_REQUEST,
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            "[access]\ndefault = \"authenticated\"",
+            RULES,
+            "else.example.test",
+            StatusCode::BAD_REQUEST,
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            "[access]\ndefault = \"authenticated\"",
+            "else.example.test",
+            "else.example.test",
+            StatusCode::UNAUTHORIZED,
+            StatusCode::OK,
+        ),
+    ] {
+        let world = Plan::with(BARE).tables(tables).start().await;
+        let signed_in = cookies(&world, &world.signed_in("alice").await);
+        for (lines, status) in [(SCRIPT, stranger), (signed_in.as_str(), alice)] {
+            let head = get(url, "/health", lines).as_told_by("nginx").replacen(
+                &format!("Host: {url}"),
+                &format!("Host: {host}"),
+                1,
+            );
+            let said = raw::tell(world.gate.port, &head).await;
+            assert_eq!(said.status, status, "{tables}: {host} and {url}: {said:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_s_network_is_what_the_last_trusted_hop_saw() {
+    let world = Plan::with(BARE).tables(OPEN).start().await;
+    for dialect in DIALECTS {
+        for (chain, status) in [
+            ("192.168.1.1", StatusCode::OK),
+            ("::ffff:192.168.1.1", StatusCode::OK),
+            ("192.168.1.1, 127.0.0.1", StatusCode::OK),
+            ("203.0.113.7, 192.168.1.1", StatusCode::OK),
+            ("192.168.1.1, 203.0.113.7", StatusCode::UNAUTHORIZED),
+            ("127.0.0.1", StatusCode::UNAUTHORIZED),
+            ("::ffff:203.0.113.7", StatusCode::UNAUTHORIZED),
+        ] {
+            let lines = format!("{SCRIPT}X-Forwarded-For: {chain}\r\nX-Real-IP: 192.168.1.1\r\n");
+            let said = raw::tell(world.gate.port, &get("open.example.test", "/lan", &lines).as_told_by(dialect)).await;
+            assert_eq!(said.status, status, "{dialect}: {chain}: {said:?}");
+        }
+        let lines = format!("{SCRIPT}X-Real-IP: 192.168.1.1\r\n");
+        let said = raw::tell(world.gate.port, &get("open.example.test", "/lan", &lines).as_told_by(dialect)).await;
+        assert_eq!(said.status, StatusCode::UNAUTHORIZED, "{dialect}: whoever does not say is unknown: {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_but_a_trusted_peer_is_heard() {
+    let world = Plan::with(BARE).server(r#"trusted_proxies = ["10.0.0.0/8"]"#).without_provider().await;
+    for dialect in DIALECTS {
+        for (lines, target) in
+            [(SCRIPT, "/health"), (PAGE, "/secret"), ("X-Forwarded-For: 10.0.0.1\r\n", "/_doorward/start")]
+        {
+            let said = raw::tell(world.gate.port, &get(RULES, target, lines).as_told_by(dialect)).await;
+            assert_eq!((said.status, said.reason()), (StatusCode::FORBIDDEN, "untrusted_peer"), "{dialect}: {said:?}");
+            assert_eq!(said.cookies(), [""; 0]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn letting_in_is_200_with_every_identity_header_once_and_nothing_else() {
+    let world = bare().await;
+    let bob = cookies(&world, &world.signed_in("bob").await);
+    for dialect in DIALECTS {
+        for method in ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PROPFIND"] {
+            for line in [
+                "",
+                "Range: bytes=0-0\r\n",
+                "If-None-Match: *\r\n",
+                "Expect: 100-continue\r\nContent-Length: 9\r\n",
+                "Remote-Groups: admins\r\n",
+            ] {
+                let lines = format!("{bob}{line}");
+                let said = raw::tell(
+                    world.gate.port,
+                    &Original { method, host: APP, target: "/", lines: &lines }.as_told_by(dialect),
+                )
+                .await;
+                assert_eq!((said.status, said.body.as_str()), (StatusCode::OK, ""), "{dialect}: {method}: {line}");
+                assert_eq!(said.cookies(), [""; 0], "{said:?}");
+                for (name, value) in [
+                    ("content-length", "0"),
+                    ("remote-user", "bob"),
+                    ("remote-groups", "staff"),
+                    ("x-authentik-groups", "staff"),
+                    ("x-authentik-entitlements", ""),
+                    ("x-authentik-jwt", ""),
+                    ("x-authentik-meta-app", "app"),
+                ] {
+                    assert!(said.headers.contains_key(name), "{dialect}: {method}: {name} is missing: {said:?}");
+                    assert_eq!(said.header(name), value, "{dialect}: {method}: {name}");
+                }
+            }
+        }
+        let said = raw::tell(
+            world.gate.port,
+            &get(RULES, "/health", &format!("{bob}Remote-User: evil\r\n")).as_told_by(dialect),
+        )
+        .await;
+        for name in ["remote-user", "remote-email", "remote-name", "remote-groups"] {
+            assert!(said.headers.contains_key(name), "{dialect}: {said:?}");
+            assert_eq!(said.header(name), "", "{dialect}: a public path knows nobody");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_other_answer_says_why_and_is_kept_by_nobody() {
+    let world = bare().await;
+    let alice = cookies(&world, &world.signed_in("alice").await);
+    let mut heads = Vec::new();
+    for dialect in DIALECTS {
+        for lines in [PAGE, SCRIPT, "", &format!("{alice}{PAGE}")] {
+            for method in ["GET", "HEAD", "POST", "PUT", "get"] {
+                for (host, target) in [
+                    (APP, "/_doorward/session"),
+                    (RULES, "/never/x"),
+                    ("nobody.example.test", "/"),
+                    (RULES, "/never/%2e%2e"),
+                    (APP, "/_doorward/sign_out"),
+                ] {
+                    heads.push(Original { method, host, target, lines }.as_told_by(dialect));
+                }
+            }
+            heads.push(direct("GET", &format!("/auth/{dialect}"), lines));
+        }
+    }
+    for page in [
+        "/start",
+        "/callback",
+        "/sign_out",
+        "/session",
+        "/static/none.css",
+        "/none",
+        "",
+        "/auth/",
+        "/auth/traefik/",
+        "//auth/traefik",
+        "/reset",
+        "/signed_out",
+    ] {
+        for (method, lines) in [("GET", SCRIPT), ("PUT", PAGE), ("DELETE", ""), ("OPTIONS", SCRIPT), ("POST", SCRIPT)] {
+            if (method, page) != ("GET", "/signed_out") {
+                heads.push(direct(method, page, lines));
+            }
+        }
+    }
+    heads.extend(
+        ["/", "/metrics", "/-/health/live", "/_doorwardx/ping", "/x/../_doorward/ping"]
+            .map(|target| format!("GET {target} HTTP/1.1\r\nHost: {APP}\r\n")),
+    );
+    for head in heads {
+        let said = raw::tell(world.gate.port, &head).await;
+        assert!(!said.status.is_success(), "{head}: {said:?}");
+        assert_eq!(said.header("cache-control"), "no-store", "{head}: {said:?}");
+        let is_code =
+            |code: &str| !code.is_empty() && code.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+        assert!(is_code(said.reason()), "{head}: {said:?}");
+        assert_eq!(said.header("doorward-request-id").len(), 16, "{head}: {said:?}");
+    }
+}
+
+#[test]
+fn a_gate_that_anybody_could_speak_to_does_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("doorward.toml");
+    let text = r#"
+[server]
+listen = "0.0.0.0:0"
+management = "127.0.0.1:0"
+[session]
+secrets = ["the first secret of one test, which is long enough"]
+[[providers]]
+name = "neighbour"
+issuer = "http://127.0.0.1:9"
+client_id = "doorward"
+[[apps]]
+name = "app"
+hosts = ["app.example.test"]
+"#;
+    std::fs::write(&config, text).unwrap();
+    let ended = std::process::Command::new(env!("CARGO_BIN_EXE_doorward"))
+        .env_clear()
+        .current_dir(dir.path())
+        .args(["serve", "--config"])
+        .arg(&config)
+        .output()
+        .unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("trusted_proxies"), "{ended:?}");
+}

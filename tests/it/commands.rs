@@ -1,0 +1,125 @@
+//! The program as an operator meets it: exit statuses, where it says what, and in which form.
+
+use std::{
+    fs::File,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::world::{Signal, World, eventually};
+
+/// A configuration of a gate that cannot start: its port is taken for as long as the listener is there.
+fn taken(log_format: &str) -> (TempDir, TcpListener) {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = format!(
+        r#"
+server = {{ listen = "{}", management = "127.0.0.1:0" }}
+session = {{ secrets = ["the first secret of one test, which is long enough"] }}
+store = {{ url = "memory:" }}
+providers = [{{ name = "p", issuer = "https://127.0.0.1/", client_id = "doorward" }}]
+apps = [{{ name = "app", hosts = ["app.example.test"] }}]
+log = {{ format = "{log_format}", level = "trace" }}
+"#,
+        listener.local_addr().unwrap()
+    );
+    std::fs::write(dir.path().join("doorward.toml"), text).unwrap();
+    (dir, listener)
+}
+
+fn doorward(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+    command.env_clear().current_dir(dir).args(arguments);
+    command
+}
+
+fn said(output: &Output) -> String {
+    assert!(output.stdout.is_empty(), "a log goes to standard error");
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn the_exit_status_tells_a_failure_from_bad_usage() {
+    let (dir, _listener) = taken("json");
+    let empty = tempfile::tempdir().unwrap();
+    for (at, arguments, status) in [
+        (dir.path(), ["check"].as_slice(), 0),
+        (dir.path(), &["check", "--format", "json"], 0),
+        (dir.path(), &["secret"], 0),
+        (dir.path(), &["completions", "bash"], 0),
+        (dir.path(), &["--version"], 0),
+        (dir.path(), &["serve"], 1),
+        (dir.path(), &["check", "--config", "not-there.toml"], 1),
+        (empty.path(), &["check"], 1),
+        (empty.path(), &[], 1),
+        (empty.path(), &["chekc"], 2),
+        (empty.path(), &["secret", "more"], 2),
+        (empty.path(), &["completions"], 2),
+    ] {
+        let ended = doorward(at, arguments).output().unwrap();
+        assert_eq!(ended.status.code(), Some(status), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_a_failure() {
+    let (dir, _listener) = taken("json");
+    for arguments in [["check"].as_slice(), &["secret"], &["completions", "zsh"]] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let status = doorward(dir.path(), arguments).stdout(full).status().unwrap();
+        assert_eq!(status.code(), Some(1), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_reason_for_stopping_is_a_line_of_the_log() {
+    let (dir, _listener) = taken("json");
+    let log = said(&doorward(dir.path(), &["serve"]).output().unwrap());
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let last = lines.last().unwrap();
+    assert_eq!(last["level"], "ERROR", "{log}");
+    assert!(last["error"].as_str().unwrap().contains("server.listen"), "{log}");
+}
+
+#[test]
+fn a_log_that_nobody_watches_has_no_colours() {
+    let (dir, _listener) = taken("text");
+    let log = said(&doorward(dir.path(), &["serve"]).output().unwrap());
+    assert!(log.contains("ERROR stopped") && !log.contains('\u{1b}'), "{log}");
+}
+
+#[test]
+fn what_is_wrong_with_the_configuration_is_told_alike_by_serve_and_check() {
+    let (dir, _listener) = taken("loud");
+    let served = doorward(dir.path(), &["serve"]).output().unwrap();
+    let checked = doorward(dir.path(), &["check"]).output().unwrap();
+    assert!(served.stderr.starts_with(b"doorward.toml:7: log.format: "), "{served:?}");
+    assert_eq!(served.stderr, checked.stdout);
+}
+
+#[tokio::test]
+async fn at_trace_no_library_tells_what_it_read() {
+    let mut world = World::new().await;
+    world.gate.configure(&format!("{}\n[log]\nlevel = \"trace\"\n", world.config()));
+    world.gate.restart(Signal::Term).await;
+    world.signed_in("alice").await;
+    for line in world.gate.log().lines() {
+        assert!(!line.contains("log.target") && !line.contains("Headers") && !line.contains("cookie"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_hangup_does_not_end_the_gate() {
+    let mut world = World::new().await;
+    let alice = world.signed_in("alice").await;
+    world.gate.signal(Signal::HangUp);
+    eventually("the log says that nothing is read again", async || {
+        world.gate.log().contains("SIGHUP changes nothing").then_some(())
+    })
+    .await;
+    alice.visit(&world.at("app", "/")).await.echo();
+}

@@ -1,0 +1,102 @@
+//! Requests as nobody's library would send them: written by hand, straight to the gate, in the words of each edge.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{app, ports};
+
+/// How each edge asks.
+pub(crate) const DIALECTS: [&str; 4] = ["traefik", "caddy", "nginx", "envoy"];
+
+/// An original request, to be told to the gate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Original<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) host: &'a str,
+    pub(crate) target: &'a str,
+    /// Further header lines, each with its line end.
+    pub(crate) lines: &'a str,
+}
+
+/// What the gate said, header by header.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Original<'_> {
+    /// The request that an edge would make of it.
+    pub(crate) fn as_told_by(&self, dialect: &str) -> String {
+        let Self { method, host, target, lines } = self;
+        match dialect {
+            "envoy" => format!("{method} /_doorward/auth/envoy{target} HTTP/1.1\r\nHost: {host}\r\n{lines}"),
+            "nginx" => format!(
+                "GET /_doorward/auth/nginx HTTP/1.1\r\nHost: {host}\r\nX-Original-URL: https://{host}{target}\r\n\
+                 X-Original-Method: {method}\r\n{lines}"
+            ),
+            _ => format!(
+                "GET /_doorward/auth/{dialect} HTTP/1.1\r\nHost: gate\r\nX-Forwarded-Method: {method}\r\n\
+                 X-Forwarded-Host: {host}\r\nX-Forwarded-Uri: {target}\r\n{lines}"
+            ),
+        }
+    }
+}
+
+impl Said {
+    /// The one value of a header; empty where it is missing.
+    #[track_caller]
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let mut lines = self.headers.get_all(name).iter();
+        let line = lines.next().map_or("", |value| value.to_str().unwrap());
+        assert!(lines.next().is_none(), "{name} is there twice: {self:?}");
+        line
+    }
+
+    pub(crate) fn reason(&self) -> &str {
+        self.header("doorward-reason")
+    }
+
+    pub(crate) fn cookies(&self) -> Vec<&str> {
+        self.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap()).collect()
+    }
+}
+
+/// Sends `head`, which lacks only its empty line, on a connection of its own.
+pub(crate) async fn tell(port: u16, head: &str) -> Said {
+    send(port, format!("{head}Connection: close\r\n\r\n").as_bytes()).await
+}
+
+/// Sends these bytes on a connection of its own and reads until the gate closes it.
+pub(crate) async fn send(port: u16, bytes: &[u8]) -> Said {
+    let mut stream = TcpStream::connect(ports::loopback(port)).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    let mut lines = head.split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok()).unwrap();
+    let headers = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap()))
+        .collect();
+    Said { status, headers, body: body.to_owned() }
+}
+
+/// Sends a request over HTTP/2 in clear text.
+pub(crate) async fn over_http_2(port: u16, request: Request<Empty<Bytes>>) -> Said {
+    let stream = TcpStream::connect(ports::loopback(port)).await.unwrap();
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    app::spawn(async { drop(connection.await) });
+    let (head, _) = sender.send_request(request).await.unwrap().into_parts();
+    Said { status: head.status, headers: head.headers, body: String::new() }
+}
