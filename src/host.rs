@@ -28,14 +28,8 @@ pub enum Malformed {
 impl<'r> Authority<'r> {
     /// Reads `host`, `host:port` or `[v6]:port` as an HTTP `Host` line has it (RFC 9110, section 7.2).
     pub fn parse(text: &'r str) -> Result<Self, Malformed> {
-        let (host, port) = split_port(text)?;
-        let host = host.strip_suffix('.').unwrap_or(host);
-        if host.is_empty() {
-            return Err(Malformed::Empty);
-        }
-        if !is_host(host) {
-            return Err(Malformed::Name);
-        }
+        // Nearly every text is a host and nothing else.
+        let (host, port) = if is_host(text) { (text, None) } else { split(text)? };
         let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
             Cow::Owned(host.to_ascii_lowercase())
         } else {
@@ -73,6 +67,16 @@ impl fmt::Display for Authority<'_> {
     }
 }
 
+/// A host that has something behind it, or is none.
+fn split(text: &str) -> Result<(&str, Option<u16>), Malformed> {
+    let (host, port) = split_port(text)?;
+    match host.strip_suffix('.').unwrap_or(host) {
+        "" => Err(Malformed::Empty),
+        host if is_host(host) => Ok((host, port)),
+        _ => Err(Malformed::Name),
+    }
+}
+
 fn split_port(text: &str) -> Result<(&str, Option<u16>), Malformed> {
     // The colons of an IPv6 address stand inside brackets.
     let after_brackets = text.rfind(']').map_or(0, |at| at + 1);
@@ -95,11 +99,15 @@ fn is_host(host: &str) -> bool {
         return v6.parse::<std::net::Ipv6Addr>().is_ok();
     }
     // Underscores are no part of a host name by RFC 952, and yet people have them inside their networks.
-    host.len() <= 253
-        && host.split('.').all(|label| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-        })
+    let mut label = 0;
+    for byte in host.bytes() {
+        label = match byte {
+            b'.' if label > 0 => 0,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' if label < 63 => label + 1,
+            _ => return false,
+        };
+    }
+    label > 0 && host.len() <= 253
 }
 
 #[cfg(test)]

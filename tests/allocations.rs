@@ -4,7 +4,7 @@
 mod support;
 
 use http::request::Parts;
-use support::{Bench, traefik_asks};
+use support::{gate::Bench, question::Question};
 
 /// Checks in one measurement: enough that an allocation in one of a hundred, as a cache's bookkeeping makes, shows.
 const MANY: u64 = 1_000;
@@ -24,8 +24,8 @@ fn a_check_allocates_a_counted_number_of_times() {
     let bench = runtime.block_on(Bench::with(1));
     let cookie = bench.cookies[0].as_str();
     for (what, request, status, most) in [
-        ("signed in", traefik_asks("/d/abc?orgId=1", Some(cookie)), 200, 250),
-        ("public", traefik_asks("/public/logo.svg", None), 200, 250),
+        ("signed in", Question::dashboard(Some(cookie)).parts(), 200, 250),
+        ("public", Question { uri: "/public/logo.svg", ..Question::dashboard(None) }.parts(), 200, 250),
     ] {
         let counted = hundredths(&bench, &runtime, &request, status);
         println!("{what}: {}.{:02} allocations a check", counted / 100, counted % 100);

@@ -2,17 +2,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::HeaderMap;
-
-use super::{BadRequest, TrustedPeer, field::FORWARDED_FOR};
+use super::{
+    BadRequest, TrustedPeer,
+    field::{FORWARDED_FOR, Line},
+};
 
 /// The client in `X-Forwarded-For`, or `None` where the edge does not say.
 ///
 /// Each hop appends the peer that it saw, so the chain is believed from the right for as long as the hops are trusted
 /// proxies: the first that is none is the client, and what stands left of it is whatever that client made up. Where all
 /// are trusted, the leftmost is the client.
-pub(super) fn client(peer: TrustedPeer<'_>, headers: &HeaderMap) -> Result<Option<IpAddr>, BadRequest> {
-    let Some(chain) = FORWARDED_FOR.optional(headers)? else {
+pub(super) fn client(peer: TrustedPeer<'_>, line: Line<'_>) -> Result<Option<IpAddr>, BadRequest> {
+    let Some(chain) = line? else {
         return Ok(None);
     };
     let mut client = None;

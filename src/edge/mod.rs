@@ -39,9 +39,7 @@ pub struct AuthRequest<'r> {
     pub target: &'r str,
     /// The client's address by the last trusted hop; `None` where the edge does not say.
     pub client: Option<IpAddr>,
-    /// What the client is about to do with the answer.
-    pub intent: Intent,
-    /// All headers, for the cookies.
+    /// All headers, for the cookies and the intent.
     pub headers: &'r HeaderMap,
 }
 
@@ -49,13 +47,24 @@ impl<'r> AuthRequest<'r> {
     /// The target up to the query, still percent-encoded.
     #[must_use]
     pub fn path(&self) -> &'r str {
-        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+        self.halves().0
     }
 
     /// What follows the first question mark.
     #[must_use]
     pub fn query(&self) -> Option<&'r str> {
-        self.target.split_once('?').map(|(_, query)| query)
+        self.halves().1
+    }
+
+    /// What the client is about to do with the answer. Whoever is let in need not be asked.
+    #[must_use]
+    pub fn intent(&self) -> Intent {
+        intent::intent(self.method, self.headers)
+    }
+
+    fn halves(&self) -> (&'r str, Option<&'r str>) {
+        let mark = memchr::memchr(b'?', self.target.as_bytes()).and_then(|at| self.target.split_at_checked(at));
+        mark.map_or((self.target, None), |(path, query)| (path, query.get(1..)))
     }
 }
 

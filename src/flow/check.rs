@@ -64,7 +64,30 @@ impl Check {
         Self { sessions, renewer, jar, providers }
     }
 
-    /// Decides about one request. Nothing but the `Ok` of this function lets in.
+    /// Lets a request in that memory alone can decide about: a path that is public, or the session of the first cookie.
+    /// `None` says nothing: whatever it is, [`Check::decide`] decides.
+    pub(super) fn admit_at_once(&self, app: &App, asked: Asked<'_>, headers: &HeaderMap) -> Option<Verdict> {
+        let requirement = app.requirement(asked);
+        let suffices = |live: &Live| match requirement {
+            Requirement::Nothing | Requirement::Denied => false,
+            Requirement::Optional => true,
+            Requirement::Identity(test) => test.judge(&live.record.identity).is_ok(),
+        };
+        match requirement {
+            Requirement::Nothing => Some(admit(app, None)),
+            Requirement::Denied => None,
+            Requirement::Optional | Requirement::Identity(_) => {
+                let first = cookie::values(headers, self.jar.session_name()).next()?;
+                let goes_on = |live: &Arc<Live>| {
+                    self.counts_for(app, live) && suffices(live) && self.renewer.lets_go_on(live)
+                };
+                let live = self.sessions.recall(first, goes_on)?;
+                Some(admit(app, Some(&live)))
+            }
+        }
+    }
+
+    /// Decides about one request. Nothing but the `Ok` of this function, and what [`Check::admit_at_once`] gives, lets in.
     pub(super) async fn decide(&self, visit: &Visit<'_>, asked: Asked<'_>) -> Result<Verdict, Lacking> {
         let app = visit.site.app;
         match app.requirement(asked) {
@@ -84,7 +107,6 @@ impl Check {
     /// The session that counts for an app. Every cookie of the name is tried; one that cannot be looked up is only
     /// reported when no other lives.
     pub(super) async fn present(&self, app: &App, headers: &HeaderMap) -> Result<Presented, Unknown> {
-        let provider = self.providers.get(app.provider);
         let mut reason = Reason::NoSession;
         let (mut unknown, mut tried) = (None, 0);
         for value in cookie::values(headers, self.jar.session_name()) {
@@ -93,8 +115,7 @@ impl Check {
             }
             tried += 1;
             match self.sessions.find(value).await {
-                // Somebody known to one provider is nobody to an app of another.
-                Ok(Found::Live(live)) if Some(&live.record.identity.provider) == provider => {
+                Ok(Found::Live(live)) if self.counts_for(app, &live) => {
                     match self.renewer.advise(live).await {
                         Advice::GoOn(live) => return Ok(Presented::Live(live)),
                         Advice::Ended => reason = Reason::SessionEnded,
@@ -108,6 +129,11 @@ impl Check {
             }
         }
         unknown.map_or(Ok(Presented::Nothing(reason)), Err)
+    }
+
+    /// Somebody known to one provider is nobody to an app of another.
+    fn counts_for(&self, app: &App, live: &Live) -> bool {
+        self.providers.get(app.provider) == Some(&live.record.identity.provider)
     }
 }
 
@@ -128,6 +154,6 @@ fn judge(app: &App, test: Test<'_>, live: Arc<Live>) -> Result<Verdict, Lacking>
 /// Lets in: the only call of [`Admission::grant`]. Every header of the app is there, empty for nobody.
 fn admit(app: &App, who: Option<&Live>) -> Verdict {
     let plan = &app.headers;
-    let headers = who.map_or_else(|| plan.blank(), |live| live.headers(plan).clone());
+    let headers = who.map_or_else(|| plan.blank(), |live| plan.headers(live.headers(plan)));
     Verdict::Allow(Admission::grant(headers))
 }

@@ -52,6 +52,15 @@ impl Gate {
         }
     }
 
+    /// Lets in whom memory alone can decide about.
+    pub(super) fn recognise(&self, asked: &AuthRequest<'_>, site: Site<'_>) -> Option<Verdict> {
+        let (path, method, client) = (asked.path(), asked.method, asked.client);
+        if own::below(&self.outside.prefix, path).is_some() {
+            return None;
+        }
+        self.check.admit_at_once(site.app, Asked { path, method, client }, asked.headers)
+    }
+
     pub(super) async fn answer<'r>(
         &'r self,
         asked: AuthRequest<'r>,
@@ -59,12 +68,12 @@ impl Gate {
         request: &'r Parts,
         id: &'r RequestId,
     ) -> Verdict {
-        let (path, query) = (asked.path(), asked.query().unwrap_or_default());
+        let (path, query, intent) = (asked.path(), asked.query().unwrap_or_default(), asked.intent());
         let (target, method, client, edge) = (asked.target, asked.method, asked.client, asked.edge);
         let visit = Visit {
             authority: asked.authority,
             site,
-            intent: asked.intent,
+            intent,
             method,
             headers: &request.headers,
             arrival: Arrival::Question,

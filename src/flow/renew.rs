@@ -90,15 +90,27 @@ impl Renewer {
         }
     }
 
+    /// Whether a session that lives goes on as it is, without anything to wait for: its access token has not ended. Sees to
+    /// its renewal where that is due soon.
+    pub(super) fn lets_go_on(&self, live: &Arc<Live>) -> bool {
+        match self.sessions.due(live) {
+            Due::No => true,
+            Due::Soon => {
+                self.nudge(live);
+                true
+            }
+            Due::Past { .. } => false,
+        }
+    }
+
     /// What to do about a session that lives. Waits only where its access token has ended and the provider answers.
     pub(super) async fn advise(&self, live: Arc<Live>) -> Advice {
+        if self.lets_go_on(&live) {
+            return Advice::GoOn(live);
+        }
         match self.sessions.due(&live) {
-            Due::No => Advice::GoOn(live),
-            Due::Soon => {
-                self.nudge(&live);
-                Advice::GoOn(live)
-            }
             Due::Past { graceful } => Box::pin(self.join(live, graceful)).await,
+            Due::No | Due::Soon => Advice::GoOn(live),
         }
     }
 

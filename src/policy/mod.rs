@@ -102,13 +102,17 @@ pub struct Site<'p> {
     pub index: Option<usize>,
 }
 
+/// Apps by host. The configuration alone puts names in, so nobody outside can choose some that fall together, and a
+/// hash that withstands that would be the dearest part of looking one up.
+type Hosts = HashMap<String, usize, foldhash::fast::RandomState>;
+
 /// All apps, ready to be asked.
 #[derive(Debug)]
 pub struct Policy {
     apps: Vec<App>,
     fallback: Option<App>,
-    exact: HashMap<String, usize>,
-    below: HashMap<String, usize>,
+    exact: Hosts,
+    below: Hosts,
     plans: usize,
 }
 
@@ -123,7 +127,7 @@ impl Policy {
             DefaultAccess::Authenticated => Some(App::unnamed()),
         };
         let plans = headers::number(apps.iter_mut().chain(&mut fallback).map(|app| &mut app.headers));
-        let (mut exact, mut below) = (HashMap::new(), HashMap::new());
+        let (mut exact, mut below) = (Hosts::default(), Hosts::default());
         for (index, app) in apps.iter().enumerate() {
             for pattern in &app.hosts {
                 let (table, host) = match pattern {

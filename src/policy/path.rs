@@ -20,17 +20,16 @@ fn is_troublesome(byte: u8) -> bool {
 
 /// Dot segments, and empty ones anywhere but at the end.
 fn has_odd_segments(path: &str) -> bool {
-    let mut segments = path.split('/').skip(1).peekable();
-    while let Some(segment) = segments.next() {
-        let is_last = segments.peek().is_none();
-        if matches!(segment, "." | "..") || (segment.is_empty() && !is_last) {
-            return true;
-        }
-    }
-    false
+    let mut segments = path.as_bytes().split(|byte| *byte == b'/');
+    let _before_the_first = segments.next();
+    let _at_the_end = segments.next_back();
+    segments.any(|segment| matches!(segment, b"" | b"." | b"..")) || path.ends_with("/.") || path.ends_with("/..")
 }
 
 fn has_odd_escapes(path: &str) -> bool {
+    if memchr::memchr(b'%', path.as_bytes()).is_none() {
+        return false;
+    }
     let mut escapes = path.split('%');
     let _before_the_first = escapes.next();
     let mut beyond_ascii = false;

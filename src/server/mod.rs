@@ -16,12 +16,14 @@ mod vigil;
 
 use std::{
     convert::Infallible,
+    future::ready,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
+use futures_util::future::Either;
 use http::request::Parts;
 use hyper::body::Incoming;
 use tower::{ServiceExt as _, service_fn};
@@ -145,10 +147,14 @@ impl Server {
             }),
         );
         let answer = move |peer: IpAddr, request: Parts, body: Incoming| {
+            if let Some(response) = router.ask_memory(peer, &request) {
+                return Either::Left(ready(response));
+            }
             let (router, stack) = (Arc::clone(&router), stack.clone());
             // Dropped before the answer begins, so nothing can wait for a body that says nothing.
             let body = router.reads_body(&request).then(|| Box::new(body));
-            async move { router.settle(stack.oneshot((peer, request, body)).await) }
+            // On the heap, because this future is large, and the others are moved about in the room that it needs.
+            Either::Right(Box::pin(async move { router.settle(stack.oneshot((peer, request, body)).await) }))
         };
         let host = Host::new(answer, Patience::DEFAULT, drain, self.certificates, tasks);
         let dropped = self.front.serve(host, &stop, self.shutdown_grace).await;

@@ -105,6 +105,15 @@ impl Router {
             && route(self.gate.prefix(), &request.method, &request.uri) == Route::OwnPage(notice::PAGE)
     }
 
+    /// Answers an edge's question that memory alone can answer. Nothing waits for such an answer and nothing makes room
+    /// for it: those who are known pass even where there is no room for anybody else.
+    pub(super) fn ask_memory(&self, peer: IpAddr, request: &Parts) -> Option<Response> {
+        match self.route(request) {
+            Route::Authorize(edge, envoy_target) => self.gate.admit_at_once(edge, peer, request, envoy_target),
+            Route::OwnPage(_) | Route::Nothing => None,
+        }
+    }
+
     /// Answers one request, and reads its body first where it comes with one that says something.
     pub(super) async fn ask(&self, peer: IpAddr, mut request: Parts, body: Option<Box<Incoming>>) -> Response {
         if let Some(body) = body {
@@ -112,15 +121,19 @@ impl Router {
             request.extensions.insert(Form(Box::pin(form::read(*body)).await));
         }
         let request = &request;
-        // What the app would be asked for is not what we can see.
-        if request.extensions.get::<FragmentDropped>().is_some() {
-            return self.gate.nothing_here(request);
-        }
-        match route(self.gate.prefix(), &request.method, &request.uri) {
+        match self.route(request) {
             Route::Authorize(edge, envoy_target) => self.gate.authorize(edge, peer, request, envoy_target).await,
             Route::OwnPage(page) => self.gate.own_page(request, page).await,
             Route::Nothing => self.gate.nothing_here(request),
         }
+    }
+
+    fn route<'r>(&self, request: &'r Parts) -> Route<'r> {
+        // What the app would be asked for is not what we can see.
+        if request.extensions.get::<FragmentDropped>().is_some() {
+            return Route::Nothing;
+        }
+        route(self.gate.prefix(), &request.method, &request.uri)
     }
 
     /// Logs when requests begin to be refused, and when that ends.

@@ -233,19 +233,23 @@ impl<S> Watched<S> {
         }
     }
 
-    fn scan_target(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            match (self.reading, byte) {
-                (Reading::Header, _) => return,
-                // Empty lines before a request are allowed and skipped, RFC 9112, section 2.2.
-                (Reading::Between, b'\r' | b'\n') => {}
-                (_, b'\n') => self.reading = Reading::Header,
-                (_, byte) => {
-                    self.reading = Reading::Target;
-                    if *byte == b'#' {
-                        self.pulse.fragment.store(true, Ordering::Relaxed);
-                    }
-                }
+    fn scan_target(&mut self, mut bytes: &[u8]) {
+        if self.reading == Reading::Between {
+            // Empty lines before a request are allowed and skipped, RFC 9112, section 2.2.
+            let begins = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+            let Some(rest) = begins.and_then(|at| bytes.get(at..)) else {
+                return;
+            };
+            (self.reading, bytes) = (Reading::Target, rest);
+        }
+        if self.reading == Reading::Target {
+            let end = memchr::memchr(b'\n', bytes);
+            let line = end.and_then(|at| bytes.get(..at)).unwrap_or(bytes);
+            if memchr::memchr(b'#', line).is_some() {
+                self.pulse.fragment.store(true, Ordering::Relaxed);
+            }
+            if end.is_some() {
+                self.reading = Reading::Header;
             }
         }
     }

@@ -31,7 +31,8 @@ const REMEMBERED: Duration = Duration::from_hours(1);
 
 /// Sessions in memory.
 pub(super) struct Cache {
-    live: sync::Cache<Id, Arc<Live>>,
+    /// By ids that were random before they were hashed: the hash need not withstand anybody.
+    live: sync::Cache<Id, Arc<Live>, foldhash::fast::RandomState>,
     /// The ids of those in memory, for whoever knows their keys alone. No request looks here.
     ids: Arc<Ids>,
     over: sync::Cache<Key, ()>,
@@ -69,7 +70,7 @@ impl Cache {
                     known.lock().remove(&live.key());
                 }
             })
-            .build();
+            .build_with_hasher(foldhash::fast::RandomState::default());
         // The newest endings are the ones that are asked for, so frequency counts for nothing.
         let over = sync::Cache::builder()
             .max_capacity(ENDED)

@@ -113,6 +113,18 @@ pub struct Sessions {
     backlog: Backlog,
 }
 
+/// What memory says of a cookie's value.
+enum Recalled {
+    /// A session that lives and can be believed.
+    Live(Arc<Live>),
+    /// One that the store has to vouch for first.
+    Doubtful(Token, Arc<Live>),
+    /// Nothing that we made.
+    NotOurs,
+    /// No session that is current.
+    Unknown(Token, Option<Arc<Live>>),
+}
+
 /// Where a session is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Age {
@@ -150,24 +162,28 @@ impl Sessions {
         Self { settings, keyring, clock, metrics, store, cache: Cache::new(), hearing, backlog: Backlog::new() }
     }
 
+    /// The session that a cookie's value stands for, where memory alone can vouch for it and it is `wanted`. Of all
+    /// others only [`Sessions::find`] can tell what they are, and that counts them.
+    pub fn recall(&self, cookie: &[u8], wanted: impl FnOnce(&Arc<Live>) -> bool) -> Option<Arc<Live>> {
+        let now = self.clock.now();
+        match self.remember(cookie, now) {
+            Recalled::Live(live) if wanted(&live) => {
+                self.used(&live, now);
+                Some(live)
+            }
+            _ => None,
+        }
+    }
+
     /// Looks up the session that a cookie's value stands for. Waits for the store little longer than [`DEADLINE`].
     pub async fn find(&self, cookie: &[u8]) -> Result<Found, Unavailable> {
-        let Some(token) = Token::parse(cookie) else {
-            return Ok(self.counted(Lookup::Forged, Found::NotOurs));
-        };
         let now = self.clock.now();
-        match self.cache.get(token.id()) {
-            Some(live) if !live.answers_to(&token) => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
-            Some(live) if self.age(&live, now) == Age::Current => match self.hearing.trust(&live, now) {
-                Trust::Full => Ok(self.hit(live, now)),
-                Trust::Waning => {
-                    self.doubt(&live);
-                    Ok(self.hit(live, now))
-                }
-                // On the heap, so that the future of a hit stays small.
-                Trust::Gone => Box::pin(self.confirm(&token, live, now)).await,
-            },
-            cached => Box::pin(self.look_up(&token, cached.as_deref(), now)).await,
+        match self.remember(cookie, now) {
+            Recalled::Live(live) => Ok(self.hit(live, now)),
+            Recalled::NotOurs => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
+            // On the heap, so that the future of a hit stays small.
+            Recalled::Doubtful(token, live) => Box::pin(self.confirm(&token, live, now)).await,
+            Recalled::Unknown(token, cached) => Box::pin(self.look_up(&token, cached.as_deref(), now)).await,
         }
     }
 
@@ -235,6 +251,25 @@ impl Sessions {
         tokio::select! {
             () = Upkeep::of(self).run(stop) => {}
             never = self.store.listen(self) => match never {},
+        }
+    }
+
+    /// What memory says of a cookie's value.
+    fn remember(&self, cookie: &[u8], now: Timestamp) -> Recalled {
+        let Some(token) = Token::parse(cookie) else {
+            return Recalled::NotOurs;
+        };
+        match self.cache.get(token.id()) {
+            Some(live) if !live.answers_to(&token) => Recalled::NotOurs,
+            Some(live) if self.age(&live, now) == Age::Current => match self.hearing.trust(&live, now) {
+                Trust::Full => Recalled::Live(live),
+                Trust::Waning => {
+                    self.doubt(&live);
+                    Recalled::Live(live)
+                }
+                Trust::Gone => Recalled::Doubtful(token, live),
+            },
+            cached => Recalled::Unknown(token, cached),
         }
     }
 
@@ -328,8 +363,13 @@ impl Sessions {
     }
 
     fn hit(&self, live: Arc<Live>, now: Timestamp) -> Found {
-        self.note_use(&live, now);
-        self.counted(Lookup::Hit, Found::Live(live))
+        self.used(&live, now);
+        Found::Live(live)
+    }
+
+    fn used(&self, live: &Arc<Live>, now: Timestamp) {
+        self.note_use(live, now);
+        self.metrics.looked_up(Lookup::Hit);
     }
 
     fn counted(&self, result: Lookup, found: Found) -> Found {

@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderMap;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use serde::{Deserialize, Serialize};
 
@@ -24,9 +23,8 @@ use super::{
 use crate::{
     clock::Timestamp,
     crypto::{self, Keyring, Purpose},
-    edge::Admission,
     identity::{Identity, Tokens},
-    policy::headers::Plan,
+    policy::headers::{Plan, Rendered},
 };
 
 /// What a sign-in yields.
@@ -203,8 +201,8 @@ impl Live {
 
     /// The identity headers under a plan: rendered once, then shared.
     #[must_use]
-    pub fn headers(&self, plan: &Plan) -> &HeaderMap {
-        let render = || Admission::ready(plan.render(&self.record.identity, &self.record.tokens));
+    pub fn headers(&self, plan: &Plan) -> &Rendered {
+        let render = || plan.render(&self.record.identity, &self.record.tokens);
         self.headers.slot(plan.index).get_or_init(render)
     }
 
@@ -284,7 +282,7 @@ impl fmt::Debug for Live {
 /// Rendered headers by the plan's index. It grows without moving what is there, so that references into it stay good:
 /// each shelf is twice as long as the one before it, and plans that no request asks for take a slot at most.
 struct Shelf {
-    slots: Box<[OnceLock<HeaderMap>]>,
+    slots: Box<[OnceLock<Rendered>]>,
     next: OnceLock<Box<Shelf>>,
 }
 
@@ -293,7 +291,7 @@ impl Shelf {
         Self { slots: std::iter::repeat_with(OnceLock::new).take(length).collect(), next: OnceLock::new() }
     }
 
-    fn slot(&self, index: usize) -> &OnceLock<HeaderMap> {
+    fn slot(&self, index: usize) -> &OnceLock<Rendered> {
         let length = self.slots.len();
         match self.slots.get(index) {
             Some(slot) => slot,
@@ -376,10 +374,14 @@ mod tests {
     #[test]
     fn headers_are_rendered_once_for_each_plan_however_many_there_are() {
         let live = live();
-        let plan = |index| Plan { index, fields: Vec::new(), constants: Vec::new() };
-        let first: Vec<*const HeaderMap> =
+        let plan = |index| {
+            let mut plan = Plan::remote();
+            plan.index = index;
+            plan
+        };
+        let first: Vec<*const Rendered> =
             (0..100).map(|index| std::ptr::from_ref(live.headers(&plan(index)))).collect();
-        let again: Vec<*const HeaderMap> =
+        let again: Vec<*const Rendered> =
             (0..100).map(|index| std::ptr::from_ref(live.headers(&plan(index)))).collect();
         assert_eq!(first, again);
         let distinct: std::collections::HashSet<_> = first.into_iter().collect();

@@ -61,7 +61,7 @@ fn outcome(name: &str, text: &str) -> String {
             asked.authority.to_string(),
             asked.target.to_owned(),
             asked.client.map_or("-".to_owned(), |address| address.to_string()),
-            match asked.intent {
+            match asked.intent() {
                 Intent::Page => "page",
                 Intent::Form => "form",
                 Intent::Fetch => "fetch",

@@ -10,7 +10,8 @@ mod value;
 
 use std::collections::HashMap;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
@@ -30,7 +31,14 @@ pub struct Plan {
     pub fields: Vec<(HeaderName, Source)>,
     /// Headers that are the same for everybody, such as `X-authentik-meta-app`.
     pub constants: Vec<(HeaderName, HeaderValue)>,
+    /// What is answered for nobody: the fields first and empty, then what is the same for everybody.
+    blank: HeaderMap,
 }
+
+/// The values of a plan's fields for one identity, in the plan's order. The texts lie side by side in one piece of
+/// memory: a session that is asked for after a while is in no core's cache, and each piece of its own is one more wait.
+#[derive(Debug)]
+pub struct Rendered(Box<[HeaderValue]>);
 
 /// Where a header's value comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -79,30 +87,49 @@ impl Plan {
     /// The preset that apps get when the configuration names none.
     #[must_use]
     pub fn remote() -> Self {
-        Self { index: 0, fields: Preset::Remote.fields(&[]), constants: Vec::new() }
+        Self::new(Preset::Remote.fields(&[]), Vec::new())
     }
 
-    /// The values for one identity: one line each, safe ASCII or percent-encoded UTF-8, every header of the plan present.
+    /// A plan with these lines. Its index is 0 until [`number`] has seen it beside the others.
     #[must_use]
-    pub fn render(&self, identity: &Identity, tokens: &Tokens) -> HeaderMap {
+    pub fn new(fields: Vec<(HeaderName, Source)>, constants: Vec<(HeaderName, HeaderValue)>) -> Self {
+        let empty = fields.iter().map(|(name, _)| (name.clone(), EMPTY.clone()));
+        // An answer that lets in has no body. Said here, so that no answer has to make room for one line more.
+        let no_body = (CONTENT_LENGTH, HeaderValue::from_static("0"));
+        let blank = empty.chain(constants.iter().cloned()).chain([no_body]).collect();
+        Self { index: 0, fields, constants, blank }
+    }
+
+    /// The values for one identity: one line each, safe ASCII or percent-encoded UTF-8, one for every field.
+    #[must_use]
+    pub fn render(&self, identity: &Identity, tokens: &Tokens) -> Rendered {
         let names = self.fields.iter().map(|(name, _)| line_length(name, 0)).sum();
         let mut room = BUDGET.saturating_sub(names);
-        let mut headers = self.blank();
         // What cannot be cut goes first; the lists share what it leaves.
-        for (name, source) in &self.fields {
+        let singles = self.fields.iter().map(|(_, source)| {
             let value = source.single(identity, tokens).filter(|value| value.len() <= room);
-            if let Some(value) = value {
-                room -= value.len();
-                headers.insert(name.clone(), value);
-            }
-        }
+            room -= value.as_ref().map_or(0, HeaderValue::len);
+            value.unwrap_or(EMPTY)
+        });
+        let mut values: Vec<_> = singles.collect();
+        let places = self.fields.iter().zip(&mut values);
         let lists: Vec<_> =
-            self.fields.iter().filter_map(|(name, source)| Some((name, source.list(identity)?))).collect();
-        for (done, (name, (members, separator))) in lists.iter().enumerate() {
-            let share = room / (lists.len() - done);
-            let value = value::line(&value::join(members.iter().copied(), *separator, share));
-            room -= value.len();
-            headers.insert((*name).clone(), value);
+            places.filter_map(|((_, source), place)| Some((place, source.list(identity)?))).collect();
+        let many = lists.len();
+        for (done, (place, (members, separator))) in lists.into_iter().enumerate() {
+            let share = room / (many - done);
+            *place = value::line(&value::join(members.iter().copied(), separator, share));
+            room -= place.len();
+        }
+        Rendered::side_by_side(&values)
+    }
+
+    /// The headers of an answer for whom `rendered` is about.
+    #[must_use]
+    pub fn headers(&self, rendered: &Rendered) -> HeaderMap {
+        let mut headers = self.blank.clone();
+        for (place, value) in headers.values_mut().zip(&rendered.0) {
+            place.clone_from(value);
         }
         headers
     }
@@ -110,8 +137,23 @@ impl Plan {
     /// The same headers for nobody: all present, all empty but the constants.
     #[must_use]
     pub fn blank(&self) -> HeaderMap {
-        let empty = self.fields.iter().map(|(name, _)| (name.clone(), HeaderValue::from_static("")));
-        empty.chain(self.constants.iter().cloned()).collect()
+        self.blank.clone()
+    }
+}
+
+const EMPTY: HeaderValue = HeaderValue::from_static("");
+
+impl Rendered {
+    fn side_by_side(values: &[HeaderValue]) -> Self {
+        let texts = Bytes::from(values.iter().flat_map(HeaderValue::as_bytes).copied().collect::<Box<[u8]>>());
+        let mut rest = texts;
+        let moved = values.iter().map(|value| {
+            let text = rest.split_to(value.len());
+            let mut moved = HeaderValue::from_maybe_shared(text).expect("it was a value before");
+            moved.set_sensitive(value.is_sensitive());
+            moved
+        });
+        Self(moved.collect())
     }
 }
 

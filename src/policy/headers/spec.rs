@@ -177,23 +177,23 @@ impl Preset {
 /// The plan for what an app's configuration lists, or everything that is wrong with it. Its index is 0 until
 /// [`super::number`] has seen it beside the others.
 pub fn plan(specs: &[Spec], about: &About<'_>) -> Result<Plan, Vec<Fault>> {
-    let mut plan = Plan { index: 0, fields: Vec::new(), constants: Vec::new() };
-    let mut faults = Vec::new();
+    let (mut fields, mut constants, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     for spec in specs {
         match spec {
             Spec::Preset(preset) => {
-                plan.fields.extend(preset.fields(about.passed));
-                let constants = preset.constants(about).into_iter();
-                plan.constants.extend(
-                    constants.map(|(name, text)| (HeaderName::from_static(name), value::line(&value::encode(&text)))),
+                fields.extend(preset.fields(about.passed));
+                let same = preset.constants(about).into_iter();
+                constants.extend(
+                    same.map(|(name, text)| (HeaderName::from_static(name), value::line(&value::encode(&text)))),
                 );
             }
             Spec::Own(name, template) => match own(name, template) {
-                Ok(field) => plan.fields.push(field),
+                Ok(field) => fields.push(field),
                 Err(fault) => faults.push(fault),
             },
         }
     }
+    let plan = Plan::new(fields, constants);
     faults.extend(clashes(&plan));
     if plan.constants.iter().map(|(name, value)| super::line_length(name, value.len())).sum::<usize>() > CONSTANTS {
         faults.push(Fault::TooLong);

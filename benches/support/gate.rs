@@ -1,0 +1,173 @@
+//! A gate in this process, with as many sessions and hosts as are wanted and no provider.
+
+use std::{fmt::Write as _, net::IpAddr, sync::Arc};
+
+use doorward::{
+    clock::Clock,
+    config::{self, Source},
+    crypto::Keyring,
+    edge::{Edge, Response},
+    flow::{self, Gate},
+    identity::{Identity, Subject, Tokens},
+    metrics::{self, Metrics},
+    oidc,
+    pages::Pages,
+    policy::Policy,
+    session::{NewSession, Sessions},
+};
+use http::request::Parts;
+use serde_json::{Map, json};
+
+const CONFIG: &str = r#"
+[server]
+listen = "127.0.0.1:0"
+management = "127.0.0.1:0"
+
+[session]
+secrets = ["a secret of a bench, which is no secret at all"]
+
+[[providers]]
+name = "none"
+issuer = "https://127.0.0.1:9/"
+client_id = "bench"
+
+[[apps]]
+name = "grafana"
+hosts = ["grafana.example.com"]
+headers = ["remote", { "X-Team" = "{claims.team}", "X-Office" = "{claims.office}", "X-Locale" = "{claims.locale}", "X-Tier" = "staff" }]
+allow = { groups = ["staff"] }
+
+[[apps.rules]]
+path = { prefix = "/public/" }
+access = "public"
+
+[[apps]]
+name = "vault"
+hosts = ["vault.example.com"]
+allow = { groups = ["keepers"] }
+"#;
+
+/// The number of the first person. Seven digits for everybody, so that all answers are of one length, and digits that
+/// occur nowhere else in an answer, so that they can be found.
+pub(crate) const FIRST_PERSON: usize = 1_000_000;
+
+/// How much there is of what a check should not depend on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    /// People who are signed in.
+    pub(crate) people: usize,
+    /// Hosts, each with an app of its own.
+    pub(crate) hosts: usize,
+}
+
+/// A gate and the cookies of the people who are signed in at it.
+pub(crate) struct Bench {
+    /// The gate.
+    pub(crate) gate: Arc<Gate>,
+    /// Its sessions.
+    pub(crate) sessions: Arc<Sessions>,
+    /// Its numbers.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Values of session cookies, by person.
+    pub(crate) cookies: Arc<Vec<String>>,
+}
+
+impl Bench {
+    /// A gate with one host at which `people` are signed in, each with five groups.
+    pub(crate) async fn with(people: usize) -> Self {
+        Self::of(Size { people, hosts: 1 }).await
+    }
+
+    /// A gate of this size.
+    pub(crate) async fn of(size: Size) -> Self {
+        let mut bench = Self::on("memory:", size.hosts).await;
+        bench.sign_in(size.people).await;
+        bench
+    }
+
+    /// A gate with so many hosts in front of a store that may hold sessions already.
+    pub(crate) async fn on(store: &str, hosts: usize) -> Self {
+        let source = Source { path: "bench.toml".into(), text: configuration(store, hosts) };
+        let config =
+            config::load_from(Some(&source), &config::Environment::new()).expect("the bench's configuration is valid");
+        let metrics = Arc::new(Metrics::new(&metrics::Settings {
+            apps: config.policy.apps.iter().map(|app| app.name.as_str()).collect(),
+            providers: vec!["none"],
+            backend: "memory",
+            config_hash: "bench",
+            version: "bench",
+            commit: "bench",
+        }));
+        let keyring = Arc::new(Keyring::new(&config.secrets).expect("the bench's secret is long enough"));
+        let (sessions, store) = (metrics.sessions.clone(), metrics.store.clone());
+        let sessions = Sessions::open(config.session, Arc::clone(&keyring), Clock::System, sessions, store).await;
+        let sessions = Arc::new(sessions.expect("the store can be opened"));
+        let nowhere = config.providers.first().expect("there is one provider").clone();
+        let transport = oidc::Transport::new(&nowhere).expect("the system has certificates");
+        let numbers = metrics.provider(0).expect("there is one provider").clone();
+        let provider = oidc::Provider::new(nowhere, transport, Clock::System, numbers);
+        let settings = flow::Settings {
+            prefix: config.prefix,
+            transport: config.transport,
+            trusted_proxies: config.trusted_proxies,
+            cookie_name: config.cookie_name,
+            cookie_domain: config.cookie_domain,
+            legacy_cookies: config.legacy_cookies,
+        };
+        let components = flow::Components {
+            policy: Policy::new(config.policy),
+            sessions: Arc::clone(&sessions),
+            providers: vec![Arc::new(provider)],
+            pages: Pages::new(config.brand),
+            keyring,
+            clock: Clock::System,
+            metrics: Arc::clone(&metrics),
+        };
+        let gate = Arc::new(Gate::new(settings, components));
+        Self { gate, sessions, metrics, cookies: Arc::default() }
+    }
+
+    /// Signs so many people in.
+    pub(crate) async fn sign_in(&mut self, people: usize) {
+        let mut cookies = Vec::with_capacity(people);
+        for person in 0..people {
+            cookies.push(self.sessions.create(somebody(person)).await.expect("the store takes a session"));
+        }
+        self.cookies = Arc::new(cookies);
+    }
+
+    /// Asks as Traefik does, first of memory, as the server does.
+    pub(crate) async fn ask(&self, request: &Parts) -> Response {
+        let (edge, peer) = (Edge::Traefik, IpAddr::from([127, 0, 0, 1]));
+        match self.gate.admit_at_once(edge, peer, request, "") {
+            Some(response) => response,
+            None => Box::pin(self.gate.authorize(edge, peer, request, "")).await,
+        }
+    }
+}
+
+/// The first host is the one that is asked; the others are there.
+fn configuration(store: &str, hosts: usize) -> String {
+    let mut text = format!("{CONFIG}\n[store]\nurl = \"{store}\"\n");
+    for other in 1..hosts {
+        write!(text, "\n[[apps]]\nname = \"app{other}\"\nhosts = [\"app{other}.example.com\"]\n")
+            .expect("memory takes text");
+    }
+    text
+}
+
+fn somebody(person: usize) -> NewSession {
+    let number = FIRST_PERSON + person;
+    let groups = ["staff", "engineering", "on-call", "grafana-editors", "vpn"];
+    let claims = [("team", json!("observability")), ("office", json!("Ljubljana")), ("locale", json!("sl-SI"))];
+    let identity = Identity {
+        provider: "none".to_owned(),
+        subject: Subject(format!("4f1c8a1e-5b7d-4c3e-8a9f-{number:012}")),
+        user: format!("person{number}"),
+        email: format!("person{number}@example.com"),
+        name: format!("Person {number}"),
+        groups: groups.map(ToOwned::to_owned).to_vec(),
+        claims: claims.map(|(name, value)| (name.to_owned(), value)).into_iter().collect::<Map<_, _>>(),
+    };
+    NewSession { identity, tokens: Tokens::default(), sid: None }
+}

@@ -1,0 +1,73 @@
+//! The request that Traefik 3.7 really sends for a page, with a kilobyte of the app's own cookies around ours.
+
+use std::fmt::Write as _;
+
+use http::{Request, request::Parts};
+
+const PATH: &str = "/_doorward/auth/traefik";
+
+/// What is asked on whose behalf.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    /// The host of the app.
+    pub(crate) host: &'a str,
+    /// Path and query at the app.
+    pub(crate) uri: &'a str,
+    /// What the browser says it will do: `navigate`, `cors`.
+    pub(crate) mode: &'a str,
+    /// The value of the session cookie, if there is one.
+    pub(crate) cookie: Option<&'a str>,
+}
+
+impl<'a> Question<'a> {
+    /// Somebody opens a dashboard.
+    pub(crate) fn dashboard(cookie: Option<&'a str>) -> Self {
+        Self { host: "grafana.example.com", uri: "/d/abc?orgId=1", mode: "navigate", cookie }
+    }
+
+    /// As hyper hands it on.
+    pub(crate) fn parts(self) -> Parts {
+        let mut request = Request::get(PATH);
+        for (name, value) in self.lines() {
+            request = request.header(name, value);
+        }
+        request.body(()).expect("a well-formed request").into_parts().0
+    }
+
+    /// As it stands on the wire.
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        let mut text = format!("GET {PATH} HTTP/1.1\r\n");
+        for (name, value) in self.lines() {
+            write!(text, "{name}: {value}\r\n").expect("memory takes text");
+        }
+        text.push_str("\r\n");
+        text.into_bytes()
+    }
+
+    fn lines(self) -> [(&'static str, String); 19] {
+        let own = self.cookie.map(|value| format!("__Host-doorward={value}; ")).unwrap_or_default();
+        let cookies = format!("grafana_session={}; {own}theme=dark; _ga={}", "a".repeat(500), "b".repeat(440));
+        [
+            ("Host", "127.0.0.1:9000"),
+            ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
+            ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+            ("Accept-Encoding", "gzip, deflate, br"),
+            ("Accept-Language", "en-US,en;q=0.5"),
+            ("Cookie", &cookies),
+            ("Sec-Fetch-Dest", "document"),
+            ("Sec-Fetch-Mode", self.mode),
+            ("Sec-Fetch-Site", "none"),
+            ("Sec-Fetch-User", "?1"),
+            ("Upgrade-Insecure-Requests", "1"),
+            ("X-Forwarded-For", "192.0.2.7"),
+            ("X-Forwarded-Host", self.host),
+            ("X-Forwarded-Method", "GET"),
+            ("X-Forwarded-Port", "443"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Server", "traefik-7d9f"),
+            ("X-Forwarded-Uri", self.uri),
+            ("X-Real-Ip", "192.0.2.7"),
+        ]
+        .map(|(name, value)| (name, value.to_owned()))
+    }
+}

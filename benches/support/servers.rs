@@ -1,0 +1,63 @@
+//! Servers that answer on loopback: Doorward's own, whole, and a bare hyper server that says the same every time.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use doorward::{
+    server::{Server, Settings},
+    shutdown::{Signal, Tasks},
+};
+use http::{HeaderMap, Response};
+use http_body_util::Full;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+use super::{gate::Bench, question::Question};
+
+/// The header lines with which a gate lets its first person in.
+pub(crate) async fn constant(bench: &Bench) -> HeaderMap {
+    let first = bench.cookies.first().expect("somebody is signed in");
+    bench.ask(&Question::dashboard(Some(first)).parts()).await.headers().clone()
+}
+
+/// Runs Doorward's listeners with `bench`'s gate until `stop` is raised. To be called on the runtime that shall serve.
+pub(crate) async fn doorward(bench: &Bench, stop: Signal) -> SocketAddr {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let settings =
+        Settings { listen: loopback, management: loopback, tls: None, shutdown_grace: Duration::from_millis(100) };
+    let server = Server::bind(settings).await.expect("loopback has free ports");
+    let (address, _) = server.addresses();
+    let tasks = Tasks::new(stop.clone());
+    let (sessions, until) = (Arc::clone(&bench.sessions), stop.clone());
+    tasks.run(async move { sessions.maintain(until).await });
+    let serving = server.run(Arc::clone(&bench.gate), Arc::clone(&bench.metrics), tasks.clone(), stop);
+    tasks.run(serving);
+    address
+}
+
+/// Runs a bare hyper server that answers everything with 200, these header lines and no body: the limit. One write an
+/// answer, as Doorward has it, and nothing that hyper does not need.
+pub(crate) async fn bare(headers: HeaderMap) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has free ports");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    let tasks = Tasks::default();
+    let connections = tasks.clone();
+    tasks.run(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            stream.set_nodelay(true).expect("a socket has the option");
+            let headers = headers.clone();
+            connections.run(async move {
+                let answer = service_fn(move |_request| {
+                    let mut response = Response::new(Full::<Bytes>::default());
+                    response.headers_mut().clone_from(&headers);
+                    std::future::ready(Ok::<_, Infallible>(response))
+                });
+                let connection = http1::Builder::new().writev(false).serve_connection(TokioIo::new(stream), answer);
+                // A client that goes away ends its connection, and nothing else.
+                let _gone = connection.await;
+            });
+        }
+    });
+    address
+}
