@@ -90,8 +90,7 @@ fn from_the_store(criterion: &mut Criterion, runtime: &Runtime) {
     let url = format!("sqlite:{}", folder.path().join("sessions.db").display());
     let mut before = runtime.block_on(Bench::on(&url, 1));
     runtime.block_on(before.sign_in(MISSES));
-    let questions: Vec<Parts> =
-        before.cookies.iter().map(|cookie| Question::dashboard(Some(cookie)).parts()).collect();
+    let questions: Vec<Parts> = before.cookies.iter().map(|cookie| Question::dashboard(Some(cookie)).parts()).collect();
     criterion.benchmark_group("check").bench_function("miss", |bencher| {
         bencher.iter_custom(|times| {
             let mut took = Duration::ZERO;

@@ -62,7 +62,11 @@ impl Contest {
 /// A table: ratios to the second contestant, which is the limit; then what they are made of.
 impl fmt::Display for Contest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:12} {:>8} {:>8} {:>8} {:>10} {:>9} {:>9} {:>9} {:>9}", "", "requests", "core", "p99", "requests/s", "p50 µs", "p99 µs", "p99.9 µs", "saturated")?;
+        writeln!(
+            f,
+            "{:12} {:>8} {:>8} {:>8} {:>10} {:>9} {:>9} {:>9} {:>9}",
+            "", "requests", "core", "p99", "requests/s", "p50 µs", "p99 µs", "p99.9 µs", "saturated"
+        )?;
         for (index, name) in self.names.iter().enumerate() {
             let rounds = self.rounds_of(index);
             let of = |figure: &dyn Fn(&Round) -> f64| median(rounds.iter().map(figure));

@@ -78,9 +78,8 @@ impl Check {
             Requirement::Denied => None,
             Requirement::Optional | Requirement::Identity(_) => {
                 let first = cookie::values(headers, self.jar.session_name()).next()?;
-                let goes_on = |live: &Arc<Live>| {
-                    self.counts_for(app, live) && suffices(live) && self.renewer.lets_go_on(live)
-                };
+                let goes_on =
+                    |live: &Arc<Live>| self.counts_for(app, live) && suffices(live) && self.renewer.lets_go_on(live);
                 let live = self.sessions.recall(first, goes_on)?;
                 Some(admit(app, Some(&live)))
             }
@@ -115,13 +114,11 @@ impl Check {
             }
             tried += 1;
             match self.sessions.find(value).await {
-                Ok(Found::Live(live)) if self.counts_for(app, &live) => {
-                    match self.renewer.advise(live).await {
-                        Advice::GoOn(live) => return Ok(Presented::Live(live)),
-                        Advice::Ended => reason = Reason::SessionEnded,
-                        Advice::Away => unknown = Some(Unknown::Provider),
-                    }
-                }
+                Ok(Found::Live(live)) if self.counts_for(app, &live) => match self.renewer.advise(live).await {
+                    Advice::GoOn(live) => return Ok(Presented::Live(live)),
+                    Advice::Ended => reason = Reason::SessionEnded,
+                    Advice::Away => unknown = Some(Unknown::Provider),
+                },
                 Ok(Found::NotOurs) => tried -= 1,
                 Ok(Found::Live(_)) => {}
                 Ok(Found::Ended) => reason = Reason::SessionEnded,

@@ -113,8 +113,7 @@ impl Plan {
         });
         let mut values: Vec<_> = singles.collect();
         let places = self.fields.iter().zip(&mut values);
-        let lists: Vec<_> =
-            places.filter_map(|((_, source), place)| Some((place, source.list(identity)?))).collect();
+        let lists: Vec<_> = places.filter_map(|((_, source), place)| Some((place, source.list(identity)?))).collect();
         let many = lists.len();
         for (done, (place, (members, separator))) in lists.into_iter().enumerate() {
             let share = room / (many - done);
