@@ -248,9 +248,13 @@ impl Store for Postgres {
     }
 
     async fn listen(&self, ears: &dyn Ears) -> Infallible {
-        match &self.listener {
-            Some(listener) => listener.run(&self.pool, ears).await,
-            None => std::future::pending().await,
+        if let Some(listener) = &self.listener {
+            listener.run(&self.pool, ears).await
+        } else {
+            tracing::info!(
+                "store.pool_size leaves no connection to listen with; each session is read again every few seconds"
+            );
+            std::future::pending().await
         }
     }
 

@@ -506,3 +506,43 @@ async fn a_row_read_while_others_write_is_whole() {
         assert_eq!(store.load(&row.key).await.unwrap(), Some(row));
     }
 }
+
+#[tokio::test]
+async fn the_servers_certificate_has_to_prove_what_sslmode_says() {
+    let authority = || {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        (params.self_signed(&key).unwrap().pem(), rcgen::Issuer::new(params, key))
+    };
+    let ((ours, issuer), (theirs, _)) = (authority(), authority());
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    let database = Database::start();
+    let name = name_in(&database.create()).to_owned();
+    database.encrypt(&certificate.pem(), &key.serialize_pem());
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, pem: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, pem).unwrap();
+        path.display().to_string()
+    };
+    let (ours, theirs) = (file("ours.pem", &ours), file("theirs.pem", &theirs));
+    for (host, query, accepted) in [
+        ("localhost", format!("sslmode=verify-full&sslrootcert={ours}"), true),
+        ("127.0.0.1", format!("sslmode=verify-full&sslrootcert={ours}"), false),
+        ("localhost", format!("sslmode=verify-full&sslrootcert={theirs}"), false),
+        ("127.0.0.1", format!("sslmode=verify-ca&sslrootcert={ours}"), true),
+        ("127.0.0.1", format!("sslmode=verify-ca&sslrootcert={theirs}"), false),
+        ("127.0.0.1", format!("sslmode=require&sslrootcert={theirs}"), false),
+        ("127.0.0.1", "sslmode=require".to_owned(), true),
+        ("127.0.0.1", "sslmode=prefer".to_owned(), true),
+        ("127.0.0.1", "sslmode=disable".to_owned(), false),
+    ] {
+        let place = Place::at(&format!("postgres://tester@{host}:{}/{name}?{query}", database.port));
+        let store = Postgres::new(&place.server, metrics().store).unwrap();
+        let answer = store.ping().await;
+        assert_eq!(answer.is_ok(), accepted, "{host} {query}: {answer:?}");
+    }
+}

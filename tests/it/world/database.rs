@@ -9,7 +9,7 @@ use std::{
     io::Write as _,
     net::{Ipv4Addr, SocketAddr, TcpListener as Bound},
     os::unix::{
-        fs::{MetadataExt as _, chown},
+        fs::{MetadataExt as _, PermissionsExt as _, chown},
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
@@ -96,6 +96,26 @@ impl Database {
     pub(crate) fn crash(&mut self) {
         fs::write(self.dir.join("keep"), "").unwrap();
         end(&mut self.keeper);
+    }
+
+    /// Takes connections over TLS, and in clear text no more but for ourselves.
+    pub(crate) fn encrypt(&self, certificate: &str, key: &str) {
+        let data = self.dir.join("data");
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = data.join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            if let Some((user, group)) = servant() {
+                chown(&path, Some(user), Some(group)).unwrap();
+            }
+        }
+        let hba =
+            "hostssl all tester 127.0.0.1/32 trust\nhost all tester all reject\nhost all all 127.0.0.1/32 trust\n";
+        fs::write(data.join("pg_hba.conf"), hba).unwrap();
+        self.sql("postgres", "CREATE ROLE tester LOGIN SUPERUSER");
+        self.sql("postgres", "ALTER SYSTEM SET ssl = on");
+        self.sql("postgres", "SELECT pg_reload_conf()");
+        until("TLS", &self.dir, || self.sql("postgres", "SHOW ssl") == "on");
     }
 
     /// Makes a standby the primary.
