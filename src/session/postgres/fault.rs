@@ -150,3 +150,20 @@ fn mend(code: &SqlState) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fault_on_the_way_to_a_connection_says_the_same_through_the_pool() {
+        let nowhere = io::Error::from(io::ErrorKind::NotFound);
+        for (fault, said) in [
+            (Fault::Password("/run/secrets/database".into(), nowhere), "store.password: /run/secrets/database: "),
+            (Fault::Late("connecting", Duration::from_secs(2)), "connecting took longer than 2s"),
+        ] {
+            let through = Fault::from(PoolError::Backend(fault.into_error().await)).to_string();
+            assert!(through.contains(said), "{through}");
+        }
+    }
+}
