@@ -6,15 +6,24 @@
 use std::{
     io,
     path::PathBuf,
+    pin::Pin,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
 
+use deadpool_postgres::Connect;
 use secrecy::zeroize::Zeroizing;
-use tokio_postgres::Config;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{super::store::Unavailable, address::Address, connection::Connection, fault::Fault, tls};
+use super::{
+    super::store::Unavailable,
+    address::Address,
+    connection::{Wire, follow},
+    fault::Fault,
+    tls,
+};
 
 /// How long one host has to let us in: less than half of what a request waits, so that a second one can be tried.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -41,8 +50,8 @@ impl Connector {
         Ok(Self { hosts, password, tls, last: AtomicUsize::new(0), bare: AtomicBool::new(false) })
     }
 
-    /// A new connection.
-    pub(super) async fn connect(&self) -> Result<Connection, Fault> {
+    /// The halves of a new connection.
+    pub(super) async fn open(&self) -> Result<(Client, Wire), Fault> {
         match self.attempt().await {
             Err(fault) if fault.is_refused_options() && !self.bare.swap(true, Ordering::Relaxed) => {
                 tracing::warn!(
@@ -57,7 +66,7 @@ impl Connector {
         }
     }
 
-    async fn attempt(&self) -> Result<Connection, Fault> {
+    async fn attempt(&self) -> Result<(Client, Wire), Fault> {
         let password = self.password().await?;
         let first = self.last.load(Ordering::Relaxed);
         let mut fault = Fault::Closed;
@@ -65,11 +74,12 @@ impl Connector {
             let Some(host) = self.hosts.get(place) else { continue };
             let config = self.complete(host, password.as_deref());
             // On the heap, because it is large and whoever waits for a statement waits for this too.
-            let opening = Box::pin(Connection::open(&config, self.tls.clone()));
-            match tokio::time::timeout(LIMIT, opening).await.unwrap_or(Err(Fault::Late("connecting", LIMIT))) {
-                Ok(connection) => {
+            let opening = Box::pin(config.connect(self.tls.clone()));
+            let late = |_| Fault::Late("connecting", LIMIT);
+            match tokio::time::timeout(LIMIT, opening).await.map_err(late).and_then(|opened| Ok(opened?)) {
+                Ok(halves) => {
                     self.last.store(place, Ordering::Relaxed);
-                    return Ok(connection);
+                    return Ok(halves);
                 }
                 // Others would say the same, and the caller can do something about it.
                 Err(refused) if refused.is_refused_options() || refused.is_refused_login() => return Err(refused),
@@ -98,5 +108,20 @@ impl Connector {
             config.options(&options);
         }
         config
+    }
+}
+
+/// What the pool makes its connections with. It asks for the driver's errors, and for a task behind each connection.
+impl Connect for Connector {
+    fn connect(
+        &self,
+        _: &Config,
+    ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
+        Box::pin(async {
+            match self.open().await {
+                Ok((client, wire)) => Ok((client, follow(wire).0)),
+                Err(fault) => Err(fault.into_error().await),
+            }
+        })
     }
 }

@@ -2,11 +2,19 @@
 //!
 //! Whatever it is, the connection it happened on is given up. It must not know what was asked.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{fmt, io, path::PathBuf, time::Duration};
 
-use tokio_postgres::{Error, error::SqlState};
+use bytes::Bytes;
+use deadpool_postgres::PoolError;
+use futures_util::stream;
+use tokio::io::{join, sink};
+use tokio_postgres::{Config, Error, NoTls, error::SqlState};
+use tokio_util::io::StreamReader;
 
-use super::{super::store::Unavailable, address::chain};
+use super::{
+    super::store::{DEADLINE, Unavailable},
+    address::chain,
+};
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -77,23 +85,55 @@ impl Fault {
             _ => false,
         }
     }
+
+    /// As the driver's error, for whoever wants no other. The driver alone makes those, from what a stream says.
+    pub(super) async fn into_error(self) -> Error {
+        let said = match self {
+            Self::Database(error) => return error,
+            other => io::Error::other(other.to_string()),
+        };
+        let saying = join(StreamReader::new(stream::iter([Err::<Bytes, _>(said)])), sink());
+        Config::new().user("").connect_raw(saying, NoTls).await.err().expect("the stream says nothing else")
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<PoolError> for Fault {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => Self::Database(error),
+            PoolError::Timeout(_) => Self::Late("getting a connection", DEADLINE),
+            PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => Self::Closed,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the server closed the connection"),
+            Self::Late(what, limit) => write!(f, "{what} took longer than {limit:?}"),
+            Self::Password(path, error) => write!(f, "store.password: {}: {error}", path.display()),
+            Self::Schema(why) => f.write_str(why),
+            Self::Database(error) => match error.as_db_error() {
+                None => f.write_str(&chain(error)),
+                Some(refusal) => {
+                    let hint = mend(refusal.code()).map(|mend| format!("; {mend}")).unwrap_or_default();
+                    write!(f, "{} ({}){hint}", refusal.message(), refusal.code().code())
+                }
+            },
+        }
+    }
 }
 
 impl From<Fault> for Unavailable {
     fn from(fault: Fault) -> Self {
-        Self::Failed(match fault {
-            Fault::Closed => "the server closed the connection".to_owned(),
-            Fault::Late(what, limit) => format!("{what} took longer than {limit:?}"),
-            Fault::Password(path, error) => format!("store.password: {}: {error}", path.display()),
-            Fault::Schema(why) => why,
-            Fault::Database(error) => match error.as_db_error() {
-                None => chain(&error),
-                Some(refusal) => {
-                    let hint = mend(refusal.code()).map(|mend| format!("; {mend}")).unwrap_or_default();
-                    format!("{} ({}){hint}", refusal.message(), refusal.code().code())
-                }
-            },
-        })
+        Self::Failed(fault.to_string())
     }
 }
 
@@ -108,5 +148,22 @@ fn mend(code: &SqlState) -> Option<&'static str> {
             Some("max_connections of the server must hold store.pool_size for every replica")
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fault_on_the_way_to_a_connection_says_the_same_through_the_pool() {
+        let nowhere = io::Error::from(io::ErrorKind::NotFound);
+        for (fault, said) in [
+            (Fault::Password("/run/secrets/database".into(), nowhere), "store.password: /run/secrets/database: "),
+            (Fault::Late("connecting", Duration::from_secs(2)), "connecting took longer than 2s"),
+        ] {
+            let through = Fault::from(PoolError::Backend(fault.into_error().await)).to_string();
+            assert!(through.contains(said), "{through}");
+        }
     }
 }

@@ -10,12 +10,12 @@ use std::{
 };
 
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tokio_postgres::types::Type;
+use tokio_postgres::{Error, types::Type};
 
 use super::{
     super::{store::Ears, token::Key},
     connect::Connector,
-    connection::Connection,
+    connection::Line,
     fault::Fault,
     pool::{Again, Pool},
 };
@@ -85,10 +85,9 @@ impl Listener {
     }
 
     async fn listen(&self, pool: &Pool, ears: &dyn Ears) -> Result<Infallible, Silence> {
-        let mut connection = self.connector.connect().await?;
-        let listening = connection.batch("LISTEN doorward_sessions");
-        timeout(HEARTBEAT, listening).await.unwrap_or(Err(Fault::Late("listening", HEARTBEAT)))?;
-        go_round(&mut connection, pool, ears).await?;
+        let mut line = Line::new(self.connector.open().await?);
+        in_time("listening", line.client.batch_execute("LISTEN doorward_sessions")).await?;
+        go_round(&mut line, pool, ears).await?;
         ears.hearing();
         if !self.told.swap(true, Ordering::Relaxed) {
             tracing::info!("sessions that end elsewhere are heard of at once");
@@ -96,16 +95,18 @@ impl Listener {
         let mut next_round = Instant::now() + ROUND;
         loop {
             let until = Instant::now() + HEARTBEAT;
-            while let Ok(heard) = timeout_at(until, connection.hear()).await {
+            while let Ok(heard) = timeout_at(until, line.hear()).await {
                 deliver(heard?.payload(), ears);
             }
             let asked = ears.now();
-            let beat = connection.query("SELECT 1", &[]);
-            timeout(HEARTBEAT, beat).await.unwrap_or(Err(Fault::Late("a heartbeat", HEARTBEAT)))?;
+            in_time("a heartbeat", line.client.query_typed("SELECT 1", &[])).await?;
             // What was sent before the server answered has come before its answer.
+            while let Some(heard) = line.heard()? {
+                deliver(heard.payload(), ears);
+            }
             ears.heard_until(asked);
             if Instant::now() >= next_round {
-                go_round(&mut connection, pool, ears).await?;
+                go_round(&mut line, pool, ears).await?;
                 next_round = Instant::now() + ROUND;
             }
         }
@@ -133,7 +134,7 @@ impl Listener {
 }
 
 /// Sends a notification through the connections that write, and waits for it here.
-async fn go_round(connection: &mut Connection, pool: &Pool, ears: &dyn Ears) -> Result<(), Silence> {
+async fn go_round(line: &mut Line, pool: &Pool, ears: &dyn Ears) -> Result<(), Silence> {
     let token = format!("round {}", crypto::encode(&crypto::random::<12>()));
     let is_sent = AtomicBool::new(false);
     let sending = async {
@@ -143,7 +144,7 @@ async fn go_round(connection: &mut Connection, pool: &Pool, ears: &dyn Ears) -> 
     };
     let hearing = async {
         loop {
-            let heard = connection.hear().await?;
+            let heard = line.hear().await?;
             if heard.payload() == token {
                 return Ok::<_, Fault>(());
             }
@@ -158,6 +159,11 @@ async fn go_round(connection: &mut Connection, pool: &Pool, ears: &dyn Ears) -> 
         Err(_) if is_sent.load(Ordering::Relaxed) => Err(Silence::Deaf),
         Err(_) => Err(Fault::Late("sending a notification", ROUND_LIMIT).into()),
     }
+}
+
+async fn in_time<T>(what: &'static str, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
+    let late = |_| Fault::Late(what, HEARTBEAT);
+    Ok(timeout(HEARTBEAT, answer).await.map_err(late)??)
 }
 
 fn deliver(payload: &str, ears: &dyn Ears) {

@@ -29,10 +29,9 @@ use tokio_postgres::{
 pub use self::address::Address;
 use self::{
     connect::Connector,
-    connection::Parameter,
     fault::Fault,
     listener::Listener,
-    pool::{Again, Pool},
+    pool::{Again, Parameter, Pool},
 };
 use super::{
     store::{Cutoffs, Ears, Row, Selection, Store, Touch, Unavailable, Version},
@@ -89,8 +88,8 @@ impl Postgres {
 
     /// Takes the steps to our schema where they have not been taken.
     async fn prepare(&self) -> Result<(), Fault> {
-        let mut loan = self.pool.lend().await?;
-        match schema::prepare(&mut loan.connection).await {
+        let loan = self.pool.lend().await?;
+        match schema::prepare(&loan).await {
             Ok(()) => loan.give_back(),
             Err(fault) => {
                 loan.give_up(&fault);
@@ -230,7 +229,7 @@ impl Store for Postgres {
         if !self.prepared.load(Ordering::Relaxed) {
             return self.prepare().await.map_err(Unavailable::from);
         }
-        self.pool.trim().await;
+        self.pool.trim();
         let statement = "SELECT current_setting('transaction_read_only') = 'on' FROM doorward_schema";
         let rows = self.query(statement, &[], Again::Yes).await?;
         match rows.first().map(|row| field(row, 0)).transpose()? {
