@@ -9,7 +9,7 @@
 //                                  sent (`notices`)
 //   POST /test/groups?user=&groups=   gives a person other groups
 //   POST /test/sign-in-as?user=    sets the cookie `user`
-//   POST /test/slow?seconds=       lets the token endpoint wait before it answers
+//   POST /test/slow?seconds=       lets the token endpoint do its work at once and keep its answers so long
 //   POST /test/away?is=            `yes`: ends every connection without an answer, and forgets nothing
 //   POST /test/revoke?user=        ends a person's grants: their refresh tokens are worth nothing any more
 import { createServer } from 'node:http';
@@ -141,7 +141,9 @@ createServer((request, response) => {
     request.socket.destroy();
   } else if (url.pathname === '/token') {
     told.asked.push(Date.now());
-    setTimeout(() => provider.callback()(request, response), mood.seconds * 1000);
+    const end = response.end.bind(response);
+    response.end = (...body) => setTimeout(end, mood.seconds * 1000, ...body);
+    provider.callback()(request, response);
   } else if (url.pathname.startsWith('/interaction/')) {
     interact(request, response, url).catch((error) => {
       console.error(error);
