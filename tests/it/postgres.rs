@@ -8,10 +8,11 @@ use crate::world::{
     eventually, get,
 };
 
-const EDGE: Kind = Kind::Traefik { entry: Bytes::Tls, gate: Bytes::Plain, pages: Pages::Routed };
+/// An edge that asks gates in clear text, so that a test can ask them too.
+pub(crate) const EDGE: Kind = Kind::Traefik { entry: Bytes::Tls, gate: Bytes::Plain, pages: Pages::Routed };
 
 /// Asks a gate as Traefik would, with the cookies that the visitor has for the app.
-async fn ask(world: &World, gate: &Gate, visitor: &Visitor) -> Answer {
+pub(crate) async fn ask(world: &World, gate: &Gate, visitor: &Visitor) -> Answer {
     let app = world.at("app", "/");
     let place: url::Url = app.parse().unwrap();
     let own = Visitor::new(world.dir());
@@ -28,14 +29,15 @@ async fn ask(world: &World, gate: &Gate, visitor: &Visitor) -> Answer {
 }
 
 /// Another replica of the world's gate.
-async fn replica(world: &World) -> Gate {
+pub(crate) async fn replica(world: &World) -> Gate {
     let mut gate = Gate::new(world.dir());
     gate.configure(&world.config_of(&gate));
     gate.start().await;
     gate
 }
 
-async fn refused(world: &World, gates: &[&Gate], visitor: &Visitor) {
+/// Waits until every gate says that the session is over.
+pub(crate) async fn refused(world: &World, gates: &[&Gate], visitor: &Visitor) {
     for gate in gates {
         let answer = eventually("the session is refused", async || {
             let answer = ask(world, gate, visitor).await;

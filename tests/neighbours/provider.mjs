@@ -4,11 +4,17 @@
 //
 // alice (admins, staff) and bob (staff) sign in without a password: by the cookie `user`, else on a page with a button
 // for each. Beside the provider's own paths there are
-//   GET  /test/grants              how often each kind of grant was redeemed
+//   GET  /test/grants              how often each kind of grant was redeemed, when the token endpoint was asked
+//                                  (`asked`, milliseconds), how often it refused (`refused`), which logout tokens were
+//                                  sent (`notices`)
 //   POST /test/groups?user=&groups=   gives a person other groups
 //   POST /test/sign-in-as?user=    sets the cookie `user`
+//   POST /test/slow?seconds=       lets the token endpoint do its work at once and keep its answers so long
+//   POST /test/away?is=            `yes`: ends every connection without an answer, and forgets nothing
+//   POST /test/revoke?user=        ends a person's grants: their refresh tokens are worth nothing any more
 import { createServer } from 'node:http';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import dns from 'node:dns';
 import Provider from 'oidc-provider';
 
 const settings = JSON.parse(process.argv[2]);
@@ -18,6 +24,13 @@ const people = {
   bob: { name: 'Bob', email: 'bob@example.test', groups: ['staff'] },
 };
 const grants = {};
+const told = { asked: [], refused: 0, notices: [] };
+const mood = { seconds: 0, isAway: false };
+const granted = {};
+
+// Every host of the tests is on this machine.
+const lookup = dns.lookup;
+dns.lookup = (host, ...more) => lookup(host.endsWith('.example.test') ? '127.0.0.1' : host, ...more);
 
 const key = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' });
 
@@ -29,7 +42,7 @@ const provider = new Provider(issuer, {
     post_logout_redirect_uris: settings.post_logout_redirect_uris,
     grant_types: ['authorization_code', 'refresh_token'],
     response_types: ['code'],
-    ...(settings.backchannel_logout_uri && {
+    ...(settings.backchannel_logout && {
       backchannel_logout_uri: settings.backchannel_logout_uri,
       backchannel_logout_session_required: true,
     }),
@@ -55,6 +68,11 @@ const provider = new Provider(issuer, {
       postLogoutSuccessSource(ctx) { ctx.body = '<!doctype html><title>Signed out at the provider</title>'; },
     },
   },
+  // Without the library's guard against addresses of the house, where the gate is.
+  fetch(url, { dispatcher, ...options }) {
+    told.notices.push(options.body.get('logout_token'));
+    return fetch(url, options);
+  },
   pkce: { required: () => true },
   issueRefreshToken: (_, client) => settings.refresh_tokens !== false && client.grantTypeAllowed('refresh_token'),
   rotateRefreshToken: true,
@@ -75,10 +93,16 @@ const provider = new Provider(issuer, {
 provider.on('grant.success', (ctx) => {
   const kind = ctx.oidc.params.grant_type;
   grants[kind] = (grants[kind] ?? 0) + 1;
+  const { accountId, grantId } = ctx.oidc.entities.AccessToken;
+  (granted[accountId] ??= new Set()).add(grantId);
 });
 provider.on('server_error', (_, error) => console.error(error));
 provider.on('authorization.error', (_, error) => console.error(error.message, error.error_description));
-provider.on('grant.error', (_, error) => console.error(error.message, error.error_description));
+provider.on('grant.error', (_, error) => {
+  told.refused += 1;
+  console.error(error.message, error.error_description);
+});
+provider.on('backchannel.error', (_, error) => console.error(error));
 
 async function interact(request, response, url) {
   const user = url.searchParams.get('user') ?? /(?:^|; )user=(\w+)/.exec(request.headers.cookie ?? '')?.[1];
@@ -91,20 +115,35 @@ async function interact(request, response, url) {
   await provider.interactionFinished(request, response, { login: { accountId: user } });
 }
 
-function steer(request, response, url) {
+async function steer(request, response, url) {
   if (url.pathname === '/test/groups') {
     people[url.searchParams.get('user')].groups = url.searchParams.get('groups').split(',').filter(Boolean);
   } else if (url.pathname === '/test/sign-in-as') {
     response.setHeader('set-cookie', `user=${url.searchParams.get('user')}; Path=/`);
+  } else if (url.pathname === '/test/slow') {
+    mood.seconds = Number(url.searchParams.get('seconds'));
+  } else if (url.pathname === '/test/away') {
+    mood.isAway = url.searchParams.get('is') === 'yes';
+  } else if (url.pathname === '/test/revoke') {
+    for (const grant of granted[url.searchParams.get('user')] ?? []) {
+      await Promise.all([provider.RefreshToken.revokeByGrantId(grant), provider.AccessToken.revokeByGrantId(grant)]);
+    }
   }
   response.setHeader('content-type', 'application/json');
-  response.end(JSON.stringify(grants));
+  response.end(JSON.stringify({ ...grants, ...told }));
 }
 
 createServer((request, response) => {
   const url = new URL(request.url, issuer);
   if (url.pathname.startsWith('/test/')) {
     steer(request, response, url);
+  } else if (mood.isAway) {
+    request.socket.destroy();
+  } else if (url.pathname === '/token') {
+    told.asked.push(Date.now());
+    const end = response.end.bind(response);
+    response.end = (...body) => setTimeout(end, mood.seconds * 1000, ...body);
+    provider.callback()(request, response);
   } else if (url.pathname.startsWith('/interaction/')) {
     interact(request, response, url).catch((error) => {
       console.error(error);

@@ -31,6 +31,7 @@ impl Provider {
             "client_secret": CLIENT_SECRET,
             "redirect_uris": at("callback"),
             "post_logout_redirect_uris": at("signed_out"),
+            "backchannel_logout_uri": at("backchannel_logout").first(),
         });
         for (key, value) in more.as_object().into_iter().flatten() {
             settings[key] = value.clone();
@@ -47,9 +48,26 @@ impl Provider {
     pub(crate) async fn start(&mut self, dir: &Path) {
         let mut command = process::tool("node");
         command.arg(process::neighbours().join("provider.mjs")).arg(self.settings.to_string());
+        // For what it sends to the gate through an edge.
+        command.env("NODE_EXTRA_CA_CERTS", dir.join("ca.pem"));
         let discovery = format!("{}/.well-known/openid-configuration", self.issuer());
         let process = self.process.insert(Process::start("provider", &mut command, dir));
         process.until(|| visitor::answers(&discovery)).await;
+    }
+
+    /// Has it do one of the things below `/test/`, such as `slow?seconds=3`, and gives what it has counted so far.
+    pub(crate) async fn steer(&self, what: &str) -> Value {
+        visitor::get(&format!("{}/test/{what}", self.issuer())).await.expect("the provider listens").json()
+    }
+
+    /// How many refresh tokens it has redeemed.
+    pub(crate) async fn refreshes(&self) -> u64 {
+        self.steer("grants").await["refresh_token"].as_u64().unwrap_or_default()
+    }
+
+    /// How often its token endpoint was asked, answered or not.
+    pub(crate) async fn asked(&self) -> usize {
+        self.steer("grants").await["asked"].as_array().map_or(0, Vec::len)
     }
 
     /// Ends it at once.

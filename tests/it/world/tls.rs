@@ -2,13 +2,15 @@
 
 use std::{path::Path, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio_rustls::{TlsConnector, rustls};
 
 /// Writes `ca.pem`, `tls.pem` and `tls.key` into `dir`.
 pub(crate) fn issue(dir: &Path) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // Another name than the certificate's own, which would look self-signed to OpenSSL.
+    params.distinguished_name.push(DnType::CommonName, "authority of one test");
     let key = KeyPair::generate().unwrap();
     std::fs::write(dir.join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
     let authority = Issuer::new(params, key);
