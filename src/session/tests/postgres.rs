@@ -275,6 +275,22 @@ async fn a_statement_that_is_stuck_fails_and_its_connection_is_not_used_again() 
 }
 
 #[tokio::test]
+async fn whoever_comes_after_a_caller_who_gave_up_does_not_wait_for_his_statement() {
+    let place = Place::fresh().pool_size(1);
+    let store = place.opened().await;
+    drop(Replica::of(&place).await.sign_in("ann").await);
+    let _lock = Database::shared().visitor(&place.name, "BEGIN; SELECT 1 FROM doorward_sessions FOR UPDATE");
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    tokio::select! {
+        _ = store.delete(&Selection::Everything, 1) => panic!("nobody holds the lock"),
+        () = eventually("it waits", async || place.sql(waiting) == "1") => {}
+    }
+    store.ping().await.unwrap();
+    assert_eq!(place.sql(waiting), "1", "the answer came over the same connection");
+}
+
+#[tokio::test]
 async fn connections_stay_within_the_pool_and_idle_ones_are_closed() {
     let place = Place::fresh().pool_size(4);
     let replica = Replica::hearing(&place).await;
