@@ -111,7 +111,7 @@ impl Sessions {
         let lead = self.settings.renew_before.min(ends.since(live.record.renewed) / 2);
         // Spread by the key, so that those who came in together do not all go to the provider at once.
         let spread = lead / 4 * u32::from(live.key().0[0]) / u32::from(u8::MAX);
-        if now < ends.minus(lead - spread) {
+        if now < ends.minus(lead.saturating_sub(spread)) {
             Due::No
         } else if now < ends {
             Due::Soon
