@@ -1,6 +1,8 @@
 //! Sessions are renewed silently, whoever asks, whatever becomes of the provider, the store or a replica (contract C18,
 //! C20, lessons L13, L16, L26).
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::json;
@@ -8,8 +10,8 @@ use serde_json::json;
 use crate::{
     postgres::{EDGE, ask, refused, replica},
     world::{
-        Gate, Plan, Signal, Visitor, World,
-        database::{Database, name_in},
+        Gate, PATIENCE, Plan, STEP, Signal, Visitor, World,
+        database::{Database, Weather, Wire, name_in, url},
         eventually,
     },
 };
@@ -35,15 +37,15 @@ async fn in_use<T>(
     what: &str,
     mut done: impl AsyncFnMut() -> Option<T>,
 ) -> T {
-    let patience = std::time::Instant::now() + crate::world::PATIENCE;
+    let patience = Instant::now() + PATIENCE;
     loop {
         let answer = ask(world, gate, who).await;
         assert_eq!(answer.status, StatusCode::OK, "until {what}: {answer:?}");
         if let Some(done) = done().await {
             return done;
         }
-        assert!(std::time::Instant::now() < patience, "never: {what}");
-        tokio::time::sleep(crate::world::STEP).await;
+        assert!(Instant::now() < patience, "never: {what}");
+        tokio::time::sleep(STEP).await;
     }
 }
 
@@ -92,15 +94,16 @@ async fn count(gate: &Gate, result: &str) -> u64 {
 
 #[tokio::test]
 async fn while_the_provider_is_away_sessions_go_on_within_the_grace_and_recover_by_themselves() {
+    const GRACE: Duration = Duration::from_secs(12);
     let world = Plan::with(EDGE)
-        .session("renew_before = \"2s\"\noutage_grace = \"12s\"")
+        .session(&format!("renew_before = \"2s\"\noutage_grace = \"{}s\"", GRACE.as_secs()))
         .provider(json!({ "access_token_ttl": 4 }))
         .start()
         .await;
     let alice = world.signed_in("alice").await;
     world.provider.steer("away?is=yes").await;
+    let away = Instant::now();
     let stale = async |gate: &Gate| !gate.metrics().await.contains("doorward_session_stale_served_total 0");
-    // Asked by nobody in between it would still be alive: the grace runs from the end of the token.
     in_use(&world, &world.gate, &alice, "its token has ended", async || stale(&world.gate).await.then_some(())).await;
     let over = eventually("the grace passes", async || {
         let answer = ask(&world, &world.gate, &alice).await;
@@ -108,6 +111,7 @@ async fn while_the_provider_is_away_sessions_go_on_within_the_grace_and_recover_
     })
     .await;
     assert_eq!((over.status, over.reason()), (StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable"), "{over:?}");
+    assert!(away.elapsed() >= GRACE, "the grace runs from the end of the token");
     assert!(!over.header("retry-after").is_empty() && !over.headers.contains_key("set-cookie"), "{over:?}");
     assert!(count(&world.gate, "unavailable").await > 0);
 
@@ -229,4 +233,27 @@ async fn a_store_that_takes_no_writes_for_a_while_loses_no_rotated_token() {
         .await;
     }
     assert_eq!(world.provider.steer("grants").await["refused"], 0, "no refresh token was used twice");
+}
+
+#[tokio::test]
+async fn a_token_that_ends_while_the_store_is_away_ends_no_session() {
+    let database = Database::shared();
+    for weather in [Weather::Cut, Weather::Stalled] {
+        let wire = Wire::to(database.port).await;
+        let world = renewing(4).store(&url(wire.port, name_in(&database.create()))).start().await;
+        let alice = world.signed_in("alice").await;
+        wire.set(weather);
+        let signed_in = Instant::now();
+        in_use(&world, &world.gate, &alice, "its token has ended", async || {
+            (signed_in.elapsed() > Duration::from_secs(6)).then_some(())
+        })
+        .await;
+        assert_eq!(world.provider.refreshes().await, 0, "{weather:?}: nothing is redeemed that could not be kept");
+        wire.set(Weather::Fair);
+        in_use(&world, &world.gate, &alice, "it is renewed", async || {
+            (world.provider.refreshes().await > 0).then_some(())
+        })
+        .await;
+        assert_eq!(world.provider.steer("grants").await["refused"], 0, "{weather:?}");
+    }
 }
