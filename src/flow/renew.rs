@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -19,7 +19,8 @@ use crate::{
     shutdown,
 };
 
-/// How long a request waits for a renewal once the access token has ended. Shorter than any edge waits, but Envoy.
+/// How long requests wait for a renewal once the access token has ended, from the first of them on: behind one that hangs
+/// the later ones go on at once. Shorter than any edge waits, but Envoy.
 const JOIN: Duration = Duration::from_secs(8);
 /// Renewals that wait for their turn; beyond that a session is nudged again by its next request.
 const QUEUE: usize = 4_096;
@@ -61,10 +62,17 @@ pub struct Renewer {
     providers: Vec<Arc<Provider>>,
     metrics: Renewals,
     /// Renewals that wait or are under way in this process, by session.
-    turns: Mutex<HashMap<Key, watch::Receiver<Option<Outcome>>>>,
+    turns: Mutex<HashMap<Key, UnderWay>>,
     stop: shutdown::Signal,
     queue: mpsc::Sender<Turn>,
     waiting: Mutex<Option<mpsc::Receiver<Turn>>>,
+}
+
+/// A renewal that waits or is under way.
+#[derive(Clone)]
+struct UnderWay {
+    begun: Instant,
+    outcome: watch::Receiver<Option<Outcome>>,
 }
 
 /// One renewal to be done, and where its outcome is told.
@@ -115,14 +123,11 @@ impl Renewer {
     }
 
     async fn join(&self, live: Arc<Live>, graceful: bool) -> Advice {
-        let outcome = self.nudge(&live);
+        let under_way = self.nudge(&live);
         // An outage that is known of makes nobody wait.
-        let waits = !graceful || self.provider(&live).is_some_and(|(_, provider)| provider.is_up());
-        let settled = match outcome {
-            Some(mut outcome) if waits => {
-                let told = tokio::time::timeout(JOIN, outcome.wait_for(Option::is_some)).await;
-                told.ok().and_then(Result::ok).and_then(|told| told.clone())
-            }
+        let answers = self.sessions.is_up() && self.provider(&live).is_some_and(|(_, provider)| provider.is_up());
+        let settled = match under_way {
+            Some(under_way) if answers || !graceful => under_way.settled().await,
             _ => None,
         };
         match settled {
@@ -137,7 +142,7 @@ impl Renewer {
     }
 
     /// Sees to it that a session is renewed, once however often it is asked for; `None` where it is not its turn.
-    fn nudge(&self, live: &Arc<Live>) -> Option<watch::Receiver<Option<Outcome>>> {
+    fn nudge(&self, live: &Arc<Live>) -> Option<UnderWay> {
         let mut turns = self.turns();
         if let Some(under_way) = turns.get(&live.key()) {
             return Some(under_way.clone());
@@ -148,8 +153,9 @@ impl Renewer {
         let (told, outcome) = watch::channel(None);
         // A full queue is no loss: the next request nudges again.
         self.queue.try_send(Turn { live: Arc::clone(live), told }).ok()?;
-        turns.insert(live.key(), outcome.clone());
-        Some(outcome)
+        let under_way = UnderWay { begun: Instant::now(), outcome };
+        turns.insert(live.key(), under_way.clone());
+        Some(under_way)
     }
 
     /// Until asked to stop: takes renewals from the queue. Each runs as a task of its own, and is finished even then.
@@ -263,7 +269,16 @@ impl Renewer {
         self.providers.iter().enumerate().find(|(_, provider)| provider.settings().name == *name)
     }
 
-    fn turns(&self) -> MutexGuard<'_, HashMap<Key, watch::Receiver<Option<Outcome>>>> {
+    fn turns(&self) -> MutexGuard<'_, HashMap<Key, UnderWay>> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl UnderWay {
+    /// What became of it; `None` where that takes too long.
+    async fn settled(mut self) -> Option<Outcome> {
+        let left = JOIN.saturating_sub(self.begun.elapsed());
+        let told = tokio::time::timeout(left, self.outcome.wait_for(Option::is_some)).await;
+        told.ok().and_then(Result::ok).and_then(|told| told.clone())
     }
 }

@@ -2,7 +2,9 @@
 
 mod contract;
 mod doubles;
+mod leases;
 mod postgres;
+mod renewal;
 mod sharing;
 
 use std::{

@@ -77,8 +77,11 @@ const provider = new Provider(issuer, {
   issueRefreshToken: (_, client) => settings.refresh_tokens !== false && client.grantTypeAllowed('refresh_token'),
   rotateRefreshToken: true,
   ttl: { AccessToken: settings.access_token_ttl ?? 3600, IdToken: 3600, Session: 86400, Grant: 86400, Interaction: 600, RefreshToken: 86400 },
-  // The client belongs to the house: nobody is asked what it may know.
+  // The client belongs to the house: nobody is asked what it may know. One grant for each browser, whatever the apps.
   async loadExistingGrant(ctx) {
+    const known = ctx.oidc.session.grantIdFor(ctx.oidc.client.clientId);
+    const existing = known && await ctx.oidc.provider.Grant.find(known);
+    if (existing) return existing;
     const grant = new ctx.oidc.provider.Grant({
       clientId: ctx.oidc.client.clientId,
       accountId: ctx.oidc.session.accountId,

@@ -33,6 +33,8 @@ macro_rules! every_store {
     };
 }
 
+pub(super) use every_store;
+
 every_store!(
     what_was_written_is_read_as_it_was,
     a_row_is_never_overwritten,
@@ -47,11 +49,11 @@ every_store!(
     many_at_once_do_not_disturb_each_other,
 );
 
-fn at(seconds: u64) -> Timestamp {
+pub(super) fn at(seconds: u64) -> Timestamp {
     Timestamp::from_unix(seconds)
 }
 
-fn row(number: u8, created: u64, last_seen: u64) -> Row {
+pub(super) fn row(number: u8, created: u64, last_seen: u64) -> Row {
     Row {
         key: Key([number; 32]),
         provider: "authentik".to_owned(),

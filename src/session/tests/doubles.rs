@@ -33,6 +33,8 @@ pub(super) enum Mode {
     Up,
     /// Answers every call with an error.
     Failing,
+    /// Does what it is asked, and its answer is lost.
+    Unheard,
     /// Does not answer before it is set to something else.
     Held,
 }
@@ -79,6 +81,14 @@ impl Double {
         self.confirmed.store(0, Ordering::Relaxed);
         self.loads.send_replace(0);
         self.touches.store(0, Ordering::Relaxed);
+    }
+
+    /// On the way back.
+    fn answer<T>(&self, answer: T) -> Result<T, Unavailable> {
+        match *self.mode.borrow() {
+            Mode::Unheard => Err(Unavailable::Failed("the connection was lost on purpose".to_owned())),
+            _ => Ok(answer),
+        }
     }
 
     async fn pass(&self) -> Result<(), Unavailable> {
@@ -282,7 +292,7 @@ pub(super) fn live(asked: Asked) -> Live {
 impl Leases for Arc<Double> {
     async fn claim(&self, key: &Key, generation: u64, span: Duration) -> Result<bool, Unavailable> {
         self.pass().await?;
-        self.rows.claim(key, generation, span).await
+        self.answer(self.rows.claim(key, generation, span).await?)
     }
 
     async fn release(&self, key: &Key, generation: u64) -> Result<(), Unavailable> {
@@ -292,12 +302,12 @@ impl Leases for Arc<Double> {
 
     async fn replace(&self, row: &Row) -> Result<bool, Unavailable> {
         self.pass().await?;
-        self.rows.replace(row).await
+        self.answer(self.rows.replace(row).await?)
     }
 
     async fn spend(&self, word: &[u8; 32], until: Timestamp) -> Result<bool, Unavailable> {
         self.pass().await?;
-        self.rows.spend(word, until).await
+        self.answer(self.rows.spend(word, until).await?)
     }
 
     async fn unspend(&self, word: &[u8; 32]) -> Result<(), Unavailable> {

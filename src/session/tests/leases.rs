@@ -1,0 +1,129 @@
+//! What every store has to do for renewals and for words that count once, run against each of them.
+
+use std::time::Duration;
+
+use super::{
+    super::{
+        memory::Memory,
+        postgres::Postgres,
+        sqlite::Sqlite,
+        store::{Row, Selection, Store, Touch},
+        token::Key,
+    },
+    contract::{at, every_store, row},
+    postgres::Place,
+};
+
+const KEY: Key = Key([1; 32]);
+const SPAN: Duration = Duration::from_mins(1);
+
+every_store!(
+    a_lease_has_one_holder,
+    a_lease_is_free_after_its_release_and_after_its_span,
+    of_many_who_claim_at_once_one_gets_the_lease,
+    nobody_gets_the_lease_of_another_generation_or_of_no_session,
+    only_the_next_generation_replaces_a_row_and_once,
+    replacing_a_row_ends_its_lease,
+    a_row_that_was_removed_cannot_be_replaced,
+    a_use_that_came_meanwhile_outlives_the_replacement,
+    a_replaced_row_is_found_by_its_new_sid_alone,
+    a_word_counts_once_until_it_is_taken_back,
+    of_many_who_spend_a_word_at_once_one_has_spent_it,
+);
+
+/// The row in a later generation, as a renewal would write it.
+fn later(generation: u64) -> Row {
+    Row { generation, sid: Some(format!("sid {generation}")), sealed: vec![7; 10], ..row(1, 10, 20) }
+}
+
+async fn a_lease_has_one_holder(store: &dyn Store) {
+    for number in [1, 2] {
+        store.insert(row(number, 10, 20)).await.unwrap();
+    }
+    assert!(store.claim(&KEY, 1, SPAN).await.unwrap());
+    assert!(!store.claim(&KEY, 1, SPAN).await.unwrap());
+    assert!(store.claim(&Key([2; 32]), 1, SPAN).await.unwrap(), "another session has a lease of its own");
+    assert_eq!(store.load(&KEY).await.unwrap(), Some(row(1, 10, 20)), "a claim changes nothing else");
+}
+
+async fn a_lease_is_free_after_its_release_and_after_its_span(store: &dyn Store) {
+    store.insert(row(1, 10, 20)).await.unwrap();
+    assert!(store.claim(&KEY, 1, SPAN).await.unwrap());
+    store.release(&KEY, 2).await.unwrap();
+    assert!(!store.claim(&KEY, 1, SPAN).await.unwrap(), "only who names its generation releases it");
+    store.release(&KEY, 1).await.unwrap();
+    assert!(store.claim(&KEY, 1, Duration::ZERO).await.unwrap());
+    assert!(store.claim(&KEY, 1, SPAN).await.unwrap(), "a span that is over holds up nobody");
+    store.release(&Key([9; 32]), 1).await.unwrap();
+}
+
+async fn of_many_who_claim_at_once_one_gets_the_lease(store: &dyn Store) {
+    store.insert(row(1, 10, 20)).await.unwrap();
+    let claims = futures_util::future::join_all((0..50).map(|_| store.claim(&KEY, 1, SPAN))).await;
+    assert_eq!(claims.into_iter().filter(|claim| *claim.as_ref().unwrap()).count(), 1);
+}
+
+async fn nobody_gets_the_lease_of_another_generation_or_of_no_session(store: &dyn Store) {
+    store.insert(Row { generation: 5, ..row(1, 10, 20) }).await.unwrap();
+    for generation in [0, 1, 4, 6, u64::MAX] {
+        assert!(!store.claim(&KEY, generation, SPAN).await.unwrap(), "generation {generation}");
+    }
+    assert!(!store.claim(&Key([9; 32]), 5, SPAN).await.unwrap());
+    assert!(store.claim(&KEY, 5, SPAN).await.unwrap(), "and none of them took it");
+}
+
+async fn only_the_next_generation_replaces_a_row_and_once(store: &dyn Store) {
+    store.insert(row(1, 10, 20)).await.unwrap();
+    for (generation, replaces) in [(1, false), (3, false), (2, true), (2, false), (1, false), (3, true)] {
+        assert_eq!(store.replace(&later(generation)).await.unwrap(), replaces, "generation {generation}");
+    }
+    assert_eq!(store.load(&KEY).await.unwrap(), Some(later(3)));
+}
+
+async fn replacing_a_row_ends_its_lease(store: &dyn Store) {
+    store.insert(row(1, 10, 20)).await.unwrap();
+    assert!(store.claim(&KEY, 1, SPAN).await.unwrap());
+    assert!(store.replace(&later(2)).await.unwrap());
+    assert!(!store.claim(&KEY, 1, SPAN).await.unwrap());
+    assert!(store.claim(&KEY, 2, SPAN).await.unwrap());
+}
+
+async fn a_row_that_was_removed_cannot_be_replaced(store: &dyn Store) {
+    store.insert(row(1, 10, 20)).await.unwrap();
+    assert!(store.claim(&KEY, 1, SPAN).await.unwrap());
+    store.delete(&Selection::from(KEY), 1).await.unwrap();
+    assert!(!store.replace(&later(2)).await.unwrap());
+    assert_eq!(store.load(&KEY).await.unwrap(), None);
+}
+
+async fn a_use_that_came_meanwhile_outlives_the_replacement(store: &dyn Store) {
+    store.insert(row(1, 10, 20)).await.unwrap();
+    store.touch(&[Touch { key: KEY, last_seen: at(30) }]).await.unwrap();
+    assert!(store.replace(&later(2)).await.unwrap());
+    assert_eq!(store.load(&KEY).await.unwrap(), Some(Row { last_seen: at(30), ..later(2) }));
+}
+
+async fn a_replaced_row_is_found_by_its_new_sid_alone(store: &dyn Store) {
+    let of = |sid: &str| Selection::Sid { provider: "authentik".to_owned(), sid: sid.to_owned() };
+    store.insert(Row { sid: Some("sid 1".to_owned()), ..row(1, 10, 20) }).await.unwrap();
+    store.replace(&later(2)).await.unwrap();
+    assert_eq!(store.delete(&of("sid 1"), 9).await.unwrap(), []);
+    assert_eq!(store.delete(&of("sid 2"), 9).await.unwrap(), [KEY]);
+}
+
+async fn a_word_counts_once_until_it_is_taken_back(store: &dyn Store) {
+    let until = at(4_000_000_000);
+    for word in [[1; 32], [2; 32]] {
+        assert!(store.spend(&word, until).await.unwrap());
+        assert!(!store.spend(&word, until).await.unwrap());
+    }
+    store.unspend(&[1; 32]).await.unwrap();
+    assert!(store.spend(&[1; 32], until).await.unwrap());
+    assert!(!store.spend(&[2; 32], until).await.unwrap(), "the other one is still spent");
+}
+
+async fn of_many_who_spend_a_word_at_once_one_has_spent_it(store: &dyn Store) {
+    let spent = (0..50).map(|_| store.spend(&[1; 32], at(4_000_000_000)));
+    let spent = futures_util::future::join_all(spent).await;
+    assert_eq!(spent.into_iter().filter(|spent| *spent.as_ref().unwrap()).count(), 1);
+}
