@@ -32,7 +32,7 @@ check: setup ## format, lints, dependencies, documentation, architecture
 test: setup ## everything: unit tests, and the gate between real edges, a real provider and a browser
 	cargo test --locked --no-fail-fast
 
-bench: setup ## the cost of a check: everything, in a quarter of an hour; writes target/bench/report.html
+bench: setup ## the cost of a check, in process and over loopback beside its limits
 	cargo bench --locked
 
 bench-quick: setup ## the cost of a check beside its limits, in a minute; ends with one line of ratios

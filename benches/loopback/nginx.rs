@@ -58,11 +58,12 @@ impl Drop for Nginx {
 }
 
 fn configuration(headers: &HeaderMap, address: SocketAddr) -> String {
-    let lines: String = headers
+    let lines: Vec<_> = headers
         .iter()
         .filter(|(name, _)| *name != header::CONTENT_LENGTH)
-        .map(|(name, value)| format!("add_header {name} \"{}\";\n", value.to_str().expect("values are ASCII")))
+        .map(|(name, value)| format!("add_header {name} \"{}\";", value.to_str().expect("values are ASCII")))
         .collect();
+    let lines = lines.join("\n");
     format!(
         "daemon off; worker_processes 1; pid nginx.pid; error_log stderr error;
 events {{ worker_connections 4096; }}

@@ -49,15 +49,15 @@ async fn a_session_is_due_before_its_token_ends_and_graceful_for_a_while_after()
     let mut passed = Duration::ZERO;
     for (at, due) in [
         (Duration::ZERO, Due::No),
-        (4 * MINUTE - SECOND, Due::No),
+        ((4 * MINUTE).saturating_sub(SECOND), Due::No),
         // A quarter of the minute is spread over the sessions.
         (4 * MINUTE + 15 * SECOND, Due::Soon),
-        (5 * MINUTE - SECOND, Due::Soon),
+        ((5 * MINUTE).saturating_sub(SECOND), Due::Soon),
         (5 * MINUTE, Due::Past { graceful: true }),
         (5 * MINUTE + HOUR, Due::Past { graceful: true }),
         (5 * MINUTE + HOUR + SECOND, Due::Past { graceful: false }),
     ] {
-        house.pass(at - passed);
+        house.pass(at.saturating_sub(passed));
         passed = at;
         assert_eq!(house.sessions.due(&session), due, "after {at:?}");
     }
@@ -70,7 +70,7 @@ async fn sessions_that_began_together_are_due_one_after_the_other() {
     for _ in 0..200 {
         sessions.push(begun(&house).await.1);
     }
-    house.pass(4 * MINUTE - SECOND);
+    house.pass((4 * MINUTE).saturating_sub(SECOND));
     let mut due = Vec::new();
     for _ in 0..=16 {
         due.push(sessions.iter().filter(|session| house.sessions.due(session) == Due::Soon).count());
