@@ -45,14 +45,6 @@ impl App {
         .await
         .context("store.url")?;
         let sessions = Arc::new(sessions);
-        let settings = flow::Settings {
-            prefix: config.prefix,
-            transport: config.transport,
-            trusted_proxies: config.trusted_proxies,
-            cookie_name: config.cookie_name,
-            cookie_domain: config.cookie_domain,
-            legacy_cookies: config.legacy_cookies,
-        };
         let components = flow::Components {
             policy: Policy::new(config.policy),
             sessions: Arc::clone(&sessions),
@@ -62,7 +54,7 @@ impl App {
             clock,
             metrics: Arc::clone(&metrics),
         };
-        let gate = Arc::new(Gate::new(settings, components));
+        let gate = Arc::new(Gate::new(config.gate, components));
         let server = Server::bind(config.server).await?;
         let (listen, management) = server.addresses();
         tracing::info!(%listen, %management, store = backend, version = env!("CARGO_PKG_VERSION"), "bound");

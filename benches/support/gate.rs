@@ -106,14 +106,6 @@ impl Bench {
         let transport = oidc::Transport::new(&nowhere).expect("the system has certificates");
         let numbers = metrics.provider(0).expect("there is one provider").clone();
         let provider = oidc::Provider::new(nowhere, transport, Clock::System, numbers);
-        let settings = flow::Settings {
-            prefix: config.prefix,
-            transport: config.transport,
-            trusted_proxies: config.trusted_proxies,
-            cookie_name: config.cookie_name,
-            cookie_domain: config.cookie_domain,
-            legacy_cookies: config.legacy_cookies,
-        };
         let components = flow::Components {
             policy: Policy::new(config.policy),
             sessions: Arc::clone(&sessions),
@@ -123,7 +115,7 @@ impl Bench {
             clock: Clock::System,
             metrics: Arc::clone(&metrics),
         };
-        let gate = Arc::new(Gate::new(settings, components));
+        let gate = Arc::new(Gate::new(config.gate, components));
         Self { gate, sessions, metrics, cookies: Arc::default() }
     }
 

@@ -31,27 +31,17 @@ pub use self::{
     report::{report_json, report_text},
     source::{Source, find, process_environment},
 };
-use crate::{cookie::Transport, edge::TrustedProxies, oidc, pages, policy, server, session};
+use crate::{flow, oidc, pages, policy, server, session};
 
 /// A configuration that has been checked.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The listeners.
     pub server: server::Settings,
-    /// `server.prefix`: begins with a slash, never ends with one.
-    pub prefix: String,
-    /// `server.scheme`.
-    pub transport: Transport,
-    /// `server.trusted_proxies`.
-    pub trusted_proxies: TrustedProxies,
+    /// How the gate is reached, and what it leaves behind in browsers.
+    pub gate: flow::Settings,
     /// `session.secrets`: the first seals, all open. At least one, each long enough.
     pub secrets: Vec<SecretString>,
-    /// `session.cookie_name`.
-    pub cookie_name: String,
-    /// `session.cookie_domain`.
-    pub cookie_domain: Option<String>,
-    /// `session.legacy_cookies`: names, with `*`, that `/reset` clears too.
-    pub legacy_cookies: Vec<String>,
     /// Lifetimes and store.
     pub session: session::Settings,
     /// The providers in their order; at least one.

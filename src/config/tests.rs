@@ -5,7 +5,10 @@ use std::{io::Write as _, path::PathBuf, time::Duration};
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{Access, Allow, HostPattern, PathPattern};
+use crate::{
+    cookie::Transport,
+    policy::{Access, Allow, HostPattern, PathPattern},
+};
 
 /// Valid, with a line for each thing that the tests turn into something wrong.
 const GOOD: &str = r#"
@@ -52,10 +55,10 @@ fn a_small_file_becomes_settings_with_every_default() {
     assert_eq!(config.server.management.to_string(), "127.0.0.1:9300");
     assert_eq!(config.server.shutdown_grace, Duration::from_secs(20));
     assert!(config.server.tls.is_none());
-    assert_eq!((config.prefix.as_str(), config.transport), ("/_doorward", Transport::Https));
-    assert!(config.trusted_proxies.contains("10.1.2.3".parse().unwrap()));
-    assert!(!config.trusted_proxies.contains("127.0.0.1".parse().unwrap()));
-    assert_eq!((config.cookie_name.as_str(), config.cookie_domain), ("doorward", None));
+    assert_eq!((config.gate.prefix.as_str(), config.gate.transport), ("/_doorward", Transport::Https));
+    assert!(config.gate.trusted_proxies.contains("10.1.2.3".parse().unwrap()));
+    assert!(!config.gate.trusted_proxies.contains("127.0.0.1".parse().unwrap()));
+    assert_eq!((config.gate.cookie_name.as_str(), config.gate.cookie_domain), ("doorward", None));
     assert_eq!(config.session.lifetime, Duration::from_hours(28 * 24));
     assert_eq!(config.session.idle_timeout, Duration::from_hours(7 * 24));
     assert_eq!(config.session.renew_before, Duration::from_mins(1));
@@ -468,7 +471,7 @@ fn two_listeners_may_both_ask_for_any_free_port() {
 fn on_loopback_the_trusted_proxies_are_loopback() {
     let text = GOOD.replace("trusted_proxies = [\"10.0.0.0/8\"]", "listen = '127.0.0.1:9000'");
     let config = loaded(&text);
-    assert!(config.trusted_proxies.contains("::1".parse().unwrap()));
+    assert!(config.gate.trusted_proxies.contains("::1".parse().unwrap()));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::{
     reader::{Reader, Spot},
     tree::Node,
 };
-use crate::{pages, policy};
+use crate::{flow, pages, policy};
 
 /// The settings, or what is wrong: never neither.
 pub(super) fn settings(root: &Node, environment: &Environment) -> (Option<Config>, Vec<Complaint>) {
@@ -39,13 +39,15 @@ fn read(reader: &mut Reader<'_>, root: &Spot<'_>, effective: Vec<Effective>) -> 
     let (server, session, brand) = (server?, session?, brand?);
     Some(Config {
         server: server.listeners,
-        prefix: server.prefix,
-        transport,
-        trusted_proxies: server.trusted_proxies,
+        gate: flow::Settings {
+            prefix: server.prefix,
+            transport,
+            trusted_proxies: server.trusted_proxies,
+            cookie_name: session.cookie_name,
+            cookie_domain: session.cookie_domain,
+            legacy_cookies: session.legacy_cookies,
+        },
         secrets: session.secrets,
-        cookie_name: session.cookie_name,
-        cookie_domain: session.cookie_domain,
-        legacy_cookies: session.legacy_cookies,
         session: session.settings,
         providers: providers?,
         policy: policy::Settings { default: look::default_access(root), apps: apps? },
