@@ -7,6 +7,7 @@ use http::HeaderMap;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
+    cores,
     nginx::Nginx,
     support::{
         gate::{Bench, Size},
@@ -82,13 +83,15 @@ impl Contestant {
     /// nginx, returning 200.
     pub(crate) fn nginx(like: &Self) -> Self {
         let nginx = Nginx::start(&like.constant);
+        let worker = nginx.worker();
+        cores::keep(worker, cores::SERVERS);
         Self {
             name: "nginx",
             address: nginx.address(),
             about: About::First,
             cookies: Arc::clone(&like.cookies),
             constant: like.constant.clone(),
-            account: format!("/proc/{}/schedstat", nginx.worker()).into(),
+            account: format!("/proc/{worker}/schedstat").into(),
             _keep: Keep::Process { _nginx: nginx },
         }
     }
@@ -113,9 +116,10 @@ fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
 }
 
-/// Where the kernel keeps account of a runtime's only worker.
+/// Keeps a runtime's only worker on the servers' core and says where the kernel keeps account of it.
 fn account_of(runtime: &Runtime) -> PathBuf {
-    let own = runtime.spawn(async { fs::read_link("/proc/thread-self") });
-    let thread = runtime.block_on(own).expect("the worker works").expect("the kernel names threads");
-    PathBuf::from("/proc").join(thread).join("schedstat")
+    let own = runtime.spawn(async { cores::this_thread() });
+    let thread = runtime.block_on(own).expect("the worker works");
+    cores::keep(thread, cores::SERVERS);
+    PathBuf::from(format!("/proc/{thread}/schedstat"))
 }

@@ -10,6 +10,7 @@ mod support;
 
 mod contest;
 mod contestant;
+mod cores;
 mod instructions;
 mod load;
 mod nginx;
@@ -47,6 +48,7 @@ fn quick() {
     let doorward = Contestant::doorward(Size { people: 10_000, hosts: 1 });
     let hyper = Contestant::hyper(&doorward);
     let nginx = Contestant::nginx(&doorward);
+    cores::keep(cores::this_thread(), cores::GENERATOR);
     let contest = Contest::between(&[&doorward, &hyper, &nginx], CONNECTIONS, 20, Duration::from_millis(400));
     println!("{contest}");
     let instructions = instructions::added();

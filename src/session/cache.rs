@@ -31,14 +31,19 @@ const REMEMBERED: Duration = Duration::from_hours(1);
 
 /// Sessions in memory.
 pub(super) struct Cache {
-    /// By ids that were random before they were hashed: the hash need not withstand anybody.
-    live: sync::Cache<Id, Arc<Live>, foldhash::fast::RandomState>,
+    /// The authority on what is in memory, and for how long.
+    live: sync::Cache<Id, Arc<Live>, Plain>,
+    /// The same sessions, where requests read them: moka's account of every reading costs ten times the reading.
+    front: Arc<papaya::HashMap<Id, Arc<Live>, Plain>>,
     /// The ids of those in memory, for whoever knows their keys alone. No request looks here.
     ids: Arc<Ids>,
     over: sync::Cache<Key, ()>,
     /// Loads under way. It has room for nothing: what it gives is that of many who ask at once one does the work.
     flights: future::Cache<Id, Arc<Live>>,
 }
+
+/// Ids were random before they were hashed: the hash need not withstand anybody.
+type Plain = foldhash::fast::RandomState;
 
 #[derive(Default)]
 struct Ids(Mutex<HashMap<Key, Id>>);
@@ -60,34 +65,44 @@ impl Cache {
     /// Nothing in memory.
     pub(super) fn new() -> Self {
         let ids = Arc::new(Ids::default());
-        let known = Arc::clone(&ids);
+        let front = Arc::new(papaya::HashMap::default());
+        let (known, shown) = (Arc::clone(&ids), Arc::clone(&front));
         let live = sync::Cache::builder()
             .max_capacity(WEIGHT)
             .weigher(|_, live: &Arc<Live>| live.weight())
             .time_to_idle(UNUSED)
-            .eviction_listener(move |_, live: Arc<Live>, cause| {
+            .eviction_listener(move |id: Arc<Id>, live: Arc<Live>, cause| {
                 if cause != RemovalCause::Replaced {
+                    shown.pin().remove(&*id);
                     known.lock().remove(&live.key());
                 }
             })
-            .build_with_hasher(foldhash::fast::RandomState::default());
+            .build_with_hasher(Plain::default());
         // The newest endings are the ones that are asked for, so frequency counts for nothing.
         let over = sync::Cache::builder()
             .max_capacity(ENDED)
             .eviction_policy(EvictionPolicy::lru())
             .time_to_live(REMEMBERED)
             .build();
-        Self { live, ids, over, flights: future::Cache::new(0) }
+        Self { live, front, ids, over, flights: future::Cache::new(0) }
     }
 
     /// The session in memory under this id. Its tag has yet to be compared.
     pub(super) fn get(&self, id: &Id) -> Option<Arc<Live>> {
-        self.live.get(id)
+        self.front.pin().get(id).map(Arc::clone).or_else(|| self.live.get(id))
+    }
+
+    /// Notes that a session is in use, so that it stays. Once in minutes is enough.
+    pub(super) fn keep(&self, id: &Id) {
+        let _kept = self.live.get(id);
     }
 
     /// Keeps a session that has just been made.
     pub(super) fn insert(&self, id: Id, live: Arc<Live>) {
         let key = live.key();
+        // In front first: what is evicted from then on is taken away there too. What only the authority has is found all
+        // the same; what only the front had would stay for ever.
+        self.front.pin().insert(id, Arc::clone(&live));
         self.live.insert(id, live);
         self.ids.lock().insert(key, id);
         // Whoever buried it before now may not have found it.
@@ -98,6 +113,7 @@ impl Cache {
 
     /// Drops a session from memory; the store decides whether it comes back.
     pub(super) fn forget(&self, id: &Id) {
+        self.front.pin().remove(id);
         self.live.invalidate(id);
     }
 
@@ -174,7 +190,8 @@ impl Cache {
     pub(super) async fn take(&self, token: &Token) -> Option<Arc<Live>> {
         // A flight of our own has nothing to do.
         let landed = self.flights.try_get_with(*token.id(), async { Err(Miss::Over) }).await.ok();
-        self.live.remove(token.id()).or(landed)
+        let shown = self.front.pin().remove(token.id()).map(Arc::clone);
+        self.live.remove(token.id()).or(shown).or(landed)
     }
 
     /// Does the cache's own housekeeping and says how many sessions there are.

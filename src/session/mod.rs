@@ -357,8 +357,11 @@ impl Sessions {
         live.see(now);
         // More often than an idle timeout that is shorter than the interval, or a restart would end sessions in use.
         let interval = TOUCH_INTERVAL.min(self.settings.idle_timeout / 4);
-        if live.put_forward(now, interval) && !self.backlog.leave(live) {
-            live.put_back();
+        if live.put_forward(now, interval) {
+            self.cache.keep(live.token().id());
+            if !self.backlog.leave(live) {
+                live.put_back();
+            }
         }
     }
 

@@ -1,0 +1,24 @@
+//! Which core works for whom: all servers share one and the generator has another, so that they wait for each other no more
+//! than over a network, and none of them has a better place.
+
+use std::{fs, process::Command, thread};
+
+/// The core of the servers.
+pub(crate) const SERVERS: usize = 0;
+/// The core of the generator.
+pub(crate) const GENERATOR: usize = 1;
+
+/// The kernel's number of the thread that asks.
+pub(crate) fn this_thread() -> u32 {
+    let link = fs::read_link("/proc/thread-self").expect("the kernel names threads");
+    let number = link.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+    number.expect("a thread has a number")
+}
+
+/// Keeps a thread or a process of one thread on a core, where there are several.
+pub(crate) fn keep(thread: u32, core: usize) {
+    if thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {
+        let kept = Command::new("taskset").args(["--cpu-list", "--pid", &core.to_string(), &thread.to_string()]).output();
+        assert!(kept.is_ok_and(|kept| kept.status.success()), "taskset is part of every Debian");
+    }
+}
