@@ -301,15 +301,15 @@ struct Rendering {
 impl Shelf {
     /// What is kept for a plan, rendered where it is asked for first; `None` where there is no room.
     fn rendered(&self, plan: PlanId, render: impl Fn() -> Rendered) -> Option<&Rendered> {
-        let mut shelf = self;
+        let mut place = self;
         for _ in 0..MOST_PLANS {
             // Another plan may be faster at the free place: then the next one is tried.
             let first = || Box::new(Rendering { plan, headers: render(), next: Self::default() });
-            let kept = shelf.0.get_or_init(first);
+            let kept = place.0.get_or_init(first);
             if kept.plan == plan {
                 return Some(&kept.headers);
             }
-            shelf = &kept.next;
+            place = &kept.next;
         }
         None
     }

@@ -51,17 +51,10 @@ fn settings(issuer: &str) -> Settings {
 
 impl Bench {
     fn new(settings: Settings) -> Self {
-        let metrics = Metrics::new(&metrics::Settings {
-            apps: vec![],
-            providers: vec!["authentik"],
-            backend: "memory",
-            config_hash: "",
-            version: "0",
-            commit: "none",
-        });
+        let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "0", commit: "none" });
         let transport = Transport::new(&settings).unwrap();
         let (clock, hand) = Clock::manual(Timestamp::from_unix(NOW));
-        let provider = Provider::new(settings, transport, clock, metrics.provider(0).unwrap().clone());
+        let provider = Provider::new(settings, transport, clock, metrics.bind(&[], &["authentik"]).providers.remove(0));
         Self { provider: Arc::new(provider), hand, metrics }
     }
 

@@ -187,14 +187,8 @@ impl House {
             confirmed: AtomicUsize::new(0),
             shared: AtomicBool::new(false),
         });
-        let metrics = Arc::new(metrics::Metrics::new(&metrics::Settings {
-            apps: Vec::new(),
-            providers: Vec::new(),
-            backend: "memory",
-            config_hash: "",
-            version: "",
-            commit: "",
-        }));
+        let metrics =
+            Arc::new(metrics::Metrics::new(&metrics::Settings { backend: "memory", version: "", commit: "" }));
         Self { sessions: sessions(&store, &clock, &metrics, deadline, &["old"]), store, hand, clock, metrics, deadline }
     }
 

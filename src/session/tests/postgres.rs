@@ -61,14 +61,7 @@ impl Place {
 }
 
 fn metrics() -> Metrics {
-    Metrics::new(&crate::metrics::Settings {
-        apps: Vec::new(),
-        providers: Vec::new(),
-        backend: "postgres",
-        config_hash: "",
-        version: "",
-        commit: "",
-    })
+    Metrics::new(&crate::metrics::Settings { backend: "postgres", version: "", commit: "" })
 }
 
 /// One replica with its upkeep running.
