@@ -178,6 +178,8 @@ pub struct Live {
     generation: u64,
     /// Until then no renewal is tried: the last one failed.
     resting: AtomicU64,
+    /// Which secrets its cookie was last held against; none yet where it is 0.
+    edition: AtomicU64,
     voucher: Voucher,
     size: u32,
     headers: Shelf,
@@ -194,6 +196,7 @@ impl Live {
             noted: AtomicU64::new(row.last_seen.unix()),
             generation: row.generation,
             resting: AtomicU64::new(0),
+            edition: AtomicU64::new(0),
             voucher: Voucher::new(asked),
             size: u32::try_from(row.sealed.len()).unwrap_or(u32::MAX),
             headers: Shelf::default(),
@@ -234,6 +237,15 @@ impl Live {
     /// Leaves it alone until then.
     pub(super) fn rest_until(&self, until: Timestamp) {
         self.resting.store(until.unix(), Ordering::Relaxed);
+    }
+
+    /// The edition of the secrets that were last found to have made its cookie.
+    pub(super) fn edition(&self) -> u64 {
+        self.edition.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_edition(&self, edition: u64) {
+        self.edition.store(edition, Ordering::Relaxed);
     }
 
     /// How often its sealed part had been written.

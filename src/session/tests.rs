@@ -6,6 +6,7 @@ mod leases;
 mod postgres;
 mod renewal;
 mod sharing;
+mod terms;
 
 use std::{
     future::poll_fn,
