@@ -38,7 +38,7 @@ impl App {
         let providers = providers(&config, &clock, &bound)?;
         let backend = config.session.backend.kind();
         let sessions = Sessions::open(
-            config.session,
+            &config.session,
             Arc::clone(&keyring),
             clock.clone(),
             metrics.sessions.clone(),

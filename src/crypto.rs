@@ -163,6 +163,12 @@ impl Keys {
     }
 }
 
+/// Whether two secrets are the same one.
+#[must_use]
+pub fn is_same_secret(a: &SecretString, b: &SecretString) -> bool {
+    a.expose_secret().as_bytes().ct_eq(b.expose_secret().as_bytes()).into()
+}
+
 /// Whether two tags are equal, in constant time.
 #[must_use]
 pub fn same(a: &Tag, b: &Tag) -> bool {

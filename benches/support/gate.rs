@@ -97,7 +97,7 @@ impl Bench {
         let bound = metrics.bind(&apps, &["none"]);
         let keyring = Arc::new(Keyring::new(&config.secrets).expect("the bench's secret is long enough"));
         let (sessions, store) = (metrics.sessions.clone(), metrics.store.clone());
-        let sessions = Sessions::open(config.session, Arc::clone(&keyring), Clock::System, sessions, store).await;
+        let sessions = Sessions::open(&config.session, Arc::clone(&keyring), Clock::System, sessions, store).await;
         let sessions = Arc::new(sessions.expect("the store can be opened"));
         let nowhere = config.providers.first().expect("there is one provider").clone();
         let transport = oidc::Transport::new(&nowhere).expect("the system has certificates");

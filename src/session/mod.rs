@@ -140,7 +140,7 @@ impl Sessions {
     /// Opens the store. Fails only where waiting cannot help (a file that is no database, a directory that is not there);
     /// a server that is away is waited for by [`Sessions::maintain`].
     pub async fn open(
-        settings: Settings,
+        settings: &Settings,
         keyring: Arc<Keyring>,
         clock: Clock,
         sessions: metrics::Sessions,
@@ -154,13 +154,13 @@ impl Sessions {
 
     fn with(
         store: Watched,
-        settings: Settings,
+        settings: &Settings,
         keyring: Arc<Keyring>,
         clock: Clock,
         metrics: metrics::Sessions,
     ) -> Self {
         let hearing = if store.is_shared() { Hearing::of_others() } else { Hearing::of_nobody() };
-        let terms = Terms::new(&settings, keyring);
+        let terms = Terms::new(settings, keyring);
         Self { terms, clock, metrics, store, cache: Cache::new(), hearing, backlog: Backlog::new() }
     }
 

@@ -1,6 +1,7 @@
 //! The provider's module against a fake provider that sins.
 
 mod belief;
+mod change;
 mod logout;
 mod provider;
 mod redemption;
@@ -42,7 +43,7 @@ fn settings(issuer: &str) -> Settings {
         client_secret: Some(SecretString::from("s3cret & sons")),
         scopes: ["openid", "profile", "email", "offline_access"].map(Into::into).to_vec(),
         groups_claim: "groups".into(),
-        ca_file: None,
+        ca: None,
         timeout: Duration::from_secs(10),
         extra_authorize_params: BTreeMap::new(),
         end_session: true,

@@ -246,7 +246,7 @@ fn sessions(
 ) -> Arc<Sessions> {
     let watched = Watched::new(Box::new(Arc::clone(store)), "memory", metrics.store.clone(), deadline);
     let keyring = Arc::new(keyring_of(secrets));
-    Arc::new(Sessions::with(watched, settings(), keyring, clock.clone(), metrics.sessions.clone()))
+    Arc::new(Sessions::with(watched, &settings(), keyring, clock.clone(), metrics.sessions.clone()))
 }
 
 /// The settings that replicas are built with.

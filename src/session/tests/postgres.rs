@@ -73,9 +73,9 @@ struct Replica {
 
 impl Replica {
     async fn of(place: &Place) -> Self {
-        let metrics = metrics();
+        let (metrics, settings) = (metrics(), settings(place));
         let sessions = Sessions::open(
-            settings(place),
+            &settings,
             Arc::new(keyring()),
             Clock::System,
             metrics.sessions.clone(),
