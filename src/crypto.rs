@@ -60,11 +60,14 @@ pub struct WeakSecret;
 /// The least number of bytes in a sealing secret.
 pub const MINIMUM: usize = 32;
 
-/// The keys made of the configured secrets. The first seals and tags; the others only open and verify, for rotation.
+/// The keys made of the configured secrets. The first seals and tags; the others only open and verify, for rotation. Equal
+/// ones are made of the same secrets in the same order.
+#[derive(PartialEq, Eq)]
 pub struct Keyring {
     keys: Vec<Keys>,
 }
 
+#[derive(PartialEq, Eq)]
 struct Keys {
     id: [u8; KEY_ID],
     by_purpose: [[u8; 32]; Purpose::ALL.len()],
@@ -158,6 +161,12 @@ impl Keys {
         let (tag, _) = whole.split_first_chunk::<TAG>().expect("SHA-256 gives 32 bytes");
         *tag
     }
+}
+
+/// Whether two secrets are the same one.
+#[must_use]
+pub fn is_same_secret(a: &SecretString, b: &SecretString) -> bool {
+    a.expose_secret().as_bytes().ct_eq(b.expose_secret().as_bytes()).into()
 }
 
 /// Whether two tags are equal, in constant time.
