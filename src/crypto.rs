@@ -4,11 +4,11 @@
 //! row, nor a login attempt be passed off as a session. The algorithms are XChaCha20-Poly1305 (24 random bytes of nonce,
 //! safe without a counter), HMAC and HKDF over SHA-256; the implementations are those of the `RustCrypto` crates.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
 };
+use data_encoding::BASE64URL_NOPAD;
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use rand::{RngCore, rngs::OsRng};
@@ -193,21 +193,21 @@ pub fn digest(bytes: &[u8]) -> [u8; 32] {
 /// base64url without padding (RFC 4648, section 5).
 #[must_use]
 pub fn encode(bytes: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
+    BASE64URL_NOPAD.encode(bytes)
 }
 
 /// The bytes of a base64url text; `None` when it is not one, or not in its only canonical spelling.
 #[must_use]
 pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(text).ok()
+    BASE64URL_NOPAD.decode(text).ok()
 }
 
 /// Like [`decode`] for exactly `N` bytes, without touching the heap.
 #[must_use]
 pub fn decode_exact<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    let written = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
-    (written == N).then_some(bytes)
+    let fits = BASE64URL_NOPAD.decode_len(text.len()).is_ok_and(|length| length == N);
+    (fits && BASE64URL_NOPAD.decode_mut(text, &mut bytes).is_ok()).then_some(bytes)
 }
 
 #[cfg(test)]

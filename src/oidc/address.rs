@@ -3,7 +3,7 @@
 //! Promises: what the gate asks for cannot be changed by the configuration's extra parameters nor by a query in the
 //! provider's metadata. Pure; it must not know how the metadata came.
 
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use data_encoding::BASE64URL_NOPAD;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -28,7 +28,7 @@ pub const OWN_PARAMETERS: &[&str] = &[
 
 /// The authorization request: the code flow with PKCE (`OpenID` Connect Core, section 3.1.2.1; RFC 7636).
 pub(super) fn authorization(settings: &Settings, metadata: &Metadata, attempt: &Attempt<'_>) -> Url {
-    let challenge = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(attempt.verifier));
+    let challenge = BASE64URL_NOPAD.encode(&Sha256::digest(attempt.verifier));
     let own = [
         ("response_type", "code"),
         ("client_id", settings.client_id.as_str()),

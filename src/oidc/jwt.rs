@@ -3,7 +3,7 @@
 //! Promises: any bytes are refused without a panic, and no text of a refusal holds a token. Nothing in it may be believed:
 //! it must not know whose signature would do.
 
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value};
 
 use super::Error;
@@ -57,14 +57,14 @@ impl<'t> Unverified<'t> {
         let header = object(header).ok_or("has a header that is not JSON")?;
         let claims = object(claims).ok_or("has claims that are not a JSON object")?;
         let signature =
-            BASE64_URL_SAFE_NO_PAD.decode(signature).map_err(|_| "has a signature that is not base64url")?;
+            BASE64URL_NOPAD.decode(signature.as_bytes()).map_err(|_| "has a signature that is not base64url")?;
         check_header(&header)?;
         Ok(Self { header, claims, message, signature })
     }
 }
 
 fn object(part: &str) -> Option<Object> {
-    let json = BASE64_URL_SAFE_NO_PAD.decode(part).ok()?;
+    let json = BASE64URL_NOPAD.decode(part.as_bytes()).ok()?;
     serde_json::from_slice(&json).ok()
 }
 

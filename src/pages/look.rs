@@ -4,8 +4,8 @@
 //! replaced by the default and never reaches a page.
 
 use askama::Template;
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use data_encoding::BASE64;
 use http::HeaderValue;
 
 use super::{Asset, Settings, colour::Colour};
@@ -82,7 +82,7 @@ impl Asset {
     }
 
     fn data_address(&self) -> String {
-        format!("data:{};base64,{}", self.media_type, STANDARD.encode(&self.content))
+        format!("data:{};base64,{}", self.media_type, BASE64.encode(&self.content))
     }
 }
 
@@ -154,7 +154,7 @@ fn rendered(template: &impl Template) -> String {
 }
 
 fn policy(stylesheet: &str, forms: &str) -> HeaderValue {
-    let hash = STANDARD.encode(crypto::digest(stylesheet.as_bytes()));
+    let hash = BASE64.encode(&crypto::digest(stylesheet.as_bytes()));
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; form-action {forms}; base-uri 'none'; \
          frame-ancestors 'none'"

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use askama::Template;
-use base64::{Engine, engine::general_purpose::STANDARD};
+use data_encoding::BASE64;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::site::{self, Whole};
@@ -14,7 +14,7 @@ pub(super) const STYLE: &str = include_str!("demo.css");
 
 /// The source expression that allows exactly [`STYLE`] (Content Security Policy Level 3, section 2.3.1).
 static STYLE_SOURCE: LazyLock<String> =
-    LazyLock::new(|| format!("'sha256-{}'", STANDARD.encode(crypto::digest(STYLE.as_bytes()))));
+    LazyLock::new(|| format!("'sha256-{}'", BASE64.encode(&crypto::digest(STYLE.as_bytes()))));
 
 /// A page without forms.
 pub(super) fn page(status: StatusCode, template: &impl Template) -> Whole {

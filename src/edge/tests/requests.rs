@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use data_encoding::BASE64;
 use http::{HeaderName, Request, request::Parts};
 use serde_json::{Map, Value};
 
@@ -238,7 +238,7 @@ fn vector_request(case: &Value) -> Option<Parts> {
     let mut parts = request("GET", &[]);
     let plain = case["headers"].as_object().cloned().unwrap_or_default();
     let encoded = case["headers_b64"].as_object().cloned().unwrap_or_else(Map::new);
-    let decode = |text: &Value| STANDARD.decode(text.as_str().unwrap()).unwrap();
+    let decode = |text: &Value| BASE64.decode(text.as_str().unwrap().as_bytes()).unwrap();
     let lines = plain.iter().map(|(name, value)| (name, value.as_str().unwrap().as_bytes().to_vec()));
     for (name, value) in lines.chain(encoded.iter().map(|(name, value)| (name, decode(value)))) {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();

@@ -77,10 +77,9 @@ async fn a_token_with_an_unusual_but_honest_claim_is_believed() {
 
 /// What `EdDSA` over Ed25519 wants in `at_hash` and `c_hash`.
 fn half_sha_512(value: &[u8]) -> String {
-    use base64::Engine as _;
     use sha2::Digest as _;
     let hash = sha2::Sha512::digest(value);
-    base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(&hash[..32])
+    data_encoding::BASE64URL_NOPAD.encode(&hash[..32])
 }
 
 #[tokio::test]
@@ -151,8 +150,7 @@ fn is_believed(token: &str) -> bool {
 }
 
 fn token_of(parts: [&[u8]; 3]) -> String {
-    use base64::Engine as _;
-    parts.map(|part| base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(part)).join(".")
+    parts.map(|part| data_encoding::BASE64URL_NOPAD.encode(part)).join(".")
 }
 
 proptest! {

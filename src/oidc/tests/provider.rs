@@ -9,8 +9,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
@@ -306,7 +306,7 @@ impl Script {
             }
             (_, None) => Vec::new(),
         };
-        format!("{input}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+        format!("{input}.{}", BASE64URL_NOPAD.encode(&signature))
     }
 }
 
@@ -353,7 +353,7 @@ impl Key {
 }
 
 fn encoded(value: &Value) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(value.to_string())
+    BASE64URL_NOPAD.encode(value.to_string().as_bytes())
 }
 
 fn overridden(mut base: Value, overrides: &Value) -> Value {

@@ -17,9 +17,9 @@ use std::{
 };
 
 use askama::Template;
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use cookie::{Cookie, SameSite};
+use data_encoding::BASE64;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -303,7 +303,7 @@ impl TokenError {
 
 /// The client's id and secret in a `Basic` line. Our id and secrets are the same with and without percent-encoding.
 fn basic(line: &HeaderValue) -> Option<(String, String)> {
-    let decoded = STANDARD.decode(line.to_str().ok()?.strip_prefix("Basic ")?).ok()?;
+    let decoded = BASE64.decode(line.to_str().ok()?.strip_prefix("Basic ")?.as_bytes()).ok()?;
     let (id, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
     Some((id.to_owned(), secret.to_owned()))
 }

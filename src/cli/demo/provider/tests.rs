@@ -193,7 +193,7 @@ async fn the_secret_may_come_in_a_basic_line() {
     let code = desk.code("bob").await;
     let form = encoded(redemption(&code).iter());
     for (pair, status) in [("gate:guessed", StatusCode::UNAUTHORIZED), ("gate:secret", StatusCode::OK)] {
-        let line = format!("Basic {}", STANDARD.encode(pair));
+        let line = format!("Basic {}", BASE64.encode(pair.as_bytes()));
         let answered = desk.ask(Method::POST, "/token", &[("authorization", &line)], &form).await;
         assert_eq!(answered.status, status, "{pair}");
     }
