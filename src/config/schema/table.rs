@@ -25,8 +25,8 @@ pub(in super::super) const SECTIONS: &[Section] = &[
     section(
         "server.tls",
         WhenWritten,
-        "TLS on `server.listen`; absent: clear text, for an edge on the same machine or in a network of its own. The \
-         files are read again when they change.",
+        "TLS on `server.listen`; absent: clear text, for an edge on the same machine or in a network of its own. What is in \
+         the files is read again when it changes.",
     ),
     section("session", Always, "How long somebody stays signed in, and the cookie that says so."),
     section("store", Always, "Where sessions are kept."),
@@ -125,7 +125,8 @@ pub(in super::super) const KEYS: &[Key] = &[
         Required,
         Reload,
         "What sessions and cookies are sealed with, at least 32 characters each. The first seals, the others only open: \
-         to rotate, put a new one in front and remove the old one after `session.lifetime`. `doorward secret` prints one.",
+         to rotate, put a new one in front and remove the old one after `session.lifetime`. Several replicas need to know \
+         the new one first: put it behind the old one everywhere, and then in front. `doorward secret` prints one.",
     ),
     key(
         "session.cookie_name",
@@ -143,13 +144,20 @@ pub(in super::super) const KEYS: &[Key] = &[
         "The domain that shares one cookie: signing in on one of its hosts is enough for all. Every app's host has to be \
          in it.",
     ),
-    key("session.lifetime", Kind::Duration, Is("\"28d\""), Reload, "How long a session lasts at most, from sign-in."),
+    key(
+        "session.lifetime",
+        Kind::Duration,
+        Is("\"28d\""),
+        Reload,
+        "How long a session lasts at most, from sign-in. A change counts for sessions that live already.",
+    ),
     key(
         "session.idle_timeout",
         Kind::Duration,
         Is("\"7d\""),
         Reload,
-        "How long a session lasts without a request. Longer than `session.lifetime` it never comes to bear.",
+        "How long a session lasts without a request. Longer than `session.lifetime` it never comes to bear. A change counts \
+         for sessions that live already.",
     ),
     key(
         "session.renew_before",
@@ -210,7 +218,8 @@ pub(in super::super) const KEYS: &[Key] = &[
         Kind::Text,
         Required,
         Reload,
-        "Its name in `apps[].provider`, logs, metrics and sessions. Sessions of a provider end when its name changes.",
+        "Its name in `apps[].provider`, logs, metrics and sessions. Sessions of a provider count for nobody when its name \
+         changes or it is removed.",
     ),
     key(
         "providers[].issuer",
