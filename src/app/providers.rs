@@ -84,3 +84,70 @@ impl Caretaker {
         until
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::{
+        config::{self, Environment, Source},
+        metrics::{Metrics, Settings as Kept},
+    };
+
+    /// Providers that are not there, by name and client.
+    fn settings(providers: &[(&str, &str)]) -> Vec<Settings> {
+        let sections = providers.iter().map(|(name, client)| {
+            format!("[[providers]]\nname = '{name}'\nissuer = 'http://127.0.0.1:9/'\nclient_id = '{client}'\n")
+        });
+        let head = "server.listen = '127.0.0.1:0'\nsession.secrets = ['0123456789abcdef0123456789abcdef']\n";
+        let text = format!("{head}{}", sections.collect::<String>());
+        let source = Source { path: "doorward.toml".into(), text };
+        config::load_from(Some(&source), &Environment::new()).unwrap().providers
+    }
+
+    fn after(before: &[Arc<Provider>], providers: &[(&str, &str)]) -> Vec<Arc<Provider>> {
+        let names: Vec<_> = providers.iter().map(|(name, _)| *name).collect();
+        let metrics = Metrics::new(&Kept { backend: "memory", version: "", commit: "" });
+        let numbers = metrics.bind(&[], &names).providers;
+        made(prepare(before, &settings(providers)).unwrap(), &numbers, &Clock::System)
+    }
+
+    /// Waits until nobody but the test holds a provider.
+    async fn is_let_go(provider: &Arc<Provider>) {
+        while Arc::strong_count(provider) > 1 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[test]
+    fn a_provider_stays_itself_wherever_it_stands_while_its_settings_do() {
+        let first = after(&[], &[("a", "x"), ("b", "x")]);
+        let second = after(&first, &[("c", "x"), ("b", "y"), ("a", "x")]);
+        assert!(Arc::ptr_eq(&second[2], &first[0]));
+        assert!(!Arc::ptr_eq(&second[1], &first[1]));
+        let names: Vec<_> = second.iter().map(|provider| provider.settings().name.as_str()).collect();
+        assert_eq!(names, ["c", "b", "a"]);
+    }
+
+    #[tokio::test]
+    async fn each_provider_in_force_is_looked_after_and_no_other() {
+        let (stop, first) = (Signal::default(), after(&[], &[("a", "x"), ("b", "x")]));
+        let tasks = Tasks::new(stop.clone());
+        let mut caretaker = Caretaker::new(tasks.clone(), stop.clone());
+        caretaker.look_after(&first);
+        let second = after(&first, &[("b", "x"), ("c", "x")]);
+        caretaker.look_after(&second);
+        let [gone, kept] = <[_; 2]>::try_from(first).ok().unwrap();
+        is_let_go(&gone).await;
+        drop(second);
+        // Those who hold it are the caretaker and the task, of which there is one.
+        assert_eq!(Arc::strong_count(&kept), 3);
+        stop.raise();
+        drop(caretaker);
+        tasks.joined().await;
+        is_let_go(&kept).await;
+    }
+}

@@ -4,14 +4,24 @@
 mod effects;
 mod people;
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use http::StatusCode;
+use tokio::task::JoinSet;
 
 use crate::{
     postgres::EDGE,
     world::{
-        Plan, Signal, Visitor, World, eventually,
+        PATIENCE, Plan, STEP, Signal, Visitor, World, eventually,
         raw::{Kept, Said},
     },
 };
@@ -41,14 +51,14 @@ fn with(config: &str, from: &str, to: &str) -> String {
 
 /// Asks again on the same connection until the status is this one.
 async fn until(kept: &mut Kept, host: &str, target: &str, cookies: &str, status: StatusCode) -> Said {
-    let patience = std::time::Instant::now() + crate::world::PATIENCE;
+    let patience = Instant::now() + PATIENCE;
     loop {
         let said = kept.ask(host, target, cookies).await;
         if said.status == status {
             return said;
         }
-        assert!(std::time::Instant::now() < patience, "never {status}: {said:?}");
-        tokio::time::sleep(crate::world::STEP).await;
+        assert!(Instant::now() < patience, "never {status}: {said:?}");
+        tokio::time::sleep(STEP).await;
     }
 }
 
@@ -163,23 +173,22 @@ async fn what_needs_a_restart_is_named_and_the_rest_applies() {
 async fn fifty_changes_under_load_cost_nobody_an_answer() {
     let mut world = world().await;
     let alice = cookies(&world, &world.signed_in("alice").await);
-    let (stop, port) = (std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)), world.gate.port);
-    let load: Vec<_> = (0..4)
-        .map(|_| {
-            let (stop, alice) = (std::sync::Arc::clone(&stop), alice.clone());
-            tokio::spawn(async move {
-                let (mut kept, mut asked) = (Kept::open(port).await, 0);
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    let said = kept.ask(APP, "/", &alice).await;
-                    assert_eq!((said.status, said.header("remote-user")), (StatusCode::OK, "alice"), "{said:?}");
-                    let public = kept.ask("rules.example.test", "/health", "").await;
-                    assert_eq!(public.status, StatusCode::OK, "{public:?}");
-                    asked += 1;
-                }
-                asked
-            })
-        })
-        .collect();
+    let (stop, port) = (Arc::new(AtomicBool::new(false)), world.gate.port);
+    let mut load = JoinSet::new();
+    for _ in 0..4 {
+        let (stop, alice) = (Arc::clone(&stop), alice.clone());
+        load.spawn(async move {
+            let (mut kept, mut asked) = (Kept::open(port).await, 0);
+            while !stop.load(Ordering::Relaxed) {
+                let said = kept.ask(APP, "/", &alice).await;
+                assert_eq!((said.status, said.header("remote-user")), (StatusCode::OK, "alice"), "{said:?}");
+                let public = kept.ask("rules.example.test", "/health", "").await;
+                assert_eq!(public.status, StatusCode::OK, "{public:?}");
+                asked += 1;
+            }
+            asked
+        });
+    }
     for change in 1..=50 {
         let own = format!("headers = [\"remote\", {{ \"X-Change\" = \"{change}\" }}]");
         let config = with(&world.config(), "headers = [\"remote\", \"authentik\"]", &own);
@@ -191,9 +200,9 @@ async fn fifty_changes_under_load_cost_nobody_an_answer() {
     }
     let said = Kept::open(port).await.ask(APP, "/", &alice).await;
     assert_eq!((said.header("x-change"), said.headers.contains_key("x-authentik-username")), ("50", false), "{said:?}");
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    for task in load {
-        assert!(task.await.unwrap() > 50, "there was a load");
+    stop.store(true, Ordering::Relaxed);
+    for asked in load.join_all().await {
+        assert!(asked > 50, "there was a load");
     }
     assert_eq!(world.gate.number(REFUSED).await, Some(0));
 }

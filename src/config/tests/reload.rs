@@ -31,8 +31,10 @@ path = "/a"
 access = "public"
 "#;
 
+type Variables = &'static [(&'static str, &'static str)];
+
 /// For each key: the variables under which it can be changed, and what it is changed to. `DIR` is a folder with files.
-const CHANGES: &[(&str, &[(&str, &str)], &str)] = &[
+const CHANGES: &[(&str, Variables, &str)] = &[
     ("server.listen", &[], "127.0.0.1:9001"),
     ("server.management", &[], "127.0.0.1:9301"),
     ("server.prefix", &[], "/gate"),
@@ -88,12 +90,10 @@ const CHANGES: &[(&str, &[(&str, &str)], &str)] = &[
     ("log.format", &[], "text"),
 ];
 
-const TLS: &[(&str, &str)] =
-    &[("DOORWARD_SERVER__TLS__CERT", "DIR/cert.pem"), ("DOORWARD_SERVER__TLS__KEY", "DIR/key.pem")];
-const POSTGRES: &[(&str, &str)] = &[("DOORWARD_STORE__URL", "postgres://ann@db/x")];
-const PEOPLE: &[(&str, &str)] =
-    &[("DOORWARD_APPS__0__ALLOW", "{ groups = ['x'], users = ['x'], claims = { x = ['x'] } }")];
-const RULE: &[(&str, &str)] = &[(
+const TLS: Variables = &[("DOORWARD_SERVER__TLS__CERT", "DIR/cert.pem"), ("DOORWARD_SERVER__TLS__KEY", "DIR/key.pem")];
+const POSTGRES: Variables = &[("DOORWARD_STORE__URL", "postgres://ann@db/x")];
+const PEOPLE: Variables = &[("DOORWARD_APPS__0__ALLOW", "{ groups = ['x'], users = ['x'], claims = { x = ['x'] } }")];
+const RULE: Variables = &[(
     "DOORWARD_APPS__0__RULES",
     "[{ path = '/a', allow = { groups = ['x'], users = ['x'], claims = { x = ['x'] } } }]",
 )];
