@@ -28,7 +28,11 @@ pub(in super::super) const SECTIONS: &[Section] = &[
         "TLS on `server.listen`; absent: clear text, for an edge on the same machine or in a network of its own. What is in \
          the files is read again when it changes.",
     ),
-    section("session", Always, "How long somebody stays signed in, and the cookie that says so."),
+    section(
+        "session",
+        Always,
+        "How long somebody stays signed in, and the cookie that says so. Other lifetimes count for whoever is signed in, too.",
+    ),
     section("store", Always, "Where sessions are kept."),
     section("providers[]", Always, "An OpenID Connect provider to sign in at. At least one; the first is the default."),
     section("access", Always, "Hosts that no app names."),
@@ -144,20 +148,13 @@ pub(in super::super) const KEYS: &[Key] = &[
         "The domain that shares one cookie: signing in on one of its hosts is enough for all. Every app's host has to be \
          in it.",
     ),
-    key(
-        "session.lifetime",
-        Kind::Duration,
-        Is("\"28d\""),
-        Reload,
-        "How long a session lasts at most, from sign-in. A change counts for sessions that live already.",
-    ),
+    key("session.lifetime", Kind::Duration, Is("\"28d\""), Reload, "How long a session lasts at most, from sign-in."),
     key(
         "session.idle_timeout",
         Kind::Duration,
         Is("\"7d\""),
         Reload,
-        "How long a session lasts without a request. Longer than `session.lifetime` it never comes to bear. A change counts \
-         for sessions that live already.",
+        "How long a session lasts without a request. Longer than `session.lifetime` it never comes to bear.",
     ),
     key(
         "session.renew_before",
