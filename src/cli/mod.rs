@@ -3,6 +3,7 @@
 pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod logging;
 mod serve;
 mod sessions;
 

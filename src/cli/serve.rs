@@ -1,34 +1,21 @@
 //! `doorward serve`: load, build, run until told to stop.
 
-use std::{
-    future::Future,
-    io::{self, IsTerminal as _},
-    path::Path,
-    process::ExitCode,
-};
+use std::{future::Future, path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::{
-    Layer as _,
-    filter::{LevelFilter, Targets},
-    fmt,
-    layer::SubscriberExt as _,
-    util::SubscriberInitExt as _,
-};
 
+use super::logging;
 use crate::{
-    app::App,
-    config::{self, Log, LogFormat},
+    app::{App, Changes},
+    config::{self, Watch},
     shutdown,
 };
 
-/// The crate whose lines are ours to choose.
-const OURS: &str = "doorward";
-
 /// Runs the gate.
 pub(super) fn run(file: Option<&Path>) -> ExitCode {
-    let config = match config::load(file) {
+    let (watch, config) = Watch::begin(file);
+    let config = match config {
         Ok(config) => config,
         Err(complaints) => {
             // As `check` prints it: each line can be jumped to. How to log is not known yet.
@@ -36,14 +23,17 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if let Err(error) = start_logging(&config.log) {
-        return report(Err(error));
-    }
+    let level = match logging::start(&config.log) {
+        Ok(level) => level,
+        Err(error) => return report(Err(error)),
+    };
     let result = block_on(async {
-        let app = App::build(config).await?;
+        // First of all: unheard, it would end the process.
+        let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+        let changes = Changes { watch, hangup, level: Box::new(move |to| level.set(to)) };
+        let app = App::build(config).await?.following(changes);
         let stop = shutdown::Signal::default();
         on_signal(stop.clone())?;
-        on_hangup(stop.clone())?;
         app.run(stop).await
     });
     match result {
@@ -74,26 +64,6 @@ pub(super) fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow
     runtime.block_on(work)
 }
 
-/// Sends log lines to standard error; with colours where somebody looks at it. A defect's last words are a line as well.
-pub(super) fn start_logging(log: &Log) -> anyhow::Result<()> {
-    let lines = fmt::layer().with_writer(io::stderr).with_target(false);
-    let lines = match log.format {
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
-        LogFormat::Text if io::stderr().is_terminal() => lines.boxed(),
-        LogFormat::Text => lines.with_ansi(false).boxed(),
-    };
-    let level = log.level.parse().context("log.level")?;
-    tracing_subscriber::registry().with(lines).with(wanted(level)).try_init().context("cannot start logging")?;
-    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a defect in doorward; please report it")));
-    Ok(())
-}
-
-/// Which lines are written: ours from `level` on. Other crates' never below a warning: they tell of frames and headers,
-/// with cookies and tokens in them.
-fn wanted(level: LevelFilter) -> Targets {
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target(OURS, level)
-}
-
 /// Raises `stop` on the first SIGTERM or SIGINT; the second ends the process at once.
 pub(super) fn on_signal(stop: shutdown::Signal) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
@@ -110,41 +80,4 @@ pub(super) fn on_signal(stop: shutdown::Signal) -> anyhow::Result<()> {
         std::process::exit(1);
     });
     Ok(())
-}
-
-/// Says on each SIGHUP what it does not do. Unheard, it would end the process without draining, and there are people and
-/// programs that send it to have a configuration read again.
-fn on_hangup(stop: shutdown::Signal) -> anyhow::Result<()> {
-    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-    shutdown::Tasks::new(stop).run(async move {
-        while hangup.recv().await.is_some() {
-            tracing::warn!("SIGHUP changes nothing: the configuration is read at the start; restart to apply a change");
-        }
-    });
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use tracing::Level;
-
-    use super::*;
-
-    #[test]
-    fn other_crates_never_say_more_than_warnings() {
-        for (level, ours, others) in [
-            (LevelFilter::ERROR, Level::ERROR, Level::ERROR),
-            (LevelFilter::WARN, Level::WARN, Level::WARN),
-            (LevelFilter::INFO, Level::INFO, Level::WARN),
-            (LevelFilter::TRACE, Level::TRACE, Level::WARN),
-        ] {
-            let wanted = wanted(level);
-            for asked in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
-                assert_eq!(wanted.would_enable(module_path!(), &asked), asked <= ours, "{level}: ours at {asked}");
-                for other in ["h2::codec::framed_read", "hyper_util::client", "rustls::conn", "log"] {
-                    assert_eq!(wanted.would_enable(other, &asked), asked <= others, "{level}: {other} at {asked}");
-                }
-            }
-        }
-    }
 }

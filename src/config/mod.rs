@@ -22,7 +22,7 @@ mod tree;
 mod validate;
 mod watch;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
@@ -86,7 +86,7 @@ pub enum LogFormat {
 /// Loads and checks the configuration: `file`, else `$DOORWARD_CONFIG`, else `./doorward.toml`, else
 /// `/etc/doorward/doorward.toml`; then the environment on top.
 pub fn load(file: Option<&Path>) -> Result<Config, Complaints> {
-    read(file, &mut Files::default())
+    read(&mut file.map(ToOwned::to_owned), &mut Files::default())
 }
 
 /// The same for a text and variables at hand. Reads nothing but the files that they name.
@@ -94,10 +94,13 @@ pub fn load_from(source: Option<&Source>, environment: &Environment) -> Result<C
     made_of(source, environment, &mut Files::default())
 }
 
-/// Remembers what was read, be it a configuration or not.
-fn read(file: Option<&Path>, files: &mut Files) -> Result<Config, Complaints> {
+/// Remembers what was read, be it a configuration or not, and where the file was found.
+fn read(file: &mut Option<PathBuf>, files: &mut Files) -> Result<Config, Complaints> {
     let environment = process_environment()?;
-    let source = source::find(file, &environment, files)?;
+    let source = source::find(file.as_deref(), &environment, files)?;
+    if let Some(source) = &source {
+        *file = Some(source.path.clone());
+    }
     made_of(source.as_ref(), &environment, files)
 }
 

@@ -26,7 +26,10 @@ effect where it stands, and a variable that is named and not set are errors, all
 - **Durations** are written `500ms`, `30s`, `15m`, `12h`, `28d`, and are never zero.
 - **Networks** are written `10.0.0.0/8`, or as a single address.
 - **Files** with a relative path begin in the working directory.
-- **Changes** take effect when the gate is started again. Only the files of `server.tls` are followed while it runs.
+- **Changes** of the file, and of every file that it names, are noticed within two seconds, also where a volume of Kubernetes
+  is swapped; SIGHUP has everything read again at once. A change applies to the next request and drops no connection. One with a
+  mistake in it is refused whole and logged with all its mistakes, and what was in force stays. Keys that need a restart
+  say so below, and in the log when they change; the rest of such a change applies.
 
 `config/minimal.toml` is what one host needs, `config/full.toml` has every key.
 ";

@@ -9,7 +9,8 @@ use super::{Complaints, Config, files::Files, read};
 
 /// The files of a configuration.
 pub struct Watch {
-    named: Option<PathBuf>,
+    /// The one that was found at first: where it goes missing, another at a usual place would be a surprise.
+    file: Option<PathBuf>,
     /// As they were when they were read.
     read: Files,
     /// As they were at the last look.
@@ -19,9 +20,9 @@ pub struct Watch {
 impl Watch {
     /// Reads the configuration for the first time, as [`super::load`] does. It is watched even where it is none.
     pub fn begin(named: Option<&Path>) -> (Self, Result<Config, Complaints>) {
-        let mut files = Files::default();
-        let config = read(named, &mut files);
-        (Self { named: named.map(ToOwned::to_owned), read: files, seen: None }, config)
+        let (mut file, mut files) = (named.map(ToOwned::to_owned), Files::default());
+        let config = read(&mut file, &mut files);
+        (Self { file, read: files, seen: None }, config)
     }
 
     /// Whether it has changed since it was read, and stayed as it is between the last look and this one: what is still being
@@ -37,7 +38,7 @@ impl Watch {
     /// Reads the configuration again. Blocks.
     pub fn read_again(&mut self) -> Result<Config, Complaints> {
         let mut files = Files::again();
-        let config = read(self.named.as_deref(), &mut files);
+        let config = read(&mut self.file, &mut files);
         self.read = files;
         self.seen = None;
         config

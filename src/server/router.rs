@@ -111,9 +111,8 @@ impl Router {
 
     /// Whether the body of a request says anything.
     pub(super) fn reads_body(&self, request: &Parts) -> bool {
-        let now = self.gate.now();
         request.method == Method::POST
-            && route(now.prefix(), &request.method, &request.uri) == Route::OwnPage(notice::PAGE)
+            && route(self.gate.now().prefix(), &request.method, &request.uri) == Route::OwnPage(notice::PAGE)
     }
 
     /// Answers an edge's question that memory alone can answer. Nothing waits for such an answer and nothing makes room

@@ -11,6 +11,7 @@ pub mod postgres;
 mod record;
 pub mod register;
 mod renewal;
+mod settings;
 mod sqlite;
 mod store;
 mod terms;
@@ -21,7 +22,7 @@ mod upkeep;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use self::{
     cache::Cache,
@@ -38,6 +39,7 @@ use self::{
 pub use self::{
     record::{Live, NewSession, Record},
     renewal::{Claim, Due, Once, Permit, Renewed, Whose},
+    settings::{Backend, Settings},
     store::{DEADLINE, Unavailable},
     token::Key,
 };
@@ -53,44 +55,6 @@ const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// How often a session's last use is written at most.
 const TOUCH_INTERVAL: Duration = Duration::from_mins(1);
-
-/// How long sessions last and where they are kept.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Absolute: from sign-in.
-    pub lifetime: Duration,
-    /// Since the last request.
-    pub idle_timeout: Duration,
-    /// How long before its access token ends a session in use is renewed.
-    pub renew_before: Duration,
-    /// How long a known session is honoured while provider or store is away.
-    pub outage_grace: Duration,
-    /// Where they are kept.
-    pub backend: Backend,
-}
-
-/// Where sessions are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Backend {
-    /// In this process alone: gone when it ends.
-    Memory,
-    /// In a file of this machine.
-    Sqlite(PathBuf),
-    /// In a database that replicas share.
-    Postgres(Box<postgres::Settings>),
-}
-
-impl Backend {
-    /// The kind, as metrics and logs name it.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Sqlite(_) => "sqlite",
-            Self::Postgres(_) => "postgres",
-        }
-    }
-}
 
 /// What a cookie turned out to be.
 #[derive(Clone, Debug)]

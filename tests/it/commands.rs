@@ -113,12 +113,13 @@ async fn at_trace_no_library_tells_what_it_read() {
 }
 
 #[tokio::test]
-async fn a_hangup_does_not_end_the_gate() {
+async fn a_hangup_has_the_configuration_read_again_and_ends_nothing() {
     let mut world = World::new().await;
     let alice = world.signed_in("alice").await;
     world.gate.signal(Signal::HangUp);
-    eventually("the log says that nothing is read again", async || {
-        world.gate.log().contains("SIGHUP changes nothing").then_some(())
+    eventually("it is read again", async || {
+        let unchanged = world.gate.number(r#"doorward_config_reloads_total{result="unchanged"}"#).await;
+        (unchanged == Some(1) && world.gate.log().contains("says the same")).then_some(())
     })
     .await;
     alice.visit(&world.at("app", "/")).await.echo();

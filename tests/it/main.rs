@@ -17,6 +17,7 @@ mod numbers;
 mod outages;
 mod postgres;
 mod refusals;
+mod reload;
 mod renewal;
 mod rules;
 mod sign_in;

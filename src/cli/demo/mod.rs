@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     app,
-    cli::serve,
+    cli::{logging, serve},
     clock::Clock,
     config::{Log, LogFormat},
     crypto,
@@ -61,7 +61,7 @@ pub struct Options {
 
 /// Runs the demo until it is interrupted, and says on stdout where to look.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    serve::start_logging(&Log { level: "info".to_owned(), format: LogFormat::Text })?;
+    logging::start(&Log { level: "info".to_owned(), format: LogFormat::Text })?;
     let demo = Demo::build(options.port).await?;
     writeln!(io::stdout(), "{}", Welcome(demo.origins)).context("writing to stdout")?;
     let stop = Signal::default();

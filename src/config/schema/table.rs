@@ -25,10 +25,14 @@ pub(in super::super) const SECTIONS: &[Section] = &[
     section(
         "server.tls",
         WhenWritten,
-        "TLS on `server.listen`; absent: clear text, for an edge on the same machine or in a network of its own. The \
-         files are read again when they change.",
+        "TLS on `server.listen`; absent: clear text, for an edge on the same machine or in a network of its own. What is in \
+         the files is read again when it changes.",
     ),
-    section("session", Always, "How long somebody stays signed in, and the cookie that says so."),
+    section(
+        "session",
+        Always,
+        "How long somebody stays signed in, and the cookie that says so. Other lifetimes count for whoever is signed in, too.",
+    ),
     section("store", Always, "Where sessions are kept."),
     section("providers[]", Always, "An OpenID Connect provider to sign in at. At least one; the first is the default."),
     section("access", Always, "Hosts that no app names."),
@@ -125,7 +129,8 @@ pub(in super::super) const KEYS: &[Key] = &[
         Required,
         Reload,
         "What sessions and cookies are sealed with, at least 32 characters each. The first seals, the others only open: \
-         to rotate, put a new one in front and remove the old one after `session.lifetime`. `doorward secret` prints one.",
+         to rotate, put a new one in front and remove the old one after `session.lifetime`. Several replicas need to know \
+         the new one first: put it behind the old one everywhere, and then in front. `doorward secret` prints one.",
     ),
     key(
         "session.cookie_name",
@@ -210,7 +215,8 @@ pub(in super::super) const KEYS: &[Key] = &[
         Kind::Text,
         Required,
         Reload,
-        "Its name in `apps[].provider`, logs, metrics and sessions. Sessions of a provider end when its name changes.",
+        "Its name in `apps[].provider`, logs, metrics and sessions. Sessions of a provider count for nobody when its name \
+         changes or it is removed.",
     ),
     key(
         "providers[].issuer",

@@ -174,8 +174,7 @@ impl Preset {
     }
 }
 
-/// The plan for what an app's configuration lists, or everything that is wrong with it. Its index is 0 until
-/// [`super::number`] has seen it beside the others.
+/// The plan for what an app's configuration lists, or everything that is wrong with it.
 pub fn plan(specs: &[Spec], about: &About<'_>) -> Result<Plan, Vec<Fault>> {
     let (mut fields, mut constants, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     for spec in specs {

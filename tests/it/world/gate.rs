@@ -34,6 +34,18 @@ impl Gate {
         std::fs::write(&self.config, text).unwrap();
     }
 
+    /// Where the configuration is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.config
+    }
+
+    /// The number of one series, such as `name{label="value"}`; `None` where it is not shown.
+    pub(crate) async fn number(&self, series: &str) -> Option<u64> {
+        let metrics = self.metrics().await;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map(|value| value.parse().unwrap())
+    }
+
     /// Starts the gate and waits until it says that it is ready.
     pub(crate) async fn start(&mut self) {
         let ready = self.management_url("/-/health/ready");

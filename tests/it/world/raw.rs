@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
-use http_body_util::Empty;
-use hyper::client::conn::http2;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -90,6 +90,34 @@ pub(crate) async fn send(port: u16, bytes: &[u8]) -> Said {
         .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap()))
         .collect();
     Said { status, headers, body: body.to_owned() }
+}
+
+/// A connection that is kept open, as edges keep them. Whoever closes it fails the test.
+pub(crate) struct Kept(http1::SendRequest<Empty<Bytes>>);
+
+impl Kept {
+    pub(crate) async fn open(port: u16) -> Self {
+        let stream = TcpStream::connect(ports::loopback(port)).await.unwrap();
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        app::spawn(async { drop(connection.await) });
+        Self(sender)
+    }
+
+    /// Asks as Traefik does for a script with these cookies.
+    pub(crate) async fn ask(&mut self, host: &str, target: &str, cookies: &str) -> Said {
+        let request = Request::get("/_doorward/auth/traefik")
+            .header("host", "gate")
+            .header("x-forwarded-method", "GET")
+            .header("x-forwarded-host", host)
+            .header("x-forwarded-uri", target)
+            .header("cookie", cookies)
+            .body(Empty::new())
+            .unwrap();
+        self.0.ready().await.expect("the connection is kept");
+        let (head, body) = self.0.send_request(request).await.expect("the connection is kept").into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Said { status: head.status, headers: head.headers, body: String::from_utf8(body.to_vec()).unwrap() }
+    }
 }
 
 /// Sends a request over HTTP/2 in clear text.

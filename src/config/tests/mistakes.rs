@@ -1,0 +1,307 @@
+//! What is wrong is an error, with its place and how to mend it.
+
+use super::*;
+
+/// [`GOOD`] with lines put below the header of a section, where they replace the keys that they name. Also the number of
+/// the first of them.
+fn changed(header: &str, lines: &str) -> (String, usize) {
+    let replaced: Vec<_> = lines.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect();
+    let is_replaced = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| replaced.contains(&key));
+    let (mut text, mut at, mut inside) = (String::new(), 0, false);
+    for line in GOOD.lines() {
+        if line.starts_with('[') {
+            inside = line == header;
+        }
+        if !(inside && is_replaced(line)) {
+            text.extend([line, "\n"]);
+        }
+        if line == header {
+            at = text.lines().count() + 1;
+            text.extend([lines, "\n"]);
+        }
+    }
+    (text, at)
+}
+
+/// Rows of `header > lines > start of the only complaint > words of its hint`, with `¶` between lines. The complaint has
+/// to point at the first of the lines.
+fn each_is_refused(rows: &str) {
+    for row in rows.lines().map(str::trim).filter(|row| !row.is_empty()) {
+        let [header, lines, problem, hint] = row.split(" > ").collect::<Vec<_>>().try_into().expect(row);
+        let (text, at) = changed(header, &lines.replace(" ¶ ", "\n"));
+        let complaints = refused(&text);
+        assert_eq!(complaints.len(), 1, "{row}\n{complaints:#?}");
+        assert!(complaints[0].starts_with(&format!("doorward.toml:{at}: {problem}")), "{row}\n{}", complaints[0]);
+        let mend = complaints[0].split_once("\n    ").map(|(_, mend)| mend);
+        assert!(mend.is_some_and(|mend| mend.contains(hint)), "{row}\n{}", complaints[0]);
+    }
+}
+
+#[test]
+fn mistakes_about_the_server_are_errors_with_a_mend() {
+    each_is_refused(
+        r#"
+        [server] > trusted_proxies = [] > server.trusted_proxies: nobody could ask > networks
+        [server] > trusted_proxies = ["10.0.0.9/8"] > server.trusted_proxies[0]: `10.0.0.9/8` has bits > "10.0.0.0/8"
+        [server] > listen = "localhost:9000" > server.listen: `localhost:9000` is no IP address > 127.0.0.1:9000
+        [server] > listen = "127.0.0.1:9300" > server.listen: `server.listen` and `server.management` are > different
+        [server] > management = "127.0.0.1:9000" > server.management: `server.listen` and `server.man > different
+        [server] > prefix = "gate" > server.prefix: `gate` does not begin with a slash > "/_doorward"
+        [server] > prefix = "/gate/" > server.prefix: `/gate/` ends with a slash > "/_doorward"
+        [server] > prefix = "/a/../b" > server.prefix: `/a/../b` is not made of segments > "/_doorward"
+        [server] > prefix = "/" > server.prefix: `/` is not made of > "/_doorward"
+        [server] > scheme = "htps" > server.scheme: `htps` is none of its words > did you mean `https`?
+        [server] > shutdown_grace = "0s" > server.shutdown_grace: a duration of nothing > longer
+        [server] > tls = { cert = "/dev/null", key = "/nowhere" } > server.tls.key: /nowhere cannot be read > working
+        [server] > tls = { cert = "/dev/null", key = "/dev/null" } > server.tls.cert: holds no certificate > PEM
+        [server] > tls = { cert = "/dev/null" } > server.tls.key: is missing > PEM
+        [server] > compat = ["authentik"] > server.compat: there is no such key > this version
+        [server] > listn = "127.0.0.1:9000" > server.listn: there is no such key > did you mean `listen`?
+        "#,
+    );
+}
+
+#[test]
+fn mistakes_about_sessions_and_their_store_are_errors_with_a_mend() {
+    each_is_refused(
+        r#"
+        [session] > secrets = [] > session.secrets: there has to be at least one > doorward secret
+        [session] > secrets = ["short"] > session.secrets[0]: is shorter than 32 characters > doorward secret
+        [session] > secrets = [{ env = "UNSET" }] > session.secrets[0].env: the variable UNSET is not set > set it
+        [session] > secrets = [{ file = "/nowhere" }] > session.secrets[0].file: /nowhere cannot be read > there
+        [session] > secrets = ["0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef"] > session.secrets[1]: has no effect > remove
+        [session] > cookie_name = "__Host-x" > session.cookie_name: `__Host-x` has a prefix > leave
+        [session] > cookie_name = "a b" > session.cookie_name: `a b` is no name > 1 to 32
+        [session] > cookie_name = "abcdefghijklmnopqrstuvwxyz0123456" > session.cookie_name: `abcdefghijklmnopqrstuvwxyz > 1 to 32
+        [session] > cookie_domain = ".example.com" > session.cookie_domain: begins with a dot > "example.com"
+        [session] > cookie_domain = "com" > session.cookie_domain: `com` is a whole top-level domain > example.com
+        [session] > cookie_domain = "10.0.0.1" > session.cookie_domain: `10.0.0.1` is an address > leave
+        [session] > lifetime = 28 > session.lifetime: this is a number, and not a duration > "15m"
+        [session] > lifetime = "28" > session.lifetime: `28` is no duration > "28d"
+        [session] > outage_grace = "20y" > session.outage_grace: `20y` is longer than ten years > "28d"
+        [session] > legacy_cookies = ["a b"] > session.legacy_cookies[0]: `a b` is no cookie's name > name
+        "#,
+    );
+    for (url, problem) in [
+        ("postgres:///x", "this is no address: it names no host"),
+        ("postgres://ann:secret@db/x?sslmode=maybe", "this is no address: `sslmode=maybe`"),
+        ("sqlite:///var/x", "a path follows the colon"),
+        ("sqlite:", "this is no store"),
+        ("sqlite::memory:", "this would be kept in memory"),
+        ("redis://x", "this is no store"),
+    ] {
+        let complaints = refused(&format!("{GOOD}[store]\nurl = '{url}'\n"));
+        assert!(complaints.len() == 1 && complaints[0].contains(&format!("store.url: {problem}")), "{complaints:?}");
+    }
+}
+
+#[test]
+fn keys_of_a_server_have_no_effect_without_one() {
+    for line in ["pool_size = 4", "listen_url = 'postgres://db/x'", "password = 'x'"] {
+        for (url, kind) in [("", "sqlite"), ("url = 'memory:'\n", "memory")] {
+            let complaints = refused(&format!("{GOOD}[store]\n{url}{line}\n"));
+            let (key, problem) = (line.split(' ').next().unwrap(), format!("has no effect: `store.url` is {kind}"));
+            assert!(
+                complaints.len() == 1 && complaints[0].contains(&format!("store.{key}: {problem}")),
+                "{complaints:?}"
+            );
+        }
+    }
+    let url = "[store]\nurl = 'postgres://db/x'\n";
+    for (line, complaint) in [
+        ("pool_size = 0", "store.pool_size: `0` is no whole number"),
+        ("pool_size = 1.5", "store.pool_size: `1.5` is no whole number"),
+        ("pool_size = true", "store.pool_size: this is true or false"),
+        ("pool_size = 1\nlisten_url = 'postgres://db/x'", "store.listen_url: has no effect: `store.pool_size`"),
+        ("listen_url = 'sqlite:x'", "store.listen_url: this is no address"),
+        ("password = { file = '/nowhere' }", "store.password.file: /nowhere cannot be read"),
+    ] {
+        let complaints = refused(&format!("{GOOD}{url}{line}\n"));
+        assert!(complaints.len() == 1 && complaints[0].contains(complaint), "{complaints:?}");
+    }
+}
+
+#[test]
+fn mistakes_about_providers_are_errors_with_a_mend() {
+    each_is_refused(
+        r#"
+        [[providers]] > issuer = "http://auth.example.com/" > providers[0].issuer: codes and secrets would travel > https
+        [[providers]] > issuer = "auth.example.com" > providers[0].issuer: `auth.example.com` is no URL > https://
+        [[providers]] > issuer = "https://a.example/?x=1" > providers[0].issuer: an issuer has no query > https://
+        [[providers]] > issuer = "https://A.example/" > providers[0].issuer: `https://A.example/` is not in its plain form > "https://a.example/"
+        [[providers]] > issuer = "https://a.example/.well-known/openid-configuration" > providers[0].issuer: this is the address of the metadata > "https://a.example/"
+        [[providers]] > client_id = "" > providers[0].client_id: this is empty > value
+        [[providers]] > client_secret = { env = "UNSET" } > providers[0].client_secret.env: the variable UNSET is not set > set it
+        [[providers]] > client_secret = "" > providers[0].client_secret: the secret is empty > put it
+        [[providers]] > scopes = ["profile"] > providers[0].scopes: `openid` is missing > add
+        [[providers]] > scopes = ["openid", "openid"] > providers[0].scopes[1]: has no effect > remove
+        [[providers]] > scopes = ["openid", "profile email"] > providers[0].scopes[1]: `profile email` is no scope > of its own
+        [[providers]] > extra_authorize_params = { state = "x" } > providers[0].extra_authorize_params.state: the gate sets > remove
+        [[providers]] > ca_file = "/nowhere" > providers[0].ca_file: /nowhere cannot be read > there
+        [[providers]] > ca_file = "/dev/null" > providers[0].ca_file: ca_file /dev/null holds no certificate > PEM
+        [[providers]] > timeout = "0s" > providers[0].timeout: a duration of nothing > longer
+        [[providers]] > end_session = "no" > providers[0].end_session: this is text, and not `true` or `false` > true
+        "#,
+    );
+    let twice = GOOD
+        .replace("[[apps]]", "[[providers]]\nname = 'home'\nissuer = 'https://b.example/'\nclient_id = 'x'\n[[apps]]");
+    assert!(refused(&twice)[0].contains("providers[1].name: `home` is providers[0].name already"));
+}
+
+#[test]
+fn mistakes_about_apps_are_errors_with_a_mend() {
+    each_is_refused(
+        r#"
+        [[apps]] > hosts = [] > apps[0].hosts: an app without a host > name at least one
+        [[apps]] > hosts = ["a.example", "A.example."] > apps[0].hosts[1]: this host is apps[0].hosts[0] already > one app
+        [[apps]] > hosts = ["a.*.example"] > apps[0].hosts[0]: `a.*.example` has a wildcard inside > *.example.com
+        [[apps]] > hosts = ["a.example:443"] > apps[0].hosts[0]: `a.example:443` has a port > leave
+        [[apps]] > hosts = ["https://a.example"] > apps[0].hosts[0]: `https://a.example` is an address > alone
+        [[apps]] > hosts = ["a b"] > apps[0].hosts[0]: `a b`: the host holds something > app.example.com
+        [[apps]] > provider = "hom" > apps[0].provider: there is no provider called `hom` > did you mean `home`?
+        [[apps]] > headers = ["remot"] > apps[0].headers[0]: there is no preset called `remot` > did you mean `remote`?
+        [[apps]] > headers = ["remote", "remote"] > apps[0].headers[1]: has no effect > remove
+        [[apps]] > headers = ["remote", { remote-user = "x" }] > apps[0].headers: `remote-user` is set twice > leave one out
+        [[apps]] > headers = [{ X-A = "{team}" }] > apps[0].headers: the template of `X-A` names > claims.team
+        [[apps]] > headers = [{ Set-Cookie = "x" }] > apps[0].headers: `Set-Cookie` is not for apps > another name
+        [[apps]] > headers = [{}] > apps[0].headers[0]: has no effect > remove
+        [[apps]] > pass_id_token = true > apps[0].pass_id_token: has no effect > "authentik"
+        [[apps]] > pass_access_token = true > apps[0].pass_access_token: has no effect > "oauth2-proxy"
+        [[apps]] > upstream = "http://a" > apps[0].upstream: there is no such key > this version
+        [[apps]] > allow = {} > apps[0].allow: says nothing > remove
+        [[apps]] > allow = { groups = [] } > apps[0].allow.groups: nobody could match > remove
+        [[apps]] > allow = { groups = [" a"] } > apps[0].allow.groups[0]: this has blanks around it > remove
+        [[apps]] > allow = { users = ["a@b@c"] } > apps[0].allow.users[0]: `a@b@c` has more than one @ > alone
+        [[apps]] > allow = { claims = {} } > apps[0].allow.claims: names no claim > department
+        [[apps]] > allow = { group = ["x"] } > apps[0].allow.group: there is no such key > did you mean `groups`?
+        "#,
+    );
+    for (app, problem) in [
+        ("name = 'grafana'\nhosts = ['b']", "apps[1].name: `grafana` is apps[0].name already"),
+        ("name = 'b'\nhosts = ['grafana.example.com']", "apps[1].hosts[0]: this host is apps[0].hosts[0] already"),
+    ] {
+        assert!(refused(&format!("{GOOD}[[apps]]\n{app}\n"))[0].contains(problem), "{app}");
+    }
+}
+
+#[test]
+fn mistakes_about_rules_are_errors_with_a_mend() {
+    each_is_refused(
+        r#"
+        [[apps]] > rules = [{ path = "/a" }] > apps[0].rules[0]: does not say who may pass > access
+        [[apps]] > rules = [{ access = "deny", allow = { groups = ["x"] } }] > apps[0].rules[0].allow: excludes > one of the two
+        [[apps]] > rules = [{ path = "a", access = "deny" }] > apps[0].rules[0].path: `a` does not begin > /api/health
+        [[apps]] > rules = [{ path = "/a/%2e%2e/b", access = "deny" }] > apps[0].rules[0].path: servers read > plain path
+        [[apps]] > rules = [{ path = { prefix = "/a" }, access = "deny" }] > apps[0].rules[0].path.prefix: `/a` does not end > "/a/"
+        [[apps]] > rules = [{ path = { regex = "/a" }, access = "deny" }] > apps[0].rules[0].path.regex: there is no such key > this version
+        [[apps]] > rules = [{ path = "/_doorward/ping", access = "public" }] > apps[0].rules[0].path: no request reaches > server.prefix
+        [[apps]] > rules = [{ methods = ["get"], access = "deny" }] > apps[0].rules[0].methods[0]: `get` is no method > "GET"
+        [[apps]] > rules = [{ methods = [], access = "deny" }] > apps[0].rules[0].methods: has no effect > remove
+        [[apps]] > rules = [{ networks = ["lan"], access = "deny" }] > apps[0].rules[0].networks[0]: `lan` is no network > 10.0.0.0/8
+        [[apps]] > rules = [{ access = "bearer" }] > apps[0].rules[0].access: `bearer` is none of its words > `public`
+        [[apps]] > rules = [{ access = "deny" }, { path = "/a", access = "public" }] > apps[0].rules[1]: no request reaches this rule: apps[0].rules[0] > move
+        [[apps]] > allow = { groups = ["x"] } ¶ rules = [{ access = "deny" }] > apps[0].allow: has no effect > remove
+        "#,
+    );
+}
+
+#[test]
+fn mistakes_in_the_small_sections_are_errors_with_a_mend() {
+    for (lines, problem) in [
+        ("[brand]\naccent = 'blue'", "brand.accent: `blue` is no colour\n    write it as \"#rrggbb\""),
+        ("[brand]\nlogo = '/nowhere'", "brand.logo: /nowhere cannot be read"),
+        ("[brand]\ntitle = ''", "brand.title: this is empty"),
+        ("[log]\nlevel = 'inof'", "log.level: `inof` is none of its words\n    did you mean `info`?"),
+        ("[access]\ndefault = 'allow'", "access.default: `allow` is none of its words\n    there is `deny`"),
+        ("[bearer]", "bearer: there is no such key\n    this version"),
+        ("[provider]\nname = 'x'", "provider: there is no such key\n    did you mean `providers`?"),
+    ] {
+        let complaints = refused(&format!("{GOOD}{lines}\n"));
+        assert_eq!(complaints.len(), 1, "{complaints:?}");
+        assert!(complaints[0].contains(problem), "{lines}\n{}", complaints[0]);
+    }
+}
+
+#[test]
+fn what_has_to_be_written_is_missed_where_it_belongs() {
+    for (without, problem) in [
+        (
+            "trusted_proxies = [\"10.0.0.0/8\"]",
+            "doorward.toml:2: server.trusted_proxies: is missing, and `server.listen` is",
+        ),
+        ("secrets = [\"0123456789abcdef0123456789abcdef\"]", "doorward.toml:4: session.secrets: is missing"),
+        ("issuer = \"https://auth.example.com/o/x/\"", "doorward.toml:6: providers[0].issuer: is missing"),
+        ("hosts = [\"grafana.example.com\", \"*.graphs.example.com\"]", "doorward.toml:10: apps[0].hosts: is missing"),
+    ] {
+        let complaints = refused(&GOOD.replace(without, ""));
+        assert!(complaints.len() == 1 && complaints[0].starts_with(problem), "{complaints:?}");
+    }
+}
+
+#[test]
+fn a_cookie_domain_has_to_cover_every_host() {
+    let text = GOOD.replace("[session]\n", "[session]\ncookie_domain = 'graphs.example.com'\n");
+    let complaints = refused(&text);
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+    let line = line_of(&text, "hosts");
+    assert!(complaints[0].starts_with(&format!("doorward.toml:{line}: apps[0].hosts[0]: sessions cannot work here")));
+    assert!(refused(&GOOD.replace("[session]\n", "[session]\ncookie_domain = 'Example.com'\n")).is_empty());
+    assert_eq!(refused(&GOOD.replace("[session]\n", "[session]\ncookie_domain = 'ample.com'\n")).len(), 2);
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_in_the_order_of_their_lines() {
+    let text = "[server]\nlisten = 'x'\nlistn = 'y'\n[session]\nlifetime = '0s'\n[[apps]]\nhosts = ['a:1']\n[store]\nurl = 'x'\n";
+    let result = load_from(Some(&source(text)), &variables(&[("DOORWARD_LOG__LEVEL", "loud"), ("DOORWARD_X__Y", "z")]));
+    let found: Vec<_> = result.err().unwrap().0.iter().map(|one| format!("{} {}", one.origin, one.key)).collect();
+    assert_eq!(
+        found,
+        [
+            "doorward.toml:1 ",
+            "doorward.toml:2 server.listen",
+            "doorward.toml:3 server.listn",
+            "doorward.toml:4 session.secrets",
+            "doorward.toml:5 session.lifetime",
+            "doorward.toml:6 apps[0].name",
+            "doorward.toml:7 apps[0].hosts[0]",
+            "doorward.toml:9 store.url",
+            "DOORWARD_LOG__LEVEL log.level",
+            "DOORWARD_X__Y ",
+        ]
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_reported_with_its_line_and_nothing_else() {
+    assert!(refused("[server\nlisten = 1\n")[0].starts_with("doorward.toml:1: not TOML: unclosed table"));
+    assert!(refused("a = 1\na = 2\n")[0].contains("duplicate key"));
+}
+
+#[test]
+fn a_key_that_belongs_to_another_certificate_is_an_error_before_the_start() {
+    let file = |text: &str| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    };
+    let made = || rcgen::generate_simple_self_signed(vec!["gate.example.com".to_owned()]).unwrap();
+    let (one, other) = (made(), made());
+    let (cert, key) = (file(&one.cert.pem()), file(&one.signing_key.serialize_pem()));
+    let wrong = file(&other.signing_key.serialize_pem());
+    let with = |key: &std::path::Path| {
+        let tls = format!("[server]\ntls = {{ cert = {:?}, key = {key:?} }}", cert.path());
+        refused(&GOOD.replace("[server]", &tls))
+    };
+    assert_eq!(with(key.path()), [""; 0]);
+    let complaints = with(wrong.path());
+    assert!(complaints.len() == 1 && complaints[0].contains("server.tls.key: the key and the cert"), "{complaints:?}");
+}
+
+#[test]
+fn certificates_for_a_provider_without_tls_have_no_effect() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = GOOD
+        .replace("https://auth.example.com/o/x/", "http://127.0.0.1/")
+        .replace("client_id", &format!("ca_file = '{}'\nclient_id", file.path().display()));
+    assert!(refused(&text)[0].contains("providers[0].ca_file: has no effect"));
+}

@@ -1,0 +1,206 @@
+//! What a change of each key takes: the table of keys says it, the reference page repeats it, and it has to be true.
+
+use std::{fs, path::Path};
+
+use secrecy::ExposeSecret as _;
+
+use super::{
+    super::schema::{Change, KEYS},
+    *,
+};
+
+/// A configuration in which every key can change.
+const BASE: &str = r#"
+[server]
+trusted_proxies = ["10.0.0.0/8"]
+[session]
+secrets = ["0123456789abcdef0123456789abcdef"]
+[[providers]]
+name = "home"
+issuer = "https://auth.example.com/o/x/"
+client_id = "doorward"
+[[providers]]
+name = "work"
+issuer = "https://work.example.com/"
+client_id = "doorward"
+[[apps]]
+name = "grafana"
+hosts = ["grafana.example.com"]
+[[apps.rules]]
+path = "/a"
+access = "public"
+"#;
+
+type Variables = &'static [(&'static str, &'static str)];
+
+/// For each key: the variables under which it can be changed, and what it is changed to. `DIR` is a folder with files.
+const CHANGES: &[(&str, Variables, &str)] = &[
+    ("server.listen", &[], "127.0.0.1:9001"),
+    ("server.management", &[], "127.0.0.1:9301"),
+    ("server.prefix", &[], "/gate"),
+    ("server.scheme", &[], "http"),
+    ("server.trusted_proxies", &[], "['10.9.0.0/16']"),
+    ("server.shutdown_grace", &[], "7s"),
+    ("server.tls.cert", TLS, "DIR/cert-2.pem"),
+    ("server.tls.key", TLS, "DIR/key-2.pem"),
+    ("server.tls.client_ca", TLS, "DIR/cert-2.pem"),
+    ("session.secrets", &[], "['fedcba9876543210fedcba9876543210']"),
+    ("session.cookie_name", &[], "other"),
+    ("session.cookie_domain", &[], "example.com"),
+    ("session.lifetime", &[], "1h"),
+    ("session.idle_timeout", &[], "1h"),
+    ("session.renew_before", &[], "1h"),
+    ("session.outage_grace", &[], "2h"),
+    ("session.legacy_cookies", &[], "['other_*']"),
+    ("store.url", &[], "memory:"),
+    ("store.password", POSTGRES, "another"),
+    ("store.pool_size", POSTGRES, "3"),
+    ("store.listen_url", POSTGRES, "postgres://ann@direct/x"),
+    ("providers[].name", &[], "other"),
+    ("providers[].issuer", &[], "https://other.example.com/"),
+    ("providers[].client_id", &[], "other"),
+    ("providers[].client_secret", &[], "another"),
+    ("providers[].scopes", &[], "['openid']"),
+    ("providers[].groups_claim", &[], "roles"),
+    ("providers[].ca_file", &[], "DIR/cert.pem"),
+    ("providers[].timeout", &[], "3s"),
+    ("providers[].extra_authorize_params", &[], "{ prompt = 'login' }"),
+    ("providers[].end_session", &[], "false"),
+    ("access.default", &[], "authenticated"),
+    ("apps[].name", &[], "other"),
+    ("apps[].hosts", &[], "['b.example.com']"),
+    ("apps[].provider", &[], "work"),
+    ("apps[].headers", &[], "['authentik']"),
+    ("apps[].pass_access_token", &[("DOORWARD_APPS__0__HEADERS", "['oauth2-proxy']")], "true"),
+    ("apps[].pass_id_token", &[("DOORWARD_APPS__0__HEADERS", "['authentik']")], "true"),
+    ("apps[].allow.groups", PEOPLE, "['others']"),
+    ("apps[].allow.users", PEOPLE, "['other@example.com']"),
+    ("apps[].allow.claims", PEOPLE, "{ team = ['other'] }"),
+    ("apps[].rules[].path", &[], "/b"),
+    ("apps[].rules[].methods", &[], "['GET']"),
+    ("apps[].rules[].networks", &[], "['10.9.0.0/16']"),
+    ("apps[].rules[].access", &[], "deny"),
+    ("apps[].rules[].allow.groups", RULE, "['others']"),
+    ("apps[].rules[].allow.users", RULE, "['other@example.com']"),
+    ("apps[].rules[].allow.claims", RULE, "{ team = ['other'] }"),
+    ("brand.title", &[], "Other"),
+    ("brand.logo", &[], "DIR/logo.svg"),
+    ("brand.accent", &[], "#123456"),
+    ("log.level", &[], "debug"),
+    ("log.format", &[], "text"),
+];
+
+const TLS: Variables = &[("DOORWARD_SERVER__TLS__CERT", "DIR/cert.pem"), ("DOORWARD_SERVER__TLS__KEY", "DIR/key.pem")];
+const POSTGRES: Variables = &[("DOORWARD_STORE__URL", "postgres://ann@db/x")];
+const PEOPLE: Variables = &[("DOORWARD_APPS__0__ALLOW", "{ groups = ['x'], users = ['x'], claims = { x = ['x'] } }")];
+const RULE: Variables = &[(
+    "DOORWARD_APPS__0__RULES",
+    "[{ path = '/a', allow = { groups = ['x'], users = ['x'], claims = { x = ['x'] } } }]",
+)];
+
+/// A folder with the files that the changes name.
+fn files() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["gate.example.com".to_owned()]).unwrap();
+    for name in ["cert.pem", "cert-2.pem"] {
+        fs::write(dir.path().join(name), made.cert.pem()).unwrap();
+    }
+    for name in ["key.pem", "key-2.pem"] {
+        fs::write(dir.path().join(name), made.signing_key.serialize_pem()).unwrap();
+    }
+    fs::write(dir.path().join("logo.svg"), "<svg/>").unwrap();
+    dir
+}
+
+fn made_with(dir: &Path, under: &[(&str, &str)]) -> Config {
+    let text = |text: &str| text.replace("DIR", dir.to_str().unwrap());
+    let variables = under.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect();
+    load_from(Some(&source(BASE)), &variables).unwrap_or_else(|complaints| panic!("{under:?}: {complaints}"))
+}
+
+/// Everything that a configuration means, secrets included.
+fn meaning(config: &Config) -> (String, session::Backend) {
+    // Taken apart, so that nothing is added to it and forgotten here.
+    let Config { server, gate, secrets, session, providers, policy, brand, log, effective: _, hash: _ } = config;
+    let secrets: Vec<_> = secrets.iter().map(|secret| secret.expose_secret().to_owned()).collect();
+    let providers: Vec<_> = providers
+        .iter()
+        .map(|provider| {
+            let secret = provider.client_secret.as_ref().map(|secret| secret.expose_secret().to_owned());
+            (provider, secret)
+        })
+        .collect();
+    let text = format!("{server:?} {gate:?} {secrets:?} {session:?} {providers:?} {policy:?} {brand:?} {log:?}");
+    // As it is, because it shows no password.
+    (text, session.backend.clone())
+}
+
+#[test]
+fn every_key_changes_as_the_reference_says() {
+    let dir = files();
+    for key in KEYS {
+        let (_, under, to) = CHANGES.iter().find(|(path, ..)| *path == key.path).expect(key.path);
+        let variable = suggest::variable_of(key.path);
+        let before = made_with(dir.path(), under);
+        let after = made_with(dir.path(), &[under, [(variable.as_str(), *to)].as_slice()].concat());
+        assert_ne!(meaning(&before), meaning(&after), "{}: it means something", key.path);
+        let (in_force, difference) = after.clone().after(&before);
+        let (there, elsewhere, expected) = match key.change {
+            Change::Reload => (&difference.changed, &difference.waiting, &after),
+            Change::Restart => (&difference.waiting, &difference.changed, &before),
+        };
+        let named: Vec<_> = there.iter().map(|key| shape::places_removed(key)).collect();
+        assert!(named.iter().any(|named| named.trim_end_matches("[]") == key.path), "{}: {difference:?}", key.path);
+        assert_eq!(elsewhere, &[""; 0], "{}", key.path);
+        assert_eq!(meaning(&in_force), meaning(expected), "{}", key.path);
+        assert_eq!(in_force.hash, after.hash, "{}: the hash is that of what was read", key.path);
+    }
+}
+
+#[test]
+fn what_waits_for_a_restart_goes_on_to_be_named_until_it_is_taken_back() {
+    let dir = files();
+    let (first, listen) = (made_with(dir.path(), &[]), ("DOORWARD_SERVER__LISTEN", "127.0.0.1:9001"));
+    let (second, _) = made_with(dir.path(), &[listen]).after(&first);
+    let lifetime = ("DOORWARD_SESSION__LIFETIME", "1h");
+    let (third, difference) = made_with(dir.path(), &[listen, lifetime]).after(&second);
+    assert_eq!(
+        (difference.changed, difference.waiting),
+        (vec!["session.lifetime".into()], vec!["server.listen".into()])
+    );
+    let (_, difference) = made_with(dir.path(), &[lifetime]).after(&third);
+    assert!(difference.is_none(), "{difference:?}");
+}
+
+#[test]
+fn what_is_in_a_file_counts_where_nobody_else_reads_it_again() {
+    let dir = files();
+    let (secret, password) = (dir.path().join("secret"), dir.path().join("password"));
+    let sealed = format!("[{{ file = {secret:?} }}]");
+    let kept = format!("{{ file = {password:?} }}");
+    let under = [
+        TLS,
+        POSTGRES,
+        &[
+            ("DOORWARD_SESSION__SECRETS", sealed.as_str()),
+            ("DOORWARD_STORE__PASSWORD", kept.as_str()),
+            ("DOORWARD_PROVIDERS__0__CA_FILE", "DIR/ca.pem"),
+            ("DOORWARD_BRAND__LOGO", "DIR/logo.svg"),
+        ],
+    ]
+    .concat();
+    let write = |turn: &str| {
+        fs::write(&secret, turn.repeat(32)).unwrap();
+        fs::write(&password, turn).unwrap();
+        let made = rcgen::generate_simple_self_signed(vec![turn.to_owned()]).unwrap();
+        fs::write(dir.path().join("ca.pem"), made.cert.pem()).unwrap();
+        fs::write(dir.path().join("cert.pem"), made.cert.pem()).unwrap();
+        fs::write(dir.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        fs::write(dir.path().join("logo.svg"), format!("<svg>{turn}</svg>")).unwrap();
+        made_with(dir.path(), &under)
+    };
+    let (_, difference) = write("b").after(&write("a"));
+    // The listener follows its certificates, and the store reads its password for every connection.
+    assert_eq!(difference.changed, ["session.secrets[0]", "providers[0].ca_file", "brand.logo"]);
+    assert_eq!(difference.waiting, [""; 0]);
+}

@@ -1,0 +1,71 @@
+//! What is told of a configuration: every value and where it came from, every mistake, the hash.
+
+use super::*;
+
+#[test]
+fn every_value_in_force_is_listed_with_its_origin_and_no_secret_is_shown() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "hidden-hidden-hidden-hidden-hidden-hidden\n").unwrap();
+    let text = GOOD
+        .replace("secrets = [", &format!("secrets = [{{ file = '{}' }}, {{ env = 'OLD' }}, ", file.path().display()))
+        .replace("client_id", "client_secret = 'hidden'\nclient_id");
+    let environment = variables(&[
+        ("OLD", "old-hidden-old-hidden-old-hidden-old-hidden"),
+        ("DOORWARD_STORE__URL", "memory:"),
+        ("DOORWARD_PROVIDERS__0__TIMEOUT", "3s"),
+    ]);
+    let config = load_from(Some(&source(&text)), &environment).unwrap_or_else(|complaints| panic!("{complaints}"));
+    let report = report_text(&Ok(config.clone()));
+    let secret_file = format!("session.secrets[0] = ********  # secret file {}", file.path().display());
+    for expected in [
+        "server.listen = \"0.0.0.0:9000\"  # default",
+        "server.trusted_proxies = [\"10.0.0.0/8\"]  # doorward.toml:3",
+        &secret_file,
+        "session.secrets[1] = ********  # environment OLD",
+        "session.secrets[2] = ********  # doorward.toml:5",
+        "store.url = \"memory:\"  # environment DOORWARD_STORE__URL",
+        "providers[0].client_secret = ********  # doorward.toml:9",
+        "providers[0].timeout = \"3s\"  # environment DOORWARD_PROVIDERS__0__TIMEOUT",
+        "apps[0].headers = [\"remote\"]  # default",
+    ] {
+        assert!(report.lines().any(|line| line == expected), "{expected}\n{report}");
+    }
+    assert!(!report.contains("hidden") && !report.contains("0123456789abcdef"), "{report}");
+    assert!(!format!("{config:?}").contains("hidden"));
+    let json: serde_json::Value = serde_json::from_str(&report_json(&Ok(config.clone()))).unwrap();
+    let value =
+        |key: &str| json["values"].as_array().unwrap().iter().find(|value| value["key"] == key).unwrap().clone();
+    assert_eq!((json["ok"].as_bool(), json["hash"].as_str()), (Some(true), Some(config.hash.as_str())));
+    assert_eq!(value("providers[0].end_session")["value"], true);
+    assert_eq!(value("session.secrets[0]")["value"], "********");
+    assert_eq!(
+        value("server.trusted_proxies")["origin"],
+        serde_json::json!({"kind": "file", "file": "doorward.toml", "line": 3})
+    );
+}
+
+#[test]
+fn errors_are_reported_to_programs_with_key_place_problem_and_hint() {
+    let result = load_from(Some(&source("[server]\nlistn = 'x'\n")), &Environment::new());
+    let json: serde_json::Value = serde_json::from_str(&report_json(&result)).unwrap();
+    assert_eq!(json["ok"], false);
+    let unknown = json["errors"].as_array().unwrap().iter().find(|error| error["key"] == "server.listn").unwrap();
+    assert_eq!(unknown["origin"]["line"], 2);
+    assert_eq!(unknown["hint"], "did you mean `listen`?");
+    assert!(
+        report_text(&result)
+            .contains("doorward.toml:2: server.listn: there is no such key\n    did you mean `listen`?")
+    );
+}
+
+#[test]
+fn the_hash_tells_values_apart_but_neither_secrets_nor_where_values_came_from() {
+    let hash = |text: &str| loaded(text).hash;
+    let spelt_out = GOOD.replace("[session]", "[session]\nlifetime = '28d'");
+    assert_eq!(hash(GOOD), hash(&spelt_out));
+    assert_eq!(
+        hash(GOOD),
+        hash(&GOOD.replace("0123456789abcdef0123456789abcdef", "abcdefabcdefabcdefabcdefabcdefabcdef"))
+    );
+    assert_ne!(hash(GOOD), hash(&GOOD.replace("[session]", "[session]\nlifetime = '27d'")));
+}

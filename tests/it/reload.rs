@@ -1,0 +1,208 @@
+//! The configuration changes while the gate runs (contract C2): how a change arrives, and that it applies to the next
+//! request on whatever connection.
+
+mod effects;
+mod people;
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use http::StatusCode;
+use tokio::task::JoinSet;
+
+use crate::{
+    postgres::EDGE,
+    world::{
+        PATIENCE, Plan, STEP, Signal, Visitor, World, eventually,
+        raw::{Kept, Said},
+    },
+};
+
+const APPLIED: &str = r#"doorward_config_reloads_total{result="applied"}"#;
+const REFUSED: &str = r#"doorward_config_reloads_total{result="refused"}"#;
+
+const APP: &str = "app.example.test";
+
+/// A rule of the app `rules`, and what becomes of it.
+const OPEN: &str = "path = \"/health\"\naccess = \"public\"";
+const SHUT: &str = "path = \"/health\"\naccess = \"deny\"";
+
+async fn world() -> World {
+    Plan::with(EDGE).start().await
+}
+
+fn cookies(world: &World, visitor: &Visitor) -> String {
+    visitor.cookies(&world.at("app", "/").parse().unwrap())
+}
+
+/// What `from` becomes in a configuration that has it.
+fn with(config: &str, from: &str, to: &str) -> String {
+    assert!(config.contains(from), "{from} is not in {config}");
+    config.replace(from, to)
+}
+
+/// Asks again on the same connection until the status is this one.
+async fn until(kept: &mut Kept, host: &str, target: &str, cookies: &str, status: StatusCode) -> Said {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        let said = kept.ask(host, target, cookies).await;
+        if said.status == status {
+            return said;
+        }
+        assert!(Instant::now() < patience, "never {status}: {said:?}");
+        tokio::time::sleep(STEP).await;
+    }
+}
+
+/// Waits until so many changes have been put in force.
+async fn applied(world: &World, many: u64) {
+    let count = async || (world.gate.number(APPLIED).await? >= many).then_some(());
+    eventually(&format!("{many} changes are in force"), count).await;
+}
+
+/// Puts a file in place of another at once, as careful programs do.
+fn replace(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(&new, path).unwrap();
+}
+
+/// Puts the configuration where a volume of Kubernetes has it: behind a link to a folder that is swapped whole.
+fn swap(folder: &Path, generation: &str, text: &str) {
+    fs::create_dir(folder.join(generation)).unwrap();
+    fs::write(folder.join(generation).join("doorward.toml"), text).unwrap();
+    symlink(generation, folder.join("..data_tmp")).unwrap();
+    fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+}
+
+#[tokio::test]
+async fn a_change_reaches_the_next_request_however_it_arrives() {
+    let world = world().await;
+    let path = world.gate.path().to_owned();
+    let mut kept = Kept::open(world.gate.port).await;
+    let (open, shut) = (world.config(), with(&world.config(), OPEN, SHUT));
+    until(&mut kept, "rules.example.test", "/health", "", StatusCode::OK).await;
+
+    // Written in place, as an editor may do.
+    world.gate.configure(&shut);
+    let said = until(&mut kept, "rules.example.test", "/health", "", StatusCode::FORBIDDEN).await;
+    assert_eq!(said.reason(), "rule_denied");
+
+    // Renamed over.
+    replace(&path, &open);
+    until(&mut kept, "rules.example.test", "/health", "", StatusCode::OK).await;
+
+    // A volume of Kubernetes: the way there is other than it was, what is there is not, and then it is.
+    let volume = world.dir().join("volume");
+    fs::create_dir(&volume).unwrap();
+    swap(&volume, "..1", &open);
+    symlink("..data/doorward.toml", volume.join("doorward.toml")).unwrap();
+    symlink(volume.join("doorward.toml"), path.with_extension("link")).unwrap();
+    fs::rename(path.with_extension("link"), &path).unwrap();
+    swap(&volume, "..2", &shut);
+    fs::remove_dir_all(volume.join("..1")).unwrap();
+    until(&mut kept, "rules.example.test", "/health", "", StatusCode::FORBIDDEN).await;
+    assert_eq!(world.gate.number(REFUSED).await, Some(0));
+    let log = world.gate.log();
+    assert!(log.contains("the configuration has been changed") && log.contains("apps[2].rules[0].access"), "{log}");
+}
+
+#[tokio::test]
+async fn a_mistake_changes_nothing_and_is_told_once_with_all_its_reasons() {
+    let mut world = world().await;
+    let mut kept = Kept::open(world.gate.port).await;
+    let hash = |metrics: String| {
+        let line = metrics.lines().find(|line| line.starts_with("doorward_config_info{")).map(ToOwned::to_owned);
+        line.expect("the hash is shown")
+    };
+    let before = hash(world.gate.metrics().await);
+    let wrong = with(&with(&world.config(), OPEN, SHUT), "[session]", "[session]\nlifetime = \"0s\"\nlifetme = \"1h\"");
+    world.gate.configure(&wrong);
+    eventually("it is refused", async || (world.gate.number(REFUSED).await == Some(1)).then_some(())).await;
+    let line = |part: &str| wrong.lines().position(|line| line.starts_with(part)).unwrap() + 1;
+    let log = world.gate.log();
+    for reason in [
+        format!("{}:{}: session.lifetime: a duration of nothing", world.gate.path().display(), line("lifetime")),
+        format!("{}:{}: session.lifetme: there is no such key", world.gate.path().display(), line("lifetme")),
+        "did you mean `lifetime`?".to_owned(),
+    ] {
+        assert!(log.contains(&reason), "{reason} in {log}");
+    }
+    // Whoever asks for it is told again; whoever does not is not.
+    world.gate.signal(Signal::HangUp);
+    eventually("it is refused again", async || (world.gate.number(REFUSED).await == Some(2)).then_some(())).await;
+    assert_eq!(hash(world.gate.metrics().await), before);
+    until(&mut kept, "rules.example.test", "/health", "", StatusCode::OK).await;
+
+    fs::remove_file(world.gate.path()).unwrap();
+    eventually("no file is a mistake too", async || (world.gate.number(REFUSED).await == Some(3)).then_some(())).await;
+    world.gate.configure(&with(&world.config(), OPEN, SHUT));
+    until(&mut kept, "rules.example.test", "/health", "", StatusCode::FORBIDDEN).await;
+    assert_eq!(world.gate.number(REFUSED).await, Some(3));
+    assert_eq!(world.gate.number(APPLIED).await, Some(1));
+    let after = hash(world.gate.metrics().await);
+    assert_ne!(after, before);
+    assert!(world.gate.tell(&["check"]).contains(after.split('"').nth(1).unwrap()), "it is the hash of the file");
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_named_and_the_rest_applies() {
+    let world = world().await;
+    let mut kept = Kept::open(world.gate.port).await;
+    let management = format!("management = \"127.0.0.1:{}\"", world.gate.management);
+    let config = with(&world.config(), &management, "management = \"127.0.0.1:1\"\nshutdown_grace = \"7s\"");
+    let config = with(&config, OPEN, SHUT);
+    world.gate.configure(&format!("{config}\n[log]\nformat = \"text\"\n"));
+    until(&mut kept, "rules.example.test", "/health", "", StatusCode::FORBIDDEN).await;
+    let log = world.gate.log();
+    let line = log.lines().find(|line| line.contains("need a restart")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("server.management, server.shutdown_grace, log.format"), "{line}");
+    assert!(line.starts_with('{'), "the form of the lines stays: {line}");
+    applied(&world, 1).await;
+}
+
+#[tokio::test]
+async fn fifty_changes_under_load_cost_nobody_an_answer() {
+    let mut world = world().await;
+    let alice = cookies(&world, &world.signed_in("alice").await);
+    let (stop, port) = (Arc::new(AtomicBool::new(false)), world.gate.port);
+    let mut load = JoinSet::new();
+    for _ in 0..4 {
+        let (stop, alice) = (Arc::clone(&stop), alice.clone());
+        load.spawn(async move {
+            let (mut kept, mut asked) = (Kept::open(port).await, 0);
+            while !stop.load(Ordering::Relaxed) {
+                let said = kept.ask(APP, "/", &alice).await;
+                assert_eq!((said.status, said.header("remote-user")), (StatusCode::OK, "alice"), "{said:?}");
+                let public = kept.ask("rules.example.test", "/health", "").await;
+                assert_eq!(public.status, StatusCode::OK, "{public:?}");
+                asked += 1;
+            }
+            asked
+        });
+    }
+    for change in 1..=50 {
+        let own = format!("headers = [\"remote\", {{ \"X-Change\" = \"{change}\" }}]");
+        let config = with(&world.config(), "headers = [\"remote\", \"authentik\"]", &own);
+        let secrets = format!("secrets = [\"secret number {change}, which is long enough\", ");
+        let config = with(&config, "secrets = [", &secrets);
+        replace(world.gate.path(), &config);
+        world.gate.signal(Signal::HangUp);
+        applied(&world, change).await;
+    }
+    let said = Kept::open(port).await.ask(APP, "/", &alice).await;
+    assert_eq!((said.header("x-change"), said.headers.contains_key("x-authentik-username")), ("50", false), "{said:?}");
+    stop.store(true, Ordering::Relaxed);
+    for asked in load.join_all().await {
+        assert!(asked > 50, "there was a load");
+    }
+    assert_eq!(world.gate.number(REFUSED).await, Some(0));
+}

@@ -1,0 +1,131 @@
+//! What a change does: apps, headers, whom the gate believes, the log.
+
+use http::StatusCode;
+
+use super::{APP, applied, cookies, until, with, world};
+use crate::world::{As, Visitor, eventually, raw::Kept};
+
+const NEW: &str = "new.example.test";
+
+#[tokio::test]
+async fn an_added_app_is_known_and_a_removed_one_is_not() {
+    let world = world().await;
+    let alice = cookies(&world, &world.signed_in("alice").await);
+    let mut kept = Kept::open(world.gate.port).await;
+    let said = kept.ask(NEW, "/", &alice).await;
+    assert_eq!((said.status, said.reason()), (StatusCode::FORBIDDEN, "unknown_host"));
+
+    // In front of the others, so that every place in the configuration is another than before.
+    let new = format!("[[apps]]\nname = \"new\"\nhosts = [\"{NEW}\"]\n\n[[apps]]\nname = \"app\"");
+    let added = with(&world.config(), "[[apps]]\nname = \"app\"", &new);
+    world.gate.configure(&added);
+    let said = until(&mut kept, NEW, "/", &alice, StatusCode::OK).await;
+    assert_eq!(said.header("remote-user"), "alice");
+    let counted = |app: &str, verdict: &str| {
+        format!("doorward_auth_requests_total{{app=\"{app}\",edge=\"traefik\",verdict=\"{verdict}\"}}")
+    };
+    assert_eq!(world.gate.number(&counted("new", "allow")).await, Some(1));
+    let before = world.gate.number(&counted("app", "allow")).await.unwrap();
+    kept.ask(APP, "/", &alice).await;
+    assert_eq!(world.gate.number(&counted("app", "allow")).await, Some(before + 1));
+
+    // Who may use an app is judged on the next request.
+    world.gate.configure(&with(
+        &added,
+        &format!("\"{NEW}\"]"),
+        &format!("\"{NEW}\"]\nallow = {{ groups = [\"nobody\"] }}"),
+    ));
+    let said = until(&mut kept, NEW, "/", &alice, StatusCode::FORBIDDEN).await;
+    assert_eq!(said.reason(), "group_missing");
+
+    world.gate.configure(&format!("{}\n[access]\ndefault = \"authenticated\"\n", world.config()));
+    let said = until(&mut kept, NEW, "/", &alice, StatusCode::OK).await;
+    assert_eq!(said.header("remote-user"), "alice", "whoever is signed in");
+    world.gate.configure(&world.config());
+    let said = until(&mut kept, NEW, "/", &alice, StatusCode::FORBIDDEN).await;
+    assert_eq!(said.reason(), "unknown_host");
+}
+
+#[tokio::test]
+async fn a_session_that_lives_gets_the_headers_of_now_and_no_others() {
+    let world = world().await;
+    let alice = cookies(&world, &world.signed_in("alice").await);
+    let mut kept = Kept::open(world.gate.port).await;
+    let said = kept.ask(APP, "/", &alice).await;
+    assert_eq!((said.header("remote-user"), said.header("x-authentik-username")), ("alice", "alice"));
+    for (change, (headers, name, value)) in [
+        (r#"[{ "X-One" = "{claims.email}" }]"#, "x-one", "alice@example.test"),
+        (r#"[{ "X-One" = "{claims.sub}" }]"#, "x-one", "alice"),
+        (r#"[{ "X-Two" = "{claims.email}" }]"#, "x-two", "alice@example.test"),
+        (r#"["remote"]"#, "remote-email", "alice@example.test"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let own = format!("headers = {headers}");
+        world.gate.configure(&with(&world.config(), "headers = [\"remote\", \"authentik\"]", &own));
+        applied(&world, change as u64 + 1).await;
+        let said = kept.ask(APP, "/", &alice).await;
+        assert_eq!((said.status, said.header(name)), (StatusCode::OK, value), "{said:?}");
+        let others = ["x-one", "x-two", "remote-user", "x-authentik-username"];
+        let there: Vec<_> = others.into_iter().filter(|name| said.headers.contains_key(*name)).collect();
+        let expected = if name == "remote-email" { "remote-user" } else { name };
+        assert_eq!(there, [expected], "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn whom_the_gate_believes_and_where_its_pages_are_can_change() {
+    let world = world().await;
+    let mut kept = Kept::open(world.gate.port).await;
+    until(&mut kept, "rules.example.test", "/health", "", StatusCode::OK).await;
+    let ping = |prefix: &str| format!("http://127.0.0.1:{}{prefix}/ping", world.gate.port);
+    let status = async |url: String| {
+        let visitor = Visitor::new(world.dir());
+        visitor.send(visitor.request(As::Fetch, &url)).await.status
+    };
+    world.gate.configure(&with(
+        &world.config(),
+        "[server]",
+        "[server]\nprefix = \"/elsewhere\"\ntrusted_proxies = [\"192.0.2.0/24\"]",
+    ));
+    eventually("the pages have moved", async || {
+        (status(ping("/elsewhere")).await == StatusCode::NO_CONTENT).then_some(())
+    })
+    .await;
+    assert_eq!(status(ping("/_doorward")).await, StatusCode::NOT_FOUND);
+    world.gate.configure(&with(&world.config(), "[server]", "[server]\ntrusted_proxies = [\"192.0.2.0/24\"]"));
+    let said = until(&mut kept, "rules.example.test", "/health", "", StatusCode::FORBIDDEN).await;
+    assert_eq!(said.reason(), "untrusted_peer");
+    world.gate.configure(&world.config());
+    until(&mut kept, "rules.example.test", "/health", "", StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn the_log_says_as_much_as_it_is_told_to() {
+    let world = world().await;
+    let alice = cookies(&world, &world.signed_in("alice").await);
+    let mut kept = Kept::open(world.gate.port).await;
+    let detailed = |log: &str| log.lines().any(|line| line.contains("\"DEBUG\""));
+    assert!(!detailed(&world.gate.log()));
+    world.gate.configure(&format!("{}\n[log]\nlevel = \"debug\"\n", world.config()));
+    applied(&world, 1).await;
+    kept.ask("nobody.example.test", "/", &alice).await;
+    assert!(detailed(&world.gate.log()), "{}", world.gate.log());
+    world.gate.configure(&world.config());
+    applied(&world, 2).await;
+    let before = world.gate.log().len();
+    kept.ask(APP, "/", &alice).await;
+    kept.ask(APP, "/", "").await;
+    assert_eq!(&world.gate.log()[before..], "");
+}
+
+#[tokio::test]
+async fn the_pages_look_as_they_are_told_to() {
+    let world = world().await;
+    let page = async || world.visitor().visit(&world.at("app", "/_doorward/signed_out")).await.text();
+    assert!(!page().await.contains("The House"));
+    world.gate.configure(&format!("{}\n[brand]\ntitle = \"The House\"\n", world.config()));
+    applied(&world, 1).await;
+    assert!(page().await.contains("The House"));
+}
