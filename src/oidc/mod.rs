@@ -95,6 +95,9 @@ pub enum Error {
     /// Its answer cannot be believed: signature, issuer, audience, nonce, time.
     #[error("the provider's answer cannot be believed: {0}")]
     Unbelievable(String),
+    /// By this machine's clock its answer is not of now.
+    #[error("the provider's clock and this machine's disagree: {0}")]
+    Clocks(String),
 }
 
 /// One provider. It is shared by everybody who signs in or out there.
@@ -193,7 +196,9 @@ impl Provider {
         let outcome = match &result {
             Ok(_) => Outcome::Ok,
             Err(Error::Unavailable(_)) => Outcome::Unavailable,
-            Err(Error::GrantRefused | Error::ClientRefused(_) | Error::Unbelievable(_)) => Outcome::Refused,
+            Err(Error::GrantRefused | Error::ClientRefused(_) | Error::Unbelievable(_) | Error::Clocks(_)) => {
+                Outcome::Refused
+            }
         };
         self.metrics.requested(endpoint, outcome, begun.elapsed());
         result
