@@ -314,6 +314,7 @@ mod tests {
             "doorward_logins_total",
             "doorward_logouts_total",
             "doorward_renewals_total",
+            "doorward_renewal_waits_total",
             "doorward_provider_up",
             "doorward_provider_refresh_tokens",
             "doorward_provider_requests_total",

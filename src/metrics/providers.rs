@@ -17,6 +17,7 @@ pub(super) struct Families {
     jwks_refreshes: IntCounterVec,
     logins: IntCounterVec,
     renewals: IntCounterVec,
+    renewal_waits: IntCounterVec,
 }
 
 impl Families {
@@ -44,6 +45,12 @@ impl Families {
             ),
             logins: counters(registry, "doorward_logins_total", "Sign-ins", &["provider", "result"]),
             renewals: counters(registry, "doorward_renewals_total", "Renewals of sessions", &["provider", "result"]),
+            renewal_waits: counters(
+                registry,
+                "doorward_renewal_waits_total",
+                "Requests that waited for a renewal because the access token had ended",
+                &["provider"],
+            ),
         }
     }
 
@@ -74,7 +81,10 @@ impl Families {
 
     pub(super) fn renewals(&self, providers: &[&str]) -> Renewals {
         let pairs = providers.iter().flat_map(|provider| Renewal::ALL.iter().map(move |result| (*provider, result)));
-        Renewals { handles: pairs.map(|(p, r)| self.renewals.with_label_values(&[p, r.label()])).collect() }
+        Renewals {
+            handles: pairs.map(|(p, r)| self.renewals.with_label_values(&[p, r.label()])).collect(),
+            waits: providers.iter().map(|provider| self.renewal_waits.with_label_values(&[*provider])).collect(),
+        }
     }
 
     /// Takes back what was said about how a provider is now.
@@ -136,11 +146,17 @@ impl Logins {
 #[derive(Clone)]
 pub struct Renewals {
     handles: Vec<IntCounter>,
+    waits: Vec<IntCounter>,
 }
 
 impl Renewals {
     /// Counts one renewal at the provider with this place in the configuration.
     pub fn count(&self, provider: usize, result: Renewal) {
         increment(&self.handles, provider * Renewal::ALL.len() + result as usize, 1);
+    }
+
+    /// Counts a request that waits for a renewal at the provider with this place in the configuration.
+    pub fn waits(&self, provider: usize) {
+        increment(&self.waits, provider, 1);
     }
 }
