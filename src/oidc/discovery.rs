@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::{
     sync::{Semaphore, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use url::Url;
 
@@ -29,6 +29,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
 /// How long a sign-in or a renewal waits for metadata that are not known yet.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// How long it counts for new visitors that the provider did not answer, before one of them has it asked again.
+const AWAY_FOR: Duration = Duration::from_secs(1);
 
 /// The part of the metadata document that the gate uses. The rest is not read, so that a mistake in it harms nobody.
 #[derive(Clone, Debug, Deserialize)]
@@ -71,6 +73,7 @@ struct Standing {
     attempts: u64,
     failures_in_a_row: u32,
     last: Option<Result<(), Error>>,
+    asked: Option<Instant>,
 }
 
 /// What is worth a line in the log.
@@ -230,6 +233,7 @@ impl Discovery {
             standing.attempts += 1;
             standing.failures_in_a_row = if outcome.is_ok() { 0 } else { standing.failures_in_a_row.saturating_add(1) };
             before = standing.last.replace(outcome);
+            standing.asked = Some(Instant::now());
         });
         before
     }
@@ -263,6 +267,19 @@ impl Provider {
         self.discovery
             .known()
             .ok_or_else(|| asked.err().unwrap_or_else(|| Error::Unavailable("it answered without metadata".into())))
+    }
+
+    /// The metadata for somebody whose browser is to be sent there: not to a provider that does not answer.
+    pub(super) async fn metadata_of_one_who_answers(&self) -> Result<Arc<Metadata>, Error> {
+        let standing = self.discovery.standing.borrow().clone();
+        let (Some(known), Some(Err(Error::Unavailable(reason)))) = (self.discovery.known(), standing.last) else {
+            return self.metadata().await;
+        };
+        // Slow is not away, and it may be back: whoever comes has it asked, but not as often as they come.
+        if standing.asked.is_some_and(|asked| asked.elapsed() < AWAY_FOR) {
+            return Err(Error::Unavailable(reason));
+        }
+        self.ask().await.map(|()| self.discovery.known().unwrap_or(known))
     }
 
     /// Asks for ever, so that an outage and its end are seen without anybody signing in.

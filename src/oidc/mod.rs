@@ -155,9 +155,10 @@ impl Provider {
         self.discovery.is_up()
     }
 
-    /// The address that begins a sign-in. Fetches the metadata where they are not known yet.
+    /// The address that begins a sign-in. Fetches the metadata where they are not known yet or the provider did not answer
+    /// when it was last asked.
     pub async fn authorize(&self, attempt: &Attempt<'_>) -> Result<Url, Error> {
-        let metadata = self.metadata().await?;
+        let metadata = self.metadata_of_one_who_answers().await?;
         Ok(address::authorization(&self.settings, &metadata, attempt))
     }
 
