@@ -12,6 +12,7 @@ mod attacks;
 mod commands;
 mod healing;
 mod in_a_browser;
+mod keys;
 mod logout;
 mod numbers;
 mod outages;
