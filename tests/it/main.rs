@@ -9,8 +9,10 @@
 )]
 
 mod attacks;
+mod clocks;
 mod commands;
 mod healing;
+mod healing_in_a_browser;
 mod in_a_browser;
 mod keys;
 mod logout;
@@ -19,6 +21,7 @@ mod outages;
 mod postgres;
 mod refusals;
 mod renewal;
+mod revocation;
 mod rules;
 mod sign_in;
 mod sign_out;

@@ -116,7 +116,10 @@ async fn while_the_provider_is_away_sessions_go_on_within_the_grace_and_recover_
     assert!(count(&world.gate, "unavailable").await > 0);
     let page = world.visitor().open(&world.at("app", "/")).await;
     assert_eq!((page.status, page.reason()), (StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable"), "{page:?}");
-    assert!(page.text().contains("Nobody can sign in until it is back"), "a new visitor reads what is the matter: {page:?}");
+    assert!(
+        page.text().contains("Nobody can sign in until it is back"),
+        "a new visitor reads what is the matter: {page:?}"
+    );
 
     world.provider.steer("groups?user=alice&groups=staff").await;
     world.provider.steer("away?is=no").await;
