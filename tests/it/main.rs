@@ -15,6 +15,7 @@ mod healing;
 mod healing_in_a_browser;
 mod in_a_browser;
 mod keys;
+mod latency;
 mod logout;
 mod numbers;
 mod outages;

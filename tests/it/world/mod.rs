@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) use self::{
-    app::App,
+    app::{App, spawn},
     browser::Browser,
     edge::{Edge, Kind, Pages},
     gate::Gate,
