@@ -317,6 +317,7 @@ mod tests {
             "doorward_renewal_waits_total",
             "doorward_provider_up",
             "doorward_provider_refresh_tokens",
+            "doorward_provider_clock_offset_seconds",
             "doorward_provider_requests_total",
             "doorward_provider_duration_seconds",
             "doorward_jwks_refreshes_total",

@@ -12,6 +12,7 @@ use super::{Endpoint, Login, Outcome, Renewal, counters, increment, register};
 pub(super) struct Families {
     up: IntGaugeVec,
     refresh_tokens: IntGaugeVec,
+    clock_offset: IntGaugeVec,
     requests: IntCounterVec,
     durations: HistogramVec,
     jwks_refreshes: IntCounterVec,
@@ -29,6 +30,10 @@ impl Families {
             refresh_tokens: gauge(
                 "doorward_provider_refresh_tokens",
                 "Whether the provider's last answer held a refresh token",
+            ),
+            clock_offset: gauge(
+                "doorward_provider_clock_offset_seconds",
+                "How far the provider's clock is ahead of this machine's",
             ),
             requests: counters(
                 registry,
@@ -58,6 +63,7 @@ impl Families {
         Provider {
             up: self.up.with_label_values(&[name]),
             refresh_tokens: self.refresh_tokens.with_label_values(&[name]),
+            clock_offset: self.clock_offset.with_label_values(&[name]),
             requests: Endpoint::ALL
                 .iter()
                 .flat_map(|endpoint| Outcome::ALL.iter().map(move |outcome| (endpoint, outcome)))
@@ -89,7 +95,7 @@ impl Families {
 
     /// Takes back what was said about how a provider is now.
     pub(super) fn forget(&self, name: &str) {
-        for gauge in [&self.up, &self.refresh_tokens] {
+        for gauge in [&self.up, &self.refresh_tokens, &self.clock_offset] {
             // It fails where nothing was said.
             let _not_there = gauge.remove_label_values(&[name]);
         }
@@ -101,6 +107,7 @@ impl Families {
 pub struct Provider {
     up: IntGauge,
     refresh_tokens: IntGauge,
+    clock_offset: IntGauge,
     requests: Vec<IntCounter>,
     durations: Vec<Histogram>,
     jwks_refreshes: Vec<IntCounter>,
@@ -115,6 +122,11 @@ impl Provider {
     /// Notes whether the provider's last token answer held a refresh token.
     pub fn set_refresh_tokens(&self, given: bool) {
         self.refresh_tokens.set(i64::from(given));
+    }
+
+    /// Notes how many seconds the provider's clock is ahead.
+    pub fn set_clock_offset(&self, seconds: i64) {
+        self.clock_offset.set(seconds);
     }
 
     /// Counts one request to the provider.

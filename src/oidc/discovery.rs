@@ -4,9 +4,17 @@
 //! within 10 s and its end within 20 s without any traffic, and each is logged once. It must not know what the metadata
 //! are used for.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, UNIX_EPOCH},
+};
 
 use arc_swap::ArcSwapOption;
+use http::{HeaderMap, header};
 use openidconnect::{HttpResponse, core::CoreJwsSigningAlgorithm};
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,8 +24,8 @@ use tokio::{
 };
 use url::Url;
 
-use super::{Error, Provider, Settings, transport::Failure};
-use crate::metrics::Endpoint;
+use super::{Error, Provider, Settings, id_token::LEEWAY, transport::Failure};
+use crate::{clock::Timestamp, metrics::Endpoint};
 
 /// How often a provider that answers is asked. With twice `ANSWER_WITHIN` it bounds how long an outage stays unseen.
 const ASK_EVERY: Duration = Duration::from_secs(4);
@@ -61,6 +69,7 @@ pub(super) enum ClientAuthentication {
 
 /// What is known of a provider, and how it was when it was last asked.
 pub(super) struct Discovery {
+    is_clock_off: AtomicBool,
     known: ArcSwapOption<Metadata>,
     standing: watch::Sender<Standing>,
     /// One may ask at a time; whoever waited takes the answer that came meanwhile.
@@ -199,7 +208,7 @@ fn is_asymmetric(algorithm: &CoreJwsSigningAlgorithm) -> bool {
 impl Default for Discovery {
     fn default() -> Self {
         let standing = watch::Sender::new(Standing::default());
-        Self { known: ArcSwapOption::empty(), standing, turn: Semaphore::new(1) }
+        Self { is_clock_off: AtomicBool::default(), known: ArcSwapOption::empty(), standing, turn: Semaphore::new(1) }
     }
 }
 
@@ -215,7 +224,8 @@ impl Discovery {
     /// What is known, apart from this one from now on.
     pub(super) fn copy(&self) -> Self {
         let standing = watch::Sender::new(self.standing.borrow().clone());
-        Self { known: ArcSwapOption::new(self.known()), standing, turn: Semaphore::new(1) }
+        let is_clock_off = AtomicBool::new(self.is_clock_off.load(Ordering::Relaxed));
+        Self { is_clock_off, known: ArcSwapOption::new(self.known()), standing, turn: Semaphore::new(1) }
     }
 
     fn attempts(&self) -> u64 {
@@ -326,11 +336,38 @@ impl Provider {
         let path = format!("{}/.well-known/openid-configuration", url.path().trim_end_matches('/'));
         url.set_path(&path);
         let response = self.fetch(&url).await?;
+        self.compare_clocks(response.headers());
         if !response.status().is_success() {
             let status = response.status();
             return Err(Error::Unavailable(format!("status {status} for {url}; mend: check the issuer")));
         }
         Metadata::parse(response.body(), &self.settings)
+    }
+
+    /// The provider says what time it is (RFC 9110, section 6.6.1). Beyond a minute nobody can sign in, or not for long.
+    fn compare_clocks(&self, headers: &HeaderMap) {
+        let said = headers.get(header::DATE).filter(|_| !headers.contains_key(header::AGE));
+        let Some(theirs) = said.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok()) else { return };
+        let theirs = Timestamp::from_unix(theirs.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
+        let ours = self.clock.now();
+        let (ahead, behind) = (theirs.since(ours), ours.since(theirs));
+        let apart = ahead.max(behind);
+        let seconds = i64::try_from(apart.as_secs()).unwrap_or(i64::MAX);
+        self.metrics.set_clock_offset(if behind > ahead { -seconds } else { seconds });
+        let is_off = apart > LEEWAY;
+        let was_off = self.discovery.is_clock_off.swap(is_off, Ordering::Relaxed);
+        let provider = &self.settings.name;
+        if is_off && !was_off {
+            let place = if behind > ahead { "ahead of" } else { "behind" };
+            tracing::warn!(
+                provider,
+                seconds,
+                "this machine's clock is {place} the provider's: sign-ins may fail, and sessions keep the groups that they \
+                 have; mend: set both clocks"
+            );
+        } else if was_off && !is_off {
+            tracing::info!(provider, seconds, "the provider's clock and this machine's agree again");
+        }
     }
 
     fn report(&self, change: Change<'_>) {

@@ -30,6 +30,15 @@ async fn whoever_cannot_sign_in_because_of_a_clock_reads_so_and_the_log_says_by_
         assert!(seconds.abs_diff(apart) <= 5 && which == place, "{seconds} s {which}: {log}");
     }
     assert_eq!(world.app.seen(), 0);
+    eventually("the metric and the log tell without anybody signing in", async || {
+        let metrics = world.gate.metrics().await;
+        let offset = metrics.lines().find_map(|line| {
+            line.strip_prefix("doorward_provider_clock_offset_seconds{provider=\"neighbour\"} ")?.parse::<i64>().ok()
+        });
+        let is_told = world.gate.log().contains("this machine's clock is ahead of the provider's");
+        (offset?.abs_diff(-7200) <= 5 && is_told).then_some(())
+    })
+    .await;
     // Within the minute that clocks may differ, or with both of them set, nobody notices anything.
     for ahead in [40, -40, 0] {
         world.provider.steer(&format!("clock?seconds={ahead}")).await;
