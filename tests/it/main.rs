@@ -11,6 +11,7 @@
 mod attacks;
 mod clocks;
 mod commands;
+mod documents;
 mod healing;
 mod healing_in_a_browser;
 mod in_a_browser;
