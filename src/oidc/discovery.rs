@@ -289,7 +289,8 @@ impl Provider {
         if standing.asked.is_some_and(|asked| asked.elapsed() < AWAY_FOR) {
             return Err(Error::Unavailable(reason));
         }
-        self.ask().await.map(|()| self.discovery.known().unwrap_or(known))
+        let asked = timeout(PATIENCE, self.ask()).await.unwrap_or(Err(Error::Unavailable(reason)));
+        asked.map(|()| self.discovery.known().unwrap_or(known))
     }
 
     /// Asks for ever, so that an outage and its end are seen without anybody signing in.
