@@ -214,9 +214,7 @@ impl Renewer {
                     tasks.run(async move {
                         let _permit = rest.acquire().await;
                         let with = renewer.with.load_full();
-                        if let (Some((_, provider)), Some(refresh)) =
-                            (with.provider(&live), &live.tokens().refresh)
-                        {
+                        if let (Some((_, provider)), Some(refresh)) = (with.provider(&live), &live.tokens().refresh) {
                             provider.revoke(refresh).await;
                         }
                     });
