@@ -237,21 +237,20 @@ impl Login {
             _ => None,
         };
         tracing::warn!(request_id = %visit.id, app, provider, %error, mend, "sign-in is not possible");
-        if let oidc::Error::Unavailable(_) = error {
-            self.count(visit, metrics::Login::Unavailable);
-            let retry = visit.sign_in_to(target.as_str());
-            return Verdict::Refuse(self.answers.refuse(
-                visit,
-                Reason::ProviderUnavailable,
-                &Page::ProviderAway { retry: &retry },
-            ));
-        }
+        let detail = match error {
+            oidc::Error::Unavailable(_) => {
+                self.count(visit, metrics::Login::Unavailable);
+                let retry = visit.sign_in_to(target.as_str());
+                let page = Page::ProviderAway { retry: &retry };
+                return Verdict::Refuse(self.answers.refuse(visit, Reason::ProviderUnavailable, &page));
+            }
+            oidc::Error::Clocks(_) => {
+                "The clocks of this site and of the identity provider are too far apart. The operator finds in the log by how much."
+            }
+            _ => "The identity provider's answer could not be used. The operator finds the reason in the log.",
+        };
         self.count(visit, metrics::Login::Failed);
-        self.failed(
-            visit,
-            target,
-            "The identity provider's answer could not be used. The operator finds the reason in the log.",
-        )
+        self.failed(visit, target, detail)
     }
 
     fn failed(&self, visit: &Visit<'_>, target: &RedirectTarget, detail: &str) -> Verdict {

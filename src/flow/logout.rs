@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 use super::{
     answer::{Answers, redirect},
     check::Unknown,
+    renew::Renewer,
     visit::Visit,
 };
 use crate::{
@@ -30,6 +31,7 @@ const MOST_COOKIES: usize = 8;
 pub(super) struct Logout {
     pub(super) policy: Arc<Policy>,
     pub(super) sessions: Arc<Sessions>,
+    pub(super) renewer: Arc<Renewer>,
     pub(super) providers: Vec<Arc<Provider>>,
     pub(super) answers: Arc<Answers>,
     pub(super) keyring: Arc<Keyring>,
@@ -59,7 +61,7 @@ impl Logout {
             tracing::info!(request_id = %visit.id, app = visit.site.app.name, subject = live.who().subject(), "signed out");
         }
         if let Some(live) = &ended {
-            self.forget(live).await;
+            self.renewer.forget(Arc::clone(live));
         }
         let target = rd.and_then(|rd| RedirectTarget::parse(rd, visit.here(), &self.policy));
         let cookies = vec![self.jar.clear_session(), self.jar.clear_login()];
@@ -135,14 +137,6 @@ impl Logout {
             first = first.or(ended);
         }
         Ok(first)
-    }
-
-    /// Has the provider forget the refresh token, where it offers that: a copy of it is then worth nothing.
-    async fn forget(&self, live: &Live) {
-        let provider = self.providers.iter().find(|provider| live.who().is_of(&provider.settings().name));
-        if let (Some(provider), Some(refresh)) = (provider, &live.tokens().refresh) {
-            provider.revoke(refresh).await;
-        }
     }
 
     fn provider_sign_out(

@@ -71,9 +71,10 @@ impl From<oidc::Error> for Error {
     fn from(error: oidc::Error) -> Self {
         match error {
             oidc::Error::Unavailable(_) => Self::Provider(error.to_string()),
-            oidc::Error::GrantRefused | oidc::Error::ClientRefused(_) | oidc::Error::Unbelievable(_) => {
-                Self::Unbelievable(error.to_string())
-            }
+            oidc::Error::GrantRefused
+            | oidc::Error::ClientRefused(_)
+            | oidc::Error::Unbelievable(_)
+            | oidc::Error::Clocks(_) => Self::Unbelievable(error.to_string()),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Promises: no request waits while the old token is valid; whatever the number of requests and replicas, the provider
 //! sees one refresh for each due renewal; a refresh that was begun is finished and written, even if nobody waits for it
-//! any more. It must not know what a request asked for.
+//! any more; nobody waits while a provider forgets a refresh token. It must not know what a request asked for.
 
 use std::{
     collections::HashMap,
@@ -27,6 +27,8 @@ const JOIN: Duration = Duration::from_secs(8);
 const QUEUE: usize = 4_096;
 /// Renewals at once: a provider is not to be flooded when a whole office comes back from lunch.
 const AT_ONCE: usize = 64;
+/// Refresh tokens that are being forgotten at once.
+const FORGOTTEN_AT_ONCE: usize = 8;
 /// How often a renewal that another replica is at is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 /// The longest pause between tries to write a renewed session, whose refresh token exists nowhere else.
@@ -64,8 +66,16 @@ pub struct Renewer {
     /// Renewals that wait or are under way in this process, by session.
     turns: Mutex<HashMap<Key, UnderWay>>,
     stop: shutdown::Signal,
-    queue: mpsc::Sender<Turn>,
-    waiting: Mutex<Option<mpsc::Receiver<Turn>>>,
+    queue: mpsc::Sender<Errand>,
+    waiting: Mutex<Option<mpsc::Receiver<Errand>>>,
+}
+
+/// What is done off the path of any request.
+enum Errand {
+    /// Renew a session.
+    Renew(Turn),
+    /// Have the provider forget the refresh token of a session that has ended.
+    Forget(Arc<Live>),
 }
 
 /// What the configuration in force says about renewals. One that was begun is finished with what it began with.
@@ -136,10 +146,12 @@ impl Renewer {
     async fn join(&self, live: Arc<Live>, graceful: bool) -> Advice {
         let under_way = self.nudge(&live);
         // An outage that is known of makes nobody wait.
-        let answers =
-            self.sessions.is_up() && self.with.load().provider(&live).is_some_and(|(_, provider)| provider.is_up());
-        let settled = match under_way {
-            Some(under_way) if answers || !graceful => under_way.settled().await,
+        let with = self.with.load_full();
+        let settled = match (under_way, with.provider(&live)) {
+            (Some(under_way), Some((index, provider))) if !graceful || (self.sessions.is_up() && provider.is_up()) => {
+                with.metrics.waits(index);
+                under_way.settled().await
+            }
             _ => None,
         };
         match settled {
@@ -164,30 +176,54 @@ impl Renewer {
         }
         let (told, outcome) = watch::channel(None);
         // A full queue is no loss: the next request nudges again.
-        self.queue.try_send(Turn { live: Arc::clone(live), told }).ok()?;
+        self.queue.try_send(Errand::Renew(Turn { live: Arc::clone(live), told })).ok()?;
         let under_way = UnderWay { begun: Instant::now(), outcome };
         turns.insert(live.key(), under_way.clone());
         Some(under_way)
     }
 
-    /// Until asked to stop: takes renewals from the queue. Each runs as a task of its own, and is finished even then.
+    /// Has the provider forget the refresh token of a session that has ended, where it offers that: a copy of it is then
+    /// worth nothing. Nobody waits for it.
+    pub(super) fn forget(&self, live: Arc<Live>) {
+        if let Err(error) = self.queue.try_send(Errand::Forget(live)) {
+            tracing::info!(%error, "a refresh token was not revoked and ends by itself");
+        }
+    }
+
+    /// Until asked to stop: takes errands from the queue. Each runs as a task of its own, and is finished even then.
     pub async fn work(self: Arc<Self>, tasks: shutdown::Tasks, stop: shutdown::Signal) {
         let Some(mut waiting) = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        let room = Arc::new(Semaphore::new(AT_ONCE));
+        let (room, rest) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Semaphore::new(FORGOTTEN_AT_ONCE)));
         loop {
-            let turn = tokio::select! { turn = waiting.recv() => turn, () = stop.raised() => None };
-            let (Some(turn), Ok(permit)) = (turn, Arc::clone(&room).acquire_owned().await) else {
-                self.stop.raise();
-                return;
-            };
+            let errand = tokio::select! { errand = waiting.recv() => errand, () = stop.raised() => None };
             let renewer = Arc::clone(&self);
-            tasks.run(async move {
-                let outcome = renewer.renew(&turn.live).await;
-                // Out of the list first: whoever comes now finds the new session, and not this turn.
-                renewer.turns().remove(&turn.live.key());
-                turn.told.send_replace(Some(outcome));
-                drop(permit);
-            });
+            match errand {
+                Some(Errand::Renew(turn)) => {
+                    let permit = Arc::clone(&room).acquire_owned().await;
+                    tasks.run(async move {
+                        let outcome = renewer.renew(&turn.live).await;
+                        // Out of the list first: whoever comes now finds the new session, and not this turn.
+                        renewer.turns().remove(&turn.live.key());
+                        turn.told.send_replace(Some(outcome));
+                        drop(permit);
+                    });
+                }
+                Some(Errand::Forget(live)) => {
+                    // Renewals do not wait for a provider that is slow to forget.
+                    let rest = Arc::clone(&rest);
+                    tasks.run(async move {
+                        let _permit = rest.acquire().await;
+                        let with = renewer.with.load_full();
+                        if let (Some((_, provider)), Some(refresh)) = (with.provider(&live), &live.tokens().refresh) {
+                            provider.revoke(refresh).await;
+                        }
+                    });
+                }
+                None => {
+                    self.stop.raise();
+                    return;
+                }
+            }
         }
     }
 
@@ -221,7 +257,7 @@ impl Renewer {
         let error = match provider.refresh(&renewal).await {
             Ok(refreshed) => {
                 count(Renewal::Renewed);
-                return self.write(permit, refreshed).await;
+                return self.write(provider, permit, refreshed).await;
             }
             Err(error) => error,
         };
@@ -236,15 +272,21 @@ impl Renewer {
     }
 
     /// Writes until it holds: the provider has forgotten the old refresh token already.
-    async fn write(&self, permit: Permit, refreshed: Refreshed) -> Outcome {
+    async fn write(&self, provider: &Provider, permit: Permit, refreshed: Refreshed) -> Outcome {
         let Refreshed { identity, tokens, sid } = refreshed;
+        let refresh = tokens.refresh.clone();
         let renewed = self.sessions.renewed(permit, identity, tokens, sid);
         let (mut pause, mut last_tries) = (Duration::from_millis(50), LAST_TRIES);
         loop {
             match self.sessions.write(&renewed).await {
                 Ok(Some(live)) => return Outcome::Renewed(live),
-                // Signed out, here or there, while the provider was asked: it stays ended.
-                Ok(None) => return Outcome::Ended,
+                // Signed out, here or there, while the provider was asked: it stays ended, and what came is of no use.
+                Ok(None) => {
+                    if let Some(refresh) = &refresh {
+                        provider.revoke(refresh).await;
+                    }
+                    return Outcome::Ended;
+                }
                 Err(error) => {
                     tracing::warn!(session = ?renewed.key(), %error, "a renewed session could not be written yet; trying again");
                 }

@@ -63,6 +63,7 @@ impl Snapshot {
         let logout = Logout {
             policy: Arc::clone(&policy),
             sessions: Arc::clone(&sessions),
+            renewer: Arc::clone(renewer),
             providers: providers.clone(),
             answers: Arc::clone(&answers),
             keyring,

@@ -12,11 +12,13 @@ use super::{Endpoint, Login, Outcome, Renewal, counters, increment, register};
 pub(super) struct Families {
     up: IntGaugeVec,
     refresh_tokens: IntGaugeVec,
+    clock_offset: IntGaugeVec,
     requests: IntCounterVec,
     durations: HistogramVec,
     jwks_refreshes: IntCounterVec,
     logins: IntCounterVec,
     renewals: IntCounterVec,
+    renewal_waits: IntCounterVec,
 }
 
 impl Families {
@@ -28,6 +30,10 @@ impl Families {
             refresh_tokens: gauge(
                 "doorward_provider_refresh_tokens",
                 "Whether the provider's last answer held a refresh token",
+            ),
+            clock_offset: gauge(
+                "doorward_provider_clock_offset_seconds",
+                "How far the provider's clock is ahead of this machine's",
             ),
             requests: counters(
                 registry,
@@ -44,6 +50,12 @@ impl Families {
             ),
             logins: counters(registry, "doorward_logins_total", "Sign-ins", &["provider", "result"]),
             renewals: counters(registry, "doorward_renewals_total", "Renewals of sessions", &["provider", "result"]),
+            renewal_waits: counters(
+                registry,
+                "doorward_renewal_waits_total",
+                "Requests that waited for a renewal because the access token had ended",
+                &["provider"],
+            ),
         }
     }
 
@@ -51,6 +63,7 @@ impl Families {
         Provider {
             up: self.up.with_label_values(&[name]),
             refresh_tokens: self.refresh_tokens.with_label_values(&[name]),
+            clock_offset: self.clock_offset.with_label_values(&[name]),
             requests: Endpoint::ALL
                 .iter()
                 .flat_map(|endpoint| Outcome::ALL.iter().map(move |outcome| (endpoint, outcome)))
@@ -74,12 +87,15 @@ impl Families {
 
     pub(super) fn renewals(&self, providers: &[&str]) -> Renewals {
         let pairs = providers.iter().flat_map(|provider| Renewal::ALL.iter().map(move |result| (*provider, result)));
-        Renewals { handles: pairs.map(|(p, r)| self.renewals.with_label_values(&[p, r.label()])).collect() }
+        Renewals {
+            handles: pairs.map(|(p, r)| self.renewals.with_label_values(&[p, r.label()])).collect(),
+            waits: providers.iter().map(|provider| self.renewal_waits.with_label_values(&[*provider])).collect(),
+        }
     }
 
     /// Takes back what was said about how a provider is now.
     pub(super) fn forget(&self, name: &str) {
-        for gauge in [&self.up, &self.refresh_tokens] {
+        for gauge in [&self.up, &self.refresh_tokens, &self.clock_offset] {
             // It fails where nothing was said.
             let _not_there = gauge.remove_label_values(&[name]);
         }
@@ -91,6 +107,7 @@ impl Families {
 pub struct Provider {
     up: IntGauge,
     refresh_tokens: IntGauge,
+    clock_offset: IntGauge,
     requests: Vec<IntCounter>,
     durations: Vec<Histogram>,
     jwks_refreshes: Vec<IntCounter>,
@@ -105,6 +122,11 @@ impl Provider {
     /// Notes whether the provider's last token answer held a refresh token.
     pub fn set_refresh_tokens(&self, given: bool) {
         self.refresh_tokens.set(i64::from(given));
+    }
+
+    /// Notes how many seconds the provider's clock is ahead.
+    pub fn set_clock_offset(&self, seconds: i64) {
+        self.clock_offset.set(seconds);
     }
 
     /// Counts one request to the provider.
@@ -136,11 +158,17 @@ impl Logins {
 #[derive(Clone)]
 pub struct Renewals {
     handles: Vec<IntCounter>,
+    waits: Vec<IntCounter>,
 }
 
 impl Renewals {
     /// Counts one renewal at the provider with this place in the configuration.
     pub fn count(&self, provider: usize, result: Renewal) {
         increment(&self.handles, provider * Renewal::ALL.len() + result as usize, 1);
+    }
+
+    /// Counts a request that waits for a renewal at the provider with this place in the configuration.
+    pub fn waits(&self, provider: usize) {
+        increment(&self.waits, provider, 1);
     }
 }

@@ -26,6 +26,8 @@ use crate::clock::Timestamp;
 const LONGEST: usize = 64 * 1024;
 /// How far the provider's clock may be from ours.
 pub(super) const LEEWAY: Duration = Duration::from_mins(1);
+/// What is wrong with a token that was issued later than now.
+const EARLY: &str = "was issued in the future";
 
 type Token =
     IdToken<EmptyAdditionalClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
@@ -94,12 +96,14 @@ pub(super) fn verify(raw: &str, expected: &Expected<'_>, keys: &CoreJsonWebKeySe
     let token: Token = raw.parse().map_err(|_| {
         doubt("the ID token does not parse: an unknown algorithm, or a claim of another type than OpenID Connect gives it")
     })?;
-    let verifier = verifier(expected, &claims, keys).map_err(doubt)?;
-    let typed =
-        token.claims(&verifier, |nonce: Option<&Nonce>| check_nonce(nonce, expected.occasion)).map_err(explain)?;
+    // Before the times: a token of another time is not believed, but one about somebody else ends the session.
     check_subject(&subject, expected.occasion).map_err(doubt)?;
+    let verifier = verifier(expected, &claims, keys).map_err(doubt)?;
+    let typed = token
+        .claims(&verifier, |nonce: Option<&Nonce>| check_nonce(nonce, expected.occasion))
+        .map_err(|e| explain(e, &claims, expected.now))?;
     check_party(&claims, expected.client_id).map_err(doubt)?;
-    check_not_before(&claims, expected.now).map_err(doubt)?;
+    check_not_before(&claims, expected.now)?;
     check_hashes(&token, typed, &verifier, expected).map_err(doubt)?;
     Ok(VerifiedIdToken { claims, subject })
 }
@@ -149,7 +153,7 @@ fn verifier<'a>(
         .set_time_fn(move || now.into())
         .set_issue_time_verifier_fn(move |issued| {
             let in_time = SystemTime::from(issued) <= latest;
-            in_time.then_some(()).ok_or_else(|| "it was issued in the future; mend: set both clocks".to_owned())
+            in_time.then_some(()).ok_or_else(|| EARLY.to_owned())
         }))
 }
 
@@ -181,12 +185,26 @@ fn check_party(claims: &Object, client_id: &str) -> Result<(), &'static str> {
     }
 }
 
-fn check_not_before(claims: &Object, now: Timestamp) -> Result<(), &'static str> {
+fn check_not_before(claims: &Object, now: Timestamp) -> Result<(), Doubt> {
     match claims.get("nbf").map(Value::as_u64) {
         None => Ok(()),
         Some(Some(begins)) if begins <= now.plus(LEEWAY).unix() => Ok(()),
-        Some(_) => Err("the ID token is not valid yet (nbf); mend: set both clocks"),
+        Some(Some(_)) => Err(untimely("is not valid yet (nbf)", claims, now)),
+        Some(None) => Err(doubt("the ID token's nbf is not a moment")),
     }
+}
+
+/// It has just come from the token endpoint: how old it looks is how far the clocks are apart.
+fn untimely(what: &str, claims: &Object, now: Timestamp) -> Doubt {
+    let issued = claims.get("iat").and_then(Value::as_u64).map_or(now, Timestamp::from_unix);
+    let (apart, place) = if issued > now { (issued.since(now), "behind") } else { (now.since(issued), "ahead of") };
+    if apart <= LEEWAY {
+        return doubt(format!("the ID token {what}"));
+    }
+    let seconds = apart.as_secs();
+    Doubt::Clock(format!(
+        "the ID token {what}; this machine's clock is about {seconds} s {place} the provider's; mend: set both clocks"
+    ))
 }
 
 /// The access token and the code have to be those that the ID token was issued with, where it says which.
@@ -216,7 +234,7 @@ fn check_hashes(
     Ok(())
 }
 
-fn explain(error: ClaimsVerificationError) -> Doubt {
+fn explain(error: ClaimsVerificationError, claims: &Object, now: Timestamp) -> Doubt {
     use SignatureVerificationError as Signature;
     let text = format!("the ID token is refused: {}", printable(&error.to_string()));
     match error {
@@ -224,6 +242,9 @@ fn explain(error: ClaimsVerificationError) -> Doubt {
             Doubt::Key(format!("{text}: none of the provider's published keys fits it"))
         }
         ClaimsVerificationError::SignatureVerification(reason) => Doubt::Token(format!("{text}: {reason}")),
+        // Both ends of its life; the signature was checked before.
+        ClaimsVerificationError::Expired(text) if text == EARLY => untimely(EARLY, claims, now),
+        ClaimsVerificationError::Expired(_) => untimely("has expired", claims, now),
         _ => Doubt::Token(text),
     }
 }

@@ -19,6 +19,8 @@ const LONGEST_NAME: usize = 255;
 pub(super) enum Doubt {
     /// None of the keys fits: the provider may have changed them since they were fetched.
     Key(String),
+    /// It is of another time than now, and says so under the provider's signature.
+    Clock(String),
     /// Newer keys would not help.
     Token(String),
 }
@@ -27,6 +29,7 @@ impl From<Doubt> for Error {
     fn from(doubt: Doubt) -> Self {
         match doubt {
             Doubt::Key(text) | Doubt::Token(text) => Self::Unbelievable(text),
+            Doubt::Clock(text) => Self::Clocks(text),
         }
     }
 }

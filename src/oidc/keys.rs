@@ -84,26 +84,34 @@ fn is_usable(key: &CoreJsonWebKey) -> bool {
     asymmetric && key.key_use().is_none_or(JsonWebKeyUse::allows_signature)
 }
 
+/// A token of the provider's own that no key fits, while its keys may not be fetched again: it may have changed them.
+pub(super) fn too_soon() -> Error {
+    Error::Unavailable("its keys were asked for a moment ago and will be again within 10 s".into())
+}
+
 impl Provider {
     /// The keys at `from`, fetched where there are none yet.
     pub(super) async fn keys(&self, from: &Url) -> Result<Arc<KeySet>, Error> {
         match self.keys.held.load_full() {
             Some(held) => Ok(held),
-            None => self.newer_keys(from, None).await,
+            None => self.newer_keys(from, None).await?.ok_or_else(too_soon),
         }
     }
 
     /// The keys at `from` after `seen` turned out not to hold the one that is needed: those that somebody has fetched
-    /// since, else newly fetched ones, else (too soon to ask again) those that are there.
-    pub(super) async fn newer_keys(&self, from: &Url, seen: Option<&Arc<KeySet>>) -> Result<Arc<KeySet>, Error> {
+    /// since, else newly fetched ones; `None` where it is too soon to ask again.
+    pub(super) async fn newer_keys(
+        &self,
+        from: &Url,
+        seen: Option<&Arc<KeySet>>,
+    ) -> Result<Option<Arc<KeySet>>, Error> {
         let _turn = self.keys.turn.acquire().await.expect("the semaphore is never closed");
-        let held = self.keys.held.load_full();
-        match held {
-            Some(held) if seen.is_none_or(|seen| !Arc::ptr_eq(seen, &held)) || !self.may_refetch() => Ok(held),
-            None if !self.may_refetch() => Err(Error::Unavailable("its keys could not be fetched just now".into())),
+        match self.keys.held.load_full() {
+            Some(held) if seen.is_none_or(|seen| !Arc::ptr_eq(seen, &held)) => Ok(Some(held)),
+            _ if !self.may_refetch() => Ok(None),
             _ => {
                 self.keys.last_caused.store(Some(Arc::new(self.clock.now())));
-                self.fetch_keys(from).await
+                self.fetch_keys(from).await.map(Some)
             }
         }
     }

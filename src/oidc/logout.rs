@@ -66,8 +66,8 @@ impl Provider {
         }
         let (algorithms, held) = (metadata.algorithms(), self.keys(&metadata.jwks_uri).await?);
         match check_signature(&token, &algorithms, &held.keys) {
-            Err(Doubt::Key(_)) => {
-                let newer = self.newer_keys(&metadata.jwks_uri, Some(&held)).await?;
+            Err(doubt @ Doubt::Key(_)) => {
+                let newer = self.newer_keys(&metadata.jwks_uri, Some(&held)).await?.ok_or(doubt)?;
                 check_signature(&token, &algorithms, &newer.keys)?;
             }
             verdict => verdict?,

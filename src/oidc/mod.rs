@@ -95,6 +95,9 @@ pub enum Error {
     /// Its answer cannot be believed: signature, issuer, audience, nonce, time.
     #[error("the provider's answer cannot be believed: {0}")]
     Unbelievable(String),
+    /// By this machine's clock its answer is not of now.
+    #[error("the provider's clock and this machine's disagree: {0}")]
+    Clocks(String),
 }
 
 /// One provider. It is shared by everybody who signs in or out there.
@@ -152,9 +155,10 @@ impl Provider {
         self.discovery.is_up()
     }
 
-    /// The address that begins a sign-in. Fetches the metadata where they are not known yet.
+    /// The address that begins a sign-in. Fetches the metadata where they are not known yet or the provider did not answer
+    /// when it was last asked.
     pub async fn authorize(&self, attempt: &Attempt<'_>) -> Result<Url, Error> {
-        let metadata = self.metadata().await?;
+        let metadata = self.metadata_of_one_who_answers().await?;
         Ok(address::authorization(&self.settings, &metadata, attempt))
     }
 
@@ -193,7 +197,9 @@ impl Provider {
         let outcome = match &result {
             Ok(_) => Outcome::Ok,
             Err(Error::Unavailable(_)) => Outcome::Unavailable,
-            Err(Error::GrantRefused | Error::ClientRefused(_) | Error::Unbelievable(_)) => Outcome::Refused,
+            Err(Error::GrantRefused | Error::ClientRefused(_) | Error::Unbelievable(_) | Error::Clocks(_)) => {
+                Outcome::Refused
+            }
         };
         self.metrics.requested(endpoint, outcome, begun.elapsed());
         result

@@ -58,8 +58,7 @@ struct Learned {
 impl Provider {
     /// Redeems a refresh token. To be awaited to the end: it may be spent by then, and what replaces it is in the result.
     ///
-    /// `Unavailable` and `ClientRefused` say nothing about the session; `GrantRefused` and `Unbelievable` mean that it
-    /// cannot be renewed again.
+    /// `Unavailable` and `ClientRefused` say nothing about the session; the others mean that it cannot be renewed again.
     pub async fn refresh(&self, renewal: &Renewal<'_>) -> Result<Refreshed, Error> {
         let pass = self.breaker.admit(&self.clock, rand::random());
         let pass = pass.ok_or_else(|| Error::Unavailable("it has not answered lately and is left in peace".into()))?;
@@ -123,11 +122,12 @@ impl Provider {
     /// The tokens are there: whoever could not be asked about the person does not cost them.
     fn forgive(&self, error: Error) -> Result<Learned, Error> {
         match error {
-            Error::Unavailable(reason) => {
+            // The gate's own clock may be the one that is off: that is no reason to sign everybody out.
+            Error::Unavailable(reason) | Error::Clocks(reason) => {
                 tracing::warn!(
                     provider = self.settings.name,
                     reason,
-                    "a session was renewed, and its groups and claims stay as they were: the provider could not be asked"
+                    "a session was renewed, and its groups and claims stay as they were: what the provider says about them cannot be had"
                 );
                 Ok(Learned::default())
             }
@@ -144,7 +144,7 @@ impl Error {
     pub fn renewal(&self) -> metrics::Renewal {
         match self {
             Self::Unavailable(_) | Self::ClientRefused(_) => metrics::Renewal::Unavailable,
-            Self::GrantRefused | Self::Unbelievable(_) => metrics::Renewal::Rejected,
+            Self::GrantRefused | Self::Unbelievable(_) | Self::Clocks(_) => metrics::Renewal::Rejected,
         }
     }
 }

@@ -28,6 +28,7 @@ use super::{
     discovery::{ClientAuthentication, Metadata},
     id_token::{self, Expected, Occasion, VerifiedIdToken},
     jwt::Doubt,
+    keys,
     profile::{self, UserInfo},
     transport::Failure,
 };
@@ -149,7 +150,8 @@ impl Provider {
         let held = self.keys(&metadata.jwks_uri).await?;
         match id_token::verify(raw, &expected, &held.keys) {
             Err(Doubt::Key(_)) => {
-                let newer = self.newer_keys(&metadata.jwks_uri, Some(&held)).await?;
+                // Not a verdict on the token: strangers may have used up the fetch that it would have caused.
+                let newer = self.newer_keys(&metadata.jwks_uri, Some(&held)).await?.ok_or_else(keys::too_soon)?;
                 Ok(id_token::verify(raw, &expected, &newer.keys)?)
             }
             verdict => Ok(verdict?),

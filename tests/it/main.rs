@@ -9,9 +9,14 @@
 )]
 
 mod attacks;
+mod clocks;
 mod commands;
+mod documents;
 mod healing;
+mod healing_in_a_browser;
 mod in_a_browser;
+mod keys;
+mod latency;
 mod logout;
 mod numbers;
 mod outages;
@@ -19,6 +24,7 @@ mod postgres;
 mod refusals;
 mod reload;
 mod renewal;
+mod revocation;
 mod rules;
 mod sign_in;
 mod sign_out;

@@ -101,6 +101,36 @@ async fn an_app_may_ask_the_person_first() {
     assert_eq!(browser.run("return fetch('/api').then((answer) => answer.status)").await, json!(200));
 }
 
+/// What docs/single-page-apps.md advises, from these words to the end of its block.
+fn advised(beginning: &str) -> &'static str {
+    let text = include_str!("../../docs/single-page-apps.md");
+    let block = text.split("```js\n").find(|block| block.starts_with(beginning));
+    block.and_then(|block| block.split_once("```")).expect("the document has it").0
+}
+
+#[tokio::test]
+async fn what_the_documentation_advises_for_event_sources_and_sockets_notices_a_lost_session() {
+    for (beginning, opening) in [
+        ("source.onerror", "const source = new EventSource('/events');"),
+        ("socket.onclose", "const socket = new WebSocket('/socket');"),
+    ] {
+        let world = World::new().await;
+        let script = format!("<script>const connect = () => {{ {opening}\n{} }};</script>", advised(beginning));
+        let browser = opened(&world, "/single-page", &script).await;
+        // The app serves neither. With a session that is no reason to go anywhere.
+        let before = world.app.seen();
+        browser.run("connect(); return null").await;
+        eventually("the app was asked", async || (world.app.seen() > before).then_some(())).await;
+        assert_eq!(browser.run("return doorward.check()").await, json!(true));
+        assert_eq!(world.app.opened(), 1, "{beginning}");
+        end_session(&world, &browser).await;
+        browser.run("connect(); return null").await;
+        eventually("the page was opened again", async || (world.app.opened() == 2).then_some(())).await;
+        browser.arrives_at(&world.at("app", "/single-page")).await;
+        assert_eq!(browser.run("return doorward.check()").await, json!(true), "{beginning}");
+    }
+}
+
 #[tokio::test]
 async fn what_the_app_itself_refuses_is_the_app_s_business() {
     let world = World::new().await;

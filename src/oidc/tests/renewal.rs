@@ -127,7 +127,11 @@ async fn an_id_token_of_a_renewal_passes_every_check_but_may_leave_out_the_nonce
         (json!({ "aud": "another" }), Some("audience")),
         (json!({ "azp": "another" }), Some("azp")),
         (json!({ "exp": NOW - 61 }), Some("expired")),
-        (json!({ "iat": NOW + 61 }), Some("future")),
+        // A token of another time tells nothing new, and is no reason to end the session; but not one about somebody else.
+        (json!({ "iat": NOW + 61 }), None),
+        (json!({ "iat": NOW - 7200, "exp": NOW - 3600 }), None),
+        (json!({ "iat": NOW + 61, "sub": "subject-2" }), Some("subject")),
+        (json!({ "iat": NOW + 61, "aud": "another" }), Some("audience")),
         (json!({ "at_hash": "AAAA" }), Some("at_hash")),
         (json!({ "sid": 7 }), Some("sid")),
     ] {
@@ -237,6 +241,17 @@ async fn a_rotated_refresh_token_is_not_lost_when_nothing_else_can_be_learned() 
     let tokens = rotated(guest.refresh().await.unwrap());
     let held = text(guest.signed_in.tokens.id.as_ref());
     assert_eq!(text(tokens.id.as_ref()), held, "an ID token that nobody could verify is not kept");
+
+    // Somebody else's token has just caused a fetch of the keys, and then the provider changes them.
+    let fake = FakeProvider::start().await;
+    let guest = Guest::at(&fake).await;
+    fake.script().signer = Signer::As(Key::One, Key::Rsa);
+    guest.bench.redeem().await.unwrap_err();
+    fake.script().signer = Signer::Honest(Key::Two);
+    fake.script().published = vec![Key::Two];
+    rotated(guest.refresh().await.unwrap());
+    guest.bench.hand.fetch_add(10, Ordering::Relaxed);
+    assert!(guest.refresh().await.unwrap().identity.is_some(), "and with the next renewal it is believed again");
 }
 
 #[tokio::test]

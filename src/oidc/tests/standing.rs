@@ -1,6 +1,6 @@
 //! Whether the provider answers: starting without it, outages, metadata of somebody else, the addresses for browsers.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 use serde_json::json;
@@ -176,8 +176,27 @@ async fn what_is_known_goes_on_while_the_provider_is_away() {
     fake.sin("openid-configuration", Sin::Status(503));
     bench.provider.ask().await.unwrap_err();
     assert!(!bench.provider.is_up());
-    bench.authorize().await.unwrap();
     bench.redeem().await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_new_is_sent_to_a_provider_that_is_away() {
+    let fake = FakeProvider::start().await;
+    let bench = Bench::at(&fake);
+    bench.provider.ask().await.unwrap();
+    fake.sin("openid-configuration", Sin::Status(503));
+    bench.provider.ask().await.unwrap_err();
+    for _ in 0..20 {
+        let error = bench.authorize().await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    }
+    assert!(fake.asked("openid-configuration") <= 4, "it is not asked as often as people come");
+    // Whoever comes after it has come back need not wait until it is asked in the background.
+    fake.repent();
+    while bench.authorize().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(bench.provider.is_up());
 }
 
 #[tokio::test]

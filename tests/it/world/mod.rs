@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) use self::{
-    app::App,
+    app::{App, spawn},
     browser::Browser,
     edge::{Edge, Kind, Pages},
     gate::Gate,
@@ -116,7 +116,7 @@ impl Plan {
         let origins = ["app", "admin", "rules"].map(|host| origin(self.kind, &edge, host));
         let mut world = World {
             app: App::start().await,
-            provider: Provider::new(&origins, &self.provider),
+            provider: Provider::new(dir.path(), &origins, &self.provider),
             gate: Gate::new(dir.path()),
             edge,
             plan: self,
@@ -169,7 +169,7 @@ impl World {
 
     /// Starts the provider, or starts it again.
     pub(crate) async fn start_provider(&mut self) {
-        self.provider.start(self.dir.path()).await;
+        self.provider.start().await;
     }
 
     /// What the gate is configured with.
@@ -180,6 +180,10 @@ impl World {
     /// What another replica would be configured with.
     pub(crate) fn config_of(&self, gate: &Gate) -> String {
         let Plan { kind, server, session, tables, store, .. } = &self.plan;
+        let authority = match self.provider.wire {
+            Wire::Plain => String::new(),
+            Wire::Tls => format!("ca_file = {:?}", self.file("ca.pem")),
+        };
         let tls = match kind.gate() {
             Wire::Plain => String::new(),
             Wire::Tls => format!("tls = {{ cert = {0:?}, key = {1:?} }}", self.file("tls.pem"), self.file("tls.key")),
@@ -205,6 +209,7 @@ name = "neighbour"
 issuer = "{issuer}"
 client_id = "doorward"
 client_secret = "{client_secret}"
+{authority}
 
 [[apps]]
 name = "app"

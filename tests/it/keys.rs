@@ -1,0 +1,122 @@
+//! The provider changes its signing keys, and strangers send tokens that no key fits (contract C9, C18).
+
+use std::time::{Duration, Instant};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use futures_util::{StreamExt as _, stream};
+use http::{Method, StatusCode, header};
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::{
+    postgres::{EDGE, ask},
+    world::{Answer, As, Plan, Visitor, World, eventually},
+};
+
+/// How long after a fetch for an unknown key the next may be. The gate counts whole seconds.
+const BETWEEN_FETCHES: Duration = Duration::from_secs(9);
+
+/// When the provider's keys were fetched, in its milliseconds.
+async fn fetches(world: &World) -> Vec<u64> {
+    let told = world.provider.steer("grants").await;
+    told["keys"].as_array().unwrap().iter().map(|at| at.as_u64().unwrap()).collect()
+}
+
+/// A logout token that lacks nothing but a key that anybody has.
+fn made_up(world: &World, number: usize) -> String {
+    let issuer = world.provider.issuer();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let part = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let head = part(json!({ "alg": "RS256", "typ": "logout+jwt", "kid": format!("made-up-{number}") }));
+    let claims = part(json!({
+        "iss": issuer, "aud": "doorward", "iat": now, "exp": now + 120, "jti": format!("notice-{number}"), "sid": "sid",
+        "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+    }));
+    format!("{head}.{claims}.{}", BASE64_URL_SAFE_NO_PAD.encode([7; 256]))
+}
+
+/// Sends the gate a logout token, as the provider does over the direct route.
+async fn notify(world: &World, token: &str) -> Answer {
+    let visitor = Visitor::new(world.dir());
+    let url = format!("http://127.0.0.1:{}/_doorward/backchannel_logout", world.gate.port);
+    let mut request = visitor.request(As::Fetch, &url);
+    *request.method_mut() = Method::POST;
+    let host = world.at("app", "").split_once("://").unwrap().1.parse().unwrap();
+    request.headers_mut().insert(header::HOST, host);
+    request.headers_mut().insert(header::CONTENT_TYPE, "application/x-www-form-urlencoded".parse().unwrap());
+    *request.body_mut() = Full::from(format!("logout_token={token}"));
+    visitor.send(request).await
+}
+
+/// Sends so many made-up tokens at the rate that the gate takes them at.
+async fn flood(world: &World, tokens: std::ops::Range<usize>) {
+    let refused = stream::iter(tokens).map(|number| async move { notify(world, &made_up(world, number)).await });
+    let answers: Vec<_> = refused.buffer_unordered(16).collect().await;
+    for answer in answers {
+        assert_eq!((answer.status, answer.reason()), (StatusCode::BAD_REQUEST, "bad_request"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_unknown_keys_costs_one_fetch_in_ten_seconds_and_harms_nobody() {
+    const MANY: usize = 500;
+    let world =
+        Plan::with(EDGE).session("renew_before = \"2s\"").provider(json!({ "access_token_ttl": 4 })).start().await;
+    let alice = world.signed_in("alice").await;
+    let begun = Instant::now();
+    let before = fetches(&world).await.len();
+    let mut sent = 0;
+    // The keys change in the midst of it, so that nobody's renewal can be verified at first.
+    let mut rotated = None;
+    while begun.elapsed() < 2 * BETWEEN_FETCHES || sent < 4 * MANY {
+        flood(&world, sent..sent + MANY).await;
+        sent += MANY;
+        let answer = ask(&world, &world.gate, &alice).await;
+        assert_eq!(
+            (answer.status, answer.header("remote-user")),
+            (StatusCode::OK, "alice"),
+            "after {sent}: {answer:?}"
+        );
+        if rotated.is_none() {
+            world.provider.steer("rotate").await;
+            world.provider.steer("groups?user=alice&groups=staff").await;
+            rotated = Some(world.provider.refreshes().await);
+        }
+    }
+    let fetched = fetches(&world).await.split_off(before);
+    let most = begun.elapsed().as_secs() / BETWEEN_FETCHES.as_secs() + 1;
+    assert!(!fetched.is_empty() && fetched.len() as u64 <= most, "{sent} tokens, {fetched:?}");
+    for pair in fetched.windows(2) {
+        assert!(u128::from(pair[1] - pair[0]) >= BETWEEN_FETCHES.as_millis(), "{fetched:?}");
+    }
+    eprintln!("{sent} tokens with unknown keys in {:?}: {} fetches", begun.elapsed(), fetched.len());
+    eventually("her renewals are believed again, and rules follow", async || {
+        let answer = ask(&world, &world.gate, &alice).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        (answer.header("remote-groups") == "staff").then_some(())
+    })
+    .await;
+    assert!(world.provider.refreshes().await > rotated.unwrap());
+    assert_eq!(world.signed_in("bob").await.visit(&world.at("app", "/")).await.echo().target, "/");
+}
+
+#[tokio::test]
+async fn a_key_that_the_provider_changed_is_believed_at_once() {
+    let world =
+        Plan::with(EDGE).session("renew_before = \"2s\"").provider(json!({ "access_token_ttl": 4 })).start().await;
+    let alice = world.signed_in("alice").await;
+    world.provider.steer("rotate").await;
+    let before = fetches(&world).await.len();
+    // Somebody new signs in with the new key, the old one being published nowhere any more.
+    world.signed_in("bob").await;
+    assert_eq!(fetches(&world).await.len(), before + 1);
+    // And a session of before is renewed with it.
+    world.provider.steer("groups?user=alice&groups=staff").await;
+    eventually("alice has her new groups", async || {
+        let answer = ask(&world, &world.gate, &alice).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        (answer.header("remote-groups") == "staff").then_some(())
+    })
+    .await;
+    assert_eq!(fetches(&world).await.len(), before + 1);
+}
