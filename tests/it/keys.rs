@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use data_encoding::BASE64URL_NOPAD;
 use futures_util::{StreamExt as _, stream};
 use http::{Method, StatusCode, header};
 use http_body_util::Full;
@@ -26,13 +26,13 @@ async fn fetches(world: &World) -> Vec<u64> {
 fn made_up(world: &World, number: usize) -> String {
     let issuer = world.provider.issuer();
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
-    let part = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let part = |value: Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
     let head = part(json!({ "alg": "RS256", "typ": "logout+jwt", "kid": format!("made-up-{number}") }));
     let claims = part(json!({
         "iss": issuer, "aud": "doorward", "iat": now, "exp": now + 120, "jti": format!("notice-{number}"), "sid": "sid",
         "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
     }));
-    format!("{head}.{claims}.{}", BASE64_URL_SAFE_NO_PAD.encode([7; 256]))
+    format!("{head}.{claims}.{}", BASE64URL_NOPAD.encode(&[7; 256]))
 }
 
 /// Sends the gate a logout token, as the provider does over the direct route.
