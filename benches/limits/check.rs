@@ -85,7 +85,8 @@ pub(crate) fn count(what: &str, times: usize) {
 }
 
 fn allocations() -> BTreeMap<String, f64> {
-    let text = fs::read_to_string("target/bench/allocations.json").expect("allocations are counted first: see the Makefile");
+    let text =
+        fs::read_to_string("target/bench/allocations.json").expect("allocations are counted first: see the Makefile");
     serde_json::from_str(&text).expect("the file was written by the bench `check`")
 }
 

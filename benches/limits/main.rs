@@ -22,8 +22,11 @@ mod tls;
 
 use report::part::Part;
 
+/// What runs a bench.
+type Run = fn() -> Part;
+
 /// The benches, in the order of the report.
-const BENCHES: &[(&str, fn() -> Part)] = &[
+const BENCHES: &[(&str, Run)] = &[
     ("loopback", loopback::run),
     ("check", check::run),
     ("scale", scale::run),

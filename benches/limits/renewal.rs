@@ -48,9 +48,9 @@ pub(crate) fn run() -> Part {
         sleep(Duration::from_millis(10));
     }
     let doorward = daemon.contestant("Doorward", Wire::Plain, &cookies);
-    let before = postgres.busy();
+    let before = postgres.account().busy();
     let round = cores::run_on(cores::GENERATOR, || Load::open(&doorward, CONNECTIONS).greet());
-    let busy = postgres.busy() - before;
+    let busy = postgres.account().since(before);
     assert_eq!(provider.redeemed(), PEOPLE as u64, "everybody was renewed, and nobody twice");
     part.figure("renewal.rate", round.rate());
     part.figure("renewal.us", round.cost());

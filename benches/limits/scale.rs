@@ -85,7 +85,8 @@ fn memory(part: &mut Part) {
     let cookies = people::signed_in(&store, FIRST + MEASURED, &Tokens::default());
     let daemon = Daemon::start(Configuration::of(&store), Place::Anywhere);
     let (first, rest) = cookies.split_at(FIRST);
-    let [first, rest] = [first, rest].map(|cookies| daemon.contestant("Doorward", Wire::Plain, &Arc::new(cookies.to_vec())));
+    let [first, rest] =
+        [first, rest].map(|cookies| daemon.contestant("Doorward", Wire::Plain, &Arc::new(cookies.to_vec())));
     cores::run_on(cores::GENERATOR, || {
         let mut load = Load::open(&first, CONNECTIONS);
         load.greet();

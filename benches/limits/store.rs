@@ -49,8 +49,11 @@ pub(crate) fn run() -> Part {
     let postgres = Postgres::start();
     let place = postgres.fresh();
     let (cookies, signed_in) = signed_in(&postgres, &place);
-    let columns =
-        [Column::plotted("a second", Unit::Count), Column::of("gate µs", Unit::Fine), Column::of("PostgreSQL µs", Unit::Fine)];
+    let columns = [
+        Column::plotted("a second", Unit::Count),
+        Column::of("gate µs", Unit::Fine),
+        Column::of("PostgreSQL µs", Unit::Fine),
+    ];
     let mut table = Table::new("with PostgreSQL, 64 at once, pool of 8; the gate on one core", columns);
     let mut tell = |name: &str, work: &Work| table.row(name, [work.rate, work.gate, work.postgres]);
     tell("sign-ins written", &signed_in);
@@ -59,7 +62,7 @@ pub(crate) fn run() -> Part {
     tell("checks with a look-up", &look_ups);
     let uses = used(&postgres, &place, &cookies);
     tell("last uses written", &uses);
-    let revoked = revoked(&postgres, &place, cookies);
+    let revoked = revoked(&postgres, &place, &cookies);
     tell("sessions ended", &revoked);
     part.table(table);
     for (id, value) in [
@@ -90,7 +93,7 @@ fn signed_in(postgres: &Postgres, place: &Place) -> (Arc<Vec<String>>, Work) {
     })
 }
 
-fn revoked(postgres: &Postgres, place: &Place, cookies: Arc<Vec<String>>) -> Work {
+fn revoked(postgres: &Postgres, place: &Place, cookies: &[String]) -> Work {
     alone(postgres, async |timed| {
         let bench = Bench::on(&place.url(), 1).await;
         let all = stream::iter(cookies.iter())
@@ -113,9 +116,9 @@ fn looked_up(postgres: &Postgres, place: &Place, cookies: &Arc<Vec<String>>) -> 
         let doorward = daemon.contestant("Doorward", Wire::Plain, cookies);
         cores::run_on(cores::GENERATOR, || {
             let mut load = Load::open(&doorward, CONNECTIONS);
-            let before = postgres.busy();
+            let before = postgres.account().busy();
             let round = load.greet();
-            let busy = postgres.busy() - before;
+            let busy = postgres.account().since(before);
             look_ups.push(Work { rate: round.rate(), gate: round.cost(), postgres: each(busy) });
             let round = load.round(HITS);
             hits.push(Work { rate: round.rate(), gate: round.cost(), postgres: 0.0 });
@@ -134,14 +137,14 @@ fn used(postgres: &Postgres, place: &Place, cookies: &Arc<Vec<String>>) -> Work 
     let daemon = Daemon::start(Configuration::of(&place.url()), Seat::OneCore);
     let doorward = daemon.contestant("Doorward", Wire::Plain, cookies);
     cores::run_on(cores::GENERATOR, || Load::open(&doorward, CONNECTIONS).greet());
-    let (before, begun) = (postgres.busy(), Instant::now());
+    let (before, begun) = (postgres.account().busy(), Instant::now());
     let (mut batches, mut busy) = (0.0, Duration::ZERO);
     // Asking the database costs it something as well, so it is asked when it seems to be done.
     while batches == 0.0 || written() < cookies.len() {
         assert!(begun.elapsed() < WRITTEN_WITHIN, "{} of {} were written", written(), cookies.len());
         while batches < daemon.metric("doorward_store_duration_seconds_count{operation=\"touch\"}") || batches == 0.0 {
             batches = daemon.metric("doorward_store_duration_seconds_count{operation=\"touch\"}");
-            busy = postgres.busy() - before;
+            busy = postgres.account().since(before);
             sleep(Duration::from_millis(300));
         }
     }
@@ -157,10 +160,10 @@ impl Timed<'_> {
     /// Work that is done once for each person.
     async fn of(&self, work: impl Future<Output = ()>) -> Work {
         let own = Account::Thread(cores::this_thread());
-        let (gate, postgres, begun) = (own.busy(), self.postgres.busy(), Instant::now());
+        let (before, stored, begun) = (own.busy(), self.postgres.account().busy(), Instant::now());
         work.await;
-        let (took, gate, postgres) = (begun.elapsed(), own.busy() - gate, self.postgres.busy() - postgres);
-        Work { rate: 1e6 / each(took), gate: each(gate), postgres: each(postgres) }
+        let (took, gate, stored) = (begun.elapsed(), own.since(before), self.postgres.account().since(stored));
+        Work { rate: 1e6 / each(took), gate: each(gate), postgres: each(stored) }
     }
 }
 

@@ -68,7 +68,10 @@ pub(crate) fn run() -> Part {
     forgetful.resumption = Resumption::disabled();
     let wire = Wire::Tls(Arc::clone(&believing));
     let contest = Contest::between(
-        &[&tls.contestant("over TLS", wire, &tls_cookies), &plain.contestant("in clear text", Wire::Plain, &plain_cookies)],
+        &[
+            &tls.contestant("over TLS", wire, &tls_cookies),
+            &plain.contestant("in clear text", Wire::Plain, &plain_cookies),
+        ],
         64,
         LENGTH,
     );
@@ -127,14 +130,14 @@ fn open(daemon: &Daemon, question: &[u8], beginning: &Beginning) -> Opened {
             opened += 1;
         }
         assert!(begun_so * 100 >= opened * 95, "{begun_so} of {opened} began as they should have");
-        (opened, own.busy() - before)
+        (opened, own.since(before))
     };
     let clients: Vec<(u64, Duration)> = thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
         clients.into_iter().map(|client| client.join().expect("every answer is right")).collect()
     });
     let took = begun.elapsed().as_secs_f64();
-    let server = (account.busy() - before).as_secs_f64();
+    let server = account.since(before).as_secs_f64();
     let opened = clients.iter().map(|(opened, _)| opened).sum::<u64>() as f64;
     let generator = clients.iter().map(|(_, busy)| busy.as_secs_f64()).sum::<f64>();
     Opened { rate: opened / took, cost: server / opened * 1e6, server: server / took, generator: generator / took }

@@ -64,7 +64,8 @@ impl Bench {
 
     /// A gate with so many hosts in front of a store that may hold sessions already.
     pub(crate) async fn on(store: &str, hosts: usize) -> Self {
-        let source = Source { path: "bench.toml".into(), text: Configuration { hosts, ..Configuration::of(store) }.text() };
+        let source =
+            Source { path: "bench.toml".into(), text: Configuration { hosts, ..Configuration::of(store) }.text() };
         let config =
             config::load_from(Some(&source), &config::Environment::new()).expect("the bench's configuration is valid");
         let metrics = Arc::new(Metrics::new(&metrics::Settings {

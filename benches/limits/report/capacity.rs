@@ -120,16 +120,14 @@ impl Demand {
         let requests = active * assumed::REQUESTS;
         let sign_ins = users * assumed::SIGN_INS / HOUR;
         let renewals = active / assumed::TOKEN;
-        let gate = requests * us("loopback.check_us")
-            + sign_ins * us("store.sign_in_us")
-            + renewals * us("renewal.us");
+        let gate = requests * us("loopback.check_us") + sign_ins * us("store.sign_in_us") + renewals * us("renewal.us");
         let replicas = (gate / assumed::FILL).ceil().max(2.0);
-        let uses = replicas * active / USES;
+        let written = replicas * active / USES;
         let look_ups = (replicas - 1.0) * sign_ins;
         let postgres = sign_ins * us("store.sign_in_pg_us")
             + look_ups * us("store.look_up_pg_us")
             + renewals * us("renewal.pg_us")
-            + uses * us("store.use_pg_us");
+            + written * us("store.use_pg_us");
         Self {
             active,
             requests,
@@ -140,7 +138,7 @@ impl Demand {
             memory: of(report, "scale.rest")
                 + users * of(report, "scale.session")
                 + assumed::CONNECTIONS * of(report, "scale.connection"),
-            uses,
+            uses: written,
             postgres,
             told: renewals * replicas * assumed::NOTIFICATION,
             stored: users * of(report, "scale.row"),

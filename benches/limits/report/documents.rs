@@ -56,7 +56,8 @@ fn plain(report: &Report, figures: &[&Wanted]) -> String {
     let mut text = "| measure | measured |\n|---|---|\n".to_owned();
     for wanted in figures {
         let measured = report.figures.get(wanted.id).map(|value| Written(*value, wanted.unit).to_string());
-        writeln!(text, "| {} | {} |", wanted.what, measured.unwrap_or_else(|| "–".to_owned())).expect("memory takes text");
+        writeln!(text, "| {} | {} |", wanted.what, measured.unwrap_or_else(|| "–".to_owned()))
+            .expect("memory takes text");
     }
     text
 }

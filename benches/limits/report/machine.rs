@@ -46,14 +46,7 @@ impl fmt::Display for Machine {
         write!(
             f,
             "{}, {} cores, {} GiB; {}, Linux {}; {}; {}; psql {}",
-            self.processor,
-            self.cores,
-            self.memory_gib,
-            self.system,
-            self.kernel,
-            self.rust,
-            self.nginx,
-            self.postgres
+            self.processor, self.cores, self.memory_gib, self.system, self.kernel, self.rust, self.nginx, self.postgres
         )
     }
 }

@@ -84,8 +84,8 @@ impl Goal {
     fn of(wanted: &'static Wanted, value: f64) -> Option<Self> {
         let (must, aim) = wanted.target.limits()?;
         let written = |value| Written(value, wanted.unit).to_string();
-        let most = value.max(must).max(aim) * 1.1;
-        let at = |value: f64| value / most * WIDTH;
+        let widest = value.max(must).max(aim) * 1.1;
+        let at = |value: f64| value / widest * WIDTH;
         Some(Self {
             line: Line::of(wanted, value),
             must: written(must),

@@ -19,6 +19,11 @@ impl Account {
             Self::Process(pid) => family(*pid).into_iter().flat_map(threads).map(on_a_core).sum(),
         }
     }
+
+    /// Time on a core since it had been there for `before`.
+    pub(crate) fn since(&self, before: Duration) -> Duration {
+        self.busy().saturating_sub(before)
+    }
 }
 
 /// What a process has in memory, in bytes.

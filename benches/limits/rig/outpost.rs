@@ -56,9 +56,9 @@ async fn find(pool: &Pool, request: &Request<Incoming>) -> Option<HeaderMap> {
     let statement = client.prepare_cached(FIND).await.ok()?;
     let row = client.query_opt(&statement, &[&id]).await.ok()??;
     let lines: Vec<(&str, &str)> = serde_json::from_str(row.get(0)).ok()?;
-    let lines = lines.into_iter().map(|(name, value)| {
-        Some((HeaderName::from_str(name).ok()?, HeaderValue::from_str(value).ok()?))
-    });
+    let lines = lines
+        .into_iter()
+        .map(|(name, value)| Some((HeaderName::from_str(name).ok()?, HeaderValue::from_str(value).ok()?)));
     lines.collect()
 }
 
@@ -69,5 +69,8 @@ fn lines(headers: &HeaderMap) -> Vec<(&str, &str)> {
 fn pool(place: &Place, size: usize) -> Pool {
     let config = Config::from_str(&place.url()).expect("a well-formed address");
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    Pool::builder(Manager::from_config(config, NoTls, recycling)).max_size(size).build().expect("no timeouts are asked for")
+    Pool::builder(Manager::from_config(config, NoTls, recycling))
+        .max_size(size)
+        .build()
+        .expect("no timeouts are asked for")
 }

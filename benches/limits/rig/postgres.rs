@@ -41,9 +41,9 @@ impl Postgres {
         self.server.sql(&place.name, statement)
     }
 
-    /// How long its processes have been on a core.
-    pub(crate) fn busy(&self) -> Duration {
-        self.account.busy()
+    /// Whose time on a core is its own.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 }
 

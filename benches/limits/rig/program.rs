@@ -9,7 +9,7 @@ use std::{
 };
 
 /// How long a program may take to be ready on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often to look: what starts in milliseconds is timed with it.
 const STEP: Duration = Duration::from_millis(1);
 

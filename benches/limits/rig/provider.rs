@@ -9,7 +9,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Collected, Full};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
@@ -53,7 +53,7 @@ async fn answer(redeemed: Arc<AtomicU64>, request: Request<Incoming>) -> Respons
         }
         "/keys" => keys(),
         "/token" => {
-            let form = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            let form = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
             let is_refresh = String::from_utf8_lossy(&form).contains("grant_type=refresh_token");
             assert!(is_refresh, "nothing else is asked for");
             tokens(redeemed.fetch_add(1, Ordering::Relaxed))
