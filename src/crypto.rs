@@ -60,11 +60,14 @@ pub struct WeakSecret;
 /// The least number of bytes in a sealing secret.
 pub const MINIMUM: usize = 32;
 
-/// The keys made of the configured secrets. The first seals and tags; the others only open and verify, for rotation.
+/// The keys made of the configured secrets. The first seals and tags; the others only open and verify, for rotation. Equal
+/// ones are made of the same secrets in the same order.
+#[derive(PartialEq, Eq)]
 pub struct Keyring {
     keys: Vec<Keys>,
 }
 
+#[derive(PartialEq, Eq)]
 struct Keys {
     id: [u8; KEY_ID],
     by_purpose: [[u8; 32]; Purpose::ALL.len()],
@@ -160,10 +163,17 @@ impl Keys {
     }
 }
 
+/// Whether two secrets are the same one.
+#[must_use]
+pub fn is_same_secret(a: &SecretString, b: &SecretString) -> bool {
+    a.expose_secret().as_bytes().ct_eq(b.expose_secret().as_bytes()).into()
+}
+
 /// Whether two tags are equal, in constant time.
 #[must_use]
 pub fn same(a: &Tag, b: &Tag) -> bool {
-    a.ct_eq(b).into()
+    // As numbers they are compared at once, not byte by byte.
+    u128::from_ne_bytes(*a).ct_eq(&u128::from_ne_bytes(*b)).into()
 }
 
 /// `N` bytes from the operating system's generator.

@@ -14,9 +14,10 @@ const MOST: usize = 2_900;
 
 /// What this process has in memory, in bytes.
 fn resident() -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    let status = fs::read_to_string("/proc/self/status").expect("Linux tells what a process has");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let size = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<usize>().ok());
+    size.expect("a number of kilobytes") * 1024
 }
 
 /// Through a store, because sessions that were just made left what they were made of in memory.

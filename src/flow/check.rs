@@ -151,6 +151,6 @@ fn judge(app: &App, test: Test<'_>, live: Arc<Live>) -> Result<Verdict, Lacking>
 /// Lets in: the only call of [`Admission::grant`]. Every header of the app is there, empty for nobody.
 fn admit(app: &App, who: Option<&Live>) -> Verdict {
     let plan = &app.headers;
-    let headers = who.map_or_else(|| plan.blank(), |live| plan.headers(live.headers(plan)));
+    let headers = who.map_or_else(|| plan.blank(), |live| live.headers(plan));
     Verdict::Allow(Admission::grant(headers))
 }

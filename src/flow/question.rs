@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use http::request::Parts;
 
 use super::{
-    Gate,
     answer::Answers,
     check::Lacking,
     own,
+    snapshot::Snapshot,
     visit::{Arrival, RequestId, Visit},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     policy::{Asked, Site, redirect::RedirectTarget},
 };
 
-impl Gate {
+impl Snapshot {
     /// What is asked, and of which app. Nothing is believed before the peer has been.
     pub(super) fn read<'r>(
         &'r self,

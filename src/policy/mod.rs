@@ -113,20 +113,18 @@ pub struct Policy {
     fallback: Option<App>,
     exact: Hosts,
     below: Hosts,
-    plans: usize,
 }
 
 impl Policy {
-    /// Builds the look-up tables, so that a request costs the same however many hosts there are, and numbers the header
-    /// plans. Where two apps name the same host the first has it; the configuration complains about the second.
+    /// Builds the look-up tables, so that a request costs the same however many hosts there are. Where two apps name the
+    /// same host the first has it; the configuration complains about the second.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let Settings { default, mut apps } = settings;
-        let mut fallback = match default {
+        let Settings { default, apps } = settings;
+        let fallback = match default {
             DefaultAccess::Deny => None,
             DefaultAccess::Authenticated => Some(App::unnamed()),
         };
-        let plans = headers::number(apps.iter_mut().chain(&mut fallback).map(|app| &mut app.headers));
         let (mut exact, mut below) = (Hosts::default(), Hosts::default());
         for (index, app) in apps.iter().enumerate() {
             for pattern in &app.hosts {
@@ -137,7 +135,7 @@ impl Policy {
                 table.entry(host.clone()).or_insert(index);
             }
         }
-        Self { apps, fallback, exact, below, plans }
+        Self { apps, fallback, exact, below }
     }
 
     /// The app that answers on a folded host: the exact name first, then the longest wildcard.
@@ -154,19 +152,6 @@ impl Policy {
     #[must_use]
     pub fn names(&self, host: &str) -> bool {
         self.site(host).is_some_and(|site| site.index.is_some())
-    }
-
-    /// The apps in the order of the configuration.
-    #[must_use]
-    pub fn apps(&self) -> &[App] {
-        &self.apps
-    }
-
-    /// How many different sets of headers a session can be rendered to: one more than the greatest
-    /// [`headers::Plan::index`].
-    #[must_use]
-    pub fn plans(&self) -> usize {
-        self.plans
     }
 }
 

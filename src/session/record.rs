@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderMap;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +25,7 @@ use crate::{
     clock::Timestamp,
     crypto::{self, Keyring, Purpose},
     identity::{Identity, Tokens},
-    policy::headers::{Plan, Rendered},
+    policy::headers::{Plan, PlanId, Rendered},
 };
 
 /// What a sign-in yields.
@@ -177,6 +178,8 @@ pub struct Live {
     generation: u64,
     /// Until then no renewal is tried: the last one failed.
     resting: AtomicU64,
+    /// Which secrets its cookie was last held against; none yet where it is 0.
+    edition: AtomicU64,
     voucher: Voucher,
     size: u32,
     headers: Shelf,
@@ -193,17 +196,21 @@ impl Live {
             noted: AtomicU64::new(row.last_seen.unix()),
             generation: row.generation,
             resting: AtomicU64::new(0),
+            edition: AtomicU64::new(0),
             voucher: Voucher::new(asked),
             size: u32::try_from(row.sealed.len()).unwrap_or(u32::MAX),
-            headers: Shelf::new(2),
+            headers: Shelf::default(),
         }
     }
 
-    /// The identity headers under a plan: rendered once, then shared.
+    /// The headers of an answer under a plan: rendered once, then copied.
     #[must_use]
-    pub fn headers(&self, plan: &Plan) -> &Rendered {
+    pub fn headers(&self, plan: &Plan) -> HeaderMap {
         let render = || plan.render(&self.record.identity, &self.record.tokens);
-        self.headers.slot(plan.index).get_or_init(render)
+        match self.headers.rendered(plan.id(), render) {
+            Some(rendered) => plan.headers(rendered),
+            None => plan.headers(&render()),
+        }
     }
 
     /// Whether `token`, which has this session's id, has its tag as well.
@@ -230,6 +237,15 @@ impl Live {
     /// Leaves it alone until then.
     pub(super) fn rest_until(&self, until: Timestamp) {
         self.resting.store(until.unix(), Ordering::Relaxed);
+    }
+
+    /// The edition of the secrets that were last found to have made its cookie.
+    pub(super) fn edition(&self) -> u64 {
+        self.edition.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_edition(&self, edition: u64) {
+        self.edition.store(edition, Ordering::Relaxed);
     }
 
     /// How often its sealed part had been written.
@@ -279,24 +295,35 @@ impl fmt::Debug for Live {
     }
 }
 
-/// Rendered headers by the plan's index. It grows without moving what is there, so that references into it stay good:
-/// each shelf is twice as long as the one before it, and plans that no request asks for take a slot at most.
-struct Shelf {
-    slots: Box<[OnceLock<Rendered>]>,
-    next: OnceLock<Box<Shelf>>,
+/// How many plans' headers a session keeps: more than its apps have, and a bound for one that lives through many changes of
+/// the configuration. What comes on top is rendered each time.
+const MOST_PLANS: usize = 32;
+
+/// Rendered headers, in the order in which their plans were first asked for: few, mostly one. It only grows, so that
+/// references into it stay good.
+#[derive(Default)]
+struct Shelf(OnceLock<Box<Rendering>>);
+
+struct Rendering {
+    plan: PlanId,
+    headers: Rendered,
+    next: Shelf,
 }
 
 impl Shelf {
-    fn new(length: usize) -> Self {
-        Self { slots: std::iter::repeat_with(OnceLock::new).take(length).collect(), next: OnceLock::new() }
-    }
-
-    fn slot(&self, index: usize) -> &OnceLock<Rendered> {
-        let length = self.slots.len();
-        match self.slots.get(index) {
-            Some(slot) => slot,
-            None => self.next.get_or_init(|| Box::new(Self::new(length * 2))).slot(index - length),
+    /// What is kept for a plan, rendered where it is asked for first; `None` where there is no room.
+    fn rendered(&self, plan: PlanId, render: impl Fn() -> Rendered) -> Option<&Rendered> {
+        let mut place = self;
+        for _ in 0..MOST_PLANS {
+            // Another plan may be faster at the free place: then the next one is tried.
+            let first = || Box::new(Rendering { plan, headers: render(), next: Self::default() });
+            let kept = place.0.get_or_init(first);
+            if kept.plan == plan {
+                return Some(&kept.headers);
+            }
+            place = &kept.next;
         }
+        None
     }
 }
 
@@ -371,21 +398,31 @@ mod tests {
         Live::new(record, &token, &row, Hearing::of_nobody().asking(Timestamp::from_unix(1_000)))
     }
 
+    /// A plan of one header with a name of its own.
+    fn plan(number: usize) -> Plan {
+        let name = http::HeaderName::try_from(format!("x-{number}")).unwrap();
+        Plan::new(vec![(name, crate::policy::headers::Source::User)], Vec::new())
+    }
+
     #[test]
-    fn headers_are_rendered_once_for_each_plan_however_many_there_are() {
+    fn headers_are_rendered_once_for_each_plan() {
         let live = live();
-        let plan = |index| {
-            let mut plan = Plan::remote();
-            plan.index = index;
-            plan
+        let at = |number| {
+            let render = || plan(number).render(&live.record.identity, &live.record.tokens);
+            live.headers.rendered(plan(number).id(), render).map(std::ptr::from_ref)
         };
-        let first: Vec<*const Rendered> =
-            (0..100).map(|index| std::ptr::from_ref(live.headers(&plan(index)))).collect();
-        let again: Vec<*const Rendered> =
-            (0..100).map(|index| std::ptr::from_ref(live.headers(&plan(index)))).collect();
-        assert_eq!(first, again);
-        let distinct: std::collections::HashSet<_> = first.into_iter().collect();
-        assert_eq!(distinct.len(), 100);
+        let first: Vec<_> = (0..MOST_PLANS).map(at).collect();
+        assert!(first.iter().all(Option::is_some));
+        assert_eq!(first, (0..MOST_PLANS).map(at).collect::<Vec<_>>());
+        assert_eq!(at(MOST_PLANS), None, "a session does not grow for ever");
+    }
+
+    #[test]
+    fn a_session_answers_under_each_of_many_plans_with_that_plans_headers() {
+        let live = live();
+        for number in (0..3 * MOST_PLANS).chain(0..3) {
+            assert_eq!(live.headers(&plan(number))[format!("x-{number}")], "u");
+        }
     }
 
     #[test]

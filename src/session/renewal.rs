@@ -108,7 +108,7 @@ impl Sessions {
         let tokens = &live.record.tokens;
         let (Some(_), Some(ends)) = (&tokens.refresh, tokens.access_ends) else { return Due::No };
         let now = self.clock.now();
-        let lead = self.settings.renew_before.min(ends.since(live.record.renewed) / 2);
+        let lead = self.terms.renew_before().min(ends.since(live.record.renewed) / 2);
         // Spread by the key, so that those who came in together do not all go to the provider at once.
         let spread = lead / 4 * u32::from(live.key().0[0]) / u32::from(u8::MAX);
         if now < ends.minus(lead.saturating_sub(spread)) {
@@ -116,7 +116,7 @@ impl Sessions {
         } else if now < ends {
             Due::Soon
         } else {
-            Due::Past { graceful: now.since(ends) <= self.settings.outage_grace }
+            Due::Past { graceful: now.since(ends) <= self.terms.outage_grace() }
         }
     }
 
@@ -153,7 +153,7 @@ impl Sessions {
         let row = Row {
             generation: old.generation() + 1,
             last_seen: old.last_seen(),
-            ..record.seal(&self.keyring, old.key())
+            ..record.seal(&self.terms.keyring(), old.key())
         };
         let live = Arc::new(Live::new(record, old.token(), &row, self.hearing.asking(now)));
         self.cache.insert(*old.token().id(), Arc::clone(&live));
