@@ -20,7 +20,12 @@ mod scale;
 mod store;
 mod tls;
 
+use mimalloc::MiMalloc;
 use report::part::Part;
+
+/// The program's own, because gates run in this process too; bare hyper has it as well.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What runs a bench.
 type Run = fn() -> Part;
