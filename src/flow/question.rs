@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     edge::{self, AuthRequest, BadRequest, Edge, Intent, Reason, Verdict},
+    identity::Packed,
     metrics,
     pages::Page,
     policy::{Asked, Site, redirect::RedirectTarget},
@@ -106,13 +107,13 @@ impl Snapshot {
                 Intent::Fetch => Verdict::Refuse(Answers::login_required(visit, reason)),
             },
             Lacking::Permission(who, reason) => {
-                let identity = who.as_ref().map(|live| &live.record.identity);
-                let subject = identity.map(|identity| identity.subject.0.as_str());
+                let who = who.as_ref().map(|live| live.who());
+                let subject = who.map(Packed::subject);
                 let path = target.split('?').next();
                 tracing::info!(request_id = %visit.id, app, subject, path, reason = reason.code(), "refused");
                 let switch = visit.own("/sign_out?rd=%2F");
-                let page = match identity {
-                    Some(identity) => Page::NotAllowed { user: &identity.user, app, switch: &switch },
+                let page = match who {
+                    Some(who) => Page::NotAllowed { user: who.user(), app, switch: &switch },
                     None => Page::Denied { app },
                 };
                 Verdict::Refuse(self.answers.refuse(visit, reason, &page))

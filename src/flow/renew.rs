@@ -215,7 +215,7 @@ impl Renewer {
     }
 
     async fn redeem(&self, provider: &Provider, permit: Permit, count: impl Fn(Renewal)) -> Outcome {
-        let record = &permit.live().record;
+        let record = permit.live().record();
         let Some(refresh) = &record.tokens.refresh else { return Outcome::Unknown };
         let renewal = oidc::Renewal { refresh, id: record.tokens.id.as_ref(), identity: &record.identity };
         let error = match provider.refresh(&renewal).await {
@@ -263,7 +263,7 @@ impl Renewer {
 
     /// The provider will not renew it: over, unless somebody else has renewed it meanwhile.
     async fn believe(&self, permit: Permit, refusal: &oidc::Error) -> Outcome {
-        let (key, subject) = (permit.live().key(), permit.live().record.identity.subject.clone());
+        let (key, subject) = (permit.live().key(), permit.live().who().subject().to_owned());
         match self.sessions.end_unless_renewed(permit, Logout::Expired).await {
             Ok(Some(live)) => Outcome::Renewed(live),
             Ok(None) => {
@@ -284,8 +284,7 @@ impl Renewer {
 
 impl Renewing {
     fn provider(&self, live: &Live) -> Option<(usize, &Arc<Provider>)> {
-        let name = &live.record.identity.provider;
-        self.providers.iter().enumerate().find(|(_, provider)| provider.settings().name == *name)
+        self.providers.iter().enumerate().find(|(_, provider)| live.who().is_of(&provider.settings().name))
     }
 }
 

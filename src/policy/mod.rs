@@ -16,7 +16,7 @@ pub use self::{
     allow::Allow,
     rule::{Access, Asked, Expression, PathPattern, Rule},
 };
-use crate::identity::Identity;
+use crate::identity::Packed;
 
 /// The apps and rules as configured and checked.
 #[derive(Clone, Debug)]
@@ -205,18 +205,18 @@ impl App {
 
 impl Test<'_> {
     /// Judges an identity.
-    pub fn judge(&self, identity: &Identity) -> Result<(), Denial> {
+    pub fn judge(&self, who: &Packed) -> Result<(), Denial> {
         match self.rule {
-            Some(rule) => rule.access.judge(identity),
-            None if self.app.allow.admits(identity) => self.judge_every(identity),
+            Some(rule) => rule.access.judge(who),
+            None if self.app.allow.admits(who) => self.judge_every(who),
             None => Err(Denial::NotAllowed),
         }
     }
 
-    fn judge_every(&self, identity: &Identity) -> Result<(), Denial> {
+    fn judge_every(&self, who: &Packed) -> Result<(), Denial> {
         if !self.every {
             return Ok(());
         }
-        self.app.rules.iter().try_for_each(|rule| rule.access.judge(identity))
+        self.app.rules.iter().try_for_each(|rule| rule.access.judge(who))
     }
 }

@@ -98,10 +98,10 @@ impl Ears for Sessions {
 
     fn ended(&self, key: Key) {
         self.cache.bury(key);
-        self.cache.forget_key(&key);
+        self.cache.forget(&key);
     }
 
     fn changed(&self, key: Key) {
-        self.cache.forget_key(&key);
+        self.cache.forget(&key);
     }
 }

@@ -202,7 +202,7 @@ impl Sessions {
         let row = record.seal(&keyring, token.key());
         let live = Live::new(record, &token, &row, self.hearing.asking(self.clock.now()));
         self.store.insert(row).await?;
-        self.cache.insert(*token.id(), Arc::new(live));
+        self.cache.insert(Arc::new(live));
         Ok(token.encode())
     }
 
@@ -244,7 +244,7 @@ impl Sessions {
     /// When a session ends even if it is used until then.
     #[must_use]
     pub fn ends(&self, live: &Live) -> Timestamp {
-        live.record.created.plus(self.terms.lifetime())
+        live.created().plus(self.terms.lifetime())
     }
 
     /// Whether we made a cookie's value, be its session over or not. Asks no store.
@@ -270,7 +270,7 @@ impl Sessions {
         match self.cache.get(token.id()) {
             Some(live) if !live.answers_to(&token) => Recalled::NotOurs,
             Some(live) if !self.terms.acknowledge(&live) => {
-                self.cache.forget(token.id());
+                self.cache.forget(&token.key());
                 Recalled::NotOurs
             }
             Some(live) if self.age(&live, now) == Age::Current => match self.hearing.trust(&live, now) {
@@ -292,7 +292,7 @@ impl Sessions {
         }
         if let Some(live) = cached {
             // Past its lifetime nothing can save it. Idle here, it may have been used at another replica.
-            self.cache.forget(token.id());
+            self.cache.forget(&token.key());
             if self.age(live, now) == Age::Over {
                 return Ok(self.expired(token));
             }
@@ -350,13 +350,13 @@ impl Sessions {
     /// Its row is left to the purge, which counts it once for all replicas and spares one that was used elsewhere.
     fn expired(&self, token: &Token) -> Found {
         self.cache.bury(token.key());
-        self.cache.forget(token.id());
+        self.cache.forget(&token.key());
         self.backlog.meet_expired();
         self.counted(Lookup::Unknown, Found::Ended)
     }
 
     fn age(&self, live: &Live, now: Timestamp) -> Age {
-        if now.since(live.record.created) >= self.terms.lifetime() {
+        if now.since(live.created()) >= self.terms.lifetime() {
             Age::Over
         } else if now.since(live.last_seen()) >= self.terms.idle_timeout() {
             Age::Idle
@@ -370,7 +370,7 @@ impl Sessions {
         // More often than an idle timeout that is shorter than the interval, or a restart would end sessions in use.
         let interval = TOUCH_INTERVAL.min(self.terms.idle_timeout() / 4);
         if live.put_forward(now, interval) {
-            self.cache.keep(live.token().id());
+            self.cache.keep(&live.key());
             if !self.backlog.leave(live) {
                 live.put_back();
             }

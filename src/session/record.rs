@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     crypto::{self, Keyring, Purpose},
-    identity::{Identity, Tokens},
+    identity::{Identity, Packed, Tokens},
     policy::headers::{Plan, PlanId, Rendered},
 };
 
@@ -167,46 +167,100 @@ impl From<Opened> for Record {
 }
 
 /// A session in memory: the record, and the headers that it answers with.
+///
+/// What every request looks at comes first and stays together: a session is in no core's cache when somebody comes back
+/// after a while, and every 64 bytes are a wait of their own.
+#[repr(C)]
 pub struct Live {
-    /// The session.
-    pub record: Record,
-    key: Key,
     token: Token,
     last_seen: AtomicU64,
     /// When `last_seen` was last put forward for writing.
     noted: AtomicU64,
-    generation: u64,
-    /// Until then no renewal is tried: the last one failed.
-    resting: AtomicU64,
+    created: Timestamp,
     /// Which secrets its cookie was last held against; none yet where it is 0.
     edition: AtomicU64,
     voucher: Voucher,
-    size: u32,
+    who: Packed,
     headers: Shelf,
+    tokens: Tokens,
+    renewed: Timestamp,
+    generation: u64,
+    /// Until then no renewal is tried: the last one failed.
+    resting: AtomicU64,
+    key: Key,
+    sid: Option<Box<str>>,
+    size: u32,
 }
 
 impl Live {
     /// The session of `token` as its row had it when the store was asked.
     pub(super) fn new(record: Record, token: &Token, row: &Row, asked: Asked) -> Self {
+        let Record { identity, tokens, sid, created, renewed } = record;
         Self {
-            record,
-            key: row.key,
             token: *token,
             last_seen: AtomicU64::new(row.last_seen.unix()),
             noted: AtomicU64::new(row.last_seen.unix()),
-            generation: row.generation,
-            resting: AtomicU64::new(0),
+            created,
             edition: AtomicU64::new(0),
             voucher: Voucher::new(asked),
-            size: u32::try_from(row.sealed.len()).unwrap_or(u32::MAX),
+            who: Packed::new(&identity),
             headers: Shelf::default(),
+            tokens,
+            renewed,
+            generation: row.generation,
+            resting: AtomicU64::new(0),
+            key: row.key,
+            sid: sid.map(String::into_boxed_str),
+            size: u32::try_from(row.sealed.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Who signed in.
+    #[must_use]
+    pub fn who(&self) -> &Packed {
+        &self.who
+    }
+
+    /// What the provider issued.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// The provider's own name for its session.
+    #[must_use]
+    pub fn sid(&self) -> Option<&str> {
+        self.sid.as_deref()
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    /// When its tokens were last renewed; when it was made, before that.
+    #[must_use]
+    pub fn renewed(&self) -> Timestamp {
+        self.renewed
+    }
+
+    /// All of it as it is kept, in a copy: for what is not done on every request.
+    #[must_use]
+    pub fn record(&self) -> Record {
+        Record {
+            identity: self.who.unpack(),
+            tokens: self.tokens.clone(),
+            sid: self.sid().map(str::to_owned),
+            created: self.created,
+            renewed: self.renewed,
         }
     }
 
     /// The headers of an answer under a plan: rendered once, then copied.
     #[must_use]
     pub fn headers(&self, plan: &Plan) -> HeaderMap {
-        let render = || plan.render(&self.record.identity, &self.record.tokens);
+        let render = || plan.render(&self.who.unpack(), &self.tokens);
         match self.headers.rendered(plan.id(), render) {
             Some(rendered) => plan.headers(rendered),
             None => plan.headers(&render()),
@@ -291,7 +345,7 @@ impl Live {
 
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live").field("key", &self.key).field("record", &self.record).finish_non_exhaustive()
+        f.debug_struct("Live").field("key", &self.key).field("record", &self.record()).finish_non_exhaustive()
     }
 }
 
@@ -299,31 +353,30 @@ impl fmt::Debug for Live {
 /// the configuration. What comes on top is rendered each time.
 const MOST_PLANS: usize = 32;
 
-/// Rendered headers, in the order in which their plans were first asked for: few, mostly one. It only grows, so that
-/// references into it stay good.
+/// Rendered headers, in the order in which their plans were first asked for: few, mostly one, which has its place in the
+/// session itself. It only grows, so that references into it stay good.
 #[derive(Default)]
-struct Shelf(OnceLock<Box<Rendering>>);
+struct Shelf(OnceLock<Rendering>);
 
 struct Rendering {
     plan: PlanId,
     headers: Rendered,
-    next: Shelf,
+    next: OnceLock<Box<Self>>,
 }
 
 impl Shelf {
     /// What is kept for a plan, rendered where it is asked for first; `None` where there is no room.
     fn rendered(&self, plan: PlanId, render: impl Fn() -> Rendered) -> Option<&Rendered> {
-        let mut place = self;
-        for _ in 0..MOST_PLANS {
-            // Another plan may be faster at the free place: then the next one is tried.
-            let first = || Box::new(Rendering { plan, headers: render(), next: Self::default() });
-            let kept = place.0.get_or_init(first);
+        let new = || Rendering { plan, headers: render(), next: OnceLock::new() };
+        let mut kept = self.0.get_or_init(new);
+        for _ in 1..MOST_PLANS {
             if kept.plan == plan {
-                return Some(&kept.headers);
+                break;
             }
-            place = &kept.next;
+            // Another plan may be faster at the free place: then the next one is tried.
+            kept = kept.next.get_or_init(|| Box::new(new()));
         }
-        None
+        (kept.plan == plan).then_some(&kept.headers)
     }
 }
 
@@ -408,7 +461,7 @@ mod tests {
     fn headers_are_rendered_once_for_each_plan() {
         let live = live();
         let at = |number| {
-            let render = || plan(number).render(&live.record.identity, &live.record.tokens);
+            let render = || plan(number).render(&live.who.unpack(), &live.tokens);
             live.headers.rendered(plan(number).id(), render).map(std::ptr::from_ref)
         };
         let first: Vec<_> = (0..MOST_PLANS).map(at).collect();
@@ -442,7 +495,7 @@ mod tests {
     #[test]
     fn a_record_of_a_newer_form_is_told_from_a_garbled_one() {
         let token = Token::fresh(&ring());
-        let mut row = live().record.seal(&ring(), token.key());
+        let mut row = live().record().seal(&ring(), token.key());
         for (plain, expected) in [
             ([FORM + 1, b'{'].as_slice(), Unreadable::Newer),
             (&[FORM, b'{'], Unreadable::Garbled),
@@ -457,7 +510,7 @@ mod tests {
     #[test]
     fn a_field_of_a_later_version_does_not_make_a_record_unreadable() {
         let token = Token::fresh(&ring());
-        let record = live().record;
+        let record = live().record();
         let mut row = record.seal(&ring(), token.key());
         let mut json: Value = serde_json::from_slice(&record.expose()[1..]).unwrap();
         json["added_later"] = Value::from(1);
@@ -469,7 +522,7 @@ mod tests {
     #[test]
     fn debug_output_holds_no_token_and_no_tag() {
         let mut live = live();
-        live.record.tokens.refresh = Some(SecretString::from("very-secret"));
+        live.tokens.refresh = Some(SecretString::from("very-secret"));
         let printed = format!("{live:?}");
         assert!(!printed.contains("very-secret") && !printed.contains("tag"), "{printed}");
     }

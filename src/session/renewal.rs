@@ -105,10 +105,10 @@ impl Sessions {
     /// Whether a session is to be renewed. Half of a token's life at the most is given away, however short it is.
     #[must_use]
     pub fn due(&self, live: &Live) -> Due {
-        let tokens = &live.record.tokens;
+        let tokens = live.tokens();
         let (Some(_), Some(ends)) = (&tokens.refresh, tokens.access_ends) else { return Due::No };
         let now = self.clock.now();
-        let lead = self.terms.renew_before().min(ends.since(live.record.renewed) / 2);
+        let lead = self.terms.renew_before().min(ends.since(live.renewed()) / 2);
         // Spread by the key, so that those who came in together do not all go to the provider at once.
         let spread = lead / 4 * u32::from(live.key().0[0]) / u32::from(u8::MAX);
         if now < ends.minus(lead.saturating_sub(spread)) {
@@ -144,10 +144,10 @@ impl Sessions {
         let old = permit.live;
         let now = self.clock.now();
         let record = Record {
-            identity: identity.unwrap_or_else(|| old.record.identity.clone()),
+            identity: identity.unwrap_or_else(|| old.who().unpack()),
             tokens,
-            sid: sid.or_else(|| old.record.sid.clone()),
-            created: old.record.created,
+            sid: sid.or_else(|| old.sid().map(str::to_owned)),
+            created: old.created(),
             renewed: now,
         };
         let row = Row {
@@ -156,7 +156,7 @@ impl Sessions {
             ..record.seal(&self.terms.keyring(), old.key())
         };
         let live = Arc::new(Live::new(record, old.token(), &row, self.hearing.asking(now)));
-        self.cache.insert(*old.token().id(), Arc::clone(&live));
+        self.cache.insert(Arc::clone(&live));
         Renewed { live, row }
     }
 
@@ -243,7 +243,7 @@ impl Sessions {
             }
             Some(newest) => {
                 if newest.generation() > live.generation() {
-                    self.cache.insert(*live.token().id(), Arc::clone(&newest));
+                    self.cache.insert(Arc::clone(&newest));
                 }
                 Ok(Some(newest))
             }
@@ -252,7 +252,7 @@ impl Sessions {
 
     fn bury(&self, key: Key) {
         self.cache.bury(key);
-        self.cache.forget_key(&key);
+        self.cache.forget(&key);
     }
 }
 
