@@ -34,9 +34,14 @@ impl Machine {
             memory_gib: kilobytes >> 20,
             system: line("/etc/os-release", "PRETTY_NAME"),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            rust: said("rustc", "--version"),
-            nginx: said("nginx", "-v").rsplit(' ').next().unwrap_or_default().to_owned(),
-            postgres: said("psql", "--version").rsplit(' ').next().unwrap_or_default().trim_end_matches(')').to_owned(),
+            rust: said("rustc", &["--version"]),
+            nginx: said("nginx", &["-v"]).rsplit(' ').next().unwrap_or_default().to_owned(),
+            postgres: said("psql", &["--version"])
+                .rsplit(' ')
+                .next()
+                .unwrap_or_default()
+                .trim_end_matches(')')
+                .to_owned(),
         }
     }
 }
@@ -45,15 +50,15 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}, {} cores, {} GiB; {}, Linux {}; {}; {}; psql {}",
+            "{}, {} cores, {} GiB; {}, Linux {}; {}; {}; PostgreSQL {}",
             self.processor, self.cores, self.memory_gib, self.system, self.kernel, self.rust, self.nginx, self.postgres
         )
     }
 }
 
-/// What a program says of itself, on either output.
-fn said(program: &str, about: &str) -> String {
-    let output = Command::new(program).arg(about).output();
+/// The first line of what a program says, on either output.
+pub(super) fn said(program: &str, asked: &[&str]) -> String {
+    let output = Command::new(program).args(asked).output();
     let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
     String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned()
 }

@@ -39,7 +39,7 @@ pub(crate) fn write<'b>(benches: impl Iterator<Item = &'b str>) {
     let report = Report {
         date: Clock::System.now().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        commit: env!("DOORWARD_COMMIT").to_owned(),
+        commit: machine::said("git", &["rev-parse", "--short=12", "HEAD"]),
         machine: Machine::this(),
         figures: parts.iter().flat_map(|(_, part)| part.figures.clone()).collect(),
         tables: parts.into_iter().map(|(bench, part)| (bench.to_owned(), part.tables)).collect(),

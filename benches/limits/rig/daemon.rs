@@ -18,7 +18,7 @@ use super::{
     cores,
     line::Wire,
     nginx,
-    program::Program,
+    program::{self, Program},
 };
 use crate::support::configuration::Configuration;
 
@@ -101,10 +101,10 @@ impl Daemon {
 fn command(place: Place) -> Command {
     let own = PathBuf::from(env!("CARGO_BIN_EXE_doorward"));
     match place {
-        Place::Anywhere => Command::new(own),
+        Place::Anywhere => program::command(own),
         Place::OneCore => {
-            // It becomes the program that it starts.
-            let mut command = Command::new("/usr/bin/taskset");
+            // This one becomes the program that it starts, too.
+            let mut command = program::command("/usr/bin/taskset");
             command.args(["--cpu-list", &cores::SERVERS.to_string()]).arg(own);
             command
         }

@@ -4,13 +4,15 @@ use std::{
     fs,
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
-    process::Command,
 };
 
 use http::{HeaderMap, header};
 use tempfile::TempDir;
 
-use super::{account, program::Program};
+use super::{
+    account,
+    program::{self, Program},
+};
 
 /// How nginx returns a constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +36,7 @@ impl Nginx {
         let folder = tempfile::tempdir().expect("a folder for nginx");
         let (file, log) = (folder.path().join("nginx.conf"), folder.path().join("log"));
         fs::write(&file, frame(workers, inside, folder.path())).expect("the folder takes a file");
-        let mut command = Command::new("nginx");
+        let mut command = program::command("nginx");
         command.arg("-e").arg("stderr").arg("-p").arg(folder.path()).arg("-c").arg(&file);
         let mut program = Program::start(&mut command, &log);
         let master = program.pid();

@@ -1,6 +1,7 @@
 //! A program that runs beside a bench and ends with it.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::Path,
     process::{Child, Command, Stdio},
@@ -55,7 +56,15 @@ impl Drop for Program {
     }
 }
 
-/// A program that `make setup` brings.
+/// A program that is ended when the thread that starts it ends, however that ends: a bench that is interrupted leaves nothing
+/// behind. The wrapper becomes the program.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("/usr/bin/setpriv");
+    command.args(["--pdeathsig", "TERM", "--"]).arg(program);
+    command
+}
+
+/// One that `make setup` brings.
 pub(crate) fn tool(name: &str) -> Command {
-    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/neighbours/.tools/bin").join(name))
+    command(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/neighbours/.tools/bin").join(name))
 }
