@@ -1,8 +1,6 @@
 //! A real PostgreSQL of one's own, and the time that it takes. It does not wait for the disk: what a disk adds is the
 //! machine's own, and `docs/scaling.md` says how to reckon with it.
 
-use std::time::Duration;
-
 use super::{
     account::Account,
     database::{self, Database},
