@@ -84,18 +84,17 @@ fn memory(part: &mut Part) {
     let store = format!("sqlite:{}", folder.path().join("sessions.db").display());
     let cookies = people::signed_in(&store, FIRST + MEASURED, &Tokens::default());
     let daemon = Daemon::start(Configuration::of(&store), Place::Anywhere);
-    let (first, rest) = cookies.split_at(FIRST);
-    let [first, rest] =
-        [first, rest].map(|cookies| daemon.contestant("Doorward", Wire::Plain, &Arc::new(cookies.to_vec())));
+    let first = Arc::new(cookies.iter().take(FIRST).cloned().collect());
+    let [first, all] = [&first, &cookies].map(|cookies| daemon.contestant("Doorward", Wire::Plain, cookies));
     cores::run_on(cores::GENERATOR, || {
         let mut load = Load::open(&first, CONNECTIONS);
         load.greet();
         load.round(LENGTH.each);
         let before = daemon.resident();
-        Load::open(&rest, CONNECTIONS).greet();
+        Load::open(&all, CONNECTIONS).greet();
         part.figure("scale.session", each(daemon.resident() - before, MEASURED));
         let before = daemon.resident();
-        let mut idle = Load::open(&first, IDLE);
+        let mut idle = Load::open(&all, IDLE);
         idle.greet();
         part.figure("scale.connection", each(daemon.resident() - before, IDLE));
     });
