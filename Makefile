@@ -3,12 +3,12 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo run build check test bench bench-quick docs setup
+.PHONY: help demo run build check test bench bench-quick bench-documents docs setup
 
 TOOLS := tests/neighbours/.tools/bin
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 demo: ## gate, provider and sample app on this machine: open the address it prints
 	cargo run --locked -- demo
@@ -32,13 +32,18 @@ check: setup ## format, lints, dependencies, documentation, architecture
 test: setup ## everything: unit tests, and the gate between real edges, a real provider and a browser
 	cargo test --locked --no-fail-fast
 
-bench: setup ## the cost of a check, in process and over loopback beside its limits
-	cargo bench --locked
+bench: setup ## everything beside its limits, a quarter of an hour; ONLY="edge tls" for less. Writes target/bench/report.html
+	cargo bench --quiet --locked --bench check
+	cargo bench --quiet --locked --bench check -- --allocations
+# Connections of server and generator, thousands of each, are files of one process.
+	ulimit -n "$$(ulimit -H -n)" && cargo bench --quiet --locked --bench limits -- $(ONLY)
 
 bench-quick: setup ## the cost of a check beside its limits, in a minute; ends with one line of ratios
-	mkdir -p target/bench
-	cargo bench --quiet --locked --bench check -- --allocations >target/bench/allocations
-	cargo bench --quiet --locked --bench loopback -- --quick
+	cargo bench --quiet --locked --bench check -- --allocations
+	ulimit -n "$$(ulimit -H -n)" && cargo bench --quiet --locked --bench limits -- quick
+
+bench-documents: ## puts the figures of the last report into README.md, benches/README.md and docs/scaling.md
+	cargo bench --quiet --locked --bench limits -- documents
 
 docs: ## writes docs/configuration.md anew from the schema
 	DOORWARD_WRITE_DOCS=1 cargo test --quiet --locked --lib reference

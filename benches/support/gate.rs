@@ -1,6 +1,6 @@
 //! A gate in this process, with as many sessions and hosts as are wanted and no provider.
 
-use std::{fmt::Write as _, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::Guard;
 use doorward::{
@@ -16,41 +16,18 @@ use doorward::{
     policy::Policy,
     session::{NewSession, Sessions},
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::request::Parts;
 use serde_json::{Map, json};
 
-const CONFIG: &str = r#"
-[server]
-listen = "127.0.0.1:0"
-management = "127.0.0.1:0"
-
-[session]
-secrets = ["a secret of a bench, which is no secret at all"]
-
-[[providers]]
-name = "none"
-issuer = "https://127.0.0.1:9/"
-client_id = "bench"
-
-[[apps]]
-name = "grafana"
-hosts = ["grafana.example.com"]
-headers = ["remote", { "X-Team" = "{claims.team}", "X-Office" = "{claims.office}", "X-Locale" = "{claims.locale}", "X-Tier" = "staff" }]
-allow = { groups = ["staff"] }
-
-[[apps.rules]]
-path = { prefix = "/public/" }
-access = "public"
-
-[[apps]]
-name = "vault"
-hosts = ["vault.example.com"]
-allow = { groups = ["keepers"] }
-"#;
+use super::configuration::Configuration;
 
 /// The number of the first person. Seven digits for everybody, so that all answers are of one length, and digits that
 /// occur nowhere else in an answer, so that they can be found.
 pub(crate) const FIRST_PERSON: usize = 1_000_000;
+
+/// Sign-ins under way at once.
+const AT_ONCE: usize = 64;
 
 /// How much there is of what a check should not depend on.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +65,8 @@ impl Bench {
 
     /// A gate with so many hosts in front of a store that may hold sessions already.
     pub(crate) async fn on(store: &str, hosts: usize) -> Self {
-        let source = Source { path: "bench.toml".into(), text: configuration(store, hosts) };
+        let source =
+            Source { path: "bench.toml".into(), text: Configuration { hosts, ..Configuration::of(store) }.text() };
         let config =
             config::load_from(Some(&source), &config::Environment::new()).expect("the bench's configuration is valid");
         let metrics =
@@ -116,12 +94,16 @@ impl Bench {
         Self { gate, sessions, metrics, cookies: Arc::default() }
     }
 
-    /// Signs so many people in.
+    /// Signs so many people in, with nothing to renew.
     pub(crate) async fn sign_in(&mut self, people: usize) {
-        let mut cookies = Vec::with_capacity(people);
-        for person in 0..people {
-            cookies.push(self.sessions.create(somebody(person)).await.expect("the store takes a session"));
-        }
+        self.sign_in_with(people, &Tokens::default()).await;
+    }
+
+    /// Signs so many people in, with these tokens.
+    pub(crate) async fn sign_in_with(&mut self, people: usize, tokens: &Tokens) {
+        let new = |person| NewSession { identity: somebody(person), tokens: tokens.clone(), sid: None };
+        let written = stream::iter(0..people).map(|person| self.sessions.create(new(person)));
+        let cookies = written.buffered(AT_ONCE).try_collect().await.expect("the store takes sessions");
         self.cookies = Arc::new(cookies);
     }
 
@@ -136,21 +118,11 @@ impl Bench {
     }
 }
 
-/// The first host is the one that is asked; the others are there.
-fn configuration(store: &str, hosts: usize) -> String {
-    let mut text = format!("{CONFIG}\n[store]\nurl = \"{store}\"\n");
-    for other in 1..hosts {
-        write!(text, "\n[[apps]]\nname = \"app{other}\"\nhosts = [\"app{other}.example.com\"]\n")
-            .expect("memory takes text");
-    }
-    text
-}
-
-fn somebody(person: usize) -> NewSession {
+fn somebody(person: usize) -> Identity {
     let number = FIRST_PERSON + person;
     let groups = ["staff", "engineering", "on-call", "grafana-editors", "vpn"];
     let claims = [("team", json!("observability")), ("office", json!("Ljubljana")), ("locale", json!("sl-SI"))];
-    let identity = Identity {
+    Identity {
         provider: "none".to_owned(),
         subject: Subject(format!("4f1c8a1e-5b7d-4c3e-8a9f-{number:012}")),
         user: format!("person{number}"),
@@ -158,6 +130,5 @@ fn somebody(person: usize) -> NewSession {
         name: format!("Person {number}"),
         groups: groups.map(ToOwned::to_owned).to_vec(),
         claims: claims.map(|(name, value)| (name.to_owned(), value)).into_iter().collect::<Map<_, _>>(),
-    };
-    NewSession { identity, tokens: Tokens::default(), sid: None }
+    }
 }

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each bench and each guard uses a part of it")]
 
+pub(crate) mod cases;
+pub(crate) mod configuration;
 pub(crate) mod gate;
 pub(crate) mod question;
 pub(crate) mod servers;

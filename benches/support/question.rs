@@ -44,6 +44,17 @@ impl<'a> Question<'a> {
         text.into_bytes()
     }
 
+    /// The question that a browser asked the edge to begin with.
+    pub(crate) fn of_a_browser(self) -> Vec<u8> {
+        let mut text = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", self.uri, self.host);
+        let own = |name: &str| name != "Host" && !name.starts_with("X-");
+        for (name, value) in self.lines().into_iter().filter(|(name, _)| own(name)) {
+            write!(text, "{name}: {value}\r\n").expect("memory takes text");
+        }
+        text.push_str("\r\n");
+        text.into_bytes()
+    }
+
     fn lines(self) -> [(&'static str, String); 19] {
         let own = self.cookie.map(|value| format!("__Host-doorward={value}; ")).unwrap_or_default();
         let cookies = format!("grafana_session={}; {own}theme=dark; _ga={}", "a".repeat(500), "b".repeat(440));

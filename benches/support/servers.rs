@@ -1,15 +1,25 @@
 //! Servers that answer on loopback: Doorward's own, whole, and a bare hyper server that says the same every time.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::ready,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use doorward::{
     server::{Server, Settings},
     shutdown::{Signal, Tasks},
 };
-use http::{HeaderMap, Response};
+use futures_util::FutureExt as _;
+use http::{HeaderMap, Request, Response};
 use http_body_util::Full;
-use hyper::{server::conn::http1, service::service_fn};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
@@ -36,28 +46,49 @@ pub(crate) async fn doorward(bench: &Bench, stop: Signal) -> SocketAddr {
     address
 }
 
-/// Runs a bare hyper server that answers everything with 200, these header lines and no body: the limit. One write an
-/// answer, as Doorward has it, and nothing that hyper does not need.
+/// Runs a bare hyper server that answers everything with 200, these header lines and no body: the limit.
 pub(crate) async fn bare(headers: HeaderMap) -> SocketAddr {
+    let answer = move |_request| {
+        let mut response = Response::new(Full::default());
+        response.headers_mut().clone_from(&headers);
+        ready(response)
+    };
+    small(answer).await.address
+}
+
+/// A small server.
+#[derive(Clone, Debug)]
+pub(crate) struct Small {
+    /// Where it is.
+    pub(crate) address: SocketAddr,
+    /// Connections so far.
+    pub(crate) accepted: Arc<AtomicU64>,
+}
+
+/// Runs a server with nothing that hyper does not need; one write an answer, as Doorward has it. To be called on the
+/// runtime that shall serve.
+pub(crate) async fn small<A, F>(answer: A) -> Small
+where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has free ports");
     let address = listener.local_addr().expect("a bound socket has an address");
-    let tasks = Tasks::default();
+    let small = Small { address, accepted: Arc::default() };
+    let (tasks, accepted) = (Tasks::default(), Arc::clone(&small.accepted));
     let connections = tasks.clone();
     tasks.run(async move {
         while let Ok((stream, _)) = listener.accept().await {
+            accepted.fetch_add(1, Ordering::Relaxed);
             stream.set_nodelay(true).expect("a socket has the option");
-            let headers = headers.clone();
+            let answer = answer.clone();
             connections.run(async move {
-                let answer = service_fn(move |_request| {
-                    let mut response = Response::new(Full::<Bytes>::default());
-                    response.headers_mut().clone_from(&headers);
-                    std::future::ready(Ok::<_, Infallible>(response))
-                });
+                let answer = service_fn(move |request| answer(request).map(Ok::<_, Infallible>));
                 let connection = http1::Builder::new().writev(false).serve_connection(TokioIo::new(stream), answer);
                 // A client that goes away ends its connection, and nothing else.
                 let _gone = connection.await;
             });
         }
     });
-    address
+    small
 }

@@ -1,7 +1,7 @@
 //! Which core works for whom: all servers share one and the generator has another, so that they wait for each other no more
 //! than over a network, and none of them has a better place.
 
-use std::{fs, process::Command, thread};
+use std::{fs, panic, process::Command, thread};
 
 /// The core of the servers.
 pub(crate) const SERVERS: usize = 0;
@@ -13,6 +13,16 @@ pub(crate) fn this_thread() -> u32 {
     let link = fs::read_link("/proc/thread-self").expect("the kernel names threads");
     let number = link.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
     number.expect("a thread has a number")
+}
+
+/// Does a piece of work on a thread of its own that stays on a core. Not on the caller's: what it starts later would stay
+/// there as well.
+pub(crate) fn run_on<T: Send>(core: usize, work: impl FnOnce() -> T + Send) -> T {
+    let pinned = || {
+        keep(this_thread(), core);
+        work()
+    };
+    thread::scope(|scope| scope.spawn(pinned).join()).unwrap_or_else(|fault| panic::resume_unwind(fault))
 }
 
 /// Keeps a thread or a process of one thread on a core, where there are several.

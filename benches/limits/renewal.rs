@@ -1,0 +1,60 @@
+//! `renewal`: everybody's access token has ended, and everybody comes back. A renewal is a claim in PostgreSQL, a question
+//! to the provider, and the new tokens written.
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use doorward::{clock::Clock, identity::Tokens};
+use secrecy::SecretString;
+
+use crate::{
+    report::part::Part,
+    rig::{
+        cores,
+        daemon::{Daemon, Place},
+        line::Wire,
+        load::Load,
+        people,
+        postgres::Postgres,
+        provider::Provider,
+    },
+    support::configuration::Configuration,
+};
+
+/// People. The gate has room for so many renewals that wait.
+const PEOPLE: usize = 4_000;
+const CONNECTIONS: usize = 64;
+/// How long the gate may take to find its provider.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn run() -> Part {
+    let mut part = Part::default();
+    let (provider, postgres) = (Provider::start(), Postgres::start());
+    let store = postgres.fresh().url();
+    let tokens = Tokens {
+        access: Some(SecretString::from("a".repeat(900))),
+        access_ends: Some(Clock::System.now().minus(Duration::from_secs(1))),
+        refresh: Some(SecretString::from("r".repeat(250))),
+        id: None,
+    };
+    let cookies = people::signed_in(&store, PEOPLE, &tokens);
+    let configuration = Configuration { issuer: provider.issuer().to_owned(), ..Configuration::of(&store) };
+    let daemon = Daemon::start(configuration, Place::OneCore);
+    let patience = Instant::now() + PATIENCE;
+    while daemon.metric("doorward_provider_up{") < 1.0 {
+        assert!(Instant::now() < patience, "the gate does not find its provider");
+        sleep(Duration::from_millis(10));
+    }
+    let doorward = daemon.contestant("Doorward", Wire::Plain, &cookies);
+    let before = postgres.account().busy();
+    let round = cores::run_on(cores::GENERATOR, || Load::open(&doorward, CONNECTIONS).greet());
+    let busy = postgres.account().since(before);
+    assert_eq!(provider.redeemed(), PEOPLE as u64, "everybody was renewed, and nobody twice");
+    part.figure("renewal.rate", round.rate());
+    part.figure("renewal.us", round.cost());
+    #[expect(clippy::cast_precision_loss, reason = "thousands")]
+    part.figure("renewal.pg_us", busy.as_secs_f64() * 1e6 / PEOPLE as f64);
+    part
+}

@@ -1,0 +1,121 @@
+//! The real `doorward`, as a process.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::PathBuf,
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use super::{
+    account::{self, Account},
+    contestant::{About, Asked, Contestant},
+    cores,
+    line::Wire,
+    nginx,
+    program::{self, Program},
+};
+use crate::support::configuration::Configuration;
+
+/// A running gate.
+pub(crate) struct Daemon {
+    program: Program,
+    port: u16,
+    management: u16,
+    took: Duration,
+    _folder: TempDir,
+}
+
+/// What it may run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The servers' core.
+    OneCore,
+    /// The whole machine.
+    Anywhere,
+}
+
+impl Daemon {
+    /// Starts it with this configuration, on ports of its own, and waits until it says that it is ready.
+    pub(crate) fn start(configuration: Configuration, place: Place) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for a gate");
+        let (port, management) = (nginx::free_address().port(), nginx::free_address().port());
+        let (file, log) = (folder.path().join("doorward.toml"), folder.path().join("log"));
+        let text = Configuration { port, management, ..configuration }.text();
+        fs::write(&file, text).expect("the folder takes a file");
+        let mut command = command(place);
+        // Whoever runs this may have variables of the gate set.
+        command.env_clear().current_dir(folder.path()).arg("serve").arg("--config").arg(&file);
+        let mut program = Program::start(&mut command, &log);
+        let took = program.until(&log, || get(management, "/-/health/ready").is_some());
+        Self { program, port, management, took, _folder: folder }
+    }
+
+    /// Where edges ask.
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// How long it took from the start until it was ready.
+    pub(crate) fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// What it has in memory, in bytes.
+    pub(crate) fn resident(&self) -> f64 {
+        account::resident(self.program.pid())
+    }
+
+    /// Whose time on a core is its own.
+    pub(crate) fn account(&self) -> Account {
+        Account::Process(self.program.pid())
+    }
+
+    /// The sum of all its metrics whose name and labels begin so.
+    pub(crate) fn metric(&self, begins: &str) -> f64 {
+        let page = get(self.management, "/metrics").expect("the gate shows its metrics");
+        let values = page.lines().filter(|line| line.starts_with(begins)).filter_map(|line| line.rsplit_once(' '));
+        values.filter_map(|(_, value)| value.parse::<f64>().ok()).sum()
+    }
+
+    /// As a contestant that these people ask, for as long as it runs.
+    pub(crate) fn contestant(&self, name: &str, wire: Wire, cookies: &Arc<Vec<String>>) -> Contestant {
+        Contestant {
+            name: name.to_owned(),
+            address: self.address(),
+            wire,
+            asked: Asked::Gate,
+            about: About::Asker,
+            cookies: Arc::clone(cookies),
+            accounts: vec![self.account()],
+            _keep: Box::new(()),
+        }
+    }
+}
+
+fn command(place: Place) -> Command {
+    let own = PathBuf::from(env!("CARGO_BIN_EXE_doorward"));
+    match place {
+        Place::Anywhere => program::command(own),
+        Place::OneCore => {
+            // This one becomes the program that it starts, too.
+            let mut command = program::command("/usr/bin/taskset");
+            command.args(["--cpu-list", &cores::SERVERS.to_string()]).arg(own);
+            command
+        }
+    }
+}
+
+/// What a page on the management port says, if it is good.
+fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    text.starts_with("HTTP/1.1 200").then_some(text)
+}

@@ -1,0 +1,211 @@
+//! The generator: one thread that keeps each of its connections busy with one question at a time and holds every answer
+//! against what it has to be.
+//!
+//! It has to cost less than the server that it asks, so questions and expected answers are made beforehand; what is
+//! left of a question is a copy of 64 bytes.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use mio::{Events, Poll, Token};
+
+use super::{
+    account::Account,
+    contestant::Contestant,
+    cores,
+    expected::{DIGITS, Expected, digits},
+    line::Line,
+};
+
+/// What one round came to.
+pub(crate) struct Round {
+    /// Answers within the round.
+    pub(crate) answers: u64,
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// Nanoseconds from the question to the whole answer.
+    pub(crate) latency: Histogram<u64>,
+    /// How long the server was on a core.
+    pub(crate) server: Duration,
+    /// How long the generator was.
+    pub(crate) generator: Duration,
+}
+
+impl Round {
+    /// Answers in a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.count() / self.took.as_secs_f64()
+    }
+
+    /// Cores that the server kept busy.
+    pub(crate) fn server_cores(&self) -> f64 {
+        self.server.as_secs_f64() / self.took.as_secs_f64()
+    }
+
+    /// How much of its core the generator used.
+    pub(crate) fn generator_cores(&self) -> f64 {
+        self.generator.as_secs_f64() / self.took.as_secs_f64()
+    }
+
+    /// Microseconds of a core for one answer.
+    pub(crate) fn cost(&self) -> f64 {
+        self.server.as_secs_f64() / self.count() * 1e6
+    }
+
+    /// Microseconds within which this part of the answers came.
+    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 nanoseconds")]
+    pub(crate) fn latency(&self, quantile: f64) -> f64 {
+        self.latency.value_at_quantile(quantile) as f64 / 1e3
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 answers")]
+    fn count(&self) -> f64 {
+        self.answers as f64
+    }
+}
+
+/// Open connections to one contestant.
+pub(crate) struct Load<'c> {
+    contestant: &'c Contestant,
+    connections: Vec<Connection>,
+    expected: Expected,
+    poll: Poll,
+    events: Events,
+    dice: Dice,
+}
+
+struct Connection {
+    line: Line,
+    question: Vec<u8>,
+    asked: Asked,
+    answer: Vec<u8>,
+    received: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Asked {
+    at: Instant,
+    digits: [u8; DIGITS],
+}
+
+impl<'c> Load<'c> {
+    /// Connects so many times and learns what answers look like.
+    pub(crate) fn open(contestant: &'c Contestant, connections: usize) -> Self {
+        let question = contestant.question();
+        let expected = Expected::learn(contestant, &question);
+        let poll = Poll::new().expect("the system has epoll");
+        let open = |index| {
+            let mut line = Line::open(&contestant.wire, contestant.address);
+            line.watch(poll.registry(), Token(index));
+            let asked = Asked { at: Instant::now(), digits: [b'0'; DIGITS] };
+            Connection { line, question: question.clone(), asked, answer: vec![0; 4_096], received: 0 }
+        };
+        let connections = (0..connections).map(open).collect();
+        Self { contestant, connections, expected, poll, events: Events::with_capacity(1_024), dice: Dice::default() }
+    }
+
+    /// Asks for everybody once.
+    pub(crate) fn greet(&mut self) -> Round {
+        let mut everybody = 0..self.contestant.cookies.len();
+        self.drive(|_, _| everybody.next())
+    }
+
+    /// Asks for people at random as fast as answers come.
+    pub(crate) fn round(&mut self, time: Duration) -> Round {
+        let (people, over) = (self.contestant.cookies.len(), Instant::now() + time);
+        self.drive(|dice, now| (now < over).then(|| dice.below(people)))
+    }
+
+    /// Asks on each connection for whomever `whom` names, until it names nobody and every answer has come.
+    fn drive(&mut self, mut whom: impl FnMut(&mut Dice, Instant) -> Option<usize>) -> Round {
+        let mut latency = Histogram::new_with_bounds(100, 60_000_000_000, 3).expect("the bounds are in order");
+        let own = Account::Thread(cores::this_thread());
+        let (server, generator, begun) = (self.contestant.busy(), own.busy(), Instant::now());
+        let (mut answers, mut waiting) = (0, 0);
+        for index in 0..self.connections.len() {
+            let now = Instant::now();
+            if let Some(person) = whom(&mut self.dice, now) {
+                self.ask(index, person, now);
+                waiting += 1;
+            }
+        }
+        while waiting > 0 {
+            self.wait();
+            let ready: Vec<usize> = self.events.iter().map(|event| event.token().0).collect();
+            for index in ready {
+                let Some(now) = self.hear(index, &mut latency) else { continue };
+                answers += 1;
+                match whom(&mut self.dice, now) {
+                    Some(person) => self.ask(index, person, now),
+                    None => waiting -= 1,
+                }
+            }
+        }
+        Round {
+            answers,
+            took: begun.elapsed(),
+            latency,
+            server: self.contestant.busy().saturating_sub(server),
+            generator: own.busy().saturating_sub(generator),
+        }
+    }
+
+    fn wait(&mut self) {
+        match self.poll.poll(&mut self.events, None) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => panic!("epoll: {error}"),
+            _ => {}
+        }
+    }
+
+    fn ask(&mut self, index: usize, person: usize, now: Instant) {
+        let connection = self.connections.get_mut(index).expect("a connection");
+        let cookie = self.contestant.cookies.get(person).expect("a person");
+        connection.question.get_mut(self.expected.cookie()).expect("a cookie").copy_from_slice(cookie.as_bytes());
+        connection.asked = Asked { at: now, digits: digits(self.contestant.about.number(person)) };
+        let written = connection.line.write(&connection.question).expect("the server is there");
+        assert_eq!(written, connection.question.len(), "a socket that nothing waits in takes a question");
+    }
+
+    /// Reads an answer and says when it had come; `None` while it is not whole.
+    fn hear(&mut self, index: usize, latency: &mut Histogram<u64>) -> Option<Instant> {
+        let connection = self.connections.get_mut(index).expect("a connection");
+        let room = connection.answer.get_mut(connection.received..).expect("room for an answer");
+        match connection.line.read(room) {
+            Ok(0) => panic!("{} has closed a connection", self.contestant.name),
+            Ok(read) => connection.received += read,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+            Err(error) => panic!("{}: {error}", self.contestant.name),
+        }
+        let answer = connection.answer.get(..connection.received).expect("what was read");
+        if answer.len() < self.expected.len() {
+            return None;
+        }
+        let now = Instant::now();
+        self.expected.hold(answer, connection.asked.digits);
+        connection.received = 0;
+        let took = now.duration_since(connection.asked.at).as_nanos();
+        latency.saturating_record(u64::try_from(took).unwrap_or(u64::MAX));
+        Some(now)
+    }
+}
+
+/// Random enough to defeat a cache, and nearly free: xorshift64.
+struct Dice(u64);
+
+impl Default for Dice {
+    fn default() -> Self {
+        Self(0x9E37_79B9)
+    }
+}
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % end as u64).expect("less than a number that was one")
+    }
+}

@@ -1,0 +1,130 @@
+//! `scale`: what more sessions and more hosts cost, and what the real program takes of memory and of time to start.
+
+use std::{sync::Arc, thread::sleep, time::Duration};
+
+use doorward::identity::Tokens;
+
+use crate::{
+    report::part::Part,
+    rig::{
+        contest::{Contest, Length, median},
+        contestant::Contestant,
+        cores,
+        daemon::{Daemon, Place},
+        line::Wire,
+        load::Load,
+        people,
+        postgres::Postgres,
+    },
+    support::{cases::in_memory, configuration::Configuration, gate::Size},
+};
+
+const CONNECTIONS: usize = 64;
+const LENGTH: Length = Length { rounds: 9, each: Duration::from_millis(350) };
+const MILLION: usize = 1_000_000;
+/// Sessions whose memory is measured, and those before them that fill what is filled once.
+const MEASURED: usize = 18_000;
+const FIRST: usize = 2_000;
+/// Connections that do nothing.
+const IDLE: usize = 4_000;
+/// Starts, of which the middle one counts.
+const STARTS: usize = 9;
+/// Sessions of a million that come back after a restart.
+const BACK: usize = 10_000;
+
+pub(crate) fn run() -> Part {
+    let mut part = Part::default();
+    sessions(&mut part);
+    hosts(&mut part);
+    rest(&mut part);
+    memory(&mut part);
+    restart(&mut part);
+    part
+}
+
+fn sessions(part: &mut Part) {
+    let gate = |name, people| Contestant::doorward(name, Size { people, hosts: 1 });
+    let (thousand, constant) = gate("1 k sessions", 1_000);
+    let (more, _) = gate("100 k sessions", 100_000);
+    let (million, _) = gate("1 M sessions", MILLION);
+    let hyper = Contestant::hyper(&constant, &thousand.cookies);
+    let contest = Contest::between(&[&thousand, &hyper, &more, &million], CONNECTIONS, LENGTH);
+    part.table(contest.table("64 connections; the limit is bare hyper", 1));
+    part.figure("scale.million", contest.requests(3, 0));
+}
+
+fn hosts(part: &mut Part) {
+    let gate = |name, hosts| Contestant::doorward(name, Size { people: 10_000, hosts });
+    let (one, constant) = gate("1 host", 1);
+    let (hundred, _) = gate("100 hosts", 100);
+    let (many, _) = gate("10,000 hosts", 10_000);
+    let hyper = Contestant::hyper(&constant, &one.cookies);
+    let contest = Contest::between(&[&one, &hyper, &hundred, &many], CONNECTIONS, LENGTH);
+    part.table(contest.table("64 connections, 10 k sessions; the limit is bare hyper", 1));
+    part.figure("scale.hosts", contest.requests(3, 0));
+}
+
+/// The real program with nothing to do.
+fn rest(part: &mut Part) {
+    let folder = in_memory();
+    let store = |start| format!("sqlite:{}", folder.path().join(format!("{start}.db")).display());
+    let starts = (0..STARTS).map(|start| {
+        let daemon = Daemon::start(Configuration::of(&store(start)), Place::Anywhere);
+        daemon.took().as_secs_f64()
+    });
+    part.figure("scale.cold_start", median(starts));
+    let daemon = Daemon::start(Configuration::of(&store(STARTS)), Place::Anywhere);
+    sleep(Duration::from_secs(1));
+    part.figure("scale.rest", daemon.resident());
+}
+
+/// What sessions and connections add to it.
+fn memory(part: &mut Part) {
+    let folder = in_memory();
+    let store = format!("sqlite:{}", folder.path().join("sessions.db").display());
+    let cookies = people::signed_in(&store, FIRST + MEASURED, &Tokens::default());
+    let daemon = Daemon::start(Configuration::of(&store), Place::Anywhere);
+    let first = Arc::new(cookies.iter().take(FIRST).cloned().collect());
+    let [first, all] = [&first, &cookies].map(|cookies| daemon.contestant("Doorward", Wire::Plain, cookies));
+    cores::run_on(cores::GENERATOR, || {
+        let mut load = Load::open(&first, CONNECTIONS);
+        load.greet();
+        load.round(LENGTH.each);
+        let before = daemon.resident();
+        Load::open(&all, CONNECTIONS).greet();
+        part.figure("scale.session", each(daemon.resident() - before, MEASURED));
+        let before = daemon.resident();
+        let mut idle = Load::open(&all, IDLE);
+        idle.greet();
+        part.figure("scale.connection", each(daemon.resident() - before, IDLE));
+    });
+}
+
+/// The real program before a million sessions. Most are copies of one, under keys of their own: they weigh as much.
+fn restart(part: &mut Part) {
+    let postgres = Postgres::start();
+    let place = postgres.fresh();
+    let cookies = people::signed_in(&place.url(), BACK, &Tokens::default());
+    let copies = MILLION - BACK;
+    postgres.sql(
+        &place,
+        &format!(
+            "INSERT INTO doorward_sessions SELECT sha256(i::text::bytea), provider, subject || i, sid, generation, \
+             created, last_seen, lease, sealed FROM (SELECT * FROM doorward_sessions LIMIT 1) one, \
+             generate_series(1, {copies}) i"
+        ),
+    );
+    postgres.sql(&place, "VACUUM ANALYZE doorward_sessions");
+    let size = postgres.sql(&place, "SELECT pg_total_relation_size('doorward_sessions')");
+    part.figure("scale.row", each(size.parse().expect("a number of bytes"), MILLION));
+    let daemon = Daemon::start(Configuration::of(&place.url()), Place::OneCore);
+    part.figure("scale.restart", daemon.took().as_secs_f64());
+    let doorward = daemon.contestant("Doorward", Wire::Plain, &cookies);
+    let back = cores::run_on(cores::GENERATOR, || Load::open(&doorward, CONNECTIONS).greet());
+    part.figure("scale.restart_rate", back.rate());
+}
+
+#[expect(clippy::cast_precision_loss, reason = "millions")]
+fn each(all: f64, many: usize) -> f64 {
+    all / many as f64
+}

@@ -1,0 +1,70 @@
+//! The configuration of the gates that are measured: an app with headers, a rule and a group, another one that lets nobody
+//! in, and as many more as are wanted.
+
+use std::fmt::Write as _;
+
+const APPS: &str = r#"
+[session]
+secrets = ["a secret of a bench, which is no secret at all"]
+
+[[apps]]
+name = "grafana"
+hosts = ["grafana.example.com"]
+headers = ["remote", { "X-Team" = "{claims.team}", "X-Office" = "{claims.office}", "X-Locale" = "{claims.locale}", "X-Tier" = "staff" }]
+allow = { groups = ["staff"] }
+
+[[apps.rules]]
+path = { prefix = "/public/" }
+access = "public"
+
+[[apps]]
+name = "vault"
+hosts = ["vault.example.com"]
+allow = { groups = ["keepers"] }
+"#;
+
+/// What differs between one gate and another.
+#[derive(Clone, Debug)]
+pub(crate) struct Configuration {
+    /// `store.url`.
+    pub(crate) store: String,
+    /// Hosts. The first is the one that is asked; the others are there, each with an app of its own.
+    pub(crate) hosts: usize,
+    /// The provider.
+    pub(crate) issuer: String,
+    /// Where it listens.
+    pub(crate) port: u16,
+    /// Where it shows how it is.
+    pub(crate) management: u16,
+    /// Further lines of `[server]`.
+    pub(crate) server: String,
+}
+
+impl Configuration {
+    /// One host, no provider, ports that are free.
+    pub(crate) fn of(store: &str) -> Self {
+        Self {
+            store: store.to_owned(),
+            hosts: 1,
+            issuer: "https://127.0.0.1:9/".to_owned(),
+            port: 0,
+            management: 0,
+            server: String::new(),
+        }
+    }
+
+    /// The file.
+    pub(crate) fn text(&self) -> String {
+        let Self { store, hosts, issuer, port, management, server } = self;
+        let mut text = format!(
+            "[server]\nlisten = \"127.0.0.1:{port}\"\nmanagement = \"127.0.0.1:{management}\"\n{server}\n\
+             [store]\nurl = \"{store}\"\n\
+             [[providers]]\nname = \"none\"\nissuer = \"{issuer}\"\nclient_id = \"bench\"\n{APPS}"
+        );
+        for other in 1..*hosts {
+            write!(text, "\n[[apps]]\nname = \"app{other}\"\nhosts = [\"app{other}.example.com\"]\n")
+                .expect("memory takes text");
+        }
+        text
+    }
+}
