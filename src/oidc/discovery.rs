@@ -4,28 +4,20 @@
 //! within 10 s and its end within 20 s without any traffic, and each is logged once. It must not know what the metadata
 //! are used for.
 
-use std::{
-    convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
-use http::{HeaderMap, header};
 use openidconnect::{HttpResponse, core::CoreJwsSigningAlgorithm};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::{
     sync::{Semaphore, watch},
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use url::Url;
 
-use super::{Error, Provider, Settings, id_token::LEEWAY, transport::Failure};
-use crate::{clock::Timestamp, metrics::Endpoint};
+use super::{Error, Provider, Settings, clocks::Clocks, silence::Silence, transport::Failure};
+use crate::metrics::Endpoint;
 
 /// How often a provider that answers is asked. With twice `ANSWER_WITHIN` it bounds how long an outage stays unseen.
 const ASK_EVERY: Duration = Duration::from_secs(4);
@@ -37,8 +29,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
 /// How long a sign-in or a renewal waits for metadata that are not known yet.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
-/// How long it counts for new visitors that the provider did not answer, before one of them has it asked again.
-const AWAY_FOR: Duration = Duration::from_secs(1);
 
 /// The part of the metadata document that the gate uses. The rest is not read, so that a mistake in it harms nobody.
 #[derive(Clone, Debug, Deserialize)]
@@ -69,7 +59,8 @@ pub(super) enum ClientAuthentication {
 
 /// What is known of a provider, and how it was when it was last asked.
 pub(super) struct Discovery {
-    is_clock_off: AtomicBool,
+    pub(super) clocks: Clocks,
+    pub(super) silence: Silence,
     known: ArcSwapOption<Metadata>,
     standing: watch::Sender<Standing>,
     /// One may ask at a time; whoever waited takes the answer that came meanwhile.
@@ -82,7 +73,6 @@ struct Standing {
     attempts: u64,
     failures_in_a_row: u32,
     last: Option<Result<(), Error>>,
-    asked: Option<Instant>,
 }
 
 /// What is worth a line in the log.
@@ -207,8 +197,13 @@ fn is_asymmetric(algorithm: &CoreJwsSigningAlgorithm) -> bool {
 
 impl Default for Discovery {
     fn default() -> Self {
-        let standing = watch::Sender::new(Standing::default());
-        Self { is_clock_off: AtomicBool::default(), known: ArcSwapOption::empty(), standing, turn: Semaphore::new(1) }
+        Self {
+            clocks: Clocks::default(),
+            silence: Silence::default(),
+            known: ArcSwapOption::empty(),
+            standing: watch::Sender::new(Standing::default()),
+            turn: Semaphore::new(1),
+        }
     }
 }
 
@@ -224,8 +219,13 @@ impl Discovery {
     /// What is known, apart from this one from now on.
     pub(super) fn copy(&self) -> Self {
         let standing = watch::Sender::new(self.standing.borrow().clone());
-        let is_clock_off = AtomicBool::new(self.is_clock_off.load(Ordering::Relaxed));
-        Self { is_clock_off, known: ArcSwapOption::new(self.known()), standing, turn: Semaphore::new(1) }
+        Self {
+            clocks: self.clocks.copy(),
+            silence: self.silence.copy(),
+            known: ArcSwapOption::new(self.known()),
+            standing,
+            turn: Semaphore::new(1),
+        }
     }
 
     fn attempts(&self) -> u64 {
@@ -243,7 +243,6 @@ impl Discovery {
             standing.attempts += 1;
             standing.failures_in_a_row = if outcome.is_ok() { 0 } else { standing.failures_in_a_row.saturating_add(1) };
             before = standing.last.replace(outcome);
-            standing.asked = Some(Instant::now());
         });
         before
     }
@@ -279,20 +278,6 @@ impl Provider {
             .ok_or_else(|| asked.err().unwrap_or_else(|| Error::Unavailable("it answered without metadata".into())))
     }
 
-    /// The metadata for somebody whose browser is to be sent there: not to a provider that does not answer.
-    pub(super) async fn metadata_of_one_who_answers(&self) -> Result<Arc<Metadata>, Error> {
-        let standing = self.discovery.standing.borrow().clone();
-        let (Some(known), Some(Err(Error::Unavailable(reason)))) = (self.discovery.known(), standing.last) else {
-            return self.metadata().await;
-        };
-        // Slow is not away, and it may be back: whoever comes has it asked, but not as often as they come.
-        if standing.asked.is_some_and(|asked| asked.elapsed() < AWAY_FOR) {
-            return Err(Error::Unavailable(reason));
-        }
-        let asked = timeout(PATIENCE, self.ask()).await.unwrap_or(Err(Error::Unavailable(reason)));
-        asked.map(|()| self.discovery.known().unwrap_or(known))
-    }
-
     /// Asks for ever, so that an outage and its end are seen without anybody signing in.
     pub(super) async fn watch(&self) -> Infallible {
         loop {
@@ -318,7 +303,9 @@ impl Provider {
     }
 
     async fn fetch_everything(&self) -> Result<(), Error> {
-        let metadata = Arc::new(self.counted(Endpoint::Discovery, self.fetch_metadata()).await?);
+        let fetched = self.counted(Endpoint::Discovery, self.fetch_metadata()).await;
+        self.discovery.silence.note(fetched.as_ref().err());
+        let metadata = Arc::new(fetched?);
         if self.discovery.known.swap(Some(Arc::clone(&metadata))).is_none() {
             for shortcoming in metadata.shortcomings(&self.settings) {
                 tracing::warn!(provider = self.settings.name, "the provider's metadata: {shortcoming}");
@@ -343,32 +330,6 @@ impl Provider {
             return Err(Error::Unavailable(format!("status {status} for {url}; mend: check the issuer")));
         }
         Metadata::parse(response.body(), &self.settings)
-    }
-
-    /// The provider says what time it is (RFC 9110, section 6.6.1). Beyond a minute nobody can sign in, or not for long.
-    fn compare_clocks(&self, headers: &HeaderMap) {
-        let said = headers.get(header::DATE).filter(|_| !headers.contains_key(header::AGE));
-        let Some(theirs) = said.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok()) else { return };
-        let theirs = Timestamp::from_unix(theirs.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
-        let ours = self.clock.now();
-        let (ahead, behind) = (theirs.since(ours), ours.since(theirs));
-        let apart = ahead.max(behind);
-        let seconds = i64::try_from(apart.as_secs()).unwrap_or(i64::MAX);
-        self.metrics.set_clock_offset(if behind > ahead { -seconds } else { seconds });
-        let is_off = apart > LEEWAY;
-        let was_off = self.discovery.is_clock_off.swap(is_off, Ordering::Relaxed);
-        let provider = &self.settings.name;
-        if is_off && !was_off {
-            let place = if behind > ahead { "ahead of" } else { "behind" };
-            tracing::warn!(
-                provider,
-                seconds,
-                "this machine's clock is {place} the provider's: sign-ins may fail, and sessions keep the groups that they \
-                 have; mend: set both clocks"
-            );
-        } else if was_off && !is_off {
-            tracing::info!(provider, seconds, "the provider's clock and this machine's agree again");
-        }
     }
 
     fn report(&self, change: Change<'_>) {

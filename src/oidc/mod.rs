@@ -6,6 +6,7 @@
 
 mod address;
 mod breaker;
+mod clocks;
 mod discovery;
 mod id_token;
 mod jwt;
@@ -14,6 +15,7 @@ mod logout;
 mod profile;
 mod renewal;
 mod settings;
+mod silence;
 mod token;
 mod transport;
 
