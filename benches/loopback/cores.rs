@@ -18,7 +18,8 @@ pub(crate) fn this_thread() -> u32 {
 /// Keeps a thread or a process of one thread on a core, where there are several.
 pub(crate) fn keep(thread: u32, core: usize) {
     if thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {
-        let kept = Command::new("taskset").args(["--cpu-list", "--pid", &core.to_string(), &thread.to_string()]).output();
+        let kept =
+            Command::new("taskset").args(["--cpu-list", "--pid", &core.to_string(), &thread.to_string()]).output();
         assert!(kept.is_ok_and(|kept| kept.status.success()), "taskset is part of every Debian");
     }
 }
