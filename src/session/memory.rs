@@ -3,7 +3,7 @@
 //! It keeps the same rows as every other store, sealed and all, so that nothing above it has a second way of working.
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -15,10 +15,14 @@ use async_trait::async_trait;
 
 use super::{
     lease::Leases,
+    rotation::{Bequest, MOST_COUNTED, Reseal, Rotation},
     store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version},
     token::Key,
 };
-use crate::clock::Timestamp;
+use crate::{
+    clock::Timestamp,
+    crypto::{self, KeyId},
+};
 
 /// Rows in memory.
 #[derive(Default)]
@@ -27,6 +31,7 @@ pub(super) struct Memory {
     uncounted: AtomicU64,
     leases: Mutex<HashMap<(Key, u64), Instant>>,
     spent: Mutex<HashSet<[u8; 32]>>,
+    bequests: Mutex<BTreeMap<KeyId, Bequest>>,
 }
 
 impl Memory {
@@ -160,6 +165,56 @@ impl Leases for Memory {
 
     async fn unspend(&self, word: &[u8; 32]) -> Result<(), Unavailable> {
         lock(&self.spent).remove(word);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Rotation for Memory {
+    async fn count_others(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
+        let mut counts = HashMap::new();
+        for secret in self.rows().values().filter_map(|row| crypto::sealed_by(&row.sealed)) {
+            let many: &mut u64 = counts.entry(secret).or_default();
+            *many = u64::from(MOST_COUNTED).min(*many + 1);
+        }
+        Ok(counts.into_iter().filter(|(secret, _)| *secret != newest).collect())
+    }
+
+    async fn sealed_by(&self, secret: KeyId, from: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+        let theirs = |row: &&Row| row.key >= *from && crypto::sealed_by(&row.sealed) == Some(secret);
+        let mut rows: Vec<_> = self.rows().values().filter(theirs).cloned().collect();
+        rows.sort_unstable_by_key(|row| row.key);
+        rows.truncate(limit as usize);
+        Ok(rows)
+    }
+
+    async fn reseal(&self, reseals: &[Reseal]) -> Result<u64, Unavailable> {
+        let (mut rows, mut many) = (self.rows(), 0);
+        for reseal in reseals {
+            let is_as_read = |row: &&mut Row| {
+                row.generation == reseal.generation && crypto::sealed_by(&row.sealed) == Some(reseal.from)
+            };
+            if let Some(row) = rows.get_mut(&reseal.key).filter(is_as_read) {
+                row.sealed.clone_from(&reseal.sealed);
+                many += 1;
+            }
+        }
+        Ok(many)
+    }
+
+    async fn bequests(&self) -> Result<Vec<Bequest>, Unavailable> {
+        Ok(lock(&self.bequests).values().cloned().collect())
+    }
+
+    async fn bequeath(&self, bequest: &Bequest) -> Result<(), Unavailable> {
+        lock(&self.bequests).insert(bequest.secret, bequest.clone());
+        Ok(())
+    }
+
+    async fn forget_bequests(&self, before: Timestamp) -> Result<(), Unavailable> {
+        let oldest = self.rows().values().map(|row| row.created).min();
+        let is_needed = |bequest: &Bequest| oldest.is_some_and(|oldest| oldest <= bequest.retired);
+        lock(&self.bequests).retain(|_, bequest| bequest.retired >= before || is_needed(bequest));
         Ok(())
     }
 }

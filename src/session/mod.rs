@@ -3,6 +3,7 @@
 //! Promises: a cookie that we did not make costs no store look-up; a store that does not answer never looks like a
 //! session that is over; nothing is written on a request's path. It must not know providers, edges or pages.
 
+mod backend;
 mod cache;
 mod confirm;
 mod lease;
@@ -11,6 +12,8 @@ pub mod postgres;
 mod record;
 pub mod register;
 mod renewal;
+mod reseal;
+mod rotation;
 mod sqlite;
 mod store;
 mod token;
@@ -20,24 +23,23 @@ mod upkeep;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+pub use self::{
+    backend::Backend,
+    record::{Live, NewSession, Record},
+    renewal::{Claim, Due, Once, Permit, Renewed, Whose},
+    reseal::Left,
+    store::{DEADLINE, Unavailable},
+    token::Key,
+};
 use self::{
     cache::Cache,
-    memory::Memory,
-    postgres::Postgres,
     record::Unreadable,
-    sqlite::Sqlite,
     store::{Selection, Store, Watched},
     token::Token,
     trust::{Hearing, Trust},
     upkeep::{Backlog, Upkeep},
-};
-pub use self::{
-    record::{Live, NewSession, Record},
-    renewal::{Claim, Due, Once, Permit, Renewed, Whose},
-    store::{DEADLINE, Unavailable},
-    token::Key,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -65,29 +67,6 @@ pub struct Settings {
     pub outage_grace: Duration,
     /// Where they are kept.
     pub backend: Backend,
-}
-
-/// Where sessions are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Backend {
-    /// In this process alone: gone when it ends.
-    Memory,
-    /// In a file of this machine.
-    Sqlite(PathBuf),
-    /// In a database that replicas share.
-    Postgres(Box<postgres::Settings>),
-}
-
-impl Backend {
-    /// The kind, as metrics and logs name it.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Sqlite(_) => "sqlite",
-            Self::Postgres(_) => "postgres",
-        }
-    }
 }
 
 /// What a cookie turned out to be.
@@ -145,10 +124,16 @@ impl Sessions {
         sessions: metrics::Sessions,
         store: metrics::Store,
     ) -> Result<Self, Unavailable> {
-        let store = open(&settings.backend, store).await?;
+        let store = backend::open(&settings.backend, store).await?;
+        let sessions = Self::with(store, settings, keyring, clock, sessions);
+        let first_look = async {
+            if sessions.store.ping().await.is_ok() {
+                sessions.settle().await;
+            }
+        };
         // The answer shows in the metric and in `is_up`; an outage now is no worse than one later.
-        let _ = tokio::time::timeout(FIRST_LOOK, store.ping()).await;
-        Ok(Self::with(store, settings, keyring, clock, sessions))
+        let _ = tokio::time::timeout(FIRST_LOOK, first_look).await;
+        Ok(sessions)
     }
 
     fn with(
@@ -224,7 +209,7 @@ impl Sessions {
     /// Whether the store ever answered. Before that no session can be told from a stranger's cookie.
     #[must_use]
     pub fn was_opened(&self) -> bool {
-        self.store.was_opened()
+        self.store.was_opened() && self.keyring.has_inherited()
     }
 
     /// How long a new session's cookie is worth keeping.
@@ -315,7 +300,11 @@ impl Sessions {
             return Ok(None);
         };
         match Record::open(&self.keyring, key, &row.sealed) {
-            Ok(record) => Ok(Some(Arc::new(Live::new(record, token, &row, asked)))),
+            Ok(record) => {
+                let live = Live::new(record, token, &row, asked);
+                self.note_seal(row);
+                Ok(Some(Arc::new(live)))
+            }
             // It lives, for the replicas that have been updated already.
             Err(Unreadable::Newer) => {
                 Err(Unavailable::Failed("the session was written by a newer version of doorward".to_owned()))
@@ -379,15 +368,6 @@ impl Sessions {
         self.metrics.looked_up(result);
         found
     }
-}
-
-async fn open(backend: &Backend, metrics: metrics::Store) -> Result<Watched, Unavailable> {
-    let opened: Box<dyn Store> = match backend {
-        Backend::Memory => Box::new(Memory::default()),
-        Backend::Sqlite(path) => Box::new(Sqlite::open(path).await?),
-        Backend::Postgres(settings) => Box::new(Postgres::new(settings, metrics.clone())?),
-    };
-    Ok(Watched::new(opened, backend.kind(), metrics, DEADLINE))
 }
 
 /// Each call to the store has a deadline of its own; this one bounds waiting for the calls of others as well.

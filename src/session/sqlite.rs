@@ -4,8 +4,8 @@
 //! blocked; no more than a handful of threads wait for the disk. It must not know what is sealed in a row.
 
 mod file;
-
 mod leases;
+mod rotation;
 
 use std::{
     path::{Path, PathBuf},
@@ -103,6 +103,8 @@ macro_rules! columns {
         "SELECT key, provider, subject, sid, generation, created, last_seen, sealed FROM sessions"
     };
 }
+
+use columns;
 
 /// Removes some of the rows that a condition finds.
 macro_rules! delete {

@@ -6,6 +6,7 @@ mod endings;
 mod leases;
 mod postgres;
 mod renewal;
+mod rotation;
 mod sharing;
 
 use std::{

@@ -18,6 +18,7 @@ mod outages;
 mod postgres;
 mod refusals;
 mod renewal;
+mod rotation;
 mod rules;
 mod sign_in;
 mod sign_out;

@@ -70,6 +70,6 @@ impl Leases for Sqlite {
     }
 }
 
-fn number(number: u64) -> i64 {
+pub(super) fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -16,13 +16,14 @@ use super::super::{
     Backend, DEADLINE, Found, Key, Live, NewSession, Record, Sessions, Settings,
     lease::Leases,
     memory::Memory,
+    rotation::{Bequest, Reseal, Rotation},
     store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version, Watched},
     token::Token,
     trust::Asked,
 };
 use crate::{
     clock::{Clock, Timestamp},
-    crypto::Keyring,
+    crypto::{KeyId, Keyring},
     identity::{Identity, Subject, Tokens},
     metrics,
 };
@@ -227,9 +228,13 @@ impl House {
 
     /// The value of one series.
     pub(super) fn metric(&self, series: &str) -> u64 {
+        self.text(series).parse().expect(series)
+    }
+
+    /// The same as it stands there.
+    pub(super) fn text(&self, series: &str) -> String {
         let text = self.metrics.print();
-        let value = text.lines().find_map(|line| line.strip_prefix(series)).expect(series);
-        value.trim().parse().expect(series)
+        text.lines().find_map(|line| line.strip_prefix(series)).expect(series).trim().to_owned()
     }
 }
 
@@ -280,6 +285,12 @@ pub(super) fn somebody(name: &str) -> NewSession {
     }
 }
 
+/// Somebody whose access token lasts so long from now on.
+pub(super) fn lasting(house: &House, name: &str, span: Duration) -> NewSession {
+    let new = somebody(name);
+    NewSession { tokens: Tokens { access_ends: Some(house.clock.now().plus(span)), ..new.tokens }, ..new }
+}
+
 /// A session in memory that the store spoke of at this moment.
 pub(super) fn live(asked: Asked) -> Live {
     let token = Token::fresh(&keyring());
@@ -313,5 +324,38 @@ impl Leases for Arc<Double> {
     async fn unspend(&self, word: &[u8; 32]) -> Result<(), Unavailable> {
         self.pass().await?;
         self.rows.unspend(word).await
+    }
+}
+
+#[async_trait]
+impl Rotation for Arc<Double> {
+    async fn count_others(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
+        self.pass().await?;
+        self.rows.count_others(newest).await
+    }
+
+    async fn sealed_by(&self, secret: KeyId, from: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+        self.pass().await?;
+        self.rows.sealed_by(secret, from, limit).await
+    }
+
+    async fn reseal(&self, reseals: &[Reseal]) -> Result<u64, Unavailable> {
+        self.pass().await?;
+        self.rows.reseal(reseals).await
+    }
+
+    async fn bequests(&self) -> Result<Vec<Bequest>, Unavailable> {
+        self.pass().await?;
+        self.rows.bequests().await
+    }
+
+    async fn bequeath(&self, bequest: &Bequest) -> Result<(), Unavailable> {
+        self.pass().await?;
+        self.rows.bequeath(bequest).await
+    }
+
+    async fn forget_bequests(&self, before: Timestamp) -> Result<(), Unavailable> {
+        self.pass().await?;
+        self.rows.forget_bequests(before).await
     }
 }

@@ -1,16 +1,10 @@
 //! What sessions promise while they are renewed: when it is due, who does it, and what becomes of what it brings.
 
-use super::{super::lease::Leases as _, *};
+use super::{super::lease::Leases as _, doubles::lasting, *};
 use crate::identity::Tokens;
 
 const SECOND: Duration = Duration::from_secs(1);
 const WITHIN: Duration = Duration::from_secs(13);
-
-/// Somebody whose access token lasts so long from now on.
-fn lasting(house: &House, name: &str, span: Duration) -> NewSession {
-    let new = somebody(name);
-    NewSession { tokens: Tokens { access_ends: Some(house.sessions.clock.now().plus(span)), ..new.tokens }, ..new }
-}
 
 /// A session with five minutes to go, and its cookie.
 async fn begun(house: &House) -> (String, Arc<Live>) {

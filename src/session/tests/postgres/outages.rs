@@ -92,7 +92,7 @@ async fn a_database_that_is_replaced_by_an_empty_one_is_used() {
     let place = Place::fresh();
     let replica = Replica::of(&place).await;
     replica.sign_in("ann").await;
-    place.sql("DROP TABLE doorward_sessions, doorward_spent, doorward_uncounted, doorward_schema");
+    place.sql("DROP TABLE doorward_sessions, doorward_spent, doorward_uncounted, doorward_bequests, doorward_schema");
     eventually("sign-ins work again", async || replica.sessions.create(somebody("bob")).await.is_ok()).await;
 }
 

@@ -28,7 +28,7 @@ async fn a_change_of_schema_that_somebody_holds_up_holds_nobody_up() {
     assert_eq!(place.sql("SELECT count(*) FROM pg_locks WHERE NOT granted"), "0");
     drop(held);
     eventually("both are open", async || replicas.iter().all(|replica| replica.sessions.was_opened())).await;
-    assert_eq!(place.sql("SELECT version FROM doorward_schema"), "1");
+    assert_eq!(place.sql("SELECT version FROM doorward_schema"), "2");
 }
 
 #[tokio::test]
@@ -37,4 +37,44 @@ async fn of_many_who_start_at_once_one_makes_the_schema() {
     let replicas = join_all((0..8).map(|_| Replica::of(&place))).await;
     eventually("all are open", async || replicas.iter().all(|replica| replica.sessions.was_opened())).await;
     assert_eq!(place.sql("SELECT count(*) FROM doorward_schema"), "1");
+}
+
+#[tokio::test]
+async fn the_version_before_this_one_goes_on_beside_it() {
+    for is_indexed in [false, true] {
+        let place = Place::fresh();
+        place.sql(include_str!("../../postgres/1.sql"));
+        if is_indexed {
+            // As an operator does whose table is too large to be locked for it.
+            place.sql(
+                "CREATE INDEX CONCURRENTLY doorward_sessions_by_secret ON doorward_sessions \
+                 (substring(sealed FROM 1 FOR 4), key)",
+            );
+        }
+        let keyring = doubles::keyring();
+        let token = Token::fresh(&keyring);
+        let row = Record::new(somebody("ann"), Clock::System.now()).seal(&keyring, token.key());
+        // What that version writes before and after, with the columns that it knows.
+        let insert = |key: &Key| {
+            let sealed = row.sealed.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+            place.sql(&format!(
+                "INSERT INTO doorward_sessions (key, provider, subject, sid, generation, created, last_seen, sealed) \
+                 VALUES ('\\x{}', 'authentik', 'ann', NULL, 1, {now}, {now}, '\\x{sealed}')",
+                key.hex(),
+                now = row.created.unix(),
+            ));
+        };
+        insert(&token.key());
+        let replica = Replica::of(&place).await;
+        assert_eq!(place.sql("SELECT version, oldest_reader FROM doorward_schema"), "2|1", "it may go on");
+        live(replica.find(&token.encode()).await);
+        insert(&Key([9; 32]));
+        let lease = "UPDATE doorward_sessions SET lease = extract(epoch FROM now())::bigint + 60 WHERE lease <= 0";
+        place.sql(lease);
+        assert_eq!(place.sql("SELECT count(*) FROM doorward_sessions WHERE lease > 0"), "2");
+        assert!(matches!(
+            replica.sessions.claim(&live(replica.find(&token.encode()).await), MINUTE).await,
+            Ok(Claim::Theirs)
+        ));
+    }
 }
