@@ -79,28 +79,48 @@ async fn poolers_with_fewer_connections_than_replicas_want_serve_them_all() {
     }
 }
 
+/// A server that takes connections over TLS, and authorities' certificates: of the one that signed for it, and of another.
+struct Signed {
+    database: Database,
+    name: String,
+    ours: String,
+    theirs: String,
+}
+
+impl Signed {
+    fn start() -> Self {
+        let authority = || {
+            let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            let key = rcgen::KeyPair::generate().unwrap();
+            (params.self_signed(&key).unwrap().pem(), rcgen::Issuer::new(params, key))
+        };
+        let ((ours, issuer), (theirs, _)) = (authority(), authority());
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        let database = Database::start();
+        let name = name_in(&database.create()).to_owned();
+        database.encrypt(&certificate.pem(), &key.serialize_pem());
+        Self { database, name, ours, theirs }
+    }
+
+    fn store(&self, host: &str, query: &str) -> Postgres {
+        let place = Place::at(&format!("postgres://tester@{host}:{}/{}?{query}", self.database.port, self.name));
+        Postgres::new(&place.server, metrics().store).unwrap()
+    }
+}
+
 #[tokio::test]
 async fn the_servers_certificate_has_to_prove_what_sslmode_says() {
-    let authority = || {
-        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let key = rcgen::KeyPair::generate().unwrap();
-        (params.self_signed(&key).unwrap().pem(), rcgen::Issuer::new(params, key))
-    };
-    let ((ours, issuer), (theirs, _)) = (authority(), authority());
-    let key = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &issuer).unwrap();
-    let database = Database::start();
-    let name = name_in(&database.create()).to_owned();
-    database.encrypt(&certificate.pem(), &key.serialize_pem());
+    let signed = Signed::start();
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, pem: &str| {
         let path = directory.path().join(name);
         fs::write(&path, pem).unwrap();
         path.display().to_string()
     };
-    let (ours, theirs) = (file("ours.pem", &ours), file("theirs.pem", &theirs));
+    let (ours, theirs) = (file("ours.pem", &signed.ours), file("theirs.pem", &signed.theirs));
     for (host, query, accepted) in [
         ("localhost", format!("sslmode=verify-full&sslrootcert={ours}"), true),
         ("127.0.0.1", format!("sslmode=verify-full&sslrootcert={ours}"), false),
@@ -112,9 +132,20 @@ async fn the_servers_certificate_has_to_prove_what_sslmode_says() {
         ("127.0.0.1", "sslmode=prefer".to_owned(), true),
         ("127.0.0.1", "sslmode=disable".to_owned(), false),
     ] {
-        let place = Place::at(&format!("postgres://tester@{host}:{}/{name}?{query}", database.port));
-        let store = Postgres::new(&place.server, metrics().store).unwrap();
-        let answer = store.ping().await;
+        let answer = signed.store(host, &query).ping().await;
         assert_eq!(answer.is_ok(), accepted, "{host} {query}: {answer:?}");
     }
+}
+
+#[tokio::test]
+async fn a_new_authority_is_believed_without_a_restart() {
+    let signed = Signed::start();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), &signed.theirs).unwrap();
+    let store = signed.store("localhost", &format!("sslmode=verify-full&sslrootcert={}", file.path().display()));
+    assert!(store.ping().await.is_err());
+    fs::write(file.path(), "nothing yet").unwrap();
+    assert!(store.ping().await.unwrap_err().to_string().contains("sslrootcert"));
+    fs::write(file.path(), format!("{}{}", signed.theirs, signed.ours)).unwrap();
+    store.ping().await.unwrap();
 }
