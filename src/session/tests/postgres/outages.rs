@@ -105,8 +105,9 @@ async fn the_standby_that_is_promoted_is_found() {
         format!("postgres://doorward@127.0.0.1:{},127.0.0.1:{}/{name}?sslmode=disable", standby.port, primary.port);
     let replica = Replica::hearing(&Place::at(&both)).await;
     let cookie = replica.sign_in("ann").await;
-    eventually("the standby has it", async || standby.sql(&name, "SELECT count(*) FROM doorward_sessions") == "1")
-        .await;
+    let written = primary.sql(&name, "SELECT pg_current_wal_lsn()");
+    let there = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
+    eventually("the standby has it", async || standby.sql(&name, &there) == "t").await;
     primary.crash();
     eventually("the outage is seen", async || !replica.sessions.is_up()).await;
     live(replica.find(&cookie).await);
