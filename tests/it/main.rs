@@ -10,6 +10,7 @@
 
 mod attacks;
 mod commands;
+mod full;
 mod healing;
 mod in_a_browser;
 mod logout;
