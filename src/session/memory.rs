@@ -14,7 +14,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    lease::Leases,
+    lease::{Holder, Lease, Leases},
     rotation::{Bequest, MOST_COUNTED, Reseal, Rotation},
     store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version},
     token::Key,
@@ -29,7 +29,7 @@ use crate::{
 pub(super) struct Memory {
     rows: Mutex<HashMap<Key, Row>>,
     uncounted: AtomicU64,
-    leases: Mutex<HashMap<(Key, u64), Instant>>,
+    leases: Mutex<HashMap<(Key, u64), (Holder, Instant)>>,
     spent: Mutex<HashSet<[u8; 32]>>,
     bequests: Mutex<BTreeMap<KeyId, Bequest>>,
 }
@@ -132,19 +132,23 @@ impl Store for Memory {
 
 #[async_trait]
 impl Leases for Memory {
-    async fn claim(&self, key: &Key, generation: u64, span: Duration) -> Result<bool, Unavailable> {
-        let is_current = self.rows().get(key).is_some_and(|row| row.generation == generation);
+    async fn claim(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
+        let Lease { key, generation, holder } = *lease;
+        let is_current = self.rows().get(&key).is_some_and(|row| row.generation == generation);
         let (mut leases, now) = (lock(&self.leases), Instant::now());
-        leases.retain(|_, until| *until > now);
-        let is_free = is_current && !leases.contains_key(&(*key, generation));
+        leases.retain(|_, (_, until)| *until > now);
+        let is_free = is_current && leases.get(&(key, generation)).is_none_or(|(theirs, _)| *theirs == holder);
         if is_free {
-            leases.insert((*key, generation), now + span);
+            leases.insert((key, generation), (holder, now + span));
         }
         Ok(is_free)
     }
 
-    async fn release(&self, key: &Key, generation: u64) -> Result<(), Unavailable> {
-        lock(&self.leases).remove(&(*key, generation));
+    async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
+        let is_theirs = |(key, generation): &(Key, u64), holder: Holder| {
+            (*key, *generation, holder) == (lease.key, lease.generation, lease.holder)
+        };
+        lock(&self.leases).retain(|place, (holder, _)| !is_theirs(place, *holder));
         Ok(())
     }
 

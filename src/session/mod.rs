@@ -35,6 +35,7 @@ pub use self::{
 };
 use self::{
     cache::Cache,
+    lease::Holder,
     record::Unreadable,
     store::{Selection, Store, Watched},
     token::Token,
@@ -90,6 +91,8 @@ pub struct Sessions {
     cache: Cache,
     hearing: Hearing,
     backlog: Backlog,
+    /// Who this process is to those it shares a store with.
+    holder: Holder,
 }
 
 /// What memory says of a cookie's value.
@@ -144,7 +147,8 @@ impl Sessions {
         metrics: metrics::Sessions,
     ) -> Self {
         let hearing = if store.is_shared() { Hearing::of_others() } else { Hearing::of_nobody() };
-        Self { settings, keyring, clock, metrics, store, cache: Cache::new(), hearing, backlog: Backlog::new() }
+        let (cache, backlog, holder) = (Cache::new(), Backlog::new(), Holder::fresh());
+        Self { settings, keyring, clock, metrics, store, cache, hearing, backlog, holder }
     }
 
     /// The session that a cookie's value stands for, where memory alone can vouch for it and it is `wanted`. Of all

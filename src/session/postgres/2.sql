@@ -10,4 +10,7 @@ CREATE INDEX IF NOT EXISTS doorward_sessions_by_secret ON doorward_sessions (sub
 -- What is left of secrets that may be dropped, so that their cookies are known.
 CREATE TABLE doorward_bequests (secret bytea PRIMARY KEY, retired bigint NOT NULL, sealed bytea NOT NULL);
 
+-- Who holds a lease: whoever took it until exactly then.
+ALTER TABLE doorward_sessions ADD COLUMN holder bytea, ADD COLUMN held bigint;
+
 UPDATE doorward_schema SET version = 2;

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::super::{
     Backend, DEADLINE, Found, Key, Live, NewSession, Record, Sessions, Settings,
-    lease::Leases,
+    lease::{Lease, Leases},
     memory::Memory,
     rotation::{Bequest, Reseal, Rotation},
     store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version, Watched},
@@ -301,14 +301,14 @@ pub(super) fn live(asked: Asked) -> Live {
 
 #[async_trait]
 impl Leases for Arc<Double> {
-    async fn claim(&self, key: &Key, generation: u64, span: Duration) -> Result<bool, Unavailable> {
+    async fn claim(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
         self.pass().await?;
-        self.answer(self.rows.claim(key, generation, span).await?)
+        self.answer(self.rows.claim(lease, span).await?)
     }
 
-    async fn release(&self, key: &Key, generation: u64) -> Result<(), Unavailable> {
+    async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
         self.pass().await?;
-        self.rows.release(key, generation).await
+        self.rows.release(lease).await
     }
 
     async fn replace(&self, row: &Row) -> Result<bool, Unavailable> {

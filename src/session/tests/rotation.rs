@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     super::{
+        lease::{Holder, Lease},
         memory::Memory,
         postgres::Postgres,
         reseal::Walk,
@@ -61,12 +62,14 @@ async fn rows_of_a_secret_are_found_in_the_order_of_their_keys(store: &dyn Store
 
 async fn a_row_is_sealed_anew_and_nothing_else_of_it_changes(store: &dyn Store) {
     store.insert(Row { generation: 7, ..sealed(1, OLD) }).await.unwrap();
-    assert!(store.claim(&Key([1; 32]), 7, MINUTE).await.unwrap());
+    let lease = Lease { key: Key([1; 32]), generation: 7, holder: Holder([1; 16]) };
+    assert!(store.claim(&lease, MINUTE).await.unwrap());
     store.touch(&[Touch { key: Key([1; 32]), last_seen: at(30) }]).await.unwrap();
     assert_eq!(store.reseal(&[reseal(1, 7), reseal(2, 7)]).await.unwrap(), 1);
     let expected = Row { generation: 7, sealed: reseal(1, 7).sealed, last_seen: at(30), ..row(1, 10, 20) };
     assert_eq!(store.load(&Key([1; 32])).await.unwrap(), Some(expected.clone()));
-    assert!(!store.claim(&Key([1; 32]), 7, MINUTE).await.unwrap(), "whoever renews it holds its lease still");
+    let other = Lease { holder: Holder([2; 16]), ..lease };
+    assert!(!store.claim(&other, MINUTE).await.unwrap(), "whoever renews it holds its lease still");
     assert!(store.replace(&Row { generation: 8, ..expected }).await.unwrap(), "and writes what the provider gave");
     assert_eq!(store.reseal(&[]).await.unwrap(), 0);
 }
