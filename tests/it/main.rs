@@ -19,6 +19,7 @@ mod outages;
 mod postgres;
 mod refusals;
 mod renewal;
+mod replicas;
 mod rotation;
 mod rules;
 mod sign_in;

@@ -8,7 +8,7 @@ use crate::{
     clock::Timestamp,
     crypto::KeyId,
     session::{
-        rotation::{Bequest, MOST_COUNTED, Reseal, Rotation},
+        rotation::{Bequest, MOST_COUNTED, MOST_SECRETS, Reseal, Rotation},
         store::{Row, Unavailable},
         token::Key,
     },
@@ -31,9 +31,10 @@ impl Rotation for Postgres {
                          SELECT secret, (SELECT count(*) FROM (\
                              SELECT 1 FROM doorward_sessions WHERE substring(sealed FROM 1 FOR 4) = secret \
                              ORDER BY key LIMIT $2) AS found) \
-                         FROM secrets WHERE secret <> $1 AND length(secret) = 4";
-        let (newest, most) = (newest.as_slice(), i64::from(MOST_COUNTED));
-        let rows = self.query(statement, &[(&newest, Type::BYTEA), (&most, Type::INT8)], Again::Yes).await?;
+                         FROM secrets WHERE secret <> $1 AND length(secret) = 4 LIMIT $3";
+        let (newest, rows, secrets) = (newest.as_slice(), i64::from(MOST_COUNTED), i64::from(MOST_SECRETS));
+        let parameters: &[Parameter<'_>] = &[(&newest, Type::BYTEA), (&rows, Type::INT8), (&secrets, Type::INT8)];
+        let rows = self.query(statement, parameters, Again::Yes).await?;
         rows.iter().map(|row| Ok((secret(row)?, field::<i64>(row, 1)?.unsigned_abs()))).collect()
     }
 

@@ -8,7 +8,7 @@ use crate::{
     clock::Timestamp,
     crypto::KeyId,
     session::{
-        rotation::{Bequest, MOST_COUNTED, Reseal, Rotation},
+        rotation::{Bequest, MOST_COUNTED, MOST_SECRETS, Reseal, Rotation},
         store::{Row, Unavailable},
         token::Key,
     },
@@ -29,9 +29,11 @@ impl Rotation for Sqlite {
                  ) \
                  SELECT secret, (SELECT count(*) FROM \
                      (SELECT 1 FROM sessions WHERE substr(sealed, 1, 4) = secret LIMIT ?2)) \
-                 FROM secrets WHERE secret <> ?1 AND length(secret) = 4",
+                 FROM secrets WHERE secret <> ?1 AND length(secret) = 4 LIMIT ?3",
             )?
-            .query_map(params![newest, MOST_COUNTED], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
+            .query_map(params![newest, MOST_COUNTED, MOST_SECRETS], |row| {
+                Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
+            })?
             .collect()
         })
         .await

@@ -1,7 +1,10 @@
 //! Rows in PostgreSQL: few queries, by indexes, whole.
 
 use super::{
-    super::super::store::{Cutoffs, Row, Touch},
+    super::super::{
+        rotation::{MOST_COUNTED, Reseal, Rotation as _},
+        store::{Cutoffs, Row, Touch},
+    },
     *,
 };
 
@@ -24,10 +27,11 @@ async fn ten_thousand_who_miss_the_same_session_are_one_query_and_made_up_cookie
 async fn every_statement_that_looks_for_rows_finds_them_by_an_index() {
     let place = Place::fresh();
     drop(place.opened().await);
+    place.sql("ALTER TABLE doorward_sessions SET UNLOGGED");
     place.sql(
         "INSERT INTO doorward_sessions (key, provider, subject, sid, generation, created, last_seen, sealed) \
          SELECT sha256(n::text::bytea), 'authentik', 'subject ' || n, 'sid ' || n, 1, \
-         1000000 + n, 1000000 + n, '\\x00' FROM generate_series(1, 200000) AS n",
+         1000000 + n, 1000000 + n, 'old!' FROM generate_series(1, 1000000) AS n",
     );
     place.sql("ANALYZE doorward_sessions");
     let scans = async || {
@@ -49,6 +53,12 @@ async fn every_statement_that_looks_for_rows_finds_them_by_an_index() {
     assert_eq!(store.delete(&ann, 500).await.unwrap().len(), 1);
     assert_eq!(store.purge(Cutoffs { created: now, last_seen: now }, 500).await.unwrap(), 99);
     assert_eq!(store.page(&Key::ENDS.0, &Key::ENDS.1, 500).await.unwrap().len(), 500);
+    assert_eq!(store.count_others(*b"new!").await.unwrap(), [(*b"old!", u64::from(MOST_COUNTED))]);
+    let rows = store.sealed_by(*b"old!", &key, 200).await.unwrap();
+    let reseal = |row: &Row| Reseal { key: row.key, generation: 1, from: *b"old!", sealed: b"new!".to_vec() };
+    assert_eq!(store.reseal(&rows.iter().map(reseal).collect::<Vec<_>>()).await.unwrap(), 200);
+    assert_eq!(store.count_others(*b"old!").await.unwrap(), [(*b"new!", 200)]);
+    store.forget_bequests(now).await.unwrap();
     drop(store);
     assert_eq!(scans().await, before, "a statement has read the whole table");
 }
