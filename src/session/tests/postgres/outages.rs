@@ -73,7 +73,7 @@ async fn a_password_that_is_rotated_is_read_again() {
     rotate("first");
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "first\n").unwrap();
-    let mut place = Place::at(&database.url(&name).replace("doorward@", "careful:wrong@"));
+    let mut place = Place::at(&url(database.port, &name).replace("doorward@", "careful:wrong@"));
     place.server.password = Some(file.path().to_owned());
     let replica = Replica::hearing(&place).await;
     let cookie = replica.sign_in("ann").await;

@@ -27,13 +27,11 @@ async fn ten_thousand_who_miss_the_same_session_are_one_query_and_made_up_cookie
 async fn every_statement_that_looks_for_rows_finds_them_by_an_index() {
     let place = Place::fresh();
     drop(place.opened().await);
-    place.sql("ALTER TABLE doorward_sessions SET UNLOGGED");
-    place.sql(
-        "INSERT INTO doorward_sessions (key, provider, subject, sid, generation, created, last_seen, sealed) \
-         SELECT sha256(n::text::bytea), 'authentik', 'subject ' || n, 'sid ' || n, 1, \
+    Database::shared().fill(
+        &place.name,
+        "SELECT sha256(n::text::bytea), 'authentik', 'subject ' || n, 'sid ' || n, 1, \
          1000000 + n, 1000000 + n, 'old!' FROM generate_series(1, 1000000) AS n",
     );
-    place.sql("ANALYZE doorward_sessions");
     let scans = async || {
         // A backend reports what it did when it ends, at the latest.
         let gone = "SELECT count(*) FROM pg_stat_activity \
