@@ -31,12 +31,14 @@ impl App {
     /// Builds every component bottom-up and binds the listeners. Fails where waiting cannot help.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(metrics(&config));
+        metrics.configuration.loaded(&config.hash);
+        let bound = bind(&metrics, &config);
         let clock = Clock::System;
         let keyring = Arc::new(Keyring::new(&config.secrets).context("session.secrets")?);
-        let providers = providers(&config, &clock, &metrics)?;
+        let providers = providers(&config, &clock, &bound)?;
         let backend = config.session.backend.kind();
         let sessions = Sessions::open(
-            config.session,
+            &config.session,
             Arc::clone(&keyring),
             clock.clone(),
             metrics.sessions.clone(),
@@ -52,7 +54,7 @@ impl App {
             pages: Pages::new(config.brand),
             keyring,
             clock,
-            metrics: Arc::clone(&metrics),
+            metrics: bound,
         };
         let gate = Arc::new(Gate::new(config.gate, components));
         let server = Server::bind(config.server).await?;
@@ -104,21 +106,23 @@ impl App {
 
 fn metrics(config: &Config) -> Metrics {
     Metrics::new(&metrics::Settings {
-        apps: config.policy.apps.iter().map(|app| app.name.as_str()).collect(),
-        providers: config.providers.iter().map(|provider| provider.name.as_str()).collect(),
         backend: config.session.backend.kind(),
-        config_hash: &config.hash,
         version: env!("CARGO_PKG_VERSION"),
         commit: env!("DOORWARD_COMMIT"),
     })
 }
 
-fn providers(config: &Config, clock: &Clock, metrics: &Metrics) -> anyhow::Result<Vec<Arc<Provider>>> {
+fn bind(metrics: &Metrics, config: &Config) -> metrics::Bound {
+    let apps: Vec<_> = config.policy.apps.iter().map(|app| app.name.as_str()).collect();
+    let providers: Vec<_> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+    metrics.bind(&apps, &providers)
+}
+
+fn providers(config: &Config, clock: &Clock, bound: &metrics::Bound) -> anyhow::Result<Vec<Arc<Provider>>> {
     let mut providers = Vec::with_capacity(config.providers.len());
-    for (index, settings) in config.providers.iter().enumerate() {
+    for (index, (settings, numbers)) in config.providers.iter().zip(&bound.providers).enumerate() {
         let transport = Transport::new(settings).with_context(|| format!("providers[{index}]"))?;
-        let numbers = metrics.provider(index).context("every provider has metrics")?.clone();
-        providers.push(Arc::new(Provider::new(settings.clone(), transport, clock.clone(), numbers)));
+        providers.push(Arc::new(Provider::new(settings.clone(), transport, clock.clone(), numbers.clone())));
     }
     Ok(providers)
 }

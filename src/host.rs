@@ -29,11 +29,13 @@ impl<'r> Authority<'r> {
     /// Reads `host`, `host:port` or `[v6]:port` as an HTTP `Host` line has it (RFC 9110, section 7.2).
     pub fn parse(text: &'r str) -> Result<Self, Malformed> {
         // Nearly every text is a host and nothing else.
-        let (host, port) = if is_host(text) { (text, None) } else { split(text)? };
-        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            Cow::Owned(host.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(host)
+        let (host, port, spelling) = match spelling(text) {
+            Some(spelling) => (text, None, spelling),
+            None => split(text)?,
+        };
+        let host = match spelling {
+            Spelling::Folded => Cow::Borrowed(host),
+            Spelling::Capitals => Cow::Owned(host.to_ascii_lowercase()),
         };
         Ok(Self { host, port })
     }
@@ -68,12 +70,11 @@ impl fmt::Display for Authority<'_> {
 }
 
 /// A host that has something behind it, or is none.
-fn split(text: &str) -> Result<(&str, Option<u16>), Malformed> {
+fn split(text: &str) -> Result<(&str, Option<u16>, Spelling), Malformed> {
     let (host, port) = split_port(text)?;
     match host.strip_suffix('.').unwrap_or(host) {
         "" => Err(Malformed::Empty),
-        host if is_host(host) => Ok((host, port)),
-        _ => Err(Malformed::Name),
+        host => spelling(host).map(|spelling| (host, port, spelling)).ok_or(Malformed::Name),
     }
 }
 
@@ -94,20 +95,63 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), Malformed> {
     }
 }
 
-fn is_host(host: &str) -> bool {
+/// How a host is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spelling {
+    Folded,
+    Capitals,
+}
+
+/// How this host is written; `None` where it is no host.
+fn spelling(host: &str) -> Option<Spelling> {
     if let Some(v6) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return v6.parse::<std::net::Ipv6Addr>().is_ok();
+        // Its digits may be capitals.
+        return v6.parse::<std::net::Ipv6Addr>().is_ok().then_some(Spelling::Capitals);
     }
-    // Underscores are no part of a host name by RFC 952, and yet people have them inside their networks.
-    let mut label = 0;
+    let (mut label, mut spelling) = (0, Spelling::Folded);
     for byte in host.bytes() {
-        label = match byte {
-            b'.' if label > 0 => 0,
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' if label < 63 => label + 1,
-            _ => return false,
-        };
+        match Kind::of(byte) {
+            Kind::Dot if label > 0 => label = 0,
+            Kind::Dot | Kind::Foreign => return None,
+            _ if label == 63 => return None,
+            Kind::Capital => (label, spelling) = (label + 1, Spelling::Capitals),
+            Kind::Folded => label += 1,
+        }
     }
-    label > 0 && host.len() <= 253
+    (label > 0 && host.len() <= 253).then_some(spelling)
+}
+
+/// What a byte is in a host name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Foreign,
+    Dot,
+    Capital,
+    Folded,
+}
+
+impl Kind {
+    /// By byte: looked up, because every request names a host.
+    #[expect(clippy::indexing_slicing, reason = "done by the compiler, which sees that it fits")]
+    const TABLE: [Self; 256] = {
+        let mut table = [Self::Foreign; 256];
+        let mut byte = 0_u8;
+        while byte < 128 {
+            table[byte as usize] = match byte {
+                b'.' => Self::Dot,
+                b'A'..=b'Z' => Self::Capital,
+                // Underscores are no part of a host name by RFC 952, and yet people have them inside their networks.
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => Self::Folded,
+                _ => Self::Foreign,
+            };
+            byte += 1;
+        }
+        table
+    };
+
+    fn of(byte: u8) -> Self {
+        Self::TABLE.get(usize::from(byte)).copied().unwrap_or(Self::Foreign)
+    }
 }
 
 #[cfg(test)]

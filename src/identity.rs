@@ -2,12 +2,15 @@
 //!
 //! Plain values. It must not know how they were verified, stored or sent.
 
+mod packed;
+
 use std::fmt;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::packed::Packed;
 use crate::clock::Timestamp;
 
 /// The provider's own, never reassigned name for a person (`sub`).
@@ -45,12 +48,6 @@ impl Identity {
     #[must_use]
     pub fn claim(&self, path: &str) -> Option<&Value> {
         claim_at(&self.claims, path)
-    }
-
-    /// Whether the person is in `group`; names compare exactly.
-    #[must_use]
-    pub fn is_in(&self, group: &str) -> bool {
-        self.groups.iter().any(|own| own == group)
     }
 }
 

@@ -1,10 +1,12 @@
 //! The numbers that `/metrics` shows: every metric of the product, its labels, and who counts on it.
 //!
-//! Each area is handed its own struct with handles bound at start. Label values come from closed enums and from the
-//! configuration, never from a request. It must not know what the areas do.
+//! Each area is handed its own struct with handles bound beforehand: once, or for the names of one configuration
+//! ([`Metrics::bind`]). Label values come from closed enums and from the configuration, never from a request. It must not
+//! know what the areas do.
 
+mod configuration;
 mod labels;
-mod renewals;
+mod providers;
 mod sessions;
 
 use std::{sync::OnceLock, time::Duration};
@@ -14,7 +16,13 @@ use prometheus::{
     TextEncoder, core::Collector,
 };
 
-pub use self::{labels::*, renewals::Renewals, sessions::Sessions};
+use self::providers::Families;
+pub use self::{
+    configuration::Configuration,
+    labels::*,
+    providers::{Logins, Provider, Renewals},
+    sessions::Sessions,
+};
 
 /// An app's place in the configuration; what the metrics know of it.
 pub type AppIndex = usize;
@@ -25,33 +33,38 @@ const NO_APP: &str = "-";
 /// All metrics of a process, and the registry that prints them.
 pub struct Metrics {
     registry: Registry,
-    /// Authorization requests.
-    pub auth: Auth,
     /// Session look-ups.
     pub sessions: Sessions,
     /// The session store.
     pub store: Store,
-    /// Sign-ins and sign-outs.
-    pub logins: Logins,
-    /// Renewals of sessions.
-    pub renewals: Renewals,
-    providers: Vec<Provider>,
+    /// The configuration in force.
+    pub configuration: Configuration,
+    requests: IntCounterVec,
+    durations: Vec<Histogram>,
+    providers: Families,
 }
 
-/// What the metrics have to know of the configuration: the values that labels may take.
+/// What is the same for as long as the process runs.
+#[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
-    /// The apps' names in their order.
-    pub apps: Vec<&'a str>,
-    /// The providers' names in their order.
-    pub providers: Vec<&'a str>,
     /// The store's kind, such as `sqlite`.
     pub backend: &'a str,
-    /// A hash of the effective configuration, to tell replicas apart.
-    pub config_hash: &'a str,
     /// The version of the build.
     pub version: &'a str,
     /// The commit of the build.
     pub commit: &'a str,
+}
+
+/// What is counted under the names of one configuration. The series of a name go on from one configuration to the next.
+pub struct Bound {
+    /// Authorization requests.
+    pub auth: Auth,
+    /// Sign-ins.
+    pub logins: Logins,
+    /// Renewals of sessions.
+    pub renewals: Renewals,
+    /// The providers, in the order of the configuration.
+    pub providers: Vec<Provider>,
 }
 
 impl Metrics {
@@ -64,7 +77,6 @@ impl Metrics {
             register(&registry, IntGauge::with_opts(opts)).set(1);
         };
         info("doorward_build_info", "The running build", &[("version", settings.version), ("commit", settings.commit)]);
-        info("doorward_config_info", "The configuration in force", &[("hash", settings.config_hash)]);
         info("doorward_store_info", "The kind of session store", &[("backend", settings.backend)]);
         #[cfg(target_os = "linux")]
         {
@@ -72,20 +84,30 @@ impl Metrics {
             registry.register(Box::new(process)).expect("process metrics are registered once");
         }
         Self {
-            auth: Auth::new(&registry, &settings.apps),
             sessions: Sessions::new(&registry),
             store: Store::new(&registry, settings.backend),
-            logins: Logins::new(&registry, &settings.providers),
-            renewals: Renewals::new(&registry, &settings.providers),
-            providers: Provider::all(&registry, &settings.providers),
+            configuration: Configuration::new(&registry),
+            requests: requests(&registry),
+            durations: durations(&registry),
+            providers: Families::new(&registry),
             registry,
         }
     }
 
-    /// The metrics of the provider at this place in the configuration.
+    /// The handles for these apps and providers, each in the order of the configuration.
     #[must_use]
-    pub fn provider(&self, index: usize) -> Option<&Provider> {
-        self.providers.get(index)
+    pub fn bind(&self, apps: &[&str], providers: &[&str]) -> Bound {
+        Bound {
+            auth: Auth::new(self.requests.clone(), self.durations.clone(), apps),
+            logins: self.providers.logins(providers),
+            renewals: self.providers.renewals(providers),
+            providers: providers.iter().map(|name| self.providers.of(name)).collect(),
+        }
+    }
+
+    /// A provider is configured no more: nobody is to wait for it to come back. What was counted stays.
+    pub fn forget_provider(&self, name: &str) {
+        self.providers.forget(name);
     }
 
     /// All metrics in the Prometheus text format.
@@ -95,6 +117,27 @@ impl Metrics {
             .encode_to_string(&self.registry.gather())
             .expect("the registry holds well-formed metrics only")
     }
+}
+
+fn requests(registry: &Registry) -> IntCounterVec {
+    let requests =
+        counters(registry, "doorward_auth_requests_total", "Authorization requests", &["edge", "app", "verdict"]);
+    for edge in Edge::ALL {
+        for verdict in Verdict::ALL {
+            requests.with_label_values(&[edge.label(), NO_APP, verdict.label()]);
+        }
+    }
+    requests
+}
+
+fn durations(registry: &Registry) -> Vec<Histogram> {
+    // 10 µs to 10 s: an answer from memory, from the store, and the deadline.
+    let buckets =
+        vec![1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0, 10.0];
+    let opts = HistogramOpts::new("doorward_auth_duration_seconds", "Time to answer an authorization request")
+        .buckets(buckets);
+    let durations = register(registry, HistogramVec::new(opts, &["edge"]));
+    Edge::ALL.iter().map(|edge| durations.with_label_values(&[edge.label()])).collect()
 }
 
 /// Authorization requests by edge, app and verdict.
@@ -107,29 +150,11 @@ pub struct Auth {
 }
 
 impl Auth {
-    fn new(registry: &Registry, apps: &[&str]) -> Self {
-        let requests =
-            counters(registry, "doorward_auth_requests_total", "Authorization requests", &["edge", "app", "verdict"]);
-        // 10 µs to 10 s: an answer from memory, from the store, and the deadline.
-        let buckets =
-            vec![1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0, 10.0];
-        let opts = HistogramOpts::new("doorward_auth_duration_seconds", "Time to answer an authorization request")
-            .buckets(buckets);
-        let durations = register(registry, HistogramVec::new(opts, &["edge"]));
+    fn new(requests: IntCounterVec, durations: Vec<Histogram>, apps: &[&str]) -> Self {
         let apps: Vec<_> = apps.iter().copied().chain([NO_APP]).map(ToOwned::to_owned).collect();
-        for edge in Edge::ALL {
-            for verdict in Verdict::ALL {
-                requests.with_label_values(&[edge.label(), NO_APP, verdict.label()]);
-            }
-        }
-        Self {
-            requests,
-            handles: std::iter::repeat_with(OnceLock::new)
-                .take(apps.len() * Edge::ALL.len() * Verdict::ALL.len())
-                .collect(),
-            apps,
-            durations: Edge::ALL.iter().map(|edge| durations.with_label_values(&[edge.label()])).collect(),
-        }
+        let combinations = apps.len() * Edge::ALL.len() * Verdict::ALL.len();
+        let handles = std::iter::repeat_with(OnceLock::new).take(combinations).collect();
+        Self { requests, handles, apps, durations }
     }
 
     /// Counts one answered request. `app` is `None` where no app was found.
@@ -202,100 +227,6 @@ impl Store {
     }
 }
 
-/// Sign-ins by provider and result.
-#[derive(Clone)]
-pub struct Logins {
-    handles: Vec<IntCounter>,
-}
-
-impl Logins {
-    fn new(registry: &Registry, providers: &[&str]) -> Self {
-        let logins = counters(registry, "doorward_logins_total", "Sign-ins", &["provider", "result"]);
-        let handle = |provider: &&str, result: &Login| logins.with_label_values(&[*provider, result.label()]);
-        Self {
-            handles: providers
-                .iter()
-                .flat_map(|provider| Login::ALL.iter().map(move |result| (provider, result)))
-                .map(|(p, r)| handle(p, r))
-                .collect(),
-        }
-    }
-
-    /// Counts one sign-in at the provider with this place in the configuration.
-    pub fn count(&self, provider: usize, result: Login) {
-        increment(&self.handles, provider * Login::ALL.len() + result as usize, 1);
-    }
-}
-
-/// One provider's health.
-#[derive(Clone)]
-pub struct Provider {
-    up: IntGauge,
-    refresh_tokens: IntGauge,
-    requests: Vec<IntCounter>,
-    durations: Vec<Histogram>,
-    jwks_refreshes: Vec<IntCounter>,
-}
-
-impl Provider {
-    fn all(registry: &Registry, names: &[&str]) -> Vec<Self> {
-        let gauge = |name: &str, help: &str| register(registry, IntGaugeVec::new(Opts::new(name, help), &["provider"]));
-        let up = gauge("doorward_provider_up", "Whether the provider answers");
-        let refresh_tokens =
-            gauge("doorward_provider_refresh_tokens", "Whether the provider's last answer held a refresh token");
-        let requests = counters(
-            registry,
-            "doorward_provider_requests_total",
-            "Requests to the provider",
-            &["provider", "endpoint", "result"],
-        );
-        let opts = HistogramOpts::new("doorward_provider_duration_seconds", "Time of requests to the provider");
-        let durations = register(registry, HistogramVec::new(opts, &["provider", "endpoint"]));
-        let jwks = counters(registry, "doorward_jwks_refreshes_total", "Signing keys fetched", &["provider", "result"]);
-        names
-            .iter()
-            .map(|name| Self {
-                up: up.with_label_values(&[*name]),
-                refresh_tokens: refresh_tokens.with_label_values(&[*name]),
-                requests: Endpoint::ALL
-                    .iter()
-                    .flat_map(|endpoint| Outcome::ALL.iter().map(move |outcome| (endpoint, outcome)))
-                    .map(|(endpoint, outcome)| requests.with_label_values(&[*name, endpoint.label(), outcome.label()]))
-                    .collect(),
-                durations: Endpoint::ALL
-                    .iter()
-                    .map(|endpoint| durations.with_label_values(&[*name, endpoint.label()]))
-                    .collect(),
-                jwks_refreshes: Outcome::ALL
-                    .iter()
-                    .map(|outcome| jwks.with_label_values(&[*name, outcome.label()]))
-                    .collect(),
-            })
-            .collect()
-    }
-
-    /// Notes whether the provider answers.
-    pub fn set_up(&self, up: bool) {
-        self.up.set(i64::from(up));
-    }
-
-    /// Notes whether the provider's last token answer held a refresh token.
-    pub fn set_refresh_tokens(&self, given: bool) {
-        self.refresh_tokens.set(i64::from(given));
-    }
-
-    /// Counts one request to the provider.
-    pub fn requested(&self, endpoint: Endpoint, outcome: Outcome, took: Duration) {
-        increment(&self.requests, endpoint as usize * Outcome::ALL.len() + outcome as usize, 1);
-        if let Some(histogram) = self.durations.get(endpoint as usize) {
-            histogram.observe(took.as_secs_f64());
-        }
-        if endpoint == Endpoint::Jwks {
-            increment(&self.jwks_refreshes, outcome as usize, 1);
-        }
-    }
-}
-
 fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     register(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
@@ -317,19 +248,19 @@ mod tests {
     use super::*;
 
     fn metrics() -> Metrics {
-        Metrics::new(&Settings {
-            apps: vec!["grafana", "wiki"],
-            providers: vec!["authentik"],
-            backend: "sqlite",
-            config_hash: "abc",
-            version: "0",
-            commit: "none",
-        })
+        Metrics::new(&Settings { backend: "sqlite", version: "0", commit: "none" })
+    }
+
+    fn bound(metrics: &Metrics) -> Bound {
+        metrics.bind(&["grafana", "wiki"], &["authentik"])
     }
 
     #[test]
     fn every_metric_exists_before_anything_happened() {
-        let text = metrics().print();
+        let metrics = metrics();
+        let _handles = bound(&metrics);
+        metrics.configuration.loaded("abc");
+        let text = metrics.print();
         for name in [
             "doorward_auth_requests_total",
             "doorward_auth_duration_seconds",
@@ -351,6 +282,7 @@ mod tests {
             "doorward_provider_duration_seconds",
             "doorward_jwks_refreshes_total",
             "doorward_config_info",
+            "doorward_config_reloads_total",
             "doorward_build_info",
             "process_resident_memory_bytes",
         ] {
@@ -361,8 +293,9 @@ mod tests {
     #[test]
     fn a_request_is_counted_under_its_own_app_and_an_unknown_host_under_none() {
         let metrics = metrics();
-        metrics.auth.count(Edge::Traefik, Some(1), Verdict::Allow, Duration::from_micros(20));
-        metrics.auth.count(Edge::Nginx, None, Verdict::Forbidden, Duration::from_micros(20));
+        let auth = bound(&metrics).auth;
+        auth.count(Edge::Traefik, Some(1), Verdict::Allow, Duration::from_micros(20));
+        auth.count(Edge::Nginx, None, Verdict::Forbidden, Duration::from_micros(20));
         let text = metrics.print();
         assert!(
             text.contains(r#"doorward_auth_requests_total{app="wiki",edge="traefik",verdict="allow"} 1"#),
@@ -373,18 +306,48 @@ mod tests {
     }
 
     #[test]
-    fn a_login_is_counted_at_its_own_provider() {
+    fn the_series_of_a_name_go_on_wherever_it_stands_in_the_next_configuration() {
         let metrics = metrics();
-        metrics.logins.count(0, Login::Restarted);
-        metrics.logins.count(7, Login::Restarted);
-        assert!(metrics.print().contains(r#"doorward_logins_total{provider="authentik",result="restarted"} 1"#));
+        let count = |bound: &Bound, app, provider| {
+            bound.auth.count(Edge::Caddy, Some(app), Verdict::Allow, Duration::ZERO);
+            bound.logins.count(provider, Login::Denied);
+            bound.renewals.count(provider, Renewal::Shared);
+        };
+        count(&metrics.bind(&["grafana", "wiki"], &["authentik"]), 1, 0);
+        count(&metrics.bind(&["wiki"], &["dex", "authentik"]), 0, 1);
+        let text = metrics.print();
+        for series in [
+            r#"doorward_auth_requests_total{app="wiki",edge="caddy",verdict="allow"} 2"#,
+            r#"doorward_logins_total{provider="authentik",result="denied"} 2"#,
+            r#"doorward_logins_total{provider="dex",result="denied"} 0"#,
+            r#"doorward_renewals_total{provider="authentik",result="shared"} 2"#,
+        ] {
+            assert!(text.contains(series), "{series} in {text}");
+        }
     }
 
     #[test]
-    fn a_renewal_is_counted_at_its_own_provider() {
+    fn a_count_for_no_provider_is_nobodys() {
         let metrics = metrics();
-        metrics.renewals.count(0, Renewal::Shared);
-        metrics.renewals.count(1, Renewal::Shared);
-        assert!(metrics.print().contains(r#"doorward_renewals_total{provider="authentik",result="shared"} 1"#));
+        let bound = bound(&metrics);
+        bound.logins.count(0, Login::Restarted);
+        bound.logins.count(7, Login::Restarted);
+        bound.renewals.count(1, Renewal::Shared);
+        let text = metrics.print();
+        assert!(text.contains(r#"doorward_logins_total{provider="authentik",result="restarted"} 1"#), "{text}");
+        assert!(text.contains(r#"doorward_renewals_total{provider="authentik",result="shared"} 0"#), "{text}");
+    }
+
+    #[test]
+    fn a_provider_that_is_configured_no_more_is_not_waited_for() {
+        let metrics = metrics();
+        let bound = metrics.bind(&[], &["gone", "stays"]);
+        bound.providers.iter().for_each(|provider| provider.set_up(false));
+        bound.logins.count(0, Login::Succeeded);
+        metrics.forget_provider("gone");
+        let text = metrics.print();
+        assert!(!text.contains(r#"doorward_provider_up{provider="gone"}"#), "{text}");
+        assert!(text.contains(r#"doorward_provider_up{provider="stays"} 0"#), "{text}");
+        assert!(text.contains(r#"doorward_logins_total{provider="gone",result="succeeded"} 1"#), "{text}");
     }
 }

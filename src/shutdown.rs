@@ -14,6 +14,12 @@ pub struct Signal {
 }
 
 impl Signal {
+    /// The wish to stop one thing: raised with this one, or by itself.
+    #[must_use]
+    pub fn branch(&self) -> Self {
+        Self { token: self.token.child_token() }
+    }
+
     /// Asks everyone to stop. Asking again changes nothing.
     pub fn raise(&self) {
         self.token.cancel();
@@ -44,6 +50,12 @@ impl Tasks {
     #[must_use]
     pub fn new(signal: Signal) -> Self {
         Self { tracker: TaskTracker::new(), signal, lost: Signal::default() }
+    }
+
+    /// The same list, for tasks that are to stop when a branch of its signal is raised.
+    #[must_use]
+    pub fn until(&self, branch: Signal) -> Self {
+        Self { signal: branch, ..self.clone() }
     }
 
     /// Runs a piece of work that ends by itself, such as a connection.
@@ -86,6 +98,22 @@ mod tests {
         let tasks = Tasks::new(Signal::default());
         tasks.supervise("test", async {});
         tasks.lost().await;
+    }
+
+    #[tokio::test]
+    async fn one_task_can_be_stopped_without_the_others() {
+        let signal = Signal::default();
+        let tasks = Tasks::new(signal.clone());
+        let [one, other] = [signal.branch(), signal.branch()];
+        for branch in [&one, &other] {
+            let own = branch.clone();
+            tasks.until(branch.clone()).supervise("test", async move { own.raised().await });
+        }
+        one.raise();
+        assert!(one.is_raised() && !other.is_raised() && !signal.is_raised());
+        signal.raise();
+        tasks.joined().await;
+        assert!(other.is_raised() && !tasks.lost.is_raised());
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, net::IpAddr, sync::Arc};
 
+use arc_swap::Guard;
 use doorward::{
     clock::Clock,
     config::{self, Source},
@@ -90,21 +91,17 @@ impl Bench {
         let source = Source { path: "bench.toml".into(), text: configuration(store, hosts) };
         let config =
             config::load_from(Some(&source), &config::Environment::new()).expect("the bench's configuration is valid");
-        let metrics = Arc::new(Metrics::new(&metrics::Settings {
-            apps: config.policy.apps.iter().map(|app| app.name.as_str()).collect(),
-            providers: vec!["none"],
-            backend: "memory",
-            config_hash: "bench",
-            version: "bench",
-            commit: "bench",
-        }));
+        let metrics =
+            Arc::new(Metrics::new(&metrics::Settings { backend: "memory", version: "bench", commit: "bench" }));
+        let apps: Vec<_> = config.policy.apps.iter().map(|app| app.name.as_str()).collect();
+        let bound = metrics.bind(&apps, &["none"]);
         let keyring = Arc::new(Keyring::new(&config.secrets).expect("the bench's secret is long enough"));
         let (sessions, store) = (metrics.sessions.clone(), metrics.store.clone());
-        let sessions = Sessions::open(config.session, Arc::clone(&keyring), Clock::System, sessions, store).await;
+        let sessions = Sessions::open(&config.session, Arc::clone(&keyring), Clock::System, sessions, store).await;
         let sessions = Arc::new(sessions.expect("the store can be opened"));
         let nowhere = config.providers.first().expect("there is one provider").clone();
         let transport = oidc::Transport::new(&nowhere).expect("the system has certificates");
-        let numbers = metrics.provider(0).expect("there is one provider").clone();
+        let numbers = bound.providers.first().expect("there is one provider").clone();
         let provider = oidc::Provider::new(nowhere, transport, Clock::System, numbers);
         let components = flow::Components {
             policy: Policy::new(config.policy),
@@ -113,7 +110,7 @@ impl Bench {
             pages: Pages::new(config.brand),
             keyring,
             clock: Clock::System,
-            metrics: Arc::clone(&metrics),
+            metrics: bound,
         };
         let gate = Arc::new(Gate::new(config.gate, components));
         Self { gate, sessions, metrics, cookies: Arc::default() }
@@ -131,10 +128,11 @@ impl Bench {
     /// Asks as Traefik does, first of memory, as the server does.
     pub(crate) async fn ask(&self, request: &Parts) -> Response {
         let (edge, peer) = (Edge::Traefik, IpAddr::from([127, 0, 0, 1]));
-        match self.gate.admit_at_once(edge, peer, request, "") {
-            Some(response) => response,
-            None => Box::pin(self.gate.authorize(edge, peer, request, "")).await,
+        if let Some(response) = self.gate.now().admit_at_once(edge, peer, request, "") {
+            return response;
         }
+        let now = Guard::into_inner(self.gate.now());
+        Box::pin(now.authorize(edge, peer, request, "")).await
     }
 }
 

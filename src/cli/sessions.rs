@@ -107,14 +107,8 @@ async fn open(file: Option<&Path>) -> anyhow::Result<Register> {
 pub(super) async fn register(config: Config) -> anyhow::Result<Register> {
     let keyring = Arc::new(Keyring::new(&config.secrets).context("session.secrets")?);
     // Nobody scrapes a program that ends at once.
-    let metrics = Metrics::new(&metrics::Settings {
-        apps: Vec::new(),
-        providers: Vec::new(),
-        backend: config.session.backend.kind(),
-        config_hash: &config.hash,
-        version: "",
-        commit: "",
-    });
+    let backend = config.session.backend.kind();
+    let metrics = Metrics::new(&metrics::Settings { backend, version: "", commit: "" });
     Register::open(config.session, keyring, Clock::System, metrics.store).await.context("store.url")
 }
 

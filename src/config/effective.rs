@@ -1,8 +1,11 @@
 //! Every value in force and where it came from, with the secrets masked.
 
+use std::path::Path;
+
 use super::{
     complaint::Origin,
-    schema::{self, Child, Kind},
+    files::{Files, Print},
+    schema::{self, Change, Child, Key, Kind},
     shape,
     tree::{Data, Node},
 };
@@ -20,13 +23,15 @@ pub struct Effective {
     pub value: String,
     /// Where it came from.
     pub origin: Origin,
+    /// Tells it from another value, be it masked or in a file.
+    pub(super) print: Print,
 }
 
 /// All values of a completed tree, in the order of the reference.
-pub(super) fn list(root: &Node) -> Vec<Effective> {
-    let mut values = Vec::new();
-    section("", "", root, &mut values);
-    values
+pub(super) fn list(root: &Node, files: &Files) -> Vec<Effective> {
+    let mut list = List { files, values: Vec::new() };
+    list.section("", "", root);
+    list.values
 }
 
 /// A short hash of all values, to tell replicas apart that should be the same. Secrets take no part: they are masked.
@@ -37,36 +42,58 @@ pub(super) fn hash(values: &[Effective]) -> String {
     crypto::encode(short)
 }
 
-fn section(path: &str, at: &str, node: &Node, values: &mut Vec<Effective>) {
-    let Data::Table(table) = &node.data else { return };
-    for (name, child) in schema::children(path) {
-        let Some(node) = table.get(name) else { continue };
-        let at = shape::join(at, name);
-        match (child, &node.data) {
-            (Child::Key(key), Data::List(secrets)) if key.kind == Kind::List(&Kind::Secret) => {
-                let elements = secrets.iter().enumerate();
-                values.extend(elements.map(|(place, secret)| masked(format!("{at}[{place}]"), secret)));
-            }
-            (Child::Key(key), _) if key.kind == Kind::Secret => values.push(masked(at, node)),
-            (Child::Key(key), Data::Text(url)) if key.kind == Kind::Url => {
-                let node = Node { origin: node.origin.clone(), data: Data::Text(without_password(url)) };
-                values.push(Effective { key: at, value: node.to_string(), origin: node.origin });
-            }
-            (Child::Key(_), _) => {
-                values.push(Effective { key: at, value: node.to_string(), origin: node.origin.clone() });
-            }
-            (Child::Section(below), _) => section(below.path, &at, node, values),
-            (Child::List(element), Data::List(list)) => {
-                for (place, node) in list.iter().enumerate() {
-                    section(element.path, &format!("{at}[{place}]"), node, values);
+struct List<'f> {
+    files: &'f Files,
+    values: Vec<Effective>,
+}
+
+impl List<'_> {
+    fn section(&mut self, path: &str, at: &str, node: &Node) {
+        let Data::Table(table) = &node.data else { return };
+        for (name, child) in schema::children(path) {
+            let Some(node) = table.get(name) else { continue };
+            let at = shape::join(at, name);
+            match (child, &node.data) {
+                (Child::Key(key), Data::List(secrets)) if key.kind == Kind::List(&Kind::Secret) => {
+                    for (place, secret) in secrets.iter().enumerate() {
+                        self.value(key, format!("{at}[{place}]"), secret);
+                    }
                 }
+                (Child::Key(key), _) => self.value(key, at, node),
+                (Child::Section(below), _) => self.section(below.path, &at, node),
+                (Child::List(element), Data::List(list)) => {
+                    for (place, node) in list.iter().enumerate() {
+                        self.section(element.path, &format!("{at}[{place}]"), node);
+                    }
+                }
+                (Child::List(_), _) => {}
             }
-            (Child::List(_), _) => {}
         }
+    }
+
+    fn value(&mut self, schema: &Key, key: String, node: &Node) {
+        let (value, origin) = match (schema.kind, &node.data) {
+            (Kind::Secret | Kind::List(&Kind::Secret), _) => (MASK.to_owned(), kept_at(node)),
+            (Kind::Url, Data::Text(url)) => {
+                let shown = Node { origin: node.origin.clone(), data: Data::Text(without_password(url)) };
+                (shown.to_string(), node.origin.clone())
+            }
+            _ => (node.to_string(), node.origin.clone()),
+        };
+        let file = match (&origin, &node.data) {
+            // Whoever uses it reads it again.
+            _ if schema.change == Change::Restart => None,
+            (Origin::SecretFile(path), _) => self.files.print(path),
+            (_, Data::Text(path)) if schema.kind == Kind::File => self.files.print(Path::new(path)),
+            _ => None,
+        };
+        let print = Print::of(node.to_string().as_bytes()).with(file);
+        self.values.push(Effective { key, value, origin, print });
     }
 }
 
-fn masked(key: String, secret: &Node) -> Effective {
+/// Where a secret is kept.
+fn kept_at(secret: &Node) -> Origin {
     let kept = |name: &str| match &secret.data {
         Data::Table(table) => table.get(name).and_then(|node| match &node.data {
             Data::Text(text) => Some(text.clone()),
@@ -75,8 +102,7 @@ fn masked(key: String, secret: &Node) -> Effective {
         _ => None,
     };
     let file = kept("file").map(|path| Origin::SecretFile(path.into()));
-    let origin = file.or_else(|| kept("env").map(Origin::Environment)).unwrap_or_else(|| secret.origin.clone());
-    Effective { key, value: MASK.to_owned(), origin }
+    file.or_else(|| kept("env").map(Origin::Environment)).unwrap_or_else(|| secret.origin.clone())
 }
 
 /// A URL with the mask in place of every password, however wrong the URL is.

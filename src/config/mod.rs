@@ -4,9 +4,11 @@
 //! finds the text, `tree` reads it, `environment` puts the variables on top, `shape` holds it against the `schema`
 //! and fills in defaults, `validate` makes settings of it. Whatever goes wrong on the way becomes a `Complaint`.
 
+mod change;
 mod complaint;
 mod effective;
 mod environment;
+mod files;
 mod reader;
 mod reference;
 mod report;
@@ -18,18 +20,22 @@ mod suggest;
 mod tests;
 mod tree;
 mod validate;
+mod watch;
 
 use std::path::Path;
 
 use secrecy::SecretString;
 
+use self::files::Files;
 pub use self::{
+    change::Difference,
     complaint::{Complaint, Complaints, Origin},
     effective::Effective,
     environment::Environment,
     reference::reference,
     report::{report_json, report_text},
-    source::{Source, find, process_environment},
+    source::{Source, process_environment},
+    watch::Watch,
 };
 use crate::{flow, oidc, pages, policy, server, session};
 
@@ -80,20 +86,29 @@ pub enum LogFormat {
 /// Loads and checks the configuration: `file`, else `$DOORWARD_CONFIG`, else `./doorward.toml`, else
 /// `/etc/doorward/doorward.toml`; then the environment on top.
 pub fn load(file: Option<&Path>) -> Result<Config, Complaints> {
-    let environment = process_environment()?;
-    let source = find(file, &environment)?;
-    load_from(source.as_ref(), &environment)
+    read(file, &mut Files::default())
 }
 
 /// The same for a text and variables at hand. Reads nothing but the files that they name.
 pub fn load_from(source: Option<&Source>, environment: &Environment) -> Result<Config, Complaints> {
+    made_of(source, environment, &mut Files::default())
+}
+
+/// Remembers what was read, be it a configuration or not.
+fn read(file: Option<&Path>, files: &mut Files) -> Result<Config, Complaints> {
+    let environment = process_environment()?;
+    let source = source::find(file, &environment, files)?;
+    made_of(source.as_ref(), &environment, files)
+}
+
+fn made_of(source: Option<&Source>, environment: &Environment, files: &mut Files) -> Result<Config, Complaints> {
     let mut root = match source {
         Some(source) => tree::parse(&source.path, &source.text).map_err(sorted)?,
         None => tree::Node::table(Origin::Default),
     };
     let mut complaints = environment::overlay(&mut root, environment);
     complaints.extend(shape::complete(&mut root));
-    let (config, more) = validate::settings(&root, environment);
+    let (config, more) = validate::settings(&root, environment, files);
     complaints.extend(more);
     match config {
         Some(config) if complaints.is_empty() => Ok(config),

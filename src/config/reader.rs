@@ -4,10 +4,9 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{self, Read},
+    io,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -17,11 +16,12 @@ use secrecy::SecretString;
 use super::{
     complaint::{Complaint, Fault, Origin},
     environment::Environment,
+    files::Files,
     shape,
     tree::{Data, Node},
 };
 
-/// More than any secret needs; keeps a wrong path such as `/dev/zero` from filling the memory.
+/// More than any secret needs.
 const SECRET_LIMIT: usize = 64 * 1024;
 
 /// Ten years: longer is a typing mistake, and no sum of such spans overflows.
@@ -113,12 +113,14 @@ impl<'t> Spot<'t> {
 /// Reads values and gathers what is wrong with them.
 pub(super) struct Reader<'e> {
     environment: &'e Environment,
+    files: &'e mut Files,
     complaints: Vec<Complaint>,
 }
 
 impl<'e> Reader<'e> {
-    pub(super) fn new(environment: &'e Environment) -> Self {
-        Self { environment, complaints: Vec::new() }
+    /// Every file that is read goes through `files`.
+    pub(super) fn new(environment: &'e Environment, files: &'e mut Files) -> Self {
+        Self { environment, files, complaints: Vec::new() }
     }
 
     pub(super) fn into_complaints(self) -> Vec<Complaint> {
@@ -198,13 +200,21 @@ impl<'e> Reader<'e> {
 
     /// The path of a file that can be read now.
     pub(super) fn file(&mut self, spot: Option<&Spot<'_>>) -> Option<PathBuf> {
-        self.parsed(spot, |path| {
-            let mut first = [0];
-            File::open(path)
-                .and_then(|mut file| file.read(&mut first))
-                .map(|_| PathBuf::from(path))
-                .map_err(|error| unreadable(path, &error))
-        })
+        self.content(spot).map(|(path, _)| path)
+    }
+
+    /// The path of a file, and what is in it, up to a limit that nothing useful reaches.
+    pub(super) fn content(&mut self, spot: Option<&Spot<'_>>) -> Option<(PathBuf, Vec<u8>)> {
+        let spot = spot?;
+        let path = spot.text()?;
+        match self.files.read(Path::new(path)) {
+            Ok(content) => Some((PathBuf::from(path), content)),
+            Err(error) => {
+                let Fault { problem, hint } = unreadable(path, &error);
+                self.complain(spot, problem, hint);
+                None
+            }
+        }
     }
 
     /// A secret, wherever it is kept.
@@ -220,7 +230,8 @@ impl<'e> Reader<'e> {
         }
         let (file, env) = (spot.at("file"), spot.at("env"));
         if let Some(file) = file {
-            return self.parsed(Some(&file), |path| from_file(path).and_then(|text| not_empty(&text)));
+            let (_, content) = self.content(Some(&file))?;
+            return self.parsed(Some(&file), |path| secret_in(path, content).and_then(|text| not_empty(&text)));
         }
         let environment = self.environment;
         self.parsed(env.as_ref(), |name| match environment.get(name) {
@@ -296,18 +307,14 @@ fn not_empty(secret: &str) -> Result<String, Fault> {
 }
 
 /// The content of a file without the newline that editors and `echo` leave at its end.
-fn from_file(path: &str) -> Result<String, Fault> {
-    let mut text = String::new();
-    let limit = u64::try_from(SECRET_LIMIT).unwrap_or(u64::MAX);
-    File::open(path)
-        .and_then(|file| file.take(limit + 1).read_to_string(&mut text))
-        .map_err(|error| unreadable(path, &error))?;
-    if text.len() > SECRET_LIMIT {
+fn secret_in(path: &str, content: Vec<u8>) -> Result<String, Fault> {
+    if content.len() > SECRET_LIMIT {
         return Err(Fault::new(
             format!("{path} holds more than {SECRET_LIMIT} bytes"),
             "name the file of the secret alone",
         ));
     }
+    let text = String::from_utf8(content).map_err(|_| unreadable(path, &io::Error::other("it is not UTF-8")))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
@@ -328,7 +335,8 @@ mod tests {
     fn secret_of(toml: &str, variables: &[(&str, &str)]) -> Result<String, String> {
         let root = tree::parse(Path::new("f"), &format!("s = {toml}")).ok().unwrap();
         let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut reader = Reader::new(&environment);
+        let mut files = Files::default();
+        let mut reader = Reader::new(&environment, &mut files);
         let secret = reader.secret(Spot::root(&root).at("s").as_ref());
         let complaint = reader.into_complaints().iter().map(ToString::to_string).collect();
         secret.map(|secret| secret.expose_secret().to_owned()).ok_or(complaint)

@@ -12,7 +12,7 @@ pub fn report_text(result: &Result<Config, Complaints>) -> String {
     let mut text = String::new();
     match result {
         Ok(config) => {
-            for Effective { key, value, origin } in &config.effective {
+            for Effective { key, value, origin, .. } in &config.effective {
                 let kind = if matches!(origin, Origin::Environment(_)) { "environment " } else { "" };
                 let _ = writeln!(text, "{key} = {value}  # {kind}{origin}");
             }

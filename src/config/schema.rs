@@ -75,7 +75,7 @@ pub(super) enum Default {
 }
 
 /// What it takes for a change to apply.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Reload,
     Restart,

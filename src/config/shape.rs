@@ -149,7 +149,7 @@ pub(super) fn join(at: &str, name: &str) -> String {
 }
 
 /// `apps[3].name` as the schema writes it: `apps[].name`.
-fn places_removed(key: &str) -> String {
+pub(super) fn places_removed(key: &str) -> String {
     key.split('[').enumerate().fold(String::new(), |path, (place, part)| {
         if place == 0 { part.to_owned() } else { path + "[" + part.trim_start_matches(|c: char| c.is_ascii_digit()) }
     })

@@ -3,13 +3,14 @@
 //! The only place that reads the environment.
 
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
 use super::{
     complaint::{Complaint, Complaints, Fault, Origin},
     environment::{CONFIG_FILE, Environment, PREFIX, sets_keys},
+    files::Files,
 };
 
 /// Where a file is looked for when none is named.
@@ -26,25 +27,30 @@ pub struct Source {
 
 /// The file to load: the one that is named, else `$DOORWARD_CONFIG`, else the first of the usual places that exists.
 /// `None` where there is no file but the environment sets keys.
-pub fn find(named: Option<&Path>, environment: &Environment) -> Result<Option<Source>, Complaints> {
+pub(super) fn find(
+    named: Option<&Path>,
+    environment: &Environment,
+    files: &mut Files,
+) -> Result<Option<Source>, Complaints> {
     if let Some(path) = named {
-        return read(path, &Origin::Default).map(Some);
+        return read(path, &Origin::Default, files).map(Some);
     }
     if let Some(path) = environment.get(CONFIG_FILE) {
-        return read(Path::new(path), &Origin::Environment(CONFIG_FILE.to_owned())).map(Some);
+        return read(Path::new(path), &Origin::Environment(CONFIG_FILE.to_owned()), files).map(Some);
     }
     for path in USUAL_PLACES.map(Path::new) {
         // A file that is there and cannot be read is not skipped: the next one would be a surprise.
         match path.symlink_metadata() {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            _ => return read(path, &Origin::Default).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => files.miss(path),
+            _ => return read(path, &Origin::Default, files).map(Some),
         }
     }
     if sets_keys(environment) { Ok(None) } else { Err(nothing_found().into()) }
 }
 
-fn read(path: &Path, named_by: &Origin) -> Result<Source, Complaints> {
-    match std::fs::read_to_string(path) {
+fn read(path: &Path, named_by: &Origin, files: &mut Files) -> Result<Source, Complaints> {
+    let content = files.read(path);
+    match content.and_then(|content| String::from_utf8(content).map_err(|_| io::Error::other("it is not UTF-8"))) {
         Ok(text) => Ok(Source { path: path.to_owned(), text }),
         Err(error) => {
             let problem = format!("the configuration {} cannot be read: {error}", path.display());
@@ -92,7 +98,7 @@ mod tests {
             (Some(Path::new("/does/not/exist.toml")), Environment::new()),
             (None, Environment::from([(CONFIG_FILE.to_owned(), "/does/not/exist.toml".to_owned())])),
         ] {
-            let complaints = find(named, &environment).err().unwrap().to_string();
+            let complaints = find(named, &environment, &mut Files::default()).err().unwrap().to_string();
             assert!(complaints.contains("/does/not/exist.toml cannot be read: No such file"), "{complaints}");
         }
     }
@@ -101,13 +107,13 @@ mod tests {
     fn the_named_file_wins_over_the_variable() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let environment = Environment::from([(CONFIG_FILE.to_owned(), "/does/not/exist.toml".to_owned())]);
-        assert_eq!(find(Some(file.path()), &environment).unwrap().unwrap().path, file.path());
+        assert_eq!(find(Some(file.path()), &environment, &mut Files::default()).unwrap().unwrap().path, file.path());
     }
 
     #[test]
     fn without_any_file_the_places_and_a_way_to_begin_are_named() {
         // The tests run in the project's root and not on a machine with a gate: there is no file at the usual places.
-        let complaint = find(None, &Environment::new()).err().unwrap().to_string();
+        let complaint = find(None, &Environment::new(), &mut Files::default()).err().unwrap().to_string();
         for expected in [
             "--config",
             CONFIG_FILE,
@@ -123,6 +129,6 @@ mod tests {
     #[test]
     fn the_environment_alone_is_enough() {
         let environment = Environment::from([("DOORWARD_STORE__URL".to_owned(), "memory:".to_owned())]);
-        assert!(find(None, &environment).unwrap().is_none());
+        assert!(find(None, &environment, &mut Files::default()).unwrap().is_none());
     }
 }

@@ -71,7 +71,7 @@ fn a_small_file_becomes_settings_with_every_default() {
     let [app] = config.policy.apps.as_slice() else { panic!("one app") };
     assert_eq!(app.hosts[1], HostPattern::Below("graphs.example.com".to_owned()));
     assert_eq!((app.provider, &app.allow), (0, &Allow::Anyone));
-    assert_eq!(app.headers.fields.len(), 4);
+    assert_eq!(app.headers.fields().len(), 4);
     assert_eq!(config.policy.default, policy::DefaultAccess::Deny);
     assert_eq!(config.log, Log { level: "info".to_owned(), format: LogFormat::Json });
 }
@@ -110,7 +110,7 @@ fn rules_and_people_are_read_in_their_order() {
     assert_eq!(app.rules[0].access, Access::Public);
     assert_eq!(app.rules[1].path, PathPattern::Prefix("/admin/".to_owned()));
     assert!(matches!(app.rules[1].access, Access::Allow(Allow::Some { .. })));
-    assert!(app.headers.fields.iter().any(|(name, _)| name == "x-team"));
+    assert!(app.headers.fields().iter().any(|(name, _)| name == "x-team"));
 }
 
 /// [`GOOD`] with lines put below the header of a section, where they replace the keys that they name. Also the number of

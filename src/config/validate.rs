@@ -12,23 +12,28 @@ mod session;
 mod store;
 
 use super::{
-    Config, Effective, Log,
+    Config, Log,
     complaint::Complaint,
     effective,
     environment::Environment,
+    files::Files,
     reader::{Reader, Spot},
     tree::Node,
 };
 use crate::{flow, pages, policy};
 
 /// The settings, or what is wrong: never neither.
-pub(super) fn settings(root: &Node, environment: &Environment) -> (Option<Config>, Vec<Complaint>) {
-    let mut reader = Reader::new(environment);
-    let config = read(&mut reader, &Spot::root(root), effective::list(root));
-    (config, reader.into_complaints())
+pub(super) fn settings(root: &Node, environment: &Environment, files: &mut Files) -> (Option<Config>, Vec<Complaint>) {
+    let mut reader = Reader::new(environment, files);
+    let config = read(&mut reader, &Spot::root(root));
+    let complaints = reader.into_complaints();
+    // Last, because it tells what was in the files as well.
+    let effective = effective::list(root, files);
+    let config = config.map(|config| Config { hash: effective::hash(&effective), effective, ..config });
+    (config, complaints)
 }
 
-fn read(reader: &mut Reader<'_>, root: &Spot<'_>, effective: Vec<Effective>) -> Option<Config> {
+fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Config> {
     // Everything is read before anything is given up, so that all complaints come at once.
     let server = root.at("server").and_then(|section| server::read(reader, &section));
     let session = root.at("session").and_then(|section| session::read(reader, &section, root));
@@ -53,7 +58,7 @@ fn read(reader: &mut Reader<'_>, root: &Spot<'_>, effective: Vec<Effective>) -> 
         policy: policy::Settings { default: look::default_access(root), apps: apps? },
         brand,
         log: look::log(root),
-        hash: effective::hash(&effective),
-        effective,
+        hash: String::new(),
+        effective: Vec::new(),
     })
 }

@@ -17,7 +17,6 @@ pub static DOORWARD_REASON: HeaderName = HeaderName::from_static("doorward-reaso
 pub static DOORWARD_REQUEST_ID: HeaderName = HeaderName::from_static("doorward-request-id");
 
 static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-static ZERO: HeaderValue = HeaderValue::from_static("0");
 
 /// Writes the verdict as this edge understands it.
 ///
@@ -54,21 +53,9 @@ pub fn write_direct(verdict: Verdict, request_id: &str) -> Response {
     }
 }
 
-impl Admission {
-    /// The headers of an admission as they go out. To be called once when a session's headers are made: a copy of what it
-    /// gives is then written as it is, without making room for another header.
-    #[must_use]
-    pub fn ready(mut headers: HeaderMap) -> HeaderMap {
-        if !headers.contains_key(header::CONTENT_LENGTH) {
-            headers.insert(header::CONTENT_LENGTH, ZERO.clone());
-        }
-        headers
-    }
-}
-
 fn admit(admission: Admission) -> Response {
     let mut response = Response::new(Full::default());
-    *response.headers_mut() = Admission::ready(admission.headers);
+    *response.headers_mut() = admission.headers;
     response
 }
 

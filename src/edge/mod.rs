@@ -107,7 +107,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Lets a request in, with these identity headers: every configured one, each once.
+    /// Lets a request in, with these headers and no others: every configured one, each once, and `Content-Length: 0`.
     #[must_use]
     pub fn grant(headers: HeaderMap) -> Self {
         Self { headers }

@@ -2,19 +2,19 @@
 //!
 //! [`TrustedPeer`] is a proof: without one the forwarded headers cannot be read.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, ops::RangeInclusive};
 
 use ipnet::IpNet;
 
-/// The networks whose peers are believed.
+/// The networks whose peers are believed, from their first addresses to their last: two comparisons tell who is in.
 #[derive(Clone, Debug)]
-pub struct TrustedProxies(Vec<IpNet>);
+pub struct TrustedProxies(Vec<RangeInclusive<IpAddr>>);
 
 impl TrustedProxies {
     /// Believes peers in these networks and no others.
     #[must_use]
     pub fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks)
+        Self(networks.into_iter().map(|network| network.network()..=network.broadcast()).collect())
     }
 
     /// The proof that this peer is believed.

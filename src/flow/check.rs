@@ -71,7 +71,7 @@ impl Check {
         let suffices = |live: &Live| match requirement {
             Requirement::Nothing | Requirement::Denied => false,
             Requirement::Optional => true,
-            Requirement::Identity(test) => test.judge(&live.record.identity).is_ok(),
+            Requirement::Identity(test) => test.judge(live.who()).is_ok(),
         };
         match requirement {
             Requirement::Nothing => Some(admit(app, None)),
@@ -130,7 +130,7 @@ impl Check {
 
     /// Somebody known to one provider is nobody to an app of another.
     fn counts_for(&self, app: &App, live: &Live) -> bool {
-        self.providers.get(app.provider) == Some(&live.record.identity.provider)
+        self.providers.get(app.provider).is_some_and(|provider| live.who().is_of(provider))
     }
 }
 
@@ -141,7 +141,7 @@ impl From<Unknown> for Lacking {
 }
 
 fn judge(app: &App, test: Test<'_>, live: Arc<Live>) -> Result<Verdict, Lacking> {
-    match test.judge(&live.record.identity) {
+    match test.judge(live.who()) {
         Ok(()) => Ok(admit(app, Some(&live))),
         Err(Denial::NotAllowed) => Err(Lacking::Permission(Some(live), Reason::GroupMissing)),
         Err(Denial::Rule) => Err(Lacking::Permission(Some(live), Reason::RuleDenied)),
@@ -151,6 +151,6 @@ fn judge(app: &App, test: Test<'_>, live: Arc<Live>) -> Result<Verdict, Lacking>
 /// Lets in: the only call of [`Admission::grant`]. Every header of the app is there, empty for nobody.
 fn admit(app: &App, who: Option<&Live>) -> Verdict {
     let plan = &app.headers;
-    let headers = who.map_or_else(|| plan.blank(), |live| plan.headers(live.headers(plan)));
+    let headers = who.map_or_else(|| plan.blank(), |live| live.headers(plan));
     Verdict::Allow(Admission::grant(headers))
 }

@@ -56,7 +56,7 @@ impl Logout {
             }
         };
         if let Some(live) = &ended {
-            tracing::info!(request_id = %visit.id, app = visit.site.app.name, subject = %live.record.identity.subject, "signed out");
+            tracing::info!(request_id = %visit.id, app = visit.site.app.name, subject = live.who().subject(), "signed out");
         }
         if let Some(live) = &ended {
             self.forget(live).await;
@@ -139,9 +139,8 @@ impl Logout {
 
     /// Has the provider forget the refresh token, where it offers that: a copy of it is then worth nothing.
     async fn forget(&self, live: &Live) {
-        let record = &live.record;
-        let provider = self.providers.iter().find(|provider| provider.settings().name == record.identity.provider);
-        if let (Some(provider), Some(refresh)) = (provider, &record.tokens.refresh) {
+        let provider = self.providers.iter().find(|provider| live.who().is_of(&provider.settings().name));
+        if let (Some(provider), Some(refresh)) = (provider, &live.tokens().refresh) {
             provider.revoke(refresh).await;
         }
     }
@@ -152,11 +151,10 @@ impl Logout {
         live: &Live,
         target: Option<&RedirectTarget>,
     ) -> Option<HeaderValue> {
-        let record = &live.record;
-        let provider = self.providers.iter().find(|provider| provider.settings().name == record.identity.provider)?;
+        let provider = self.providers.iter().find(|provider| live.who().is_of(&provider.settings().name))?;
         let target = target.map_or_else(String::new, |target| target.as_str().to_owned());
         let state = crypto::encode(&self.keyring.seal(Purpose::LoginAttempt, STATE, target.as_bytes()));
-        let url = provider.end_session(record.tokens.id.as_ref(), &visit.own("/signed_out"), &state)?;
+        let url = provider.end_session(live.tokens().id.as_ref(), &visit.own("/signed_out"), &state)?;
         HeaderValue::try_from(String::from(url)).ok()
     }
 

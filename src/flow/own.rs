@@ -166,14 +166,14 @@ impl OwnPages {
     }
 
     fn describe(&self, live: &Live) -> Bytes {
-        let identity = &live.record.identity;
+        let identity = live.who().unpack();
         let body = json!({
             "user": identity.user,
             "email": identity.email,
             "name": identity.name,
             "groups": identity.groups,
             "expires_at": self.login.sessions.ends(live).to_string(),
-            "renewed_at": live.record.renewed.to_string(),
+            "renewed_at": live.renewed().to_string(),
         });
         Bytes::from(body.to_string())
     }

@@ -6,20 +6,21 @@ use std::net::IpAddr;
 use http::request::Parts;
 
 use super::{
-    Gate,
     answer::Answers,
     check::Lacking,
     own,
+    snapshot::Snapshot,
     visit::{Arrival, RequestId, Visit},
 };
 use crate::{
     edge::{self, AuthRequest, BadRequest, Edge, Intent, Reason, Verdict},
+    identity::Packed,
     metrics,
     pages::Page,
     policy::{Asked, Site, redirect::RedirectTarget},
 };
 
-impl Gate {
+impl Snapshot {
     /// What is asked, and of which app. Nothing is believed before the peer has been.
     pub(super) fn read<'r>(
         &'r self,
@@ -106,13 +107,13 @@ impl Gate {
                 Intent::Fetch => Verdict::Refuse(Answers::login_required(visit, reason)),
             },
             Lacking::Permission(who, reason) => {
-                let identity = who.as_ref().map(|live| &live.record.identity);
-                let subject = identity.map(|identity| identity.subject.0.as_str());
+                let who = who.as_ref().map(|live| live.who());
+                let subject = who.map(Packed::subject);
                 let path = target.split('?').next();
                 tracing::info!(request_id = %visit.id, app, subject, path, reason = reason.code(), "refused");
                 let switch = visit.own("/sign_out?rd=%2F");
-                let page = match identity {
-                    Some(identity) => Page::NotAllowed { user: &identity.user, app, switch: &switch },
+                let page = match who {
+                    Some(who) => Page::NotAllowed { user: who.user(), app, switch: &switch },
                     None => Page::Denied { app },
                 };
                 Verdict::Refuse(self.answers.refuse(visit, reason, &page))

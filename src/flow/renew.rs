@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::{
@@ -59,13 +60,20 @@ pub(super) enum Advice {
 /// Renews sessions.
 pub struct Renewer {
     sessions: Arc<Sessions>,
-    providers: Vec<Arc<Provider>>,
-    metrics: Renewals,
+    with: ArcSwap<Renewing>,
     /// Renewals that wait or are under way in this process, by session.
     turns: Mutex<HashMap<Key, UnderWay>>,
     stop: shutdown::Signal,
     queue: mpsc::Sender<Turn>,
     waiting: Mutex<Option<mpsc::Receiver<Turn>>>,
+}
+
+/// What the configuration in force says about renewals. One that was begun is finished with what it began with.
+pub(super) struct Renewing {
+    /// The providers in their order.
+    pub(super) providers: Vec<Arc<Provider>>,
+    /// The numbers, bound to them.
+    pub(super) metrics: Renewals,
 }
 
 /// A renewal that waits or is under way.
@@ -83,19 +91,22 @@ struct Turn {
 
 impl Renewer {
     /// Renews nothing yet: [`Renewer::work`] does.
-    #[must_use]
-    pub fn new(sessions: Arc<Sessions>, providers: Vec<Arc<Provider>>, metrics: Renewals) -> Self {
+    pub(super) fn new(sessions: Arc<Sessions>, with: Renewing) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let waiting = Mutex::new(Some(waiting));
         Self {
             sessions,
-            providers,
-            metrics,
+            with: ArcSwap::from_pointee(with),
             turns: Mutex::default(),
             stop: shutdown::Signal::default(),
             queue,
             waiting,
         }
+    }
+
+    /// Renews with these providers from now on.
+    pub(super) fn change(&self, with: Renewing) {
+        self.with.store(Arc::new(with));
     }
 
     /// Whether a session that lives goes on as it is, without anything to wait for: its access token has not ended. Sees to
@@ -125,7 +136,8 @@ impl Renewer {
     async fn join(&self, live: Arc<Live>, graceful: bool) -> Advice {
         let under_way = self.nudge(&live);
         // An outage that is known of makes nobody wait.
-        let answers = self.sessions.is_up() && self.provider(&live).is_some_and(|(_, provider)| provider.is_up());
+        let answers =
+            self.sessions.is_up() && self.with.load().provider(&live).is_some_and(|(_, provider)| provider.is_up());
         let settled = match under_way {
             Some(under_way) if answers || !graceful => under_way.settled().await,
             _ => None,
@@ -180,11 +192,12 @@ impl Renewer {
     }
 
     async fn renew(&self, live: &Arc<Live>) -> Outcome {
-        let Some((index, provider)) = self.provider(live) else { return Outcome::Unknown };
-        let count = |result| self.metrics.count(index, result);
+        let with = self.with.load_full();
+        let Some((index, provider)) = with.provider(live) else { return Outcome::Unknown };
+        let count = |result| with.metrics.count(index, result);
         loop {
             match self.sessions.claim(live, provider.refreshes_within()).await {
-                Ok(Claim::Ours(permit)) => return self.redeem(index, provider, permit).await,
+                Ok(Claim::Ours(permit)) => return self.redeem(provider, permit, count).await,
                 Ok(Claim::Done(renewed)) => {
                     count(Renewal::Shared);
                     return Outcome::Renewed(renewed);
@@ -201,18 +214,18 @@ impl Renewer {
         }
     }
 
-    async fn redeem(&self, index: usize, provider: &Provider, permit: Permit) -> Outcome {
-        let record = &permit.live().record;
+    async fn redeem(&self, provider: &Provider, permit: Permit, count: impl Fn(Renewal)) -> Outcome {
+        let record = permit.live().record();
         let Some(refresh) = &record.tokens.refresh else { return Outcome::Unknown };
         let renewal = oidc::Renewal { refresh, id: record.tokens.id.as_ref(), identity: &record.identity };
         let error = match provider.refresh(&renewal).await {
             Ok(refreshed) => {
-                self.metrics.count(index, Renewal::Renewed);
+                count(Renewal::Renewed);
                 return self.write(permit, refreshed).await;
             }
             Err(error) => error,
         };
-        self.metrics.count(index, error.renewal());
+        count(error.renewal());
         if error.renewal() == Renewal::Rejected {
             return self.believe(permit, &error).await;
         }
@@ -250,7 +263,7 @@ impl Renewer {
 
     /// The provider will not renew it: over, unless somebody else has renewed it meanwhile.
     async fn believe(&self, permit: Permit, refusal: &oidc::Error) -> Outcome {
-        let (key, subject) = (permit.live().key(), permit.live().record.identity.subject.clone());
+        let (key, subject) = (permit.live().key(), permit.live().who().subject().to_owned());
         match self.sessions.end_unless_renewed(permit, Logout::Expired).await {
             Ok(Some(live)) => Outcome::Renewed(live),
             Ok(None) => {
@@ -264,13 +277,14 @@ impl Renewer {
         }
     }
 
-    fn provider(&self, live: &Live) -> Option<(usize, &Arc<Provider>)> {
-        let name = &live.record.identity.provider;
-        self.providers.iter().enumerate().find(|(_, provider)| provider.settings().name == *name)
-    }
-
     fn turns(&self) -> MutexGuard<'_, HashMap<Key, UnderWay>> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Renewing {
+    fn provider(&self, live: &Live) -> Option<(usize, &Arc<Provider>)> {
+        self.providers.iter().enumerate().find(|(_, provider)| live.who().is_of(&provider.settings().name))
     }
 }
 

@@ -78,6 +78,12 @@ labels! {
               /** Not answered in time, not reached, or answered with a server error. */ Unavailable = "unavailable" }
 }
 labels! {
+    /// What became of a configuration that was read again.
+    Reload { /** It is in force, but for what needs a restart. */ Applied = "applied",
+             /** Something is wrong with it; the one before stays. */ Refused = "refused",
+             /** It says the same as the one in force. */ Unchanged = "unchanged" }
+}
+labels! {
     /// How a renewal that was due ended.
     Renewal { /** The provider gave new tokens. */ Renewed = "renewed", /** Somebody else had renewed it meanwhile. */ Shared = "shared",
               /** The provider will not renew it again. */ Rejected = "rejected",

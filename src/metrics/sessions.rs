@@ -29,13 +29,7 @@ impl Sessions {
                 &["secret"],
             ),
         );
-        let not_counted_yet = |secret: &Secret| {
-            let gauge = to_reseal.with_label_values(&[secret.label()]);
-            // Nobody is to take it that a secret can be dropped.
-            gauge.set(f64::NAN);
-            gauge
-        };
-        Self {
+        let sessions = Self {
             cached: register(registry, IntGauge::new("doorward_sessions_cached", "Sessions in memory")),
             stale_served: register(
                 registry,
@@ -46,8 +40,10 @@ impl Sessions {
             ),
             lookups: Lookup::ALL.iter().map(|result| lookups.with_label_values(&[result.label()])).collect(),
             logouts: Logout::ALL.iter().map(|kind| logouts.with_label_values(&[kind.label()])).collect(),
-            to_reseal: Secret::ALL.iter().map(not_counted_yet).collect(),
-        }
+            to_reseal: Secret::ALL.iter().map(|secret| to_reseal.with_label_values(&[secret.label()])).collect(),
+        };
+        sessions.count_again();
+        sessions
     }
 
     /// Counts one look-up.
@@ -58,6 +54,13 @@ impl Sessions {
     /// Counts sessions that ended.
     pub fn ended(&self, kind: Logout, many: u64) {
         increment(&self.logouts, kind as usize, many);
+    }
+
+    /// Notes that nobody knows how many rows there are: nobody is to take it that a secret can be dropped.
+    pub fn count_again(&self) {
+        for gauge in &self.to_reseal {
+            gauge.set(f64::NAN);
+        }
     }
 
     /// Notes how many rows such secrets have sealed.

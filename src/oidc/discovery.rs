@@ -209,6 +209,12 @@ impl Discovery {
         self.known.load_full()
     }
 
+    /// What is known, apart from this one from now on.
+    pub(super) fn copy(&self) -> Self {
+        let standing = watch::Sender::new(self.standing.borrow().clone());
+        Self { known: ArcSwapOption::new(self.known()), standing, turn: Semaphore::new(1) }
+    }
+
     fn attempts(&self) -> u64 {
         self.standing.borrow().attempts
     }

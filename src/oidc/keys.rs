@@ -46,6 +46,17 @@ impl Default for Keys {
     }
 }
 
+impl Keys {
+    /// The same keys, apart from these from now on.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            held: ArcSwapOption::new(self.held.load_full()),
+            last_caused: ArcSwapOption::new(self.last_caused.load_full()),
+            turn: Semaphore::new(1),
+        }
+    }
+}
+
 impl KeySet {
     fn is_due(&self, from: &Url, now: Timestamp) -> bool {
         self.from != *from || now.since(self.fetched) >= FETCH_EVERY

@@ -13,19 +13,14 @@ mod keys;
 mod logout;
 mod profile;
 mod renewal;
+mod settings;
 mod token;
 mod transport;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    future::Future,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{fmt, future::Future, time::Instant};
 
 use secrecy::SecretString;
 use url::Url;
@@ -34,6 +29,7 @@ pub use self::{
     address::OWN_PARAMETERS,
     logout::{LogoutNotice, Whom},
     renewal::{Refreshed, Renewal},
+    settings::{Pem, Settings},
     transport::{Failure, Transport, TrustError},
 };
 use self::{breaker::Breaker, discovery::Discovery, keys::Keys, token::RefreshTokens};
@@ -43,31 +39,6 @@ use crate::{
     metrics::{self, Endpoint, Outcome},
     shutdown,
 };
-
-/// One provider as configured and checked.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Its name in logs, metrics and sessions.
-    pub name: String,
-    /// Its issuer identifier, exactly as its tokens state it.
-    pub issuer: Url,
-    /// Our name there.
-    pub client_id: String,
-    /// Our password there; absent: a public client, PKCE alone.
-    pub client_secret: Option<SecretString>,
-    /// What is asked for; holds `openid`.
-    pub scopes: Vec<String>,
-    /// Dotted path of the groups in the ID token or the userinfo answer.
-    pub groups_claim: String,
-    /// Certificates to trust in addition to the system's.
-    pub ca_file: Option<PathBuf>,
-    /// How long one request to the provider may take.
-    pub timeout: Duration,
-    /// Further parameters of the authorization request.
-    pub extra_authorize_params: BTreeMap<String, String>,
-    /// Whether signing out here signs out there as well.
-    pub end_session: bool,
-}
 
 /// A sign-in about to begin.
 #[derive(Clone, Debug)]
@@ -151,6 +122,21 @@ impl Provider {
             keys: Keys::default(),
             refresh: RefreshTokens::default(),
             breaker: Breaker::default(),
+        }
+    }
+
+    /// The same provider under other settings: what is known of it is taken over, so that nobody has to wait for it to be
+    /// asked again. One with another issuer is another provider, of which nothing is known yet.
+    #[must_use]
+    pub fn under(&self, settings: Settings, transport: Transport) -> Self {
+        let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
+        if settings.issuer != self.settings.issuer {
+            return Self::new(settings, transport, clock, metrics);
+        }
+        Self {
+            discovery: self.discovery.copy(),
+            keys: self.keys.copy(),
+            ..Self::new(settings, transport, clock, metrics)
         }
     }
 

@@ -20,7 +20,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use url::Url;
 
-use super::{Error, Settings};
+use super::{Error, Pem, Settings};
 
 /// More than any metadata document, key set or token answer needs.
 const LONGEST_BODY: usize = 1024 * 1024;
@@ -56,8 +56,8 @@ enum Cleartext {
 /// Why it is not known whose certificates to trust. The gate does not start then.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The file is missing or not PEM.
-    #[error("ca_file {path}: {reason}; mend: name a readable file of PEM certificates", path = .path.display())]
+    /// The file is not PEM.
+    #[error("ca_file {path}: {reason}; mend: name a file of PEM certificates", path = .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -234,8 +234,8 @@ fn tls(settings: &Settings, cleartext: Cleartext) -> Result<ClientConfig, TrustE
     let mut roots = RootCertStore::empty();
     // A single certificate of the system that does not parse takes nothing away from the others.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = &settings.ca_file {
-        trust(&mut roots, path)?;
+    if let Some(pem) = &settings.ca {
+        trust(&mut roots, pem)?;
     }
     if roots.is_empty() && cleartext == Cleartext::Refused {
         return Err(TrustError::Nobody);
@@ -248,12 +248,12 @@ fn tls(settings: &Settings, cleartext: Cleartext) -> Result<ClientConfig, TrustE
 }
 
 /// Adds every certificate of a PEM file; one that cannot be used spoils the file.
-fn trust(roots: &mut RootCertStore, path: &PathBuf) -> Result<(), TrustError> {
-    let unreadable = |reason: String| TrustError::Unreadable { path: path.clone(), reason };
+fn trust(roots: &mut RootCertStore, pem: &Pem) -> Result<(), TrustError> {
+    let unreadable = |reason: String| TrustError::Unreadable { path: pem.path.clone(), reason };
     let before = roots.len();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))? {
+    for certificate in CertificateDer::pem_slice_iter(&pem.content) {
         let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
         roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
     }
-    if roots.len() == before { Err(TrustError::Empty(path.clone())) } else { Ok(()) }
+    if roots.len() == before { Err(TrustError::Empty(pem.path.clone())) } else { Ok(()) }
 }

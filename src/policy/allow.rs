@@ -1,6 +1,6 @@
 //! Sets of people, and who is in them.
 
-use crate::identity::{Identity, strings};
+use crate::identity::{Packed, strings};
 
 /// A set of people. Any one match lets in; `Anyone` is whoever is signed in.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,21 +20,21 @@ pub enum Allow {
 }
 
 impl Allow {
-    /// Whether this identity is in the set.
-    pub(super) fn admits(&self, identity: &Identity) -> bool {
+    /// Whether this person is in the set.
+    pub(super) fn admits(&self, who: &Packed) -> bool {
         match self {
             Self::Anyone => true,
             Self::Some { groups, users, claims } => {
-                groups.iter().any(|group| identity.is_in(group))
-                    || users.iter().any(|user| is_user(identity, user))
-                    || claims.iter().any(|(path, accepted)| claims_one_of(identity, path, accepted))
+                groups.iter().any(|group| who.is_in(group))
+                    || users.iter().any(|user| is_user(who, user))
+                    || claims.iter().any(|(path, accepted)| claims_one_of(who, path, accepted))
             }
         }
     }
 }
 
-fn is_user(identity: &Identity, user: &str) -> bool {
-    !user.is_empty() && (identity.subject.0 == user || same_mailbox(&identity.email, user))
+fn is_user(who: &Packed, user: &str) -> bool {
+    !user.is_empty() && (who.subject() == user || same_mailbox(who.email(), user))
 }
 
 /// Two addresses with exactly one `@` each: what stands around a second one is read differently by those who look for the
@@ -44,8 +44,6 @@ fn same_mailbox(one: &str, other: &str) -> bool {
     is_address(one) && is_address(other) && one.eq_ignore_ascii_case(other)
 }
 
-fn claims_one_of(identity: &Identity, path: &str, accepted: &[String]) -> bool {
-    identity
-        .claim(path)
-        .is_some_and(|claim| strings(claim).into_iter().any(|own| accepted.iter().any(|one| one == own)))
+fn claims_one_of(who: &Packed, path: &str, accepted: &[String]) -> bool {
+    who.claim(path).is_some_and(|claim| strings(claim).into_iter().any(|own| accepted.iter().any(|one| one == own)))
 }

@@ -16,7 +16,7 @@ pub use self::{
     allow::Allow,
     rule::{Access, Asked, Expression, PathPattern, Rule},
 };
-use crate::identity::Identity;
+use crate::identity::Packed;
 
 /// The apps and rules as configured and checked.
 #[derive(Clone, Debug)]
@@ -113,20 +113,18 @@ pub struct Policy {
     fallback: Option<App>,
     exact: Hosts,
     below: Hosts,
-    plans: usize,
 }
 
 impl Policy {
-    /// Builds the look-up tables, so that a request costs the same however many hosts there are, and numbers the header
-    /// plans. Where two apps name the same host the first has it; the configuration complains about the second.
+    /// Builds the look-up tables, so that a request costs the same however many hosts there are. Where two apps name the
+    /// same host the first has it; the configuration complains about the second.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let Settings { default, mut apps } = settings;
-        let mut fallback = match default {
+        let Settings { default, apps } = settings;
+        let fallback = match default {
             DefaultAccess::Deny => None,
             DefaultAccess::Authenticated => Some(App::unnamed()),
         };
-        let plans = headers::number(apps.iter_mut().chain(&mut fallback).map(|app| &mut app.headers));
         let (mut exact, mut below) = (Hosts::default(), Hosts::default());
         for (index, app) in apps.iter().enumerate() {
             for pattern in &app.hosts {
@@ -137,7 +135,7 @@ impl Policy {
                 table.entry(host.clone()).or_insert(index);
             }
         }
-        Self { apps, fallback, exact, below, plans }
+        Self { apps, fallback, exact, below }
     }
 
     /// The app that answers on a folded host: the exact name first, then the longest wildcard.
@@ -154,19 +152,6 @@ impl Policy {
     #[must_use]
     pub fn names(&self, host: &str) -> bool {
         self.site(host).is_some_and(|site| site.index.is_some())
-    }
-
-    /// The apps in the order of the configuration.
-    #[must_use]
-    pub fn apps(&self) -> &[App] {
-        &self.apps
-    }
-
-    /// How many different sets of headers a session can be rendered to: one more than the greatest
-    /// [`headers::Plan::index`].
-    #[must_use]
-    pub fn plans(&self) -> usize {
-        self.plans
     }
 }
 
@@ -220,18 +205,18 @@ impl App {
 
 impl Test<'_> {
     /// Judges an identity.
-    pub fn judge(&self, identity: &Identity) -> Result<(), Denial> {
+    pub fn judge(&self, who: &Packed) -> Result<(), Denial> {
         match self.rule {
-            Some(rule) => rule.access.judge(identity),
-            None if self.app.allow.admits(identity) => self.judge_every(identity),
+            Some(rule) => rule.access.judge(who),
+            None if self.app.allow.admits(who) => self.judge_every(who),
             None => Err(Denial::NotAllowed),
         }
     }
 
-    fn judge_every(&self, identity: &Identity) -> Result<(), Denial> {
+    fn judge_every(&self, who: &Packed) -> Result<(), Denial> {
         if !self.every {
             return Ok(());
         }
-        self.app.rules.iter().try_for_each(|rule| rule.access.judge(identity))
+        self.app.rules.iter().try_for_each(|rule| rule.access.judge(who))
     }
 }

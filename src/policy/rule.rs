@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use regex::Regex;
 
 use super::{Allow, Denial, path};
-use crate::identity::Identity;
+use crate::identity::Packed;
 
 /// One rule of an app.
 #[derive(Clone, Debug)]
@@ -86,10 +86,10 @@ impl Rule {
 
 impl Access {
     /// Judges somebody who is signed in.
-    pub(super) fn judge(&self, identity: &Identity) -> Result<(), Denial> {
+    pub(super) fn judge(&self, who: &Packed) -> Result<(), Denial> {
         match self {
             Self::Public | Self::Optional | Self::Authenticated => Ok(()),
-            Self::Allow(people) if people.admits(identity) => Ok(()),
+            Self::Allow(people) if people.admits(who) => Ok(()),
             Self::Allow(_) => Err(Denial::NotAllowed),
             Self::Deny => Err(Denial::Rule),
         }

@@ -65,14 +65,7 @@ mod tests {
     use crate::metrics;
 
     async fn seen(path: &str, phase: Phase, store: bool, provider: bool) -> (u16, String, String) {
-        let metrics = Metrics::new(&metrics::Settings {
-            apps: vec!["grafana"],
-            providers: vec!["authentik"],
-            backend: "sqlite",
-            config_hash: "abc",
-            version: "0",
-            commit: "none",
-        });
+        let metrics = Metrics::new(&metrics::Settings { backend: "sqlite", version: "0", commit: "none" });
         let health = || Health { store, opened: true, providers: vec![("authentik".to_owned(), provider)] };
         let (request, ()) = http::Request::get(path).body(()).unwrap().into_parts();
         let response = answer(&request, phase, health, &metrics);

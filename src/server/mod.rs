@@ -173,7 +173,7 @@ fn watch(
     tasks: shutdown::Tasks,
 ) -> Host<impl Fn(IpAddr, Parts, Incoming) -> std::future::Ready<Response>> {
     let answer = move |_peer, request: Parts, _body| {
-        std::future::ready(management::answer(&request, drain.phase(), || gate.health(), &metrics))
+        std::future::ready(management::answer(&request, drain.phase(), || gate.now().health(), &metrics))
     };
     Host::new(answer, Patience::DEFAULT, Arc::default(), None, tasks)
 }

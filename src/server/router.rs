@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::Guard;
 use http::{Method, Uri, request::Parts};
 use hyper::body::Incoming;
 use tower::{BoxError, ServiceBuilder, limit::ConcurrencyLimit, load_shed::LoadShed, timeout::Timeout};
@@ -51,6 +52,15 @@ pub(super) fn route<'r>(prefix: &str, method: &Method, uri: &'r Uri) -> Route<'r
         "/auth/nginx" => Route::Authorize(Edge::Nginx, ""),
         _ => envoy_target(prefix, uri).map_or(Route::OwnPage(page), |target| Route::Authorize(Edge::Envoy, target)),
     }
+}
+
+/// Where a request goes, as far as all of its target is known.
+fn routed<'r>(prefix: &str, request: &'r Parts) -> Route<'r> {
+    // What the app would be asked for is not what we can see.
+    if request.extensions.get::<FragmentDropped>().is_some() {
+        return Route::Nothing;
+    }
+    route(prefix, &request.method, &request.uri)
 }
 
 /// The original target, path and query, that Envoy puts behind its `path_prefix`.
@@ -96,20 +106,22 @@ impl Router {
     /// What the client is told: the gate's answer, or that the bounds refused to wait for one.
     pub(super) fn settle(&self, answered: Result<Response, BoxError>) -> Response {
         self.note(answered.is_err());
-        answered.unwrap_or_else(|_refused| self.gate.overloaded())
+        answered.unwrap_or_else(|_refused| self.gate.now().overloaded())
     }
 
     /// Whether the body of a request says anything.
     pub(super) fn reads_body(&self, request: &Parts) -> bool {
+        let now = self.gate.now();
         request.method == Method::POST
-            && route(self.gate.prefix(), &request.method, &request.uri) == Route::OwnPage(notice::PAGE)
+            && route(now.prefix(), &request.method, &request.uri) == Route::OwnPage(notice::PAGE)
     }
 
     /// Answers an edge's question that memory alone can answer. Nothing waits for such an answer and nothing makes room
     /// for it: those who are known pass even where there is no room for anybody else.
     pub(super) fn ask_memory(&self, peer: IpAddr, request: &Parts) -> Option<Response> {
-        match self.route(request) {
-            Route::Authorize(edge, envoy_target) => self.gate.admit_at_once(edge, peer, request, envoy_target),
+        let now = self.gate.now();
+        match routed(now.prefix(), request) {
+            Route::Authorize(edge, envoy_target) => now.admit_at_once(edge, peer, request, envoy_target),
             Route::OwnPage(_) | Route::Nothing => None,
         }
     }
@@ -120,20 +132,12 @@ impl Router {
             // On the heap, so that the future of an authorization stays small.
             request.extensions.insert(Form(Box::pin(form::read(*body)).await));
         }
-        let request = &request;
-        match self.route(request) {
-            Route::Authorize(edge, envoy_target) => self.gate.authorize(edge, peer, request, envoy_target).await,
-            Route::OwnPage(page) => self.gate.own_page(request, page).await,
-            Route::Nothing => self.gate.nothing_here(request),
+        let (request, now) = (&request, Guard::into_inner(self.gate.now()));
+        match routed(now.prefix(), request) {
+            Route::Authorize(edge, envoy_target) => now.authorize(edge, peer, request, envoy_target).await,
+            Route::OwnPage(page) => now.own_page(request, page).await,
+            Route::Nothing => now.nothing_here(request),
         }
-    }
-
-    fn route<'r>(&self, request: &'r Parts) -> Route<'r> {
-        // What the app would be asked for is not what we can see.
-        if request.extensions.get::<FragmentDropped>().is_some() {
-            return Route::Nothing;
-        }
-        route(self.gate.prefix(), &request.method, &request.uri)
     }
 
     /// Logs when requests begin to be refused, and when that ends.

@@ -4,13 +4,9 @@
 //! by a load that was under way. Memory follows use: what no request asked for in hours is dropped and read again when
 //! it is wanted. It must not know why a session ended.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use moka::{future, notification::RemovalCause, policy::EvictionPolicy, sync};
+use moka::{future, notification::RemovalCause, ops::compute::Op, policy::EvictionPolicy, sync};
 
 use super::{
     record::Live,
@@ -22,8 +18,6 @@ use super::{
 const WEIGHT: u64 = 1 << 30;
 /// How long a session stays that no request asks for.
 const UNUSED: Duration = Duration::from_hours(4);
-/// How many ids too many are worth looking for.
-const SLACK: u64 = 4_096;
 /// How many ended sessions are remembered; they cost a hundred bytes each.
 const ENDED: u64 = 100_000;
 /// How long they are. Forgetting one costs a look-up in the store, nothing else, once its row is gone.
@@ -31,28 +25,20 @@ const REMEMBERED: Duration = Duration::from_hours(1);
 
 /// Sessions in memory.
 pub(super) struct Cache {
-    /// The authority on what is in memory, and for how long.
-    live: sync::Cache<Id, Arc<Live>, Plain>,
-    /// The same sessions, where requests read them: moka's account of every reading costs ten times the reading.
-    front: Arc<papaya::HashMap<Id, Arc<Live>, Plain>>,
-    /// The ids of those in memory, for whoever knows their keys alone. No request looks here.
-    ids: Arc<Ids>,
+    /// The authority on what is in memory, and for how long: by key, which is what others know of a session.
+    live: sync::Cache<Key, Arc<Live>, Plain>,
+    /// The same sessions by their ids, where requests read them: an id needs no hash, and moka's account of every reading
+    /// costs ten times the reading.
+    front: Arc<Front>,
     over: sync::Cache<Key, ()>,
     /// Loads under way. It has room for nothing: what it gives is that of many who ask at once one does the work.
     flights: future::Cache<Id, Arc<Live>>,
 }
 
-/// Ids were random before they were hashed: the hash need not withstand anybody.
+type Front = papaya::HashMap<Id, Arc<Live>, Plain>;
+
+/// Ids are random and keys are hashes of them: what places them in a table need not withstand anybody.
 type Plain = foldhash::fast::RandomState;
-
-#[derive(Default)]
-struct Ids(Mutex<HashMap<Key, Id>>);
-
-impl Ids {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Id>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Why a load gave no session.
 #[derive(Clone, Debug)]
@@ -64,17 +50,16 @@ enum Miss {
 impl Cache {
     /// Nothing in memory.
     pub(super) fn new() -> Self {
-        let ids = Arc::new(Ids::default());
-        let front = Arc::new(papaya::HashMap::default());
-        let (known, shown) = (Arc::clone(&ids), Arc::clone(&front));
+        let front = Arc::new(Front::default());
+        let shown = Arc::clone(&front);
         let live = sync::Cache::builder()
             .max_capacity(WEIGHT)
             .weigher(|_, live: &Arc<Live>| live.weight())
             .time_to_idle(UNUSED)
-            .eviction_listener(move |id: Arc<Id>, live: Arc<Live>, cause| {
+            .eviction_listener(move |_, live: Arc<Live>, cause| {
                 if cause != RemovalCause::Replaced {
-                    shown.pin().remove(&*id);
-                    known.lock().remove(&live.key());
+                    // What has taken its place meanwhile stays.
+                    let _newer = shown.pin().remove_if(live.token().id(), |_, shown| Arc::ptr_eq(shown, &live));
                 }
             })
             .build_with_hasher(Plain::default());
@@ -84,45 +69,42 @@ impl Cache {
             .eviction_policy(EvictionPolicy::lru())
             .time_to_live(REMEMBERED)
             .build();
-        Self { live, front, ids, over, flights: future::Cache::new(0) }
+        Self { live, front, over, flights: future::Cache::new(0) }
     }
 
     /// The session in memory under this id. Its tag has yet to be compared.
     pub(super) fn get(&self, id: &Id) -> Option<Arc<Live>> {
-        self.front.pin().get(id).map(Arc::clone).or_else(|| self.live.get(id))
+        self.front.pin().get(id).map(Arc::clone)
     }
 
     /// Notes that a session is in use, so that it stays. Once in minutes is enough.
-    pub(super) fn keep(&self, id: &Id) {
-        let _kept = self.live.get(id);
+    pub(super) fn keep(&self, key: &Key) {
+        let _kept = self.live.get(key);
     }
 
-    /// Keeps a session that has just been made.
-    pub(super) fn insert(&self, id: Id, live: Arc<Live>) {
+    /// Keeps a session that has just been made or read, unless a newer one is kept.
+    pub(super) fn insert(&self, live: Arc<Live>) {
         let key = live.key();
-        // In front first: what is evicted from then on is taken away there too. What only the authority has is found all
-        // the same; what only the front had would stay for ever.
-        self.front.pin().insert(id, Arc::clone(&live));
-        self.live.insert(id, live);
-        self.ids.lock().insert(key, id);
+        // One after the other for each key. In front first: what is evicted from then on is taken away there too, and what
+        // only the front had would stay for ever.
+        self.live.entry(key).and_compute_with(|kept| match kept {
+            Some(kept) if kept.value().generation() > live.generation() => Op::Nop,
+            _ => {
+                self.front.pin().insert(*live.token().id(), Arc::clone(&live));
+                Op::Put(live)
+            }
+        });
         // Whoever buried it before now may not have found it.
         if self.is_over(&key) {
-            self.forget(&id);
+            self.forget(&key);
         }
     }
 
     /// Drops a session from memory; the store decides whether it comes back.
-    pub(super) fn forget(&self, id: &Id) {
-        self.front.pin().remove(id);
-        self.live.invalidate(id);
-    }
-
-    /// Drops the session under `key` from memory.
-    pub(super) fn forget_key(&self, key: &Key) {
-        let id = self.ids.lock().get(key).copied();
-        if let Some(id) = id {
-            self.forget(&id);
-        }
+    pub(super) fn forget(&self, key: &Key) -> Option<Arc<Live>> {
+        let dropped = self.live.remove(key)?;
+        self.front.pin().remove(dropped.token().id());
+        Some(dropped)
     }
 
     /// Every session in memory.
@@ -164,7 +146,7 @@ impl Cache {
             }
             match load.await {
                 Ok(Some(live)) => {
-                    self.insert(*token.id(), Arc::clone(&live));
+                    self.insert(Arc::clone(&live));
                     Ok(live)
                 }
                 Ok(None) => Err(Miss::Over),
@@ -173,7 +155,7 @@ impl Cache {
         };
         let loaded = self.flights.try_get_with(*token.id(), flight).await;
         if self.is_over(&key) {
-            self.forget(token.id());
+            self.forget(&key);
             return Ok(None);
         }
         match loaded.as_ref().map_err(|miss| &**miss) {
@@ -190,20 +172,13 @@ impl Cache {
     pub(super) async fn take(&self, token: &Token) -> Option<Arc<Live>> {
         // A flight of our own has nothing to do.
         let landed = self.flights.try_get_with(*token.id(), async { Err(Miss::Over) }).await.ok();
-        let shown = self.front.pin().remove(token.id()).map(Arc::clone);
-        self.live.remove(token.id()).or(shown).or(landed)
+        self.forget(&token.key()).or(landed)
     }
 
     /// Does the cache's own housekeeping and says how many sessions there are.
     pub(super) fn tidy(&self) -> u64 {
         self.over.run_pending_tasks();
         self.live.run_pending_tasks();
-        let live = self.live.entry_count();
-        let mut ids = self.ids.lock();
-        // One that was evicted while it was being inserted may have left its id behind.
-        if ids.len() as u64 > live + SLACK {
-            ids.retain(|_, id| self.live.contains_key(id));
-        }
-        live
+        self.live.entry_count()
     }
 }

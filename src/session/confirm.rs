@@ -71,7 +71,7 @@ impl Sessions {
     }
 
     fn stale(&self, live: Arc<Live>, now: Timestamp, error: Unavailable) -> Result<Found, Unavailable> {
-        if now.since(live.voucher().at()) > self.settings.outage_grace {
+        if now.since(live.voucher().at()) > self.terms.outage_grace() {
             return Err(error);
         }
         self.metrics.stale_served.inc();
@@ -98,10 +98,10 @@ impl Ears for Sessions {
 
     fn ended(&self, key: Key) {
         self.cache.bury(key);
-        self.cache.forget_key(&key);
+        self.cache.forget(&key);
     }
 
     fn changed(&self, key: Key) {
-        self.cache.forget_key(&key);
+        self.cache.forget(&key);
     }
 }

@@ -16,6 +16,7 @@ mod reseal;
 mod rotation;
 mod sqlite;
 mod store;
+mod terms;
 mod token;
 mod trust;
 mod upkeep;
@@ -38,6 +39,7 @@ use self::{
     lease::Holder,
     record::Unreadable,
     store::{Selection, Store, Watched},
+    terms::Terms,
     token::Token,
     trust::{Hearing, Trust},
     upkeep::{Backlog, Upkeep},
@@ -83,8 +85,7 @@ pub enum Found {
 
 /// All sessions of this gate.
 pub struct Sessions {
-    settings: Settings,
-    keyring: Arc<Keyring>,
+    terms: Terms,
     clock: Clock,
     metrics: metrics::Sessions,
     store: Watched,
@@ -121,7 +122,7 @@ impl Sessions {
     /// Opens the store. Fails only where waiting cannot help (a file that is no database, a directory that is not there);
     /// a server that is away is waited for by [`Sessions::maintain`].
     pub async fn open(
-        settings: Settings,
+        settings: &Settings,
         keyring: Arc<Keyring>,
         clock: Clock,
         sessions: metrics::Sessions,
@@ -141,14 +142,21 @@ impl Sessions {
 
     fn with(
         store: Watched,
-        settings: Settings,
+        settings: &Settings,
         keyring: Arc<Keyring>,
         clock: Clock,
         metrics: metrics::Sessions,
     ) -> Self {
         let hearing = if store.is_shared() { Hearing::of_others() } else { Hearing::of_nobody() };
-        let (cache, backlog, holder) = (Cache::new(), Backlog::new(), Holder::fresh());
-        Self { settings, keyring, clock, metrics, store, cache, hearing, backlog, holder }
+        let (terms, cache) = (Terms::new(settings, keyring), Cache::new());
+        Self { terms, clock, metrics, store, cache, hearing, backlog: Backlog::new(), holder: Holder::fresh() }
+    }
+
+    /// Other lifetimes and keys, for sessions that live already too. Where sessions are kept stays as it is.
+    pub fn change(&self, settings: &Settings, keyring: Arc<Keyring>) {
+        if self.terms.change(settings, keyring) {
+            self.metrics.count_again();
+        }
     }
 
     /// The session that a cookie's value stands for, where memory alone can vouch for it and it is `wanted`. Of all
@@ -178,12 +186,13 @@ impl Sessions {
 
     /// Makes a session and returns the value of its cookie: always a new one, written before it is returned.
     pub async fn create(&self, new: NewSession) -> Result<String, Unavailable> {
-        let token = Token::fresh(&self.keyring);
+        let keyring = self.terms.keyring();
+        let token = Token::fresh(&keyring);
         let record = Record::new(new, self.clock.now());
-        let row = record.seal(&self.keyring, token.key());
+        let row = record.seal(&keyring, token.key());
         let live = Live::new(record, &token, &row, self.hearing.asking(self.clock.now()));
         self.store.insert(row).await?;
-        self.cache.insert(*token.id(), Arc::new(live));
+        self.cache.insert(Arc::new(live));
         Ok(token.encode())
     }
 
@@ -192,7 +201,7 @@ impl Sessions {
     /// Whatever the store does, and even if the caller does not wait for the answer, this process refuses the session
     /// from here on, and its row is removed when the store takes it.
     pub async fn revoke(&self, cookie: &[u8], why: Logout) -> Result<Option<Arc<Live>>, Unavailable> {
-        let Some(token) = Token::parse(cookie).filter(|token| token.is_made_by(&self.keyring)) else {
+        let Some(token) = Token::parse(cookie).filter(|token| token.is_made_by(&self.terms.keyring())) else {
             return Ok(None);
         };
         let key = token.key();
@@ -213,25 +222,25 @@ impl Sessions {
     /// Whether the store ever answered. Before that no session can be told from a stranger's cookie.
     #[must_use]
     pub fn was_opened(&self) -> bool {
-        self.store.was_opened() && self.keyring.has_inherited()
+        self.store.was_opened() && self.terms.keyring().has_inherited()
     }
 
     /// How long a new session's cookie is worth keeping.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
-        self.settings.lifetime
+        self.terms.lifetime()
     }
 
     /// When a session ends even if it is used until then.
     #[must_use]
     pub fn ends(&self, live: &Live) -> Timestamp {
-        live.record.created.plus(self.settings.lifetime)
+        live.created().plus(self.terms.lifetime())
     }
 
     /// Whether we made a cookie's value, be its session over or not. Asks no store.
     #[must_use]
     pub fn is_ours(&self, cookie: &[u8]) -> bool {
-        Token::parse(cookie).is_some_and(|token| token.is_made_by(&self.keyring))
+        Token::parse(cookie).is_some_and(|token| token.is_made_by(&self.terms.keyring()))
     }
 
     /// Until asked to stop: writes when sessions were last used, removes expired ones in small batches, sees whether
@@ -250,6 +259,10 @@ impl Sessions {
         };
         match self.cache.get(token.id()) {
             Some(live) if !live.answers_to(&token) => Recalled::NotOurs,
+            Some(live) if !self.terms.acknowledge(&live) => {
+                self.cache.forget(&token.key());
+                Recalled::NotOurs
+            }
             Some(live) if self.age(&live, now) == Age::Current => match self.hearing.trust(&live, now) {
                 Trust::Full => Recalled::Live(live),
                 Trust::Waning => {
@@ -264,12 +277,12 @@ impl Sessions {
 
     /// What the store says of a session that memory could not vouch for.
     async fn look_up(&self, token: &Token, cached: Option<&Live>, now: Timestamp) -> Result<Found, Unavailable> {
-        if cached.is_none() && !token.is_made_by(&self.keyring) {
+        if cached.is_none() && !token.is_made_by(&self.terms.keyring()) {
             return Ok(self.counted(Lookup::Forged, Found::NotOurs));
         }
         if let Some(live) = cached {
             // Past its lifetime nothing can save it. Idle here, it may have been used at another replica.
-            self.cache.forget(token.id());
+            self.cache.forget(&token.key());
             if self.age(live, now) == Age::Over {
                 return Ok(self.expired(token));
             }
@@ -303,7 +316,7 @@ impl Sessions {
         let Some(row) = self.store.load(&key).await? else {
             return Ok(None);
         };
-        match Record::open(&self.keyring, key, &row.sealed) {
+        match Record::open(&self.terms.keyring(), key, &row.sealed) {
             Ok(record) => {
                 let live = Live::new(record, token, &row, asked);
                 self.note_seal(row);
@@ -331,15 +344,15 @@ impl Sessions {
     /// Its row is left to the purge, which counts it once for all replicas and spares one that was used elsewhere.
     fn expired(&self, token: &Token) -> Found {
         self.cache.bury(token.key());
-        self.cache.forget(token.id());
+        self.cache.forget(&token.key());
         self.backlog.meet_expired();
         self.counted(Lookup::Unknown, Found::Ended)
     }
 
     fn age(&self, live: &Live, now: Timestamp) -> Age {
-        if now.since(live.record.created) >= self.settings.lifetime {
+        if now.since(live.created()) >= self.terms.lifetime() {
             Age::Over
-        } else if now.since(live.last_seen()) >= self.settings.idle_timeout {
+        } else if now.since(live.last_seen()) >= self.terms.idle_timeout() {
             Age::Idle
         } else {
             Age::Current
@@ -349,9 +362,9 @@ impl Sessions {
     fn note_use(&self, live: &Arc<Live>, now: Timestamp) {
         live.see(now);
         // More often than an idle timeout that is shorter than the interval, or a restart would end sessions in use.
-        let interval = TOUCH_INTERVAL.min(self.settings.idle_timeout / 4);
+        let interval = TOUCH_INTERVAL.min(self.terms.idle_timeout() / 4);
         if live.put_forward(now, interval) {
-            self.cache.keep(live.token().id());
+            self.cache.keep(&live.key());
             if !self.backlog.leave(live) {
                 live.put_back();
             }

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderMap;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +24,8 @@ use super::{
 use crate::{
     clock::Timestamp,
     crypto::{self, Keyring, Purpose},
-    identity::{Identity, Tokens},
-    policy::headers::{Plan, Rendered},
+    identity::{Identity, Packed, Tokens},
+    policy::headers::{Plan, PlanId, Rendered},
 };
 
 /// What a sign-in yields.
@@ -166,44 +167,104 @@ impl From<Opened> for Record {
 }
 
 /// A session in memory: the record, and the headers that it answers with.
+///
+/// What every request looks at comes first and stays together: a session is in no core's cache when somebody comes back
+/// after a while, and every 64 bytes are a wait of their own.
+#[repr(C)]
 pub struct Live {
-    /// The session.
-    pub record: Record,
-    key: Key,
     token: Token,
     last_seen: AtomicU64,
     /// When `last_seen` was last put forward for writing.
     noted: AtomicU64,
+    created: Timestamp,
+    /// Which secrets its cookie was last held against; none yet where it is 0.
+    edition: AtomicU64,
+    voucher: Voucher,
+    who: Packed,
+    headers: Shelf,
+    tokens: Tokens,
+    renewed: Timestamp,
     generation: u64,
     /// Until then no renewal is tried: the last one failed.
     resting: AtomicU64,
-    voucher: Voucher,
+    key: Key,
+    sid: Option<Box<str>>,
     size: u32,
-    headers: Shelf,
 }
 
 impl Live {
     /// The session of `token` as its row had it when the store was asked.
     pub(super) fn new(record: Record, token: &Token, row: &Row, asked: Asked) -> Self {
+        let Record { identity, tokens, sid, created, renewed } = record;
         Self {
-            record,
-            key: row.key,
             token: *token,
             last_seen: AtomicU64::new(row.last_seen.unix()),
             noted: AtomicU64::new(row.last_seen.unix()),
+            created,
+            edition: AtomicU64::new(0),
+            voucher: Voucher::new(asked),
+            who: Packed::new(&identity),
+            headers: Shelf::default(),
+            tokens,
+            renewed,
             generation: row.generation,
             resting: AtomicU64::new(0),
-            voucher: Voucher::new(asked),
+            key: row.key,
+            sid: sid.map(String::into_boxed_str),
             size: u32::try_from(row.sealed.len()).unwrap_or(u32::MAX),
-            headers: Shelf::new(2),
         }
     }
 
-    /// The identity headers under a plan: rendered once, then shared.
+    /// Who signed in.
     #[must_use]
-    pub fn headers(&self, plan: &Plan) -> &Rendered {
-        let render = || plan.render(&self.record.identity, &self.record.tokens);
-        self.headers.slot(plan.index).get_or_init(render)
+    pub fn who(&self) -> &Packed {
+        &self.who
+    }
+
+    /// What the provider issued.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// The provider's own name for its session.
+    #[must_use]
+    pub fn sid(&self) -> Option<&str> {
+        self.sid.as_deref()
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    /// When its tokens were last renewed; when it was made, before that.
+    #[must_use]
+    pub fn renewed(&self) -> Timestamp {
+        self.renewed
+    }
+
+    /// All of it as it is kept, in a copy: for what is not done on every request.
+    #[must_use]
+    pub fn record(&self) -> Record {
+        Record {
+            identity: self.who.unpack(),
+            tokens: self.tokens.clone(),
+            sid: self.sid().map(str::to_owned),
+            created: self.created,
+            renewed: self.renewed,
+        }
+    }
+
+    /// The headers of an answer under a plan: rendered once, then copied.
+    #[must_use]
+    pub fn headers(&self, plan: &Plan) -> HeaderMap {
+        let render = || plan.render(&self.who.unpack(), &self.tokens);
+        match self.headers.rendered(plan.id(), render) {
+            Some(rendered) => plan.headers(rendered),
+            None => plan.headers(&render()),
+        }
     }
 
     /// Whether `token`, which has this session's id, has its tag as well.
@@ -230,6 +291,15 @@ impl Live {
     /// Leaves it alone until then.
     pub(super) fn rest_until(&self, until: Timestamp) {
         self.resting.store(until.unix(), Ordering::Relaxed);
+    }
+
+    /// The edition of the secrets that were last found to have made its cookie.
+    pub(super) fn edition(&self) -> u64 {
+        self.edition.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_edition(&self, edition: u64) {
+        self.edition.store(edition, Ordering::Relaxed);
     }
 
     /// How often its sealed part had been written.
@@ -275,28 +345,38 @@ impl Live {
 
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live").field("key", &self.key).field("record", &self.record).finish_non_exhaustive()
+        f.debug_struct("Live").field("key", &self.key).field("record", &self.record()).finish_non_exhaustive()
     }
 }
 
-/// Rendered headers by the plan's index. It grows without moving what is there, so that references into it stay good:
-/// each shelf is twice as long as the one before it, and plans that no request asks for take a slot at most.
-struct Shelf {
-    slots: Box<[OnceLock<Rendered>]>,
-    next: OnceLock<Box<Shelf>>,
+/// How many plans' headers a session keeps: more than its apps have, and a bound for one that lives through many changes of
+/// the configuration. What comes on top is rendered each time.
+const MOST_PLANS: usize = 32;
+
+/// Rendered headers, in the order in which their plans were first asked for: few, mostly one, which has its place in the
+/// session itself. It only grows, so that references into it stay good.
+#[derive(Default)]
+struct Shelf(OnceLock<Rendering>);
+
+struct Rendering {
+    plan: PlanId,
+    headers: Rendered,
+    next: OnceLock<Box<Self>>,
 }
 
 impl Shelf {
-    fn new(length: usize) -> Self {
-        Self { slots: std::iter::repeat_with(OnceLock::new).take(length).collect(), next: OnceLock::new() }
-    }
-
-    fn slot(&self, index: usize) -> &OnceLock<Rendered> {
-        let length = self.slots.len();
-        match self.slots.get(index) {
-            Some(slot) => slot,
-            None => self.next.get_or_init(|| Box::new(Self::new(length * 2))).slot(index - length),
+    /// What is kept for a plan, rendered where it is asked for first; `None` where there is no room.
+    fn rendered(&self, plan: PlanId, render: impl Fn() -> Rendered) -> Option<&Rendered> {
+        let new = || Rendering { plan, headers: render(), next: OnceLock::new() };
+        let mut kept = self.0.get_or_init(new);
+        for _ in 1..MOST_PLANS {
+            if kept.plan == plan {
+                break;
+            }
+            // Another plan may be faster at the free place: then the next one is tried.
+            kept = kept.next.get_or_init(|| Box::new(new()));
         }
+        (kept.plan == plan).then_some(&kept.headers)
     }
 }
 
@@ -371,21 +451,31 @@ mod tests {
         Live::new(record, &token, &row, Hearing::of_nobody().asking(Timestamp::from_unix(1_000)))
     }
 
+    /// A plan of one header with a name of its own.
+    fn plan(number: usize) -> Plan {
+        let name = http::HeaderName::try_from(format!("x-{number}")).unwrap();
+        Plan::new(vec![(name, crate::policy::headers::Source::User)], Vec::new())
+    }
+
     #[test]
-    fn headers_are_rendered_once_for_each_plan_however_many_there_are() {
+    fn headers_are_rendered_once_for_each_plan() {
         let live = live();
-        let plan = |index| {
-            let mut plan = Plan::remote();
-            plan.index = index;
-            plan
+        let at = |number| {
+            let render = || plan(number).render(&live.who.unpack(), &live.tokens);
+            live.headers.rendered(plan(number).id(), render).map(std::ptr::from_ref)
         };
-        let first: Vec<*const Rendered> =
-            (0..100).map(|index| std::ptr::from_ref(live.headers(&plan(index)))).collect();
-        let again: Vec<*const Rendered> =
-            (0..100).map(|index| std::ptr::from_ref(live.headers(&plan(index)))).collect();
-        assert_eq!(first, again);
-        let distinct: std::collections::HashSet<_> = first.into_iter().collect();
-        assert_eq!(distinct.len(), 100);
+        let first: Vec<_> = (0..MOST_PLANS).map(at).collect();
+        assert!(first.iter().all(Option::is_some));
+        assert_eq!(first, (0..MOST_PLANS).map(at).collect::<Vec<_>>());
+        assert_eq!(at(MOST_PLANS), None, "a session does not grow for ever");
+    }
+
+    #[test]
+    fn a_session_answers_under_each_of_many_plans_with_that_plans_headers() {
+        let live = live();
+        for number in (0..3 * MOST_PLANS).chain(0..3) {
+            assert_eq!(live.headers(&plan(number))[format!("x-{number}")], "u");
+        }
     }
 
     #[test]
@@ -405,7 +495,7 @@ mod tests {
     #[test]
     fn a_record_of_a_newer_form_is_told_from_a_garbled_one() {
         let token = Token::fresh(&ring());
-        let mut row = live().record.seal(&ring(), token.key());
+        let mut row = live().record().seal(&ring(), token.key());
         for (plain, expected) in [
             ([FORM + 1, b'{'].as_slice(), Unreadable::Newer),
             (&[FORM, b'{'], Unreadable::Garbled),
@@ -420,7 +510,7 @@ mod tests {
     #[test]
     fn a_field_of_a_later_version_does_not_make_a_record_unreadable() {
         let token = Token::fresh(&ring());
-        let record = live().record;
+        let record = live().record();
         let mut row = record.seal(&ring(), token.key());
         let mut json: Value = serde_json::from_slice(&record.expose()[1..]).unwrap();
         json["added_later"] = Value::from(1);
@@ -432,7 +522,7 @@ mod tests {
     #[test]
     fn debug_output_holds_no_token_and_no_tag() {
         let mut live = live();
-        live.record.tokens.refresh = Some(SecretString::from("very-secret"));
+        live.tokens.refresh = Some(SecretString::from("very-secret"));
         let printed = format!("{live:?}");
         assert!(!printed.contains("very-secret") && !printed.contains("tag"), "{printed}");
     }

@@ -105,10 +105,10 @@ impl Sessions {
     /// Whether a session is to be renewed. Half of a token's life at the most is given away, however short it is.
     #[must_use]
     pub fn due(&self, live: &Live) -> Due {
-        let tokens = &live.record.tokens;
+        let tokens = live.tokens();
         let (Some(_), Some(ends)) = (&tokens.refresh, tokens.access_ends) else { return Due::No };
         let now = self.clock.now();
-        let lead = self.settings.renew_before.min(ends.since(live.record.renewed) / 2);
+        let lead = self.terms.renew_before().min(ends.since(live.renewed()) / 2);
         // Spread by the key, so that those who came in together do not all go to the provider at once.
         let spread = lead / 4 * u32::from(live.key().0[0]) / u32::from(u8::MAX);
         if now < ends.minus(lead.saturating_sub(spread)) {
@@ -116,7 +116,7 @@ impl Sessions {
         } else if now < ends {
             Due::Soon
         } else {
-            Due::Past { graceful: now.since(ends) <= self.settings.outage_grace }
+            Due::Past { graceful: now.since(ends) <= self.terms.outage_grace() }
         }
     }
 
@@ -144,19 +144,19 @@ impl Sessions {
         let old = permit.live;
         let now = self.clock.now();
         let record = Record {
-            identity: identity.unwrap_or_else(|| old.record.identity.clone()),
+            identity: identity.unwrap_or_else(|| old.who().unpack()),
             tokens,
-            sid: sid.or_else(|| old.record.sid.clone()),
-            created: old.record.created,
+            sid: sid.or_else(|| old.sid().map(str::to_owned)),
+            created: old.created(),
             renewed: now,
         };
         let row = Row {
             generation: old.generation() + 1,
             last_seen: old.last_seen(),
-            ..record.seal(&self.keyring, old.key())
+            ..record.seal(&self.terms.keyring(), old.key())
         };
         let live = Arc::new(Live::new(record, old.token(), &row, self.hearing.asking(now)));
-        self.cache.insert(*old.token().id(), Arc::clone(&live));
+        self.cache.insert(Arc::clone(&live));
         Renewed { live, row }
     }
 
@@ -247,7 +247,7 @@ impl Sessions {
             }
             Some(newest) => {
                 if newest.generation() > live.generation() {
-                    self.cache.insert(*live.token().id(), Arc::clone(&newest));
+                    self.cache.insert(Arc::clone(&newest));
                 }
                 Ok(Some(newest))
             }
@@ -256,7 +256,7 @@ impl Sessions {
 
     fn bury(&self, key: Key) {
         self.cache.bury(key);
-        self.cache.forget_key(&key);
+        self.cache.forget(&key);
     }
 }
 

@@ -66,14 +66,15 @@ impl Reseal {
 impl Sessions {
     /// Takes over what dropped secrets have left, once, before anybody is told that no secret of ours made a cookie.
     pub(super) async fn settle(&self) {
-        if !self.keyring.has_inherited() {
-            let _tried_again_with_the_next_ping = settle(&self.store, &self.keyring, &self.clock).await;
+        let keyring = self.terms.keyring();
+        if !keyring.has_inherited() {
+            let _tried_again_with_the_next_ping = settle(&self.store, &keyring, &self.clock).await;
         }
     }
 
     /// Notes a row that was read for a request, where an older secret has sealed it.
     pub(super) fn note_seal(&self, row: Row) {
-        if crypto::sealed_by(&row.sealed) != Some(self.keyring.newest()) {
+        if crypto::sealed_by(&row.sealed) != Some(self.terms.keyring().newest()) {
             self.backlog.leave_older(row);
         }
     }
@@ -82,11 +83,12 @@ impl Sessions {
 /// Takes over what dropped secrets have left, and leaves what those may that are to be dropped next.
 async fn settle(store: &Watched, keyring: &Keyring, clock: &Clock) -> Result<(), Unavailable> {
     let left = store.bequests().await?;
-    keyring.inherit(left.iter().map(|bequest| (bequest.secret, bequest.sealed.as_slice())));
     let now = clock.now();
     if !left.is_empty() {
         store.forget_bequests(now.minus(SKEW)).await?;
     }
+    let of_the_dropped = left.iter().filter(|bequest| !keyring.knows(bequest.secret));
+    let mut known: Vec<_> = of_the_dropped.map(|bequest| (bequest.secret, bequest.sealed.clone())).collect();
     let again = left.into_iter().filter(|bequest| !keyring.knows(bequest.secret)).filter_map(|bequest| {
         let sealed = keyring.reseal(Purpose::Bequest, &bequest.secret, &bequest.sealed)?;
         Some(Bequest { sealed, ..bequest })
@@ -94,7 +96,10 @@ async fn settle(store: &Watched, keyring: &Keyring, clock: &Clock) -> Result<(),
     let own = keyring.bequests().into_iter().map(|(secret, sealed)| Bequest { secret, retired: now, sealed });
     for bequest in again.chain(own) {
         store.bequeath(&bequest).await?;
+        known.retain(|(secret, _)| *secret != bequest.secret);
+        known.push((bequest.secret, bequest.sealed));
     }
+    keyring.inherit(known);
     Ok(())
 }
 
@@ -112,8 +117,8 @@ impl<'a> Walk<'a> {
 
     /// Sees what is left, and begins with it where no walk is under way.
     pub(super) async fn begin(&mut self) {
-        let Sessions { store, keyring, clock, .. } = self.sessions;
-        if !store.is_up() || settle(store, keyring, clock).await.is_err() {
+        let Sessions { store, terms, clock, .. } = self.sessions;
+        if !store.is_up() || settle(store, &terms.keyring(), clock).await.is_err() {
             return;
         }
         let left = self.count().await;
@@ -147,15 +152,16 @@ impl<'a> Walk<'a> {
     }
 
     async fn count(&self) -> Option<Left> {
-        let Sessions { store, keyring, metrics, .. } = self.sessions;
-        let left = Left::of(store, keyring).await.ok()?;
+        let Sessions { store, terms, metrics, .. } = self.sessions;
+        let left = Left::of(store, &terms.keyring()).await.ok()?;
         metrics.left_to_reseal(Secret::Older, left.older);
         metrics.left_to_reseal(Secret::Unknown, left.unknown);
         Some(left)
     }
 
     async fn seal(&self, rows: &[Row]) -> Result<(), Unavailable> {
-        let reseals: Vec<_> = rows.iter().filter_map(|row| Reseal::of(row, &self.sessions.keyring)).collect();
+        let keyring = self.sessions.terms.keyring();
+        let reseals: Vec<_> = rows.iter().filter_map(|row| Reseal::of(row, &keyring)).collect();
         if reseals.is_empty() {
             return Ok(());
         }

@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -161,15 +161,19 @@ impl<'a> Upkeep<'a> {
 
     /// Until asked to stop, and then once more what must not be lost.
     pub(super) async fn run(mut self, stop: shutdown::Signal) {
-        let grace = self.sessions.settings.outage_grace;
-        let survey = (grace / 8).clamp(SURVEY.0, SURVEY.1);
-        let [mut ping, mut doubts, mut touch, mut purge, mut survey] = [PING, DOUBTS, TOUCH, PURGE, survey].map(every);
+        let [mut ping, mut doubts, mut touch, mut purge, mut survey] =
+            [PING, DOUBTS, TOUCH, PURGE, SURVEY.0].map(every);
         let [mut look, mut reseal] = [RESEAL.0, RESEAL.1].map(every);
+        let mut surveyed = Instant::now();
         loop {
             tokio::select! {
                 () = stop.raised() => break,
                 _ = doubts.tick() => self.settle_doubts().await,
-                _ = survey.tick() => self.survey().await,
+                // The grace may have changed since the last time.
+                _ = survey.tick() => if surveyed.elapsed() >= self.survey_every() {
+                    surveyed = Instant::now();
+                    self.survey().await;
+                },
                 _ = ping.tick() => self.look_after(&stop).await,
                 _ = touch.tick() => self.write_uses().await,
                 _ = purge.tick() => self.purge(&stop).await,
@@ -179,6 +183,10 @@ impl<'a> Upkeep<'a> {
         }
         self.finish_endings().await;
         self.write_uses().await;
+    }
+
+    fn survey_every(&self) -> Duration {
+        (self.sessions.terms.outage_grace() / 8).clamp(SURVEY.0, SURVEY.1)
     }
 
     async fn look_after(&self, stop: &shutdown::Signal) {
@@ -207,8 +215,8 @@ impl<'a> Upkeep<'a> {
 
     /// Asks about sessions that nobody uses, so that they too can go on for most of the grace when the store goes away.
     pub(super) async fn survey(&self) {
-        let Sessions { settings, cache, clock, hearing, .. } = self.sessions;
-        let (now, old) = (clock.now(), settings.outage_grace / 4);
+        let Sessions { terms, cache, clock, hearing, .. } = self.sessions;
+        let (now, old) = (clock.now(), terms.outage_grace() / 4);
         let unsure =
             |live: &Arc<Live>| hearing.trust(live, now) != Trust::Full && now.since(live.voucher().at()) >= old;
         let unsure: Vec<_> = cache.all().filter(unsure).collect();
@@ -257,11 +265,9 @@ impl<'a> Upkeep<'a> {
 
     /// Removes what has expired, in batches that hold nobody up.
     pub(super) async fn purge(&self, stop: &shutdown::Signal) {
-        let (settings, now) = (&self.sessions.settings, self.sessions.clock.now());
-        let cutoffs = Cutoffs {
-            created: now.minus(settings.lifetime),
-            last_seen: now.minus(settings.idle_timeout).minus(MARGIN),
-        };
+        let (terms, now) = (&self.sessions.terms, self.sessions.clock.now());
+        let cutoffs =
+            Cutoffs { created: now.minus(terms.lifetime()), last_seen: now.minus(terms.idle_timeout()).minus(MARGIN) };
         while let Ok(gone) = self.sessions.store.purge(cutoffs, BATCH).await {
             self.sessions.metrics.ended(Logout::Expired, u64::from(gone));
             if gone < BATCH || stop.is_raised() {

@@ -107,7 +107,7 @@ pub(in super::super) const KEYS: &[Key] = &[
         "server.shutdown_grace",
         Kind::Duration,
         Is("\"20s\""),
-        Reload,
+        Restart,
         "How long connections may take to finish after the wish to stop.",
     ),
     key("server.tls.cert", Kind::File, Required, Restart, "The certificate chain, PEM."),
@@ -387,7 +387,7 @@ pub(in super::super) const KEYS: &[Key] = &[
         "log.format",
         Kind::Choice(&["json", "text"]),
         Is("\"json\""),
-        Reload,
+        Restart,
         "One JSON object a line, or text for people.",
     ),
 ];

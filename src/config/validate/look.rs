@@ -1,7 +1,5 @@
 //! `[brand]`, `[log]` and `[access]`: the small sections.
 
-use std::io::Read;
-
 use bytes::Bytes;
 
 use super::{
@@ -25,8 +23,8 @@ pub(super) fn brand(reader: &mut Reader<'_>, section: &Spot<'_>) -> pages::Setti
         reader.complain(spot, format!("is longer than {LONGEST_TITLE} characters"), "write a shorter one");
     }
     let logo = section.at("logo");
-    let file = reader.file(logo.as_ref());
-    let image = if file.is_some() { reader.parsed(logo.as_ref(), image) } else { None };
+    let content = reader.content(logo.as_ref());
+    let image = content.and_then(|(_, bytes)| reader.parsed(logo.as_ref(), |path| image(path, bytes)));
     let accent = reader.parsed(section.at("accent").as_ref(), colour);
     pages::Settings { title: title_text, logo: image, accent }
 }
@@ -46,12 +44,7 @@ pub(super) fn default_access(root: &Spot<'_>) -> policy::DefaultAccess {
 }
 
 /// The media type and the bytes of an image. The type is what the bytes say, whatever the file is called.
-fn image(path: &str) -> Result<(String, Bytes), Fault> {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(LARGEST_LOGO).unwrap_or(u64::MAX) + 1;
-    std::fs::File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-        .map_err(|error| Fault::new(format!("{path} cannot be read: {error}"), "name a file that the gate may read"))?;
+fn image(path: &str, bytes: Vec<u8>) -> Result<(String, Bytes), Fault> {
     if bytes.len() > LARGEST_LOGO {
         return Err(Fault::new(
             format!("{path} is larger than 64 KiB"),

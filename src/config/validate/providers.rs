@@ -33,7 +33,7 @@ fn provider(reader: &mut Reader<'_>, section: &Spot<'_>, transport: Transport) -
     let scopes = scopes(reader, section);
     let groups_claim = reader.text(section.at("groups_claim").as_ref());
     let ca = section.at("ca_file");
-    let ca_file = reader.file(ca.as_ref());
+    let pem = reader.content(ca.as_ref()).map(|(path, content)| oidc::Pem { path, content: content.into() });
     if let (Some(ca), Some(issuer)) = (&ca, &issuer)
         && issuer.scheme() == "http"
     {
@@ -42,7 +42,7 @@ fn provider(reader: &mut Reader<'_>, section: &Spot<'_>, transport: Transport) -
     let timeout = reader.duration(section.at("timeout").as_ref());
     let extra_authorize_params = parameters(reader, section);
     // A secret or certificates that could not be read must not turn into none at all.
-    if secret.is_some() != client_secret.is_some() || ca.is_some() != ca_file.is_some() {
+    if secret.is_some() != client_secret.is_some() || ca.is_some() != pem.is_some() {
         return None;
     }
     let settings = oidc::Settings {
@@ -52,7 +52,7 @@ fn provider(reader: &mut Reader<'_>, section: &Spot<'_>, transport: Transport) -
         client_secret,
         scopes,
         groups_claim: groups_claim?,
-        ca_file,
+        ca: pem,
         timeout: timeout?,
         extra_authorize_params,
         end_session: section.at("end_session")?.flag()?,

@@ -1,6 +1,7 @@
 //! The provider's module against a fake provider that sins.
 
 mod belief;
+mod change;
 mod logout;
 mod provider;
 mod redemption;
@@ -42,7 +43,7 @@ fn settings(issuer: &str) -> Settings {
         client_secret: Some(SecretString::from("s3cret & sons")),
         scopes: ["openid", "profile", "email", "offline_access"].map(Into::into).to_vec(),
         groups_claim: "groups".into(),
-        ca_file: None,
+        ca: None,
         timeout: Duration::from_secs(10),
         extra_authorize_params: BTreeMap::new(),
         end_session: true,
@@ -51,17 +52,10 @@ fn settings(issuer: &str) -> Settings {
 
 impl Bench {
     fn new(settings: Settings) -> Self {
-        let metrics = Metrics::new(&metrics::Settings {
-            apps: vec![],
-            providers: vec!["authentik"],
-            backend: "memory",
-            config_hash: "",
-            version: "0",
-            commit: "none",
-        });
+        let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "0", commit: "none" });
         let transport = Transport::new(&settings).unwrap();
         let (clock, hand) = Clock::manual(Timestamp::from_unix(NOW));
-        let provider = Provider::new(settings, transport, clock, metrics.provider(0).unwrap().clone());
+        let provider = Provider::new(settings, transport, clock, metrics.bind(&[], &["authentik"]).providers.remove(0));
         Self { provider: Arc::new(provider), hand, metrics }
     }
 

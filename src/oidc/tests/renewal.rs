@@ -313,7 +313,7 @@ async fn tls_before(fake: &FakeProvider) -> (String, tempfile::NamedTempFile) {
 async fn revoking(endpoint: Value, certificate: Option<&tempfile::NamedTempFile>, fake: &FakeProvider) -> Bench {
     fake.script().metadata = json!({ "revocation_endpoint": endpoint });
     let mut settings = settings(&fake.issuer());
-    settings.ca_file = certificate.map(|file| file.path().to_owned());
+    settings.ca = certificate.map(wire::pem);
     let bench = Bench::new(settings);
     bench.provider.ask().await.unwrap();
     bench.provider.revoke(&SecretString::from("a-refresh-token")).await;

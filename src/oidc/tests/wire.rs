@@ -1,6 +1,6 @@
 //! The wire: trust in certificates, connections that are kept and connections that went stale.
 
-use std::{io::Write as _, path::PathBuf, sync::Arc};
+use std::{fs, io::Write as _, sync::Arc};
 
 use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
@@ -17,12 +17,17 @@ use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 use super::{provider::spawn, settings};
-use crate::oidc::{Failure, Transport, TrustError};
+use crate::oidc::{Failure, Pem, Transport, TrustError};
 
 pub(super) fn file(content: &str) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(content.as_bytes()).unwrap();
     file
+}
+
+/// A file as the configuration reads it.
+pub(super) fn pem(file: &NamedTempFile) -> Pem {
+    Pem { path: file.path().to_owned(), content: fs::read(file.path()).unwrap().into() }
 }
 
 /// TLS for `localhost` that speaks one of these protocols, and the certificate to trust.
@@ -68,13 +73,13 @@ async fn a_private_authority_is_trusted_where_ca_file_names_it() {
     let mut settings = settings(url.as_str());
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let wrong = file(&other.cert.pem());
-    settings.ca_file = Some(wrong.path().to_owned());
+    settings.ca = Some(pem(&wrong));
     let failure = Transport::new(&settings).unwrap().get(&url, None).await.unwrap_err();
     assert!(matches!(failure, Failure::Untrusted(_)), "{failure:?}");
     assert!(failure.to_string().contains("ca_file"), "{failure}");
 
     let right = file(&certificate);
-    settings.ca_file = Some(right.path().to_owned());
+    settings.ca = Some(pem(&right));
     let response = Transport::new(&settings).unwrap().get(&url, None).await.unwrap();
     assert_eq!(response.body(), b"HTTP/2.0", "ALPN chose");
 }
@@ -84,17 +89,12 @@ fn a_ca_file_that_cannot_be_used_is_an_error() {
     let empty = file("");
     let broken = file("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let garbled = file("-----BEGIN CERTIFICATE-----\n!\n");
-    for (path, expected) in [
-        (PathBuf::from("/nonexistent/ca.pem"), "mend"),
-        (empty.path().to_owned(), "no certificate"),
-        (broken.path().to_owned(), "mend"),
-        (garbled.path().to_owned(), "mend"),
-    ] {
+    for (file, expected) in [(empty, "no certificate"), (broken, "mend"), (garbled, "mend")] {
         let mut settings = settings("https://id.example.com/");
-        settings.ca_file = Some(path.clone());
+        settings.ca = Some(pem(&file));
         let error: TrustError = Transport::new(&settings).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains(expected) && text.contains(path.to_str().unwrap()), "{text}");
+        assert!(text.contains(expected) && text.contains(file.path().to_str().unwrap()), "{text}");
     }
 }
 
@@ -105,7 +105,7 @@ async fn nothing_leaves_in_clear_for_an_https_issuer() {
     let (_, certificate) = https().await;
     let trusted = file(&certificate);
     let mut settings = settings("https://id.example.com/");
-    settings.ca_file = Some(trusted.path().to_owned());
+    settings.ca = Some(pem(&trusted));
     let failure = Transport::new(&settings).unwrap().get(&url, None).await.unwrap_err();
     assert!(matches!(failure, Failure::Cleartext), "{failure:?}");
 }

@@ -8,15 +8,16 @@
 mod spec;
 mod value;
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 pub use self::spec::{About, Fault, Passed, Preset, Spec, plan};
-use crate::identity::{Identity, Tokens, strings};
+use crate::{
+    crypto,
+    identity::{Identity, Tokens, strings},
+};
 
 /// What the fields of a plan may take of an answer, names included. With the constants (at most 512) and what HTTP itself
 /// needs, the head of an answer stays below the 4 KiB that nginx has room for.
@@ -25,15 +26,19 @@ pub const BUDGET: usize = 3_400;
 /// The headers of an app: always all of them, empty where there is no value.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Which of the distinct rendered sets this is, dense from 0: apps with equal `fields` share one.
-    pub index: usize,
+    id: PlanId,
     /// Headers whose values come from the identity.
-    pub fields: Vec<(HeaderName, Source)>,
+    fields: Vec<(HeaderName, Source)>,
     /// Headers that are the same for everybody, such as `X-authentik-meta-app`.
-    pub constants: Vec<(HeaderName, HeaderValue)>,
+    constants: Vec<(HeaderName, HeaderValue)>,
     /// What is answered for nobody: the fields first and empty, then what is the same for everybody.
     blank: HeaderMap,
 }
+
+/// Tells plans with different fields apart, and is the same for equal ones in whichever configuration they stand: what was
+/// rendered under it is never taken for something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanId([u8; 16]);
 
 /// The values of a plan's fields for one identity, in the plan's order. The texts lie side by side in one piece of
 /// memory: a session that is asked for after a while is in no core's cache, and each piece of its own is one more wait.
@@ -90,14 +95,32 @@ impl Plan {
         Self::new(Preset::Remote.fields(&[]), Vec::new())
     }
 
-    /// A plan with these lines. Its index is 0 until [`number`] has seen it beside the others.
+    /// A plan with these lines.
     #[must_use]
     pub fn new(fields: Vec<(HeaderName, Source)>, constants: Vec<(HeaderName, HeaderValue)>) -> Self {
         let empty = fields.iter().map(|(name, _)| (name.clone(), EMPTY.clone()));
         // An answer that lets in has no body. Said here, so that no answer has to make room for one line more.
         let no_body = (CONTENT_LENGTH, HeaderValue::from_static("0"));
         let blank = empty.chain(constants.iter().cloned()).chain([no_body]).collect();
-        Self { index: 0, fields, constants, blank }
+        Self { id: PlanId::of(&fields), fields, constants, blank }
+    }
+
+    /// What its renderings are told from others by.
+    #[must_use]
+    pub fn id(&self) -> PlanId {
+        self.id
+    }
+
+    /// Headers whose values come from the identity.
+    #[must_use]
+    pub fn fields(&self) -> &[(HeaderName, Source)] {
+        &self.fields
+    }
+
+    /// Headers that are the same for everybody.
+    #[must_use]
+    pub fn constants(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.constants
     }
 
     /// The values for one identity: one line each, safe ASCII or percent-encoded UTF-8, one for every field.
@@ -156,14 +179,13 @@ impl Rendered {
     }
 }
 
-/// Gives equal plans equal indexes, dense from 0, and says how many there are.
-pub fn number<'p>(plans: impl IntoIterator<Item = &'p mut Plan>) -> usize {
-    let mut known = HashMap::new();
-    for plan in plans {
-        let next = known.len();
-        plan.index = *known.entry((plan.fields.clone(), plan.constants.clone())).or_insert(next);
+impl PlanId {
+    /// A digest: numbers would have to be remembered for as long as anything that was rendered under them is.
+    fn of(fields: &[(HeaderName, Source)]) -> Self {
+        let digest = crypto::digest(format!("{fields:?}").as_bytes());
+        let (short, _) = digest.split_first_chunk().expect("SHA-256 gives 32 bytes");
+        Self(*short)
     }
-    known.len()
 }
 
 impl Source {

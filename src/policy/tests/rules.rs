@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{ann, app, claims, groups, rule};
 use crate::{
-    identity::{Identity, Subject},
+    identity::{Identity, Packed, Subject},
     policy::{Access, Allow, App, Asked, Denial, Expression, PathPattern, Requirement, Rule},
 };
 
@@ -26,7 +26,7 @@ fn verdict(app: &App, asked: Asked<'_>, identity: &Identity) -> &'static str {
         Requirement::Nothing => "public",
         Requirement::Optional => "optional",
         Requirement::Denied => "denied",
-        Requirement::Identity(test) => match test.judge(identity) {
+        Requirement::Identity(test) => match test.judge(&Packed::new(identity)) {
             Ok(()) => "in",
             Err(Denial::NotAllowed) => "not allowed",
             Err(Denial::Rule) => "ruled out",
@@ -161,7 +161,7 @@ fn any_one_of_group_user_and_claim_lets_in() {
         (set(&[], &[], None), false),
         (Allow::Anyone, true),
     ] {
-        assert_eq!(allow.admits(&ann()), expected, "{allow:?}");
+        assert_eq!(allow.admits(&Packed::new(&ann())), expected, "{allow:?}");
     }
 }
 
@@ -179,7 +179,7 @@ fn an_address_with_two_at_signs_is_nobodys() {
             claims: claims(serde_json::json!({})),
             ..ann()
         };
-        assert!(!allow.admits(&identity), "{email}");
+        assert!(!allow.admits(&Packed::new(&identity)), "{email}");
     }
 }
 

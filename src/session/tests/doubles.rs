@@ -188,14 +188,8 @@ impl House {
             confirmed: AtomicUsize::new(0),
             shared: AtomicBool::new(false),
         });
-        let metrics = Arc::new(metrics::Metrics::new(&metrics::Settings {
-            apps: Vec::new(),
-            providers: Vec::new(),
-            backend: "memory",
-            config_hash: "",
-            version: "",
-            commit: "",
-        }));
+        let metrics =
+            Arc::new(metrics::Metrics::new(&metrics::Settings { backend: "memory", version: "", commit: "" }));
         Self { sessions: sessions(&store, &clock, &metrics, deadline, &["old"]), store, hand, clock, metrics, deadline }
     }
 
@@ -222,6 +216,16 @@ impl House {
         self.sessions.find(cookie.as_bytes()).await
     }
 
+    /// As a reload does.
+    pub(super) fn change(&self, settings: &Settings, secrets: &[&str]) {
+        self.sessions.change(settings, Arc::new(keyring_of(secrets)));
+    }
+
+    /// What memory alone says, as the hot path asks it.
+    pub(super) fn recalls(&self, cookie: &str) -> Option<Arc<Live>> {
+        self.sessions.recall(cookie.as_bytes(), |_| true)
+    }
+
     pub(super) fn pass(&self, time: Duration) {
         self.hand.fetch_add(time.as_secs(), Ordering::Relaxed);
     }
@@ -245,16 +249,20 @@ fn sessions(
     deadline: Duration,
     secrets: &[&str],
 ) -> Arc<Sessions> {
-    let settings = Settings {
+    let watched = Watched::new(Box::new(Arc::clone(store)), "memory", metrics.store.clone(), deadline);
+    let keyring = Arc::new(keyring_of(secrets));
+    Arc::new(Sessions::with(watched, &settings(), keyring, clock.clone(), metrics.sessions.clone()))
+}
+
+/// The settings that replicas are built with.
+pub(super) fn settings() -> Settings {
+    Settings {
         lifetime: Duration::from_hours(28 * 24),
         idle_timeout: Duration::from_hours(7 * 24),
         backend: Backend::Memory,
         renew_before: Duration::from_mins(1),
         outage_grace: Duration::from_hours(1),
-    };
-    let watched = Watched::new(Box::new(Arc::clone(store)), "memory", metrics.store.clone(), deadline);
-    let keyring = Arc::new(keyring_of(secrets));
-    Arc::new(Sessions::with(watched, settings, keyring, clock.clone(), metrics.sessions.clone()))
+    }
 }
 
 /// The keyring that replicas are built with, unless said otherwise.

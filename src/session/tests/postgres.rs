@@ -62,14 +62,7 @@ impl Place {
 }
 
 fn metrics() -> Metrics {
-    Metrics::new(&crate::metrics::Settings {
-        apps: Vec::new(),
-        providers: Vec::new(),
-        backend: "postgres",
-        config_hash: "",
-        version: "",
-        commit: "",
-    })
+    Metrics::new(&crate::metrics::Settings { backend: "postgres", version: "", commit: "" })
 }
 
 /// One replica with its upkeep running.
@@ -81,9 +74,9 @@ struct Replica {
 
 impl Replica {
     async fn of(place: &Place) -> Self {
-        let metrics = metrics();
+        let (metrics, settings) = (metrics(), settings(place));
         let sessions = Sessions::open(
-            settings(place),
+            &settings,
             Arc::new(keyring()),
             Clock::System,
             metrics.sessions.clone(),

@@ -193,7 +193,7 @@ async fn what_is_in_use_is_sealed_anew_first() {
     let mut walk = Walk::of(&both.sessions);
     walk.advance().await;
     let sealed = both.store.load(&Token::parse(cookie.as_bytes()).unwrap().key()).await.unwrap().unwrap().sealed;
-    assert_eq!(crate::crypto::sealed_by(&sealed), Some(both.sessions.keyring.newest()));
+    assert_eq!(crate::crypto::sealed_by(&sealed), Some(both.sessions.terms.keyring().newest()));
 }
 
 #[tokio::test]
@@ -230,9 +230,9 @@ async fn what_cannot_be_opened_or_was_written_by_a_newer_version_holds_up_nothin
     turns(&both, 3).await;
     assert_eq!(left(&both), is("250", "0"));
     let row = both.store.load(&token.key()).await.unwrap().unwrap();
-    let plain = both.sessions.keyring.open(purpose, &row.key.0, &row.sealed);
+    let plain = both.sessions.terms.keyring().open(purpose, &row.key.0, &row.sealed);
     assert_eq!(plain.as_deref(), Some([2, b'?'].as_slice()));
-    assert_eq!(crate::crypto::sealed_by(&row.sealed), Some(both.sessions.keyring.newest()));
+    assert_eq!(crate::crypto::sealed_by(&row.sealed), Some(both.sessions.terms.keyring().newest()));
 }
 
 #[tokio::test]
@@ -247,4 +247,24 @@ async fn while_the_store_is_away_nothing_is_sealed_and_nothing_is_told() {
     let _ = both.sessions.store.ping().await;
     turns(&both, 3).await;
     assert_eq!(left(&both), is("0", "0"));
+}
+
+#[tokio::test]
+async fn a_reload_rotates_as_a_restart_does() {
+    let house = House::new();
+    let (ann, bob) =
+        (house.sessions.create(somebody("ann")).await.unwrap(), house.sessions.create(somebody("bob")).await.unwrap());
+    turns(&house, 1).await;
+    assert_eq!(left(&house), is("0", "0"));
+    house.change(&doubles::settings(), &["new", "old"]);
+    assert_eq!(left(&house), is("NaN", "NaN"), "what was counted was counted for another list");
+    turns(&house, 2).await;
+    assert_eq!(left(&house), is("0", "0"));
+    house.change(&doubles::settings(), &["new"]);
+    assert!(house.recalls(&ann).is_some(), "without asking the store");
+    live(house.find(&bob).await);
+    for house in [&house, &house.restarted_with(&["new"])] {
+        turns(house, 1).await;
+        live(house.find(&ann).await);
+    }
 }

@@ -1,0 +1,206 @@
+//! What the gate answers by: everything that one configuration says, put together, and never changed.
+//!
+//! A request is answered by one snapshot from beginning to end, so that no two parts of an answer can come from different
+//! configurations. It must not know that there are others.
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use http::{Method, request::Parts};
+
+use super::{
+    Components, Health, Settings,
+    answer::Answers,
+    check::Check,
+    login::Login,
+    logout::{self, Logout},
+    notice,
+    own::{self, OwnPages},
+    question::{Unread, label, reason},
+    renew::Renewer,
+    visit::{Arrival, Outside, RequestId, Visit},
+};
+use crate::{
+    cookie::{Jar, Transport},
+    edge::{self, Edge, Intent, Reason, Response, TrustedProxies, Verdict},
+    metrics::{self, Logout as Kind},
+    oidc::{LogoutNotice, Provider},
+    policy::{Policy, Site},
+    session::{Once, Sessions},
+};
+
+/// One configuration of the gate.
+pub struct Snapshot {
+    pub(super) outside: Outside,
+    pub(super) proxies: TrustedProxies,
+    pub(super) policy: Arc<Policy>,
+    sessions: Arc<Sessions>,
+    providers: Vec<Arc<Provider>>,
+    pub(super) check: Arc<Check>,
+    pub(super) login: Arc<Login>,
+    pub(super) own: OwnPages,
+    pub(super) answers: Arc<Answers>,
+    metrics: metrics::Auth,
+}
+
+impl Snapshot {
+    pub(super) fn new(settings: Settings, components: Components, renewer: &Arc<Renewer>) -> Self {
+        let Components { policy, sessions, providers, pages, keyring, clock, metrics } = components;
+        let jar = Arc::new(Jar::new(&settings.cookie_name, settings.cookie_domain.as_deref(), settings.transport));
+        let names = providers.iter().map(|provider| provider.settings().name.clone()).collect();
+        let (policy, answers) = (Arc::new(policy), Arc::new(Answers::new(pages)));
+        let check = Arc::new(Check::new(Arc::clone(&sessions), Arc::clone(renewer), Arc::clone(&jar), names));
+        let login = Arc::new(Login {
+            policy: Arc::clone(&policy),
+            sessions: Arc::clone(&sessions),
+            providers: providers.clone(),
+            check: Arc::clone(&check),
+            answers: Arc::clone(&answers),
+            keyring: Arc::clone(&keyring),
+            jar: Arc::clone(&jar),
+            clock,
+            metrics: metrics.logins,
+        });
+        let logout = Logout {
+            policy: Arc::clone(&policy),
+            sessions: Arc::clone(&sessions),
+            providers: providers.clone(),
+            answers: Arc::clone(&answers),
+            keyring,
+            jar,
+            legacy_cookies: settings.legacy_cookies,
+        };
+        let own = OwnPages {
+            policy: Arc::clone(&policy),
+            login: Arc::clone(&login),
+            logout,
+            check: Arc::clone(&check),
+            answers: Arc::clone(&answers),
+        };
+        let scheme = match settings.transport {
+            Transport::Https => "https",
+            Transport::Http => "http",
+        };
+        let outside = Outside { scheme, prefix: settings.prefix };
+        Self {
+            outside,
+            proxies: settings.trusted_proxies,
+            policy,
+            sessions,
+            providers,
+            check,
+            login,
+            own,
+            answers,
+            metrics: metrics.auth,
+        }
+    }
+
+    /// `server.prefix`, such as `/_doorward`; never ends with a slash.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.outside.prefix
+    }
+
+    /// Lets an authorization request in where memory alone can decide that; `None` leaves it to [`Snapshot::authorize`]. Nothing is
+    /// waited for, so nothing needs bounds: this is the way of nearly every request.
+    #[must_use]
+    pub fn admit_at_once(&self, edge: Edge, peer: IpAddr, request: &Parts, envoy_target: &str) -> Option<Response> {
+        let begun = Instant::now();
+        let (asked, site) = self.read(edge, peer, request, envoy_target).ok()?;
+        let verdict = self.recognise(&asked, site)?;
+        self.metrics.count(edge, site.index, label(&verdict), begun.elapsed());
+        Some(edge::write(edge, verdict, ""))
+    }
+
+    /// Answers an authorization request. `envoy_target` is what follows `/auth/envoy` on the raw request line.
+    pub async fn authorize(&self, edge: Edge, peer: IpAddr, request: &Parts, envoy_target: &str) -> Response {
+        let begun = Instant::now();
+        let id = RequestId::default();
+        let (verdict, site) = match self.read(edge, peer, request, envoy_target) {
+            Ok((asked, site)) => (self.answer(asked, site, request, &id).await, Some(site)),
+            Err(unread) => (self.reject(peer, request, &id, unread), None),
+        };
+        self.metrics.count(edge, site.and_then(|site| site.index), label(&verdict), begun.elapsed());
+        tracing::debug!(
+            request_id = %id,
+            edge = edge.label(),
+            app = site.map(|site| site.app.name.as_str()),
+            verdict = label(&verdict).label(),
+            reason = reason(&verdict).map(Reason::code),
+            "asked"
+        );
+        match verdict {
+            // An answer that lets in needs no id, and making one costs.
+            allow @ Verdict::Allow(_) => edge::write(edge, allow, ""),
+            other => edge::write(edge, other, id.as_str()),
+        }
+    }
+
+    /// Answers a request for one of the gate's own pages that arrived over a direct route. `page` is the path below the
+    /// prefix, beginning with a slash.
+    pub async fn own_page(&self, request: &Parts, page: &str) -> Response {
+        if page == "/ping" {
+            return own::pong();
+        }
+        let id = RequestId::default();
+        let method = request.method.as_str();
+        let intent = edge::intent(Some(method), &request.headers);
+        let read = edge::asked_host(request).map_err(Unread::Malformed).and_then(|authority| {
+            let site =
+                self.policy.site(authority.host()).ok_or_else(|| Unread::UnknownHost(authority.host().to_owned()))?;
+            Ok((authority, site))
+        });
+        let (authority, site) = match read {
+            Ok(read) => read,
+            Err(unread) => return edge::write_direct(self.refuse_unread(intent, &id, unread), id.as_str()),
+        };
+        if page == notice::PAGE && request.method == Method::POST {
+            return Box::pin(self.heed(request, &id, site)).await;
+        }
+        let visit = Visit {
+            authority,
+            site,
+            intent,
+            method: Some(method),
+            headers: &request.headers,
+            arrival: Arrival::Direct,
+            id: &id,
+            outside: &self.outside,
+        };
+        Box::pin(self.own.show(&visit, page, request.uri.query().unwrap_or_default())).await
+    }
+
+    /// Acts on what a provider says by itself: the asked app's own, or any other that the gate knows.
+    async fn heed(&self, request: &Parts, id: &RequestId, site: Site<'_>) -> Response {
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.providers.iter().enumerate().partition(|(index, _)| *index == site.app.provider);
+        let providers = own.into_iter().chain(others).map(|(_, provider)| provider);
+        let end = async |said: LogoutNotice, provider: String| {
+            let once = Once { provider: &provider, word: &said.jti, until: said.until };
+            self.sessions.end_once(once, &logout::whose(said.whom), Kind::Backchannel).await
+        };
+        notice::hear(request, id, providers, end).await
+    }
+
+    /// Answers a request for anything else.
+    #[must_use]
+    pub fn nothing_here(&self, request: &Parts) -> Response {
+        let intent = edge::intent(Some(request.method.as_str()), &request.headers);
+        own::nothing(&self.answers, intent, RequestId::default().as_str(), Reason::NotFound)
+    }
+
+    /// Answers a request that there is no room or no time for.
+    #[must_use]
+    pub fn overloaded(&self) -> Response {
+        // JSON for everybody: under overload nothing is rendered.
+        own::nothing(&self.answers, Intent::Fetch, RequestId::default().as_str(), Reason::Overloaded)
+    }
+
+    /// How the things that the gate depends on are.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let providers =
+            self.providers.iter().map(|provider| (provider.settings().name.clone(), provider.is_up())).collect();
+        Health { store: self.sessions.is_up(), opened: self.sessions.was_opened(), providers }
+    }
+}

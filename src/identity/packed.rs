@@ -1,0 +1,221 @@
+//! An identity in one piece of memory, as a session keeps it.
+//!
+//! A session that is asked for after a while is in no core's cache: each string of its own would be one more wait, and each
+//! costs more than it holds. Promises: what was packed comes out as it was.
+
+use std::{fmt, str, sync::OnceLock};
+
+use serde_json::{Map, Value};
+
+use super::{Identity, Subject, claim_at};
+
+/// An [`Identity`], with its claims still as text.
+///
+/// Pieces stand behind one another, each after its length: the provider and the groups first, because every request looks
+/// at them.
+pub struct Packed {
+    pieces: Box<[u8]>,
+    /// Read where a rule asks for claims, which few do.
+    claims: OnceLock<Box<Map<String, Value>>>,
+}
+
+/// What the pieces are, in their order.
+#[derive(Clone, Copy)]
+enum Piece {
+    Provider,
+    /// Pieces themselves, one for each group.
+    Groups,
+    Subject,
+    Email,
+    User,
+    Name,
+    /// JSON.
+    Claims,
+}
+
+impl Packed {
+    /// Packs an identity.
+    #[must_use]
+    pub fn new(identity: &Identity) -> Self {
+        let Identity { provider, subject, user, email, name, groups, claims } = identity;
+        let groups = join(groups.iter().map(String::as_bytes));
+        let claims = serde_json::to_vec(claims).expect("claims came out of JSON");
+        let pieces = [
+            provider.as_bytes(),
+            &groups,
+            subject.0.as_bytes(),
+            email.as_bytes(),
+            user.as_bytes(),
+            name.as_bytes(),
+            claims.as_slice(),
+        ];
+        Self { pieces: join(pieces.into_iter()).into(), claims: OnceLock::new() }
+    }
+
+    /// The identity that was packed.
+    #[must_use]
+    pub fn unpack(&self) -> Identity {
+        Identity {
+            provider: self.provider().to_owned(),
+            subject: Subject(self.subject().to_owned()),
+            user: self.user().to_owned(),
+            email: self.email().to_owned(),
+            name: self.text(Piece::Name).to_owned(),
+            groups: self.groups().map(|group| text(group).to_owned()).collect(),
+            claims: self.read_claims(),
+        }
+    }
+
+    /// [`Identity::provider`].
+    #[must_use]
+    pub fn provider(&self) -> &str {
+        self.text(Piece::Provider)
+    }
+
+    /// [`Identity::subject`].
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.text(Piece::Subject)
+    }
+
+    /// [`Identity::email`].
+    #[must_use]
+    pub fn email(&self) -> &str {
+        self.text(Piece::Email)
+    }
+
+    /// [`Identity::user`].
+    #[must_use]
+    pub fn user(&self) -> &str {
+        self.text(Piece::User)
+    }
+
+    /// Whether `provider` vouches for all the rest.
+    #[must_use]
+    pub fn is_of(&self, provider: &str) -> bool {
+        self.piece(Piece::Provider) == provider.as_bytes()
+    }
+
+    /// Whether the person is in `group`; names compare exactly.
+    #[must_use]
+    pub fn is_in(&self, group: &str) -> bool {
+        self.groups().any(|own| own == group.as_bytes())
+    }
+
+    /// The claim at a dotted path, as [`claim_at`] finds it.
+    #[must_use]
+    pub fn claim(&self, path: &str) -> Option<&Value> {
+        claim_at(self.claims.get_or_init(|| Box::new(self.read_claims())), path)
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &[u8]> {
+        Pieces(self.piece(Piece::Groups))
+    }
+
+    fn read_claims(&self) -> Map<String, Value> {
+        serde_json::from_slice(self.piece(Piece::Claims)).expect("they were packed as JSON")
+    }
+
+    fn text(&self, piece: Piece) -> &str {
+        text(self.piece(piece))
+    }
+
+    fn piece(&self, piece: Piece) -> &[u8] {
+        Pieces(&self.pieces).nth(piece as usize).expect("every piece was packed")
+    }
+}
+
+impl fmt::Debug for Packed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.unpack().fmt(f)
+    }
+}
+
+/// Pieces one after the other, each behind its length in four bytes.
+struct Pieces<'p>(&'p [u8]);
+
+impl<'p> Iterator for Pieces<'p> {
+    type Item = &'p [u8];
+
+    fn next(&mut self) -> Option<&'p [u8]> {
+        let (length, rest) = self.0.split_first_chunk()?;
+        let (piece, rest) = rest.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?)?;
+        self.0 = rest;
+        Some(piece)
+    }
+}
+
+fn join<'p>(pieces: impl Iterator<Item = &'p [u8]>) -> Vec<u8> {
+    pieces.fold(Vec::new(), |mut joined, piece| {
+        let length = u32::try_from(piece.len()).expect("no provider says as much as 4 GiB");
+        joined.extend_from_slice(&length.to_ne_bytes());
+        joined.extend_from_slice(piece);
+        joined
+    })
+}
+
+fn text(piece: &[u8]) -> &str {
+    str::from_utf8(piece).expect("it was packed as text")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+    use serde_json::json;
+
+    use super::*;
+
+    fn identity() -> impl Strategy<Value = Identity> {
+        let texts = proptest::array::uniform5(".{0,12}");
+        (texts, vec(".{0,8}", 0..5), proptest::collection::btree_map(".{0,6}", ".{0,6}", 0..4)).prop_map(
+            |([provider, subject, user, email, name], groups, claims)| Identity {
+                provider,
+                subject: Subject(subject),
+                user,
+                email,
+                name,
+                groups,
+                claims: claims.into_iter().map(|(name, value)| (name, json!({ "in": [value, 1, null] }))).collect(),
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_packed_comes_out_as_it_was(identity in identity(), other in ".{0,8}") {
+            let packed = Packed::new(&identity);
+            prop_assert_eq!(packed.unpack(), identity.clone());
+            for group in &identity.groups {
+                prop_assert!(packed.is_in(group));
+            }
+            prop_assert_eq!(packed.is_in(&other), identity.groups.contains(&other));
+            prop_assert_eq!(packed.is_of(&other), identity.provider == other);
+            for name in identity.claims.keys() {
+                prop_assert_eq!(packed.claim(name), identity.claim(name));
+            }
+            prop_assert_eq!(packed.claim("missing.too"), identity.claim("missing.too"));
+            prop_assert_eq!([packed.subject(), packed.email(), packed.user()], [&identity.subject.0, &identity.email, &identity.user]);
+        }
+    }
+
+    #[test]
+    fn part_of_a_group_and_two_groups_in_one_are_no_group() {
+        let groups = ["ab", "c"].map(str::to_owned).to_vec();
+        let packed = Packed::new(&Identity { groups, ..identity_of("ann") });
+        for other in ["a", "b", "abc", "", "ab\0c", "ann"] {
+            assert!(!packed.is_in(other), "{other}");
+        }
+    }
+
+    fn identity_of(user: &str) -> Identity {
+        Identity {
+            provider: "main".to_owned(),
+            subject: Subject("s".to_owned()),
+            user: user.to_owned(),
+            email: String::new(),
+            name: String::new(),
+            groups: Vec::new(),
+            claims: Map::new(),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A provider as it is configured.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::crypto;
+
+/// One provider as configured and checked. Equal ones need not be told apart: their secrets and the contents of their files
+/// are the same too.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its name in logs, metrics and sessions.
+    pub name: String,
+    /// Its issuer identifier, exactly as its tokens state it.
+    pub issuer: Url,
+    /// Our name there.
+    pub client_id: String,
+    /// Our password there; absent: a public client, PKCE alone.
+    pub client_secret: Option<SecretString>,
+    /// What is asked for; holds `openid`.
+    pub scopes: Vec<String>,
+    /// Dotted path of the groups in the ID token or the userinfo answer.
+    pub groups_claim: String,
+    /// Certificates to trust in addition to the system's.
+    pub ca: Option<Pem>,
+    /// How long one request to the provider may take.
+    pub timeout: Duration,
+    /// Further parameters of the authorization request.
+    pub extra_authorize_params: BTreeMap<String, String>,
+    /// Whether signing out here signs out there as well.
+    pub end_session: bool,
+}
+
+/// A file of certificates as it was when it was read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pem {
+    /// Where it was.
+    pub path: PathBuf,
+    /// What was in it.
+    pub content: Arc<[u8]>,
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pem").field("path", &self.path).field("bytes", &self.content.len()).finish()
+    }
+}
+
+impl PartialEq for Settings {
+    fn eq(&self, other: &Self) -> bool {
+        // Taken apart, so that nothing is added to them and forgotten here.
+        let Self {
+            name,
+            issuer,
+            client_id,
+            client_secret,
+            scopes,
+            groups_claim,
+            ca,
+            timeout,
+            extra_authorize_params,
+            end_session,
+        } = self;
+        let same_secret = match (client_secret, &other.client_secret) {
+            (Some(one), Some(other)) => crypto::is_same_secret(one, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same_secret
+            && *name == other.name
+            && *issuer == other.issuer
+            && *client_id == other.client_id
+            && *scopes == other.scopes
+            && *groups_claim == other.groups_claim
+            && *ca == other.ca
+            && *timeout == other.timeout
+            && *extra_authorize_params == other.extra_authorize_params
+            && *end_session == other.end_session
+    }
+}
+
+impl Eq for Settings {}

@@ -1,0 +1,55 @@
+//! What becomes of a provider whose settings change.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::{Bench, provider::FakeProvider, settings};
+use crate::oidc::{Pem, Settings, Transport};
+
+type Change = Box<dyn Fn(&mut Settings)>;
+
+#[test]
+fn settings_are_the_same_only_where_nothing_differs() {
+    let pem = |content: &[u8]| Pem { path: "/ca.pem".into(), content: content.into() };
+    let plain = || settings("https://id.example/");
+    let with_ca = || Settings { ca: Some(pem(b"one")), ..plain() };
+    assert_eq!(plain(), plain());
+    assert_eq!(with_ca(), with_ca());
+    let changes: Vec<(&str, Change)> = vec![
+        ("name", Box::new(|it| it.name.push('x'))),
+        ("issuer", Box::new(|it| it.issuer = Url::parse("https://other.example/").unwrap())),
+        ("client_id", Box::new(|it| it.client_id.push('x'))),
+        ("client_secret", Box::new(|it| it.client_secret = Some(SecretString::from("another")))),
+        ("no client_secret", Box::new(|it| it.client_secret = None)),
+        ("scopes", Box::new(|it| it.scopes.truncate(1))),
+        ("groups_claim", Box::new(|it| it.groups_claim.push('x'))),
+        ("no ca_file", Box::new(|it| it.ca = None)),
+        ("what is in the ca_file", Box::new(move |it| it.ca = Some(pem(b"two")))),
+        ("timeout", Box::new(|it| it.timeout *= 2)),
+        ("parameters", Box::new(|it| drop(it.extra_authorize_params.insert("a".into(), "b".into())))),
+        ("end_session", Box::new(|it| it.end_session = !it.end_session)),
+    ];
+    for (what, change) in changes {
+        let mut other = with_ca();
+        change(&mut other);
+        assert_ne!(other, with_ca(), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn under_another_secret_a_provider_is_as_well_known_as_before() {
+    let fake = FakeProvider::start().await;
+    let bench = Bench::at(&fake);
+    bench.provider.ask().await.unwrap();
+    let with_secret = Settings { client_secret: Some(SecretString::from("another")), ..settings(&fake.issuer()) };
+    let same = bench.provider.under(with_secret.clone(), Transport::new(&with_secret).unwrap());
+    let known = bench.provider.discovery.known().unwrap();
+    assert!(same.is_up() && Arc::ptr_eq(&same.discovery.known().unwrap(), &known));
+    assert!(same.end_session(None, "https://app.example/", "s").is_some());
+
+    let elsewhere = settings("https://other.example/");
+    let other = bench.provider.under(elsewhere.clone(), Transport::new(&elsewhere).unwrap());
+    assert!(!other.is_up() && other.discovery.known().is_none());
+}

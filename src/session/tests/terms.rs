@@ -1,0 +1,42 @@
+//! What a reload changes for sessions that live already.
+
+use super::*;
+
+#[tokio::test]
+async fn a_change_of_lifetimes_reaches_sessions_that_live_already() {
+    let house = House::new();
+    let cookie = house.sessions.create(somebody("ann")).await.unwrap();
+    let terms = |lifetime, idle| Settings {
+        lifetime: Duration::from_secs(lifetime),
+        idle_timeout: Duration::from_secs(idle),
+        ..doubles::settings()
+    };
+    house.pass(Duration::from_mins(1));
+    house.change(&terms(3_600, 61), &["old"]);
+    live(house.find(&cookie).await);
+    house.change(&terms(60, 3_600), &["old"]);
+    assert!(house.recalls(&cookie).is_none());
+    assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
+    house.change(&terms(3_600, 3_600), &["old"]);
+    assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)), "what is over stays so");
+    let another = house.sessions.create(somebody("ann")).await.unwrap();
+    house.pass(Duration::from_secs(30));
+    house.change(&terms(3_600, 30), &["old"]);
+    assert!(house.recalls(&another).is_none(), "not used for as long as that");
+}
+
+#[tokio::test]
+async fn secrets_are_rotated_while_sessions_live_and_a_dropped_one_ends_them_in_memory_too() {
+    let house = House::new();
+    let cookie = house.sessions.create(somebody("ann")).await.unwrap();
+    live(house.find(&cookie).await);
+    house.change(&doubles::settings(), &["new", "old"]);
+    assert!(house.recalls(&cookie).is_some(), "without asking the store");
+    let newer = house.sessions.create(somebody("bob")).await.unwrap();
+    house.change(&doubles::settings(), &["new"]);
+    assert!(house.recalls(&cookie).is_none());
+    assert!(matches!(house.find(&cookie).await, Ok(Found::NotOurs)));
+    assert!(house.recalls(&newer).is_some());
+    house.change(&doubles::settings(), &["new", "old"]);
+    live(house.find(&cookie).await);
+}
