@@ -4,6 +4,8 @@
 //! row, nor a login attempt be passed off as a session. The algorithms are XChaCha20-Poly1305 (24 random bytes of nonce,
 //! safe without a counter), HMAC and HKDF over SHA-256; the implementations are those of the `RustCrypto` crates.
 
+use std::sync::{PoisonError, RwLock};
+
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
@@ -12,7 +14,7 @@ use data_encoding::BASE64URL_NOPAD;
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use rand::{RngCore, rngs::OsRng};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -25,6 +27,9 @@ pub const TAG: usize = 16;
 /// Proof that we made a value; useless without the value.
 pub type Tag = [u8; TAG];
 
+/// Names a secret without telling anything of it. Every sealed value begins with that of the secret that sealed it.
+pub type KeyId = [u8; KEY_ID];
+
 /// What a value is sealed or tagged for. Each purpose has keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -36,10 +41,13 @@ pub enum Purpose {
     LoginAttempt,
     /// The login cookie.
     LoginCookie,
+    /// What is left of a secret that may be dropped; the context is its [`KeyId`].
+    Bequest,
 }
 
 impl Purpose {
-    const ALL: [Self; 4] = [Self::SessionRow, Self::SessionCookie, Self::LoginAttempt, Self::LoginCookie];
+    const ALL: [Self; 5] =
+        [Self::SessionRow, Self::SessionCookie, Self::LoginAttempt, Self::LoginCookie, Self::Bequest];
 
     /// The label that separates the purposes' keys. Changing one makes every value sealed for it unreadable.
     const fn label(self) -> &'static [u8] {
@@ -48,6 +56,7 @@ impl Purpose {
             Self::SessionCookie => b"doorward v1 session cookie",
             Self::LoginAttempt => b"doorward v1 login attempt",
             Self::LoginCookie => b"doorward v1 login cookie",
+            Self::Bequest => b"doorward v1 bequest",
         }
     }
 }
@@ -62,14 +71,29 @@ pub const MINIMUM: usize = 32;
 
 /// The keys made of the configured secrets. The first seals and tags; the others only open and verify, for rotation. Equal
 /// ones are made of the same secrets in the same order.
-#[derive(PartialEq, Eq)]
 pub struct Keyring {
     keys: Vec<Keys>,
+    /// What other secrets have left, once it is known.
+    inherited: RwLock<Option<Inheritance>>,
+}
+
+/// What secrets have left.
+struct Inheritance {
+    /// As it is sealed, for whoever comes after.
+    sealed: Vec<(KeyId, Vec<u8>)>,
+    /// Of secrets that are configured no more: what made their session cookies' tags.
+    tags: Vec<Zeroizing<[u8; 32]>>,
+}
+
+impl PartialEq for Keyring {
+    fn eq(&self, other: &Self) -> bool {
+        self.keys == other.keys
+    }
 }
 
 #[derive(PartialEq, Eq)]
 struct Keys {
-    id: [u8; KEY_ID],
+    id: KeyId,
     by_purpose: [[u8; 32]; Purpose::ALL.len()],
 }
 
@@ -77,7 +101,7 @@ impl Keyring {
     /// Derives the keys. `secrets` must hold at least one, each of [`MINIMUM`] bytes or more.
     pub fn new(secrets: &[SecretString]) -> Result<Self, WeakSecret> {
         let keys: Vec<_> = secrets.iter().map(Keys::derive).collect::<Result<_, _>>()?;
-        if keys.is_empty() { Err(WeakSecret) } else { Ok(Self { keys }) }
+        if keys.is_empty() { Err(WeakSecret) } else { Ok(Self { keys, inherited: RwLock::default() }) }
     }
 
     /// Encrypts `plain` so that only [`Keyring::open`] with the same purpose and context reads it.
@@ -100,20 +124,92 @@ impl Keyring {
     pub fn open(&self, purpose: Purpose, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let (id, rest) = sealed.split_first_chunk::<KEY_ID>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
-        let keys = self.keys.iter().find(|keys| keys.id == *id)?;
+        let keys = self.known(*id)?;
         keys.cipher(purpose).decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: context }).ok()
     }
 
     /// A tag over `message` by the first secret.
     #[must_use]
     pub fn tag(&self, purpose: Purpose, message: &[u8]) -> Tag {
-        self.first().tag(purpose, message)
+        make_tag(self.first().key(purpose), message)
     }
 
     /// Whether any of the secrets made `tag` over `message`. Takes the same time whatever the tag.
     #[must_use]
     pub fn made(&self, purpose: Purpose, message: &[u8], tag: &Tag) -> bool {
-        self.keys.iter().any(|keys| same(&keys.tag(purpose, message), tag))
+        let made_it = |key: &[u8; 32]| same(&make_tag(key, message), tag);
+        if self.keys.iter().any(|keys| made_it(keys.key(purpose))) {
+            return true;
+        }
+        let inherited = self.inherited.read().unwrap_or_else(PoisonError::into_inner);
+        purpose == Purpose::SessionCookie
+            && inherited.iter().flat_map(|inherited| &inherited.tags).any(|key| made_it(key))
+    }
+
+    /// The secret that seals.
+    #[must_use]
+    pub fn newest(&self) -> KeyId {
+        self.first().id
+    }
+
+    /// Whether this secret is among those that open.
+    #[must_use]
+    pub fn knows(&self, secret: KeyId) -> bool {
+        self.known(secret).is_some()
+    }
+
+    /// The secrets that open and do not seal.
+    pub fn older(&self) -> impl Iterator<Item = KeyId> {
+        self.keys.iter().skip(1).map(|keys| keys.id)
+    }
+
+    /// Seals anew what an older secret has sealed, whatever is in it; `None` where that is not so.
+    #[must_use]
+    pub fn reseal(&self, purpose: Purpose, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        if sealed_by(sealed)? == self.newest() {
+            return None;
+        }
+        let plain = Zeroizing::new(self.open(purpose, context, sealed)?);
+        Some(self.seal(purpose, context, &plain))
+    }
+
+    /// What each older secret leaves to those that come after it, sealed: the key that made its session cookies' tags, so
+    /// that they are known when it is dropped. Nothing that it sealed can be opened with that.
+    #[must_use]
+    pub fn bequests(&self) -> Vec<(KeyId, Vec<u8>)> {
+        let bequest = |keys: &Keys| (keys.id, self.seal(Purpose::Bequest, &keys.id, keys.key(Purpose::SessionCookie)));
+        self.keys.iter().skip(1).map(bequest).collect()
+    }
+
+    /// Takes over what secrets have left, and gives up what it took over before. What does not open is passed over.
+    pub fn inherit(&self, sealed: Vec<(KeyId, Vec<u8>)>) {
+        let opened = sealed
+            .iter()
+            .filter(|(secret, _)| !self.knows(*secret))
+            .filter_map(|(secret, sealed)| self.open(Purpose::Bequest, secret, sealed).map(Zeroizing::new))
+            .filter_map(|key| key.as_slice().try_into().ok().map(Zeroizing::new));
+        let tags = opened.collect();
+        *self.inherited.write().unwrap_or_else(PoisonError::into_inner) = Some(Inheritance { sealed, tags });
+    }
+
+    /// Takes over what another one, in whose place this one comes, knew to be left.
+    pub fn succeed(&self, other: &Self) {
+        let known = other.inherited.read().unwrap_or_else(PoisonError::into_inner);
+        let sealed = known.as_ref().map(|known| known.sealed.clone());
+        drop(known);
+        if let Some(sealed) = sealed {
+            self.inherit(sealed);
+        }
+    }
+
+    /// Whether anything, or nothing, has been taken over.
+    #[must_use]
+    pub fn has_inherited(&self) -> bool {
+        self.inherited.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn known(&self, secret: KeyId) -> Option<&Keys> {
+        self.keys.iter().find(|keys| keys.id == secret)
     }
 
     fn first(&self) -> &Keys {
@@ -140,27 +236,33 @@ impl Keys {
     }
 
     fn key(&self, purpose: Purpose) -> &[u8; 32] {
-        let [row, cookie, attempt, login] = &self.by_purpose;
+        let [row, cookie, attempt, login, bequest] = &self.by_purpose;
         match purpose {
             Purpose::SessionRow => row,
             Purpose::SessionCookie => cookie,
             Purpose::LoginAttempt => attempt,
             Purpose::LoginCookie => login,
+            Purpose::Bequest => bequest,
         }
     }
 
     fn cipher(&self, purpose: Purpose) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new(self.key(purpose).into())
     }
+}
 
-    fn tag(&self, purpose: Purpose, message: &[u8]) -> Tag {
-        let mut mac =
-            <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(self.key(purpose)).expect("HMAC takes a key of any length");
-        mac.update(message);
-        let whole: [u8; 32] = mac.finalize().into_bytes().into();
-        let (tag, _) = whole.split_first_chunk::<TAG>().expect("SHA-256 gives 32 bytes");
-        *tag
-    }
+fn make_tag(key: &[u8; 32], message: &[u8]) -> Tag {
+    let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.update(message);
+    let whole: [u8; 32] = mac.finalize().into_bytes().into();
+    let (tag, _) = whole.split_first_chunk::<TAG>().expect("SHA-256 gives 32 bytes");
+    *tag
+}
+
+/// Which secret sealed a value; `None` for what is too short to be one.
+#[must_use]
+pub fn sealed_by(sealed: &[u8]) -> Option<KeyId> {
+    sealed.first_chunk().copied()
 }
 
 /// Whether two secrets are the same one.
@@ -211,75 +313,4 @@ pub fn decode_exact<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn ring(secrets: &[&str]) -> Keyring {
-        let secrets: Vec<_> = secrets.iter().map(|secret| SecretString::from(secret.repeat(32))).collect();
-        Keyring::new(&secrets).unwrap()
-    }
-
-    #[test]
-    fn a_rotated_secret_still_opens_and_a_dropped_one_does_not() {
-        let old = ring(&["a"]);
-        let (sealed, tag) = (old.seal(Purpose::SessionRow, b"row", b"plain"), old.tag(Purpose::SessionCookie, b"id"));
-        let rotated = ring(&["b", "a"]);
-        assert_eq!(rotated.open(Purpose::SessionRow, b"row", &sealed).as_deref(), Some(b"plain".as_slice()));
-        assert!(rotated.made(Purpose::SessionCookie, b"id", &tag));
-        let dropped = ring(&["b"]);
-        assert_eq!(dropped.open(Purpose::SessionRow, b"row", &sealed), None);
-        assert!(!dropped.made(Purpose::SessionCookie, b"id", &tag));
-    }
-
-    #[test]
-    fn a_short_secret_and_no_secret_are_refused() {
-        assert!(Keyring::new(&[]).is_err());
-        assert!(Keyring::new(&[SecretString::from("x".repeat(MINIMUM - 1))]).is_err());
-    }
-
-    #[test]
-    fn purposes_do_not_share_keys() {
-        let ring = ring(&["a"]);
-        for one in Purpose::ALL {
-            for other in Purpose::ALL.into_iter().filter(|other| *other != one) {
-                assert_ne!(ring.tag(one, b"m"), ring.tag(other, b"m"));
-                assert_eq!(ring.open(other, b"", &ring.seal(one, b"", b"m")), None);
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_was_sealed_opens_only_in_its_own_context(plain: Vec<u8>, context: Vec<u8>, other: Vec<u8>) {
-            let ring = ring(&["a"]);
-            let sealed = ring.seal(Purpose::LoginAttempt, &context, &plain);
-            prop_assert_eq!(ring.open(Purpose::LoginAttempt, &context, &sealed), Some(plain));
-            if other != context {
-                prop_assert_eq!(ring.open(Purpose::LoginAttempt, &other, &sealed), None);
-            }
-        }
-
-        #[test]
-        fn a_changed_byte_anywhere_spoils_it(plain: Vec<u8>, at: prop::sample::Index, flip in 1u8..) {
-            let ring = ring(&["a"]);
-            let mut sealed = ring.seal(Purpose::SessionRow, b"row", &plain);
-            let at = at.index(sealed.len());
-            sealed[at] ^= flip;
-            prop_assert_eq!(ring.open(Purpose::SessionRow, b"row", &sealed), None);
-        }
-
-        #[test]
-        fn arbitrary_bytes_do_not_open(bytes: Vec<u8>) {
-            prop_assert_eq!(ring(&["a"]).open(Purpose::SessionRow, b"row", &bytes), None);
-        }
-
-        #[test]
-        fn exact_decoding_agrees_with_decoding(text in "[A-Za-z0-9_-]{0,70}") {
-            let exact = decode_exact::<48>(text.as_bytes());
-            let whole = decode(text.as_bytes()).filter(|bytes| bytes.len() == 48);
-            prop_assert_eq!(exact.map(|bytes| bytes.to_vec()), whole);
-        }
-    }
-}
+mod tests;

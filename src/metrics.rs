@@ -7,6 +7,7 @@
 mod configuration;
 mod labels;
 mod providers;
+mod sessions;
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -20,6 +21,7 @@ pub use self::{
     configuration::Configuration,
     labels::*,
     providers::{Logins, Provider, Renewals},
+    sessions::Sessions,
 };
 
 /// An app's place in the configuration; what the metrics know of it.
@@ -169,47 +171,6 @@ impl Auth {
     }
 }
 
-/// Session look-ups, and how many sessions are in memory.
-#[derive(Clone)]
-pub struct Sessions {
-    /// Sessions in memory.
-    pub cached: IntGauge,
-    /// Answers from sessions that the store could not vouch for.
-    pub stale_served: IntCounter,
-    lookups: Vec<IntCounter>,
-    /// Why sessions ended.
-    logouts: Vec<IntCounter>,
-}
-
-impl Sessions {
-    fn new(registry: &Registry) -> Self {
-        let lookups = counters(registry, "doorward_session_lookups_total", "Session cookies looked up", &["result"]);
-        let logouts = counters(registry, "doorward_logouts_total", "Sessions ended", &["kind"]);
-        Self {
-            cached: register(registry, IntGauge::new("doorward_sessions_cached", "Sessions in memory")),
-            stale_served: register(
-                registry,
-                IntCounter::new(
-                    "doorward_session_stale_served_total",
-                    "Requests answered from a session in memory while the store was away",
-                ),
-            ),
-            lookups: Lookup::ALL.iter().map(|result| lookups.with_label_values(&[result.label()])).collect(),
-            logouts: Logout::ALL.iter().map(|kind| logouts.with_label_values(&[kind.label()])).collect(),
-        }
-    }
-
-    /// Counts one look-up.
-    pub fn looked_up(&self, result: Lookup) {
-        increment(&self.lookups, result as usize, 1);
-    }
-
-    /// Counts sessions that ended.
-    pub fn ended(&self, kind: Logout, many: u64) {
-        increment(&self.logouts, kind as usize, many);
-    }
-}
-
 /// The session store's health.
 #[derive(Clone)]
 pub struct Store {
@@ -305,6 +266,7 @@ mod tests {
             "doorward_auth_duration_seconds",
             "doorward_sessions_cached",
             "doorward_session_lookups_total",
+            "doorward_session_rows_to_reseal",
             "doorward_session_stale_served_total",
             "doorward_store_connections",
             "doorward_store_up",

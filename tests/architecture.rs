@@ -32,24 +32,36 @@ struct Source {
     production: String,
 }
 
-fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The Rust files below a folder, and what is in them.
+fn files(folder: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    let mut folders = vec![root.clone()];
+    let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
+        // What the neighbours bring is not ours.
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| !path.is_symlink()) {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let inside = path.strip_prefix(&root).unwrap();
-                let module = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
                 let text = fs::read_to_string(&path).unwrap();
-                let production = text.split("\n#[cfg(test)]").next().unwrap().to_owned();
-                found.push(Source { path: inside.to_owned(), module, production });
+                found.push((path, text));
             }
         }
     }
+    found
+}
+
+fn sources() -> Vec<Source> {
+    let source = |(path, text): (PathBuf, String)| {
+        let inside = path.strip_prefix(root().join("src")).unwrap().to_owned();
+        let module = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        let production = text.split("\n#[cfg(test)]").next().unwrap().to_owned();
+        Source { path: inside, module, production }
+    };
+    let found: Vec<_> = files("src").into_iter().map(source).collect();
     assert!(found.len() > 30, "the source has gone missing");
     found
 }
@@ -166,6 +178,19 @@ fn secrets_are_exposed_in_at_most_five_places() {
             architecture.contains(&format!("`src/{file}`")),
             "ARCHITECTURE.md does not say why src/{file} exposes a secret"
         );
+    }
+}
+
+#[test]
+fn every_test_that_the_architecture_cites_is_there() {
+    let architecture = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let code: String = ["src", "tests"].iter().flat_map(|folder| files(folder)).map(|(_, text)| text).collect();
+    let is_sentence =
+        |word: &&str| word.matches('_').count() > 4 && word.bytes().all(|b| b == b'_' || b.is_ascii_lowercase());
+    let cited: Vec<_> = architecture.split('`').filter(is_sentence).collect();
+    assert!(cited.len() > 15, "{cited:?}");
+    for test in cited {
+        assert!(code.contains(&format!("fn {test}(")), "ARCHITECTURE.md cites {test}, which is not there");
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) fn report(result: anyhow::Result<()>) -> ExitCode {
 }
 
 /// Runs something on a new runtime.
-pub(super) fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(work)

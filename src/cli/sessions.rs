@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{File, serve};
 use crate::{
     clock::Clock,
-    config,
+    config::{self, Config},
     crypto::Keyring,
     metrics::{self, Metrics},
     session::register::{Entry, Place, Register, Search},
@@ -100,7 +100,11 @@ pub(super) fn run(command: Command) -> ExitCode {
 }
 
 async fn open(file: Option<&Path>) -> anyhow::Result<Register> {
-    let config = config::load(file)?;
+    register(config::load(file)?).await
+}
+
+/// The register of the sessions in a configuration's store, which has to be there.
+pub(super) async fn register(config: Config) -> anyhow::Result<Register> {
     let keyring = Arc::new(Keyring::new(&config.secrets).context("session.secrets")?);
     // Nobody scrapes a program that ends at once.
     let backend = config.session.backend.kind();

@@ -29,8 +29,8 @@ pub fn report_text(result: &Result<Config, Complaints>) -> String {
 
 /// The report for programs: one JSON object with `ok`, `hash`, `values` and `errors`.
 #[must_use]
-pub fn report_json(result: &Result<Config, Complaints>) -> String {
-    let report = match result {
+pub fn report_json(result: &Result<Config, Complaints>) -> Value {
+    match result {
         Ok(config) => json!({
             "ok": true,
             "hash": config.hash,
@@ -42,8 +42,7 @@ pub fn report_json(result: &Result<Config, Complaints>) -> String {
             "values": [],
             "errors": complaints.0.iter().map(error).collect::<Vec<_>>(),
         }),
-    };
-    format!("{report:#}\n")
+    }
 }
 
 fn value(effective: &Effective) -> Value {

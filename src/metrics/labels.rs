@@ -45,7 +45,13 @@ labels! {
                 /** Spend a word that counts once. */ Spend = "spend",
                 /** Note when sessions were last used. */ Touch = "touch", /** Remove what has expired. */ Purge = "purge",
                 /** See whether sessions are as they were. */ Confirm = "confirm", /** List sessions. */ Page = "page",
+                /** Seal rows anew, and see what is left to do. */ Reseal = "reseal",
                 /** Count what others ended. */ Count = "count", /** See whether it is there. */ Ping = "ping" }
+}
+labels! {
+    /// Which secret sealed what the newest has not.
+    Secret { /** One that is configured: it will be sealed anew. */ Older = "older",
+             /** None that is configured: nobody can open it here. */ Unknown = "unknown" }
 }
 labels! {
     /// How a sign-in ended.

@@ -2,7 +2,7 @@
 //! only if nobody else was faster. And words that count once, for all processes.
 //!
 //! Promises: a lease ends by itself by the store's own clock, so a process that dies holds up nobody for long; a generation
-//! is written once. It must not know how a session is renewed.
+//! is written once; one whose answer was lost is its holder's still. It must not know how a session is renewed.
 
 use std::time::Duration;
 
@@ -12,15 +12,35 @@ use super::{
     store::{Row, Unavailable, Watched},
     token::Key,
 };
-use crate::{clock::Timestamp, metrics::Operation};
+use crate::{clock::Timestamp, crypto, metrics::Operation};
+
+/// Whoever asks for leases: one process, as long as it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Holder(pub(super) [u8; 16]);
+
+/// The lease of a session in a generation, for one holder.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lease {
+    pub(super) key: Key,
+    pub(super) generation: u64,
+    pub(super) holder: Holder,
+}
+
+impl Holder {
+    /// One that is like no other.
+    pub(super) fn fresh() -> Self {
+        Self(crypto::random())
+    }
+}
 
 /// What a store has to do for renewals, whatever it is made of.
 #[async_trait]
 pub(super) trait Leases: Send + Sync {
-    /// Takes the lease of a session for `span` if it is still at `generation` and nobody holds it. Says whether it did.
-    async fn claim(&self, key: &Key, generation: u64, span: Duration) -> Result<bool, Unavailable>;
-    /// Gives the lease back.
-    async fn release(&self, key: &Key, generation: u64) -> Result<(), Unavailable>;
+    /// Takes a lease for `span` if the session is still at its generation and nobody else holds it. Says whether it did. Its
+    /// holder may take it again: the answer to the first time may have been lost.
+    async fn claim(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable>;
+    /// Gives a lease back that its holder has.
+    async fn release(&self, lease: &Lease) -> Result<(), Unavailable>;
     /// Replaces the row of the generation before this one and ends its lease. Says whether it was there.
     async fn replace(&self, row: &Row) -> Result<bool, Unavailable>;
     /// Spends a word that counts once and is forgotten after `until`. Says whether it had not been spent.
@@ -31,12 +51,12 @@ pub(super) trait Leases: Send + Sync {
 
 #[async_trait]
 impl Leases for Watched {
-    async fn claim(&self, key: &Key, generation: u64, span: Duration) -> Result<bool, Unavailable> {
-        self.ask(Operation::Claim, self.store().claim(key, generation, span)).await
+    async fn claim(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
+        self.ask(Operation::Claim, self.store().claim(lease, span)).await
     }
 
-    async fn release(&self, key: &Key, generation: u64) -> Result<(), Unavailable> {
-        self.ask(Operation::Claim, self.store().release(key, generation)).await
+    async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
+        self.ask(Operation::Claim, self.store().release(lease)).await
     }
 
     async fn replace(&self, row: &Row) -> Result<bool, Unavailable> {

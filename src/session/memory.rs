@@ -3,7 +3,7 @@
 //! It keeps the same rows as every other store, sealed and all, so that nothing above it has a second way of working.
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -14,19 +14,24 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    lease::Leases,
+    lease::{Holder, Lease, Leases},
+    rotation::{Bequest, MOST_COUNTED, Reseal, Rotation},
     store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version},
     token::Key,
 };
-use crate::clock::Timestamp;
+use crate::{
+    clock::Timestamp,
+    crypto::{self, KeyId},
+};
 
 /// Rows in memory.
 #[derive(Default)]
 pub(super) struct Memory {
     rows: Mutex<HashMap<Key, Row>>,
     uncounted: AtomicU64,
-    leases: Mutex<HashMap<(Key, u64), Instant>>,
+    leases: Mutex<HashMap<(Key, u64), (Holder, Instant)>>,
     spent: Mutex<HashSet<[u8; 32]>>,
+    bequests: Mutex<BTreeMap<KeyId, Bequest>>,
 }
 
 impl Memory {
@@ -127,19 +132,23 @@ impl Store for Memory {
 
 #[async_trait]
 impl Leases for Memory {
-    async fn claim(&self, key: &Key, generation: u64, span: Duration) -> Result<bool, Unavailable> {
-        let is_current = self.rows().get(key).is_some_and(|row| row.generation == generation);
+    async fn claim(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
+        let Lease { key, generation, holder } = *lease;
+        let is_current = self.rows().get(&key).is_some_and(|row| row.generation == generation);
         let (mut leases, now) = (lock(&self.leases), Instant::now());
-        leases.retain(|_, until| *until > now);
-        let is_free = is_current && !leases.contains_key(&(*key, generation));
+        leases.retain(|_, (_, until)| *until > now);
+        let is_free = is_current && leases.get(&(key, generation)).is_none_or(|(theirs, _)| *theirs == holder);
         if is_free {
-            leases.insert((*key, generation), now + span);
+            leases.insert((key, generation), (holder, now + span));
         }
         Ok(is_free)
     }
 
-    async fn release(&self, key: &Key, generation: u64) -> Result<(), Unavailable> {
-        lock(&self.leases).remove(&(*key, generation));
+    async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
+        let is_theirs = |(key, generation): &(Key, u64), holder: Holder| {
+            (*key, *generation, holder) == (lease.key, lease.generation, lease.holder)
+        };
+        lock(&self.leases).retain(|place, (holder, _)| !is_theirs(place, *holder));
         Ok(())
     }
 
@@ -160,6 +169,56 @@ impl Leases for Memory {
 
     async fn unspend(&self, word: &[u8; 32]) -> Result<(), Unavailable> {
         lock(&self.spent).remove(word);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Rotation for Memory {
+    async fn count_others(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
+        let mut counts = HashMap::new();
+        for secret in self.rows().values().filter_map(|row| crypto::sealed_by(&row.sealed)) {
+            let many: &mut u64 = counts.entry(secret).or_default();
+            *many = u64::from(MOST_COUNTED).min(*many + 1);
+        }
+        Ok(counts.into_iter().filter(|(secret, _)| *secret != newest).collect())
+    }
+
+    async fn sealed_by(&self, secret: KeyId, from: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+        let theirs = |row: &&Row| row.key >= *from && crypto::sealed_by(&row.sealed) == Some(secret);
+        let mut rows: Vec<_> = self.rows().values().filter(theirs).cloned().collect();
+        rows.sort_unstable_by_key(|row| row.key);
+        rows.truncate(limit as usize);
+        Ok(rows)
+    }
+
+    async fn reseal(&self, reseals: &[Reseal]) -> Result<u64, Unavailable> {
+        let (mut rows, mut many) = (self.rows(), 0);
+        for reseal in reseals {
+            let is_as_read = |row: &&mut Row| {
+                row.generation == reseal.generation && crypto::sealed_by(&row.sealed) == Some(reseal.from)
+            };
+            if let Some(row) = rows.get_mut(&reseal.key).filter(is_as_read) {
+                row.sealed.clone_from(&reseal.sealed);
+                many += 1;
+            }
+        }
+        Ok(many)
+    }
+
+    async fn bequests(&self) -> Result<Vec<Bequest>, Unavailable> {
+        Ok(lock(&self.bequests).values().cloned().collect())
+    }
+
+    async fn bequeath(&self, bequest: &Bequest) -> Result<(), Unavailable> {
+        lock(&self.bequests).insert(bequest.secret, bequest.clone());
+        Ok(())
+    }
+
+    async fn forget_bequests(&self, before: Timestamp) -> Result<(), Unavailable> {
+        let oldest = self.rows().values().map(|row| row.created).min();
+        let is_needed = |bequest: &Bequest| oldest.is_some_and(|oldest| oldest <= bequest.retired);
+        lock(&self.bequests).retain(|_, bequest| bequest.retired >= before || is_needed(bequest));
         Ok(())
     }
 }

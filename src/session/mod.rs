@@ -3,6 +3,7 @@
 //! Promises: a cookie that we did not make costs no store look-up; a store that does not answer never looks like a
 //! session that is over; nothing is written on a request's path. It must not know providers, edges or pages.
 
+mod backend;
 mod cache;
 mod confirm;
 mod lease;
@@ -11,6 +12,8 @@ pub mod postgres;
 mod record;
 pub mod register;
 mod renewal;
+mod reseal;
+mod rotation;
 mod settings;
 mod sqlite;
 mod store;
@@ -26,10 +29,8 @@ use std::{sync::Arc, time::Duration};
 
 use self::{
     cache::Cache,
-    memory::Memory,
-    postgres::Postgres,
+    lease::Holder,
     record::Unreadable,
-    sqlite::Sqlite,
     store::{Selection, Store, Watched},
     terms::Terms,
     token::Token,
@@ -39,6 +40,7 @@ use self::{
 pub use self::{
     record::{Live, NewSession, Record},
     renewal::{Claim, Due, Once, Permit, Renewed, Whose},
+    reseal::Left,
     settings::{Backend, Settings},
     store::{DEADLINE, Unavailable},
     token::Key,
@@ -76,6 +78,8 @@ pub struct Sessions {
     cache: Cache,
     hearing: Hearing,
     backlog: Backlog,
+    /// Who this process is to those it shares a store with.
+    holder: Holder,
 }
 
 /// What memory says of a cookie's value.
@@ -110,10 +114,16 @@ impl Sessions {
         sessions: metrics::Sessions,
         store: metrics::Store,
     ) -> Result<Self, Unavailable> {
-        let store = open(&settings.backend, store).await?;
+        let store = backend::open(&settings.backend, store).await?;
+        let sessions = Self::with(store, settings, keyring, clock, sessions);
+        let first_look = async {
+            if sessions.store.ping().await.is_ok() {
+                sessions.settle().await;
+            }
+        };
         // The answer shows in the metric and in `is_up`; an outage now is no worse than one later.
-        let _ = tokio::time::timeout(FIRST_LOOK, store.ping()).await;
-        Ok(Self::with(store, settings, keyring, clock, sessions))
+        let _ = tokio::time::timeout(FIRST_LOOK, first_look).await;
+        Ok(sessions)
     }
 
     fn with(
@@ -124,13 +134,15 @@ impl Sessions {
         metrics: metrics::Sessions,
     ) -> Self {
         let hearing = if store.is_shared() { Hearing::of_others() } else { Hearing::of_nobody() };
-        let terms = Terms::new(settings, keyring);
-        Self { terms, clock, metrics, store, cache: Cache::new(), hearing, backlog: Backlog::new() }
+        let (terms, cache) = (Terms::new(settings, keyring), Cache::new());
+        Self { terms, clock, metrics, store, cache, hearing, backlog: Backlog::new(), holder: Holder::fresh() }
     }
 
     /// Other lifetimes and keys, for sessions that live already too. Where sessions are kept stays as it is.
     pub fn change(&self, settings: &Settings, keyring: Arc<Keyring>) {
-        self.terms.change(settings, keyring);
+        if self.terms.change(settings, keyring) {
+            self.metrics.count_again();
+        }
     }
 
     /// The session that a cookie's value stands for, where memory alone can vouch for it and it is `wanted`. Of all
@@ -196,7 +208,7 @@ impl Sessions {
     /// Whether the store ever answered. Before that no session can be told from a stranger's cookie.
     #[must_use]
     pub fn was_opened(&self) -> bool {
-        self.store.was_opened()
+        self.store.was_opened() && self.terms.keyring().has_inherited()
     }
 
     /// How long a new session's cookie is worth keeping.
@@ -291,7 +303,11 @@ impl Sessions {
             return Ok(None);
         };
         match Record::open(&self.terms.keyring(), key, &row.sealed) {
-            Ok(record) => Ok(Some(Arc::new(Live::new(record, token, &row, asked)))),
+            Ok(record) => {
+                let live = Live::new(record, token, &row, asked);
+                self.note_seal(row);
+                Ok(Some(Arc::new(live)))
+            }
             // It lives, for the replicas that have been updated already.
             Err(Unreadable::Newer) => {
                 Err(Unavailable::Failed("the session was written by a newer version of doorward".to_owned()))
@@ -355,15 +371,6 @@ impl Sessions {
         self.metrics.looked_up(result);
         found
     }
-}
-
-async fn open(backend: &Backend, metrics: metrics::Store) -> Result<Watched, Unavailable> {
-    let opened: Box<dyn Store> = match backend {
-        Backend::Memory => Box::new(Memory::default()),
-        Backend::Sqlite(path) => Box::new(Sqlite::open(path).await?),
-        Backend::Postgres(settings) => Box::new(Postgres::new(settings, metrics.clone())?),
-    };
-    Ok(Watched::new(opened, backend.kind(), metrics, DEADLINE))
 }
 
 /// Each call to the store has a deadline of its own; this one bounds waiting for the calls of others as well.

@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     Backend, Settings,
     record::Record,
+    reseal::Left,
     store::{Row, Selection, Store as _, Unavailable, Watched},
     token::Key,
 };
@@ -114,9 +115,14 @@ impl Register {
             }
             _ => Ok(()),
         }?;
-        let store = super::open(&settings.backend, metrics).await?;
+        let store = super::backend::open(&settings.backend, metrics).await?;
         store.ping().await?;
         Ok(Self { settings, keyring, clock, store })
+    }
+
+    /// What is left to be done before older secrets can be dropped.
+    pub async fn left(&self) -> Result<Left, Unavailable> {
+        Left::of(&self.store, &self.keyring).await
     }
 
     /// Reads on: what there is among the next rows, perhaps nothing; `None` when all have been read.

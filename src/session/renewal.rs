@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Sessions,
-    lease::Leases as _,
+    lease::{Lease, Leases as _},
     record::{Live, Record},
     store::{Row, Selection, Store as _, Unavailable},
     token::Key,
@@ -128,7 +128,7 @@ impl Sessions {
 
     /// Asks for a session's turn. `answers_within` is the longest that the provider may take.
     pub async fn claim(&self, live: &Arc<Live>, answers_within: Duration) -> Result<Claim, Unavailable> {
-        if self.store.claim(&live.key(), live.generation(), answers_within + MARGIN).await? {
+        if self.store.claim(&self.lease(live), answers_within + MARGIN).await? {
             return Ok(Claim::Ours(Permit { live: Arc::clone(live) }));
         }
         Ok(match self.newest(live).await? {
@@ -177,7 +177,7 @@ impl Sessions {
         let jitter = PAUSE * u32::from(crypto::random::<1>()[0]) / u32::from(u8::MAX);
         permit.live.rest_until(self.clock.now().plus(PAUSE + jitter));
         // If this fails, the lease ends by itself.
-        let _ended_anyway = self.store.release(&permit.live.key(), permit.live.generation()).await;
+        let _ended_anyway = self.store.release(&self.lease(&permit.live)).await;
     }
 
     /// Ends a session that its provider will not renew, unless somebody else has renewed it: then that one is returned.
@@ -232,6 +232,10 @@ impl Sessions {
     /// Counts an answer from a session that could not be renewed in time.
     pub fn served_stale(&self) {
         self.metrics.stale_served.inc();
+    }
+
+    fn lease(&self, live: &Live) -> Lease {
+        Lease { key: live.key(), generation: live.generation(), holder: self.holder }
     }
 
     /// The session as the store has it, put in memory where it is newer; `None` where it is over.

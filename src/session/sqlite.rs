@@ -4,8 +4,9 @@
 //! blocked; no more than a handful of threads wait for the disk. It must not know what is sealed in a row.
 
 mod file;
-
 mod leases;
+mod pulse;
+mod rotation;
 
 use std::{
     path::{Path, PathBuf},
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
+use self::pulse::Pulse;
 use super::{
     store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version},
     token::Key,
@@ -31,6 +33,7 @@ pub(super) struct Sqlite {
     /// One, because `SQLite` has one writer at a time and waiting here is fairer than waiting for its lock.
     writer: Arc<Pool>,
     readers: Arc<Pool>,
+    pulse: Pulse,
 }
 
 /// Connections that are opened when they are first needed, and again after one has failed.
@@ -49,6 +52,7 @@ impl Sqlite {
             path: Arc::new(path),
             writer: Arc::new(Pool::new(1, vec![first])),
             readers: Arc::new(Pool::new(READERS, Vec::new())),
+            pulse: Pulse::default(),
         })
     }
 
@@ -63,7 +67,11 @@ impl Sqlite {
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Unavailable> {
-        Pool::run(&self.writer, &self.path, work).await
+        let outcome = Pool::run(&self.writer, &self.path, work).await;
+        if outcome.is_err() {
+            self.pulse.fail();
+        }
+        outcome
     }
 }
 
@@ -103,6 +111,8 @@ macro_rules! columns {
         "SELECT key, provider, subject, sid, generation, created, last_seen, sealed FROM sessions"
     };
 }
+
+use columns;
 
 /// Removes some of the rows that a condition finds.
 macro_rules! delete {
@@ -249,15 +259,17 @@ impl Store for Sqlite {
     }
 
     async fn ping(&self) -> Result<(), Unavailable> {
-        let path = Arc::clone(&self.path);
+        let (path, due) = (Arc::clone(&self.path), self.pulse.due());
         self.write(move |file| {
             // A connection outlives its file: rows would be written to where no restart finds them.
             if !path.exists() {
                 return Err(rusqlite::Error::InvalidPath(path.to_path_buf()));
             }
-            begin(file)?.rollback()
+            due.take(file)
         })
-        .await
+        .await?;
+        self.pulse.beat(due);
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{lease::Leases, token::Key};
+use super::{lease::Leases, rotation::Rotation, token::Key};
 use crate::{
     clock::Timestamp,
     failure::Kind,
@@ -112,7 +112,7 @@ impl From<Key> for Selection {
 
 /// Where rows are kept.
 #[async_trait]
-pub(super) trait Store: Leases {
+pub(super) trait Store: Leases + Rotation {
     /// The row under `key`, if it is there.
     async fn load(&self, key: &Key) -> Result<Option<Row>, Unavailable>;
     /// Writes a new row durably. A row that is there already is never overwritten: that is an error.

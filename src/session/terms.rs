@@ -65,17 +65,20 @@ impl Terms {
         }
     }
 
-    /// Puts others in force.
-    pub(super) fn change(&self, settings: &Settings, keyring: Arc<Keyring>) {
+    /// Puts others in force. Says whether the secrets are others.
+    pub(super) fn change(&self, settings: &Settings, keyring: Arc<Keyring>) -> bool {
         self.lifetime.set(settings.lifetime);
         self.idle_timeout.set(settings.idle_timeout);
         self.renew_before.set(settings.renew_before);
         self.outage_grace.set(settings.outage_grace);
-        if *self.keyring() != *keyring {
+        let is_other = *self.keyring() != *keyring;
+        if is_other {
+            keyring.succeed(&self.keyring());
             let edition = self.ring.load().edition + 1;
             self.ring.store(Arc::new(Ring { keyring, edition }));
             self.edition.store(edition, Ordering::Release);
         }
+        is_other
     }
 
     /// Absolute: from sign-in.

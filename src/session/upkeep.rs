@@ -1,5 +1,5 @@
 //! What sessions need done off the requests' path: noting when they were last used, removing what is over, finishing
-//! sign-outs that the store did not take at once, seeing whether the store is there.
+//! sign-outs that the store did not take at once, sealing anew what older secrets have sealed, seeing whether the store is there.
 //!
 //! Promises: whatever waits here is bounded; one failing step leaves the rest for the next round.
 
@@ -20,7 +20,8 @@ use tokio::{
 use super::{
     Sessions,
     record::Live,
-    store::{Cutoffs, Store, Touch},
+    reseal::Walk,
+    store::{Cutoffs, Row, Store, Touch},
     token::{Key, Token},
     trust::Trust,
 };
@@ -34,6 +35,8 @@ const DOUBTS: Duration = Duration::from_millis(500);
 const TOUCH: Duration = Duration::from_secs(10);
 /// How often expired sessions are removed, where no request has met one.
 const PURGE: Duration = Duration::from_mins(1);
+/// How often rows that older secrets have sealed are looked for, and how often some are sealed anew where there are any.
+const RESEAL: (Duration, Duration) = (Duration::from_mins(1), Duration::from_secs(1));
 /// How often sessions that nobody uses are asked about, at the most and at the least: an eighth of the grace.
 const SURVEY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
 /// How much later than its idle timeout an unused session is removed: another replica may hold a later use that it has
@@ -43,6 +46,8 @@ const MARGIN: Duration = Duration::from_secs(90);
 const BATCH: u32 = 500;
 /// How many uses, doubts and sign-outs wait at most.
 const MOST: usize = 65_536;
+/// How many rows wait at most to be sealed anew. Those for whom there is no room come with the walk through all.
+const MOST_OLDER: usize = 1_024;
 
 /// What requests leave to be done.
 pub(super) struct Backlog {
@@ -50,6 +55,7 @@ pub(super) struct Backlog {
     taken: Mutex<mpsc::Receiver<Arc<Live>>>,
     doubted: mpsc::Sender<Arc<Live>>,
     doubts: Mutex<mpsc::Receiver<Arc<Live>>>,
+    older: Mutex<Vec<Row>>,
     /// Sessions that are over for us and may still have a row.
     owed: Mutex<HashMap<Key, (Token, Logout)>>,
     expired: AtomicBool,
@@ -59,7 +65,15 @@ impl Backlog {
     pub(super) fn new() -> Self {
         let ((used, taken), (doubted, doubts)) = (mpsc::channel(MOST), mpsc::channel(MOST));
         let (taken, doubts) = (Mutex::new(taken), Mutex::new(doubts));
-        Self { used, taken, doubted, doubts, owed: Mutex::default(), expired: AtomicBool::new(false) }
+        Self {
+            used,
+            taken,
+            doubted,
+            doubts,
+            older: Mutex::default(),
+            owed: Mutex::default(),
+            expired: AtomicBool::new(false),
+        }
     }
 
     /// Leaves a session's last use to be written; false where there is no room.
@@ -75,6 +89,24 @@ impl Backlog {
     fn take_doubts(&self) -> Vec<Arc<Live>> {
         let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
         std::iter::from_fn(|| doubts.try_recv().ok()).take(BATCH as usize).collect()
+    }
+
+    /// Leaves a row to be sealed anew, where there is room.
+    pub(super) fn leave_older(&self, row: Row) {
+        let mut older = self.older();
+        if older.len() < MOST_OLDER {
+            older.push(row);
+        }
+    }
+
+    pub(super) fn take_older(&self, most: usize) -> Vec<Row> {
+        let mut older = self.older();
+        let kept = older.len().saturating_sub(most);
+        older.split_off(kept)
+    }
+
+    fn older(&self) -> MutexGuard<'_, Vec<Row>> {
+        self.older.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that a request met an expired session, so that it is removed soon.
@@ -119,17 +151,19 @@ impl Backlog {
 pub(super) struct Upkeep<'a> {
     sessions: &'a Sessions,
     pending: HashMap<Key, Arc<Live>>,
+    walk: Walk<'a>,
 }
 
 impl<'a> Upkeep<'a> {
     pub(super) fn of(sessions: &'a Sessions) -> Self {
-        Self { sessions, pending: HashMap::new() }
+        Self { sessions, pending: HashMap::new(), walk: Walk::of(sessions) }
     }
 
     /// Until asked to stop, and then once more what must not be lost.
     pub(super) async fn run(mut self, stop: shutdown::Signal) {
         let [mut ping, mut doubts, mut touch, mut purge, mut survey] =
             [PING, DOUBTS, TOUCH, PURGE, SURVEY.0].map(every);
+        let [mut look, mut reseal] = [RESEAL.0, RESEAL.1].map(every);
         let mut surveyed = Instant::now();
         loop {
             tokio::select! {
@@ -143,6 +177,8 @@ impl<'a> Upkeep<'a> {
                 _ = ping.tick() => self.look_after(&stop).await,
                 _ = touch.tick() => self.write_uses().await,
                 _ = purge.tick() => self.purge(&stop).await,
+                _ = look.tick() => self.walk.begin().await,
+                _ = reseal.tick() => self.walk.advance().await,
             }
         }
         self.finish_endings().await;
@@ -157,6 +193,7 @@ impl<'a> Upkeep<'a> {
         let cached = self.sessions.cache.tidy();
         self.sessions.metrics.cached.set(i64::try_from(cached).unwrap_or(i64::MAX));
         if self.sessions.store.ping().await.is_ok() {
+            self.sessions.settle().await;
             self.finish_endings().await;
             self.count_for_others().await;
             if self.sessions.backlog.expired.swap(false, Ordering::Relaxed) {

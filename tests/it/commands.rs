@@ -66,6 +66,31 @@ fn the_exit_status_tells_a_failure_from_bad_usage() {
 }
 
 #[test]
+fn a_check_of_a_rotation_whose_store_is_away_says_so_and_does_not_fail() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for store in ["sqlite:not-there.db", &format!("postgres://doorward@{nobody}/doorward")] {
+        let text = format!(
+            r#"
+server = {{ listen = "127.0.0.1:0" }}
+session = {{ secrets = ["the second secret of one test, which is long enough", "the first secret of one test, long enough too"] }}
+store = {{ url = "{store}" }}
+providers = [{{ name = "p", issuer = "https://127.0.0.1/", client_id = "doorward" }}]
+apps = [{{ name = "app", hosts = ["app.example.test"] }}]
+"#
+        );
+        std::fs::write(dir.path().join("doorward.toml"), text).unwrap();
+        let checked = doorward(dir.path(), &["check", "--format", "json"]).output().unwrap();
+        let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+        assert!(checked.status.success() && report["ok"] == true, "{report}");
+        assert!(report["rotation"]["unavailable"].as_str().unwrap().contains("store.url"), "{report}");
+        let checked = doorward(dir.path(), &["check"]).output().unwrap();
+        assert!(String::from_utf8(checked.stdout).unwrap().contains("is not known: store.url"));
+        assert!(!dir.path().join("not-there.db").exists(), "asking makes no store");
+    }
+}
+
+#[test]
 fn a_report_that_cannot_be_written_is_a_failure() {
     let (dir, _listener) = taken("json");
     for arguments in [["check"].as_slice(), &["secret"], &["completions", "zsh"]] {

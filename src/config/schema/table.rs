@@ -129,8 +129,8 @@ pub(in super::super) const KEYS: &[Key] = &[
         Required,
         Reload,
         "What sessions and cookies are sealed with, at least 32 characters each. The first seals, the others only open: \
-         to rotate, put a new one in front and remove the old one after `session.lifetime`. Several replicas need to know \
-         the new one first: put it behind the old one everywhere, and then in front. `doorward secret` prints one.",
+         `docs/rotation.md` says how to rotate them, and `doorward check` when the old one can be removed. \
+         `doorward secret` prints one.",
     ),
     key(
         "session.cookie_name",

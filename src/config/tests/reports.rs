@@ -32,7 +32,7 @@ fn every_value_in_force_is_listed_with_its_origin_and_no_secret_is_shown() {
     }
     assert!(!report.contains("hidden") && !report.contains("0123456789abcdef"), "{report}");
     assert!(!format!("{config:?}").contains("hidden"));
-    let json: serde_json::Value = serde_json::from_str(&report_json(&Ok(config.clone()))).unwrap();
+    let json = report_json(&Ok(config.clone()));
     let value =
         |key: &str| json["values"].as_array().unwrap().iter().find(|value| value["key"] == key).unwrap().clone();
     assert_eq!((json["ok"].as_bool(), json["hash"].as_str()), (Some(true), Some(config.hash.as_str())));
@@ -47,7 +47,7 @@ fn every_value_in_force_is_listed_with_its_origin_and_no_secret_is_shown() {
 #[test]
 fn errors_are_reported_to_programs_with_key_place_problem_and_hint() {
     let result = load_from(Some(&source("[server]\nlistn = 'x'\n")), &Environment::new());
-    let json: serde_json::Value = serde_json::from_str(&report_json(&result)).unwrap();
+    let json = report_json(&result);
     assert_eq!(json["ok"], false);
     let unknown = json["errors"].as_array().unwrap().iter().find(|error| error["key"] == "server.listn").unwrap();
     assert_eq!(unknown["origin"]["line"], 2);

@@ -1,6 +1,6 @@
 //! Making connections to PostgreSQL: which host, which password, with which limits.
 //!
-//! Promises: the password's file is read for every connection; of several hosts the one that takes writes is found; no
+//! Promises: the files with the password and with authorities' certificates are read for every connection; of several hosts the one that takes writes is found; no
 //! attempt waits for long. It must not know what connections are used for.
 
 use std::{
@@ -34,6 +34,7 @@ const LIMITS: &str = "-c statement_timeout=5s -c lock_timeout=3s -c idle_in_tran
 /// What makes connections.
 pub(super) struct Connector {
     hosts: Vec<Config>,
+    address: Address,
     password: Option<PathBuf>,
     tls: MakeRustlsConnect,
     /// The host that let us in last.
@@ -46,8 +47,8 @@ impl Connector {
     /// Connects to nobody yet. `password` is a file, and overrides the URL's own.
     pub(super) fn new(address: &Address, password: Option<PathBuf>) -> Result<Self, Unavailable> {
         let tls = tls::connector(address).map_err(|why| Unavailable::Unusable(format!("store.url: {why}")))?;
-        let hosts = address.hosts();
-        Ok(Self { hosts, password, tls, last: AtomicUsize::new(0), bare: AtomicBool::new(false) })
+        let (hosts, address) = (address.hosts(), address.clone());
+        Ok(Self { hosts, address, password, tls, last: AtomicUsize::new(0), bare: AtomicBool::new(false) })
     }
 
     /// The halves of a new connection.
@@ -67,14 +68,14 @@ impl Connector {
     }
 
     async fn attempt(&self) -> Result<(Client, Wire), Fault> {
-        let password = self.password().await?;
+        let (password, tls) = (self.password().await?, self.tls().await?);
         let first = self.last.load(Ordering::Relaxed);
         let mut fault = Fault::Closed;
         for place in (0..self.hosts.len()).map(|turn| (first + turn) % self.hosts.len()) {
             let Some(host) = self.hosts.get(place) else { continue };
             let config = self.complete(host, password.as_deref());
             // On the heap, because it is large and whoever waits for a statement waits for this too.
-            let opening = Box::pin(config.connect(self.tls.clone()));
+            let opening = Box::pin(config.connect(tls.clone()));
             let late = |_| Fault::Late("connecting", LIMIT);
             match tokio::time::timeout(LIMIT, opening).await.map_err(late).and_then(|opened| Ok(opened?)) {
                 Ok(halves) => {
@@ -87,6 +88,16 @@ impl Connector {
             }
         }
         Err(fault)
+    }
+
+    /// The certificates of authorities may have changed since they were read.
+    async fn tls(&self) -> Result<MakeRustlsConnect, Fault> {
+        if self.address.authorities.is_none() {
+            return Ok(self.tls.clone());
+        }
+        let address = self.address.clone();
+        let reading = tokio::task::spawn_blocking(move || tls::connector(&address)).await;
+        reading.map_err(|_| Fault::Closed)?.map_err(Fault::Authorities)
     }
 
     async fn password(&self) -> Result<Option<Zeroizing<Vec<u8>>>, Fault> {

@@ -27,6 +27,8 @@ pub(super) enum Fault {
     Late(&'static str, Duration),
     /// The file with the password cannot be read.
     Password(PathBuf, io::Error),
+    /// The certificates of authorities cannot be read: why.
+    Authorities(String),
     /// The schema is not one that this version can use, now: why.
     Schema(String),
 }
@@ -73,7 +75,7 @@ impl Fault {
                 None => true,
             },
             Self::Closed => true,
-            Self::Late(..) | Self::Password(..) | Self::Schema(_) => false,
+            Self::Late(..) | Self::Password(..) | Self::Authorities(_) | Self::Schema(_) => false,
         }
     }
 
@@ -119,6 +121,7 @@ impl fmt::Display for Fault {
             Self::Closed => f.write_str("the server closed the connection"),
             Self::Late(what, limit) => write!(f, "{what} took longer than {limit:?}"),
             Self::Password(path, error) => write!(f, "store.password: {}: {error}", path.display()),
+            Self::Authorities(why) => write!(f, "store.url: {why}"),
             Self::Schema(why) => f.write_str(why),
             Self::Database(error) => match error.as_db_error() {
                 None => f.write_str(&chain(error)),

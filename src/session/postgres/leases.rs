@@ -9,28 +9,39 @@ use super::{Again, Parameter, Postgres, seconds};
 use crate::{
     clock::Timestamp,
     session::{
-        lease::Leases,
+        lease::{Lease, Leases},
         store::{Row, Unavailable},
-        token::Key,
     },
 };
 
 #[async_trait]
 impl Leases for Postgres {
-    async fn claim(&self, key: &Key, generation: u64, span: Duration) -> Result<bool, Unavailable> {
-        let (key, generation, span) = (key.0.as_slice(), number(generation), number(span.as_secs()));
-        let statement = "UPDATE doorward_sessions SET lease = extract(epoch FROM now())::bigint + $3 \
-                         WHERE key = $1 AND generation = $2 AND lease <= extract(epoch FROM now())::bigint \
+    async fn claim(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
+        let span = number(span.as_secs());
+        // A version that knows no holders moves the lease and leaves `held` where it was: then it is nobody's but its own.
+        let statement = "UPDATE doorward_sessions SET holder = $4, held = extract(epoch FROM now())::bigint + $3, \
+                         lease = extract(epoch FROM now())::bigint + $3 \
+                         WHERE key = $1 AND generation = $2 \
+                         AND (lease <= extract(epoch FROM now())::bigint OR (holder = $4 AND held = lease)) \
                          RETURNING 1";
-        let parameters: &[Parameter<'_>] = &[(&key, Type::BYTEA), (&generation, Type::INT8), (&span, Type::INT8)];
-        // Not tried again: the first try may have taken the lease, and would then look like somebody else's.
-        self.query(statement, parameters, Again::No).await.map(|rows| !rows.is_empty())
+        let parameters: &[Parameter<'_>] = &[
+            (&lease.key.0.as_slice(), Type::BYTEA),
+            (&number(lease.generation), Type::INT8),
+            (&span, Type::INT8),
+            (&lease.holder.0.as_slice(), Type::BYTEA),
+        ];
+        self.query(statement, parameters, Again::Yes).await.map(|rows| !rows.is_empty())
     }
 
-    async fn release(&self, key: &Key, generation: u64) -> Result<(), Unavailable> {
-        let (key, generation) = (key.0.as_slice(), number(generation));
-        let statement = "UPDATE doorward_sessions SET lease = 0 WHERE key = $1 AND generation = $2";
-        self.query(statement, &[(&key, Type::BYTEA), (&generation, Type::INT8)], Again::Yes).await.map(drop)
+    async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
+        let statement = "UPDATE doorward_sessions SET lease = 0 \
+                         WHERE key = $1 AND generation = $2 AND holder = $3 AND held = lease";
+        let parameters: &[Parameter<'_>] = &[
+            (&lease.key.0.as_slice(), Type::BYTEA),
+            (&number(lease.generation), Type::INT8),
+            (&lease.holder.0.as_slice(), Type::BYTEA),
+        ];
+        self.query(statement, parameters, Again::Yes).await.map(drop)
     }
 
     async fn replace(&self, row: &Row) -> Result<bool, Unavailable> {
@@ -59,6 +70,6 @@ impl Leases for Postgres {
     }
 }
 
-fn number(number: u64) -> i64 {
+pub(super) fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

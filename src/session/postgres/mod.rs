@@ -11,6 +11,7 @@ mod fault;
 mod leases;
 mod listener;
 mod pool;
+mod rotation;
 mod schema;
 mod tls;
 

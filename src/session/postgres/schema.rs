@@ -8,7 +8,7 @@ use tokio_postgres::{Client, types::Type};
 use super::fault::Fault;
 
 /// The steps from an empty database to the schema of this version. Each ends by saying so in `doorward_schema`.
-const STEPS: &[&str] = &[include_str!("1.sql")];
+const STEPS: &[&str] = &[include_str!("1.sql"), include_str!("2.sql")];
 
 /// Whoever changes the schema holds this advisory lock: "doorward" in ASCII.
 const LOCK: i64 = 0x646f_6f72_7761_7264;

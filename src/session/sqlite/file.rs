@@ -18,7 +18,7 @@ use super::{super::store::Unavailable, begin};
 const APPLICATION: i32 = 0x646f_6f72;
 
 /// The steps from an empty file to the schema of this version; `PRAGMA user_version` counts those taken.
-const STEPS: &[&str] = &[include_str!("1.sql"), include_str!("2.sql")];
+const STEPS: &[&str] = &[include_str!("1.sql"), include_str!("2.sql"), include_str!("3.sql")];
 
 /// How long one connection waits for another's lock: less than the deadline of who waits for it.
 const BUSY: Duration = Duration::from_secs(4);

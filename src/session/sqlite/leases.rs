@@ -9,32 +9,35 @@ use super::{Sqlite, seconds};
 use crate::{
     clock::Timestamp,
     session::{
-        lease::Leases,
+        lease::{Lease, Leases},
         store::{Row, Unavailable},
-        token::Key,
     },
 };
 
 #[async_trait]
 impl Leases for Sqlite {
-    async fn claim(&self, key: &Key, generation: u64, span: Duration) -> Result<bool, Unavailable> {
-        let (key, generation, span) = (key.0, number(generation), number(span.as_secs()));
+    async fn claim(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
+        let (lease, span) = (*lease, number(span.as_secs()));
         self.write(move |file| {
+            // A version that knows no holders moves the lease and leaves `held` where it was: then it is nobody's but its own.
             file.prepare_cached(
-                "UPDATE sessions SET lease = unixepoch() + ?3 \
-                 WHERE key = ?1 AND generation = ?2 AND lease <= unixepoch()",
+                "UPDATE sessions SET lease = unixepoch() + ?3, held = unixepoch() + ?3, holder = ?4 \
+                 WHERE key = ?1 AND generation = ?2 \
+                 AND (lease <= unixepoch() OR (holder = ?4 AND held = lease))",
             )?
-            .execute(params![key, generation, span])
+            .execute(params![lease.key.0, number(lease.generation), span, lease.holder.0])
         })
         .await
         .map(|rows| rows > 0)
     }
 
-    async fn release(&self, key: &Key, generation: u64) -> Result<(), Unavailable> {
-        let (key, generation) = (key.0, number(generation));
+    async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
+        let lease = *lease;
         self.write(move |file| {
-            file.prepare_cached("UPDATE sessions SET lease = 0 WHERE key = ?1 AND generation = ?2")?
-                .execute(params![key, generation])
+            file.prepare_cached(
+                "UPDATE sessions SET lease = 0 WHERE key = ?1 AND generation = ?2 AND holder = ?3 AND held = lease",
+            )?
+            .execute(params![lease.key.0, number(lease.generation), lease.holder.0])
         })
         .await
         .map(drop)
@@ -70,6 +73,6 @@ impl Leases for Sqlite {
     }
 }
 
-fn number(number: u64) -> i64 {
+pub(super) fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

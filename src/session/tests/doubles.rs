@@ -14,15 +14,16 @@ use tokio::sync::watch;
 
 use super::super::{
     Backend, DEADLINE, Found, Key, Live, NewSession, Record, Sessions, Settings,
-    lease::Leases,
+    lease::{Lease, Leases},
     memory::Memory,
+    rotation::{Bequest, Reseal, Rotation},
     store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version, Watched},
     token::Token,
     trust::Asked,
 };
 use crate::{
     clock::{Clock, Timestamp},
-    crypto::Keyring,
+    crypto::{KeyId, Keyring},
     identity::{Identity, Subject, Tokens},
     metrics,
 };
@@ -231,9 +232,13 @@ impl House {
 
     /// The value of one series.
     pub(super) fn metric(&self, series: &str) -> u64 {
+        self.text(series).parse().expect(series)
+    }
+
+    /// The same as it stands there.
+    pub(super) fn text(&self, series: &str) -> String {
         let text = self.metrics.print();
-        let value = text.lines().find_map(|line| line.strip_prefix(series)).expect(series);
-        value.trim().parse().expect(series)
+        text.lines().find_map(|line| line.strip_prefix(series)).expect(series).trim().to_owned()
     }
 }
 
@@ -288,6 +293,12 @@ pub(super) fn somebody(name: &str) -> NewSession {
     }
 }
 
+/// Somebody whose access token lasts so long from now on.
+pub(super) fn lasting(house: &House, name: &str, span: Duration) -> NewSession {
+    let new = somebody(name);
+    NewSession { tokens: Tokens { access_ends: Some(house.clock.now().plus(span)), ..new.tokens }, ..new }
+}
+
 /// A session in memory that the store spoke of at this moment.
 pub(super) fn live(asked: Asked) -> Live {
     let token = Token::fresh(&keyring());
@@ -298,14 +309,14 @@ pub(super) fn live(asked: Asked) -> Live {
 
 #[async_trait]
 impl Leases for Arc<Double> {
-    async fn claim(&self, key: &Key, generation: u64, span: Duration) -> Result<bool, Unavailable> {
+    async fn claim(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
         self.pass().await?;
-        self.answer(self.rows.claim(key, generation, span).await?)
+        self.answer(self.rows.claim(lease, span).await?)
     }
 
-    async fn release(&self, key: &Key, generation: u64) -> Result<(), Unavailable> {
+    async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
         self.pass().await?;
-        self.rows.release(key, generation).await
+        self.rows.release(lease).await
     }
 
     async fn replace(&self, row: &Row) -> Result<bool, Unavailable> {
@@ -321,5 +332,38 @@ impl Leases for Arc<Double> {
     async fn unspend(&self, word: &[u8; 32]) -> Result<(), Unavailable> {
         self.pass().await?;
         self.rows.unspend(word).await
+    }
+}
+
+#[async_trait]
+impl Rotation for Arc<Double> {
+    async fn count_others(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
+        self.pass().await?;
+        self.rows.count_others(newest).await
+    }
+
+    async fn sealed_by(&self, secret: KeyId, from: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+        self.pass().await?;
+        self.rows.sealed_by(secret, from, limit).await
+    }
+
+    async fn reseal(&self, reseals: &[Reseal]) -> Result<u64, Unavailable> {
+        self.pass().await?;
+        self.rows.reseal(reseals).await
+    }
+
+    async fn bequests(&self) -> Result<Vec<Bequest>, Unavailable> {
+        self.pass().await?;
+        self.rows.bequests().await
+    }
+
+    async fn bequeath(&self, bequest: &Bequest) -> Result<(), Unavailable> {
+        self.pass().await?;
+        self.rows.bequeath(bequest).await
+    }
+
+    async fn forget_bequests(&self, before: Timestamp) -> Result<(), Unavailable> {
+        self.pass().await?;
+        self.rows.forget_bequests(before).await
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     super::{
+        lease::{Holder, Lease},
         memory::Memory,
         postgres::Postgres,
         sqlite::Sqlite,
@@ -19,6 +20,7 @@ const SPAN: Duration = Duration::from_mins(1);
 
 every_store!(
     a_lease_has_one_holder,
+    a_holder_may_take_its_lease_again,
     a_lease_is_free_after_its_release_and_after_its_span,
     of_many_who_claim_at_once_one_gets_the_lease,
     nobody_gets_the_lease_of_another_generation_or_of_no_session,
@@ -31,6 +33,14 @@ every_store!(
     of_many_who_spend_a_word_at_once_one_has_spent_it,
 );
 
+fn ours(generation: u64) -> Lease {
+    Lease { key: KEY, generation, holder: Holder([1; 16]) }
+}
+
+fn theirs(generation: u64) -> Lease {
+    Lease { holder: Holder([2; 16]), ..ours(generation) }
+}
+
 /// The row in a later generation, as a renewal would write it.
 fn later(generation: u64) -> Row {
     Row { generation, sid: Some(format!("sid {generation}")), sealed: vec![7; 10], ..row(1, 10, 20) }
@@ -40,36 +50,54 @@ async fn a_lease_has_one_holder(store: &dyn Store) {
     for number in [1, 2] {
         store.insert(row(number, 10, 20)).await.unwrap();
     }
-    assert!(store.claim(&KEY, 1, SPAN).await.unwrap());
-    assert!(!store.claim(&KEY, 1, SPAN).await.unwrap());
-    assert!(store.claim(&Key([2; 32]), 1, SPAN).await.unwrap(), "another session has a lease of its own");
+    assert!(store.claim(&ours(1), SPAN).await.unwrap());
+    assert!(!store.claim(&theirs(1), SPAN).await.unwrap());
+    assert!(
+        store.claim(&Lease { key: Key([2; 32]), ..ours(1) }, SPAN).await.unwrap(),
+        "another session has a lease of its own"
+    );
     assert_eq!(store.load(&KEY).await.unwrap(), Some(row(1, 10, 20)), "a claim changes nothing else");
+}
+
+async fn a_holder_may_take_its_lease_again(store: &dyn Store) {
+    store.insert(row(1, 10, 20)).await.unwrap();
+    for _ in 0..3 {
+        assert!(store.claim(&ours(1), SPAN).await.unwrap(), "the answer may have been lost");
+        assert!(!store.claim(&theirs(1), SPAN).await.unwrap());
+    }
+    store.release(&ours(1)).await.unwrap();
+    assert!(store.claim(&theirs(1), SPAN).await.unwrap(), "once is enough to give it back");
+    assert!(!store.claim(&ours(1), SPAN).await.unwrap());
 }
 
 async fn a_lease_is_free_after_its_release_and_after_its_span(store: &dyn Store) {
     store.insert(row(1, 10, 20)).await.unwrap();
-    assert!(store.claim(&KEY, 1, SPAN).await.unwrap());
-    store.release(&KEY, 2).await.unwrap();
-    assert!(!store.claim(&KEY, 1, SPAN).await.unwrap(), "only who names its generation releases it");
-    store.release(&KEY, 1).await.unwrap();
-    assert!(store.claim(&KEY, 1, Duration::ZERO).await.unwrap());
-    assert!(store.claim(&KEY, 1, SPAN).await.unwrap(), "a span that is over holds up nobody");
-    store.release(&Key([9; 32]), 1).await.unwrap();
+    assert!(store.claim(&ours(1), SPAN).await.unwrap());
+    for not_it in [ours(2), theirs(1)] {
+        store.release(&not_it).await.unwrap();
+        assert!(!store.claim(&theirs(1), SPAN).await.unwrap(), "{not_it:?}");
+    }
+    store.release(&ours(1)).await.unwrap();
+    assert!(store.claim(&theirs(1), Duration::ZERO).await.unwrap());
+    assert!(store.claim(&ours(1), SPAN).await.unwrap(), "a span that is over holds up nobody");
+    assert!(!store.claim(&theirs(1), SPAN).await.unwrap());
+    store.release(&Lease { key: Key([9; 32]), ..ours(1) }).await.unwrap();
 }
 
 async fn of_many_who_claim_at_once_one_gets_the_lease(store: &dyn Store) {
     store.insert(row(1, 10, 20)).await.unwrap();
-    let claims = futures_util::future::join_all((0..50).map(|_| store.claim(&KEY, 1, SPAN))).await;
+    let leases: Vec<_> = (0..50).map(|number| Lease { holder: Holder([number; 16]), ..ours(1) }).collect();
+    let claims = futures_util::future::join_all(leases.iter().map(|lease| store.claim(lease, SPAN))).await;
     assert_eq!(claims.into_iter().filter(|claim| *claim.as_ref().unwrap()).count(), 1);
 }
 
 async fn nobody_gets_the_lease_of_another_generation_or_of_no_session(store: &dyn Store) {
     store.insert(Row { generation: 5, ..row(1, 10, 20) }).await.unwrap();
     for generation in [0, 1, 4, 6, u64::MAX] {
-        assert!(!store.claim(&KEY, generation, SPAN).await.unwrap(), "generation {generation}");
+        assert!(!store.claim(&ours(generation), SPAN).await.unwrap(), "generation {generation}");
     }
-    assert!(!store.claim(&Key([9; 32]), 5, SPAN).await.unwrap());
-    assert!(store.claim(&KEY, 5, SPAN).await.unwrap(), "and none of them took it");
+    assert!(!store.claim(&Lease { key: Key([9; 32]), ..ours(5) }, SPAN).await.unwrap());
+    assert!(store.claim(&ours(5), SPAN).await.unwrap(), "and none of them took it");
 }
 
 async fn only_the_next_generation_replaces_a_row_and_once(store: &dyn Store) {
@@ -82,15 +110,15 @@ async fn only_the_next_generation_replaces_a_row_and_once(store: &dyn Store) {
 
 async fn replacing_a_row_ends_its_lease(store: &dyn Store) {
     store.insert(row(1, 10, 20)).await.unwrap();
-    assert!(store.claim(&KEY, 1, SPAN).await.unwrap());
+    assert!(store.claim(&ours(1), SPAN).await.unwrap());
     assert!(store.replace(&later(2)).await.unwrap());
-    assert!(!store.claim(&KEY, 1, SPAN).await.unwrap());
-    assert!(store.claim(&KEY, 2, SPAN).await.unwrap());
+    assert!(!store.claim(&ours(1), SPAN).await.unwrap());
+    assert!(store.claim(&ours(2), SPAN).await.unwrap());
 }
 
 async fn a_row_that_was_removed_cannot_be_replaced(store: &dyn Store) {
     store.insert(row(1, 10, 20)).await.unwrap();
-    assert!(store.claim(&KEY, 1, SPAN).await.unwrap());
+    assert!(store.claim(&ours(1), SPAN).await.unwrap());
     store.delete(&Selection::from(KEY), 1).await.unwrap();
     assert!(!store.replace(&later(2)).await.unwrap());
     assert_eq!(store.load(&KEY).await.unwrap(), None);

@@ -1,16 +1,14 @@
 //! What sessions promise while they are renewed: when it is due, who does it, and what becomes of what it brings.
 
-use super::{super::lease::Leases as _, *};
+use super::{
+    super::lease::{Lease, Leases as _},
+    doubles::lasting,
+    *,
+};
 use crate::identity::Tokens;
 
 const SECOND: Duration = Duration::from_secs(1);
 const WITHIN: Duration = Duration::from_secs(13);
-
-/// Somebody whose access token lasts so long from now on.
-fn lasting(house: &House, name: &str, span: Duration) -> NewSession {
-    let new = somebody(name);
-    NewSession { tokens: Tokens { access_ends: Some(house.sessions.clock.now().plus(span)), ..new.tokens }, ..new }
-}
 
 /// A session with five minutes to go, and its cookie.
 async fn begun(house: &House) -> (String, Arc<Live>) {
@@ -32,6 +30,12 @@ fn given(house: &House, permit: Permit) -> Renewed {
     let mut identity = new.identity;
     identity.groups = vec!["renewed".to_owned()];
     house.sessions.renewed(permit, Some(identity), new.tokens, Some("another sid".to_owned()))
+}
+
+/// The lease that this replica has on a session ends.
+async fn run_out(house: &House, session: &Arc<Live>) {
+    let lease = Lease { key: session.key(), generation: session.generation(), holder: house.sessions.holder };
+    house.store.release(&lease).await.unwrap();
 }
 
 async fn groups(house: &House, cookie: &str) -> Vec<String> {
@@ -146,6 +150,21 @@ async fn after_a_failure_here_it_is_another_s_turn() {
 }
 
 #[tokio::test]
+async fn a_lease_whose_answer_was_lost_is_still_ours_and_nobody_else_s() {
+    let here = House::new();
+    let (cookie, session) = begun(&here).await;
+    let there = here.restarted();
+    let known = live(there.find(&cookie).await);
+    here.store.set(Mode::Unheard);
+    assert!(here.sessions.claim(&session, WITHIN).await.is_err());
+    here.store.set(Mode::Up);
+    assert!(matches!(there.sessions.claim(&known, WITHIN).await.unwrap(), Claim::Theirs));
+    let renewed = given(&here, ours(&here, &session).await);
+    assert!(here.sessions.write(&renewed).await.unwrap().is_some());
+    assert!(matches!(there.sessions.claim(&known, WITHIN).await.unwrap(), Claim::Done(_)));
+}
+
+#[tokio::test]
 async fn what_a_provider_gave_is_served_before_it_is_written() {
     let house = House::new();
     let (cookie, session) = begun(&house).await;
@@ -251,7 +270,7 @@ async fn a_refusal_is_believed_only_where_nobody_has_renewed_it() {
     let (cookie, session) = begun(&here).await;
     let permit = ours(&here, &session).await;
     // Our lease has run out, and another was faster.
-    here.store.release(&session.key(), 1).await.unwrap();
+    run_out(&here, &session).await;
     let there = here.restarted();
     let known = live(there.find(&cookie).await);
     let renewed = given(&there, ours(&there, &known).await);
@@ -265,7 +284,7 @@ async fn a_refusal_is_believed_only_where_nobody_has_renewed_it() {
     assert!(here.sessions.end_unless_renewed(permit, Logout::Expired).await.is_err());
     assert_eq!(groups(&here, &cookie).await, ["renewed"], "what cannot be read again is not believed");
     here.store.set(Mode::Up);
-    here.store.release(&newest.key(), 2).await.unwrap();
+    run_out(&here, &newest).await;
     let again = ours(&here, &newest).await;
     assert!(here.sessions.end_unless_renewed(again, Logout::Expired).await.unwrap().is_none());
     for house in [&here, &here.restarted()] {

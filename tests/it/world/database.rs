@@ -128,17 +128,25 @@ impl Database {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("doorward_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.sql("postgres", &format!("CREATE DATABASE {name}"));
-        self.url(&name)
-    }
-
-    /// The address of a database.
-    pub(crate) fn url(&self, name: &str) -> String {
-        url(self.port, name)
+        url(self.port, &name)
     }
 
     /// What a statement gives, as text.
     pub(crate) fn sql(&self, database: &str, statement: &str) -> String {
         self.try_sql(database, statement).unwrap_or_else(|| panic!("{statement}\n{}", log(&self.dir)))
+    }
+
+    /// Puts the many sessions that a query gives into the store's table. The indexes are made afterwards.
+    pub(crate) fn fill(&self, database: &str, query: &str) {
+        let indexes = "FROM pg_indexes WHERE tablename = 'doorward_sessions' AND indexname NOT LIKE '%pkey'";
+        let statement = format!(
+            "DO $$ DECLARE made text[] := ARRAY(SELECT indexdef {indexes}); i text; BEGIN \
+             ALTER TABLE doorward_sessions SET UNLOGGED; \
+             FOR i IN SELECT indexname {indexes} LOOP EXECUTE 'DROP INDEX ' || i; END LOOP; \
+             INSERT INTO doorward_sessions (key, provider, subject, sid, generation, created, last_seen, sealed) {query}; \
+             FOREACH i IN ARRAY made LOOP EXECUTE i; END LOOP; END $$"
+        );
+        drop([statement.as_str(), "VACUUM ANALYZE doorward_sessions"].map(|statement| self.sql(database, statement)));
     }
 
     fn try_sql(&self, database: &str, statement: &str) -> Option<String> {

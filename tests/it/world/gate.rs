@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     ports,
-    process::{Process, Signal},
+    process::{Process, Signal, system},
     visitor,
 };
 
@@ -59,7 +59,9 @@ impl Gate {
     }
 
     fn launch(&mut self) -> &mut Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+        // A file that may not grow is an error to the program then, as a full disk is, and not its end.
+        let mut command = system("env");
+        command.arg("--ignore-signal=XFSZ").arg(env!("CARGO_BIN_EXE_doorward"));
         // Whoever runs the tests may have variables of the gate set.
         command.env_clear().current_dir(&self.dir).arg("serve").arg("--config").arg(&self.config);
         self.process.insert(Process::start("doorward", &mut command, &self.dir))
@@ -88,6 +90,11 @@ impl Gate {
         self.signal(signal);
         self.ended().await;
         self.start().await;
+    }
+
+    /// How large a file may become that the gate writes, in bytes; `None` for whatever it was.
+    pub(crate) fn limit_files(&self, most: Option<u64>) {
+        self.process.as_ref().expect("the gate runs").limit_files(most);
     }
 
     /// Everything that the gate has said since the test began.

@@ -52,6 +52,13 @@ impl Process {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success(), "kill {signal} {pid}");
     }
 
+    /// How large a file may become that it writes, in bytes; `None` for whatever it was.
+    pub(crate) fn limit_files(&self, most: Option<u64>) {
+        let (pid, most) = (self.child.id().to_string(), most.map_or("unlimited".to_owned(), |most| most.to_string()));
+        let status = system("prlimit").args(["--pid", &pid, &format!("--fsize={most}:unlimited")]).status().unwrap();
+        assert!(status.success(), "prlimit {most}: {status}");
+    }
+
     /// Waits for the end.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let patience = Instant::now() + PATIENCE;

@@ -1,0 +1,22 @@
+//! Opening what sessions are kept in.
+//!
+//! It must not know what is done with them.
+
+use super::{
+    Backend,
+    memory::Memory,
+    postgres::Postgres,
+    sqlite::Sqlite,
+    store::{DEADLINE, Store, Unavailable, Watched},
+};
+use crate::metrics;
+
+/// Opens the store, as far as it is there.
+pub(super) async fn open(backend: &Backend, metrics: metrics::Store) -> Result<Watched, Unavailable> {
+    let opened: Box<dyn Store> = match backend {
+        Backend::Memory => Box::new(Memory::default()),
+        Backend::Sqlite(path) => Box::new(Sqlite::open(path).await?),
+        Backend::Postgres(settings) => Box::new(Postgres::new(settings, metrics.clone())?),
+    };
+    Ok(Watched::new(opened, backend.kind(), metrics, DEADLINE))
+}

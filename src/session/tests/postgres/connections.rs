@@ -1,0 +1,151 @@
+//! Connections to PostgreSQL: how many, whose, through which pooler, and what a certificate has to prove.
+
+use std::fs;
+
+use super::{database::Bouncer, *};
+
+#[tokio::test]
+async fn a_statement_that_is_stuck_fails_and_its_connection_is_not_used_again() {
+    let place = Place::fresh().pool_size(2);
+    let replica = Replica::of(&place).await;
+    let cookie = replica.sign_in("ann").await;
+    let lock = Database::shared().visitor(&place.name, "BEGIN; SELECT 1 FROM doorward_sessions FOR UPDATE");
+    let mut revoking = Box::pin(replica.sessions.revoke(cookie.as_bytes(), Logout::User));
+    assert!(is_pending(&mut revoking).await);
+    let gone = tokio::time::timeout(Duration::from_millis(100), &mut revoking).await;
+    assert!(gone.is_err(), "it waits for the lock");
+    drop(revoking);
+    // The one connection of the pool would still be waiting.
+    replica.sign_in("bob").await;
+    assert!(matches!(replica.find(&cookie).await, Ok(Found::Ended)));
+    drop(lock);
+    eventually("the row goes", async || place.sql("SELECT count(*) FROM doorward_sessions") == "1").await;
+}
+
+#[tokio::test]
+async fn whoever_comes_after_a_caller_who_gave_up_does_not_wait_for_his_statement() {
+    let place = Place::fresh().pool_size(1);
+    let store = place.opened().await;
+    drop(Replica::of(&place).await.sign_in("ann").await);
+    let _lock = Database::shared().visitor(&place.name, "BEGIN; SELECT 1 FROM doorward_sessions FOR UPDATE");
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    tokio::select! {
+        _ = store.delete(&Selection::Everything, 1) => panic!("nobody holds the lock"),
+        () = eventually("it waits", async || place.sql(waiting) == "1") => {}
+    }
+    store.ping().await.unwrap();
+    assert_eq!(place.sql(waiting), "1", "the answer came over the same connection");
+}
+
+#[tokio::test]
+async fn connections_stay_within_the_pool_and_idle_ones_are_closed() {
+    let place = Place::fresh().pool_size(4);
+    let replica = Replica::hearing(&place).await;
+    let cookies = join_all((0..200).map(|number| {
+        let sessions = Arc::clone(&replica.sessions);
+        async move { sessions.create(somebody(&format!("person {number}"))).await }
+    }));
+    assert!(cookies.await.iter().all(Result::is_ok));
+    let count = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{}'", place.name);
+    assert_eq!(Database::shared().sql("postgres", &count), "4");
+    eventually("idle ones are closed", async || Database::shared().sql("postgres", &count) == "2").await;
+    assert_eq!(replica.metric(r#"doorward_store_connections{state="idle"}"#), 1);
+}
+
+#[tokio::test]
+async fn poolers_with_fewer_connections_than_replicas_want_serve_them_all() {
+    for (mode, size) in [("session", 8), ("transaction", 2)] {
+        let bouncer = Bouncer::start(Database::shared(), mode, size);
+        let place = Place::fresh().through(bouncer.port);
+        let replicas = [Replica::of(&place).await, Replica::of(&place).await];
+        let mut cookies = Vec::new();
+        for round in 0..50 {
+            let [one, other] = &replicas;
+            let (ann, bob) = (format!("ann {round}"), format!("bob {round}"));
+            let (first, second) = tokio::join!(one.sign_in(&ann), other.sign_in(&bob));
+            live(other.find(&first).await);
+            live(one.find(&second).await);
+            cookies.push(first);
+        }
+        let [one, other] = &replicas;
+        eventually("they hear, or know that they do not", async || {
+            mode == "transaction" || replicas.iter().all(Replica::hears)
+        })
+        .await;
+        one.sessions.revoke(cookies[0].as_bytes(), Logout::User).await.unwrap().unwrap();
+        eventually("it is refused", async || matches!(other.find(&cookies[0]).await, Ok(Found::Ended))).await;
+        assert!(mode == "session" || !other.hears(), "notifications do not pass a pooler in transaction mode");
+    }
+}
+
+/// A server that takes connections over TLS, and authorities' certificates: of the one that signed for it, and of another.
+struct Signed {
+    database: Database,
+    name: String,
+    ours: String,
+    theirs: String,
+}
+
+impl Signed {
+    fn start() -> Self {
+        let authority = || {
+            let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            let key = rcgen::KeyPair::generate().unwrap();
+            (params.self_signed(&key).unwrap().pem(), rcgen::Issuer::new(params, key))
+        };
+        let ((ours, issuer), (theirs, _)) = (authority(), authority());
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        let database = Database::start();
+        let name = name_in(&database.create()).to_owned();
+        database.encrypt(&certificate.pem(), &key.serialize_pem());
+        Self { database, name, ours, theirs }
+    }
+
+    fn store(&self, host: &str, query: &str) -> Postgres {
+        let place = Place::at(&format!("postgres://tester@{host}:{}/{}?{query}", self.database.port, self.name));
+        Postgres::new(&place.server, metrics().store).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn the_servers_certificate_has_to_prove_what_sslmode_says() {
+    let signed = Signed::start();
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, pem: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, pem).unwrap();
+        path.display().to_string()
+    };
+    let (ours, theirs) = (file("ours.pem", &signed.ours), file("theirs.pem", &signed.theirs));
+    for (host, query, accepted) in [
+        ("localhost", format!("sslmode=verify-full&sslrootcert={ours}"), true),
+        ("127.0.0.1", format!("sslmode=verify-full&sslrootcert={ours}"), false),
+        ("localhost", format!("sslmode=verify-full&sslrootcert={theirs}"), false),
+        ("127.0.0.1", format!("sslmode=verify-ca&sslrootcert={ours}"), true),
+        ("127.0.0.1", format!("sslmode=verify-ca&sslrootcert={theirs}"), false),
+        ("127.0.0.1", format!("sslmode=require&sslrootcert={theirs}"), false),
+        ("127.0.0.1", "sslmode=require".to_owned(), true),
+        ("127.0.0.1", "sslmode=prefer".to_owned(), true),
+        ("127.0.0.1", "sslmode=disable".to_owned(), false),
+    ] {
+        let answer = signed.store(host, &query).ping().await;
+        assert_eq!(answer.is_ok(), accepted, "{host} {query}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_authority_is_believed_without_a_restart() {
+    let signed = Signed::start();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), &signed.theirs).unwrap();
+    let store = signed.store("localhost", &format!("sslmode=verify-full&sslrootcert={}", file.path().display()));
+    assert!(store.ping().await.is_err());
+    fs::write(file.path(), "nothing yet").unwrap();
+    assert!(store.ping().await.unwrap_err().to_string().contains("sslrootcert"));
+    fs::write(file.path(), format!("{}{}", signed.theirs, signed.ours)).unwrap();
+    store.ping().await.unwrap();
+}
