@@ -19,8 +19,12 @@ mod assumed {
     pub(super) const SIGN_INS: f64 = 0.25;
     /// How long an access token lasts, in seconds.
     pub(super) const TOKEN: f64 = 600.0;
-    /// How much of a core a replica may use on average.
+    /// Cores that a replica may have.
+    pub(super) const CORES: f64 = 4.0;
+    /// How much of them it may use on average.
     pub(super) const FILL: f64 = 0.6;
+    /// Sessions in a replica's memory, in bytes, at the most.
+    pub(super) const CACHE: f64 = 1_073_741_824.0;
     /// Connections that edges keep open to one replica.
     pub(super) const CONNECTIONS: f64 = 256.0;
     /// A notification on the wire: a word, a key in hexadecimal, the channel's name and the protocol's own.
@@ -104,7 +108,7 @@ fn sizes(report: &Report) -> String {
     line("sign-ins/s, *S*", Unit::Fine, |d| d.sign_ins);
     line("renewals/s, *N*", Unit::Fine, |d| d.renewals);
     line("cores of all replicas", Unit::Fine, |d| d.gate);
-    line("replicas of one core, *P*", Unit::Count, |d| d.replicas);
+    line("replicas of at most four cores, *P*", Unit::Count, |d| d.replicas);
     line("memory of each replica", Unit::Bytes, |d| d.memory);
     line("last uses written/s", Unit::Count, |d| d.uses);
     line("cores of PostgreSQL", Unit::Fine, |d| d.postgres);
@@ -121,7 +125,7 @@ impl Demand {
         let sign_ins = users * assumed::SIGN_INS / HOUR;
         let renewals = active / assumed::TOKEN;
         let gate = requests * us("loopback.check_us") + sign_ins * us("store.sign_in_us") + renewals * us("renewal.us");
-        let replicas = (gate / assumed::FILL).ceil().max(2.0);
+        let replicas = (gate / (assumed::CORES * assumed::FILL)).ceil().max(2.0);
         let written = replicas * active / USES;
         let look_ups = (replicas - 1.0) * sign_ins;
         let postgres = sign_ins * us("store.sign_in_pg_us")
@@ -136,7 +140,7 @@ impl Demand {
             replicas,
             gate,
             memory: of(report, "scale.rest")
-                + users * of(report, "scale.session")
+                + (users * of(report, "scale.session")).min(assumed::CACHE)
                 + assumed::CONNECTIONS * of(report, "scale.connection"),
             uses: written,
             postgres,
