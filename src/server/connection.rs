@@ -83,9 +83,14 @@ where
 
     /// Serves a connection until it ends. Errors on it concern nobody but its client.
     pub(super) async fn serve(&self, stream: TcpStream, peer: IpAddr) {
-        let Some(certificates) = &self.certificates else {
-            return self.speak(stream, peer).await;
-        };
+        match &self.certificates {
+            None => self.speak(stream, peer).await,
+            // On the heap, so that a connection in clear does not take the room that one over TLS needs.
+            Some(certificates) => Box::pin(self.speak_over_tls(certificates, stream, peer)).await,
+        }
+    }
+
+    async fn speak_over_tls(&self, certificates: &Certificates, stream: TcpStream, peer: IpAddr) {
         let handshake = pin!(timeout(self.patience.handshake, certificates.acceptor().accept(stream)));
         match select(handshake, pin!(self.drain.cutting().cancelled())).await {
             Either::Left((Ok(Ok(stream)), _)) => self.speak(stream, peer).await,
@@ -183,7 +188,8 @@ enum End {
 /// the reset can overtake the answer.
 async fn part(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let _gone_already = stream.shutdown().await;
-    let mut unread = [0; 4_096];
+    // On the heap: nearly every connection is idle far longer than it ends.
+    let mut unread = vec![0; 4_096];
     while stream.read(&mut unread).await.is_ok_and(|read| read > 0) {}
 }
 
@@ -213,5 +219,22 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
         self.tasks.run(async move {
             select(pin!(stream), pin!(cut.cancelled())).await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_idle_connection_in_clear_takes_little_more_than_what_hyper_needs_for_it() {
+        let answer = |_, _, _| std::future::ready(Response::new(Full::default()));
+        let host = Host::new(answer, Patience::DEFAULT, Arc::default(), None, Tasks::default());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let served = host.serve(stream, IpAddr::from([127, 0, 0, 1]));
+        assert!(size_of_val(&served) < 3_072, "{} bytes", size_of_val(&served));
     }
 }

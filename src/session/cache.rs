@@ -10,12 +10,11 @@ use moka::{future, notification::RemovalCause, ops::compute::Op, policy::Evictio
 
 use super::{
     record::Live,
+    room,
     store::Unavailable,
     token::{Id, Key, Token},
 };
 
-/// Roughly how many bytes of sessions are held: some hundred thousand of the usual size.
-const WEIGHT: u64 = 1 << 30;
 /// How long a session stays that no request asks for.
 const UNUSED: Duration = Duration::from_hours(4);
 /// How many ended sessions are remembered; they cost a hundred bytes each.
@@ -53,7 +52,7 @@ impl Cache {
         let front = Arc::new(Front::default());
         let shown = Arc::clone(&front);
         let live = sync::Cache::builder()
-            .max_capacity(WEIGHT)
+            .max_capacity(room::for_sessions())
             .weigher(|_, live: &Arc<Live>| live.weight())
             .time_to_idle(UNUSED)
             .eviction_listener(move |_, live: Arc<Live>, cause| {

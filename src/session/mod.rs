@@ -13,6 +13,7 @@ mod record;
 pub mod register;
 mod renewal;
 mod reseal;
+mod room;
 mod rotation;
 mod settings;
 mod sqlite;

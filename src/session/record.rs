@@ -312,9 +312,9 @@ impl Live {
         &self.voucher
     }
 
-    /// Roughly what it takes in memory, in bytes: the strings of the record, the tables around them, the headers.
+    /// Roughly what it takes in memory, in bytes: the text of the record, its headers, the tables that it stands in.
     pub(super) fn weight(&self) -> u32 {
-        self.size.saturating_mul(2).saturating_add(2048)
+        self.size.saturating_add(self.size / 2).saturating_add(1_200)
     }
 
     /// When it was last used, as far as this process knows.
