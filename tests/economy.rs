@@ -3,6 +3,8 @@
 #[path = "../benches/support/mod.rs"]
 mod support;
 
+use std::{env, process::Command};
+
 use support::{
     gate::Bench,
     question::Question,
@@ -31,8 +33,40 @@ fn a_session_in_memory_is_answered_without_the_store() {
     assert_eq!(store_calls(&bench) - before, 0);
 }
 
+/// How many checks the next test makes, where another number than its own is wanted.
+const CHECKS: &str = "DOORWARD_TEST_CHECKS";
+
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the next test says so how many it wants counted")]
 fn ten_thousand_checks_need_one_connection() {
+    let checks = env::var(CHECKS).map_or(10_000, |checks| checks.parse().unwrap());
     // It fails where its one connection is closed.
-    Solo::of(Who::Doorward).ask(10_000);
+    Solo::of(Who::Doorward).ask(checks);
+}
+
+/// User instructions of a check in this build, server and client together, with the compiler and the crates of today: to be
+/// written anew when one of them changes.
+const INSTRUCTIONS: u64 = 480_200;
+
+#[test]
+fn a_check_needs_the_instructions_that_it_needed() {
+    let each = (instructions_of(400) - instructions_of(100)) / 300;
+    println!("{each} instructions a check");
+    let most = INSTRUCTIONS + INSTRUCTIONS * 3 / 100;
+    assert!(each <= most, "{each} instructions a check; {INSTRUCTIONS} are on record, and up to {most} are no alarm");
+}
+
+/// What callgrind counts while the test above makes so many checks: the same each time, whatever else the machine does.
+fn instructions_of(checks: u64) -> u64 {
+    let run = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(env::current_exe().expect("this program has a path"))
+        .args(["--exact", "ten_thousand_checks_need_one_connection"])
+        .env(CHECKS, checks.to_string())
+        .output()
+        .expect("valgrind is installed: make setup");
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{said}");
+    let collected = said.lines().find_map(|line| line.split_once("Collected :"));
+    collected.and_then(|(_, number)| number.trim().parse().ok()).expect("callgrind says what it has collected")
 }

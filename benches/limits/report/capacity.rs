@@ -23,8 +23,6 @@ mod assumed {
     pub(super) const CORES: f64 = 4.0;
     /// How much of them it may use on average.
     pub(super) const FILL: f64 = 0.6;
-    /// Sessions in a replica's memory, in bytes, at the most.
-    pub(super) const CACHE: f64 = 1_073_741_824.0;
     /// Connections that edges keep open to one replica.
     pub(super) const CONNECTIONS: f64 = 256.0;
     /// A notification on the wire: a word, a key in hexadecimal, the channel's name and the protocol's own.
@@ -140,7 +138,7 @@ impl Demand {
             replicas,
             gate,
             memory: of(report, "scale.rest")
-                + (users * of(report, "scale.session")).min(assumed::CACHE)
+                + users * of(report, "scale.session")
                 + assumed::CONNECTIONS * of(report, "scale.connection"),
             uses: written,
             postgres,
