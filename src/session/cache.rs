@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use moka::{future, notification::RemovalCause, ops::compute::Op, policy::EvictionPolicy, sync};
 
 use super::{
-    record::Live,
+    live::Live,
     room,
     store::Unavailable,
     token::{Id, Key, Token},

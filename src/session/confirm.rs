@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Found, Sessions, in_time,
-    record::Live,
+    live::Live,
     store::{Ears, Store as _, Unavailable},
     token::{Key, Token},
     trust::Trust,

@@ -7,6 +7,7 @@ mod backend;
 mod cache;
 mod confirm;
 mod lease;
+mod live;
 mod memory;
 pub mod postgres;
 mod record;
@@ -39,7 +40,8 @@ use self::{
     upkeep::{Backlog, Upkeep},
 };
 pub use self::{
-    record::{Live, NewSession, Record},
+    live::Live,
+    record::{NewSession, Record},
     renewal::{Claim, Due, Once, Permit, Renewed, Whose},
     reseal::Left,
     settings::{Backend, Settings},

@@ -8,7 +8,8 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Sessions,
     lease::{Lease, Leases as _},
-    record::{Live, Record},
+    live::Live,
+    record::Record,
     store::{Row, Selection, Store as _, Unavailable},
     token::Key,
 };

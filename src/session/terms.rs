@@ -14,7 +14,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{Settings, record::Live};
+use super::{Settings, live::Live};
 use crate::crypto::Keyring;
 
 /// The terms in force.

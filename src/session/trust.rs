@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::record::Live;
+use super::live::Live;
 use crate::clock::Timestamp;
 
 /// After this a session that is in use is to be asked about, while it is still believed. Time is counted in whole

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     Sessions,
-    record::Live,
+    live::Live,
     reseal::Walk,
     store::{Cutoffs, Row, Store, Touch},
     token::{Key, Token},
