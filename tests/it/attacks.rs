@@ -1,5 +1,6 @@
 //! What broke other gates, tried on this one: raw requests to the real program (`ARCHITECTURE.md`, known attacks).
 
+mod answers;
 mod pages;
 mod questions;
 mod sessions;
