@@ -2,6 +2,8 @@
 //!
 //! Plain values. It must not know how they were verified, stored or sent.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod packed;
 
 use std::fmt;

@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::{
+    clock::Timestamp,
     metrics::{Logout, Renewal, Renewals},
     oidc::{self, Provider, Refreshed},
     session::{Claim, Due, Key, Live, Permit, Sessions},
@@ -121,26 +122,23 @@ impl Renewer {
 
     /// Whether a session that lives goes on as it is, without anything to wait for: its access token has not ended. Sees to
     /// its renewal where that is due soon.
-    pub(super) fn lets_go_on(&self, live: &Arc<Live>) -> bool {
-        match self.sessions.due(live) {
-            Due::No => true,
-            Due::Soon => {
-                self.nudge(live);
-                true
-            }
-            Due::Past { .. } => false,
-        }
+    pub(super) fn lets_go_on(&self, live: &Arc<Live>, now: Timestamp) -> bool {
+        !matches!(self.nudged(live, self.sessions.due_at(live, now)), Due::Past { .. })
     }
 
     /// What to do about a session that lives. Waits only where its access token has ended and the provider answers.
     pub(super) async fn advise(&self, live: Arc<Live>) -> Advice {
-        if self.lets_go_on(&live) {
-            return Advice::GoOn(live);
-        }
-        match self.sessions.due(&live) {
+        match self.nudged(&live, self.sessions.due(&live)) {
             Due::Past { graceful } => Box::pin(self.join(live, graceful)).await,
             Due::No | Due::Soon => Advice::GoOn(live),
         }
+    }
+
+    fn nudged(&self, live: &Arc<Live>, due: Due) -> Due {
+        if due == Due::Soon {
+            self.nudge(live);
+        }
+        due
     }
 
     async fn join(&self, live: Arc<Live>, graceful: bool) -> Advice {

@@ -160,25 +160,9 @@ fn text(piece: &[u8]) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use proptest::{collection::vec, prelude::*};
-    use serde_json::json;
+    use proptest::prelude::*;
 
-    use super::*;
-
-    fn identity() -> impl Strategy<Value = Identity> {
-        let texts = proptest::array::uniform5(".{0,12}");
-        (texts, vec(".{0,8}", 0..5), proptest::collection::btree_map(".{0,6}", ".{0,6}", 0..4)).prop_map(
-            |([provider, subject, user, email, name], groups, claims)| Identity {
-                provider,
-                subject: Subject(subject),
-                user,
-                email,
-                name,
-                groups,
-                claims: claims.into_iter().map(|(name, value)| (name, json!({ "in": [value, 1, null] }))).collect(),
-            },
-        )
-    }
+    use super::{super::arbitrary::identity, *};
 
     proptest! {
         #[test]

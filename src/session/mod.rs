@@ -150,10 +150,10 @@ impl Sessions {
 
     /// The session that a cookie's value stands for, where memory alone can vouch for it and it is `wanted`. Of all
     /// others only [`Sessions::find`] can tell what they are, and that counts them.
-    pub fn recall(&self, cookie: &[u8], wanted: impl FnOnce(&Arc<Live>) -> bool) -> Option<Arc<Live>> {
+    pub fn recall(&self, cookie: &[u8], wanted: impl FnOnce(&Arc<Live>, Timestamp) -> bool) -> Option<Arc<Live>> {
         let now = self.clock.now();
         match self.remember(cookie, now) {
-            Recalled::Live(live) if wanted(&live) => {
+            Recalled::Live(live) if wanted(&live, now) => {
                 self.used(&live, now);
                 Some(live)
             }

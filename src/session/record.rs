@@ -154,44 +154,13 @@ impl From<Opened> for Record {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Map, Value};
+    use serde_json::Value;
 
     use super::{super::token::Token, *};
-    use crate::identity::Subject;
+    use crate::identity::arbitrary::identity;
 
     fn ring() -> Keyring {
         Keyring::new(&[SecretString::from("a".repeat(32))]).unwrap()
-    }
-
-    fn claims() -> impl Strategy<Value = Map<String, Value>> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<String>().prop_map(Value::from),
-        ];
-        let value = leaf.prop_recursive(3, 16, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::btree_map(any::<String>(), inner, 0..4)
-                    .prop_map(|map| Value::Object(map.into_iter().collect())),
-            ]
-        });
-        prop::collection::btree_map(any::<String>(), value, 0..6).prop_map(|map| map.into_iter().collect())
-    }
-
-    fn identity() -> impl Strategy<Value = Identity> {
-        (any::<[String; 5]>(), prop::collection::vec(any::<String>(), 0..5), claims()).prop_map(
-            |([provider, subject, user, email, name], groups, claims)| Identity {
-                provider,
-                subject: Subject(subject),
-                user,
-                email,
-                name,
-                groups,
-                claims,
-            },
-        )
     }
 
     fn record() -> impl Strategy<Value = Record> {
