@@ -53,8 +53,10 @@ impl Reload {
             };
             // Where a disk that takes its time holds nobody up.
             let reading = spawn_blocking(move || {
-                let due = occasion == Occasion::Hangup || watch.has_changed();
-                let read = due.then(|| watch.read_again());
+                let read = match occasion {
+                    Occasion::Hangup => Some(watch.read_again()),
+                    Occasion::Look => watch.read_changed(),
+                };
                 (watch, read)
             });
             let (back, read) = reading.await.expect("reading files does not panic");

@@ -83,6 +83,12 @@ impl Files {
         self.seen.get(path).copied()
     }
 
+    /// Whether each file that both have read was the same; what can be read only once says nothing.
+    pub(super) fn agrees_with(&self, other: &Self) -> bool {
+        let mut both = self.seen.iter().filter_map(|(path, print)| Some((path, print, other.seen.get(path)?)));
+        both.all(|(path, one, other)| one == other || is_spent(path))
+    }
+
     /// The same files as they are now.
     pub(super) fn look(&self) -> Self {
         let now = |(path, print): (&PathBuf, &Print)| {
@@ -134,6 +140,24 @@ mod tests {
         fs::rename(&other, &path).unwrap();
         assert_ne!(files.look(), files);
         assert_eq!(format!("{:?}", files.print(&path).unwrap()), "Print");
+    }
+
+    #[test]
+    fn two_readings_agree_where_what_both_have_read_was_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("file"), dir.path().join("other"));
+        let reading = |paths: &[&PathBuf]| {
+            let mut files = Files::default();
+            let _missing = paths.iter().map(|path| files.read(path)).collect::<Vec<_>>();
+            files
+        };
+        fs::write(&path, "whole").unwrap();
+        let before = reading(&[&path]);
+        assert!(before.agrees_with(&reading(&[&path, &other])));
+        fs::write(&path, "who").unwrap();
+        assert!(!before.agrees_with(&reading(&[&path, &other])));
+        fs::remove_file(&path).unwrap();
+        assert!(!before.agrees_with(&reading(&[&path])));
     }
 
     #[test]

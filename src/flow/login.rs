@@ -164,7 +164,7 @@ impl Login {
     /// Ends the sessions that the browser brought.
     async fn supersede(&self, visit: &Visit<'_>) {
         let brought = cookie::values(visit.headers, self.jar.session_name());
-        for value in brought.filter(|value| self.sessions.is_ours(value)).take(MOST_COOKIES) {
+        for value in brought.filter(|value| self.sessions.may_be_ours(value)).take(MOST_COOKIES) {
             // The new session stands either way, and the old one's row goes when the store takes it.
             if let Err(error) = self.sessions.revoke(value, metrics::Logout::User).await {
                 tracing::warn!(request_id = %visit.id, %error, "the session before this sign-in could not be ended");

@@ -132,7 +132,7 @@ impl Logout {
     async fn end_sessions(&self, visit: &Visit<'_>) -> Result<Option<Arc<Live>>, Unavailable> {
         let mut first = None;
         let brought = cookie::values(visit.headers, self.jar.session_name());
-        for value in brought.filter(|value| self.sessions.is_ours(value)).take(MOST_COOKIES) {
+        for value in brought.filter(|value| self.sessions.may_be_ours(value)).take(MOST_COOKIES) {
             let ended = self.sessions.revoke(value, Kind::User).await?;
             first = first.or(ended);
         }

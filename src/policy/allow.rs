@@ -26,15 +26,19 @@ impl Allow {
             Self::Anyone => true,
             Self::Some { groups, users, claims } => {
                 groups.iter().any(|group| who.is_in(group))
-                    || users.iter().any(|user| is_user(who, user))
+                    || includes(users, who)
                     || claims.iter().any(|(path, accepted)| claims_one_of(who, path, accepted))
             }
         }
     }
 }
 
-fn is_user(who: &Packed, user: &str) -> bool {
-    !user.is_empty() && (who.subject() == user || same_mailbox(who.email(), user))
+fn includes(users: &[String], who: &Packed) -> bool {
+    if users.is_empty() {
+        return false;
+    }
+    let (subject, email) = (who.subject(), who.email());
+    users.iter().any(|user| !user.is_empty() && (subject == user || same_mailbox(email, user)))
 }
 
 /// Two addresses with exactly one `@` each: what stands around a second one is read differently by those who look for the

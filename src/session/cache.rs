@@ -87,7 +87,10 @@ impl Cache {
         // One after the other for each key. In front first: what is evicted from then on is taken away there too, and what
         // only the front had would stay for ever.
         self.live.entry(key).and_compute_with(|kept| match kept {
-            Some(kept) if kept.value().generation() > live.generation() => Op::Nop,
+            Some(kept) if kept.value().generation() > live.generation() => {
+                self.front.pin().insert(*live.token().id(), kept.into_value());
+                Op::Nop
+            }
             _ => {
                 self.front.pin().insert(*live.token().id(), Arc::clone(&live));
                 Op::Put(live)
@@ -101,9 +104,8 @@ impl Cache {
 
     /// Drops a session from memory; the store decides whether it comes back.
     pub(super) fn forget(&self, key: &Key) -> Option<Arc<Live>> {
-        let dropped = self.live.remove(key)?;
-        self.front.pin().remove(dropped.token().id());
-        Some(dropped)
+        // What it drops leaves the front as well, by the listener.
+        self.live.remove(key)
     }
 
     /// Every session in memory.

@@ -18,6 +18,10 @@ impl Sessions {
     /// Answers from a session that may not be believed any more: once the store has vouched for it, or for the grace
     /// while the store is away.
     pub(super) async fn confirm(&self, token: &Token, live: Arc<Live>, now: Timestamp) -> Result<Found, Unavailable> {
+        // It may be on its way out, behind a store that does not answer.
+        if self.cache.is_over(&live.key()) {
+            return Ok(self.counted(Lookup::Unknown, Found::Ended));
+        }
         // An outage that is known of makes nobody wait.
         if !self.is_up() {
             return self.stale(live, now, Unavailable::Deadline);
@@ -26,6 +30,7 @@ impl Sessions {
         match in_time(self.cache.get_or_load(token, good, self.reload(token, &live))).await {
             Ok(Some(live)) => Ok(self.hit(live, now)),
             Ok(None) => Ok(self.counted(Lookup::Unknown, Found::Ended)),
+            Err(_) if self.cache.is_over(&live.key()) => Ok(self.counted(Lookup::Unknown, Found::Ended)),
             Err(error) => self.stale(live, now, error),
         }
     }

@@ -190,9 +190,10 @@ impl Sessions {
     /// Whatever the store does, and even if the caller does not wait for the answer, this process refuses the session
     /// from here on, and its row is removed when the store takes it.
     pub async fn revoke(&self, cookie: &[u8], why: Logout) -> Result<Option<Arc<Live>>, Unavailable> {
-        let Some(token) = Token::parse(cookie).filter(|token| token.is_made_by(&self.terms.keyring())) else {
+        let Some(token) = Token::parse(cookie) else { return Ok(None) };
+        if !self.made(&token)? {
             return Ok(None);
-        };
+        }
         let key = token.key();
         if self.cache.is_over(&key) && !self.backlog.owes(&key) {
             return Ok(None);
@@ -226,10 +227,10 @@ impl Sessions {
         live.created().plus(self.terms.lifetime())
     }
 
-    /// Whether we made a cookie's value, be its session over or not. Asks no store.
+    /// Whether we made a cookie's value, be its session over or not, or cannot tell yet. Asks no store.
     #[must_use]
-    pub fn is_ours(&self, cookie: &[u8]) -> bool {
-        Token::parse(cookie).is_some_and(|token| token.is_made_by(&self.terms.keyring()))
+    pub fn may_be_ours(&self, cookie: &[u8]) -> bool {
+        Token::parse(cookie).is_some_and(|token| self.made(&token).unwrap_or(true))
     }
 
     /// Until asked to stop: writes when sessions were last used, removes expired ones in small batches, sees whether
@@ -250,7 +251,7 @@ impl Sessions {
             Some(live) if !live.answers_to(&token) => Recalled::NotOurs,
             Some(live) if !self.terms.acknowledge(&live) => {
                 self.cache.forget(&token.key());
-                Recalled::NotOurs
+                Recalled::Unknown(token, None)
             }
             Some(live) if self.age(&live, now) == Age::Current => match self.hearing.trust(&live, now) {
                 Trust::Full => Recalled::Live(live),
@@ -264,9 +265,22 @@ impl Sessions {
         }
     }
 
+    /// Whether a secret of ours made this. Until what dropped ones have left is read, whatever the others did not make may be
+    /// theirs.
+    fn made(&self, token: &Token) -> Result<bool, Unavailable> {
+        let keyring = self.terms.keyring();
+        let knows_all = keyring.has_inherited();
+        match token.is_made_by(&keyring) {
+            false if !knows_all => {
+                Err(Unavailable::Failed("what dropped secrets have left is not read yet".to_owned()))
+            }
+            made => Ok(made),
+        }
+    }
+
     /// What the store says of a session that memory could not vouch for.
     async fn look_up(&self, token: &Token, cached: Option<&Live>, now: Timestamp) -> Result<Found, Unavailable> {
-        if cached.is_none() && !token.is_made_by(&self.terms.keyring()) {
+        if cached.is_none() && !self.made(token)? {
             return Ok(self.counted(Lookup::Forged, Found::NotOurs));
         }
         if let Some(live) = cached {

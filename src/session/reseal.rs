@@ -4,7 +4,7 @@
 //! Promises: no request waits for it; it goes in small batches, and takes no turn while the store is away. It must not know
 //! what a record holds: what a newer version wrote goes on as it is, under another seal.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Sessions,
@@ -153,7 +153,12 @@ impl<'a> Walk<'a> {
 
     async fn count(&self) -> Option<Left> {
         let Sessions { store, terms, metrics, .. } = self.sessions;
-        let left = Left::of(store, &terms.keyring()).await.ok()?;
+        let keyring = terms.keyring();
+        let left = Left::of(store, &keyring).await.ok()?;
+        // Others may have come into force meanwhile: what is left of these would say nothing of those.
+        if !Arc::ptr_eq(&keyring, &terms.keyring()) {
+            return None;
+        }
         metrics.left_to_reseal(Secret::Older, left.older);
         metrics.left_to_reseal(Secret::Unknown, left.unknown);
         Some(left)

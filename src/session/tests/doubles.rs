@@ -190,14 +190,22 @@ impl House {
         });
         let metrics =
             Arc::new(metrics::Metrics::new(&metrics::Settings { backend: "memory", version: "", commit: "" }));
-        Self { sessions: sessions(&store, &clock, &metrics, deadline, &["old"]), store, hand, clock, metrics, deadline }
+        let sessions = sessions(&store, &clock, &metrics, deadline, &["old"]);
+        Self { sessions, store, hand, clock, metrics, deadline }.with_nothing_left()
+    }
+
+    /// As if the store had been asked what dropped secrets have left.
+    fn with_nothing_left(self) -> Self {
+        self.sessions.terms.keyring().inherit(Vec::new());
+        self
     }
 
     /// Another replica over the same store with nothing in memory. The counts begin at nothing.
     pub(super) fn restarted(&self) -> Self {
-        self.restarted_with(&["old"])
+        self.restarted_with(&["old"]).with_nothing_left()
     }
 
+    /// The same with other secrets, which have not asked yet what others have left.
     pub(super) fn restarted_with(&self, secrets: &[&str]) -> Self {
         self.store.forget_counts();
         let sessions = sessions(&self.store, &self.clock, &self.metrics, self.deadline, secrets);

@@ -175,3 +175,20 @@ async fn the_clock_going_back_makes_a_session_be_confirmed() {
     live(there.find(&cookie).await);
     assert_eq!(there.store.confirmed(), 1);
 }
+
+#[tokio::test]
+async fn a_session_that_is_on_its_way_out_is_not_served_for_the_grace() {
+    let (_, there, cookie) = two().await;
+    let session = live(there.find(&cookie).await);
+    there.store.set(Mode::Failing);
+    there.pass(Duration::from_secs(10));
+    live(there.find(&cookie).await);
+    // As `revoke` does before it waits for the store.
+    there.sessions.cache.bury(session.key());
+    for is_known_to_be_away in [false, true] {
+        if is_known_to_be_away {
+            assert!(there.sessions.store.ping().await.is_err());
+        }
+        assert!(matches!(there.find(&cookie).await, Ok(Found::Ended)), "{is_known_to_be_away}");
+    }
+}
