@@ -273,9 +273,11 @@ pub fn is_same_secret(a: &SecretString, b: &SecretString) -> bool {
 
 /// Whether two tags are equal, in constant time.
 #[must_use]
-pub fn same(a: &Tag, b: &Tag) -> bool {
-    // As numbers they are compared at once, not byte by byte.
-    u128::from_ne_bytes(*a).ct_eq(&u128::from_ne_bytes(*b)).into()
+pub fn same<const N: usize>(a: &[u8; N], b: &[u8; N]) -> bool {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks(), b.as_chunks());
+    // As numbers they are compared sixteen at once, not byte by byte.
+    let wide = a.iter().zip(b).map(|(a, b)| u128::from_ne_bytes(*a).ct_eq(&u128::from_ne_bytes(*b)));
+    wide.fold(a_rest.ct_eq(b_rest), |same, these| same & these).into()
 }
 
 /// `N` bytes from the operating system's generator.

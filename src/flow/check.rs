@@ -78,11 +78,10 @@ impl Check {
             Requirement::Denied => None,
             Requirement::Optional | Requirement::Identity(_) => {
                 let first = cookie::values(headers, self.jar.session_name()).next()?;
-                let goes_on = |live: &Arc<Live>, now| {
-                    self.counts_for(app, live) && suffices(live) && self.renewer.lets_go_on(live, now)
-                };
-                let live = self.sessions.recall(first, goes_on)?;
-                Some(admit(app, Some(&live)))
+                self.sessions.recall(first, |live, now| {
+                    let passes = self.counts_for(app, live) && suffices(live) && self.renewer.lets_go_on(live, now);
+                    passes.then(|| admit(app, Some(live)))
+                })
             }
         }
     }

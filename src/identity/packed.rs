@@ -3,11 +3,12 @@
 //! A session that is asked for after a while is in no core's cache: each string of its own would be one more wait, and each
 //! costs more than it holds. Promises: what was packed comes out as it was.
 
-use std::{fmt, str, sync::OnceLock};
+use std::{fmt, str, sync::Arc};
 
+use arc_swap::ArcSwapOption;
 use serde_json::{Map, Value};
 
-use super::{Identity, Subject, claim_at};
+use super::{Identity, Subject};
 
 /// An [`Identity`], with its claims still as text.
 ///
@@ -16,7 +17,7 @@ use super::{Identity, Subject, claim_at};
 pub struct Packed {
     pieces: Box<[u8]>,
     /// Read where a rule asks for claims, which few do.
-    claims: OnceLock<Box<Map<String, Value>>>,
+    claims: ArcSwapOption<Map<String, Value>>,
 }
 
 /// What the pieces are, in their order.
@@ -49,7 +50,7 @@ impl Packed {
             name.as_bytes(),
             claims.as_slice(),
         ];
-        Self { pieces: join(pieces.into_iter()).into(), claims: OnceLock::new() }
+        Self { pieces: join(pieces.into_iter()).into(), claims: ArcSwapOption::empty() }
     }
 
     /// The identity that was packed.
@@ -102,10 +103,25 @@ impl Packed {
         self.groups().any(|own| own == group.as_bytes())
     }
 
-    /// The claim at a dotted path, as [`claim_at`] finds it.
+    /// [`Identity::claims`].
     #[must_use]
-    pub fn claim(&self, path: &str) -> Option<&Value> {
-        claim_at(self.claims.get_or_init(|| Box::new(self.read_claims())), path)
+    pub fn claims(&self) -> Arc<Map<String, Value>> {
+        self.claims.load_full().unwrap_or_else(|| {
+            let claims = Arc::new(self.read_claims());
+            self.claims.store(Some(Arc::clone(&claims)));
+            claims
+        })
+    }
+
+    /// How much is packed, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Gives back what was read out of it: while nobody asks, it takes no more than what was packed.
+    pub fn rest(&self) {
+        self.claims.store(None);
     }
 
     fn groups(&self) -> impl Iterator<Item = &[u8]> {
@@ -131,15 +147,25 @@ impl fmt::Debug for Packed {
     }
 }
 
-/// Pieces one after the other, each behind its length in four bytes.
+/// Pieces one after the other, each behind its length: seven bits in a byte, the lowest first, and the eighth bit where more
+/// follow. Nearly all are short, and there is a length for every group of everybody.
 struct Pieces<'p>(&'p [u8]);
 
 impl<'p> Iterator for Pieces<'p> {
     type Item = &'p [u8];
 
     fn next(&mut self) -> Option<&'p [u8]> {
-        let (length, rest) = self.0.split_first_chunk()?;
-        let (piece, rest) = rest.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?)?;
+        let (mut length, mut shift) = (0, 0);
+        loop {
+            let (byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            length |= usize::from(byte & 0x7f) << shift;
+            if *byte < 0x80 {
+                break;
+            }
+            shift += 7;
+        }
+        let (piece, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(piece)
     }
@@ -147,8 +173,16 @@ impl<'p> Iterator for Pieces<'p> {
 
 fn join<'p>(pieces: impl Iterator<Item = &'p [u8]>) -> Vec<u8> {
     pieces.fold(Vec::new(), |mut joined, piece| {
-        let length = u32::try_from(piece.len()).expect("no provider says as much as 4 GiB");
-        joined.extend_from_slice(&length.to_ne_bytes());
+        let mut length = piece.len();
+        loop {
+            let [low, ..] = length.to_le_bytes();
+            length >>= 7;
+            if length == 0 {
+                joined.push(low);
+                break;
+            }
+            joined.push(low | 0x80);
+        }
         joined.extend_from_slice(piece);
         joined
     })
@@ -174,11 +208,19 @@ mod tests {
             }
             prop_assert_eq!(packed.is_in(&other), identity.groups.contains(&other));
             prop_assert_eq!(packed.is_of(&other), identity.provider == other);
-            for name in identity.claims.keys() {
-                prop_assert_eq!(packed.claim(name), identity.claim(name));
-            }
-            prop_assert_eq!(packed.claim("missing.too"), identity.claim("missing.too"));
+            prop_assert_eq!(&*packed.claims(), &identity.claims);
+            packed.rest();
+            prop_assert_eq!(&*packed.claims(), &identity.claims);
             prop_assert_eq!([packed.subject(), packed.email(), packed.user()], [&identity.subject.0, &identity.email, &identity.user]);
+        }
+    }
+
+    #[test]
+    fn a_piece_may_be_of_any_length() {
+        for length in [0, 1, 127, 128, 16_383, 16_384, 3_000_000] {
+            let groups = vec!["g".repeat(length), "last".to_owned()];
+            let packed = Packed::new(&Identity { groups: groups.clone(), ..identity_of("ann") });
+            assert_eq!((packed.unpack().groups, packed.user()), (groups, "ann"));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Sets of people, and who is in them.
 
-use crate::identity::{Packed, strings};
+use crate::identity::{Packed, claim_at, strings};
 
 /// A set of people. Any one match lets in; `Anyone` is whoever is signed in.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,9 +25,7 @@ impl Allow {
         match self {
             Self::Anyone => true,
             Self::Some { groups, users, claims } => {
-                groups.iter().any(|group| who.is_in(group))
-                    || includes(users, who)
-                    || claims.iter().any(|(path, accepted)| claims_one_of(who, path, accepted))
+                groups.iter().any(|group| who.is_in(group)) || includes(users, who) || claims_one_of(claims, who)
             }
         }
     }
@@ -48,6 +46,13 @@ fn same_mailbox(one: &str, other: &str) -> bool {
     is_address(one) && is_address(other) && one.eq_ignore_ascii_case(other)
 }
 
-fn claims_one_of(who: &Packed, path: &str, accepted: &[String]) -> bool {
-    who.claim(path).is_some_and(|claim| strings(claim).into_iter().any(|own| accepted.iter().any(|one| one == own)))
+fn claims_one_of(wanted: &[(String, Vec<String>)], who: &Packed) -> bool {
+    if wanted.is_empty() {
+        return false;
+    }
+    let claims = who.claims();
+    wanted.iter().any(|(path, accepted)| {
+        let own = claim_at(&claims, path).map(strings).unwrap_or_default();
+        own.into_iter().any(|own| accepted.iter().any(|one| one == own))
+    })
 }

@@ -12,8 +12,9 @@ use super::{
     live::Live,
     room,
     store::Unavailable,
-    token::{Id, Key, Token},
+    token::{Half, Handle, Key, Spelling, Token},
 };
+use crate::clock::Timestamp;
 
 /// How long a session stays that no request asks for.
 const UNUSED: Duration = Duration::from_hours(4);
@@ -25,18 +26,18 @@ const REMEMBERED: Duration = Duration::from_hours(1);
 /// Sessions in memory.
 pub(super) struct Cache {
     /// The authority on what is in memory, and for how long: by key, which is what others know of a session.
-    live: sync::Cache<Key, Arc<Live>, Plain>,
-    /// The same sessions by their ids, where requests read them: an id needs no hash, and moka's account of every reading
-    /// costs ten times the reading.
+    live: sync::Cache<Half, Arc<Live>, Plain>,
+    /// The same sessions by their cookies, where requests read them: nothing is decoded, and moka's account of every reading
+    /// costs ten times the reading. Of two with the same handle the older one is not here, and read from the store each time.
     front: Arc<Front>,
     over: sync::Cache<Key, ()>,
     /// Loads under way. It has room for nothing: what it gives is that of many who ask at once one does the work.
-    flights: future::Cache<Id, Arc<Live>>,
+    flights: future::Cache<Key, Arc<Live>>,
 }
 
-type Front = papaya::HashMap<Id, Arc<Live>, Plain>;
+type Front = papaya::HashMap<Handle, Arc<Live>, Plain>;
 
-/// Ids are random and keys are hashes of them: what places them in a table need not withstand anybody.
+/// Cookies are random and keys are hashes: what places them in a table need not withstand anybody.
 type Plain = foldhash::fast::RandomState;
 
 /// Why a load gave no session.
@@ -54,15 +55,17 @@ impl Cache {
         let live = sync::Cache::builder()
             .max_capacity(room::for_sessions())
             .weigher(|_, live: &Arc<Live>| live.weight())
+            // The newest are the ones that are asked for, here and among the endings: how often somebody came counts for
+            // nothing, and moka is not told.
+            .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(UNUSED)
             .eviction_listener(move |_, live: Arc<Live>, cause| {
                 if cause != RemovalCause::Replaced {
                     // What has taken its place meanwhile stays.
-                    let _newer = shown.pin().remove_if(live.token().id(), |_, shown| Arc::ptr_eq(shown, &live));
+                    let _newer = shown.pin().remove_if(&live.handle(), |_, shown| Arc::ptr_eq(shown, &live));
                 }
             })
             .build_with_hasher(Plain::default());
-        // The newest endings are the ones that are asked for, so frequency counts for nothing.
         let over = sync::Cache::builder()
             .max_capacity(ENDED)
             .eviction_policy(EvictionPolicy::lru())
@@ -71,14 +74,21 @@ impl Cache {
         Self { live, front, over, flights: future::Cache::new(0) }
     }
 
-    /// The session in memory under this id. Its tag has yet to be compared.
-    pub(super) fn get(&self, id: &Id) -> Option<Arc<Live>> {
-        self.front.pin().get(id).map(Arc::clone)
+    /// What `read` makes of the session in memory that has this cookie. Nothing is counted or copied for it, so that many
+    /// cores can read the same session.
+    pub(super) fn with<T>(&self, cookie: &Spelling, read: impl FnOnce(&Arc<Live>) -> Option<T>) -> Option<T> {
+        let front = self.front.pin();
+        front.get(&cookie.handle()).filter(|live| live.answers_to(cookie)).and_then(read)
+    }
+
+    /// The session in memory that has this cookie.
+    pub(super) fn get(&self, cookie: &Spelling) -> Option<Arc<Live>> {
+        self.with(cookie, |live| Some(Arc::clone(live)))
     }
 
     /// Notes that a session is in use, so that it stays. Once in minutes is enough.
     pub(super) fn keep(&self, key: &Key) {
-        let _kept = self.live.get(key);
+        let _kept = self.live.get(&key.half());
     }
 
     /// Keeps a session that has just been made or read, unless a newer one is kept.
@@ -86,13 +96,13 @@ impl Cache {
         let key = live.key();
         // One after the other for each key. In front first: what is evicted from then on is taken away there too, and what
         // only the front had would stay for ever.
-        self.live.entry(key).and_compute_with(|kept| match kept {
+        self.live.entry(key.half()).and_compute_with(|kept| match kept {
             Some(kept) if kept.value().generation() > live.generation() => {
-                self.front.pin().insert(*live.token().id(), kept.into_value());
+                self.front.pin().insert(live.handle(), kept.into_value());
                 Op::Nop
             }
             _ => {
-                self.front.pin().insert(*live.token().id(), Arc::clone(&live));
+                self.front.pin().insert(live.handle(), Arc::clone(&live));
                 Op::Put(live)
             }
         });
@@ -105,7 +115,21 @@ impl Cache {
     /// Drops a session from memory; the store decides whether it comes back.
     pub(super) fn forget(&self, key: &Key) -> Option<Arc<Live>> {
         // What it drops leaves the front as well, by the listener.
-        self.live.remove(key)
+        self.live.remove(&key.half())
+    }
+
+    /// Has every session in memory that was last used before `since` give back what only those in use need.
+    pub(super) async fn rest(&self, since: Timestamp) {
+        let front = self.front.pin_owned();
+        for (seen, live) in front.values().enumerate() {
+            if live.last_seen() < since {
+                live.rest();
+            }
+            // There may be millions, and requests are waiting for this thread.
+            if seen % 1_000 == 999 {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     /// Every session in memory.
@@ -142,7 +166,7 @@ impl Cache {
                 return Err(Miss::Over);
             }
             // The flight before this one may have landed since the caller looked.
-            if let Some(live) = self.get(token.id()).filter(|live| good(live)) {
+            if let Some(live) = self.get(&token.spelling()).filter(|live| good(live)) {
                 return Ok(live);
             }
             match load.await {
@@ -154,7 +178,7 @@ impl Cache {
                 Err(error) => Err(Miss::Unavailable(error)),
             }
         };
-        let loaded = self.flights.try_get_with(*token.id(), flight).await;
+        let loaded = self.flights.try_get_with(key, flight).await;
         if self.is_over(&key) {
             self.forget(&key);
             return Ok(None);
@@ -172,7 +196,7 @@ impl Cache {
     /// Takes a buried session out of memory for good, waiting for a load that is under way.
     pub(super) async fn take(&self, token: &Token) -> Option<Arc<Live>> {
         // A flight of our own has nothing to do.
-        let landed = self.flights.try_get_with(*token.id(), async { Err(Miss::Over) }).await.ok();
+        let landed = self.flights.try_get_with(token.key(), async { Err(Miss::Over) }).await.ok();
         self.forget(&token.key()).or(landed)
     }
 

@@ -1,78 +1,86 @@
 //! A session in memory: what of it answers requests.
 //!
-//! Promises: what every request looks at stands together; headers are rendered once. It must not know how a session is kept,
-//! nor who may keep it.
+//! Promises: what every request looks at stands together; headers are rendered once for as long as the session is in use.
+//! It must not know how a session is kept, nor who may keep it.
+
+mod shelf;
 
 use std::{
     fmt,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use http::HeaderMap;
 
+use self::shelf::Shelf;
 use super::{
     record::Record,
     store::Row,
-    token::{Key, Token},
+    token::{Handle, Key, Spelling, Token},
     trust::{Asked, Voucher},
 };
 use crate::{
-    clock::Timestamp,
-    crypto,
+    clock::{Mark, Timestamp},
     identity::{Packed, Tokens},
-    policy::headers::{Plan, PlanId, Rendered},
+    policy::headers::Plan,
 };
 
 /// A session in memory: the record, and the headers that it answers with.
 ///
-/// What every request looks at comes first and stays together: a session is in no core's cache when somebody comes back
-/// after a while, and every 64 bytes are a wait of their own.
+/// There may be millions of them, most of them of people who do something else at the moment, so what can be had again is
+/// dropped while nobody asks (see [`Live::rest`]), and what few have is apart. What every request looks at comes first and stays
+/// together: a session is in no core's cache when somebody comes back after a while, and every 64 bytes are a wait of their
+/// own.
 #[repr(C)]
 pub struct Live {
-    token: Token,
-    last_seen: AtomicU64,
+    cookie: Spelling,
+    last_seen: Mark,
     /// When `last_seen` was last put forward for writing.
-    noted: AtomicU64,
-    created: Timestamp,
+    noted: Mark,
+    created: Mark,
     /// Which secrets its cookie was last held against; none yet where it is 0.
-    edition: AtomicU64,
+    edition: AtomicU32,
     voucher: Voucher,
+    /// When its access token ends, where there is a refresh token: otherwise never.
+    ends: Mark,
+    renewed: Mark,
+    generation: u32,
     who: Packed,
     headers: Shelf,
+    granted: Option<Box<Granted>>,
+}
+
+/// What only sessions with tokens have.
+struct Granted {
     tokens: Tokens,
-    renewed: Timestamp,
-    generation: u64,
-    /// Until then no renewal is tried: the last one failed.
-    resting: AtomicU64,
-    key: Key,
     sid: Option<Box<str>>,
+    /// Until then no renewal is tried: the last one failed.
+    resting: Mark,
+    /// Roughly what all of it takes, in bytes.
     size: u32,
 }
+
+static NO_TOKENS: Tokens = Tokens { access: None, access_ends: None, refresh: None, id: None };
 
 impl Live {
     /// The session of `token` as its row had it when the store was asked.
     pub(super) fn new(record: Record, token: &Token, row: &Row, asked: Asked) -> Self {
         let Record { identity, tokens, sid, created, renewed } = record;
+        let ends = tokens.refresh.as_ref().and(tokens.access_ends);
         Self {
-            token: *token,
-            last_seen: AtomicU64::new(row.last_seen.unix()),
-            noted: AtomicU64::new(row.last_seen.unix()),
-            created,
-            edition: AtomicU64::new(0),
+            cookie: token.spelling(),
+            last_seen: Mark::at(row.last_seen),
+            noted: Mark::at(row.last_seen),
+            created: Mark::at(created),
+            edition: AtomicU32::new(0),
             voucher: Voucher::new(asked),
+            ends: Mark::at(ends.unwrap_or(Mark::NEVER)),
+            renewed: Mark::at(renewed),
+            generation: u32::try_from(row.generation).unwrap_or(u32::MAX),
             who: Packed::new(&identity),
             headers: Shelf::default(),
-            tokens,
-            renewed,
-            generation: row.generation,
-            resting: AtomicU64::new(0),
-            key: row.key,
-            sid: sid.map(String::into_boxed_str),
-            size: u32::try_from(row.sealed.len()).unwrap_or(u32::MAX),
+            granted: Granted::of(tokens, sid, row.sealed.len()).map(Box::new),
         }
     }
 
@@ -85,25 +93,30 @@ impl Live {
     /// What the provider issued.
     #[must_use]
     pub fn tokens(&self) -> &Tokens {
-        &self.tokens
+        self.granted.as_ref().map_or(&NO_TOKENS, |granted| &granted.tokens)
     }
 
     /// The provider's own name for its session.
     #[must_use]
     pub fn sid(&self) -> Option<&str> {
-        self.sid.as_deref()
+        self.granted.as_ref()?.sid.as_deref()
     }
 
     /// When it was made.
     #[must_use]
     pub fn created(&self) -> Timestamp {
-        self.created
+        self.created.get()
     }
 
     /// When its tokens were last renewed; when it was made, before that.
     #[must_use]
     pub fn renewed(&self) -> Timestamp {
-        self.renewed
+        self.renewed.get()
+    }
+
+    /// When its access token ends, where it can be renewed.
+    pub(super) fn ends(&self) -> Option<Timestamp> {
+        Some(self.ends.get()).filter(|ends| *ends != Mark::NEVER)
     }
 
     /// All of it as it is kept, in a copy: for what is not done on every request.
@@ -111,61 +124,76 @@ impl Live {
     pub fn record(&self) -> Record {
         Record {
             identity: self.who.unpack(),
-            tokens: self.tokens.clone(),
+            tokens: self.tokens().clone(),
             sid: self.sid().map(str::to_owned),
-            created: self.created,
-            renewed: self.renewed,
+            created: self.created(),
+            renewed: self.renewed(),
         }
     }
 
     /// The headers of an answer under a plan: rendered once, then copied.
     #[must_use]
     pub fn headers(&self, plan: &Plan) -> HeaderMap {
-        let render = || plan.render(&self.who.unpack(), &self.tokens);
-        match self.headers.rendered(plan.id(), render) {
-            Some(rendered) => plan.headers(rendered),
-            None => plan.headers(&render()),
-        }
+        self.headers.headers(plan, || plan.render(&self.who.unpack(), self.tokens()))
     }
 
-    /// Whether `token`, which has this session's id, has its tag as well.
-    pub(super) fn answers_to(&self, token: &Token) -> bool {
-        crypto::same(self.token.tag(), token.tag())
+    /// Gives back what it only needs while it is asked for.
+    pub(super) fn rest(&self) {
+        self.headers.clear();
+        self.who.rest();
     }
 
-    /// The key of its row: what logs and look-ups call it, useless as a cookie.
+    /// Whether it has headers ready.
+    #[cfg(test)]
+    pub(super) fn has_headers(&self) -> bool {
+        !self.headers.is_empty()
+    }
+
+    /// Whether this is the value of its cookie.
+    pub(super) fn answers_to(&self, cookie: &Spelling) -> bool {
+        self.cookie.is(cookie)
+    }
+
+    /// The key of its row: what logs and look-ups call it, useless as a cookie. It is worked out, for it is seldom asked for.
     #[must_use]
     pub fn key(&self) -> Key {
-        self.key
+        self.token().key()
+    }
+
+    /// What its cookie is found by.
+    pub(super) fn handle(&self) -> Handle {
+        self.cookie.handle()
     }
 
     /// What its cookie holds.
-    pub(super) fn token(&self) -> &Token {
-        &self.token
+    pub(super) fn token(&self) -> Token {
+        self.cookie.read().expect("it was spelled by us")
     }
 
     /// Until when it is left alone after a renewal that failed.
     pub(super) fn resting_until(&self) -> Timestamp {
-        Timestamp::from_unix(self.resting.load(Ordering::Relaxed))
+        self.granted.as_ref().map_or_else(Timestamp::default, |granted| granted.resting.get())
     }
 
-    /// Leaves it alone until then.
+    /// Leaves it alone until then. What has no tokens is left alone anyway.
     pub(super) fn rest_until(&self, until: Timestamp) {
-        self.resting.store(until.unix(), Ordering::Relaxed);
+        if let Some(granted) = &self.granted {
+            granted.resting.set(until);
+        }
     }
 
     /// The edition of the secrets that were last found to have made its cookie.
-    pub(super) fn edition(&self) -> u64 {
+    pub(super) fn edition(&self) -> u32 {
         self.edition.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_edition(&self, edition: u64) {
+    pub(super) fn set_edition(&self, edition: u32) {
         self.edition.store(edition, Ordering::Relaxed);
     }
 
     /// How often its sealed part had been written.
     pub(super) fn generation(&self) -> u64 {
-        self.generation
+        self.generation.into()
     }
 
     /// What the store said last of it.
@@ -173,71 +201,50 @@ impl Live {
         &self.voucher
     }
 
-    /// Roughly what it takes in memory, in bytes: the text of the record, its headers, the tables that it stands in.
+    /// Roughly what it takes in memory while it is in use, in bytes: the identity and its headers, the tokens, the tables that
+    /// it stands in.
     pub(super) fn weight(&self) -> u32 {
-        self.size.saturating_add(self.size / 2).saturating_add(1_200)
+        let granted = self.granted.as_ref().map_or(0, |granted| granted.size);
+        u32::try_from(900 + 2 * self.who.size()).unwrap_or(u32::MAX).saturating_add(granted)
     }
 
     /// When it was last used, as far as this process knows.
     pub(super) fn last_seen(&self) -> Timestamp {
-        Timestamp::from_unix(self.last_seen.load(Ordering::Relaxed))
+        self.last_seen.get()
     }
 
     /// Notes that it is used now.
     pub(super) fn see(&self, now: Timestamp) {
         // A plain load first: most requests come within the same second and need not take the cache line from others.
         if self.last_seen() < now {
-            self.last_seen.fetch_max(now.unix(), Ordering::Relaxed);
+            self.last_seen.advance(now);
         }
     }
 
     /// Whether the caller is to put its last use forward for writing: true once in `interval`, for one of all who ask.
     pub(super) fn put_forward(&self, now: Timestamp, interval: Duration) -> bool {
-        let noted = self.noted.load(Ordering::Relaxed);
-        let due = now.since(Timestamp::from_unix(noted)) > interval;
-        due && self.noted.compare_exchange(noted, now.unix(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let noted = self.noted.get();
+        now.since(noted) > interval && self.noted.exchange(noted, now)
     }
 
     /// Takes that back: there was no room.
     pub(super) fn put_back(&self) {
-        self.noted.store(0, Ordering::Relaxed);
+        self.noted.set(Timestamp::default());
+    }
+}
+
+impl Granted {
+    fn of(tokens: Tokens, sid: Option<String>, size: usize) -> Option<Self> {
+        let Tokens { access, access_ends, refresh, id } = &tokens;
+        let nothing = access.is_none() && access_ends.is_none() && refresh.is_none() && id.is_none() && sid.is_none();
+        let size = u32::try_from(size_of::<Self>() + size).unwrap_or(u32::MAX);
+        (!nothing).then(|| Self { tokens, sid: sid.map(String::into_boxed_str), resting: Mark::default(), size })
     }
 }
 
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live").field("key", &self.key).field("record", &self.record()).finish_non_exhaustive()
-    }
-}
-
-/// How many plans' headers a session keeps: more than its apps have, and a bound for one that lives through many changes of
-/// the configuration. What comes on top is rendered each time.
-const MOST_PLANS: usize = 32;
-
-/// Rendered headers, in the order in which their plans were first asked for: few, mostly one, which has its place in the
-/// session itself. It only grows, so that references into it stay good.
-#[derive(Default)]
-struct Shelf(OnceLock<Rendering>);
-
-struct Rendering {
-    plan: PlanId,
-    headers: Rendered,
-    next: OnceLock<Box<Self>>,
-}
-
-impl Shelf {
-    /// What is kept for a plan, rendered where it is asked for first; `None` where there is no room.
-    fn rendered(&self, plan: PlanId, render: impl Fn() -> Rendered) -> Option<&Rendered> {
-        let new = || Rendering { plan, headers: render(), next: OnceLock::new() };
-        let mut kept = self.0.get_or_init(new);
-        for _ in 1..MOST_PLANS {
-            if kept.plan == plan {
-                break;
-            }
-            // Another plan may be faster at the free place: then the next one is tried.
-            kept = kept.next.get_or_init(|| Box::new(new()));
-        }
-        (kept.plan == plan).then_some(&kept.headers)
+        f.debug_struct("Live").field("key", &self.key()).field("record", &self.record()).finish_non_exhaustive()
     }
 }
 
@@ -252,42 +259,25 @@ mod tests {
     use crate::crypto::Keyring;
 
     fn live() -> Live {
+        with(Tokens::default())
+    }
+
+    fn with(tokens: Tokens) -> Live {
         let ring = Keyring::new(&[SecretString::from("a".repeat(32))]).unwrap();
         let token = Token::fresh(&ring);
         let identity = serde_json::from_value(serde_json::json!({
             "provider": "p", "subject": "s", "user": "u", "email": "", "name": "", "groups": [], "claims": {}
         }));
-        let new = NewSession { identity: identity.unwrap(), tokens: Tokens::default(), sid: None };
+        let new = NewSession { identity: identity.unwrap(), tokens, sid: None };
         let record = Record::new(new, Timestamp::from_unix(1_000));
         let row = record.seal(&ring, token.key());
         Live::new(record, &token, &row, Hearing::of_nobody().asking(Timestamp::from_unix(1_000)))
     }
 
-    /// A plan of one header with a name of its own.
-    fn plan(number: usize) -> Plan {
-        let name = http::HeaderName::try_from(format!("x-{number}")).unwrap();
-        Plan::new(vec![(name, crate::policy::headers::Source::User)], Vec::new())
-    }
-
     #[test]
-    fn headers_are_rendered_once_for_each_plan() {
-        let live = live();
-        let at = |number| {
-            let render = || plan(number).render(&live.who.unpack(), &live.tokens);
-            live.headers.rendered(plan(number).id(), render).map(std::ptr::from_ref)
-        };
-        let first: Vec<_> = (0..MOST_PLANS).map(at).collect();
-        assert!(first.iter().all(Option::is_some));
-        assert_eq!(first, (0..MOST_PLANS).map(at).collect::<Vec<_>>());
-        assert_eq!(at(MOST_PLANS), None, "a session does not grow for ever");
-    }
-
-    #[test]
-    fn a_session_answers_under_each_of_many_plans_with_that_plans_headers() {
-        let live = live();
-        for number in (0..3 * MOST_PLANS).chain(0..3) {
-            assert_eq!(live.headers(&plan(number))[format!("x-{number}")], "u");
-        }
+    fn what_a_million_people_have_is_small() {
+        // With the two counts of its `Arc` a size that allocators have.
+        assert_eq!(size_of::<Live>() + 2 * size_of::<usize>(), 160);
     }
 
     #[test]
@@ -306,8 +296,7 @@ mod tests {
 
     #[test]
     fn debug_output_holds_no_token_and_no_tag() {
-        let mut live = live();
-        live.tokens.refresh = Some(SecretString::from("very-secret"));
+        let live = with(Tokens { refresh: Some(SecretString::from("very-secret")), ..Tokens::default() });
         let printed = format!("{live:?}");
         assert!(!printed.contains("very-secret") && !printed.contains("tag"), "{printed}");
     }

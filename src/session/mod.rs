@@ -35,7 +35,7 @@ use self::{
     record::Unreadable,
     store::{Selection, Store, Watched},
     terms::Terms,
-    token::Token,
+    token::{Spelling, Token},
     trust::{Hearing, Trust},
     upkeep::{Backlog, Upkeep},
 };
@@ -85,16 +85,17 @@ pub struct Sessions {
     holder: Holder,
 }
 
-/// What memory says of a cookie's value.
-enum Recalled {
-    /// A session that lives and can be believed.
-    Live(Arc<Live>),
-    /// One that the store has to vouch for first.
-    Doubtful(Token, Arc<Live>),
-    /// Nothing that we made.
-    NotOurs,
-    /// No session that is current.
-    Unknown(Token, Option<Arc<Live>>),
+/// How far memory can speak for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It lives and can be believed.
+    Good,
+    /// The store has to vouch for it first.
+    Doubtful,
+    /// It is not current.
+    Past,
+    /// No secret in force made its cookie.
+    Foreign,
 }
 
 /// Where a session is in its life.
@@ -148,28 +149,36 @@ impl Sessions {
         }
     }
 
-    /// The session that a cookie's value stands for, where memory alone can vouch for it and it is `wanted`. Of all
-    /// others only [`Sessions::find`] can tell what they are, and that counts them.
-    pub fn recall(&self, cookie: &[u8], wanted: impl FnOnce(&Arc<Live>, Timestamp) -> bool) -> Option<Arc<Live>> {
+    /// What `read` makes of the session that a cookie's value stands for, where memory alone can vouch for it. Of all others
+    /// only [`Sessions::find`] can tell what they are, and that counts them; so it does where `read` makes nothing of it.
+    pub fn recall<T>(&self, cookie: &[u8], read: impl FnOnce(&Arc<Live>, Timestamp) -> Option<T>) -> Option<T> {
         let now = self.clock.now();
-        match self.remember(cookie, now) {
-            Recalled::Live(live) if wanted(&live, now) => {
-                self.used(&live, now);
-                Some(live)
+        self.cache.with(&Spelling::of(cookie)?, |live| {
+            if self.standing(live, now) != Standing::Good {
+                return None;
             }
-            _ => None,
-        }
+            read(live, now).inspect(|_| self.used(live, now))
+        })
     }
 
     /// Looks up the session that a cookie's value stands for. Waits for the store little longer than [`DEADLINE`].
     pub async fn find(&self, cookie: &[u8]) -> Result<Found, Unavailable> {
-        let now = self.clock.now();
-        match self.remember(cookie, now) {
-            Recalled::Live(live) => Ok(self.hit(live, now)),
-            Recalled::NotOurs => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
-            // On the heap, so that the future of a hit stays small.
-            Recalled::Doubtful(token, live) => Box::pin(self.confirm(&token, live, now)).await,
-            Recalled::Unknown(token, cached) => Box::pin(self.look_up(&token, cached.as_deref(), now)).await,
+        let (now, cookie) = (self.clock.now(), Spelling::of(cookie));
+        // On the heap, so that the future of a hit stays small.
+        let Some(live) = cookie.as_ref().and_then(|cookie| self.cache.get(cookie)) else {
+            return match cookie.and_then(|cookie| cookie.read()) {
+                Some(token) => Box::pin(self.look_up(&token, None, now)).await,
+                None => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
+            };
+        };
+        match self.standing(&live, now) {
+            Standing::Good => Ok(self.hit(live, now)),
+            Standing::Doubtful => Box::pin(self.confirm(&live.token(), Arc::clone(&live), now)).await,
+            Standing::Past => Box::pin(self.look_up(&live.token(), Some(&live), now)).await,
+            Standing::Foreign => {
+                self.cache.forget(&live.key());
+                Box::pin(self.look_up(&live.token(), None, now)).await
+            }
         }
     }
 
@@ -242,26 +251,21 @@ impl Sessions {
         }
     }
 
-    /// What memory says of a cookie's value.
-    fn remember(&self, cookie: &[u8], now: Timestamp) -> Recalled {
-        let Some(token) = Token::parse(cookie) else {
-            return Recalled::NotOurs;
-        };
-        match self.cache.get(token.id()) {
-            Some(live) if !live.answers_to(&token) => Recalled::NotOurs,
-            Some(live) if !self.terms.acknowledge(&live) => {
-                self.cache.forget(&token.key());
-                Recalled::Unknown(token, None)
+    /// How far memory can speak for a session.
+    fn standing(&self, live: &Arc<Live>, now: Timestamp) -> Standing {
+        if !self.terms.acknowledge(live) {
+            return Standing::Foreign;
+        }
+        if self.age(live, now) != Age::Current {
+            return Standing::Past;
+        }
+        match self.hearing.trust(live, now) {
+            Trust::Full => Standing::Good,
+            Trust::Waning => {
+                self.doubt(live);
+                Standing::Good
             }
-            Some(live) if self.age(&live, now) == Age::Current => match self.hearing.trust(&live, now) {
-                Trust::Full => Recalled::Live(live),
-                Trust::Waning => {
-                    self.doubt(&live);
-                    Recalled::Live(live)
-                }
-                Trust::Gone => Recalled::Doubtful(token, live),
-            },
-            cached => Recalled::Unknown(token, cached),
+            Trust::Gone => Standing::Doubtful,
         }
     }
 
@@ -293,7 +297,7 @@ impl Sessions {
         let good = |live: &Live| self.hearing.trust(live, now) != Trust::Gone;
         match in_time(self.cache.get_or_load(token, good, self.load(token))).await? {
             None => Ok(self.counted(Lookup::Unknown, Found::Ended)),
-            Some(live) if !live.answers_to(token) => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
+            Some(live) if !live.answers_to(&token.spelling()) => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
             Some(live) if self.age(&live, now) == Age::Current => {
                 self.note_use(&live, now);
                 Ok(self.counted(Lookup::Miss, Found::Live(live)))

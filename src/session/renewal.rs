@@ -112,8 +112,7 @@ impl Sessions {
     /// The same for whoever knows the time already.
     #[must_use]
     pub fn due_at(&self, live: &Live, now: Timestamp) -> Due {
-        let tokens = live.tokens();
-        let (Some(_), Some(ends)) = (&tokens.refresh, tokens.access_ends) else { return Due::No };
+        let Some(ends) = live.ends() else { return Due::No };
         let lead = self.terms.renew_before().min(ends.since(live.renewed()) / 2);
         // Nearly every request ends here.
         if now < ends.minus(lead) {
@@ -165,7 +164,7 @@ impl Sessions {
             last_seen: old.last_seen(),
             ..record.seal(&self.terms.keyring(), old.key())
         };
-        let live = Arc::new(Live::new(record, old.token(), &row, self.hearing.asking(now)));
+        let live = Arc::new(Live::new(record, &old.token(), &row, self.hearing.asking(now)));
         self.cache.insert(Arc::clone(&live));
         Renewed { live, row }
     }
@@ -250,7 +249,7 @@ impl Sessions {
 
     /// The session as the store has it, put in memory where it is newer; `None` where it is over.
     async fn newest(&self, live: &Arc<Live>) -> Result<Option<Arc<Live>>, Unavailable> {
-        match self.load(live.token()).await? {
+        match self.load(&live.token()).await? {
             None => {
                 self.bury(live.key());
                 Ok(None)

@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -25,13 +25,13 @@ pub(super) struct Terms {
     outage_grace: Span,
     ring: ArcSwap<Ring>,
     /// That of `ring`, for whoever has to know no more than whether it is still the same.
-    edition: AtomicU64,
+    edition: AtomicU32,
 }
 
 /// The keys in force, and which change made them so: the first is 1.
 struct Ring {
     keyring: Arc<Keyring>,
-    edition: u64,
+    edition: u32,
 }
 
 /// A span of time that can be changed. The longest that is configured fits by far.
@@ -61,7 +61,7 @@ impl Terms {
             renew_before: Span::new(settings.renew_before),
             outage_grace: Span::new(settings.outage_grace),
             ring: ArcSwap::from_pointee(Ring { keyring, edition: 1 }),
-            edition: AtomicU64::new(1),
+            edition: AtomicU32::new(1),
         }
     }
 

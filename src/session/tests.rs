@@ -6,6 +6,7 @@ mod endings;
 mod leases;
 mod postgres;
 mod renewal;
+mod rest;
 mod rotation;
 mod sharing;
 mod terms;

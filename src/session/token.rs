@@ -1,12 +1,15 @@
 //! The session cookie's value: a random id, and the tag that proves we made it.
 //!
-//! 32 bytes of id and 16 of tag are 64 characters of base64url. Promises: parsing touches no heap and no store; nothing
-//! here prints more than six hex characters of the id's hash. It must not know what a session holds.
+//! 32 bytes of id and 16 of tag are 64 characters of base64url, which can be spelled in one way only: two values that read
+//! alike are the same. Promises: parsing touches no heap and no store; nothing here prints more than six hex characters of
+//! the id's hash. It must not know what a session holds.
 
 use std::{
     fmt::{self, Write as _},
-    hash::{Hash, Hasher},
+    hash::BuildHasher as _,
 };
+
+use foldhash::fast::FixedState;
 
 use crate::crypto::{self, Keyring, Purpose, TAG, Tag};
 
@@ -18,6 +21,18 @@ const TEXT: usize = VALUE / 3 * 4;
 /// 256 random bits that stand for one session. Whoever knows them and the tag is that session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Id([u8; ID]);
+
+/// A value as a cookie carries it. Nothing is known of it but its length.
+#[derive(Clone, Copy)]
+pub(super) struct Spelling([u8; TEXT]);
+
+/// What a session is found by: a hash of its cookie's first 96 bits. Two sessions may have the same one, once in a long time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Handle(u64);
+
+/// What a session in memory is known by: the first half of its [`Key`], which no two have in common either.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Half([u8; 16]);
 
 /// What the store knows of an id: its SHA-256, useless as a cookie.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,13 +54,7 @@ impl Token {
 
     /// Reads a cookie's value; `None` for whatever we would not have written exactly so.
     pub(super) fn parse(value: &[u8]) -> Option<Self> {
-        if value.len() != TEXT {
-            return None;
-        }
-        let bytes = crypto::decode_exact::<VALUE>(value)?;
-        let (id, rest) = bytes.split_first_chunk::<ID>()?;
-        let (tag, _) = rest.split_first_chunk::<TAG>()?;
-        Some(Self { id: Id(*id), tag: *tag })
+        Spelling::of(value)?.read()
     }
 
     /// The value as a cookie carries it.
@@ -53,17 +62,14 @@ impl Token {
         crypto::encode(&[self.id.0.as_slice(), &self.tag].concat())
     }
 
+    /// The same, to be compared.
+    pub(super) fn spelling(&self) -> Spelling {
+        Spelling::of(self.encode().as_bytes()).expect("every value is of one length")
+    }
+
     /// Whether one of our secrets made the tag.
     pub(super) fn is_made_by(&self, keyring: &Keyring) -> bool {
         keyring.made(Purpose::SessionCookie, &self.id.0, &self.tag)
-    }
-
-    pub(super) fn id(&self) -> &Id {
-        &self.id
-    }
-
-    pub(super) fn tag(&self) -> &Tag {
-        &self.tag
     }
 
     /// The key of the session's row.
@@ -72,11 +78,29 @@ impl Token {
     }
 }
 
-impl Hash for Id {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // Only ids of ours are ever kept in a table, and those are random throughout: eight bytes tell them apart.
-        let (head, _) = self.0.split_first_chunk::<8>().expect("an id is longer than eight bytes");
-        state.write_u64(u64::from_ne_bytes(*head));
+impl Spelling {
+    /// A cookie's value; `None` where it is not as long as ours are.
+    pub(super) fn of(value: &[u8]) -> Option<Self> {
+        value.try_into().ok().map(Self)
+    }
+
+    /// What it says; `None` for whatever we would not have written exactly so.
+    pub(super) fn read(&self) -> Option<Token> {
+        let bytes = crypto::decode_exact::<VALUE>(&self.0)?;
+        let (id, rest) = bytes.split_first_chunk::<ID>()?;
+        let (tag, _) = rest.split_first_chunk::<TAG>()?;
+        Some(Token { id: Id(*id), tag: *tag })
+    }
+
+    /// What a session of this value is found by.
+    pub(super) fn handle(&self) -> Handle {
+        let (head, _) = self.0.split_first_chunk().expect("a value has 64 characters");
+        Handle(FixedState::default().hash_one(u128::from_ne_bytes(*head)))
+    }
+
+    /// Whether both are the same, in constant time.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        crypto::same(&self.0, &other.0)
     }
 }
 
@@ -101,6 +125,12 @@ impl Key {
             *place_last &= !(0xf << shift) | (digit << shift);
         }
         Some((first, last))
+    }
+
+    /// What its session in memory is known by.
+    pub(super) fn half(&self) -> Half {
+        let (half, _) = self.0.split_first_chunk().expect("a key has 32 bytes");
+        Half(*half)
     }
 
     /// The next one; `None` after the last.

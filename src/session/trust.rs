@@ -6,13 +6,13 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use super::live::Live;
-use crate::clock::Timestamp;
+use crate::clock::{Mark, Timestamp};
 
 /// After this a session that is in use is to be asked about, while it is still believed. Time is counted in whole
 /// seconds, so that the span may be up to one second longer.
@@ -21,14 +21,14 @@ const DOUBT: Duration = Duration::from_secs(2);
 const LIMIT: Duration = Duration::from_secs(4);
 
 /// No era: nothing is heard.
-const DEAF: u64 = 0;
+const DEAF: u32 = 0;
 
 /// Whether we hear what others do to sessions, and since when. Each time that hearing begins is an era of its own,
 /// because something may have been missed before.
 pub(super) struct Hearing {
-    now: AtomicU64,
-    eras: AtomicU64,
-    heard_until: AtomicU64,
+    now: AtomicU32,
+    eras: AtomicU32,
+    heard_until: Mark,
 }
 
 /// How far a session in memory can be believed.
@@ -45,8 +45,8 @@ pub(super) enum Trust {
 /// What the store said last of a session, and when.
 #[derive(Debug)]
 pub(super) struct Voucher {
-    at: AtomicU64,
-    era: AtomicU64,
+    at: Mark,
+    era: AtomicU32,
     /// Whether somebody is to ask the store already.
     doubted: AtomicBool,
 }
@@ -55,7 +55,7 @@ pub(super) struct Voucher {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     at: Timestamp,
-    era: u64,
+    era: u32,
 }
 
 impl Hearing {
@@ -68,7 +68,7 @@ impl Hearing {
 
     /// Of a store that others change: deaf until told otherwise.
     pub(super) fn of_others() -> Self {
-        Self { now: AtomicU64::new(DEAF), eras: AtomicU64::new(DEAF), heard_until: AtomicU64::new(0) }
+        Self { now: AtomicU32::new(DEAF), eras: AtomicU32::new(DEAF), heard_until: Mark::default() }
     }
 
     /// From now on everything is heard.
@@ -79,7 +79,7 @@ impl Hearing {
 
     /// Nothing has been missed up to this moment.
     pub(super) fn continued(&self, until: Timestamp) {
-        self.heard_until.store(until.unix(), Ordering::Relaxed);
+        self.heard_until.set(until);
     }
 
     /// From now on things may be missed. What was heard until then still vouches for `sessions`, for as long as that
@@ -93,7 +93,7 @@ impl Hearing {
         for session in sessions {
             let voucher = session.voucher();
             if voucher.era.load(Ordering::Relaxed) == era {
-                voucher.at.fetch_max(self.heard_until.load(Ordering::Relaxed), Ordering::Relaxed);
+                voucher.at.advance(self.heard_until.get());
             }
         }
         self.now.store(DEAF, Ordering::SeqCst);
@@ -123,12 +123,12 @@ impl Hearing {
 
 impl Voucher {
     pub(super) fn new(asked: Asked) -> Self {
-        Self { at: AtomicU64::new(asked.at.unix()), era: AtomicU64::new(asked.era), doubted: AtomicBool::new(false) }
+        Self { at: Mark::at(asked.at), era: AtomicU32::new(asked.era), doubted: AtomicBool::new(false) }
     }
 
     /// The store has said that the session is as it was.
     pub(super) fn renew(&self, asked: Asked) {
-        self.at.store(asked.at.unix(), Ordering::Relaxed);
+        self.at.set(asked.at);
         self.era.store(asked.era, Ordering::Relaxed);
     }
 
@@ -144,6 +144,6 @@ impl Voucher {
 
     /// Since when nobody has vouched for it.
     pub(super) fn at(&self) -> Timestamp {
-        Timestamp::from_unix(self.at.load(Ordering::Relaxed))
+        self.at.get()
     }
 }

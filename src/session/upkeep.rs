@@ -35,6 +35,8 @@ const DOUBTS: Duration = Duration::from_millis(500);
 const TOUCH: Duration = Duration::from_secs(10);
 /// How often expired sessions are removed, where no request has met one.
 const PURGE: Duration = Duration::from_mins(1);
+/// How often it is looked for sessions that are no longer in use, and since when they are not.
+const REST: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(2));
 /// How often rows that older secrets have sealed are looked for, and how often some are sealed anew where there are any.
 const RESEAL: (Duration, Duration) = (Duration::from_mins(1), Duration::from_secs(1));
 /// How often sessions that nobody uses are asked about, at the most and at the least: an eighth of the grace.
@@ -163,7 +165,7 @@ impl<'a> Upkeep<'a> {
     pub(super) async fn run(mut self, stop: shutdown::Signal) {
         let [mut ping, mut doubts, mut touch, mut purge, mut survey] =
             [PING, DOUBTS, TOUCH, PURGE, SURVEY.0].map(every);
-        let [mut look, mut reseal] = [RESEAL.0, RESEAL.1].map(every);
+        let [mut look, mut reseal, mut rest] = [RESEAL.0, RESEAL.1, REST.0].map(every);
         let mut surveyed = Instant::now();
         loop {
             tokio::select! {
@@ -177,6 +179,7 @@ impl<'a> Upkeep<'a> {
                 _ = ping.tick() => self.look_after(&stop).await,
                 _ = touch.tick() => self.write_uses().await,
                 _ = purge.tick() => self.purge(&stop).await,
+                _ = rest.tick() => self.let_rest().await,
                 _ = look.tick() => self.walk.begin().await,
                 _ = reseal.tick() => self.walk.advance().await,
             }
@@ -200,6 +203,12 @@ impl<'a> Upkeep<'a> {
                 self.purge(stop).await;
             }
         }
+    }
+
+    /// Has sessions that are not in use take less memory.
+    pub(super) async fn let_rest(&self) {
+        let since = self.sessions.clock.now().minus(REST.1);
+        self.sessions.cache.rest(since).await;
     }
 
     /// Asks the store about sessions in use that nobody vouches for just now.

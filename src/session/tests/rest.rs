@@ -1,0 +1,28 @@
+//! Sessions that are not in use take less memory, and answer as before when they are asked for again.
+
+use super::*;
+use crate::policy::headers::Plan;
+
+async fn upkeep(house: &House) {
+    upkeep::Upkeep::of(&house.sessions).let_rest().await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_in_use_gives_its_headers_back_and_has_them_again_when_it_is() {
+    let house = House::new();
+    let [idle, busy] = [house.sessions.create(somebody("ann")).await, house.sessions.create(somebody("bob")).await];
+    let [idle, busy] = [idle.unwrap(), busy.unwrap()];
+    let before = [&idle, &busy].map(|cookie| house.recalls(cookie).unwrap().headers(&Plan::remote()));
+    upkeep(&house).await;
+    let has_headers =
+        |cookie: &str| house.sessions.cache.get(&Spelling::of(cookie.as_bytes()).unwrap()).unwrap().has_headers();
+    assert!(has_headers(&idle) && has_headers(&busy), "both were used a moment ago");
+    house.pass(Duration::from_mins(3));
+    assert!(house.recalls(&busy).is_some());
+    upkeep(&house).await;
+    assert!(!has_headers(&idle) && has_headers(&busy));
+    let loads = house.store.loads();
+    assert_eq!([&idle, &busy].map(|cookie| house.recalls(cookie).unwrap().headers(&Plan::remote())), before);
+    assert!(has_headers(&idle));
+    assert_eq!(house.store.loads(), loads, "it has been in memory all the time");
+}
