@@ -1,5 +1,6 @@
 //! What sessions promise, over a store that can be held, broken and counted.
 
+mod cache;
 mod contract;
 mod doubles;
 mod endings;

@@ -25,6 +25,8 @@ mod assumed {
     pub(super) const FILL: f64 = 0.6;
     /// Connections that edges keep open to one replica.
     pub(super) const CONNECTIONS: f64 = 256.0;
+    /// What a provider issues for a session: three signed tokens, in bytes.
+    pub(super) const TOKENS: f64 = 3_000.0;
     /// A notification on the wire: a word, a key in hexadecimal, the channel's name and the protocol's own.
     pub(super) const NOTIFICATION: f64 = 100.0;
 }
@@ -50,6 +52,7 @@ const SYMBOLS: &[(&str, &str)] = &[
     ("r", "renewal.us"),
     ("r′", "renewal.pg_us"),
     ("m", "scale.session"),
+    ("m′", "scale.session_in_use"),
     ("k", "scale.connection"),
     ("m₀", "scale.rest"),
     ("w", "scale.row"),
@@ -138,12 +141,13 @@ impl Demand {
             replicas,
             gate,
             memory: of(report, "scale.rest")
-                + users * of(report, "scale.session")
+                + users * (of(report, "scale.session") + assumed::TOKENS)
+                + active * (of(report, "scale.session_in_use") - of(report, "scale.session"))
                 + assumed::CONNECTIONS * of(report, "scale.connection"),
             uses: written,
             postgres,
             told: renewals * replicas * assumed::NOTIFICATION,
-            stored: users * of(report, "scale.row"),
+            stored: users * (of(report, "scale.row") + assumed::TOKENS),
         }
     }
 }

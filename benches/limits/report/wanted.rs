@@ -65,6 +65,7 @@ pub(crate) const WANTED: &[Wanted] = &[
     at_least("scale.million", "requests with 1 M cached sessions ÷ with 1 k", 0.90, 0.95),
     at_least("scale.hosts", "requests with 10,000 hosts ÷ with 1", 0.95, 1.00),
     at_most("scale.session", "memory of a cached session with 5 groups", Unit::Bytes, (800.0, 650.0)),
+    plain("scale.session_in_use", "the same while it is in use", Unit::Bytes),
     at_most("scale.connection", "memory of an idle connection", Unit::Bytes, (22_000.0, 19_000.0)),
     at_most("scale.rest", "resident at rest", Unit::Bytes, (30.0 * MIB, 15.0 * MIB)),
     at_most("scale.cold_start", "start to ready, empty store", Unit::Seconds, (0.3, 0.05)),
