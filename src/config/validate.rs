@@ -20,7 +20,7 @@ use super::{
     reader::{Reader, Spot},
     tree::Node,
 };
-use crate::{flow, pages, policy};
+use crate::{flow, pages, policy, session::Settings};
 
 /// The settings, or what is wrong: never neither.
 pub(super) fn settings(root: &Node, environment: &Environment, files: &mut Files) -> (Option<Config>, Vec<Complaint>) {
@@ -41,7 +41,8 @@ fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Config> {
     let providers = providers::read(reader, root, transport);
     let apps = apps::read(reader, root);
     let brand = root.at("brand").map(|section| look::brand(reader, &section));
-    let (server, session, brand) = (server?, session?, brand?);
+    let (server, session, brand, apps) = (server?, session?, brand?, apps?);
+    let passes_tokens = apps.iter().any(|app| app.headers.passes_tokens());
     Some(Config {
         server: server.listeners,
         gate: flow::Settings {
@@ -53,9 +54,9 @@ fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Config> {
             legacy_cookies: session.legacy_cookies,
         },
         secrets: session.secrets,
-        session: session.settings,
+        session: Settings { passes_tokens, ..session.settings },
         providers: providers?,
-        policy: policy::Settings { default: look::default_access(root), apps: apps? },
+        policy: policy::Settings { default: look::default_access(root), apps },
         brand,
         log: look::log(root),
         hash: String::new(),

@@ -19,7 +19,7 @@ use crate::{
     oidc::{Provider, Whom},
     pages::Page,
     policy::{Policy, redirect::RedirectTarget},
-    session::{Live, Sessions, Unavailable, Whose},
+    session::{Record, Sessions, Unavailable, Whose},
 };
 
 /// Separates the state of a sign-out from that of a sign-in.
@@ -57,15 +57,13 @@ impl Logout {
                 ));
             }
         };
-        if let Some(live) = &ended {
-            tracing::info!(request_id = %visit.id, app = visit.site.app.name, subject = live.who().subject(), "signed out");
-        }
-        if let Some(live) = &ended {
-            self.renewer.forget(Arc::clone(live));
+        if let Some(record) = &ended {
+            tracing::info!(request_id = %visit.id, app = visit.site.app.name, subject = %record.identity.subject, "signed out");
+            self.renewer.forget(record);
         }
         let target = rd.and_then(|rd| RedirectTarget::parse(rd, visit.here(), &self.policy));
         let cookies = vec![self.jar.clear_session(), self.jar.clear_login()];
-        if let Some(location) = ended.as_deref().and_then(|live| self.provider_sign_out(visit, live, target.as_ref())) {
+        if let Some(location) = ended.and_then(|record| self.provider_sign_out(visit, &record, target.as_ref())) {
             return Verdict::Redirect(Redirect { reason: Reason::SignedOut, location, cookies });
         }
         match target {
@@ -129,7 +127,7 @@ impl Logout {
     }
 
     /// Ends every session that the browser brought; the first of them knows how to sign out at the provider.
-    async fn end_sessions(&self, visit: &Visit<'_>) -> Result<Option<Arc<Live>>, Unavailable> {
+    async fn end_sessions(&self, visit: &Visit<'_>) -> Result<Option<Record>, Unavailable> {
         let mut first = None;
         let brought = cookie::values(visit.headers, self.jar.session_name());
         for value in brought.filter(|value| self.sessions.may_be_ours(value)).take(MOST_COOKIES) {
@@ -142,13 +140,13 @@ impl Logout {
     fn provider_sign_out(
         &self,
         visit: &Visit<'_>,
-        live: &Live,
+        ended: &Record,
         target: Option<&RedirectTarget>,
     ) -> Option<HeaderValue> {
-        let provider = self.providers.iter().find(|provider| live.who().is_of(&provider.settings().name))?;
+        let provider = self.providers.iter().find(|provider| provider.settings().name == ended.identity.provider)?;
         let target = target.map_or_else(String::new, |target| target.as_str().to_owned());
         let state = crypto::encode(&self.keyring.seal(Purpose::LoginAttempt, STATE, target.as_bytes()));
-        let url = provider.end_session(live.tokens().id.as_ref(), &visit.own("/signed_out"), &state)?;
+        let url = provider.end_session(ended.tokens.id.as_ref(), &visit.own("/signed_out"), &state)?;
         HeaderValue::try_from(String::from(url)).ok()
     }
 

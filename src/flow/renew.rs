@@ -11,13 +11,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use secrecy::SecretString;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::{
     clock::Timestamp,
     metrics::{Logout, Renewal, Renewals},
     oidc::{self, Provider, Refreshed},
-    session::{Claim, Due, Key, Live, Permit, Sessions},
+    session::{Claim, Due, Key, Live, Permit, Record, Sessions},
     shutdown,
 };
 
@@ -75,8 +76,8 @@ pub struct Renewer {
 enum Errand {
     /// Renew a session.
     Renew(Turn),
-    /// Have the provider forget the refresh token of a session that has ended.
-    Forget(Arc<Live>),
+    /// Have the provider that issued it forget the refresh token of a session that has ended.
+    Forget { provider: String, refresh: SecretString },
 }
 
 /// What the configuration in force says about renewals. One that was begun is finished with what it began with.
@@ -182,8 +183,9 @@ impl Renewer {
 
     /// Has the provider forget the refresh token of a session that has ended, where it offers that: a copy of it is then
     /// worth nothing. Nobody waits for it.
-    pub(super) fn forget(&self, live: Arc<Live>) {
-        if let Err(error) = self.queue.try_send(Errand::Forget(live)) {
+    pub(super) fn forget(&self, ended: &Record) {
+        let Some(refresh) = ended.tokens.refresh.clone() else { return };
+        if let Err(error) = self.queue.try_send(Errand::Forget { provider: ended.identity.provider.clone(), refresh }) {
             tracing::info!(%error, "a refresh token was not revoked and ends by itself");
         }
     }
@@ -206,14 +208,14 @@ impl Renewer {
                         drop(permit);
                     });
                 }
-                Some(Errand::Forget(live)) => {
+                Some(Errand::Forget { provider, refresh }) => {
                     // Renewals do not wait for a provider that is slow to forget.
                     let rest = Arc::clone(&rest);
                     tasks.run(async move {
                         let _permit = rest.acquire().await;
                         let with = renewer.with.load_full();
-                        if let (Some((_, provider)), Some(refresh)) = (with.provider(&live), &live.tokens().refresh) {
-                            provider.revoke(refresh).await;
+                        if let Some((_, provider)) = with.named(&provider) {
+                            provider.revoke(&refresh).await;
                         }
                     });
                 }
@@ -249,7 +251,7 @@ impl Renewer {
     }
 
     async fn redeem(&self, provider: &Provider, permit: Permit, count: impl Fn(Renewal)) -> Outcome {
-        let record = permit.live().record();
+        let record = permit.record();
         let Some(refresh) = &record.tokens.refresh else { return Outcome::Unknown };
         let renewal = oidc::Renewal { refresh, id: record.tokens.id.as_ref(), identity: &record.identity };
         let error = match provider.refresh(&renewal).await {
@@ -324,7 +326,11 @@ impl Renewer {
 
 impl Renewing {
     fn provider(&self, live: &Live) -> Option<(usize, &Arc<Provider>)> {
-        self.providers.iter().enumerate().find(|(_, provider)| live.who().is_of(&provider.settings().name))
+        self.named(live.who().provider())
+    }
+
+    fn named(&self, name: &str) -> Option<(usize, &Arc<Provider>)> {
+        self.providers.iter().enumerate().find(|(_, provider)| provider.settings().name == name)
     }
 }
 

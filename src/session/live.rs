@@ -26,7 +26,10 @@ use crate::{
     policy::headers::Plan,
 };
 
-/// A session in memory: the record, and the headers that it answers with.
+/// What tokens take that are passed on, and the headers with them: three of them, two of which are in a header as well.
+const PASSED: usize = 6_000;
+
+/// A session in memory: who it is of, and the headers that it answers with.
 ///
 /// There may be millions of them, most of them of people who do something else at the moment, so what can be had again is
 /// dropped while nobody asks (see [`Live::rest`]), and what few have is apart. What every request looks at comes first and stays
@@ -46,41 +49,35 @@ pub struct Live {
     ends: Mark,
     renewed: Mark,
     generation: u32,
-    who: Packed,
-    headers: Shelf,
-    granted: Option<Box<Granted>>,
-}
-
-/// What only sessions with tokens have.
-struct Granted {
-    tokens: Tokens,
-    sid: Option<Box<str>>,
     /// Until then no renewal is tried: the last one failed.
     resting: Mark,
-    /// Roughly what all of it takes, in bytes.
-    size: u32,
+    who: Packed,
+    headers: Shelf,
+    passed: Option<Box<Tokens>>,
 }
 
 static NO_TOKENS: Tokens = Tokens { access: None, access_ends: None, refresh: None, id: None };
 
 impl Live {
-    /// The session of `token` as its row had it when the store was asked.
-    pub(super) fn new(record: Record, token: &Token, row: &Row, asked: Asked) -> Self {
-        let Record { identity, tokens, sid, created, renewed } = record;
+    /// The session of `token` as its row had it when the store was asked. Of its tokens only those that are `passed` on stay in
+    /// memory: the others are asked for once in minutes, and are longer than all the rest.
+    pub(super) fn new(record: &Record, token: &Token, row: &Row, asked: Asked, passed: Option<Tokens>) -> Self {
+        let tokens = &record.tokens;
         let ends = tokens.refresh.as_ref().and(tokens.access_ends);
         Self {
             cookie: token.spelling(),
             last_seen: Mark::at(row.last_seen),
             noted: Mark::at(row.last_seen),
-            created: Mark::at(created),
+            created: Mark::at(record.created),
             edition: AtomicU32::new(0),
             voucher: Voucher::new(asked),
             ends: Mark::at(ends.unwrap_or(Mark::NEVER)),
-            renewed: Mark::at(renewed),
+            renewed: Mark::at(record.renewed),
             generation: u32::try_from(row.generation).unwrap_or(u32::MAX),
-            who: Packed::new(&identity),
+            resting: Mark::default(),
+            who: Packed::new(&record.identity),
             headers: Shelf::default(),
-            granted: Granted::of(tokens, sid, row.sealed.len()).map(Box::new),
+            passed: passed.map(Box::new),
         }
     }
 
@@ -90,16 +87,9 @@ impl Live {
         &self.who
     }
 
-    /// What the provider issued.
-    #[must_use]
-    pub fn tokens(&self) -> &Tokens {
-        self.granted.as_ref().map_or(&NO_TOKENS, |granted| &granted.tokens)
-    }
-
-    /// The provider's own name for its session.
-    #[must_use]
-    pub fn sid(&self) -> Option<&str> {
-        self.granted.as_ref()?.sid.as_deref()
+    /// Whether it has the tokens that are passed on.
+    pub(super) fn has_tokens(&self) -> bool {
+        self.passed.is_some()
     }
 
     /// When it was made.
@@ -119,22 +109,11 @@ impl Live {
         Some(self.ends.get()).filter(|ends| *ends != Mark::NEVER)
     }
 
-    /// All of it as it is kept, in a copy: for what is not done on every request.
-    #[must_use]
-    pub fn record(&self) -> Record {
-        Record {
-            identity: self.who.unpack(),
-            tokens: self.tokens().clone(),
-            sid: self.sid().map(str::to_owned),
-            created: self.created(),
-            renewed: self.renewed(),
-        }
-    }
-
     /// The headers of an answer under a plan: rendered once, then copied.
     #[must_use]
     pub fn headers(&self, plan: &Plan) -> HeaderMap {
-        self.headers.headers(plan, || plan.render(&self.who.unpack(), self.tokens()))
+        let tokens = self.passed.as_deref().unwrap_or(&NO_TOKENS);
+        self.headers.headers(plan, || plan.render(&self.who.unpack(), tokens))
     }
 
     /// Gives back what it only needs while it is asked for.
@@ -172,14 +151,12 @@ impl Live {
 
     /// Until when it is left alone after a renewal that failed.
     pub(super) fn resting_until(&self) -> Timestamp {
-        self.granted.as_ref().map_or_else(Timestamp::default, |granted| granted.resting.get())
+        self.resting.get()
     }
 
-    /// Leaves it alone until then. What has no tokens is left alone anyway.
+    /// Leaves it alone until then.
     pub(super) fn rest_until(&self, until: Timestamp) {
-        if let Some(granted) = &self.granted {
-            granted.resting.set(until);
-        }
+        self.resting.set(until);
     }
 
     /// The edition of the secrets that were last found to have made its cookie.
@@ -201,11 +178,10 @@ impl Live {
         &self.voucher
     }
 
-    /// Roughly what it takes in memory while it is in use, in bytes: the identity and its headers, the tokens, the tables that
-    /// it stands in.
+    /// Roughly what it takes in memory while it is in use, in bytes: the identity and its headers, the tables that it stands in.
     pub(super) fn weight(&self) -> u32 {
-        let granted = self.granted.as_ref().map_or(0, |granted| granted.size);
-        u32::try_from(900 + 2 * self.who.size()).unwrap_or(u32::MAX).saturating_add(granted)
+        let passed = if self.has_tokens() { PASSED } else { 0 };
+        u32::try_from(900 + 2 * self.who.size() + passed).unwrap_or(u32::MAX)
     }
 
     /// When it was last used, as far as this process knows.
@@ -233,18 +209,9 @@ impl Live {
     }
 }
 
-impl Granted {
-    fn of(tokens: Tokens, sid: Option<String>, size: usize) -> Option<Self> {
-        let Tokens { access, access_ends, refresh, id } = &tokens;
-        let nothing = access.is_none() && access_ends.is_none() && refresh.is_none() && id.is_none() && sid.is_none();
-        let size = u32::try_from(size_of::<Self>() + size).unwrap_or(u32::MAX);
-        (!nothing).then(|| Self { tokens, sid: sid.map(String::into_boxed_str), resting: Mark::default(), size })
-    }
-}
-
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live").field("key", &self.key()).field("record", &self.record()).finish_non_exhaustive()
+        f.debug_struct("Live").field("key", &self.key()).field("who", &self.who).finish_non_exhaustive()
     }
 }
 
@@ -259,19 +226,16 @@ mod tests {
     use crate::crypto::Keyring;
 
     fn live() -> Live {
-        with(Tokens::default())
-    }
-
-    fn with(tokens: Tokens) -> Live {
         let ring = Keyring::new(&[SecretString::from("a".repeat(32))]).unwrap();
         let token = Token::fresh(&ring);
         let identity = serde_json::from_value(serde_json::json!({
             "provider": "p", "subject": "s", "user": "u", "email": "", "name": "", "groups": [], "claims": {}
         }));
-        let new = NewSession { identity: identity.unwrap(), tokens, sid: None };
+        let tokens = Tokens { refresh: Some(SecretString::from("very-secret")), ..Tokens::default() };
+        let new = NewSession { identity: identity.unwrap(), tokens: tokens.clone(), sid: None };
         let record = Record::new(new, Timestamp::from_unix(1_000));
         let row = record.seal(&ring, token.key());
-        Live::new(record, &token, &row, Hearing::of_nobody().asking(Timestamp::from_unix(1_000)))
+        Live::new(&record, &token, &row, Hearing::of_nobody().asking(Timestamp::from_unix(1_000)), Some(tokens))
     }
 
     #[test]
@@ -296,8 +260,7 @@ mod tests {
 
     #[test]
     fn debug_output_holds_no_token_and_no_tag() {
-        let live = with(Tokens { refresh: Some(SecretString::from("very-secret")), ..Tokens::default() });
-        let printed = format!("{live:?}");
+        let printed = format!("{:?}", live());
         assert!(!printed.contains("very-secret") && !printed.contains("tag"), "{printed}");
     }
 }

@@ -33,7 +33,7 @@ use self::{
     cache::Cache,
     lease::Holder,
     record::Unreadable,
-    store::{Selection, Store, Watched},
+    store::{Row, Selection, Store, Watched},
     terms::Terms,
     token::{Spelling, Token},
     trust::{Hearing, Trust},
@@ -85,6 +85,12 @@ pub struct Sessions {
     holder: Holder,
 }
 
+/// What the store has of a session.
+struct Kept {
+    row: Row,
+    record: Record,
+}
+
 /// How far memory can speak for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
@@ -94,8 +100,8 @@ enum Standing {
     Doubtful,
     /// It is not current.
     Past,
-    /// No secret in force made its cookie.
-    Foreign,
+    /// It has to be read anew, if it is ours at all: no secret in force made its cookie, or an app is passed tokens by now.
+    Stale,
 }
 
 /// Where a session is in its life.
@@ -175,7 +181,7 @@ impl Sessions {
             Standing::Good => Ok(self.hit(live, now)),
             Standing::Doubtful => Box::pin(self.confirm(&live.token(), Arc::clone(&live), now)).await,
             Standing::Past => Box::pin(self.look_up(&live.token(), Some(&live), now)).await,
-            Standing::Foreign => {
+            Standing::Stale => {
                 self.cache.forget(&live.key());
                 Box::pin(self.look_up(&live.token(), None, now)).await
             }
@@ -188,17 +194,18 @@ impl Sessions {
         let token = Token::fresh(&keyring);
         let record = Record::new(new, self.clock.now());
         let row = record.seal(&keyring, token.key());
-        let live = Live::new(record, &token, &row, self.hearing.asking(self.clock.now()));
+        let live = self.alive(&record, &token, &row, self.hearing.asking(self.clock.now()));
         self.store.insert(row).await?;
-        self.cache.insert(Arc::new(live));
+        self.cache.insert(live);
         Ok(token.encode())
     }
 
-    /// Ends the session that a cookie's value stands for; `None` where it is none of ours or was over already.
+    /// Ends the session that a cookie's value stands for, and returns what it was; `None` where it is none of ours or was over
+    /// already.
     ///
     /// Whatever the store does, and even if the caller does not wait for the answer, this process refuses the session
     /// from here on, and its row is removed when the store takes it.
-    pub async fn revoke(&self, cookie: &[u8], why: Logout) -> Result<Option<Arc<Live>>, Unavailable> {
+    pub async fn revoke(&self, cookie: &[u8], why: Logout) -> Result<Option<Record>, Unavailable> {
         let Some(token) = Token::parse(cookie) else { return Ok(None) };
         if !self.made(&token)? {
             return Ok(None);
@@ -253,10 +260,10 @@ impl Sessions {
 
     /// How far memory can speak for a session.
     fn standing(&self, live: &Arc<Live>, now: Timestamp) -> Standing {
-        if !self.terms.acknowledge(live) {
-            return Standing::Foreign;
+        if !self.terms.acknowledge(live) || (self.terms.passes_tokens() && !live.has_tokens()) {
+            return Standing::Stale;
         }
-        if self.age(live, now) != Age::Current {
+        if self.age_of(live, now) != Age::Current {
             return Standing::Past;
         }
         match self.hearing.trust(live, now) {
@@ -290,7 +297,7 @@ impl Sessions {
         if let Some(live) = cached {
             // Past its lifetime nothing can save it. Idle here, it may have been used at another replica.
             self.cache.forget(&token.key());
-            if self.age(live, now) == Age::Over {
+            if self.age_of(live, now) == Age::Over {
                 return Ok(self.expired(token));
             }
         }
@@ -298,7 +305,7 @@ impl Sessions {
         match in_time(self.cache.get_or_load(token, good, self.load(token))).await? {
             None => Ok(self.counted(Lookup::Unknown, Found::Ended)),
             Some(live) if !live.answers_to(&token.spelling()) => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
-            Some(live) if self.age(&live, now) == Age::Current => {
+            Some(live) if self.age_of(&live, now) == Age::Current => {
                 self.note_use(&live, now);
                 Ok(self.counted(Lookup::Miss, Found::Live(live)))
             }
@@ -306,29 +313,35 @@ impl Sessions {
         }
     }
 
-    async fn revoke_owed(&self, token: &Token, why: Logout) -> Result<Option<Arc<Live>>, Unavailable> {
-        let is_current = |live: &Arc<Live>| self.age(live, self.clock.now()) == Age::Current;
-        let live = match self.cache.take(token).await.filter(is_current) {
-            Some(live) => Some(live),
-            None => self.load(token).await?.filter(is_current),
+    async fn revoke_owed(&self, token: &Token, why: Logout) -> Result<Option<Record>, Unavailable> {
+        let (key, in_memory) = (token.key(), self.cache.take(token).await);
+        let was_current = |kept: &Kept| {
+            let seen = in_memory.as_ref().map_or(kept.row.last_seen, |live| live.last_seen().max(kept.row.last_seen));
+            self.age(kept.record.created, seen, self.clock.now()) == Age::Current
         };
-        let why = if live.is_some() { why } else { Logout::Expired };
-        let was_there = self.end(&token.key(), why).await?;
-        Ok(live.filter(|_| was_there))
+        let record = self.read(&key).await?.filter(was_current).map(|kept| kept.record);
+        let why = if record.is_some() { why } else { Logout::Expired };
+        let was_there = self.end(&key, why).await?;
+        Ok(record.filter(|_| was_there))
     }
 
     async fn load(&self, token: &Token) -> Result<Option<Arc<Live>>, Unavailable> {
-        let key = token.key();
         let asked = self.hearing.asking(self.clock.now());
-        let Some(row) = self.store.load(&key).await? else {
+        let kept = self.read(&token.key()).await?;
+        Ok(kept.map(|Kept { row, record }| {
+            let live = self.alive(&record, token, &row, asked);
+            self.note_seal(row);
+            live
+        }))
+    }
+
+    /// What the store has of a session; `None` where that is nothing, or nothing that can ever be read again.
+    async fn read(&self, key: &Key) -> Result<Option<Kept>, Unavailable> {
+        let Some(row) = self.store.load(key).await? else {
             return Ok(None);
         };
-        match Record::open(&self.terms.keyring(), key, &row.sealed) {
-            Ok(record) => {
-                let live = Live::new(record, token, &row, asked);
-                self.note_seal(row);
-                Ok(Some(Arc::new(live)))
-            }
+        match Record::open(&self.terms.keyring(), *key, &row.sealed) {
+            Ok(record) => Ok(Some(Kept { row, record })),
             // It lives, for the replicas that have been updated already.
             Err(Unreadable::Newer) => {
                 Err(Unavailable::Failed("the session was written by a newer version of doorward".to_owned()))
@@ -338,6 +351,12 @@ impl Sessions {
                 Ok(None)
             }
         }
+    }
+
+    /// A session as memory keeps it.
+    fn alive(&self, record: &Record, token: &Token, row: &Row, asked: trust::Asked) -> Arc<Live> {
+        let passed = self.terms.passes_tokens().then(|| record.tokens.without_refresh());
+        Arc::new(Live::new(record, token, row, asked, passed))
     }
 
     /// Removes a session's row, says whether it was there, and counts the ending if so: whoever removes it counts it.
@@ -356,10 +375,14 @@ impl Sessions {
         self.counted(Lookup::Unknown, Found::Ended)
     }
 
-    fn age(&self, live: &Live, now: Timestamp) -> Age {
-        if now.since(live.created()) >= self.terms.lifetime() {
+    fn age_of(&self, live: &Live, now: Timestamp) -> Age {
+        self.age(live.created(), live.last_seen(), now)
+    }
+
+    fn age(&self, created: Timestamp, last_seen: Timestamp, now: Timestamp) -> Age {
+        if now.since(created) >= self.terms.lifetime() {
             Age::Over
-        } else if now.since(live.last_seen()) >= self.terms.idle_timeout() {
+        } else if now.since(last_seen) >= self.terms.idle_timeout() {
             Age::Idle
         } else {
             Age::Current

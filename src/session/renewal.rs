@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Sessions,
+    Kept, Sessions,
     lease::{Lease, Leases as _},
     live::Live,
     record::Record,
@@ -58,6 +58,7 @@ pub enum Claim {
 #[derive(Debug)]
 pub struct Permit {
     live: Arc<Live>,
+    record: Box<Record>,
 }
 
 /// A renewed session that has yet to be written.
@@ -91,6 +92,12 @@ impl Permit {
     #[must_use]
     pub fn live(&self) -> &Arc<Live> {
         &self.live
+    }
+
+    /// What is kept of it, tokens and all.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
     }
 }
 
@@ -138,7 +145,11 @@ impl Sessions {
     /// Asks for a session's turn. `answers_within` is the longest that the provider may take.
     pub async fn claim(&self, live: &Arc<Live>, answers_within: Duration) -> Result<Claim, Unavailable> {
         if self.store.claim(&self.lease(live), answers_within + MARGIN).await? {
-            return Ok(Claim::Ours(Permit { live: Arc::clone(live) }));
+            // Asked for only now: nobody else can redeem the refresh token from here on.
+            let kept = self.read(&live.key()).await?;
+            if let Some(Kept { record, .. }) = kept.filter(|kept| kept.row.generation == live.generation()) {
+                return Ok(Claim::Ours(Permit { live: Arc::clone(live), record: Box::new(record) }));
+            }
         }
         Ok(match self.newest(live).await? {
             None => Claim::Gone,
@@ -150,21 +161,22 @@ impl Sessions {
     /// Takes what a provider gave. It is served at once; [`Sessions::write`] keeps it.
     #[must_use]
     pub fn renewed(&self, permit: Permit, identity: Option<Identity>, tokens: Tokens, sid: Option<String>) -> Renewed {
-        let old = permit.live;
+        let (old, before) = (permit.live, *permit.record);
         let now = self.clock.now();
         let record = Record {
-            identity: identity.unwrap_or_else(|| old.who().unpack()),
+            identity: identity.unwrap_or(before.identity),
             tokens,
-            sid: sid.or_else(|| old.sid().map(str::to_owned)),
-            created: old.created(),
+            sid: sid.or(before.sid),
+            created: before.created,
             renewed: now,
         };
+        let token = old.token();
         let row = Row {
             generation: old.generation() + 1,
             last_seen: old.last_seen(),
-            ..record.seal(&self.terms.keyring(), old.key())
+            ..record.seal(&self.terms.keyring(), token.key())
         };
-        let live = Arc::new(Live::new(record, &old.token(), &row, self.hearing.asking(now)));
+        let live = self.alive(&record, &token, &row, self.hearing.asking(now));
         self.cache.insert(Arc::clone(&live));
         Renewed { live, row }
     }

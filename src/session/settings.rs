@@ -15,6 +15,8 @@ pub struct Settings {
     pub renew_before: Duration,
     /// How long a known session is honoured while provider or store is away.
     pub outage_grace: Duration,
+    /// Whether an app is passed what the provider issued: otherwise none of it stays in memory.
+    pub passes_tokens: bool,
     /// Where they are kept.
     pub backend: Backend,
 }

@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -23,6 +23,7 @@ pub(super) struct Terms {
     idle_timeout: Span,
     renew_before: Span,
     outage_grace: Span,
+    passes_tokens: AtomicBool,
     ring: ArcSwap<Ring>,
     /// That of `ring`, for whoever has to know no more than whether it is still the same.
     edition: AtomicU32,
@@ -60,6 +61,7 @@ impl Terms {
             idle_timeout: Span::new(settings.idle_timeout),
             renew_before: Span::new(settings.renew_before),
             outage_grace: Span::new(settings.outage_grace),
+            passes_tokens: AtomicBool::new(settings.passes_tokens),
             ring: ArcSwap::from_pointee(Ring { keyring, edition: 1 }),
             edition: AtomicU32::new(1),
         }
@@ -71,6 +73,7 @@ impl Terms {
         self.idle_timeout.set(settings.idle_timeout);
         self.renew_before.set(settings.renew_before);
         self.outage_grace.set(settings.outage_grace);
+        self.passes_tokens.store(settings.passes_tokens, Ordering::Relaxed);
         let is_other = *self.keyring() != *keyring;
         if is_other {
             keyring.succeed(&self.keyring());
@@ -99,6 +102,11 @@ impl Terms {
     /// How long a known session is honoured while provider or store is away.
     pub(super) fn outage_grace(&self) -> Duration {
         self.outage_grace.get()
+    }
+
+    /// Whether an app is passed what the provider issued.
+    pub(super) fn passes_tokens(&self) -> bool {
+        self.passes_tokens.load(Ordering::Relaxed)
     }
 
     /// The keys in force.

@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -46,10 +46,11 @@ pub(super) enum Trust {
 #[derive(Debug)]
 pub(super) struct Voucher {
     at: Mark,
-    era: AtomicU32,
-    /// Whether somebody is to ask the store already.
-    doubted: AtomicBool,
+    /// The era, and in the lowest bit whether somebody is to ask the store already.
+    state: AtomicU32,
 }
+
+const DOUBTED: u32 = 1;
 
 /// The moment at which the store is asked. What it answers holds from then on.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +74,8 @@ impl Hearing {
 
     /// From now on everything is heard.
     pub(super) fn begin(&self) {
-        let era = self.eras.fetch_add(1, Ordering::Relaxed) + 1;
+        // A voucher has a bit less for it than this.
+        let era = (self.eras.fetch_add(1, Ordering::Relaxed) + 1) % (1 << 31);
         self.now.store(era, Ordering::SeqCst);
     }
 
@@ -92,7 +94,7 @@ impl Hearing {
         // Before the era ends, so that no request meets a session that nobody vouches for.
         for session in sessions {
             let voucher = session.voucher();
-            if voucher.era.load(Ordering::Relaxed) == era {
+            if voucher.era() == era {
                 voucher.at.advance(self.heard_until.get());
             }
         }
@@ -108,7 +110,7 @@ impl Hearing {
     pub(super) fn trust(&self, live: &Live, now: Timestamp) -> Trust {
         let voucher = live.voucher();
         let era = self.now.load(Ordering::Acquire);
-        if era != DEAF && voucher.era.load(Ordering::Relaxed) == era {
+        if era != DEAF && voucher.era() == era {
             return Trust::Full;
         }
         match voucher.at() {
@@ -123,23 +125,28 @@ impl Hearing {
 
 impl Voucher {
     pub(super) fn new(asked: Asked) -> Self {
-        Self { at: Mark::at(asked.at), era: AtomicU32::new(asked.era), doubted: AtomicBool::new(false) }
+        Self { at: Mark::at(asked.at), state: AtomicU32::new(asked.era << 1) }
     }
 
     /// The store has said that the session is as it was.
     pub(super) fn renew(&self, asked: Asked) {
         self.at.set(asked.at);
-        self.era.store(asked.era, Ordering::Relaxed);
+        let renewed = |state| Some(asked.era << 1 | state & DOUBTED);
+        let _before = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, renewed);
     }
 
     /// Whether the caller is the one who has to see to it that the store is asked.
     pub(super) fn doubt(&self) -> bool {
-        !self.doubted.swap(true, Ordering::Relaxed)
+        self.state.fetch_or(DOUBTED, Ordering::Relaxed) & DOUBTED == 0
     }
 
     /// The store has been asked, or there was no room for it.
     pub(super) fn end_doubt(&self) {
-        self.doubted.store(false, Ordering::Relaxed);
+        self.state.fetch_and(!DOUBTED, Ordering::Relaxed);
+    }
+
+    fn era(&self) -> u32 {
+        self.state.load(Ordering::Relaxed) >> 1
     }
 
     /// Since when nobody has vouched for it.

@@ -44,6 +44,8 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Spot<'_>, root: &Spot<'_>)
             idle_timeout: idle_timeout?,
             renew_before: renew_before?,
             outage_grace: outage_grace?,
+            // The apps say so, and are read after this.
+            passes_tokens: false,
             backend: backend?,
         },
     })

@@ -111,6 +111,12 @@ impl Plan {
         self.id
     }
 
+    /// Whether it needs what the provider issued.
+    #[must_use]
+    pub fn passes_tokens(&self) -> bool {
+        self.fields.iter().any(|(_, source)| matches!(source, Source::AccessToken | Source::IdToken))
+    }
+
     /// Headers whose values come from the identity.
     #[must_use]
     pub fn fields(&self) -> &[(HeaderName, Source)] {

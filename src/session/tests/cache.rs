@@ -10,7 +10,7 @@ fn live(token: &Token) -> Arc<Live> {
     let now = Timestamp::from_unix(1_000);
     let record = Record::new(somebody("ann"), now);
     let row = record.seal(&keyring(), token.key());
-    Arc::new(Live::new(record, token, &row, Hearing::of_nobody().asking(now)))
+    Arc::new(Live::new(&record, token, &row, Hearing::of_nobody().asking(now), None))
 }
 
 /// Two cookies that begin with the same 96 bits, as no two ever do.

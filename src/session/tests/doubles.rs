@@ -270,6 +270,7 @@ pub(super) fn settings() -> Settings {
         backend: Backend::Memory,
         renew_before: Duration::from_mins(1),
         outage_grace: Duration::from_hours(1),
+        passes_tokens: false,
     }
 }
 
@@ -312,7 +313,7 @@ pub(super) fn live(asked: Asked) -> Live {
     let token = Token::fresh(&keyring());
     let record = Record::new(somebody("ann"), Timestamp::from_unix(1));
     let row = record.seal(&keyring(), token.key());
-    Live::new(record, &token, &row, asked)
+    Live::new(&record, &token, &row, asked, None)
 }
 
 #[async_trait]

@@ -9,7 +9,7 @@ async fn a_revoked_session_is_over_here_and_after_a_restart() {
         let cookie = before.sessions.create(somebody("ann")).await.unwrap();
         let house = if cached { before } else { before.restarted() };
         let ended = house.sessions.revoke(cookie.as_bytes(), Logout::User).await.unwrap().unwrap();
-        assert_eq!(ended.record().identity.user, "ann");
+        assert_eq!(ended.identity.user, "ann");
         assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
         house.store.forget_counts();
         assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
@@ -36,7 +36,6 @@ async fn a_load_under_way_does_not_bring_back_a_session_revoked_meanwhile() {
         if waited_for {
             house.store.set(Mode::Up);
             assert!(revoking.await.unwrap().is_some());
-            assert_eq!(house.store.loads(), 1, "one load serves both");
         } else {
             drop(revoking);
             house.store.set(Mode::Up);

@@ -127,6 +127,7 @@ fn settings(place: &Place) -> Settings {
         idle_timeout: 7 * DAY,
         renew_before: MINUTE,
         outage_grace: HOUR,
+        passes_tokens: false,
         backend: Backend::Postgres(Box::new(place.server.clone())),
     }
 }

@@ -75,7 +75,7 @@ async fn a_session_that_another_replica_has_written_anew_is_read_again() {
         live(there.find(&cookie).await);
         Upkeep::of(&there.sessions).settle_doubts().await;
     }
-    assert_eq!(live(there.find(&cookie).await).record().identity.groups, ["admins"]);
+    assert_eq!(live(there.find(&cookie).await).who().unpack().groups, ["admins"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

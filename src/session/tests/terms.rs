@@ -1,6 +1,12 @@
 //! What a reload changes for sessions that live already.
 
+use http::HeaderName;
+
 use super::*;
+use crate::{
+    identity::Tokens,
+    policy::headers::{Plan, Source},
+};
 
 #[tokio::test]
 async fn a_change_of_lifetimes_reaches_sessions_that_live_already() {
@@ -39,4 +45,28 @@ async fn secrets_are_rotated_while_sessions_live_and_a_dropped_one_ends_them_in_
     assert!(house.recalls(&newer).is_some());
     house.change(&doubles::settings(), &["new", "old"]);
     live(house.find(&cookie).await);
+}
+
+/// A plan of one header: the ID token.
+fn id_token() -> Plan {
+    Plan::new(vec![(HeaderName::from_static("x-id-token"), Source::IdToken)], Vec::new())
+}
+
+#[tokio::test]
+async fn tokens_are_in_memory_only_where_an_app_is_passed_them_and_a_reload_has_them_read() {
+    let house = House::new();
+    let with_token = |name: &str| {
+        let tokens = Tokens { id: Some(SecretString::from(format!("{name}.s.token"))), ..Tokens::default() };
+        NewSession { tokens, ..somebody(name) }
+    };
+    let cookie = house.sessions.create(with_token("ann")).await.unwrap();
+    let token = |live: Arc<Live>| live.headers(&id_token())["x-id-token"].to_str().unwrap().to_owned();
+    assert_eq!(token(house.recalls(&cookie).unwrap()), "", "nobody is passed one");
+    house.change(&Settings { passes_tokens: true, ..doubles::settings() }, &["old"]);
+    assert!(house.recalls(&cookie).is_none(), "it has to be read");
+    assert_eq!(token(live(house.find(&cookie).await)), "ann.s.token");
+    assert_eq!((token(house.recalls(&cookie).unwrap()), house.store.loads()), ("ann.s.token".to_owned(), 1));
+    let new = house.sessions.create(with_token("bob")).await.unwrap();
+    assert_eq!(token(house.recalls(&new).unwrap()), "bob.s.token");
+    assert_eq!(house.store.loads(), 1, "whoever signs in then has them from the start");
 }
