@@ -3,7 +3,6 @@
 
 use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use doorward::identity::Tokens;
 use tempfile::TempDir;
 
 use crate::{
@@ -27,7 +26,7 @@ use crate::{
         traefik::{Door, Neighbours, Traefik},
         upstream::Upstream,
     },
-    support::configuration::Configuration,
+    support::{configuration::Configuration, gate::tokens},
 };
 
 const CLIENTS: usize = 64;
@@ -107,7 +106,7 @@ impl Town {
         authority::issue(certificates.path());
         let postgres = Postgres::start();
         let store = postgres.fresh().url();
-        let cookies = people::signed_in(&store, PEOPLE, &Tokens::default());
+        let cookies = people::signed_in(&store, PEOPLE, &tokens());
         let gate = |server| {
             let configuration = Configuration { server, ..Configuration::of(&store) };
             Daemon::start(configuration, Place::Anywhere)

@@ -2,8 +2,6 @@
 
 use std::{sync::Arc, thread::sleep, time::Duration};
 
-use doorward::identity::Tokens;
-
 use crate::{
     report::part::Part,
     rig::{
@@ -16,7 +14,11 @@ use crate::{
         people,
         postgres::Postgres,
     },
-    support::{cases::in_memory, configuration::Configuration, gate::Size},
+    support::{
+        cases::in_memory,
+        configuration::Configuration,
+        gate::{Size, tokens},
+    },
 };
 
 const CONNECTIONS: usize = 64;
@@ -82,7 +84,7 @@ fn rest(part: &mut Part) {
 fn memory(part: &mut Part) {
     let folder = in_memory();
     let store = format!("sqlite:{}", folder.path().join("sessions.db").display());
-    let cookies = people::signed_in(&store, FIRST + MEASURED, &Tokens::default());
+    let cookies = people::signed_in(&store, FIRST + MEASURED, &tokens());
     let daemon = Daemon::start(Configuration::of(&store), Place::Anywhere);
     let first = Arc::new(cookies.iter().take(FIRST).cloned().collect());
     let [first, all] = [&first, &cookies].map(|cookies| daemon.contestant("Doorward", Wire::Plain, cookies));
@@ -104,7 +106,7 @@ fn memory(part: &mut Part) {
 fn restart(part: &mut Part) {
     let postgres = Postgres::start();
     let place = postgres.fresh();
-    let cookies = people::signed_in(&place.url(), BACK, &Tokens::default());
+    let cookies = people::signed_in(&place.url(), BACK, &tokens());
     let copies = MILLION - BACK;
     postgres.sql(
         &place,

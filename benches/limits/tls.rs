@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use doorward::identity::Tokens;
 use rustls::{ClientConfig, HandshakeKind, StreamOwned, client::Resumption};
 
 use crate::{
@@ -27,7 +26,7 @@ use crate::{
         line::{self, Wire},
         people,
     },
-    support::{cases::in_memory, configuration::Configuration, question::Question},
+    support::{cases::in_memory, configuration::Configuration, gate::tokens, question::Question},
 };
 
 const PEOPLE: usize = 1_000;
@@ -58,7 +57,7 @@ pub(crate) fn run() -> Part {
     authority::issue(certificates.path());
     let gate = |name: &str, server| {
         let store = format!("sqlite:{}", stores.path().join(name).display());
-        let cookies = people::signed_in(&store, PEOPLE, &Tokens::default());
+        let cookies = people::signed_in(&store, PEOPLE, &tokens());
         (Daemon::start(Configuration { server, ..Configuration::of(&store) }, Place::OneCore), cookies)
     };
     let (plain, plain_cookies) = gate("plain.db", String::new());

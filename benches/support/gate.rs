@@ -1,6 +1,6 @@
 //! A gate in this process, with as many sessions and hosts as are wanted and no provider.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::Guard;
 use doorward::{
@@ -18,6 +18,7 @@ use doorward::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::request::Parts;
+use secrecy::SecretString;
 use serde_json::{Map, json};
 
 use super::configuration::Configuration;
@@ -94,9 +95,9 @@ impl Bench {
         Self { gate, sessions, metrics, cookies: Arc::default() }
     }
 
-    /// Signs so many people in, with nothing to renew.
+    /// Signs so many people in.
     pub(crate) async fn sign_in(&mut self, people: usize) {
-        self.sign_in_with(people, &Tokens::default()).await;
+        self.sign_in_with(people, &tokens()).await;
     }
 
     /// Signs so many people in, with these tokens.
@@ -116,6 +117,14 @@ impl Bench {
         let now = Guard::into_inner(self.gate.now());
         Box::pin(now.authorize(edge, peer, request, "")).await
     }
+}
+
+/// What everybody has: tokens that are to be renewed tomorrow, so that each check sees whether it is time. They are short,
+/// because a store in the memory of this process is not what is measured.
+pub(crate) fn tokens() -> Tokens {
+    let token = |name: &str| Some(SecretString::from(name));
+    let tomorrow = Clock::System.now().plus(Duration::from_hours(24));
+    Tokens { access: token("a"), access_ends: Some(tomorrow), refresh: token("r"), id: token("i") }
 }
 
 fn somebody(person: usize) -> Identity {

@@ -141,7 +141,7 @@ impl Demand {
             replicas,
             gate,
             memory: of(report, "scale.rest")
-                + users * (of(report, "scale.session") + assumed::TOKENS)
+                + users * of(report, "scale.session")
                 + active * (of(report, "scale.session_in_use") - of(report, "scale.session"))
                 + assumed::CONNECTIONS * of(report, "scale.connection"),
             uses: written,
