@@ -36,7 +36,7 @@ const TOUCH: Duration = Duration::from_secs(10);
 /// How often expired sessions are removed, where no request has met one.
 const PURGE: Duration = Duration::from_mins(1);
 /// How often it is looked for sessions that are no longer in use, and since when they are not.
-const REST: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(2));
+const REST: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(1));
 /// How often rows that older secrets have sealed are looked for, and how often some are sealed anew where there are any.
 const RESEAL: (Duration, Duration) = (Duration::from_mins(1), Duration::from_secs(1));
 /// How often sessions that nobody uses are asked about, at the most and at the least: an eighth of the grace.
