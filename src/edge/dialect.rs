@@ -83,7 +83,8 @@ fn original_url(request: &Parts) -> Result<Original<'_>, BadRequest> {
         .or_else(|| whole.strip_prefix("http://"))
         .ok_or(url.fault("is not an absolute http or https address"))?;
     // A target such as `?x` straight behind the host is no request line's, and falls to the check for a slash.
-    let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let end = rest.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
     Ok(Original {
         method: method.text()?.map(|text| method.method(text)).transpose()?,
         authority: url.authority(authority)?,

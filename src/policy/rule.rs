@@ -76,11 +76,14 @@ impl Rule {
     }
 
     fn covers_client(&self, client: Option<&IpAddr>) -> bool {
-        self.networks.is_empty()
-            || client.is_some_and(|address| {
-                let address = address.to_canonical();
-                self.networks.iter().any(|network| network.contains(&address))
-            })
+        self.networks.is_empty() || client.is_some_and(|address| self.covers_address(address))
+    }
+
+    // Inlined, it would have the address made canonical before it is known that there are networks to hold it against.
+    #[inline(never)]
+    fn covers_address(&self, address: &IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.networks.iter().any(|network| network.contains(&address))
     }
 }
 
