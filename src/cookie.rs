@@ -126,11 +126,14 @@ pub fn values<'r>(headers: &'r HeaderMap, name: &'r str) -> impl Iterator<Item =
 
 /// What stands between semicolons. An app's cookies are long, and this looks at many of their bytes at once.
 fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let ends = memchr::memchr_iter(b';', line).chain([line.len()]);
-    ends.scan(0, |begin, end| {
-        let pair = line.get(*begin..end);
-        *begin = end + 1;
-        pair
+    let mut left = Some(line);
+    std::iter::from_fn(move || {
+        let line = left?;
+        let Some((pair, rest)) = memchr::memchr(b';', line).and_then(|end| line.split_at_checked(end)) else {
+            return left.take();
+        };
+        left = rest.get(1..);
+        Some(pair)
     })
 }
 
@@ -157,6 +160,18 @@ mod tests {
             request(&["a=1; doorward=first;doorward2=x; xdoorward=y", "doorward=second ; Doorward=z", "doorward"]);
         let found: Vec<_> = values(&headers, "doorward").collect();
         assert_eq!(found, [b"first".as_slice(), b"second".as_slice()]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn values_are_what_stands_behind_the_name_in_any_pair(lines in proptest::collection::vec("(a=|[ab=; \\t,]){0,12}", 0..3)) {
+            let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+            let pairs = lines.iter().flat_map(|line| line.split(';')).map(|pair| pair.trim_ascii_start().split_once('='));
+            let expected: Vec<_> =
+                pairs.flatten().filter(|(name, _)| *name == "a").map(|(_, value)| value.trim_ascii_end().as_bytes()).collect();
+            let headers = request(&lines);
+            proptest::prop_assert_eq!(values(&headers, "a").collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

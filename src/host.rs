@@ -108,49 +108,49 @@ fn spelling(host: &str) -> Option<Spelling> {
         // Its digits may be capitals.
         return v6.parse::<std::net::Ipv6Addr>().is_ok().then_some(Spelling::Capitals);
     }
-    let (mut label, mut spelling) = (0, Spelling::Folded);
+    // All bytes are looked at before any is judged: what is asked at each of them would cost more than what follows.
+    let (mut kinds, mut neighbours, mut last) = (0, 0, kind::DOT);
     for byte in host.bytes() {
-        match Kind::of(byte) {
-            Kind::Dot if label > 0 => label = 0,
-            Kind::Dot | Kind::Foreign => return None,
-            _ if label == 63 => return None,
-            Kind::Capital => (label, spelling) = (label + 1, Spelling::Capitals),
-            Kind::Folded => label += 1,
-        }
+        let kind = kind::of(byte);
+        kinds |= kind;
+        neighbours |= kind & last;
+        last = kind;
     }
-    (label > 0 && host.len() <= 253).then_some(spelling)
+    let has_empty_label = (neighbours | last) & kind::DOT != 0;
+    let has_long_label = host.len() > 63 && host.split('.').any(|label| label.len() > 63);
+    if kinds & kind::FOREIGN != 0 || has_empty_label || has_long_label || host.len() > 253 {
+        return None;
+    }
+    Some(if kinds & kind::CAPITAL == 0 { Spelling::Folded } else { Spelling::Capitals })
 }
 
-/// What a byte is in a host name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Foreign,
-    Dot,
-    Capital,
-    Folded,
-}
+/// What a byte is in a host name, as a bit, so that the kinds of many bytes fit into one number.
+mod kind {
+    pub(super) const FOREIGN: u8 = 1;
+    pub(super) const DOT: u8 = 2;
+    pub(super) const CAPITAL: u8 = 4;
+    const FOLDED: u8 = 8;
 
-impl Kind {
     /// By byte: looked up, because every request names a host.
     #[expect(clippy::indexing_slicing, reason = "done by the compiler, which sees that it fits")]
-    const TABLE: [Self; 256] = {
-        let mut table = [Self::Foreign; 256];
+    const TABLE: [u8; 256] = {
+        let mut table = [FOREIGN; 256];
         let mut byte = 0_u8;
         while byte < 128 {
             table[byte as usize] = match byte {
-                b'.' => Self::Dot,
-                b'A'..=b'Z' => Self::Capital,
+                b'.' => DOT,
+                b'A'..=b'Z' => CAPITAL,
                 // Underscores are no part of a host name by RFC 952, and yet people have them inside their networks.
-                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => Self::Folded,
-                _ => Self::Foreign,
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => FOLDED,
+                _ => FOREIGN,
             };
             byte += 1;
         }
         table
     };
 
-    fn of(byte: u8) -> Self {
-        Self::TABLE.get(usize::from(byte)).copied().unwrap_or(Self::Foreign)
+    pub(super) fn of(byte: u8) -> u8 {
+        TABLE.get(usize::from(byte)).copied().unwrap_or(FOREIGN)
     }
 }
 
@@ -171,6 +171,36 @@ mod tests {
         ] {
             let parsed = Authority::parse(text).unwrap();
             assert_eq!((parsed.host(), parsed.port()), (host, port), "{text}");
+        }
+    }
+
+    #[test]
+    fn labels_and_names_are_as_long_as_the_dns_allows() {
+        let label = |length: usize| "a".repeat(length);
+        for (host, is_host) in [
+            (label(63), true),
+            (label(64), false),
+            (format!("{}.{}", label(63), label(1)), true),
+            (format!("{}.{}", label(1), label(64)), false),
+            (vec![label(62); 4].join(".") + ".b", true),
+            (vec![label(62); 4].join(".") + ".bb", false),
+        ] {
+            assert_eq!(Authority::parse(&host).is_ok(), is_host, "{host}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_host_is_labels_of_one_to_63_bytes(host in "[a-zA-Z0-9_.-]{0,70}|[a-zA-Z0-9_.:é\\[\\]-]{0,9}") {
+            let is_label = |label: &str| {
+                (1..=63).contains(&label.len())
+                    && label.chars().all(|one| one.is_ascii_alphanumeric() || matches!(one, '-' | '_'))
+            };
+            let expected = host.split('.').all(is_label).then(|| {
+                let has_capitals = host.chars().any(|one| one.is_ascii_uppercase());
+                if has_capitals { Spelling::Capitals } else { Spelling::Folded }
+            });
+            proptest::prop_assert_eq!(spelling(&host), expected);
         }
     }
 

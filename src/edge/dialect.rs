@@ -2,16 +2,15 @@
 //!
 //! It must not know how the answer is written, nor what is done with the request.
 
-use http::request::Parts;
+use http::{HeaderName, request::Parts};
 
 use super::{
     AuthRequest, BadRequest, Edge, TrustedPeer, address,
-    field::{
-        FORWARDED_FOR, FORWARDED_HOST, FORWARDED_METHOD, FORWARDED_URI, Line, ORIGINAL_METHOD, ORIGINAL_URL,
-        asked_host, is_method, lines, target,
-    },
+    field::{Field, asked_host, is_method, target},
 };
 use crate::host::Authority;
+
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// What an edge's one source says. The scheme is not in it: that is configuration.
 struct Original<'r> {
@@ -19,7 +18,7 @@ struct Original<'r> {
     authority: Authority<'r>,
     target: &'r str,
     /// `X-Forwarded-For`, which every edge has in common.
-    client: Line<'r>,
+    client: Field<'r>,
 }
 
 /// Reads the original request out of the one source that this edge has for it.
@@ -37,36 +36,59 @@ pub fn read<'r>(
         Edge::Nginx => original_url(request)?,
         Edge::Envoy => request_line(request, envoy_target)?,
     };
-    let client = address::client(peer, client)?;
+    let client = address::client(peer, &client)?;
     Ok(AuthRequest { edge, method, authority, target, client, headers: &request.headers })
 }
 
 /// Traefik and Caddy overwrite these three whatever the client sent.
 fn forwarded(request: &Parts) -> Result<Original<'_>, BadRequest> {
-    let fields = [&FORWARDED_METHOD, &FORWARDED_HOST, &FORWARDED_URI, &FORWARDED_FOR];
-    let [method, host, uri, client] = lines(&request.headers, fields);
+    let mut method = Field::spelt("X-Forwarded-Method");
+    let mut host = Field::spelt("X-Forwarded-Host");
+    let mut uri = Field::spelt("X-Forwarded-Uri");
+    let mut client = Field::spelt("X-Forwarded-For");
+    // One walk over some twenty lines: to look each name up costs more.
+    for (name, value) in &request.headers {
+        match name.as_str() {
+            "x-forwarded-method" => method.see(value),
+            "x-forwarded-host" => host.see(value),
+            "x-forwarded-uri" => uri.see(value),
+            "x-forwarded-for" => client.see(value),
+            _ => {}
+        }
+    }
     Ok(Original {
-        method: Some(FORWARDED_METHOD.method(FORWARDED_METHOD.required(method)?)?),
-        authority: FORWARDED_HOST.authority(FORWARDED_HOST.required(host)?)?,
-        target: FORWARDED_URI.target(FORWARDED_URI.required(uri)?)?,
+        method: Some(method.method(method.required()?)?),
+        authority: host.authority(host.required()?)?,
+        target: uri.target(uri.required()?)?,
         client,
     })
 }
 
 /// nginx (and `HAProxy` in its place) is configured to send the whole address in one line.
 fn original_url(request: &Parts) -> Result<Original<'_>, BadRequest> {
-    let [url, method, client] = lines(&request.headers, [&ORIGINAL_URL, &ORIGINAL_METHOD, &FORWARDED_FOR]);
-    let url = ORIGINAL_URL.required(url)?;
-    let rest = url
+    let mut url = Field::spelt("X-Original-URL");
+    let mut method = Field::spelt("X-Original-Method");
+    let mut client = Field::spelt("X-Forwarded-For");
+    for (name, value) in &request.headers {
+        match name.as_str() {
+            "x-original-url" => url.see(value),
+            "x-original-method" => method.see(value),
+            "x-forwarded-for" => client.see(value),
+            _ => {}
+        }
+    }
+    let whole = url.required()?;
+    let rest = whole
         .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"))
-        .ok_or(ORIGINAL_URL.fault("is not an absolute http or https address"))?;
+        .or_else(|| whole.strip_prefix("http://"))
+        .ok_or(url.fault("is not an absolute http or https address"))?;
     // A target such as `?x` straight behind the host is no request line's, and falls to the check for a slash.
-    let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let end = rest.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
     Ok(Original {
-        method: method?.map(|text| ORIGINAL_METHOD.method(text)).transpose()?,
-        authority: ORIGINAL_URL.authority(authority)?,
-        target: ORIGINAL_URL.target(target)?,
+        method: method.text()?.map(|text| method.method(text)).transpose()?,
+        authority: url.authority(authority)?,
+        target: url.target(target)?,
         client,
     })
 }
@@ -74,7 +96,7 @@ fn original_url(request: &Parts) -> Result<Original<'_>, BadRequest> {
 /// Envoy repeats the original request line behind its prefix, and keeps `Host`.
 fn request_line<'r>(request: &'r Parts, envoy_target: &'r str) -> Result<Original<'r>, BadRequest> {
     let fault = |problem| BadRequest { header: "the request line", problem };
-    let [client] = lines(&request.headers, [&FORWARDED_FOR]);
+    let client = Field::of(&request.headers, &FORWARDED_FOR, "X-Forwarded-For");
     let method = request.method.as_str();
     if !is_method(method) {
         return Err(fault("has a method that is not in capitals"));

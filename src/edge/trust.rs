@@ -6,15 +6,26 @@ use std::{net::IpAddr, ops::RangeInclusive};
 
 use ipnet::IpNet;
 
-/// The networks whose peers are believed, from their first addresses to their last: two comparisons tell who is in.
+/// The networks whose peers are believed, from their first addresses to their last, as numbers: two comparisons tell who
+/// is in.
 #[derive(Clone, Debug)]
-pub struct TrustedProxies(Vec<RangeInclusive<IpAddr>>);
+pub struct TrustedProxies {
+    v4: Vec<RangeInclusive<u32>>,
+    v6: Vec<RangeInclusive<u128>>,
+}
 
 impl TrustedProxies {
     /// Believes peers in these networks and no others.
     #[must_use]
     pub fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks.into_iter().map(|network| network.network()..=network.broadcast()).collect())
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for network in networks {
+            match network {
+                IpNet::V4(network) => v4.push(network.network().to_bits()..=network.broadcast().to_bits()),
+                IpNet::V6(network) => v6.push(network.network().to_bits()..=network.broadcast().to_bits()),
+            }
+        }
+        Self { v4, v6 }
     }
 
     /// The proof that this peer is believed.
@@ -26,8 +37,10 @@ impl TrustedProxies {
     /// Whether an address is one of a trusted proxy. `::ffff:10.0.0.1` is `10.0.0.1`.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
+        match address.to_canonical() {
+            IpAddr::V4(address) => self.v4.iter().any(|network| network.contains(&address.to_bits())),
+            IpAddr::V6(address) => self.v6.iter().any(|network| network.contains(&address.to_bits())),
+        }
     }
 }
 

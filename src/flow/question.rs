@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     edge::{self, AuthRequest, BadRequest, Edge, Intent, Reason, Verdict},
+    host::Authority,
     identity::Packed,
     metrics,
     pages::Page,
@@ -36,15 +37,18 @@ impl Snapshot {
             .site(asked.authority.host())
             .ok_or_else(|| Unread::UnknownHost(asked.authority.host().to_owned()))?;
         if edge == Edge::Nginx {
-            self.cross_check(request, site)?;
+            self.cross_check(request, &asked.authority, site)?;
         }
         Ok((asked, site))
     }
 
     /// nginx routes by `Host` while `X-Original-URL` may name another one, where a client sent an absolute-form request
     /// line; both must mean the same app.
-    fn cross_check(&self, request: &Parts, site: Site<'_>) -> Result<(), Unread> {
+    fn cross_check(&self, request: &Parts, asked: &Authority<'_>, site: Site<'_>) -> Result<(), Unread> {
         let routed = edge::asked_host(request)?;
+        if routed.host() == asked.host() {
+            return Ok(());
+        }
         match self.policy.site(routed.host()) {
             Some(other) if other.index != site.index => {
                 Err(BadRequest { header: "Host", problem: "names another app than X-Original-URL does" }.into())

@@ -182,7 +182,7 @@ impl App {
         if path::is_ambiguous(asked.path) {
             return self.strictest();
         }
-        let rule = self.rules.iter().find(|rule| rule.covers(asked));
+        let rule = self.rules.iter().find(|rule| rule.covers(&asked));
         match rule.map(|rule| &rule.access) {
             Some(Access::Public) => Requirement::Nothing,
             Some(Access::Optional) => Requirement::Optional,

@@ -11,11 +11,52 @@ use percent_encoding::percent_decode_str;
 /// beyond ASCII that are not escaped, and escapes that are not UTF-8 (an overlong `%c0%ae` is a dot to some).
 #[must_use]
 pub fn is_ambiguous(path: &str) -> bool {
-    !path.starts_with('/') || path.bytes().any(is_troublesome) || has_odd_segments(path) || has_odd_escapes(path)
+    // All bytes are looked at before any is judged: what is asked at each of them would cost more than what follows.
+    let (mut kinds, mut steps, mut last) = (0, 0, 0);
+    for byte in path.bytes() {
+        let kind = kind::of(byte);
+        kinds |= kind;
+        steps |= (last << 1) & kind;
+        last = kind;
+    }
+    !path.starts_with('/')
+        || kinds & kind::TROUBLE != 0
+        || (steps & kind::STEP != 0 && has_odd_segments(path))
+        || (kinds & kind::ESCAPE != 0 && has_odd_escapes(path))
 }
 
-fn is_troublesome(byte: u8) -> bool {
-    !byte.is_ascii_graphic() || matches!(byte, b'\\' | b';' | b'#' | b'?')
+/// What a byte is in a path, as bits, so that the kinds of many bytes fit into one number.
+mod kind {
+    /// What no unambiguous path holds.
+    pub(super) const TROUBLE: u8 = 1;
+    /// What escapes begin with.
+    pub(super) const ESCAPE: u8 = 2;
+    const SLASH: u8 = 4;
+    /// A slash or a dot: behind a slash it may be the beginning of an odd segment. One bit above the slash, so that what stands
+    /// behind one is found by a shift.
+    pub(super) const STEP: u8 = SLASH << 1;
+
+    /// By byte: looked up, because every request has a path.
+    #[expect(clippy::indexing_slicing, reason = "done by the compiler, which sees that it fits")]
+    const TABLE: [u8; 256] = {
+        let mut table = [TROUBLE; 256];
+        let mut byte = b'!';
+        while byte <= b'~' {
+            table[byte as usize] = match byte {
+                b'\\' | b';' | b'#' | b'?' => TROUBLE,
+                b'%' => ESCAPE,
+                b'/' => SLASH | STEP,
+                b'.' => STEP,
+                _ => 0,
+            };
+            byte += 1;
+        }
+        table
+    };
+
+    pub(super) fn of(byte: u8) -> u8 {
+        TABLE.get(usize::from(byte)).copied().unwrap_or(TROUBLE)
+    }
 }
 
 /// Dot segments, and empty ones anywhere but at the end.
@@ -27,9 +68,6 @@ fn has_odd_segments(path: &str) -> bool {
 }
 
 fn has_odd_escapes(path: &str) -> bool {
-    if memchr::memchr(b'%', path.as_bytes()).is_none() {
-        return false;
-    }
     let mut escapes = path.split('%');
     let _before_the_first = escapes.next();
     let mut beyond_ascii = false;
@@ -77,4 +115,27 @@ pub(super) fn is_within(path: &str, folder: &str) -> bool {
         }
     }
     matches!(rest.next(), None | Some(b'/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn a_path_is_ambiguous_for_any_of_its_bytes_segments_and_escapes(
+            path in "(/|//|/\\.|\\.|[a-z~]|%[0-9a-f]{2}|%c3%a9|[!-~]|[ -\\x7fé\\x00]){0,8}",
+        ) {
+            let is_trouble = |one: char| !one.is_ascii_graphic() || matches!(one, '\\' | ';' | '#' | '?');
+            let expected = !path.starts_with('/')
+                || path.chars().any(is_trouble)
+                || has_odd_segments(&path)
+                || has_odd_escapes(&path);
+            proptest::prop_assert_eq!(is_ambiguous(&path), expected);
+            proptest::prop_assert_eq!(is_ambiguous(&format!("/{path}")), {
+                let path = format!("/{path}");
+                path.chars().any(is_trouble) || has_odd_segments(&path) || has_odd_escapes(&path)
+            });
+        }
+    }
 }

@@ -67,20 +67,23 @@ pub struct Asked<'r> {
 
 impl Rule {
     /// Whether the rule is about this request, whose path is not ambiguous.
-    pub(super) fn covers(&self, asked: Asked<'_>) -> bool {
-        self.covers_method(asked.method) && self.covers_client(asked.client) && self.path.covers(asked.path)
+    pub(super) fn covers(&self, asked: &Asked<'_>) -> bool {
+        self.covers_method(asked.method) && self.covers_client(asked.client.as_ref()) && self.path.covers(asked.path)
     }
 
     fn covers_method(&self, method: Option<&str>) -> bool {
         self.methods.is_empty() || method.is_some_and(|asked| self.methods.iter().any(|own| own == asked))
     }
 
-    fn covers_client(&self, client: Option<IpAddr>) -> bool {
-        self.networks.is_empty()
-            || client.is_some_and(|address| {
-                let address = address.to_canonical();
-                self.networks.iter().any(|network| network.contains(&address))
-            })
+    fn covers_client(&self, client: Option<&IpAddr>) -> bool {
+        self.networks.is_empty() || client.is_some_and(|address| self.covers_address(address))
+    }
+
+    // Inlined, it would have the address made canonical before it is known that there are networks to hold it against.
+    #[inline(never)]
+    fn covers_address(&self, address: &IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.networks.iter().any(|network| network.contains(&address))
     }
 }
 

@@ -1,10 +1,17 @@
 //! Whatever an edge or somebody in its place sends, it is read safely or refused.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use proptest::prelude::*;
 
-use super::{loopback, request};
-use crate::edge::{Edge, asked_host, field::is_method, read};
+use super::{loopback, request, why};
+use crate::edge::{
+    Edge, TrustedProxies, asked_host,
+    field::{Field, is_method, target},
+    read,
+};
 
 fn header() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
     let name = prop::sample::select(vec![
@@ -27,7 +34,105 @@ fn header() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
     (name, value)
 }
 
+fn network() -> impl Strategy<Value = IpNet> {
+    prop_oneof![
+        (any::<Ipv4Addr>(), 0..=32_u8).prop_map(|(address, prefix)| Ipv4Net::new(address, prefix).unwrap().into()),
+        (any::<Ipv6Addr>(), 0..=128_u8).prop_map(|(address, prefix)| Ipv6Net::new(address, prefix).unwrap().into()),
+    ]
+}
+
+/// The first and the last address of a network, what lies beside them, and the same in other clothes.
+fn around(network: &IpNet) -> Vec<IpAddr> {
+    let addresses: Vec<IpAddr> = match network {
+        IpNet::V4(network) => [network.network().to_bits(), network.broadcast().to_bits()]
+            .into_iter()
+            .flat_map(|number| [number.wrapping_sub(1), number, number.wrapping_add(1)])
+            .map(|number| Ipv4Addr::from_bits(number).into())
+            .collect(),
+        IpNet::V6(network) => [network.network().to_bits(), network.broadcast().to_bits()]
+            .into_iter()
+            .flat_map(|number| [number.wrapping_sub(1), number, number.wrapping_add(1)])
+            .map(|number| Ipv6Addr::from_bits(number).into())
+            .collect(),
+    };
+    let mapped = addresses.iter().filter_map(|address| match address {
+        IpAddr::V4(address) => Some(address.to_ipv6_mapped().into()),
+        IpAddr::V6(_) => None,
+    });
+    mapped.chain(addresses.clone()).collect()
+}
+
+/// Hops as they are written, and the addresses that they are.
+const HOPS: [(&str, Option<&str>); 10] = [
+    ("127.0.0.1", Some("127.0.0.1")),
+    (" 10.1.2.3\t", Some("10.1.2.3")),
+    ("192.0.2.7", Some("192.0.2.7")),
+    ("192.0.2.7:4711", Some("192.0.2.7")),
+    ("::ffff:10.0.0.1", Some("10.0.0.1")),
+    ("[::1]:80", Some("::1")),
+    (" [2001:db8::1]", Some("2001:db8::1")),
+    ("", None),
+    ("unknown", None),
+    ("192.0.2.7 127.0.0.1", None),
+];
+
 proptest! {
+    #[test]
+    fn a_network_is_trusted_from_its_first_address_to_its_last(
+        networks in prop::collection::vec(network(), 0..4),
+        elsewhere: IpAddr,
+    ) {
+        let proxies = TrustedProxies::new(networks.clone());
+        for address in networks.iter().flat_map(around).chain([elsewhere]) {
+            let expected = networks.iter().any(|network| network.contains(&address.to_canonical()));
+            prop_assert_eq!(proxies.contains(address), expected, "{}", address);
+        }
+    }
+
+    #[test]
+    fn the_chain_is_believed_from_the_right_for_as_long_as_its_hops_are_trusted(
+        hops in prop::collection::vec(prop::sample::select(&HOPS), 1..6),
+    ) {
+        let proxies = loopback();
+        let mut expected = Err("X-Forwarded-For holds something that is no address".to_owned());
+        for (_, hop) in hops.iter().rev() {
+            let Some(address) = hop.map(|hop| hop.parse::<IpAddr>().unwrap()) else {
+                expected = Err("X-Forwarded-For holds something that is no address".to_owned());
+                break;
+            };
+            expected = Ok(Some(address));
+            if !proxies.contains(address) {
+                break;
+            }
+        }
+        let chain: Vec<_> = hops.iter().map(|(written, _)| *written).collect();
+        let parts = request("GET", &[("host", b"a.example"), ("x-forwarded-for", chain.join(",").as_bytes())]);
+        let peer = proxies.admit("127.0.0.1".parse().unwrap()).unwrap();
+        let client = read(Edge::Envoy, peer, &parts, "/").map(|asked| asked.client).map_err(why);
+        prop_assert_eq!(client, expected, "{:?}", chain);
+    }
+
+    #[test]
+    fn a_line_is_read_whole_or_refused(value: Vec<u8>) {
+        let Ok(value) = HeaderValue::from_bytes(&value) else { return Ok(()) };
+        let mut field = Field::spelt("X");
+        prop_assert_eq!(field.text(), Ok(None));
+        field.see(&value);
+        let expected = std::str::from_utf8(value.as_bytes()).map(Some).map_err(|_| field.fault("is not UTF-8"));
+        prop_assert_eq!(field.text(), expected);
+        field.see(&value);
+        prop_assert_eq!(field.text(), Err(field.fault("is repeated")));
+    }
+
+    #[test]
+    fn a_method_is_capitals_and_a_target_has_no_gaps(text in "[A-Z0-9_-]{1,9}|/?[ -~\\t\\x7fé]{0,40}|GET|DELETE") {
+        let is_capital = |one: char| one.is_ascii_uppercase() || one.is_ascii_digit() || matches!(one, '-' | '_');
+        let first = text.chars().next();
+        prop_assert_eq!(is_method(&text), first.is_some_and(|one| one.is_ascii_uppercase()) && text.chars().all(is_capital));
+        let has_gap = text.chars().any(|one| one == ' ' || one.is_ascii_control());
+        prop_assert_eq!(target(&text).is_ok(), text.starts_with('/') && !has_gap);
+    }
+
     #[test]
     fn what_is_read_fits_on_a_request_line(
         lines in prop::collection::vec(header(), 0..12),

@@ -187,5 +187,5 @@ fn an_address_with_two_at_signs_is_nobodys() {
 fn addresses_are_compared_as_what_they_are() {
     let mapped: IpAddr = "::ffff:192.168.0.1".parse().unwrap();
     let rule = Rule { networks: vec!["192.168.0.0/16".parse().unwrap()], ..rule(PathPattern::Any, Access::Deny) };
-    assert!(rule.covers(Asked { path: "/", method: None, client: Some(mapped) }));
+    assert!(rule.covers(&Asked { path: "/", method: None, client: Some(mapped) }));
 }
