@@ -271,7 +271,7 @@ pub fn is_same_secret(a: &SecretString, b: &SecretString) -> bool {
     a.expose_secret().as_bytes().ct_eq(b.expose_secret().as_bytes()).into()
 }
 
-/// Whether two tags are equal, in constant time.
+/// Whether two values are equal, in constant time.
 #[must_use]
 pub fn same<const N: usize>(a: &[u8; N], b: &[u8; N]) -> bool {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks(), b.as_chunks());

@@ -66,14 +66,6 @@ pub struct Tokens {
     pub id: Option<SecretString>,
 }
 
-impl Tokens {
-    /// What an app may be passed of them: the refresh token is for nobody but the gate.
-    #[must_use]
-    pub fn without_refresh(&self) -> Self {
-        Self { refresh: None, ..self.clone() }
-    }
-}
-
 /// The value at a dotted path below `claims`. A claim whose own name holds the dots wins over nesting, because providers
 /// such as Auth0 name claims by URL.
 #[must_use]

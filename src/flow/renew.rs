@@ -166,8 +166,9 @@ impl Renewer {
 
     /// Sees to it that a session is renewed, once however often it is asked for; `None` where it is not its turn.
     fn nudge(&self, live: &Arc<Live>) -> Option<UnderWay> {
+        let key = live.key();
         let mut turns = self.turns();
-        if let Some(under_way) = turns.get(&live.key()) {
+        if let Some(under_way) = turns.get(&key) {
             return Some(under_way.clone());
         }
         if !self.sessions.may_try(live) {
@@ -177,7 +178,7 @@ impl Renewer {
         // A full queue is no loss: the next request nudges again.
         self.queue.try_send(Errand::Renew(Turn { live: Arc::clone(live), told })).ok()?;
         let under_way = UnderWay { begun: Instant::now(), outcome };
-        turns.insert(live.key(), under_way.clone());
+        turns.insert(key, under_way.clone());
         Some(under_way)
     }
 

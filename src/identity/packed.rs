@@ -121,7 +121,9 @@ impl Packed {
 
     /// Gives back what was read out of it: while nobody asks, it takes no more than what was packed.
     pub fn rest(&self) {
-        self.claims.store(None);
+        if self.claims.load().is_some() {
+            self.claims.store(None);
+        }
     }
 
     fn groups(&self) -> impl Iterator<Item = &[u8]> {
@@ -210,6 +212,7 @@ mod tests {
             prop_assert_eq!(packed.is_of(&other), identity.provider == other);
             prop_assert_eq!(&*packed.claims(), &identity.claims);
             packed.rest();
+            prop_assert!(packed.claims.load().is_none());
             prop_assert_eq!(&*packed.claims(), &identity.claims);
             prop_assert_eq!([packed.subject(), packed.email(), packed.user()], [&identity.subject.0, &identity.email, &identity.user]);
         }

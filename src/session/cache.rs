@@ -1,4 +1,4 @@
-//! Sessions in memory: those that live, by id, and the keys of those that are known to be over.
+//! Sessions in memory: those that live, by cookie and by key, and the keys of those that are known to be over.
 //!
 //! Promises: of any number who miss the same session one asks the store; a session that was buried is not brought back
 //! by a load that was under way. Memory follows use: what no request asked for in hours is dropped and read again when

@@ -15,8 +15,8 @@ use super::{
 use crate::{clock::Timestamp, metrics::Lookup};
 
 impl Sessions {
-    /// Answers from a session that may not be believed any more: once the store has vouched for it, or for the grace
-    /// while the store is away.
+    /// Answers from a session that may not be believed any more, or that lacks what an app is passed by now: once the store has
+    /// been asked, or for the grace while the store is away.
     pub(super) async fn confirm(&self, token: &Token, live: Arc<Live>, now: Timestamp) -> Result<Found, Unavailable> {
         // It may be on its way out, behind a store that does not answer.
         if self.cache.is_over(&live.key()) {
@@ -26,7 +26,7 @@ impl Sessions {
         if !self.is_up() {
             return self.stale(live, now, Unavailable::Deadline);
         }
-        let good = |live: &Live| self.hearing.trust(live, self.clock.now()) != Trust::Gone;
+        let good = |live: &Live| self.will_do(live, self.clock.now());
         match in_time(self.cache.get_or_load(token, good, self.reload(token, &live))).await {
             Ok(Some(live)) => Ok(self.hit(live, now)),
             Ok(None) => Ok(self.counted(Lookup::Unknown, Found::Ended)),
@@ -67,7 +67,7 @@ impl Sessions {
         let asked = self.hearing.asking(self.clock.now());
         match self.store.versions(&[live.key()]).await?.first() {
             None => Ok(None),
-            Some(version) if version.generation == live.generation() => {
+            Some(version) if version.generation == live.generation() && self.has_what_is_passed(live) => {
                 live.voucher().renew(asked);
                 Ok(Some(Arc::clone(live)))
             }
@@ -76,7 +76,8 @@ impl Sessions {
     }
 
     fn stale(&self, live: Arc<Live>, now: Timestamp, error: Unavailable) -> Result<Found, Unavailable> {
-        if now.since(live.voucher().at()) > self.terms.outage_grace() {
+        let is_vouched_for = self.hearing.trust(&live, now) != Trust::Gone;
+        if !is_vouched_for && now.since(live.voucher().at()) > self.terms.outage_grace() {
             return Err(error);
         }
         self.metrics.stale_served.inc();

@@ -26,9 +26,6 @@ use crate::{
     policy::headers::Plan,
 };
 
-/// What tokens take that are passed on, and the headers with them: three of them, two of which are in a header as well.
-const PASSED: usize = 6_000;
-
 /// A session in memory: who it is of, and the headers that it answers with.
 ///
 /// There may be millions of them, most of them of people who do something else at the moment, so what can be had again is
@@ -53,7 +50,14 @@ pub struct Live {
     resting: Mark,
     who: Packed,
     headers: Shelf,
-    passed: Option<Box<Tokens>>,
+    passed: Option<Box<Passed>>,
+}
+
+/// The tokens that an app is passed.
+pub(super) struct Passed {
+    tokens: Tokens,
+    /// Roughly what they take while the session is in use, in bytes.
+    size: u32,
 }
 
 static NO_TOKENS: Tokens = Tokens { access: None, access_ends: None, refresh: None, id: None };
@@ -61,7 +65,7 @@ static NO_TOKENS: Tokens = Tokens { access: None, access_ends: None, refresh: No
 impl Live {
     /// The session of `token` as its row had it when the store was asked. Of its tokens only those that are `passed` on stay in
     /// memory: the others are asked for once in minutes, and are longer than all the rest.
-    pub(super) fn new(record: &Record, token: &Token, row: &Row, asked: Asked, passed: Option<Tokens>) -> Self {
+    pub(super) fn new(record: &Record, token: &Token, row: &Row, asked: Asked, passed: Option<Passed>) -> Self {
         let tokens = &record.tokens;
         let ends = tokens.refresh.as_ref().and(tokens.access_ends);
         Self {
@@ -112,7 +116,7 @@ impl Live {
     /// The headers of an answer under a plan: rendered once, then copied.
     #[must_use]
     pub fn headers(&self, plan: &Plan) -> HeaderMap {
-        let tokens = self.passed.as_deref().unwrap_or(&NO_TOKENS);
+        let tokens = self.passed.as_ref().map_or(&NO_TOKENS, |passed| &passed.tokens);
         self.headers.headers(plan, || plan.render(&self.who.unpack(), tokens))
     }
 
@@ -180,8 +184,8 @@ impl Live {
 
     /// Roughly what it takes in memory while it is in use, in bytes: the identity and its headers, the tables that it stands in.
     pub(super) fn weight(&self) -> u32 {
-        let passed = if self.has_tokens() { PASSED } else { 0 };
-        u32::try_from(900 + 2 * self.who.size() + passed).unwrap_or(u32::MAX)
+        let passed = self.passed.as_ref().map_or(0, |passed| passed.size);
+        u32::try_from(900 + 2 * self.who.size()).unwrap_or(u32::MAX).saturating_add(passed)
     }
 
     /// When it was last used, as far as this process knows.
@@ -209,6 +213,14 @@ impl Live {
     }
 }
 
+impl Passed {
+    /// Those of a record, which is sealed in this row. The refresh token is for nobody but the gate.
+    pub(super) fn of(record: &Record, row: &Row) -> Self {
+        let size = u32::try_from(size_of::<Self>() + 2 * row.sealed.len()).unwrap_or(u32::MAX);
+        Self { tokens: Tokens { refresh: None, ..record.tokens.clone() }, size }
+    }
+}
+
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Live").field("key", &self.key()).field("who", &self.who).finish_non_exhaustive()
@@ -231,11 +243,12 @@ mod tests {
         let identity = serde_json::from_value(serde_json::json!({
             "provider": "p", "subject": "s", "user": "u", "email": "", "name": "", "groups": [], "claims": {}
         }));
-        let tokens = Tokens { refresh: Some(SecretString::from("very-secret")), ..Tokens::default() };
-        let new = NewSession { identity: identity.unwrap(), tokens: tokens.clone(), sid: None };
+        let tokens = Tokens { id: Some(SecretString::from("very-secret")), ..Tokens::default() };
+        let new = NewSession { identity: identity.unwrap(), tokens, sid: None };
         let record = Record::new(new, Timestamp::from_unix(1_000));
         let row = record.seal(&ring, token.key());
-        Live::new(&record, &token, &row, Hearing::of_nobody().asking(Timestamp::from_unix(1_000)), Some(tokens))
+        let (asked, passed) = (Hearing::of_nobody().asking(Timestamp::from_unix(1_000)), Passed::of(&record, &row));
+        Live::new(&record, &token, &row, asked, Some(passed))
     }
 
     #[test]
@@ -259,8 +272,10 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_holds_no_token_and_no_tag() {
-        let printed = format!("{:?}", live());
-        assert!(!printed.contains("very-secret") && !printed.contains("tag"), "{printed}");
+    fn debug_output_holds_no_token_and_no_cookie() {
+        let live = live();
+        let printed = format!("{live:?}");
+        assert!(printed.contains("provider") && !printed.contains("very-secret"), "{printed}");
+        assert!(!printed.contains(&live.token().encode()[..16]), "{printed}");
     }
 }

@@ -32,6 +32,7 @@ use std::{sync::Arc, time::Duration};
 use self::{
     cache::Cache,
     lease::Holder,
+    live::Passed,
     record::Unreadable,
     store::{Row, Selection, Store, Watched},
     terms::Terms,
@@ -96,12 +97,12 @@ struct Kept {
 enum Standing {
     /// It lives and can be believed.
     Good,
-    /// The store has to vouch for it first.
+    /// The store has to be asked first: nobody vouches for it, or what is to stay of its tokens has changed.
     Doubtful,
     /// It is not current.
     Past,
-    /// It has to be read anew, if it is ours at all: no secret in force made its cookie, or an app is passed tokens by now.
-    Stale,
+    /// No secret in force made its cookie.
+    Foreign,
 }
 
 /// Where a session is in its life.
@@ -181,7 +182,7 @@ impl Sessions {
             Standing::Good => Ok(self.hit(live, now)),
             Standing::Doubtful => Box::pin(self.confirm(&live.token(), Arc::clone(&live), now)).await,
             Standing::Past => Box::pin(self.look_up(&live.token(), Some(&live), now)).await,
-            Standing::Stale => {
+            Standing::Foreign => {
                 self.cache.forget(&live.key());
                 Box::pin(self.look_up(&live.token(), None, now)).await
             }
@@ -260,11 +261,14 @@ impl Sessions {
 
     /// How far memory can speak for a session.
     fn standing(&self, live: &Arc<Live>, now: Timestamp) -> Standing {
-        if !self.terms.acknowledge(live) || (self.terms.passes_tokens() && !live.has_tokens()) {
-            return Standing::Stale;
+        if !self.terms.acknowledge(live) {
+            return Standing::Foreign;
         }
         if self.age_of(live, now) != Age::Current {
             return Standing::Past;
+        }
+        if !self.has_what_is_passed(live) {
+            return Standing::Doubtful;
         }
         match self.hearing.trust(live, now) {
             Trust::Full => Standing::Good,
@@ -274,6 +278,16 @@ impl Sessions {
             }
             Trust::Gone => Standing::Doubtful,
         }
+    }
+
+    /// Whether a session can be answered from as it is in memory.
+    fn will_do(&self, live: &Live, now: Timestamp) -> bool {
+        self.has_what_is_passed(live) && self.hearing.trust(live, now) != Trust::Gone
+    }
+
+    /// Whether its tokens are in memory just where an app is passed them.
+    fn has_what_is_passed(&self, live: &Live) -> bool {
+        live.has_tokens() == self.terms.passes_tokens()
     }
 
     /// Whether a secret of ours made this. Until what dropped ones have left is read, whatever the others did not make may be
@@ -301,7 +315,7 @@ impl Sessions {
                 return Ok(self.expired(token));
             }
         }
-        let good = |live: &Live| self.hearing.trust(live, now) != Trust::Gone;
+        let good = |live: &Live| self.will_do(live, now);
         match in_time(self.cache.get_or_load(token, good, self.load(token))).await? {
             None => Ok(self.counted(Lookup::Unknown, Found::Ended)),
             Some(live) if !live.answers_to(&token.spelling()) => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
@@ -315,12 +329,15 @@ impl Sessions {
 
     async fn revoke_owed(&self, token: &Token, why: Logout) -> Result<Option<Record>, Unavailable> {
         let (key, in_memory) = (token.key(), self.cache.take(token).await);
-        let was_current = |kept: &Kept| {
-            let seen = in_memory.as_ref().map_or(kept.row.last_seen, |live| live.last_seen().max(kept.row.last_seen));
-            self.age(kept.record.created, seen, self.clock.now()) == Age::Current
-        };
-        let record = self.read(&key).await?.filter(was_current).map(|kept| kept.record);
-        let why = if record.is_some() { why } else { Logout::Expired };
+        let kept = self.read(&key).await?;
+        // Memory may know of a later use, and of a session whose row cannot be read any more.
+        let now = self.clock.now();
+        let was_current = in_memory.is_some_and(|live| self.age_of(&live, now) == Age::Current)
+            || kept
+                .as_ref()
+                .is_some_and(|Kept { row, record }| self.age(record.created, row.last_seen, now) == Age::Current);
+        let record = kept.map(|kept| kept.record).filter(|_| was_current);
+        let why = if was_current { why } else { Logout::Expired };
         let was_there = self.end(&key, why).await?;
         Ok(record.filter(|_| was_there))
     }
@@ -355,7 +372,7 @@ impl Sessions {
 
     /// A session as memory keeps it.
     fn alive(&self, record: &Record, token: &Token, row: &Row, asked: trust::Asked) -> Arc<Live> {
-        let passed = self.terms.passes_tokens().then(|| record.tokens.without_refresh());
+        let passed = self.terms.passes_tokens().then(|| Passed::of(record, row));
         Arc::new(Live::new(record, token, row, asked, passed))
     }
 

@@ -144,17 +144,23 @@ impl Sessions {
 
     /// Asks for a session's turn. `answers_within` is the longest that the provider may take.
     pub async fn claim(&self, live: &Arc<Live>, answers_within: Duration) -> Result<Claim, Unavailable> {
-        if self.store.claim(&self.lease(live), answers_within + MARGIN).await? {
-            // Asked for only now: nobody else can redeem the refresh token from here on.
-            let kept = self.read(&live.key()).await?;
-            if let Some(Kept { record, .. }) = kept.filter(|kept| kept.row.generation == live.generation()) {
-                return Ok(Claim::Ours(Permit { live: Arc::clone(live), record: Box::new(record) }));
-            }
+        // Read first: a turn that came to nothing for want of a refresh token would hold up everybody else. If it is not of this
+        // generation any more, there is no turn.
+        let asked = self.hearing.asking(self.clock.now());
+        let Some(Kept { row, record }) = self.read(&live.key()).await? else {
+            self.bury(live.key());
+            return Ok(Claim::Gone);
+        };
+        if row.generation > live.generation() {
+            let newest = self.alive(&record, &live.token(), &row, asked);
+            self.cache.insert(Arc::clone(&newest));
+            return Ok(Claim::Done(newest));
         }
-        Ok(match self.newest(live).await? {
-            None => Claim::Gone,
-            Some(newest) if newest.generation() > live.generation() => Claim::Done(newest),
-            Some(_) => Claim::Theirs,
+        let is_ours = self.store.claim(&self.lease(live), answers_within + MARGIN).await?;
+        Ok(if is_ours {
+            Claim::Ours(Permit { live: Arc::clone(live), record: Box::new(record) })
+        } else {
+            Claim::Theirs
         })
     }
 

@@ -18,10 +18,6 @@ const VALUE: usize = ID + TAG;
 /// Characters of a value: four for every three bytes.
 const TEXT: usize = VALUE / 3 * 4;
 
-/// 256 random bits that stand for one session. Whoever knows them and the tag is that session.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Id([u8; ID]);
-
 /// A value as a cookie carries it. Nothing is known of it but its length.
 #[derive(Clone, Copy)]
 pub(super) struct Spelling([u8; TEXT]);
@@ -41,7 +37,8 @@ pub struct Key(pub(super) [u8; 32]);
 /// A cookie's value that has the right form. [`Token::is_made_by`] tells whether it is ours.
 #[derive(Clone, Copy)]
 pub(super) struct Token {
-    id: Id,
+    /// 256 random bits that stand for one session. Whoever knows them and the tag is that session.
+    id: [u8; ID],
     tag: Tag,
 }
 
@@ -49,7 +46,7 @@ impl Token {
     /// A value that was never there before.
     pub(super) fn fresh(keyring: &Keyring) -> Self {
         let id = crypto::random::<ID>();
-        Self { id: Id(id), tag: keyring.tag(Purpose::SessionCookie, &id) }
+        Self { id, tag: keyring.tag(Purpose::SessionCookie, &id) }
     }
 
     /// Reads a cookie's value; `None` for whatever we would not have written exactly so.
@@ -59,7 +56,7 @@ impl Token {
 
     /// The value as a cookie carries it.
     pub(super) fn encode(&self) -> String {
-        crypto::encode(&[self.id.0.as_slice(), &self.tag].concat())
+        crypto::encode(&[self.id.as_slice(), &self.tag].concat())
     }
 
     /// The same, to be compared.
@@ -69,12 +66,12 @@ impl Token {
 
     /// Whether one of our secrets made the tag.
     pub(super) fn is_made_by(&self, keyring: &Keyring) -> bool {
-        keyring.made(Purpose::SessionCookie, &self.id.0, &self.tag)
+        keyring.made(Purpose::SessionCookie, &self.id, &self.tag)
     }
 
     /// The key of the session's row.
     pub(super) fn key(&self) -> Key {
-        Key(crypto::digest(&self.id.0))
+        Key(crypto::digest(&self.id))
     }
 }
 
@@ -89,7 +86,7 @@ impl Spelling {
         let bytes = crypto::decode_exact::<VALUE>(&self.0)?;
         let (id, rest) = bytes.split_first_chunk::<ID>()?;
         let (tag, _) = rest.split_first_chunk::<TAG>()?;
-        Some(Token { id: Id(*id), tag: *tag })
+        Some(Token { id: *id, tag: *tag })
     }
 
     /// What a session of this value is found by.

@@ -1,4 +1,4 @@
-//! The identity headers that apps receive: presets and own names, rendered once for each session and plan.
+//! The identity headers that apps receive: presets and own names, rendered once for each plan of a session in use.
 //!
 //! Every configured header is always there, so that an edge overwrites a client's own copy. The fields of a plan take at
 //! most [`BUDGET`] bytes of an answer whatever the provider says. What does not fit is left out in the safe direction: a

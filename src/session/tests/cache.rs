@@ -1,35 +1,42 @@
 //! Sessions in memory that have something in common.
 
 use super::{
-    cache::Cache,
-    doubles::{keyring, somebody},
+    doubles::{House, keyring, somebody},
     *,
 };
+use crate::crypto::{self, Purpose};
 
-fn live(token: &Token) -> Arc<Live> {
-    let now = Timestamp::from_unix(1_000);
-    let record = Record::new(somebody("ann"), now);
-    let row = record.seal(&keyring(), token.key());
-    Arc::new(Live::new(&record, token, &row, Hearing::of_nobody().asking(now), None))
-}
-
-/// Two cookies that begin with the same 96 bits, as no two ever do.
-fn twins() -> [Token; 2] {
-    let [one, other] = [Token::fresh(&keyring()), Token::fresh(&keyring())].map(|token| token.encode());
-    let twin = format!("{}{}", &one[..16], &other[16..]);
-    [one, twin].map(|text| Token::parse(text.as_bytes()).unwrap())
+/// A cookie of ours that begins with the same 96 bits as another one, as no two ever do.
+fn twin_of(cookie: &str) -> Token {
+    let mut id: [u8; 32] = crypto::random();
+    id[..12].copy_from_slice(&crypto::decode(&cookie.as_bytes()[..16]).unwrap());
+    let tag = keyring().tag(Purpose::SessionCookie, &id);
+    Token::parse(crypto::encode(&[id.as_slice(), &tag].concat()).as_bytes()).unwrap()
 }
 
 #[tokio::test]
-async fn of_two_sessions_with_one_handle_each_is_only_ever_found_by_its_own_cookie() {
-    let (cache, [one, twin]) = (Cache::new(), twins());
-    let found = |token: &Token| cache.get(&token.spelling()).map(|live| live.key());
-    cache.insert(live(&one));
-    assert_eq!((found(&one), found(&twin)), (Some(one.key()), None));
-    cache.insert(live(&twin));
-    assert_eq!((found(&one), found(&twin)), (None, Some(twin.key())), "the newer one has the place");
-    assert!(cache.forget(&one.key()).is_some(), "the older one is still known by its key");
-    assert_eq!(found(&twin), Some(twin.key()), "and leaves without the other");
-    assert!(cache.forget(&twin.key()).is_some());
-    assert_eq!((found(&one), found(&twin)), (None, None));
+async fn two_sessions_with_one_handle_live_and_end_each_by_its_own_cookie() {
+    let house = House::new();
+    let ann = house.sessions.create(somebody("ann")).await.unwrap();
+    let token = twin_of(&ann);
+    house
+        .store
+        .insert(Record::new(somebody("bob"), house.sessions.clock.now()).seal(&keyring(), token.key()))
+        .await
+        .unwrap();
+    let bob = token.encode();
+    assert_eq!(ann[..16], bob[..16]);
+    for _ in 0..2 {
+        for (cookie, name) in [(&ann, "ann"), (&bob, "bob")] {
+            assert_eq!(live(house.find(cookie).await).who().user(), name);
+            assert_eq!(house.recalls(cookie).unwrap().who().user(), name);
+        }
+        assert!(house.recalls(&ann).is_none(), "the newer one has the place");
+    }
+    assert_eq!(house.sessions.revoke(ann.as_bytes(), Logout::User).await.unwrap().unwrap().identity.user, "ann");
+    assert!(matches!(house.find(&ann).await, Ok(Found::Ended)));
+    assert_eq!(live(house.find(&bob).await).who().user(), "bob");
+    assert_eq!(house.recalls(&bob).unwrap().who().user(), "bob");
+    house.sessions.revoke(bob.as_bytes(), Logout::User).await.unwrap().unwrap();
+    assert!(house.recalls(&bob).is_none() && matches!(house.find(&bob).await, Ok(Found::Ended)));
 }

@@ -47,26 +47,48 @@ async fn secrets_are_rotated_while_sessions_live_and_a_dropped_one_ends_them_in_
     live(house.find(&cookie).await);
 }
 
-/// A plan of one header: the ID token.
-fn id_token() -> Plan {
-    Plan::new(vec![(HeaderName::from_static("x-id-token"), Source::IdToken)], Vec::new())
+/// What an app is passed that wants the ID token.
+fn passed(live: &Live) -> String {
+    let plan = Plan::new(vec![(HeaderName::from_static("x-id-token"), Source::IdToken)], Vec::new());
+    live.headers(&plan)["x-id-token"].to_str().unwrap().to_owned()
+}
+
+fn with_token(name: &str) -> NewSession {
+    let tokens = Tokens { id: Some(SecretString::from(format!("{name}.s.token"))), ..Tokens::default() };
+    NewSession { tokens, ..somebody(name) }
+}
+
+fn passing(passes_tokens: bool) -> Settings {
+    Settings { passes_tokens, ..doubles::settings() }
 }
 
 #[tokio::test]
 async fn tokens_are_in_memory_only_where_an_app_is_passed_them_and_a_reload_has_them_read() {
     let house = House::new();
-    let with_token = |name: &str| {
-        let tokens = Tokens { id: Some(SecretString::from(format!("{name}.s.token"))), ..Tokens::default() };
-        NewSession { tokens, ..somebody(name) }
-    };
     let cookie = house.sessions.create(with_token("ann")).await.unwrap();
-    let token = |live: Arc<Live>| live.headers(&id_token())["x-id-token"].to_str().unwrap().to_owned();
-    assert_eq!(token(house.recalls(&cookie).unwrap()), "", "nobody is passed one");
-    house.change(&Settings { passes_tokens: true, ..doubles::settings() }, &["old"]);
+    assert_eq!(passed(&house.recalls(&cookie).unwrap()), "", "nobody is passed one");
+    house.change(&passing(true), &["old"]);
     assert!(house.recalls(&cookie).is_none(), "it has to be read");
-    assert_eq!(token(live(house.find(&cookie).await)), "ann.s.token");
-    assert_eq!((token(house.recalls(&cookie).unwrap()), house.store.loads()), ("ann.s.token".to_owned(), 1));
+    assert_eq!(passed(&live(house.find(&cookie).await)), "ann.s.token");
+    assert_eq!((passed(&house.recalls(&cookie).unwrap()), house.store.loads()), ("ann.s.token".to_owned(), 1));
     let new = house.sessions.create(with_token("bob")).await.unwrap();
-    assert_eq!(token(house.recalls(&new).unwrap()), "bob.s.token");
+    assert_eq!(passed(&house.recalls(&new).unwrap()), "bob.s.token");
     assert_eq!(house.store.loads(), 1, "whoever signs in then has them from the start");
+    house.change(&passing(false), &["old"]);
+    assert_eq!(passed(&live(house.find(&cookie).await)), "", "they leave memory again");
+}
+
+#[tokio::test]
+async fn nobody_is_signed_out_by_a_reload_that_wants_tokens_which_the_store_does_not_give() {
+    let house = House::new();
+    let cookie = house.sessions.create(with_token("ann")).await.unwrap();
+    house.store.set(Mode::Failing);
+    house.change(&passing(true), &["old"]);
+    for _ in 0..2 {
+        assert_eq!(passed(&live(house.find(&cookie).await)), "");
+    }
+    house.store.set(Mode::Up);
+    house.sessions.store.ping().await.unwrap();
+    assert_eq!(passed(&live(house.find(&cookie).await)), "ann.s.token");
+    assert!(house.recalls(&cookie).is_some());
 }
