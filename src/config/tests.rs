@@ -68,6 +68,7 @@ fn a_small_file_becomes_settings_with_every_default() {
     assert_eq!(config.session.renew_before, Duration::from_mins(1));
     assert_eq!(config.session.outage_grace, Duration::from_hours(1));
     assert_eq!(config.session.backend, session::Backend::Sqlite(PathBuf::from("doorward.db")));
+    assert!(!config.session.passes_tokens);
     let [provider] = config.providers.as_slice() else { panic!("one provider") };
     assert_eq!(provider.scopes, ["openid", "profile", "email", "offline_access"]);
     assert_eq!((provider.groups_claim.as_str(), provider.end_session), ("groups", true));
@@ -115,6 +116,8 @@ fn rules_and_people_are_read_in_their_order() {
     assert_eq!(app.rules[1].path, PathPattern::Prefix("/admin/".to_owned()));
     assert!(matches!(app.rules[1].access, Access::Allow(Allow::Some { .. })));
     assert!(app.headers.fields().iter().any(|(name, _)| name == "x-team"));
+    assert!(config.session.passes_tokens, "an app wants the ID token");
+    assert!(loaded(&format!("{GOOD}\nheaders = ['oauth2-proxy']\npass_access_token = true")).session.passes_tokens);
 }
 
 #[test]

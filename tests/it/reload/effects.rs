@@ -75,6 +75,24 @@ async fn a_session_that_lives_gets_the_headers_of_now_and_no_others() {
 }
 
 #[tokio::test]
+async fn a_session_that_lives_has_the_tokens_that_an_app_is_passed_from_now_on() {
+    let world = world().await;
+    let alice = cookies(&world, &world.signed_in("alice").await);
+    let mut kept = Kept::open(world.gate.port).await;
+    let mut jwt = async || kept.ask(APP, "/", &alice).await.header("x-authentik-jwt").to_owned();
+    assert_eq!(jwt().await, "", "none has been asked for");
+    let headers = "headers = [\"remote\", \"authentik\"]";
+    world.gate.configure(&with(&world.config(), headers, &format!("{headers}\npass_id_token = true")));
+    applied(&world, 1).await;
+    let passed = jwt().await;
+    assert_eq!(passed.split('.').count(), 3, "{passed}");
+    assert_eq!(jwt().await, passed);
+    world.gate.configure(&world.config());
+    applied(&world, 2).await;
+    assert_eq!(jwt().await, "");
+}
+
+#[tokio::test]
 async fn whom_the_gate_believes_and_where_its_pages_are_can_change() {
     let world = world().await;
     let mut kept = Kept::open(world.gate.port).await;
