@@ -238,6 +238,7 @@ impl Sessions {
     pub async fn maintain(&self, stop: shutdown::Signal) {
         tokio::select! {
             () = Upkeep::of(self).run(stop) => {}
+            never = upkeep::settle_doubts(self) => match never {},
             never = self.store.listen(self) => match never {},
         }
     }
