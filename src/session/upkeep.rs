@@ -38,10 +38,10 @@ const DOUBTS: Duration = Duration::from_millis(500);
 const TOUCH: Duration = Duration::from_secs(10);
 /// How often expired sessions are removed, where no request has met one.
 const PURGE: Duration = Duration::from_mins(1);
-/// How many are removed at once, and how many times as long as that took the store is left in peace before the next ones.
-/// Nobody waits for them to go, and everybody else works with the same store, on the same cores.
+/// How many are removed at once, and how many times as long as that took the store is left in peace before the next ones, at
+/// most for so long. Nobody waits for them to go, and everybody else works with the same store, on the same cores.
 const FEW: u32 = 100;
-const PEACE: u32 = 20;
+const PEACE: (u32, Duration) = (100, Duration::from_millis(500));
 /// How often rows that older secrets have sealed are looked for, and how often some are sealed anew where there are any.
 const RESEAL: (Duration, Duration) = (Duration::from_mins(1), Duration::from_secs(1));
 /// How often sessions that nobody uses are asked about, at the most and at the least: an eighth of the grace.
@@ -304,7 +304,7 @@ impl<'a> Upkeep<'a> {
             Cutoffs { created: now.minus(terms.lifetime()), last_seen: now.minus(terms.idle_timeout()).minus(MARGIN) };
         let gone = self.sessions.store.purge(cutoffs, FEW).await.unwrap_or(0);
         self.sessions.metrics.ended(Logout::Expired, u64::from(gone));
-        self.purge = (gone == FEW).then(|| begun + begun.elapsed() * (1 + PEACE));
+        self.purge = (gone == FEW).then(|| tokio::time::Instant::now() + (begun.elapsed() * PEACE.0).min(PEACE.1));
     }
 }
 
