@@ -44,8 +44,17 @@ fn is_ready(management: SocketAddr) -> bool {
     rest(question(management, "/-/health/ready")).starts_with("HTTP/1.1 200")
 }
 
-/// Has every worker of a runtime wait, and returns once they all do. They go on when the barrier that is returned is met.
-fn block(runtime: &Runtime) -> Arc<Barrier> {
+/// Workers that wait until it is dropped.
+struct Blocked(Arc<Barrier>);
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        self.0.wait();
+    }
+}
+
+/// Has every worker of a runtime wait, and returns once they all do.
+fn block(runtime: &Runtime) -> Blocked {
     let [all_are_here, go_on] = [(); 2].map(|()| Arc::new(Barrier::new(WORKERS + 1)));
     for _ in 0..WORKERS {
         let [here, on] = [&all_are_here, &go_on].map(Arc::clone);
@@ -55,7 +64,7 @@ fn block(runtime: &Runtime) -> Arc<Barrier> {
         });
     }
     all_are_here.wait();
-    go_on
+    Blocked(go_on)
 }
 
 #[test]
@@ -67,7 +76,7 @@ fn metrics_and_health_are_answered_while_every_worker_is_blocked() {
     while !is_ready(management) {
         sleep(Duration::from_millis(5));
     }
-    let go_on = block(&runtime);
+    let blocked = block(&runtime);
     let mut unanswered = question(gate, "/_doorward/ping");
     for (path, part) in [
         ("/metrics", "doorward_build_info"),
@@ -81,7 +90,7 @@ fn metrics_and_health_are_answered_while_every_worker_is_blocked() {
     unanswered.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let waiting = unanswered.read(&mut [0]).unwrap_err().kind();
     assert!(matches!(waiting, ErrorKind::WouldBlock | ErrorKind::TimedOut), "the workers are not blocked: {waiting}");
-    go_on.wait();
+    drop(blocked);
     unanswered.set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(rest(unanswered).starts_with("HTTP/1.1 204"));
     stop.raise();
