@@ -48,13 +48,15 @@ const ROUNDS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(1);
 /// Far more often than anybody reads metrics.
 const SCRAPES: Duration = Duration::from_millis(100);
-/// Far more often than anybody changes a configuration.
-const RELOADS: Duration = Duration::from_millis(250);
+/// Changes of the configuration within a window: far more than anybody makes.
+const RELOADS: u32 = 2;
 /// Expired sessions that are to be removed.
 const EXPIRED: usize = 100_000;
-/// People who sign in within a window, so many at once.
-const NEWCOMERS: usize = 200;
-const AT_ONCE: usize = 10;
+/// People who sign in within a window, one after the other.
+const NEWCOMERS: u32 = 200;
+
+const EXPIRED_SO_FAR: &str = "doorward_logouts_total{kind=\"expired\"}";
+const APPLIED: &str = "doorward_config_reloads_total{result=\"applied\"}";
 
 /// Where a gate keeps its sessions.
 enum Store<'p> {
@@ -157,9 +159,9 @@ impl Disturbance {
         match self {
             Self::Nothing => "quiet",
             Self::Scrapes => "metrics read every 100 ms",
-            Self::Reloads => "configuration changed every 250 ms",
+            Self::Reloads => "configuration changed twice",
             Self::Purge => "100,000 expired sessions removed",
-            Self::SignIns => "200 people sign in, ten at once",
+            Self::SignIns => "200 people sign in within a second",
         }
     }
 }
@@ -179,7 +181,7 @@ impl<'p> Scene<'p> {
     fn window(&self, load: &mut Load<'_>, way: Disturbance, round: usize) -> Round {
         let attempts = self.prepare(way, round);
         let over = AtomicBool::new(false);
-        thread::scope(|scope| {
+        let round = thread::scope(|scope| {
             let disturbing = scope.spawn(|| {
                 let end = Instant::now() + WINDOW;
                 self.act(way, &attempts, end);
@@ -188,7 +190,11 @@ impl<'p> Scene<'p> {
             });
             // One that has failed is over as well.
             load.paced(PACE, || over.load(Ordering::Relaxed) || disturbing.is_finished())
-        })
+        });
+        if way == Disturbance::Purge {
+            self.store.clear();
+        }
+        round
     }
 
     /// What has to be there before.
@@ -205,7 +211,7 @@ impl<'p> Scene<'p> {
             }
             Disturbance::SignIns => {
                 let mut edge = Edge::to(self.daemon.address());
-                std::iter::repeat_with(|| edge.begin()).take(NEWCOMERS).collect()
+                std::iter::repeat_with(|| edge.begin()).take(NEWCOMERS as usize).collect()
             }
         }
     }
@@ -220,30 +226,27 @@ impl<'p> Scene<'p> {
                 }
             }
             Disturbance::Reloads => {
-                let applied = "doorward_config_reloads_total{result=\"applied\"}";
-                let (before, mut many) = (self.daemon.metric(applied), 0.0);
-                for hosts in [HOSTS + 1, HOSTS].into_iter().cycle() {
+                let before = self.daemon.metric(APPLIED);
+                for change in 1..=RELOADS {
+                    let hosts = HOSTS + change as usize % 2;
                     self.daemon.configure(configuration(&self.store, &self.provider, hosts));
-                    many += 1.0;
-                    sleep(RELOADS);
-                    if Instant::now() >= end {
-                        break;
-                    }
+                    sleep(WINDOW / RELOADS);
+                    self.daemon.until(APPLIED, before + f64::from(change));
                 }
-                self.daemon.until(applied, before + many);
             }
             Disturbance::Purge => {
-                while self.store.are_left() {
-                    sleep(SCRAPES);
-                }
+                let before = self.expired();
+                sleep(WINDOW);
+                let after = self.expired();
+                assert!(before < after && self.store.are_left(), "they are removed all the time: {before}, {after}");
             }
             Disturbance::SignIns => {
-                let mut edges: Vec<_> = (0..AT_ONCE).map(|_| Edge::to(self.daemon.address())).collect();
-                let rest = WINDOW / u32::try_from(NEWCOMERS / AT_ONCE).expect("a few") / 2;
-                for some in attempts.chunks(AT_ONCE) {
-                    some.iter().zip(&mut edges).for_each(|(attempt, edge)| edge.bring(attempt));
-                    edges.iter_mut().for_each(Edge::see_signed_in);
-                    sleep(rest);
+                let mut edge = Edge::to(self.daemon.address());
+                for (number, attempt) in attempts.iter().enumerate() {
+                    edge.bring(attempt);
+                    edge.see_signed_in();
+                    let due = end - WINDOW + WINDOW / NEWCOMERS * u32::try_from(number + 1).expect("a few");
+                    sleep(due.saturating_duration_since(Instant::now()));
                 }
             }
         }
@@ -253,8 +256,6 @@ impl<'p> Scene<'p> {
         self.daemon.metric(EXPIRED_SO_FAR)
     }
 }
-
-const EXPIRED_SO_FAR: &str = "doorward_logouts_total{kind=\"expired\"}";
 
 fn configuration(store: &Store<'_>, provider: &Provider, hosts: usize) -> Configuration {
     Configuration { hosts, issuer: provider.issuer().to_owned(), ..Configuration::of(&store.url()) }
@@ -269,6 +270,7 @@ impl Store<'_> {
     }
 
     /// Has a person's session be idle for too long, and fills up with others that ended long ago: copies under keys of their own.
+    /// What has come in at once has to be put away as well, because nobody's sessions come so.
     fn expire(&self, person: usize) {
         let subject = format!("%-{:012}", FIRST_PERSON + person);
         let columns = "(key, provider, subject, sid, generation, created, last_seen, sealed)";
@@ -280,7 +282,8 @@ impl Store<'_> {
                     "UPDATE sessions SET last_seen = 1 WHERE subject LIKE '{subject}'; \
                      WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {EXPIRED}) \
                      INSERT INTO sessions {columns} \
-                     SELECT randomblob(32), {copy} FROM n, (SELECT * FROM sessions LIMIT 1)"
+                     SELECT randomblob(32), {copy} FROM n, (SELECT * FROM sessions LIMIT 1); \
+                     PRAGMA wal_checkpoint(TRUNCATE)"
                 ));
                 filled.expect("the file takes rows");
             }
@@ -294,6 +297,24 @@ impl Store<'_> {
                          FROM (SELECT * FROM doorward_sessions LIMIT 1) one, generate_series(1, {EXPIRED}) i"
                     ),
                 );
+                postgres.sql(place, "VACUUM ANALYZE doorward_sessions");
+                postgres.sql(place, "CHECKPOINT");
+            }
+        }
+    }
+
+    /// Removes what is left of what the gate is to remove.
+    fn clear(&self) {
+        match self {
+            Self::File(path) => {
+                let file = rusqlite::Connection::open(path).expect("the gate's file");
+                let cleared = "DELETE FROM sessions WHERE created <= 1; PRAGMA wal_checkpoint(TRUNCATE)";
+                file.execute_batch(cleared).expect("the file can be written");
+            }
+            Self::Server(postgres, place) => {
+                postgres.sql(place, "DELETE FROM doorward_sessions WHERE created <= 1");
+                postgres.sql(place, "VACUUM doorward_sessions");
+                postgres.sql(place, "CHECKPOINT");
             }
         }
     }

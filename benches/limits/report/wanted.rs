@@ -107,7 +107,12 @@ pub(crate) const WANTED: &[Wanted] = &[
     plain("tls.resumed", "resumed handshakes a second on one core", Unit::Count),
     plain("tls.keep_alive", "checks over TLS that stays open ÷ in clear text", Unit::Ratio),
     at_most("disturbance.scrapes", "p99 while metrics are read every 100 ms ÷ quiet", Unit::Ratio, CALM),
-    at_most("disturbance.reloads", "p99 while 500 hosts are configured anew every 250 ms ÷ quiet", Unit::Ratio, CALM),
+    at_most(
+        "disturbance.reloads",
+        "p99 while 500 hosts are configured anew, twice a second ÷ quiet",
+        Unit::Ratio,
+        CALM,
+    ),
     at_most("disturbance.purge", "p99 while 100,000 expired sessions leave SQLite ÷ quiet", Unit::Ratio, CALM),
     at_most(
         "disturbance.purge_postgres",
