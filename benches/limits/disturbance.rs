@@ -183,9 +183,10 @@ impl<'p> Scene<'p> {
         let over = AtomicBool::new(false);
         let round = thread::scope(|scope| {
             let disturbing = scope.spawn(|| {
-                let end = Instant::now() + WINDOW;
-                self.act(way, &attempts, end);
-                sleep(end.saturating_duration_since(Instant::now()));
+                cores::stroll();
+                let begun = Instant::now();
+                self.act(way, &attempts, begun);
+                sleep(WINDOW.saturating_sub(begun.elapsed()));
                 over.store(true, Ordering::Relaxed);
             });
             // One that has failed is over as well.
@@ -216,11 +217,11 @@ impl<'p> Scene<'p> {
         }
     }
 
-    fn act(&self, way: Disturbance, attempts: &[Attempt], end: Instant) {
+    fn act(&self, way: Disturbance, attempts: &[Attempt], begun: Instant) {
         match way {
             Disturbance::Nothing => {}
             Disturbance::Scrapes => {
-                while Instant::now() < end {
+                while begun.elapsed() < WINDOW {
                     assert!(self.daemon.metrics().contains("doorward_auth_requests_total"));
                     sleep(SCRAPES);
                 }
@@ -242,11 +243,10 @@ impl<'p> Scene<'p> {
             }
             Disturbance::SignIns => {
                 let mut edge = Edge::to(self.daemon.address());
-                for (number, attempt) in attempts.iter().enumerate() {
+                for (number, attempt) in (0..NEWCOMERS).zip(attempts) {
+                    sleep((WINDOW / NEWCOMERS * number).saturating_sub(begun.elapsed()));
                     edge.bring(attempt);
                     edge.see_signed_in();
-                    let due = end - WINDOW + WINDOW / NEWCOMERS * u32::try_from(number + 1).expect("a few");
-                    sleep(due.saturating_duration_since(Instant::now()));
                 }
             }
         }
