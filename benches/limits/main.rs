@@ -10,6 +10,7 @@
 mod support;
 
 mod check;
+mod disturbance;
 mod edge;
 mod loopback;
 mod quick;
@@ -39,6 +40,7 @@ const BENCHES: &[(&str, Run)] = &[
     ("store", store::run),
     ("renewal", renewal::run),
     ("tls", tls::run),
+    ("disturbance", disturbance::run),
 ];
 
 fn main() {

@@ -1,10 +1,7 @@
 //! `renewal`: everybody's access token has ended, and everybody comes back. A renewal is a claim in PostgreSQL, a question
 //! to the provider, and the new tokens written.
 
-use std::{
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use doorward::{clock::Clock, identity::Tokens};
 use secrecy::SecretString;
@@ -26,8 +23,6 @@ use crate::{
 /// People. The gate has room for so many renewals that wait.
 const PEOPLE: usize = 4_000;
 const CONNECTIONS: usize = 64;
-/// How long the gate may take to find its provider.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn run() -> Part {
     let mut part = Part::default();
@@ -42,11 +37,7 @@ pub(crate) fn run() -> Part {
     let cookies = people::signed_in(&store, PEOPLE, &tokens);
     let configuration = Configuration { issuer: provider.issuer().to_owned(), ..Configuration::of(&store) };
     let daemon = Daemon::start(configuration, Place::OneCore);
-    let patience = Instant::now() + PATIENCE;
-    while daemon.metric("doorward_provider_up{") < 1.0 {
-        assert!(Instant::now() < patience, "the gate does not find its provider");
-        sleep(Duration::from_millis(10));
-    }
+    daemon.until("doorward_provider_up{", 1.0);
     let doorward = daemon.contestant("Doorward", Wire::Plain, &cookies);
     let before = postgres.account().busy();
     let round = cores::run_on(cores::GENERATOR, || Load::open(&doorward, CONNECTIONS).greet());

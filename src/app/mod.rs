@@ -2,6 +2,8 @@
 
 mod providers;
 mod reload;
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -45,26 +45,25 @@ enum Occasion {
 impl Reload {
     /// Follows the configuration, for as long as it is polled.
     pub(super) async fn follow(mut self, changes: Changes) -> Infallible {
-        let Changes { mut watch, mut hangup, level } = changes;
+        let Changes { mut watch, mut hangup, mut level } = changes;
         loop {
             let occasion = tokio::select! {
                 _ = hangup.recv() => Occasion::Hangup,
                 () = sleep(LOOK_EVERY) => Occasion::Look,
             };
-            // Where a disk that takes its time holds nobody up.
+            // Where neither a disk that takes its time holds anybody up, nor a configuration with thousands of hosts.
             let reading = spawn_blocking(move || {
                 let read = match occasion {
                     Occasion::Hangup => Some(watch.read_again()),
                     Occasion::Look => watch.read_changed(),
                 };
-                (watch, read)
+                if let Some(read) = read {
+                    let result = self.take(read, occasion, &level);
+                    self.works.metrics.configuration.reloaded(result);
+                }
+                (self, watch, level)
             });
-            let (back, read) = reading.await.expect("reading files does not panic");
-            watch = back;
-            if let Some(read) = read {
-                let result = self.take(read, occasion, &level);
-                self.works.metrics.configuration.reloaded(result);
-            }
+            (self, watch, level) = reading.await.expect("a configuration that is wrong is no panic");
         }
     }
 

@@ -139,7 +139,7 @@ pub(super) fn bare(name: &str) -> String {
 /// Reads a whole file. Where the text is no TOML, every mistake in it, at most one for each line.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Node, Vec<Complaint>> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let lines = Lines { path, text };
+    let lines = Lines { path, ends: memchr::memchr_iter(b'\n', text.as_bytes()).collect() };
     if errors.is_empty() {
         return Ok(Node { origin: lines.origin(0), data: lines.table(table.into_inner()) });
     }
@@ -196,13 +196,13 @@ trait Origins {
 
 struct Lines<'s> {
     path: &'s Path,
-    text: &'s str,
+    /// Where each line ends: there may be thousands, and as many values that ask.
+    ends: Vec<usize>,
 }
 
 impl Origins for Lines<'_> {
     fn origin(&self, byte: usize) -> Origin {
-        let before = self.text.as_bytes().get(..byte).unwrap_or_default();
-        let line = before.split(|byte| *byte == b'\n').count();
+        let line = 1 + self.ends.partition_point(|end| *end < byte);
         Origin::File(self.path.to_owned(), line)
     }
 }

@@ -1,7 +1,15 @@
 //! What operators and their machines ask: metrics, and whether the process lives and wants requests.
 //!
 //! A store or a provider that goes away is shown and changes nothing: taking every replica out of service would end the
-//! sessions that go on without them. Only a store that never answered keeps a process from being ready: it knows nobody. It must not know how health is found out.
+//! sessions that go on without them. Only a store that never answered keeps a process from being ready: it knows nobody.
+//!
+//! It is answered on a thread of its own, which needs the gate's for nothing: no scrape slows a check, and a gate whose
+//! workers are all busy, or stuck, still shows it. It must not know how health is found out.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{
@@ -9,13 +17,57 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE},
     request::Parts,
 };
+use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 
-use super::drain::Phase;
-use crate::{edge::Response, flow::Health, metrics::Metrics};
+use super::{Error, connection::Host, drain::Phase, listener::Listener};
+use crate::{
+    edge::Response,
+    flow::Health,
+    metrics::Metrics,
+    shutdown::{Signal, Tasks, Thread},
+};
+
+const LISTEN: &str = "server.management";
+
+/// Connections from whoever watches.
+const MAX_CONNECTIONS: usize = 64;
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";
+
+/// The listener, and the thread that it is for.
+pub(super) struct Management {
+    listener: Listener,
+    thread: Thread,
+}
+
+impl Management {
+    /// Binds the address.
+    pub(super) fn bind(address: SocketAddr) -> Result<Self, Error> {
+        let thread = Thread::new("management").map_err(|source| Error::Bind { key: LISTEN, address, source })?;
+        let listener = thread.within(|| Listener::bind(LISTEN, address, MAX_CONNECTIONS))?;
+        Ok(Self { listener, thread })
+    }
+
+    /// The address that was bound.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// Starts the thread, which answers until it is told to end.
+    pub(super) fn serve<A, F>(self, host: Host<A>, tasks: &Tasks, until: Signal)
+    where
+        A: Fn(IpAddr, Parts, Incoming) -> F + Send + Sync + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
+        let Self { listener, thread } = self;
+        tasks.until(until.clone()).supervise_on(thread, async move {
+            // Whoever watches has seen all there was: nobody is waited for.
+            let _dropped = listener.serve(host, &until, Duration::ZERO).await;
+        });
+    }
+}
 
 /// Answers a request on the management listener. `phase` is that of the gate's own listener.
 pub(super) fn answer(request: &Parts, phase: Phase, health: impl FnOnce() -> Health, metrics: &Metrics) -> Response {

@@ -32,6 +32,7 @@ use self::{
     connection::Host,
     drain::Drain,
     listener::Listener,
+    management::Management,
     router::{Bounds, Router, bounded},
     tls::Certificates,
     vigil::Patience,
@@ -40,9 +41,6 @@ use crate::{edge::Response, flow::Gate, metrics::Metrics, shutdown};
 
 /// Connections from edges. An idle one costs about 20 kB.
 const MAX_CONNECTIONS: usize = 16_384;
-
-/// Connections from whoever watches.
-const MAX_MANAGEMENT_CONNECTIONS: usize = 64;
 
 /// The listeners as configured and checked.
 #[derive(Clone, Debug)]
@@ -71,7 +69,7 @@ pub struct TlsSettings {
 /// Listeners that are bound and not yet accepting.
 pub struct Server {
     front: Listener,
-    management: Listener,
+    management: Management,
     certificates: Option<Arc<Certificates>>,
     shutdown_grace: Duration,
 }
@@ -108,7 +106,7 @@ impl Server {
         };
         Ok(Self {
             front: Listener::bind("server.listen", settings.listen, MAX_CONNECTIONS)?,
-            management: Listener::bind("server.management", settings.management, MAX_MANAGEMENT_CONNECTIONS)?,
+            management: Management::bind(settings.management)?,
             certificates,
             shutdown_grace: settings.shutdown_grace,
         })
@@ -121,7 +119,7 @@ impl Server {
     }
 
     /// Accepts until `stop` is raised, then drains for at most `shutdown_grace` and returns. Metrics and health are
-    /// answered until then.
+    /// answered until then, on a thread of their own.
     pub async fn run(self, gate: Arc<Gate>, metrics: Arc<Metrics>, tasks: shutdown::Tasks, stop: shutdown::Signal) {
         if let Some(certificates) = self.certificates.clone() {
             let stop = stop.clone();
@@ -130,12 +128,9 @@ impl Server {
             });
         }
         let (drain, drained) = (Arc::new(Drain::default()), shutdown::Signal::default());
+        let _at_last = drained.raise_at_last();
         let host = watch(Arc::clone(&gate), metrics, Arc::clone(&drain), tasks.clone());
-        let until = drained.clone();
-        tasks.run(async move {
-            // Whoever watches has seen all there was: nobody is waited for.
-            let _dropped = self.management.serve(host, &until, Duration::ZERO).await;
-        });
+        self.management.serve(host, &tasks, drained);
 
         let router = Arc::new(Router::new(gate));
         let inner = Arc::clone(&router);
@@ -161,7 +156,6 @@ impl Server {
         if dropped > 0 {
             tracing::warn!(connections = dropped, "not finished within server.shutdown_grace, and dropped");
         }
-        drained.raise();
     }
 }
 

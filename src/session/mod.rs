@@ -255,6 +255,8 @@ impl Sessions {
     pub async fn maintain(&self, stop: shutdown::Signal) {
         tokio::select! {
             () = Upkeep::of(self).run(stop) => {}
+            never = upkeep::settle_doubts(self) => match never {},
+            never = upkeep::let_rest(self) => match never {},
             never = self.store.listen(self) => match never {},
         }
     }

@@ -1,10 +1,12 @@
 //! What sessions need done off the requests' path: noting when they were last used, removing what is over, finishing
 //! sign-outs that the store did not take at once, sealing anew what older secrets have sealed, seeing whether the store is there.
 //!
-//! Promises: whatever waits here is bounded; one failing step leaves the rest for the next round.
+//! Promises: whatever waits here is bounded; one failing step leaves the rest for the next round; nothing here keeps a thread
+//! to itself for long, because requests are answered on it.
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +16,8 @@ use std::{
 
 use tokio::{
     sync::mpsc,
-    time::{Interval, MissedTickBehavior, interval},
+    task::yield_now,
+    time::{Interval, MissedTickBehavior, interval, sleep_until},
 };
 
 use super::{
@@ -37,6 +40,10 @@ const TOUCH: Duration = Duration::from_secs(10);
 const PURGE: Duration = Duration::from_mins(1);
 /// How often it is looked for sessions that are no longer in use, and since when they are not.
 const REST: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(1));
+/// How many are removed at once, and how many times as long as that took the store is left in peace before the next ones, at
+/// most for so long. Nobody waits for them to go, and everybody else works with the same store, on the same cores.
+const FEW: u32 = 100;
+const PEACE: (u32, Duration) = (100, Duration::from_millis(500));
 /// How often rows that older secrets have sealed are looked for, and how often some are sealed anew where there are any.
 const RESEAL: (Duration, Duration) = (Duration::from_mins(1), Duration::from_secs(1));
 /// How often sessions that nobody uses are asked about, at the most and at the least: an eighth of the grace.
@@ -44,7 +51,7 @@ const SURVEY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_min
 /// How much later than its idle timeout an unused session is removed: another replica may hold a later use that it has
 /// not written yet, for at most a minute, a round and a deadline.
 const MARGIN: Duration = Duration::from_secs(90);
-/// How many rows one statement writes or removes.
+/// How many rows one statement writes or asks about.
 const BATCH: u32 = 500;
 /// How many uses, doubts and sign-outs wait at most.
 const MOST: usize = 65_536;
@@ -149,37 +156,66 @@ impl Backlog {
     }
 }
 
+/// After how many sessions in memory others get a turn.
+const TURN: usize = 1_000;
+
+/// Asks the store about sessions in use that nobody vouches for just now, again and again. Whoever is not asked about in time
+/// has to wait for the store himself, so nothing else may hold this up.
+pub(super) async fn settle_doubts(sessions: &Sessions) -> Infallible {
+    let (mut doubts, upkeep) = (every(DOUBTS), Upkeep::of(sessions));
+    loop {
+        doubts.tick().await;
+        upkeep.settle_doubts().await;
+    }
+}
+
+/// Has sessions that are not in use take less memory, again and again. There may be millions, so that nothing waits for it.
+pub(super) async fn let_rest(sessions: &Sessions) -> Infallible {
+    let mut ticks = every(REST.0);
+    loop {
+        ticks.tick().await;
+        rest(sessions).await;
+    }
+}
+
+/// The same once.
+pub(super) async fn rest(sessions: &Sessions) {
+    sessions.cache.rest(sessions.clock.now().minus(REST.1)).await;
+}
+
 /// The loop behind [`Sessions::maintain`].
 pub(super) struct Upkeep<'a> {
     sessions: &'a Sessions,
     pending: HashMap<Key, Arc<Live>>,
     walk: Walk<'a>,
+    /// When the next expired sessions may be removed; absent while there are none to remove.
+    purge: Option<tokio::time::Instant>,
 }
 
 impl<'a> Upkeep<'a> {
     pub(super) fn of(sessions: &'a Sessions) -> Self {
-        Self { sessions, pending: HashMap::new(), walk: Walk::of(sessions) }
+        Self { sessions, pending: HashMap::new(), walk: Walk::of(sessions), purge: None }
     }
 
     /// Until asked to stop, and then once more what must not be lost.
     pub(super) async fn run(mut self, stop: shutdown::Signal) {
-        let [mut ping, mut doubts, mut touch, mut purge, mut survey] =
-            [PING, DOUBTS, TOUCH, PURGE, SURVEY.0].map(every);
-        let [mut look, mut reseal, mut rest] = [RESEAL.0, RESEAL.1, REST.0].map(every);
+        let [mut ping, mut touch, mut purge, mut survey] = [PING, TOUCH, PURGE, SURVEY.0].map(every);
+        let [mut look, mut reseal] = [RESEAL.0, RESEAL.1].map(every);
         let mut surveyed = Instant::now();
         loop {
             tokio::select! {
                 () = stop.raised() => break,
-                _ = doubts.tick() => self.settle_doubts().await,
                 // The grace may have changed since the last time.
                 _ = survey.tick() => if surveyed.elapsed() >= self.survey_every() {
                     surveyed = Instant::now();
                     self.survey().await;
                 },
-                _ = ping.tick() => self.look_after(&stop).await,
+                _ = ping.tick() => self.look_after().await,
                 _ = touch.tick() => self.write_uses().await,
-                _ = purge.tick() => self.purge(&stop).await,
-                _ = rest.tick() => self.let_rest().await,
+                _ = purge.tick() => self.begin_purge(),
+                () = sleep_until(self.purge.unwrap_or_else(tokio::time::Instant::now)), if self.purge.is_some() => {
+                    self.purge().await;
+                }
                 _ = look.tick() => self.walk.begin().await,
                 _ = reseal.tick() => self.walk.advance().await,
             }
@@ -192,7 +228,7 @@ impl<'a> Upkeep<'a> {
         (self.sessions.terms.outage_grace() / 8).clamp(SURVEY.0, SURVEY.1)
     }
 
-    async fn look_after(&self, stop: &shutdown::Signal) {
+    async fn look_after(&mut self) {
         let cached = self.sessions.cache.tidy();
         self.sessions.metrics.cached.set(i64::try_from(cached).unwrap_or(i64::MAX));
         if self.sessions.store.ping().await.is_ok() {
@@ -200,15 +236,9 @@ impl<'a> Upkeep<'a> {
             self.finish_endings().await;
             self.count_for_others().await;
             if self.sessions.backlog.expired.swap(false, Ordering::Relaxed) {
-                self.purge(stop).await;
+                self.begin_purge();
             }
         }
-    }
-
-    /// Has sessions that are not in use take less memory.
-    pub(super) async fn let_rest(&self) {
-        let since = self.sessions.clock.now().minus(REST.1);
-        self.sessions.cache.rest(since).await;
     }
 
     /// Asks the store about sessions in use that nobody vouches for just now.
@@ -228,8 +258,14 @@ impl<'a> Upkeep<'a> {
         let (now, old) = (clock.now(), terms.outage_grace() / 4);
         let unsure =
             |live: &Arc<Live>| hearing.trust(live, now) != Trust::Full && now.since(live.voucher().at()) >= old;
-        let unsure: Vec<_> = cache.all().filter(unsure).collect();
-        for some in unsure.chunks(BATCH as usize) {
+        let mut found = Vec::new();
+        for (seen, live) in cache.all().enumerate() {
+            found.extend(Some(live).filter(unsure));
+            if seen % TURN == TURN - 1 {
+                yield_now().await;
+            }
+        }
+        for some in found.chunks(BATCH as usize) {
             if !self.sessions.confirm_all(some).await {
                 return;
             }
@@ -272,17 +308,19 @@ impl<'a> Upkeep<'a> {
         }
     }
 
-    /// Removes what has expired, in batches that hold nobody up.
-    pub(super) async fn purge(&self, stop: &shutdown::Signal) {
-        let (terms, now) = (&self.sessions.terms, self.sessions.clock.now());
+    /// Has expired sessions be removed from now on, a few at a time.
+    fn begin_purge(&mut self) {
+        self.purge.get_or_insert_with(tokio::time::Instant::now);
+    }
+
+    /// Removes a few of those that have expired, and sees when the next ones may be.
+    pub(super) async fn purge(&mut self) {
+        let (terms, now, begun) = (&self.sessions.terms, self.sessions.clock.now(), tokio::time::Instant::now());
         let cutoffs =
             Cutoffs { created: now.minus(terms.lifetime()), last_seen: now.minus(terms.idle_timeout()).minus(MARGIN) };
-        while let Ok(gone) = self.sessions.store.purge(cutoffs, BATCH).await {
-            self.sessions.metrics.ended(Logout::Expired, u64::from(gone));
-            if gone < BATCH || stop.is_raised() {
-                return;
-            }
-        }
+        let gone = self.sessions.store.purge(cutoffs, FEW).await.unwrap_or(0);
+        self.sessions.metrics.ended(Logout::Expired, u64::from(gone));
+        self.purge = (gone == FEW).then(|| tokio::time::Instant::now() + (begun.elapsed() * PEACE.0).min(PEACE.1));
     }
 }
 

@@ -30,6 +30,9 @@ const fn plain(id: &'static str, what: &'static str, unit: Unit) -> Wanted {
     Wanted { id, what, unit, target: Target::None }
 }
 
+/// What is done beside them may cost checks so much.
+const CALM: (f64, f64) = (1.5, 1.2);
+
 const MIB: f64 = 1_048_576.0;
 
 /// In the order of the report.
@@ -104,4 +107,19 @@ pub(crate) const WANTED: &[Wanted] = &[
     plain("tls.new", "new handshakes a second on one core", Unit::Count),
     plain("tls.resumed", "resumed handshakes a second on one core", Unit::Count),
     plain("tls.keep_alive", "checks over TLS that stays open ÷ in clear text", Unit::Ratio),
+    at_most("disturbance.scrapes", "p99 while metrics are read every 100 ms ÷ quiet", Unit::Ratio, CALM),
+    at_most(
+        "disturbance.reloads",
+        "p99 while 500 hosts are configured anew, twice a second ÷ quiet",
+        Unit::Ratio,
+        CALM,
+    ),
+    at_most("disturbance.purge", "p99 while 100,000 expired sessions leave SQLite ÷ quiet", Unit::Ratio, CALM),
+    at_most(
+        "disturbance.purge_postgres",
+        "p99 while 100,000 expired sessions leave PostgreSQL ÷ quiet",
+        Unit::Ratio,
+        CALM,
+    ),
+    at_most("disturbance.sign_ins", "p99 while 200 people sign in within a second ÷ quiet", Unit::Ratio, CALM),
 ];

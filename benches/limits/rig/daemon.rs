@@ -7,7 +7,8 @@ use std::{
     path::PathBuf,
     process::Command,
     sync::Arc,
-    time::Duration,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -22,13 +23,18 @@ use super::{
 };
 use crate::support::configuration::Configuration;
 
+/// How long the gate may take for what it does beside answering.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked at meanwhile.
+const STEP: Duration = Duration::from_millis(10);
+
 /// A running gate.
 pub(crate) struct Daemon {
     program: Program,
     port: u16,
     management: u16,
     took: Duration,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// What it may run on.
@@ -53,7 +59,24 @@ impl Daemon {
         command.env_clear().current_dir(folder.path()).arg("serve").arg("--config").arg(&file);
         let mut program = Program::start(&mut command, &log);
         let took = program.until(&log, || get(management, "/-/health/ready").is_some());
-        Self { program, port, management, took, _folder: folder }
+        Self { program, port, management, took, folder }
+    }
+
+    /// Writes another configuration, with the same ports, and has it read at once.
+    pub(crate) fn configure(&self, configuration: Configuration) {
+        let text = Configuration { port: self.port, management: self.management, ..configuration }.text();
+        fs::write(self.folder.path().join("doorward.toml"), text).expect("the folder takes a file");
+        let told = Command::new("kill").args(["-HUP", &self.program.pid().to_string()]).status();
+        assert!(told.is_ok_and(|told| told.success()), "the gate takes signals");
+    }
+
+    /// Waits until a sum of metrics, as [`Daemon::metric`] makes it, is at least this.
+    pub(crate) fn until(&self, begins: &str, least: f64) {
+        let begun = Instant::now();
+        while self.metric(begins) < least {
+            assert!(begun.elapsed() < PATIENCE, "{begins} does not come to {least}");
+            sleep(STEP);
+        }
     }
 
     /// Where edges ask.
@@ -78,9 +101,14 @@ impl Daemon {
 
     /// The sum of all its metrics whose name and labels begin so.
     pub(crate) fn metric(&self, begins: &str) -> f64 {
-        let page = get(self.management, "/metrics").expect("the gate shows its metrics");
+        let page = self.metrics();
         let values = page.lines().filter(|line| line.starts_with(begins)).filter_map(|line| line.rsplit_once(' '));
         values.filter_map(|(_, value)| value.parse::<f64>().ok()).sum()
+    }
+
+    /// All of them, as Prometheus reads them.
+    pub(crate) fn metrics(&self) -> String {
+        get(self.management, "/metrics").expect("the gate shows its metrics")
     }
 
     /// As a contestant that these people ask, for as long as it runs.

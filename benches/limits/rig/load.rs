@@ -5,6 +5,7 @@
 //! left of a question is a copy of 64 bytes.
 
 use std::{
+    collections::VecDeque,
     io::{ErrorKind, Read as _, Write as _},
     time::{Duration, Instant},
 };
@@ -19,6 +20,9 @@ use super::{
     expected::{DIGITS, Expected, digits},
     line::Line,
 };
+
+/// How often a generator with a pace asks: epoll counts in milliseconds.
+const BEAT: Duration = Duration::from_millis(1);
 
 /// What one round came to.
 pub(crate) struct Round {
@@ -119,9 +123,45 @@ impl<'c> Load<'c> {
         self.drive(|dice, now| (now < over).then(|| dice.below(people)))
     }
 
+    /// Asks for people at random, so many with each beat, whether or not the answers before have come, until it is over. What a
+    /// question waits for a free connection counts as its latency.
+    pub(crate) fn paced(&mut self, with_each_beat: usize, is_over: impl Fn() -> bool) -> Round {
+        let people = self.contestant.cookies.len();
+        let mut latency = histogram();
+        let own = Account::Thread(cores::this_thread());
+        let (server, generator, begun) = (self.contestant.busy(), own.busy(), Instant::now());
+        let mut free: VecDeque<usize> = (0..self.connections.len()).collect();
+        let (mut due, mut next, mut answers) = (VecDeque::new(), begun, 0);
+        loop {
+            let now = Instant::now();
+            let over = is_over();
+            if !over && now >= next {
+                due.extend([now].repeat(with_each_beat));
+                // A beat that the generator has missed is left out: it would be asked for all at once.
+                next = now + BEAT;
+            }
+            while let Some(index) = free.pop_front_if(|_| !due.is_empty()) {
+                let at = due.pop_front().unwrap_or(now);
+                let person = self.dice.below(people);
+                self.ask(index, person, at);
+            }
+            if over && due.is_empty() && free.len() == self.connections.len() {
+                break;
+            }
+            for index in self.wait(Some(BEAT)) {
+                if self.hear(index, &mut latency).is_some() {
+                    answers += 1;
+                    free.push_back(index);
+                }
+            }
+        }
+        let (server, generator) = (self.contestant.busy().saturating_sub(server), own.busy().saturating_sub(generator));
+        Round { answers, took: begun.elapsed(), latency, server, generator }
+    }
+
     /// Asks on each connection for whomever `whom` names, until it names nobody and every answer has come.
     fn drive(&mut self, mut whom: impl FnMut(&mut Dice, Instant) -> Option<usize>) -> Round {
-        let mut latency = Histogram::new_with_bounds(100, 60_000_000_000, 3).expect("the bounds are in order");
+        let mut latency = histogram();
         let own = Account::Thread(cores::this_thread());
         let (server, generator, begun) = (self.contestant.busy(), own.busy(), Instant::now());
         let (mut answers, mut waiting) = (0, 0);
@@ -133,9 +173,7 @@ impl<'c> Load<'c> {
             }
         }
         while waiting > 0 {
-            self.wait();
-            let ready: Vec<usize> = self.events.iter().map(|event| event.token().0).collect();
-            for index in ready {
+            for index in self.wait(None) {
                 let Some(now) = self.hear(index, &mut latency) else { continue };
                 answers += 1;
                 match whom(&mut self.dice, now) {
@@ -153,10 +191,11 @@ impl<'c> Load<'c> {
         }
     }
 
-    fn wait(&mut self) {
-        match self.poll.poll(&mut self.events, None) {
+    /// The connections that have something to say.
+    fn wait(&mut self, most: Option<Duration>) -> Vec<usize> {
+        match self.poll.poll(&mut self.events, most) {
             Err(error) if error.kind() != ErrorKind::Interrupted => panic!("epoll: {error}"),
-            _ => {}
+            _ => self.events.iter().map(|event| event.token().0).collect(),
         }
     }
 
@@ -190,6 +229,10 @@ impl<'c> Load<'c> {
         latency.saturating_record(u64::try_from(took).unwrap_or(u64::MAX));
         Some(now)
     }
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(100, 60_000_000_000, 3).expect("the bounds are in order")
 }
 
 /// Random enough to defeat a cache, and nearly free: xorshift64.

@@ -27,5 +27,6 @@ pub(crate) mod people;
 pub(crate) mod postgres;
 pub(crate) mod program;
 pub(crate) mod provider;
+pub(crate) mod sign_in;
 pub(crate) mod traefik;
 pub(crate) mod upstream;

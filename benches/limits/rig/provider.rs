@@ -1,18 +1,26 @@
-//! A provider that knows nothing but its metadata and a token endpoint: as fast as a provider can be, so that what is
-//! measured is the gate. It counts what it was asked for, and vouches for nobody: an answer without an ID token leaves the
-//! claims as they are.
+//! A provider that knows nothing but its metadata, its key and a token endpoint: as fast as a provider can be, so that what is
+//! measured is the gate. Nobody signs in there: a code is the nonce of an attempt, and whoever brings it is somebody new, with
+//! an ID token. It counts the refresh tokens that it was asked for, and vouches for nobody with those: an answer without an
+//! ID token leaves the claims as they are.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
+use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, Collected, Full};
 use hyper::body::Incoming;
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, SigningKey as _};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
+use url::form_urlencoded;
 
 use crate::support::servers;
 
@@ -23,13 +31,20 @@ pub(crate) struct Provider {
     _runtime: Runtime,
 }
 
+/// What it answers with.
+struct Desk {
+    key: KeyPair,
+    redeemed: Arc<AtomicU64>,
+}
+
 impl Provider {
     /// Starts it on a thread of its own.
     pub(crate) fn start() -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let redeemed = Arc::new(AtomicU64::default());
-        let counted = Arc::clone(&redeemed);
-        let server = runtime.block_on(servers::small(move |request| answer(Arc::clone(&counted), request)));
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("the system has random numbers");
+        let desk = Arc::new(Desk { key, redeemed: Arc::clone(&redeemed) });
+        let server = runtime.block_on(servers::small(move |request| answer(Arc::clone(&desk), request)));
         Self { issuer: format!("http://{}", server.address), redeemed, _runtime: runtime }
     }
 
@@ -44,19 +59,16 @@ impl Provider {
     }
 }
 
-async fn answer(redeemed: Arc<AtomicU64>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(desk: Arc<Desk>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
+    let host = parts.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let issuer = format!("http://{host}");
     let said = match parts.uri.path() {
-        "/.well-known/openid-configuration" => {
-            let host = parts.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
-            metadata(&format!("http://{host}"))
-        }
-        "/keys" => keys(),
+        "/.well-known/openid-configuration" => metadata(&issuer),
+        "/keys" => desk.keys(),
         "/token" => {
             let form = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
-            let is_refresh = String::from_utf8_lossy(&form).contains("grant_type=refresh_token");
-            assert!(is_refresh, "nothing else is asked for");
-            tokens(redeemed.fetch_add(1, Ordering::Relaxed))
+            desk.redeem(&issuer, &form)
         }
         _ => Value::Null,
     };
@@ -66,6 +78,63 @@ async fn answer(redeemed: Arc<AtomicU64>, request: Request<Incoming>) -> Respons
     }
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+impl Desk {
+    fn redeem(&self, issuer: &str, form: &[u8]) -> Value {
+        let field = |name| form_urlencoded::parse(form).find_map(|(key, value)| (key == name).then_some(value));
+        match field("grant_type").as_deref() {
+            Some("refresh_token") => tokens(self.redeemed.fetch_add(1, Ordering::Relaxed)),
+            Some("authorization_code") => {
+                let nonce = field("code").map(Cow::into_owned).expect("a code");
+                json!({ "access_token": "a".repeat(900), "token_type": "Bearer", "id_token": self.vouch(issuer, &nonce) })
+            }
+            other => panic!("nothing else is asked for: {other:?}"),
+        }
+    }
+
+    /// An ID token about somebody.
+    #[expect(clippy::disallowed_methods, reason = "a provider has a clock of its own")]
+    fn vouch(&self, issuer: &str, nonce: &str) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs();
+        let claims = json!({
+            "iss": issuer, "aud": "bench", "sub": nonce, "nonce": nonce, "iat": now, "exp": now + 300,
+            "preferred_username": "newcomer", "email": "newcomer@example.com", "name": "New Comer",
+            "groups": ["staff", "engineering", "on-call", "grafana-editors", "vpn"],
+        });
+        let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+        let text = format!("{}.{}", part(&json!({ "alg": "ES256", "kid": "1" })), part(&claims));
+        let signature = self.key.sign(text.as_bytes()).expect("the key signs");
+        format!("{text}.{}", BASE64URL_NOPAD.encode(&fixed(&signature)))
+    }
+
+    fn keys(&self) -> Value {
+        let point = self.key.public_key_raw();
+        let part =
+            |from: usize| BASE64URL_NOPAD.encode(point.get(from..from + HALF).expect("a point that is not compressed"));
+        json!({ "keys": [
+            { "kty": "EC", "crv": "P-256", "x": part(1), "y": part(1 + HALF), "use": "sig", "alg": "ES256", "kid": "1" },
+        ] })
+    }
+}
+
+/// Bytes of a number on the curve.
+const HALF: usize = 32;
+
+/// A signature as RFC 7518 has it, two numbers of one length, from the DER in which it is made.
+fn fixed(der: &[u8]) -> Vec<u8> {
+    let mut rest = der.get(2..).expect("a sequence");
+    let mut signature = Vec::new();
+    for _ in 0..2 {
+        let [_, length, after @ ..] = rest else { panic!("two numbers") };
+        let (number, others) = after.split_at(usize::from(*length));
+        // Without the zero that keeps a number from being negative, and with those that DER leaves out.
+        let digits = number.strip_prefix(&[0]).unwrap_or(number);
+        signature.resize(signature.len() + HALF - digits.len(), 0);
+        signature.extend(digits);
+        rest = others;
+    }
+    signature
 }
 
 fn metadata(issuer: &str) -> Value {
@@ -80,18 +149,6 @@ fn metadata(issuer: &str) -> Value {
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": ["none"],
     })
-}
-
-/// The example of RFC 7517: it verifies nothing here.
-fn keys() -> Value {
-    json!({ "keys": [{
-        "kty": "EC",
-        "crv": "P-256",
-        "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
-        "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
-        "use": "sig",
-        "kid": "1",
-    }] })
 }
 
 /// As long as real ones are, and new every time.

@@ -4,7 +4,7 @@ use super::*;
 use crate::policy::headers::Plan;
 
 async fn upkeep(house: &House) {
-    upkeep::Upkeep::of(&house.sessions).let_rest().await;
+    upkeep::rest(&house.sessions).await;
 }
 
 #[tokio::test]

@@ -171,7 +171,7 @@ async fn a_dropped_secret_s_cookies_are_known_after_the_next_rotation_too() {
         assert_eq!(left(&house), is("0", "0"), "{secrets:?}");
     }
     house.pass(28 * DAY);
-    Upkeep::of(&house.sessions).purge(&shutdown::Signal::default()).await;
+    Upkeep::of(&house.sessions).purge().await;
     turns(&house, 0).await;
     assert_eq!(house.store.bequests().await.unwrap(), [], "there is nobody left who needs them");
 }

@@ -1,0 +1,116 @@
+//! What a whole gate does, in this process.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::{Arc, Barrier},
+    thread::sleep,
+    time::Duration,
+};
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::*;
+use crate::config::{self, Environment, Source};
+
+const WORKERS: usize = 2;
+/// How long whoever is asked may take on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn config() -> Config {
+    let text = "server = { listen = '127.0.0.1:0', management = '127.0.0.1:0', shutdown_grace = '1s' }\n\
+                session.secrets = ['0123456789abcdef0123456789abcdef']\n\
+                store.url = 'memory:'\n\
+                [[providers]]\nname = 'nowhere'\nissuer = 'http://127.0.0.1:9/'\nclient_id = 'test'\n";
+    let source = Source { path: "doorward.toml".into(), text: text.to_owned() };
+    config::load_from(Some(&source), &Environment::new()).unwrap()
+}
+
+/// Sends a question on a connection of its own.
+fn question(address: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    stream
+}
+
+fn rest(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+fn is_ready(management: SocketAddr) -> bool {
+    rest(question(management, "/-/health/ready")).starts_with("HTTP/1.1 200")
+}
+
+/// Workers that wait until it is dropped.
+struct Blocked(Arc<Barrier>);
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        self.0.wait();
+    }
+}
+
+/// Has every worker of a runtime wait, and returns once they all do.
+fn block(runtime: &Runtime) -> Blocked {
+    let [all_are_here, go_on] = [(); 2].map(|()| Arc::new(Barrier::new(WORKERS + 1)));
+    for _ in 0..WORKERS {
+        let [here, on] = [&all_are_here, &go_on].map(Arc::clone);
+        runtime.spawn(async move {
+            here.wait();
+            on.wait();
+        });
+    }
+    all_are_here.wait();
+    Blocked(go_on)
+}
+
+#[test]
+fn metrics_and_health_are_answered_while_every_worker_is_blocked() {
+    let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build().unwrap();
+    let app = runtime.block_on(App::build(config())).unwrap();
+    let ((gate, management), stop) = (app.addresses(), shutdown::Signal::default());
+    let running = runtime.spawn(app.run(stop.clone()));
+    while !is_ready(management) {
+        sleep(Duration::from_millis(5));
+    }
+    let blocked = block(&runtime);
+    let mut unanswered = question(gate, "/_doorward/ping");
+    for (path, part) in [
+        ("/metrics", "doorward_build_info"),
+        ("/-/health/live", "\"live\""),
+        ("/-/health/ready", "\"ready\""),
+        ("/metrics", "doorward_sessions_cached"),
+    ] {
+        let said = rest(question(management, path));
+        assert!(said.starts_with("HTTP/1.1 200") && said.contains(part), "{said}");
+    }
+    unanswered.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let waiting = unanswered.read(&mut [0]).unwrap_err().kind();
+    assert!(matches!(waiting, ErrorKind::WouldBlock | ErrorKind::TimedOut), "the workers are not blocked: {waiting}");
+    drop(blocked);
+    unanswered.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(rest(unanswered).starts_with("HTTP/1.1 204"));
+    stop.raise();
+    runtime.block_on(running).unwrap().unwrap();
+    assert!(TcpStream::connect(management).is_err(), "the listener is closed");
+}
+
+#[tokio::test]
+async fn a_gate_that_is_given_up_lets_its_addresses_go() {
+    let app = App::build(config()).await.unwrap();
+    let (gate, management) = app.addresses();
+    {
+        let running = app.run(shutdown::Signal::default());
+        tokio::pin!(running);
+        let asked = tokio::task::spawn_blocking(move || while !is_ready(management) {});
+        tokio::select! { _ = &mut running => panic!("nobody asked for its end"), asked = asked => asked.unwrap() }
+    }
+    for address in [gate, management] {
+        while TcpStream::connect(address).is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
