@@ -61,6 +61,7 @@ pub(crate) const WANTED: &[Wanted] = &[
         15.0,
     ),
     at_most("check.instructions", "instructions that a check adds to bare hyper", Unit::Count, (6_000.0, 2_500.0)),
+    plain("check.fresh", "instructions that a connection with one check adds to bare hyper's", Unit::Count),
     at_most("check.allocations", "allocations of ours in a cached check", Unit::Fine, (4.0, 2.0)),
     at_least("scale.million", "requests with 1 M cached sessions ÷ with 1 k", 0.90, 0.95),
     at_least("scale.hosts", "requests with 10,000 hosts ÷ with 1", 0.95, 1.00),
