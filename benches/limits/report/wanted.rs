@@ -67,6 +67,7 @@ pub(crate) const WANTED: &[Wanted] = &[
     at_least("scale.hosts", "requests with 10,000 hosts ÷ with 1", 0.95, 1.00),
     at_most("scale.session", "memory of a cached session with 5 groups", Unit::Bytes, (800.0, 650.0)),
     at_most("scale.connection", "memory of an idle connection", Unit::Bytes, (22_000.0, 19_000.0)),
+    plain("scale.idle", "memory of a connection that has just been answered", Unit::Bytes),
     at_most("scale.rest", "resident at rest", Unit::Bytes, (30.0 * MIB, 15.0 * MIB)),
     at_most("scale.cold_start", "start to ready, empty store", Unit::Seconds, (0.3, 0.05)),
     plain("scale.restart", "start to ready, 1 M sessions in PostgreSQL", Unit::Seconds),
