@@ -16,7 +16,7 @@ use std::{
 use criterion::Criterion;
 use support::{
     cases::{Case, Drill},
-    solo::{Solo, Who},
+    solo::{On, Solo, Who},
 };
 
 /// People who are signed in: more than fit a core's own memory.
@@ -100,8 +100,8 @@ fn allocations_in_process(case: Case) -> f64 {
 
 fn allocations_over_a_socket(who: Who) -> f64 {
     let mut solo = Solo::of(who);
-    solo.ask(MANY);
-    allocations_of(|| solo.ask(MANY))
+    solo.ask(MANY, On::Kept);
+    allocations_of(|| solo.ask(MANY, On::Kept))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a few thousand")]

@@ -8,7 +8,7 @@ use std::{env, process::Command};
 use support::{
     gate::Bench,
     question::Question,
-    solo::{Solo, Who},
+    solo::{On, Solo, Who},
 };
 
 /// Calls of the store so far, of whatever kind.
@@ -41,7 +41,7 @@ const CHECKS: &str = "DOORWARD_TEST_CHECKS";
 fn ten_thousand_checks_need_one_connection() {
     let checks = env::var(CHECKS).map_or(10_000, |checks| checks.parse().unwrap());
     // It fails where its one connection is closed.
-    Solo::of(Who::Doorward).ask(checks);
+    Solo::of(Who::Doorward).ask(checks, On::Kept);
 }
 
 /// User instructions of a check in this build, server and client together, with the compiler and the crates of today: to be

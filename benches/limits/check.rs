@@ -14,7 +14,7 @@ use crate::{
     rig::instructions,
     support::{
         cases::{Case, Drill},
-        solo::{Solo, Who},
+        solo::{On, Solo, Who},
     },
 };
 
@@ -50,6 +50,7 @@ pub(crate) fn run() -> Part {
     }
     part.table(table);
     part.figure("check.instructions", added_instructions());
+    part.figure("check.fresh", instructions::each("doorward-fresh") - instructions::each("hyper-fresh"));
     part.figure("check.allocations", added_allocations());
     part
 }
@@ -75,12 +76,14 @@ pub(crate) fn count(what: &str, times: usize) {
             drill.ask();
         }
     } else {
-        let who = match what {
-            "doorward" => Who::Doorward,
-            "hyper" => Who::Hyper,
+        let (who, on) = match what {
+            "doorward" => (Who::Doorward, On::Kept),
+            "doorward-fresh" => (Who::Doorward, On::Fresh),
+            "hyper" => (Who::Hyper, On::Kept),
+            "hyper-fresh" => (Who::Hyper, On::Fresh),
             other => panic!("nobody is called {other}"),
         };
-        Solo::of(who).ask(times);
+        Solo::of(who).ask(times, on);
     }
 }
 

@@ -29,6 +29,8 @@ const MEASURED: usize = 18_000;
 const FIRST: usize = 2_000;
 /// Connections that do nothing.
 const IDLE: usize = 4_000;
+/// After this each of them rests: the time for a first request, and that before a rest.
+const UNTIL_REST: Duration = Duration::from_secs(45);
 /// Starts, of which the middle one counts.
 const STARTS: usize = 9;
 /// Sessions of a million that come back after a restart.
@@ -98,6 +100,8 @@ fn memory(part: &mut Part) {
         let before = daemon.resident();
         let mut idle = Load::open(&all, IDLE);
         idle.greet();
+        part.figure("scale.idle", each(daemon.resident() - before, IDLE));
+        sleep(UNTIL_REST);
         part.figure("scale.connection", each(daemon.resident() - before, IDLE));
     });
 }

@@ -26,9 +26,19 @@ pub(crate) enum Who {
     Silent,
 }
 
+/// On what a question is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum On {
+    /// The connection that was there before.
+    Kept,
+    /// A connection of its own.
+    Fresh,
+}
+
 /// A server, a client that is connected to it, and the thread that both run on.
 pub(crate) struct Solo {
     runtime: Runtime,
+    address: SocketAddr,
     client: TcpStream,
     questions: Vec<Vec<u8>>,
     answer: Vec<u8>,
@@ -40,18 +50,20 @@ impl Solo {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let bench = runtime.block_on(Bench::with(PEOPLE));
         let address = runtime.block_on(serve(who, &bench));
-        let client = runtime.block_on(TcpStream::connect(address)).expect("the server listens");
-        client.set_nodelay(true).expect("a socket has the option");
+        let client = runtime.block_on(connect(address));
         let questions = bench.cookies.iter().map(|cookie| Question::dashboard(Some(cookie)).bytes()).collect();
-        let mut solo = Self { runtime, client, questions, answer: vec![0; 4_096] };
-        solo.ask(PEOPLE);
+        let mut solo = Self { runtime, address, client, questions, answer: vec![0; 4_096] };
+        solo.ask(PEOPLE, On::Kept);
         solo
     }
 
     /// Asks so many times, for everybody in turn, one question after the other.
-    pub(crate) fn ask(&mut self, times: usize) {
+    pub(crate) fn ask(&mut self, times: usize, on: On) {
         self.runtime.block_on(async {
             for question in self.questions.iter().cycle().take(times) {
+                if on == On::Fresh {
+                    self.client = connect(self.address).await;
+                }
                 self.client.write_all(question).await.expect("the server reads");
                 // An answer that lets in is short and comes in one piece: its header, and no body.
                 let length = self.client.read(&mut self.answer).await.expect("the server answers");
@@ -60,6 +72,12 @@ impl Solo {
             }
         });
     }
+}
+
+async fn connect(address: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(address).await.expect("the server listens");
+    client.set_nodelay(true).expect("a socket has the option");
+    client
 }
 
 async fn serve(who: Who, bench: &Bench) -> SocketAddr {

@@ -3,27 +3,40 @@
 //! A request's body is handed on with it and never waited for here. It must not know what is answered, only that something
 //! is.
 
-use std::{convert::Infallible, future::poll_fn, net::IpAddr, pin::pin, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use futures_util::future::{Either, select};
-use http::{HeaderValue, Request, Version, header::CONNECTION, request::Parts};
+use bytes::Bytes;
+use futures_util::{
+    FutureExt as _,
+    future::{Either, select},
+};
+use http::{HeaderValue, Request, header::CONNECTION, request::Parts};
 use hyper::{
     body::{Body, Incoming},
-    rt::{Executor, Read, Write},
-    service::service_fn,
+    rt::{Executor, Read, Write, bounds::Http2ServerConnExec},
+    server::conn::{http1, http2},
+    service::{HttpService, service_fn},
 };
-use hyper_util::{rt::TokioIo, server::conn::auto};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
-    time::timeout,
+    time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_rustls::server::TlsStream;
 
 use super::{
     drain::{Drain, Phase},
+    opening::{Opening, Version},
     tls::Certificates,
-    vigil::{Breach, Patience, Pulse, Vigil, Watched},
+    vigil::{End, Patience, Talk, Vigil},
+    watched::{Pulse, Watched},
 };
 use crate::{edge::Response, shutdown::Tasks};
 
@@ -47,7 +60,8 @@ pub(super) struct FragmentDropped;
 /// answer.
 pub(super) struct Host<A> {
     answer: A,
-    protocol: auto::Builder<Streams>,
+    http1: http1::Builder,
+    http2: http2::Builder<Streams>,
     patience: Patience,
     drain: Arc<Drain>,
     certificates: Option<Arc<Certificates>>,
@@ -67,8 +81,8 @@ where
         certificates: Option<Arc<Certificates>>,
         tasks: Tasks,
     ) -> Self {
-        let protocol = protocol(Streams { tasks: tasks.clone(), cut: drain.cutting().clone() });
-        Self { answer, protocol, patience, drain, certificates, tasks }
+        let http2 = http2(Streams { tasks: tasks.clone(), drain: Arc::clone(&drain) });
+        Self { answer, http1: http1(), http2, patience, drain, certificates, tasks }
     }
 
     /// How far this server is.
@@ -82,142 +96,184 @@ where
     }
 
     /// Serves a connection until it ends. Errors on it concern nobody but its client.
-    pub(super) async fn serve(&self, stream: TcpStream, peer: IpAddr) {
+    pub(super) async fn serve(&self, mut stream: TcpStream, peer: IpAddr) {
         match &self.certificates {
-            None => self.speak(stream, peer).await,
-            // On the heap, so that a connection in clear does not take the room that one over TLS needs.
-            Some(certificates) => Box::pin(self.speak_over_tls(certificates, stream, peer)).await,
+            None => self.speak(&mut stream, peer).await,
+            Some(certificates) => {
+                // Both on the heap, so that a connection in clear does not take the room that one over TLS needs, nor
+                // that one the room for its handshake.
+                let Some(mut stream) = Box::pin(self.shake_hands(certificates, stream)).await else {
+                    return tracing::debug!(%peer, "a TLS handshake failed");
+                };
+                self.speak(&mut *stream, peer).await;
+            }
         }
     }
 
-    async fn speak_over_tls(&self, certificates: &Certificates, stream: TcpStream, peer: IpAddr) {
+    async fn shake_hands(&self, certificates: &Certificates, stream: TcpStream) -> Option<Box<TlsStream<TcpStream>>> {
         let handshake = pin!(timeout(self.patience.handshake, certificates.acceptor().accept(stream)));
-        match select(handshake, pin!(self.drain.cutting().cancelled())).await {
-            Either::Left((Ok(Ok(stream)), _)) => self.speak(stream, peer).await,
-            Either::Left(_) | Either::Right(_) => tracing::debug!(%peer, "a TLS handshake failed"),
+        match select(handshake, pin!(self.drain.until_cut())).await {
+            Either::Left((Ok(Ok(stream)), _)) => Some(Box::new(stream)),
+            Either::Left(_) | Either::Right(_) => None,
         }
     }
 
-    /// Speaks HTTP over a stream until it ends, in whichever version the client begins with.
-    async fn speak<S>(&self, stream: S, peer: IpAddr)
+    /// Speaks HTTP over a stream until it ends.
+    async fn speak<S>(&self, stream: &mut S, peer: IpAddr)
     where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin,
     {
-        let pulse = Arc::new(Pulse::new(Arc::clone(&self.drain)));
-        let (io, mut left) = Watched::new(stream, Arc::clone(&pulse));
-        if let End::Own = self.converse(TokioIo::new(io), &pulse, peer).await
-            && let Ok(stream) = left.try_recv()
-        {
-            let farewell = pin!(timeout(self.patience.farewell, part(stream)));
-            select(farewell, pin!(self.drain.cutting().cancelled())).await;
+        let pulse = Pulse::default();
+        let mut watched = Watched::new(stream, &pulse);
+        let end = self.converse(&mut watched, &pulse, peer).await;
+        if end == End::Own && !watched.has_ended() {
+            // On the heap: nearly every connection is idle far longer than it ends.
+            let farewell = Box::pin(timeout(self.patience.farewell, part(watched)));
+            select(farewell, pin!(self.drain.until_cut())).await;
         }
     }
 
-    async fn converse<I>(&self, io: I, pulse: &Arc<Pulse>, peer: IpAddr) -> End
+    /// Speaks whichever version the client begins with, and rests between requests that are far apart.
+    async fn converse<'a, S>(&self, stream: &mut Watched<'a, S>, pulse: &'a Pulse, peer: IpAddr) -> End
     where
-        I: Read + Write + Send + Unpin + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin,
     {
-        let service = service_fn(|request| self.attend(pulse, peer, request));
-        let mut connection = pin!(self.protocol.serve_connection(io, service));
-        let mut vigil = Vigil::new(Arc::clone(pulse), self.patience);
-        let finishing = self.drain.finishing();
-        let (mut told, mut asked) = (false, false);
+        let (alarm, news) = (pin!(sleep(self.patience.first_request)), pin!(self.drain.news()));
+        let mut vigil = Vigil::new(pulse, &self.patience, &self.drain, alarm, news);
+        let mut before = None;
         loop {
-            tokio::select! {
-                // The connection first: on its busy path the others only have to be pending.
-                biased;
-                _ = connection.as_mut() => return End::Own,
-                () = finishing.cancelled(), if !told => {
-                    told = true;
-                    if vigil.is_unused() {
-                        // Accepted a moment ago: its request is on the way, and is answered.
-                        vigil.hurry();
-                    } else {
-                        asked = true;
-                        connection.as_mut().graceful_shutdown();
+            let mut opening = Opening::of(stream, pulse, before);
+            let end = vigil.over(&mut opening).await;
+            before = opening.version();
+            match before {
+                None => return end,
+                // On the heap, because the task is moved about before it runs, and most of its life nothing is said.
+                Some(Version::Http1) => {
+                    vigil.wake();
+                    let service = service_fn(|request| self.answer_in_turn(pulse, peer, request));
+                    let mut talk = Box::new(self.http1.serve_connection(TokioIo::new(&mut *stream), service));
+                    let end = vigil.over(&mut *talk).await;
+                    if end != End::Rest {
+                        return end;
                     }
+                    // A copy, because even where nothing is left it is hyper's whole buffer that is handed out.
+                    let unread = talk.into_parts().read_buf;
+                    stream.read_lines(Bytes::copy_from_slice(&unread));
                 }
-                () = self.drain.cutting().cancelled(), if told => return End::Cut,
-                breach = poll_fn(|context| vigil.poll_breach(context)) => {
-                    if asked || breach == Breach::Slow {
-                        return End::Cut;
-                    }
-                    asked = true;
-                    connection.as_mut().graceful_shutdown();
+                Some(Version::Http2) => {
+                    let service = service_fn(|request| self.answer_beside(pulse, peer, request));
+                    let mut talk = Box::new(self.http2.serve_connection(TokioIo::new(stream), service));
+                    return vigil.over(&mut *talk).await;
                 }
             }
         }
     }
 
-    fn attend(
-        &self,
-        pulse: &Arc<Pulse>,
+    /// Answers the only request in hand.
+    fn answer_in_turn<'a>(
+        &'a self,
+        pulse: &'a Pulse,
         peer: IpAddr,
         request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<A, F> {
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<'a, A, F> {
         let (mut parts, body) = request.into_parts();
         if pulse.request_begins() {
             parts.extensions.insert(FragmentDropped);
         }
-        let is_http1 = parts.version <= Version::HTTP_11;
         // What is left of a body would be read as the next request.
         let body_follows = !body.is_end_stream();
         let answer = (self.answer)(peer, parts, body);
-        // This connection's own count: one of all connections would be fought over by every core.
-        let pulse = Arc::clone(pulse);
         async move {
             let mut response = answer.await;
-            if is_http1 && (body_follows || pulse.drain().phase() == Phase::Draining) {
+            pulse.request_ends();
+            if body_follows || self.drain.phase() >= Phase::Draining {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response)
         }
     }
+
+    /// Answers one request of many.
+    fn answer_beside(
+        &self,
+        pulse: &Pulse,
+        peer: IpAddr,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<A, F> {
+        pulse.request_begins();
+        let (parts, body) = request.into_parts();
+        (self.answer)(peer, parts, body).map(Ok)
+    }
 }
 
-/// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// By itself: everything that was to be said has been.
-    Own,
-    /// Before that.
-    Cut,
+impl<I, S, B> Talk for http1::Connection<I, S>
+where
+    I: Read + Write + Unpin,
+    S: HttpService<Incoming, ResBody = B, Error = Infallible>,
+    B: Body<Error = Infallible> + 'static,
+{
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(self).poll_unpin(context).map(drop)
+    }
+
+    fn wind_up(&mut self) {
+        Pin::new(self).graceful_shutdown();
+    }
+}
+
+impl<I, S, B> Talk for http2::Connection<I, S, Streams>
+where
+    I: Read + Write + Unpin,
+    S: HttpService<Incoming, ResBody = B, Error = Infallible>,
+    B: Body<Error = Infallible> + 'static,
+    Streams: Http2ServerConnExec<S::Future, B>,
+{
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(self).poll_unpin(context).map(drop)
+    }
+
+    fn wind_up(&mut self) {
+        Pin::new(self).graceful_shutdown();
+    }
 }
 
 /// Ends our side, then reads until the client ends its own: a socket that is closed with bytes unread sends a reset, and
 /// the reset can overtake the answer.
 async fn part(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let _gone_already = stream.shutdown().await;
-    // On the heap: nearly every connection is idle far longer than it ends.
-    let mut unread = vec![0; 4_096];
+    let mut unread = [0; 4_096];
     while stream.read(&mut unread).await.is_ok_and(|read| read > 0) {}
 }
 
-fn protocol(streams: Streams) -> auto::Builder<Streams> {
-    let mut protocol = auto::Builder::new(streams);
+fn http1() -> http1::Builder {
+    let mut http1 = http1::Builder::new();
     // One buffer a write: answers are a head and at most a small page. The deadline for headers is the vigil's.
-    protocol.http1().max_buf_size(MAX_HEADER).writev(false).header_read_timeout(None);
-    protocol
-        .http2()
+    http1.max_buf_size(MAX_HEADER).writev(false).header_read_timeout(None);
+    http1
+}
+
+fn http2(streams: Streams) -> http2::Builder<Streams> {
+    let mut http2 = http2::Builder::new(streams);
+    http2
         .max_header_list_size(u32::try_from(MAX_HEADER).expect("the limit is a small literal"))
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(BODY_WINDOW)
         .keep_alive_interval(None);
-    protocol
+    http2
 }
 
 /// Where HTTP/2 answers run: beside their connection, and never after the server.
 #[derive(Clone)]
 struct Streams {
     tasks: Tasks,
-    cut: CancellationToken,
+    drain: Arc<Drain>,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        let cut = self.cut.clone();
+        let drain = Arc::clone(&self.drain);
         self.tasks.run(async move {
-            select(pin!(stream), pin!(cut.cancelled())).await;
+            select(pin!(stream), pin!(drain.until_cut())).await;
         });
     }
 }
@@ -229,12 +285,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_idle_connection_in_clear_takes_little_more_than_what_hyper_needs_for_it() {
+    async fn what_a_resting_connection_takes_is_little() {
         let answer = |_, _, _| std::future::ready(Response::new(Full::default()));
         let host = Host::new(answer, Patience::DEFAULT, Arc::default(), None, Tasks::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let served = host.serve(stream, IpAddr::from([127, 0, 0, 1]));
-        assert!(size_of_val(&served) < 3_072, "{} bytes", size_of_val(&served));
+        assert!(size_of_val(&served) < 1_024, "{} bytes", size_of_val(&served));
     }
 }

@@ -56,6 +56,9 @@ impl Listener {
             let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
             // A restart must not wait for the connections of the process before.
             socket.set_reuseaddr(true)?;
+            // Answers are one write each: nothing is gained by holding one back. Connections inherit it, so that none
+            // has to ask.
+            socket.set_nodelay(true)?;
             socket.bind(address)?;
             let socket = socket.listen(BACKLOG)?;
             let address = socket.local_addr()?;
@@ -151,9 +154,6 @@ impl Listener {
                     if self.is_failing.swap(false, Ordering::Relaxed) {
                         tracing::info!(listener = self.key, "connections are accepted again");
                     }
-                    // Answers are one write each: nothing is gained by holding one back. Failing means that the
-                    // client has gone, which reading tells too.
-                    let _gone = stream.set_nodelay(true);
                     return (stream, peer.ip().to_canonical());
                 }
                 // The client went before it was accepted.
@@ -181,4 +181,18 @@ fn is_of_one_connection(kind: ErrorKind) -> bool {
             | ErrorKind::ConnectionRefused
             | ErrorKind::Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_has_from_its_listener_that_nothing_is_held_back() {
+        let listener = Listener::bind("server.listen", (Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap();
+        let _client = TcpStream::connect(listener.address()).await.unwrap();
+        assert!(listener.next().await.0.nodelay().unwrap());
+    }
 }

@@ -85,7 +85,7 @@ fn readiness(phase: Phase, health: &Health) -> Response {
         Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting", "down"),
         Phase::Accepting if !health.opened => (StatusCode::SERVICE_UNAVAILABLE, "starting", "up"),
         Phase::Accepting => (StatusCode::OK, "ready", "up"),
-        Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining", "draining"),
+        Phase::Draining | Phase::Finishing | Phase::Cut => (StatusCode::SERVICE_UNAVAILABLE, "draining", "draining"),
     };
     let mut components = Map::from_iter([
         ("listener".to_owned(), Value::from(listener)),

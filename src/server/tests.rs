@@ -2,6 +2,7 @@
 
 mod bounds;
 mod draining;
+mod resting;
 mod speaking;
 
 use std::{
@@ -18,7 +19,7 @@ use http::{Method, Request, StatusCode, Version, request::Parts};
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::ServerName;
+use rustls::{HandshakeKind, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
@@ -44,7 +45,8 @@ const LONG: Duration = Duration::from_hours(1);
 const SHORT: Duration = Duration::from_millis(50);
 
 /// Nothing runs out.
-const ENDLESS: Patience = Patience { handshake: LONG, first_request: LONG, header: LONG, idle: LONG, farewell: LONG };
+const ENDLESS: Patience =
+    Patience { handshake: LONG, first_request: LONG, header: LONG, rest: LONG, idle: LONG, farewell: LONG };
 
 /// A listener that runs, and the ends that a test holds of it.
 struct Running {

@@ -156,6 +156,8 @@ impl Files {
             |error| problem(KEY, format!("the key and the certificate cannot be used together ({error}); give the key that the certificate was made for")),
         )?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // A resumed connection takes one and brings one, and edges keep the last.
+        config.send_tls13_tickets = 1;
         config.ticketer = ring::Ticketer::new()
             .map_err(|error| problem(KEY, format!("no keys for session tickets could be made: {error}")))?;
         Ok(config)

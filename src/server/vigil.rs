@@ -1,27 +1,28 @@
-//! Watching one connection for clients that dribble, stall, or never come.
+//! Watching one connection for clients that dribble, stall, or never come, and for the end of its server.
 //!
 //! hyper's own deadline for headers runs while a kept connection is idle too, and is set anew for each request. Here
-//! the bytes are watched as they pass, and a timer is touched only when a header did not arrive in one piece. It knows
-//! the first bytes of a request; it must not know what is asked or answered.
+//! a timer is touched only when a header did not arrive in one piece, and neither it nor the drain is asked anything
+//! while neither can have anything to say: all that a request costs is looking at three numbers. It must not know what is
+//! asked or answered.
 
 use std::{
-    io,
+    future::poll_fn,
+    mem::replace,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::oneshot,
+    sync::futures::Notified,
+    task::coop::unconstrained,
     time::{Instant, Sleep},
 };
 
-use super::drain::Drain;
+use super::{
+    drain::{Drain, Phase},
+    watched::Pulse,
+};
 
 /// How long a connection may be in each of its states.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +33,10 @@ pub(super) struct Patience {
     pub(super) first_request: Duration,
     /// From a request's first byte to the end of its header, and for a blocked client to take more of an answer.
     pub(super) header: Duration,
-    /// Between requests; up to twice as long, because idle connections are looked at once in this time.
+    /// Between requests, before what HTTP/1 needs for the next one is given back; up to twice as long, because a
+    /// connection is looked at once in this time.
+    pub(super) rest: Duration,
+    /// Between requests; over HTTP/2 up to twice as long, for the same reason.
     pub(super) idle: Duration,
     /// From our wish to end a connection to its end.
     pub(super) farewell: Duration,
@@ -44,106 +48,126 @@ impl Patience {
         handshake: Duration::from_secs(10),
         first_request: Duration::from_secs(30),
         header: Duration::from_secs(10),
+        // To rest and to wake costs a tenth of a check. Edges that are in use ask more often; those that are not keep
+        // most of what they have opened in a rush for minutes.
+        rest: Duration::from_secs(10),
         idle: Duration::from_secs(3_700),
         farewell: Duration::from_secs(1),
     };
 }
 
-/// What is known of a connection; written where bytes and requests pass, read by its [`Vigil`].
-#[derive(Debug)]
-pub(super) struct Pulse {
-    drain: Arc<Drain>,
-    requests: AtomicU64,
-    in_header: AtomicBool,
-    blocked: AtomicBool,
-    fragment: AtomicBool,
+/// What goes on over a stream.
+pub(super) trait Talk {
+    /// Goes on with it. Ready at its end.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// Ends it as soon as nothing is in hand.
+    fn wind_up(&mut self);
 }
 
-impl Pulse {
-    /// A connection of this server that nothing has passed over yet.
-    pub(super) fn new(drain: Arc<Drain>) -> Self {
-        Self {
-            drain,
-            requests: AtomicU64::new(0),
-            in_header: AtomicBool::new(false),
-            blocked: AtomicBool::new(false),
-            fragment: AtomicBool::new(false),
-        }
-    }
-
-    /// How far its server is.
-    pub(super) fn drain(&self) -> &Drain {
-        &self.drain
-    }
-
-    /// A request's header is complete. Says whether its target went on after a `#`, which HTTP libraries drop in
-    /// silence.
-    pub(super) fn request_begins(&self) -> bool {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.in_header.store(false, Ordering::Relaxed);
-        self.fragment.load(Ordering::Relaxed) && self.fragment.swap(false, Ordering::Relaxed)
-    }
-
-    fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
-    }
-
-    fn is_slow(&self) -> bool {
-        self.in_header.load(Ordering::Relaxed) || self.blocked.load(Ordering::Relaxed)
-    }
-}
-
-/// Why a connection has to end.
+/// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Breach {
-    /// There is nothing to do on it: it may be closed politely.
-    Quiet,
-    /// The client holds up a request or an answer.
-    Slow,
+pub(super) enum End {
+    /// By itself: everything that was to be said has been.
+    Own,
+    /// Before that.
+    Cut,
+    /// It has not: there has been nothing to do for a while, and nothing is on its way in or out.
+    Rest,
+}
+
+/// What a connection has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    /// End as soon as nothing is in hand.
+    WindUp,
+    /// End at once.
+    Cut,
+    /// Give back what it does not need while nothing is said.
+    Rest,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Watch {
     FirstRequest,
-    Slow { after: u64 },
-    Idle { after: u64 },
+    Slow {
+        after: u64,
+    },
+    /// Something was said a moment ago on a connection that can rest.
+    Awake {
+        after: u64,
+    },
+    Idle {
+        after: u64,
+    },
     Farewell,
 }
 
-/// One connection's only timer.
-pub(super) struct Vigil {
-    pulse: Arc<Pulse>,
-    patience: Patience,
+/// A connection's one timer, and its ear for what its server does.
+pub(super) struct Vigil<'a, 'd> {
+    pulse: &'a Pulse,
+    patience: &'a Patience,
+    drain: &'d Drain,
     watch: Watch,
-    alarm: Pin<Box<Sleep>>,
+    alarm: Pin<&'a mut Sleep>,
+    news: Pin<&'a mut Notified<'d>>,
+    /// The phase that has been acted on.
+    phase: Phase,
+    /// Whether the connection was asked to wind up.
+    is_asked: bool,
+    /// Whether what goes on can rest.
+    can_rest: bool,
+    /// Whom the alarm and the news will wake; nobody since the alarm was set.
+    woken: Option<Waker>,
 }
 
-impl Vigil {
-    /// A vigil over a connection that has just been accepted.
-    pub(super) fn new(pulse: Arc<Pulse>, patience: Patience) -> Self {
-        let alarm = Box::pin(tokio::time::sleep(patience.first_request));
-        Self { pulse, patience, watch: Watch::FirstRequest, alarm }
+impl<'a, 'd> Vigil<'a, 'd> {
+    /// A vigil over a connection that has just been accepted, with what wakes it: an `alarm` set for the first
+    /// request, and the `news` of `drain`.
+    pub(super) fn new(
+        pulse: &'a Pulse,
+        patience: &'a Patience,
+        drain: &'d Drain,
+        alarm: Pin<&'a mut Sleep>,
+        news: Pin<&'a mut Notified<'d>>,
+    ) -> Self {
+        let (watch, phase) = (Watch::FirstRequest, Phase::Starting);
+        Self { pulse, patience, drain, watch, alarm, news, phase, is_asked: false, can_rest: false, woken: None }
     }
 
-    /// Whether no request has come yet.
-    pub(super) fn is_unused(&self) -> bool {
-        self.pulse.requests() == 0
-    }
-
-    /// The connection is to end soon, with or without a request.
-    pub(super) fn hurry(&mut self) {
-        self.turn_to(Watch::Farewell);
-    }
-
-    /// Ready once the connection has to end. To be polled after the connection itself, with the same waker.
-    pub(super) fn poll_breach(&mut self, context: &mut Context<'_>) -> Poll<Breach> {
-        self.look();
-        loop {
-            ready!(self.alarm.as_mut().poll(context));
-            if let Some(breach) = self.judge() {
-                return Poll::Ready(breach);
-            }
+    /// What goes on from now on has one request at a time, and can rest.
+    pub(super) fn wake(&mut self) {
+        self.can_rest = true;
+        if let Watch::Idle { after } = self.watch {
+            self.turn_to(Watch::Awake { after });
         }
+    }
+
+    /// Lets `talk` go on until it ends or has to.
+    pub(super) async fn over(&mut self, talk: &mut impl Talk) -> End {
+        poll_fn(|context| {
+            loop {
+                if talk.poll(context).is_ready() {
+                    return Poll::Ready(End::Own);
+                }
+                match ready!(self.poll_call(context)) {
+                    Call::WindUp => talk.wind_up(),
+                    Call::Cut => return Poll::Ready(End::Cut),
+                    Call::Rest => return Poll::Ready(End::Rest),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Ready when the connection has to do something. To be polled after the connection itself, with the same waker.
+    fn poll_call(&mut self, context: &mut Context<'_>) -> Poll<Call> {
+        self.look();
+        let is_known = self.woken.as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
+        if is_known && self.drain.phase() == self.phase && !self.alarm.is_elapsed() {
+            return Poll::Pending;
+        }
+        self.listen(context)
     }
 
     fn look(&mut self) {
@@ -152,146 +176,225 @@ impl Vigil {
             Watch::Farewell => {}
             Watch::Slow { after } if slow && after == requests => {}
             _ if slow => self.turn_to(Watch::Slow { after: requests }),
-            Watch::Slow { .. } => self.turn_to(Watch::Idle { after: requests }),
-            Watch::FirstRequest | Watch::Idle { .. } => {}
+            Watch::Slow { .. } => self.turn_to(self.calm(requests)),
+            Watch::FirstRequest | Watch::Awake { .. } | Watch::Idle { .. } => {}
         }
     }
 
-    fn judge(&mut self) -> Option<Breach> {
-        let after = self.pulse.requests();
-        let breach = match self.watch {
+    fn listen(&mut self, context: &mut Context<'_>) -> Poll<Call> {
+        loop {
+            // Before the phase is looked at, so that of every change either it or a waking tells.
+            while self.news.as_mut().poll(context).is_ready() {
+                self.news.set(self.drain.news());
+            }
+            if let Some(call) = self.hear() {
+                return Poll::Ready(call);
+            }
+            // Unconstrained, because a poll that tokio answers with "others first" sets no alarm.
+            if Pin::new(&mut unconstrained(self.alarm.as_mut())).poll(context).is_pending() {
+                self.woken = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            if let Some(call) = self.judge() {
+                return Poll::Ready(call);
+            }
+        }
+    }
+
+    fn hear(&mut self) -> Option<Call> {
+        let before = replace(&mut self.phase, self.drain.phase());
+        match self.phase {
+            Phase::Cut => Some(Call::Cut),
+            Phase::Finishing if before < Phase::Finishing => {
+                if self.pulse.requests() == 0 {
+                    // Accepted a moment ago: its request is on the way, and is answered.
+                    self.turn_to(Watch::Farewell);
+                    None
+                } else {
+                    (self.is_asked, self.can_rest) = (true, false);
+                    Some(Call::WindUp)
+                }
+            }
+            Phase::Starting | Phase::Accepting | Phase::Draining | Phase::Finishing => None,
+        }
+    }
+
+    fn judge(&mut self) -> Option<Call> {
+        let (watch, after) = (self.watch, self.pulse.requests());
+        // Nothing is on its way out: whoever does not take an answer is slow, and is not judged as awake.
+        if watch == (Watch::Awake { after }) && self.can_rest && !self.pulse.is_in_hand() {
+            self.can_rest = false;
+            self.turn_to(Watch::Idle { after });
+            return Some(Call::Rest);
+        }
+        self.turn_to(self.calm(after));
+        match watch {
             Watch::FirstRequest if after > 0 => None,
             Watch::Idle { after: before } if after > before => None,
-            Watch::FirstRequest | Watch::Idle { .. } | Watch::Farewell => Some(Breach::Quiet),
-            Watch::Slow { .. } => Some(Breach::Slow),
-        };
-        self.turn_to(Watch::Idle { after });
-        breach
+            Watch::Awake { .. } => None,
+            Watch::FirstRequest | Watch::Idle { .. } | Watch::Farewell => Some(self.ask()),
+            Watch::Slow { .. } => Some(Call::Cut),
+        }
+    }
+
+    fn calm(&self, after: u64) -> Watch {
+        if self.can_rest { Watch::Awake { after } } else { Watch::Idle { after } }
+    }
+
+    /// Whoever was asked and has not gone is not asked again.
+    fn ask(&mut self) -> Call {
+        self.can_rest = false;
+        if replace(&mut self.is_asked, true) { Call::Cut } else { Call::WindUp }
     }
 
     fn turn_to(&mut self, watch: Watch) {
         let time = match watch {
             Watch::FirstRequest => self.patience.first_request,
             Watch::Slow { .. } => self.patience.header,
+            Watch::Awake { .. } => self.patience.rest,
             Watch::Idle { .. } => self.patience.idle,
             Watch::Farewell => self.patience.farewell,
         };
         self.watch = watch;
         self.alarm.as_mut().reset(Instant::now() + time);
+        // One that has rung meanwhile has forgotten whom to wake.
+        self.woken = None;
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
-    /// Nothing has arrived yet.
-    Nothing,
-    /// HTTP/1, before a request's first line.
-    Between,
-    /// HTTP/1, in it.
-    Target,
-    /// HTTP/1, after it.
-    Header,
-    /// HTTP/2: frames come at any time and say nothing of how far a header is. A dribbling client holds no more than an
-    /// idle one.
-    Frames,
-}
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        pin::pin,
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering},
+        },
+        task::Wake,
+    };
 
-/// A stream whose bytes are noted as they pass. When it is dropped before the client has ended its side, the stream
-/// goes back to where it came from.
-pub(super) struct Watched<S> {
-    stream: Option<S>,
-    back: Option<oneshot::Sender<S>>,
-    pulse: Arc<Pulse>,
-    reading: Reading,
-}
+    use super::{super::opening::Version, *};
 
-impl<S> Watched<S> {
-    /// Notes in `pulse` what passes over `stream`. The other end is where the stream comes back.
-    pub(super) fn new(stream: S, pulse: Arc<Pulse>) -> (Self, oneshot::Receiver<S>) {
-        let (back, left) = oneshot::channel();
-        (Self { stream: Some(stream), back: Some(back), pulse, reading: Reading::Nothing }, left)
+    const LONG: Duration = Duration::from_hours(1);
+    const SHORT: Duration = Duration::from_millis(20);
+    const ENDLESS: Patience =
+        Patience { handshake: LONG, first_request: LONG, header: LONG, rest: LONG, idle: LONG, farewell: LONG };
+
+    /// Ends when it is asked to, where it does.
+    #[derive(Default)]
+    struct Idling {
+        asked: u64,
+        stays: bool,
     }
 
-    fn stream(&mut self) -> Pin<&mut S>
-    where
-        S: Unpin,
-    {
-        Pin::new(self.stream.as_mut().expect("the stream leaves when this is dropped"))
-    }
-
-    fn arrived(&mut self, bytes: &[u8]) {
-        match self.reading {
-            // No HTTP/1 method begins like HTTP/2's preface does.
-            Reading::Nothing if bytes.starts_with(b"PRI") => self.reading = Reading::Frames,
-            Reading::Nothing => self.reading = Reading::Between,
-            Reading::Header if !self.pulse.in_header.load(Ordering::Relaxed) => self.reading = Reading::Between,
-            Reading::Between | Reading::Target | Reading::Header | Reading::Frames => {}
+    impl Talk for Idling {
+        fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            if self.asked > 0 && !self.stays { Poll::Ready(()) } else { Poll::Pending }
         }
-        if self.reading != Reading::Frames {
-            self.pulse.in_header.store(true, Ordering::Relaxed);
-            self.scan_target(bytes);
+
+        fn wind_up(&mut self) {
+            self.asked += 1;
         }
     }
 
-    fn scan_target(&mut self, mut bytes: &[u8]) {
-        if self.reading == Reading::Between {
-            // Empty lines before a request are allowed and skipped, RFC 9112, section 2.2.
-            let begins = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
-            let Some(rest) = begins.and_then(|at| bytes.get(at..)) else {
-                return;
-            };
-            (self.reading, bytes) = (Reading::Target, rest);
-        }
-        if self.reading == Reading::Target {
-            let end = memchr::memchr(b'\n', bytes);
-            let line = end.and_then(|at| bytes.get(..at)).unwrap_or(bytes);
-            if memchr::memchr(b'#', line).is_some() {
-                self.pulse.fragment.store(true, Ordering::Relaxed);
-            }
-            if end.is_some() {
-                self.reading = Reading::Header;
-            }
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Woken(AtomicU64);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
         }
     }
-}
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(self.stream().poll_read(context, buffer))?;
-        match buffer.filled().get(before..) {
-            Some(bytes) if !bytes.is_empty() => self.arrived(bytes),
-            _ => self.back = None,
+    impl Woken {
+        fn times(&self) -> u64 {
+            self.0.load(Ordering::SeqCst)
         }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = self.stream().poll_write(context, bytes);
-        self.pulse.blocked.store(written.is_pending(), Ordering::Relaxed);
-        written
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_flush(context)
+    /// What a vigil over `talk` comes to on a connection of which `tell` says what is known.
+    async fn end(patience: Patience, version: Version, tell: impl FnOnce(&Pulse), talk: &mut Idling) -> End {
+        let (pulse, drain) = (Pulse::default(), Drain::default());
+        let (alarm, news) = (pin!(tokio::time::sleep(patience.first_request)), pin!(drain.news()));
+        let mut vigil = Vigil::new(&pulse, &patience, &drain, alarm, news);
+        if version == Version::Http1 {
+            vigil.wake();
+        }
+        tell(&pulse);
+        vigil.over(talk).await
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_shutdown(context)
+    #[tokio::test]
+    async fn only_what_has_nothing_to_do_rests() {
+        let patience = Patience { first_request: SHORT, rest: SHORT, header: SHORT * 5, idle: SHORT * 5, ..ENDLESS };
+        let answered = |pulse: &Pulse| {
+            pulse.request_begins();
+            pulse.request_ends();
+        };
+        let mut talk = Idling::default();
+        assert_eq!(end(patience, Version::Http1, answered, &mut talk).await, End::Rest);
+        assert_eq!(end(patience, Version::Http2, answered, &mut talk).await, End::Own, "HTTP/2 stays until it is idle");
+        assert_eq!(talk.asked, 1);
+        let begun = |pulse: &Pulse| {
+            answered(pulse);
+            pulse.header_begins();
+        };
+        assert_eq!(
+            end(patience, Version::Http1, begun, &mut Idling::default()).await,
+            End::Cut,
+            "a header is under way"
+        );
+        let mut talk = Idling::default();
+        let waiting = end(patience, Version::Http1, |pulse| assert!(!pulse.request_begins()), &mut talk);
+        assert!(tokio::time::timeout(SHORT * 10, waiting).await.is_err(), "an answer is under way");
+        assert_eq!(talk.asked, 0);
     }
-}
 
-impl<S> Drop for Watched<S> {
-    fn drop(&mut self) {
-        if let (Some(stream), Some(back)) = (self.stream.take(), self.back.take()) {
-            // Nobody waits for it where the connection was cut.
-            let _unwanted = back.send(stream);
+    #[tokio::test]
+    async fn whoever_stays_when_it_is_idle_is_cut() {
+        let patience = Patience { first_request: SHORT, rest: SHORT, idle: SHORT, ..ENDLESS };
+        let mut talk = Idling { stays: true, ..Idling::default() };
+        assert_eq!(end(patience, Version::Http1, |_| {}, &mut talk).await, End::Cut);
+        assert_eq!(talk.asked, 1);
+    }
+
+    #[tokio::test]
+    async fn whoever_polls_last_is_woken_by_the_drain_and_by_the_alarm() {
+        let patience = Patience { first_request: SHORT, ..ENDLESS };
+        let (pulse, drain) = (Pulse::default(), Drain::default());
+        pulse.request_begins();
+        let (alarm, news) = (pin!(tokio::time::sleep(patience.first_request)), pin!(drain.news()));
+        let mut vigil = Vigil::new(&pulse, &patience, &drain, alarm, news);
+        let [one, other] = [Arc::<Woken>::default(), Arc::default()];
+        let mut talk = Idling { stays: true, ..Idling::default() };
+        let mut over = pin!(vigil.over(&mut talk));
+        for woken in [&one, &other, &other] {
+            assert!(over.as_mut().poll(&mut Context::from_waker(&Arc::clone(woken).into())).is_pending());
+        }
+        while other.times() == 0 {
+            tokio::time::sleep(SHORT).await;
+        }
+        for phase in [Drain::finish, Drain::cut] {
+            let before = other.times();
+            assert!(over.as_mut().poll(&mut Context::from_waker(&Arc::clone(&other).into())).is_pending());
+            phase(&drain);
+            assert_eq!(other.times(), before + 1);
+        }
+        let ended = over.as_mut().poll(&mut Context::from_waker(&Arc::clone(&other).into()));
+        assert_eq!((ended, one.times()), (Poll::Ready(End::Cut), 0));
+    }
+
+    #[tokio::test]
+    async fn what_the_drain_did_before_the_first_poll_is_not_missed() {
+        for (phase, expected) in [(Drain::finish as fn(&Drain), End::Own), (Drain::cut, End::Cut)] {
+            let (pulse, drain) = (Pulse::default(), Drain::default());
+            pulse.request_begins();
+            let (alarm, news) = (pin!(tokio::time::sleep(LONG)), pin!(drain.news()));
+            let mut vigil = Vigil::new(&pulse, &ENDLESS, &drain, alarm, news);
+            phase(&drain);
+            assert_eq!(vigil.over(&mut Idling::default()).await, expected);
         }
     }
 }

@@ -51,7 +51,7 @@ async fn a_client_that_takes_no_answers_is_cut() {
 
 #[tokio::test]
 async fn connections_that_stay_idle_too_long_are_closed() {
-    let patience = Patience { first_request: SHORT, idle: SHORT, ..ENDLESS };
+    let patience = Patience { first_request: SHORT, rest: SHORT, idle: SHORT, ..ENDLESS };
     let running = Running::with(Plan { patience, ..Plan::default() }, echo);
     let mut stream = running.connect().await;
     stream.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();

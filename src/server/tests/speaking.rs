@@ -221,6 +221,22 @@ async fn over_tls_the_client_chooses_the_version() {
 }
 
 #[tokio::test]
+async fn every_connection_over_tls_resumes_from_the_one_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let (settings, connector) = tls_files(directory.path(), &["http/1.1"]);
+    let certificates = Some(Arc::new(Certificates::load(settings).await.unwrap()));
+    let running = Running::with(Plan { certificates, ..Plan::default() }, echo);
+    for expected in [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed] {
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut stream = connector.connect(name, running.connect().await).await.unwrap();
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(expected));
+        // What the next one resumes from comes before the answer.
+        stream.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        answer(&mut stream, "]").await;
+    }
+}
+
+#[tokio::test]
 async fn a_tunnel_is_not_opened() {
     let running = Running::with(Plan::default(), |_, request: Parts| {
         assert_eq!(request.method, Method::CONNECT);
