@@ -1,6 +1,12 @@
 //! `scale`: what more sessions and more hosts cost, and what the real program takes of memory and of time to start.
 
-use std::{sync::Arc, thread::sleep, time::Duration};
+use std::{
+    sync::Arc,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
 
 use crate::{
     report::part::Part,
@@ -30,7 +36,9 @@ const FIRST: usize = 2_000;
 /// Connections that do nothing.
 const IDLE: usize = 4_000;
 /// After this each of them rests: the time for a first request, and that before a rest.
-const UNTIL_REST: Duration = Duration::from_secs(45);
+const CONNECTIONS_REST: Duration = Duration::from_secs(45);
+/// The same for sessions: a minute, and half of one until they are looked at.
+const SESSIONS_REST: Duration = Duration::from_secs(100);
 /// Starts, of which the middle one counts.
 const STARTS: usize = 9;
 /// Sessions of a million that come back after a restart.
@@ -38,11 +46,13 @@ const BACK: usize = 10_000;
 
 pub(crate) fn run() -> Part {
     let mut part = Part::default();
+    let sessions_left_alone = sessions_in_use(&mut part);
     sessions(&mut part);
     hosts(&mut part);
     rest(&mut part);
-    memory(&mut part);
     restart(&mut part);
+    connections(&mut part);
+    part.figure("scale.session", sessions_left_alone.at_rest());
     part
 }
 
@@ -82,28 +92,66 @@ fn rest(part: &mut Part) {
     part.figure("scale.rest", daemon.resident());
 }
 
-/// What sessions and connections add to it.
-fn memory(part: &mut Part) {
+/// Sessions that were all just asked for. The first of them, and what serves them, have filled what is filled once.
+fn sessions_in_use(part: &mut Part) -> LeftAlone {
     let folder = in_memory();
     let store = format!("sqlite:{}", folder.path().join("sessions.db").display());
     let cookies = people::signed_in(&store, FIRST + MEASURED, &tokens());
     let daemon = Daemon::start(Configuration::of(&store), Place::Anywhere);
     let first = Arc::new(cookies.iter().take(FIRST).cloned().collect());
     let [first, all] = [&first, &cookies].map(|cookies| daemon.contestant("Doorward", Wire::Plain, cookies));
-    cores::run_on(cores::GENERATOR, || {
+    let before = cores::run_on(cores::GENERATOR, || {
         let mut load = Load::open(&first, CONNECTIONS);
         load.greet();
         load.round(LENGTH.each);
         let before = daemon.resident();
         Load::open(&all, CONNECTIONS).greet();
-        part.figure("scale.session", each(daemon.resident() - before, MEASURED));
+        before
+    });
+    let left = LeftAlone { daemon, before, since: Instant::now(), _folder: folder };
+    part.figure("scale.session_in_use", left.each());
+    left
+}
+
+/// Connections that were all just answered, and then are left alone.
+fn connections(part: &mut Part) {
+    let folder = in_memory();
+    let store = format!("sqlite:{}", folder.path().join("sessions.db").display());
+    let cookies = people::signed_in(&store, FIRST, &tokens());
+    let daemon = Daemon::start(Configuration::of(&store), Place::Anywhere);
+    let doorward = daemon.contestant("Doorward", Wire::Plain, &cookies);
+    cores::run_on(cores::GENERATOR, || {
+        let mut load = Load::open(&doorward, CONNECTIONS);
+        load.greet();
+        load.round(LENGTH.each);
         let before = daemon.resident();
-        let mut idle = Load::open(&all, IDLE);
+        let mut idle = Load::open(&doorward, IDLE);
         idle.greet();
         part.figure("scale.idle", each(daemon.resident() - before, IDLE));
-        sleep(UNTIL_REST);
+        sleep(CONNECTIONS_REST);
         part.figure("scale.connection", each(daemon.resident() - before, IDLE));
     });
+}
+
+/// A gate with sessions in memory that nobody asks for any more.
+struct LeftAlone {
+    daemon: Daemon,
+    /// What it had in memory without them.
+    before: f64,
+    since: Instant,
+    _folder: TempDir,
+}
+
+impl LeftAlone {
+    /// What it has in memory for each of them.
+    fn each(&self) -> f64 {
+        each(self.daemon.resident() - self.before, MEASURED)
+    }
+
+    fn at_rest(&self) -> f64 {
+        sleep(SESSIONS_REST.saturating_sub(self.since.elapsed()));
+        self.each()
+    }
 }
 
 /// The real program before a million sessions. Most are copies of one, under keys of their own: they weigh as much.
