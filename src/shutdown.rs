@@ -192,7 +192,9 @@ mod tests {
             own.raised().await;
         });
         // The only thread of the runtime that the test is on stands still.
+        let begun = std::time::Instant::now();
         while !signal.is_raised() {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(30), "the thread does nothing");
             thread::yield_now();
         }
         tasks.joined().await;

@@ -1,12 +1,12 @@
 //! `scale`: what more sessions and more hosts cost, and what the real program takes of memory and of time to start.
 
 use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
     sync::Arc,
     thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
-
-use tempfile::TempDir;
 
 use crate::{
     report::part::Part,
@@ -24,6 +24,7 @@ use crate::{
         cases::in_memory,
         configuration::Configuration,
         gate::{Size, tokens},
+        question::Question,
     },
 };
 
@@ -37,8 +38,6 @@ const FIRST: usize = 2_000;
 const IDLE: usize = 4_000;
 /// After this each of them rests: the time for a first request, and that before a rest.
 const CONNECTIONS_REST: Duration = Duration::from_secs(45);
-/// The same for sessions: a minute, and half of one until they are looked at.
-const SESSIONS_REST: Duration = Duration::from_secs(100);
 /// Starts, of which the middle one counts.
 const STARTS: usize = 9;
 /// Sessions of a million that come back after a restart.
@@ -46,13 +45,12 @@ const BACK: usize = 10_000;
 
 pub(crate) fn run() -> Part {
     let mut part = Part::default();
-    let sessions_left_alone = sessions_in_use(&mut part);
     sessions(&mut part);
     hosts(&mut part);
     rest(&mut part);
-    restart(&mut part);
+    sessions_in_memory(&mut part);
     connections(&mut part);
-    part.figure("scale.session", sessions_left_alone.at_rest());
+    restart(&mut part);
     part
 }
 
@@ -92,25 +90,44 @@ fn rest(part: &mut Part) {
     part.figure("scale.rest", daemon.resident());
 }
 
-/// Sessions that were all just asked for. The first of them, and what serves them, have filled what is filled once.
-fn sessions_in_use(part: &mut Part) -> LeftAlone {
+/// What sessions add to it: in memory, and in use. The first of them, and what serves them, have filled what is filled once.
+fn sessions_in_memory(part: &mut Part) {
     let folder = in_memory();
     let store = format!("sqlite:{}", folder.path().join("sessions.db").display());
     let cookies = people::signed_in(&store, FIRST + MEASURED, &tokens());
     let daemon = Daemon::start(Configuration::of(&store), Place::Anywhere);
     let first = Arc::new(cookies.iter().take(FIRST).cloned().collect());
     let [first, all] = [&first, &cookies].map(|cookies| daemon.contestant("Doorward", Wire::Plain, cookies));
-    let before = cores::run_on(cores::GENERATOR, || {
+    cores::run_on(cores::GENERATOR, || {
         let mut load = Load::open(&first, CONNECTIONS);
         load.greet();
         load.round(LENGTH.each);
+        refuse(&daemon, &first.cookies);
         let before = daemon.resident();
+        refuse(&daemon, &cookies);
+        part.figure("scale.session", each(daemon.resident() - before, MEASURED));
         Load::open(&all, CONNECTIONS).greet();
-        before
+        part.figure("scale.session_in_use", each(daemon.resident() - before, MEASURED));
     });
-    let left = LeftAlone { daemon, before, since: Instant::now(), _folder: folder };
-    part.figure("scale.session_in_use", left.each());
-    left
+}
+
+/// Has everybody ask for what nobody may see. Their sessions are read for it, and no headers are made ready.
+fn refuse(daemon: &Daemon, cookies: &[String]) {
+    let mut stream = TcpStream::connect(daemon.address()).expect("the gate listens");
+    let mut answer = Vec::new();
+    for cookie in cookies {
+        let question = Question { host: "vault.example.com", mode: "cors", ..Question::dashboard(Some(cookie)) };
+        stream.write_all(&question.bytes()).expect("the gate reads");
+        answer.clear();
+        // The body is an object, and nothing in front of it ends like one.
+        while !answer.ends_with(b"}") {
+            let mut piece = [0; 4_096];
+            let length = stream.read(&mut piece).expect("the gate answers");
+            assert!(length > 0, "the gate stays");
+            answer.extend_from_slice(piece.get(..length).unwrap_or_default());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 403 "), "{}", String::from_utf8_lossy(&answer));
+    }
 }
 
 /// Connections that were all just answered, and then are left alone.
@@ -127,31 +144,10 @@ fn connections(part: &mut Part) {
         let before = daemon.resident();
         let mut idle = Load::open(&doorward, IDLE);
         idle.greet();
-        part.figure("scale.idle", each(daemon.resident() - before, IDLE));
-        sleep(CONNECTIONS_REST);
         part.figure("scale.connection", each(daemon.resident() - before, IDLE));
+        sleep(CONNECTIONS_REST);
+        part.figure("scale.connection_at_rest", each(daemon.resident() - before, IDLE));
     });
-}
-
-/// A gate with sessions in memory that nobody asks for any more.
-struct LeftAlone {
-    daemon: Daemon,
-    /// What it had in memory without them.
-    before: f64,
-    since: Instant,
-    _folder: TempDir,
-}
-
-impl LeftAlone {
-    /// What it has in memory for each of them.
-    fn each(&self) -> f64 {
-        each(self.daemon.resident() - self.before, MEASURED)
-    }
-
-    fn at_rest(&self) -> f64 {
-        sleep(SESSIONS_REST.saturating_sub(self.since.elapsed()));
-        self.each()
-    }
 }
 
 /// The real program before a million sessions. Most are copies of one, under keys of their own: they weigh as much.

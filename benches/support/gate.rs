@@ -66,6 +66,11 @@ impl Bench {
 
     /// A gate with so many hosts in front of a store that may hold sessions already.
     pub(crate) async fn on(store: &str, hosts: usize) -> Self {
+        Self::at(store, hosts, Clock::System).await
+    }
+
+    /// The same by another clock.
+    pub(crate) async fn at(store: &str, hosts: usize, clock: Clock) -> Self {
         let source =
             Source { path: "bench.toml".into(), text: Configuration { hosts, ..Configuration::of(store) }.text() };
         let config =
@@ -76,19 +81,19 @@ impl Bench {
         let bound = metrics.bind(&apps, &["none"]);
         let keyring = Arc::new(Keyring::new(&config.secrets).expect("the bench's secret is long enough"));
         let (sessions, store) = (metrics.sessions.clone(), metrics.store.clone());
-        let sessions = Sessions::open(&config.session, Arc::clone(&keyring), Clock::System, sessions, store).await;
+        let sessions = Sessions::open(&config.session, Arc::clone(&keyring), clock.clone(), sessions, store).await;
         let sessions = Arc::new(sessions.expect("the store can be opened"));
         let nowhere = config.providers.first().expect("there is one provider").clone();
         let transport = oidc::Transport::new(&nowhere).expect("the system has certificates");
         let numbers = bound.providers.first().expect("there is one provider").clone();
-        let provider = oidc::Provider::new(nowhere, transport, Clock::System, numbers);
+        let provider = oidc::Provider::new(nowhere, transport, clock.clone(), numbers);
         let components = flow::Components {
             policy: Policy::new(config.policy),
             sessions: Arc::clone(&sessions),
             providers: vec![Arc::new(provider)],
             pages: Pages::new(config.brand),
             keyring,
-            clock: Clock::System,
+            clock,
             metrics: bound,
         };
         let gate = Arc::new(Gate::new(config.gate, components));

@@ -54,9 +54,9 @@ impl Solo {
         let address = runtime.block_on(serve(who, &bench));
         let client = runtime.block_on(connect(address));
         let questions = bench.cookies.iter().map(|cookie| Question::dashboard(Some(cookie)).bytes()).collect();
-        let (_sleeper, asleep) = mpsc::channel();
+        let (sleeper, asleep) = mpsc::channel();
         thread::spawn(move || asleep.recv());
-        let mut solo = Self { runtime, address, client, questions, answer: vec![0; 4_096], _sleeper };
+        let mut solo = Self { runtime, address, client, questions, answer: vec![0; 4_096], _sleeper: sleeper };
         solo.ask(PEOPLE, On::Kept);
         solo
     }

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::{Arc, Barrier},
     thread::sleep,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::runtime::{Builder, Runtime};
@@ -38,6 +38,15 @@ fn rest(mut stream: TcpStream) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
+}
+
+/// Waits for it, though not for ever.
+fn until(holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "it never came about");
+        sleep(Duration::from_millis(5));
+    }
 }
 
 fn is_ready(management: SocketAddr) -> bool {
@@ -73,9 +82,7 @@ fn metrics_and_health_are_answered_while_every_worker_is_blocked() {
     let app = runtime.block_on(App::build(config())).unwrap();
     let ((gate, management), stop) = (app.addresses(), shutdown::Signal::default());
     let running = runtime.spawn(app.run(stop.clone()));
-    while !is_ready(management) {
-        sleep(Duration::from_millis(5));
-    }
+    until(|| is_ready(management));
     let blocked = block(&runtime);
     let mut unanswered = question(gate, "/_doorward/ping");
     for (path, part) in [
@@ -105,12 +112,16 @@ async fn a_gate_that_is_given_up_lets_its_addresses_go() {
     {
         let running = app.run(shutdown::Signal::default());
         tokio::pin!(running);
-        let asked = tokio::task::spawn_blocking(move || while !is_ready(management) {});
+        let asked = tokio::task::spawn_blocking(move || until(|| is_ready(management)));
         tokio::select! { _ = &mut running => panic!("nobody asked for its end"), asked = asked => asked.unwrap() }
     }
-    for address in [gate, management] {
-        while TcpStream::connect(address).is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+    // The tasks of this thread's runtime have to get a turn meanwhile.
+    let closed = async || {
+        for address in [gate, management] {
+            while TcpStream::connect(address).is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         }
-    }
+    };
+    tokio::time::timeout(PATIENCE, closed()).await.unwrap();
 }

@@ -2,8 +2,8 @@
 //!
 //! hyper's own deadline for headers runs while a kept connection is idle too, and is set anew for each request. Here
 //! a timer is touched only when a header did not arrive in one piece, and neither it nor the drain is asked anything
-//! while neither can have anything to say: all that a request costs is looking at three numbers. It must not know what is
-//! asked or answered.
+//! while neither can have anything to say: all that a request costs is looking at a few numbers. It must not know what is asked
+//! or answered.
 
 use std::{
     future::poll_fn,
@@ -34,7 +34,7 @@ pub(super) struct Patience {
     /// From a request's first byte to the end of its header, and for a blocked client to take more of an answer.
     pub(super) header: Duration,
     /// Between requests, before what HTTP/1 needs for the next one is given back; up to twice as long, because a
-    /// connection is looked at once in this time.
+    /// connection is looked at once in this time, and for a new one not before the time for its first request.
     pub(super) rest: Duration,
     /// Between requests; over HTTP/2 up to twice as long, for the same reason.
     pub(super) idle: Duration,

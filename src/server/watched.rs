@@ -184,7 +184,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
         written
     }
 
-    /// TLS takes what is written at once, and holds it where the client does not take it.
+    /// TLS takes what is written at once, and holds it where the client does not take it; its end is written as well.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut *self.stream).poll_flush(context);
         self.pulse.blocked.store(flushed.is_pending(), Ordering::Relaxed);
@@ -192,6 +192,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream).poll_shutdown(context)
+        let ended = Pin::new(&mut *self.stream).poll_shutdown(context);
+        self.pulse.blocked.store(ended.is_pending(), Ordering::Relaxed);
+        ended
     }
 }

@@ -89,14 +89,12 @@ impl Store for Memory {
 
     async fn purge(&self, cutoffs: Cutoffs, limit: u32) -> Result<u32, Unavailable> {
         let mut rows = self.rows();
-        let mut left = limit;
-        rows.retain(|_, row| {
-            let over = row.created <= cutoffs.created || row.last_seen <= cutoffs.last_seen;
-            let goes = over && left > 0;
-            left -= u32::from(goes);
-            !goes
-        });
-        Ok(limit - left)
+        let is_over = |row: &&Row| row.created <= cutoffs.created || row.last_seen <= cutoffs.last_seen;
+        let over: Vec<_> = rows.values().filter(is_over).map(|row| row.key).take(limit as usize).collect();
+        for key in &over {
+            rows.remove(key);
+        }
+        Ok(u32::try_from(over.len()).unwrap_or(limit))
     }
 
     async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable> {

@@ -318,6 +318,7 @@ impl<'a> Upkeep<'a> {
         let (terms, now, begun) = (&self.sessions.terms, self.sessions.clock.now(), tokio::time::Instant::now());
         let cutoffs =
             Cutoffs { created: now.minus(terms.lifetime()), last_seen: now.minus(terms.idle_timeout()).minus(MARGIN) };
+        // What fails is tried again in a minute: a store in trouble has better things to do.
         let gone = self.sessions.store.purge(cutoffs, FEW).await.unwrap_or(0);
         self.sessions.metrics.ended(Logout::Expired, u64::from(gone));
         self.purge = (gone == FEW).then(|| tokio::time::Instant::now() + (begun.elapsed() * PEACE.0).min(PEACE.1));

@@ -135,10 +135,10 @@ impl<'c> Load<'c> {
         loop {
             let now = Instant::now();
             let over = is_over();
-            if !over && now >= next {
-                due.extend([now].repeat(with_each_beat));
-                // A beat that the generator has missed is left out: it would be asked for all at once.
-                next = now + BEAT;
+            // What is asked late, because the machine or the server stood still, has waited since it was due.
+            while !over && now >= next {
+                due.extend([next].repeat(with_each_beat));
+                next += BEAT;
             }
             while let Some(index) = free.pop_front_if(|_| !due.is_empty()) {
                 let at = due.pop_front().unwrap_or(now);
