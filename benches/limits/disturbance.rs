@@ -49,7 +49,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// Far more often than anybody reads metrics.
 const SCRAPES: Duration = Duration::from_millis(100);
 /// Changes of the configuration within a window: far more than anybody makes.
-const RELOADS: u32 = 2;
+const RELOADS: u32 = 1;
 /// Expired sessions that are to be removed.
 const EXPIRED: usize = 100_000;
 /// People who sign in within a window, one after the other.
@@ -163,7 +163,7 @@ impl Disturbance {
         match self {
             Self::Nothing => "quiet",
             Self::Scrapes => "metrics read every 100 ms",
-            Self::Reloads => "configuration changed twice",
+            Self::Reloads => "configuration changed",
             Self::Purge => "of 100,000 expired sessions some are removed",
             Self::SignIns => "200 people sign in within a second",
         }

@@ -32,12 +32,10 @@ const CONNECTIONS: usize = 64;
 const LENGTH: Length = Length { rounds: 9, each: Duration::from_millis(350) };
 const MILLION: usize = 1_000_000;
 /// Sessions whose memory is measured, and those before them that fill what is filled once.
-const MEASURED: usize = 18_000;
-const FIRST: usize = 2_000;
+const MEASURED: usize = 100_000;
+const FIRST: usize = 10_000;
 /// Connections that do nothing.
 const IDLE: usize = 4_000;
-/// After this each of them rests: the time for a first request, and that before a rest.
-const CONNECTIONS_REST: Duration = Duration::from_secs(45);
 /// Starts, of which the middle one counts.
 const STARTS: usize = 9;
 /// Sessions of a million that come back after a restart.
@@ -130,7 +128,7 @@ fn refuse(daemon: &Daemon, cookies: &[String]) {
     }
 }
 
-/// Connections that were all just answered, and then are left alone.
+/// What connections add to it that were all just answered.
 fn connections(part: &mut Part) {
     let folder = in_memory();
     let store = format!("sqlite:{}", folder.path().join("sessions.db").display());
@@ -145,8 +143,6 @@ fn connections(part: &mut Part) {
         let mut idle = Load::open(&doorward, IDLE);
         idle.greet();
         part.figure("scale.connection", each(daemon.resident() - before, IDLE));
-        sleep(CONNECTIONS_REST);
-        part.figure("scale.connection_at_rest", each(daemon.resident() - before, IDLE));
     });
 }
 
