@@ -12,7 +12,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use smallvec::SmallVec;
 
 pub use self::spec::{About, Fault, Passed, Preset, Spec, plan};
 use crate::{
@@ -41,14 +40,10 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlanId([u8; 16]);
 
-/// The values of a plan's fields for one identity, in the plan's order. Values and texts lie in two pieces of memory, where
-/// they are as many and as long as usual: a session that is asked for after a while is in no core's cache, and each piece of
-/// its own is one more wait.
+/// The values of a plan's fields for one identity, in the plan's order. The texts lie side by side in one piece of
+/// memory: a session that is asked for after a while is in no core's cache, and each piece of its own is one more wait.
 #[derive(Debug)]
-pub struct Rendered(SmallVec<[HeaderValue; 8]>);
-
-/// The texts of values, beside the count of those who use them.
-type Texts = SmallVec<[u8; 192]>;
+pub struct Rendered(Box<[HeaderValue]>);
 
 /// Where a header's value comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -178,8 +173,8 @@ const EMPTY: HeaderValue = HeaderValue::from_static("");
 
 impl Rendered {
     fn side_by_side(values: &[HeaderValue]) -> Self {
-        let texts: Texts = values.iter().flat_map(HeaderValue::as_bytes).copied().collect();
-        let mut rest = Bytes::from_owner(texts);
+        let texts = Bytes::from(values.iter().flat_map(HeaderValue::as_bytes).copied().collect::<Box<[u8]>>());
+        let mut rest = texts;
         let moved = values.iter().map(|value| {
             let text = rest.split_to(value.len());
             let mut moved = HeaderValue::from_maybe_shared(text).expect("it was a value before");
