@@ -46,17 +46,18 @@ fn ten_thousand_checks_need_one_connection() {
 
 /// User instructions of a check in this build, server and client together, with the compiler and the crates of today: to be
 /// written anew when one of them changes.
-const INSTRUCTIONS: u64 = 466_200;
+const INSTRUCTIONS: u64 = 434_900;
 
 #[test]
 fn a_check_needs_the_instructions_that_it_needed() {
-    let each = (instructions_of(400) - instructions_of(100)) / 300;
+    // Many, because what comes before the first check is not the same each time.
+    let each = (instructions_of(2_200) - instructions_of(200)) / 2_000;
     println!("{each} instructions a check");
     let most = INSTRUCTIONS + INSTRUCTIONS * 3 / 100;
     assert!(each <= most, "{each} instructions a check; {INSTRUCTIONS} are on record, and up to {most} are no alarm");
 }
 
-/// What callgrind counts while the test above makes so many checks: the same each time, whatever else the machine does.
+/// What callgrind counts while the test above makes so many checks, whatever else the machine does.
 fn instructions_of(checks: u64) -> u64 {
     let run = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
