@@ -233,7 +233,9 @@ impl<'p> Scene<'p> {
             Disturbance::Reloads => {
                 let before = self.daemon.metric(APPLIED);
                 for change in 1..=RELOADS {
-                    let hosts = HOSTS + change as usize % 2;
+                    // Another number each time, or nothing would change.
+                    let is_odd = (before + f64::from(change)) % 2.0 > 0.5;
+                    let hosts = HOSTS + usize::from(is_odd);
                     self.daemon.configure(configuration(&self.store, &self.provider, hosts));
                     sleep(WINDOW / RELOADS);
                     self.daemon.until(APPLIED, before + f64::from(change));
