@@ -3,9 +3,10 @@
 #[path = "../benches/support/mod.rs"]
 mod support;
 
-use std::{env, process::Command};
+use std::env;
 
 use support::{
+    callgrind,
     gate::Bench,
     question::Question,
     solo::{On, Solo, Who},
@@ -57,17 +58,9 @@ fn a_check_needs_the_instructions_that_it_needed() {
     assert!(each <= most, "{each} instructions a check; {INSTRUCTIONS} are on record, and up to {most} are no alarm");
 }
 
-/// What callgrind counts while the test above makes so many checks, whatever else the machine does.
+/// What callgrind counts while the test above makes so many checks.
 fn instructions_of(checks: u64) -> u64 {
-    let run = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(env::current_exe().expect("this program has a path"))
-        .args(["--exact", "ten_thousand_checks_need_one_connection"])
-        .env(CHECKS, checks.to_string())
-        .output()
-        .expect("valgrind is installed: make setup");
-    let said = String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success(), "{said}");
-    let collected = said.lines().find_map(|line| line.split_once("Collected :"));
-    collected.and_then(|(_, number)| number.trim().parse().ok()).expect("callgrind says what it has collected")
+    callgrind::instructions(|run| {
+        run.args(["--exact", "ten_thousand_checks_need_one_connection"]).env(CHECKS, checks.to_string())
+    })
 }

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each bench and each guard uses a part of it")]
 
+pub(crate) mod callgrind;
 pub(crate) mod cases;
 pub(crate) mod configuration;
 pub(crate) mod gate;

@@ -1,0 +1,15 @@
+//! Instructions, counted by callgrind whatever else the machine does.
+
+use std::process::Command;
+
+/// User instructions of a run of this very program, with the arguments and variables that it is given.
+pub(crate) fn instructions(give: impl FnOnce(&mut Command) -> &mut Command) -> u64 {
+    let own = std::env::current_exe().expect("this program has a path");
+    let mut run = Command::new("valgrind");
+    run.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(own);
+    let run = give(&mut run).output().expect("valgrind is installed: make setup");
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{said}");
+    let collected = said.lines().find_map(|line| line.split_once("Collected :"));
+    collected.and_then(|(_, number)| number.trim().parse().ok()).expect("callgrind says what it has collected")
+}
