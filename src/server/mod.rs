@@ -41,8 +41,8 @@ use self::{
 };
 use crate::{edge::Response, flow::Gate, metrics::Metrics, shutdown};
 
-/// Connections from edges. One that has just been answered costs about 20 kB. One that rests costs less than 2 kB; the
-/// allocator keeps the rest for others, and gives it to the system in its own time.
+/// Connections from edges. One that has just been answered costs about 20 kB. One that rests keeps its task, less than a
+/// kilobyte; the rest serves others, and goes back to the system when the allocator sees fit.
 const MAX_CONNECTIONS: usize = 16_384;
 
 /// The listeners as configured and checked.
