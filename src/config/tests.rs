@@ -110,10 +110,10 @@ fn rules_and_people_are_read_in_their_order() {
             claims: vec![("team".to_owned(), vec!["ops".to_owned(), "dev".to_owned()])],
         }
     );
-    assert_eq!(app.rules[0].path, PathPattern::Exact("/health".to_owned()));
+    assert_eq!(app.rules[0].path, PathPattern::exact("/health"));
     assert_eq!((app.rules[0].methods.len(), app.rules[0].networks.len()), (2, 1));
     assert_eq!(app.rules[0].access, Access::Public);
-    assert_eq!(app.rules[1].path, PathPattern::Prefix("/admin/".to_owned()));
+    assert_eq!(app.rules[1].path, PathPattern::prefix("/admin/"));
     assert!(matches!(app.rules[1].access, Access::Allow(Allow::Some { .. })));
     assert!(app.headers.fields().iter().any(|(name, _)| name == "x-team"));
     assert!(config.session.passes_tokens, "an app wants the ID token");
@@ -210,6 +210,6 @@ fn the_environment_alone_makes_a_configuration() {
         ("PASSWORD", "x"),
     ]);
     let config = load_from(None, &environment).unwrap_or_else(|complaints| panic!("{complaints}"));
-    assert_eq!(config.policy.apps[0].rules[0].path, PathPattern::Exact("/health".to_owned()));
+    assert_eq!(config.policy.apps[0].rules[0].path, PathPattern::exact("/health"));
     assert!(config.providers[0].client_secret.is_some());
 }

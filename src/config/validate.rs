@@ -49,6 +49,7 @@ fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Config> {
             prefix: server.prefix,
             transport,
             trusted_proxies: server.trusted_proxies,
+            service_hosts: server.service_hosts,
             cookie_name: session.cookie_name,
             cookie_domain: session.cookie_domain,
             legacy_cookies: session.legacy_cookies,

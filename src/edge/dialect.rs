@@ -19,25 +19,29 @@ struct Original<'r> {
     target: &'r str,
     /// `X-Forwarded-For`, which every edge has in common.
     client: Field<'r>,
+    /// The host that the edge routed by, where it says so beside its source.
+    routed: Option<Authority<'r>>,
 }
 
 /// Reads the original request out of the one source that this edge has for it.
 ///
-/// `envoy_target` is what follows `/auth/envoy` on the raw request line; other edges do not use it. The caller of the nginx
-/// dialect still has to compare [`asked_host`] with the authority: where it names another app, the request is refused.
+/// `envoy_target` is what follows `/auth/envoy` on the raw request line; other edges do not use it. Where the edge also says
+/// which host it routed by ([`AuthRequest::routed`]), the caller has to see to it that both lead to the same app.
 pub fn read<'r>(
     edge: Edge,
     peer: TrustedPeer<'_>,
     request: &'r Parts,
     envoy_target: &'r str,
 ) -> Result<AuthRequest<'r>, BadRequest> {
-    let Original { method, authority, target, client } = match edge {
-        Edge::Traefik | Edge::Caddy => forwarded(request)?,
+    let Original { method, authority, target, client, routed } = match edge {
+        Edge::Traefik => forwarded(request)?,
+        // Caddy keeps the client's `Host`, and passes on the `X-Forwarded-Host` of whoever stands in its `trusted_proxies`.
+        Edge::Caddy => Original { routed: Some(asked_host(request)?), ..forwarded(request)? },
         Edge::Nginx => original_url(request)?,
         Edge::Envoy => request_line(request, envoy_target)?,
     };
-    let client = address::client(peer, &client)?;
-    Ok(AuthRequest { edge, method, authority, target, client, headers: &request.headers })
+    let client = address::client(peer, &client);
+    Ok(AuthRequest { edge, method, authority, routed, target, client, headers: &request.headers })
 }
 
 /// Traefik and Caddy overwrite these three whatever the client sent.
@@ -61,10 +65,12 @@ fn forwarded(request: &Parts) -> Result<Original<'_>, BadRequest> {
         authority: host.authority(host.required()?)?,
         target: uri.target(uri.required()?)?,
         client,
+        routed: None,
     })
 }
 
-/// nginx (and `HAProxy` in its place) is configured to send the whole address in one line.
+/// nginx (and `HAProxy` in its place) is configured to send the whole address in one line. It routes by `Host`, while the
+/// address may name another one: for a request in absolute form `$http_host` is whatever the client wrote beside it.
 fn original_url(request: &Parts) -> Result<Original<'_>, BadRequest> {
     let mut url = Field::spelt("X-Original-URL");
     let mut method = Field::spelt("X-Original-Method");
@@ -90,6 +96,7 @@ fn original_url(request: &Parts) -> Result<Original<'_>, BadRequest> {
         authority: url.authority(authority)?,
         target: url.target(target)?,
         client,
+        routed: Some(asked_host(request)?),
     })
 }
 
@@ -105,6 +112,7 @@ fn request_line<'r>(request: &'r Parts, envoy_target: &'r str) -> Result<Origina
         method: Some(method),
         authority: asked_host(request)?,
         client,
+        routed: None,
         target: target(envoy_target).map_err(|problem| match envoy_target {
             "" => fault("ends where the original target should stand"),
             _ => fault(problem),

@@ -35,9 +35,11 @@ pub struct AuthRequest<'r> {
     pub method: Option<&'r str>,
     /// The host that was asked, folded, and its port.
     pub authority: Authority<'r>,
+    /// A second witness: the host that the edge routed by, folded, where it says so beside its source.
+    pub routed: Option<Authority<'r>>,
     /// Path and query exactly as the edge passed them on. Begins with a slash.
     pub target: &'r str,
-    /// The client's address by the last trusted hop; `None` where the edge does not say.
+    /// The client's address by the last trusted hop; `None` where the edge does not say, or nobody can tell.
     pub client: Option<IpAddr>,
     /// All headers, for the cookies and the intent.
     pub headers: &'r HeaderMap,

@@ -68,12 +68,12 @@ impl Check {
     /// `None` says nothing: whatever it is, [`Check::decide`] decides.
     pub(super) fn admit_at_once(&self, app: &App, asked: Asked<'_>, headers: &HeaderMap) -> Option<Verdict> {
         let requirement = app.requirement(asked);
-        let suffices = |live: &Live| match requirement {
+        let suffices = |live: &Live| match &requirement {
             Requirement::Nothing | Requirement::Denied => false,
             Requirement::Optional => true,
             Requirement::Identity(test) => test.judge(live.who()).is_ok(),
         };
-        match requirement {
+        match &requirement {
             Requirement::Nothing => Some(admit(app, None)),
             Requirement::Denied => None,
             Requirement::Optional | Requirement::Identity(_) => {
@@ -97,7 +97,7 @@ impl Check {
                 Presented::Nothing(_) => Ok(admit(app, None)),
             },
             Requirement::Identity(test) => match self.present(app, visit.headers).await? {
-                Presented::Live(live) => judge(app, test, live),
+                Presented::Live(live) => judge(app, &test, live),
                 Presented::Nothing(reason) => Err(Lacking::Session(reason)),
             },
         }
@@ -140,7 +140,7 @@ impl From<Unknown> for Lacking {
     }
 }
 
-fn judge(app: &App, test: Test<'_>, live: Arc<Live>) -> Result<Verdict, Lacking> {
+fn judge(app: &App, test: &Test<'_>, live: Arc<Live>) -> Result<Verdict, Lacking> {
     match test.judge(live.who()) {
         Ok(()) => Ok(admit(app, Some(&live))),
         Err(Denial::NotAllowed) => Err(Lacking::Permission(Some(live), Reason::GroupMissing)),

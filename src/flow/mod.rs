@@ -35,6 +35,8 @@ pub struct Settings {
     pub transport: Transport,
     /// `server.trusted_proxies`.
     pub trusted_proxies: TrustedProxies,
+    /// `server.service_hosts`, folded.
+    pub service_hosts: Vec<String>,
     /// `session.cookie_name`.
     pub cookie_name: String,
     /// `session.cookie_domain`.

@@ -1,7 +1,7 @@
 //! An edge's question, from its reading to its verdict: the order in which things are believed, and what somebody is told
 //! who is not let in.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::atomic::Ordering};
 
 use http::request::Parts;
 
@@ -32,28 +32,39 @@ impl Snapshot {
     ) -> Result<(AuthRequest<'r>, Site<'r>), Unread> {
         let trusted = self.proxies.admit(peer).ok_or(Unread::UntrustedPeer)?;
         let asked = edge::read(edge, trusted, request, envoy_target)?;
+        if let Some(routed) = &asked.routed {
+            self.cross_check(edge, &asked.authority, routed)?;
+        }
+        if asked.method.is_none() {
+            self.note_unknown_method();
+        }
         let site = self
             .policy
             .site(asked.authority.host())
             .ok_or_else(|| Unread::UnknownHost(asked.authority.host().to_owned()))?;
-        if edge == Edge::Nginx {
-            self.cross_check(request, &asked.authority, site)?;
-        }
         Ok((asked, site))
     }
 
-    /// nginx routes by `Host` while `X-Original-URL` may name another one, where a client sent an absolute-form request
-    /// line; both must mean the same app.
-    fn cross_check(&self, request: &Parts, asked: &Authority<'_>, site: Site<'_>) -> Result<(), Unread> {
-        let routed = edge::asked_host(request)?;
-        if routed.host() == asked.host() {
+    /// The host that is judged and the host that the edge routed by are the same, or lead to the same app that is named. A
+    /// name under which edges reach the gate itself says nothing about the request.
+    fn cross_check(&self, edge: Edge, asked: &Authority<'_>, routed: &Authority<'_>) -> Result<(), Unread> {
+        if routed.host() == asked.host() || self.service_hosts.iter().any(|service| service == routed.host()) {
             return Ok(());
         }
-        match self.policy.site(routed.host()) {
-            Some(other) if other.index != site.index => {
-                Err(BadRequest { header: "Host", problem: "names another app than X-Original-URL does" }.into())
-            }
-            _ => Ok(()),
+        let app = |authority: &Authority<'_>| self.policy.site(authority.host()).and_then(|site| site.index);
+        match (app(asked), app(routed)) {
+            (Some(one), Some(other)) if one == other => Ok(()),
+            _ => Err(Unread::Contradiction { edge, asked: asked.host().to_owned(), routed: routed.host().to_owned() }),
+        }
+    }
+
+    /// Once for each configuration: every rule with methods closes such requests, whatever their method is.
+    fn note_unknown_method(&self) {
+        if !self.has_noted_method.load(Ordering::Relaxed) && !self.has_noted_method.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                mend = "proxy_set_header X-Original-Method $request_method;",
+                "nginx does not say by which method requests come: each counts as any that a rule closes, and a page as GET"
+            );
         }
     }
 
@@ -150,6 +161,28 @@ impl Snapshot {
                 let detail = problem.to_string();
                 self.answers.refuse_as(intent, id, Reason::BadRequest, &Page::BadRequest { detail: &detail })
             }
+            Unread::Contradiction { edge, asked, routed } => {
+                let (header, mend) = match edge {
+                    Edge::Caddy => {
+                        ("X-Forwarded-Host", "in forward_auth: header_up X-Forwarded-Host {http.request.header.Host}")
+                    }
+                    _ => (
+                        "X-Original-URL",
+                        "proxy_set_header Host $host; proxy_set_header X-Original-URL $scheme://$host$request_uri; or, where the edge cannot send the host that it routes by, list its Host in server.service_hosts",
+                    ),
+                };
+                tracing::info!(
+                    request_id = id,
+                    header,
+                    asked,
+                    routed,
+                    mend,
+                    "refused: the edge routed by another host than it asks about"
+                );
+                let problem = BadRequest { header, problem: "names another host than Host does" };
+                let page = Page::BadRequest { detail: &problem.to_string() };
+                self.answers.refuse_as(intent, id, Reason::BadRequest, &page)
+            }
             Unread::UnknownHost(host) => {
                 tracing::info!(request_id = id, host, "refused: no app names this host");
                 self.answers.refuse_as(intent, id, Reason::UnknownHost, &Page::UnknownHost { host: &host })
@@ -163,6 +196,7 @@ impl Snapshot {
 pub(super) enum Unread {
     UntrustedPeer,
     Malformed(BadRequest),
+    Contradiction { edge: Edge, asked: String, routed: String },
     UnknownHost(String),
 }
 

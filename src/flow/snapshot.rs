@@ -3,7 +3,11 @@
 //! A request is answered by one snapshot from beginning to end, so that no two parts of an answer can come from different
 //! configurations. It must not know that there are others.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
 
 use http::{Method, request::Parts};
 
@@ -32,6 +36,10 @@ use crate::{
 pub struct Snapshot {
     pub(super) outside: Outside,
     pub(super) proxies: TrustedProxies,
+    /// Names under which edges reach the gate itself.
+    pub(super) service_hosts: Vec<String>,
+    /// Whether an edge that does not say the method was reported.
+    pub(super) has_noted_method: AtomicBool,
     pub(super) policy: Arc<Policy>,
     sessions: Arc<Sessions>,
     providers: Vec<Arc<Provider>>,
@@ -85,6 +93,8 @@ impl Snapshot {
         Self {
             outside,
             proxies: settings.trusted_proxies,
+            service_hosts: settings.service_hosts,
+            has_noted_method: AtomicBool::new(false),
             policy,
             sessions,
             providers,

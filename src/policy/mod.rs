@@ -5,6 +5,7 @@
 mod allow;
 pub mod headers;
 pub mod path;
+mod readings;
 pub mod redirect;
 mod rule;
 #[cfg(test)]
@@ -14,8 +15,9 @@ use std::collections::HashMap;
 
 pub use self::{
     allow::Allow,
-    rule::{Access, Asked, Expression, PathPattern, Rule},
+    rule::{Access, Asked, Expression, PathPattern, Pattern, Rule},
 };
+use self::{readings::Readings, rule::Applies};
 use crate::identity::Packed;
 
 /// The apps and rules as configured and checked.
@@ -64,7 +66,7 @@ pub enum HostPattern {
 }
 
 /// What a request needs before it may pass.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Requirement<'p> {
     /// Nothing; identity headers are empty.
     Nothing,
@@ -77,11 +79,25 @@ pub enum Requirement<'p> {
 }
 
 /// The test that an identity has to pass.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Test<'p> {
     app: &'p App,
-    rule: Option<&'p Rule>,
-    every: bool,
+    passes: Passes<'p>,
+}
+
+/// Who passes a test.
+#[derive(Clone, Debug)]
+enum Passes<'p> {
+    /// Whom the app's `allow` lets in.
+    Allow,
+    /// Whom this rule lets in.
+    Rule(&'p Rule),
+    /// Whom each of these rules lets in.
+    Rules(Vec<&'p Rule>),
+    /// Whom each of these rules lets in, and the app's `allow`.
+    RulesAndAllow(Vec<&'p Rule>),
+    /// Whom every rule of the app lets in, as if each matched, and its `allow`.
+    Every,
 }
 
 /// Why an identity is not let in.
@@ -173,23 +189,45 @@ impl App {
         }
     }
 
-    /// What this request needs (a path that two servers could read differently needs every rule).
+    /// What this request needs under every reading of it: a rule that opens counts where it matches beyond doubt, one that
+    /// closes wherever a server, a file system or a router could take the request for one that it is about.
     #[must_use]
     pub fn requirement(&self, asked: Asked<'_>) -> Requirement<'_> {
         if self.rules.is_empty() {
-            return Requirement::Identity(Test { app: self, rule: None, every: false });
+            return self.test(Passes::Allow);
         }
-        if path::is_ambiguous(asked.path) {
+        let Some(readings) = Readings::of(asked.path) else {
             return self.strictest();
-        }
-        let rule = self.rules.iter().find(|rule| rule.covers(&asked));
-        match rule.map(|rule| &rule.access) {
-            Some(Access::Public) => Requirement::Nothing,
-            Some(Access::Optional) => Requirement::Optional,
-            Some(Access::Deny) => Requirement::Denied,
-            Some(Access::Authenticated | Access::Allow(_)) | None => {
-                Requirement::Identity(Test { app: self, rule, every: false })
+        };
+        let is_named = |path: &str| self.rules.iter().any(|rule| rule.names(path));
+        let mut closing = Vec::new();
+        for rule in &self.rules {
+            if rule.access.opens() {
+                if rule.opens(&asked, &readings) {
+                    return self.opened(rule, closing);
+                }
+                continue;
             }
+            match rule.closes(&asked, &readings, is_named) {
+                Applies::No => {}
+                _ if rule.access == Access::Deny => return Requirement::Denied,
+                Applies::Perhaps => closing.push(rule),
+                Applies::Surely if closing.is_empty() => return self.test(Passes::Rule(rule)),
+                Applies::Surely => {
+                    closing.push(rule);
+                    return self.test(Passes::Rules(closing));
+                }
+            }
+        }
+        self.test(if closing.is_empty() { Passes::Allow } else { Passes::RulesAndAllow(closing) })
+    }
+
+    /// What a rule that opens leaves to ask, where rules before it may close.
+    fn opened<'p>(&'p self, rule: &'p Rule, closing: Vec<&'p Rule>) -> Requirement<'p> {
+        match rule.access {
+            _ if !closing.is_empty() => self.test(Passes::Rules(closing)),
+            Access::Optional => Requirement::Optional,
+            _ => Requirement::Nothing,
         }
     }
 
@@ -199,24 +237,34 @@ impl App {
         if self.rules.iter().any(|rule| rule.access == Access::Deny) {
             return Requirement::Denied;
         }
-        Requirement::Identity(Test { app: self, rule: None, every: true })
+        self.test(Passes::Every)
+    }
+
+    fn test<'p>(&'p self, passes: Passes<'p>) -> Requirement<'p> {
+        Requirement::Identity(Test { app: self, passes })
     }
 }
 
 impl Test<'_> {
     /// Judges an identity.
     pub fn judge(&self, who: &Packed) -> Result<(), Denial> {
-        match self.rule {
-            Some(rule) => rule.access.judge(who),
-            None if self.app.allow.admits(who) => self.judge_every(who),
-            None => Err(Denial::NotAllowed),
+        let judge = |rule: &Rule| rule.access.judge(who);
+        match &self.passes {
+            Passes::Allow => self.allow(who),
+            Passes::Rule(rule) => judge(rule),
+            Passes::Rules(rules) => rules.iter().try_for_each(|rule| judge(rule)),
+            Passes::RulesAndAllow(rules) => {
+                self.allow(who)?;
+                rules.iter().try_for_each(|rule| judge(rule))
+            }
+            Passes::Every => {
+                self.allow(who)?;
+                self.app.rules.iter().try_for_each(judge)
+            }
         }
     }
 
-    fn judge_every(&self, who: &Packed) -> Result<(), Denial> {
-        if !self.every {
-            return Ok(());
-        }
-        self.app.rules.iter().try_for_each(|rule| rule.access.judge(who))
+    fn allow(&self, who: &Packed) -> Result<(), Denial> {
+        if self.app.allow.admits(who) { Ok(()) } else { Err(Denial::NotAllowed) }
     }
 }

@@ -1,16 +1,38 @@
-//! Paths that every server reads the same way, and those that two could read differently.
+//! How a raw path is spelt: whether every server reads it in one way, several could differ, or nobody can tell.
 //!
-//! A path that is not ambiguous has one reading: the same segments, decoded once. Rules are compared with that reading.
+//! Pure. [`super::readings`] says what the servers that differ make of it.
 
 use percent_encoding::percent_decode_str;
 
-/// Whether two servers could read this raw path differently. The query is no part of it.
+/// How a raw path is spelt. The query is no part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One reading: the path as it stands, which is also its own folded form.
+    Plain,
+    /// One reading once it is decoded, and possibly another folded form.
+    Clear,
+    /// Several readings: servers differ in what they decode, split, cut and merge.
+    Ambiguous,
+    /// Dot segments, NUL and other control characters, `#`, escapes that are none: what an app makes of them is
+    /// anybody's guess.
+    Unreadable,
+}
+
+/// Longer ambiguous paths count as unreadable: each reading is a copy, and strangers choose the length.
+const MOST_AMBIGUOUS: usize = 4 * 1024;
+
+/// Whether two servers could read this raw path differently. Such a path is never opened by a rule.
 ///
-/// Besides what the contract names, this holds for: an escape of a character that needs none (`%61`), because some servers
-/// compare before they decode; `%25`, because some decode twice; `;` anywhere, because some cut parameters off; bytes
-/// beyond ASCII that are not escaped, and escapes that are not UTF-8 (an overlong `%c0%ae` is a dot to some).
+/// Besides what nobody can read and what servers split differently, this holds for an escape of a character that needs
+/// none (`%61`), because some servers compare before they decode; `%25`, because some decode twice; `;` anywhere, because
+/// some cut parameters off; bytes beyond ASCII that are not escaped.
 #[must_use]
 pub fn is_ambiguous(path: &str) -> bool {
+    !matches!(form(path), Form::Plain | Form::Clear)
+}
+
+/// The form of a raw path.
+pub(super) fn form(path: &str) -> Form {
     // All bytes are looked at before any is judged: what is asked at each of them would cost more than what follows.
     let (mut kinds, mut steps, mut last) = (0, 0, 0);
     for byte in path.bytes() {
@@ -19,10 +41,17 @@ pub fn is_ambiguous(path: &str) -> bool {
         steps |= (last << 1) & kind;
         last = kind;
     }
-    !path.starts_with('/')
-        || kinds & kind::TROUBLE != 0
-        || (steps & kind::STEP != 0 && has_odd_segments(path))
-        || (kinds & kind::ESCAPE != 0 && has_odd_escapes(path))
+    let is_clear = path.starts_with('/')
+        && kinds & kind::TROUBLE == 0
+        && (steps & kind::STEP == 0 || !has_odd_segments(path))
+        && (kinds & kind::ESCAPE == 0 || !has_odd_escapes(path));
+    if is_clear {
+        let ends_with_slash = last & kind::SLASH != 0 && path.len() > 1;
+        let is_folded =
+            kinds & (kind::ESCAPE | kind::CAPITAL) == 0 && !ends_with_slash && !has_trailing_dots(path, kinds);
+        return if is_folded { Form::Plain } else { Form::Clear };
+    }
+    if is_unreadable(path) || path.len() > MOST_AMBIGUOUS { Form::Unreadable } else { Form::Ambiguous }
 }
 
 /// What a byte is in a path, as bits, so that the kinds of many bytes fit into one number.
@@ -31,10 +60,13 @@ mod kind {
     pub(super) const TROUBLE: u8 = 1;
     /// What escapes begin with.
     pub(super) const ESCAPE: u8 = 2;
-    const SLASH: u8 = 4;
+    pub(super) const SLASH: u8 = 4;
     /// A slash or a dot: behind a slash it may be the beginning of an odd segment. One bit above the slash, so that what stands
     /// behind one is found by a shift.
     pub(super) const STEP: u8 = SLASH << 1;
+    /// What another letter case folds.
+    pub(super) const CAPITAL: u8 = 16;
+    pub(super) const DOT: u8 = 32;
 
     /// By byte: looked up, because every request has a path.
     #[expect(clippy::indexing_slicing, reason = "done by the compiler, which sees that it fits")]
@@ -46,7 +78,8 @@ mod kind {
                 b'\\' | b';' | b'#' | b'?' => TROUBLE,
                 b'%' => ESCAPE,
                 b'/' => SLASH | STEP,
-                b'.' => STEP,
+                b'.' => STEP | DOT,
+                b'A'..=b'Z' => CAPITAL,
                 _ => 0,
             };
             byte += 1;
@@ -67,12 +100,15 @@ fn has_odd_segments(path: &str) -> bool {
     segments.any(|segment| matches!(segment, b"" | b"." | b"..")) || path.ends_with("/.") || path.ends_with("/..")
 }
 
+/// Segments that end with a dot, which Windows takes for the same without it.
+fn has_trailing_dots(path: &str, kinds: u8) -> bool {
+    kinds & kind::DOT != 0 && (path.ends_with('.') || path.contains("./"))
+}
+
 fn has_odd_escapes(path: &str) -> bool {
-    let mut escapes = path.split('%');
-    let _before_the_first = escapes.next();
     let mut beyond_ascii = false;
-    for escape in escapes {
-        match escape.get(..2).and_then(octet) {
+    for octet in escapes(path) {
+        match octet {
             Some(byte) if byte.is_ascii() => {
                 if needs_no_escape(byte) || byte.is_ascii_control() || is_structure(byte) {
                     return true;
@@ -82,7 +118,14 @@ fn has_odd_escapes(path: &str) -> bool {
             None => return true,
         }
     }
-    beyond_ascii && percent_decode_str(path).decode_utf8().is_err()
+    // Windows takes `..%20` for `..`.
+    let has_spaced_dots = path.contains("/.") && has_dot_segments(&percent_decode_str(path).decode_utf8_lossy());
+    has_spaced_dots || beyond_ascii && percent_decode_str(path).decode_utf8().is_err()
+}
+
+/// The octets that the escapes of a text stand for; `None` for one that is none.
+fn escapes(text: &str) -> impl Iterator<Item = Option<u8>> {
+    text.split('%').skip(1).map(|escape| escape.get(..2).and_then(octet))
 }
 
 fn octet(digits: &str) -> Option<u8> {
@@ -100,21 +143,28 @@ fn is_structure(byte: u8) -> bool {
     matches!(byte, b'/' | b'\\' | b';' | b'?' | b'#' | b'%')
 }
 
-/// Whether two unambiguous paths are the same one, however they are escaped.
-pub(super) fn same(one: &str, other: &str) -> bool {
-    one == other || percent_decode_str(one).eq(percent_decode_str(other))
+/// Whether no list of readings could be complete, decoded once or twice.
+fn is_unreadable(path: &str) -> bool {
+    if !path.starts_with('/') || escapes(path).any(|octet| octet.is_none()) {
+        return true;
+    }
+    let decode = |text: &str| percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned);
+    // A percent sign that is followed by no escape is one that whoever decodes twice leaves as it is.
+    let Some(once) = decode(path) else { return true };
+    let Some(twice) = decode(&once) else { return true };
+    [path, &once, &twice].into_iter().any(|text| text.chars().any(is_noise) || has_dot_segments(text))
 }
 
-/// Whether an unambiguous path is `folder` (which ends with a slash), the same without its slash, or below it.
-pub(super) fn is_within(path: &str, folder: &str) -> bool {
-    let mut rest = percent_decode_str(path);
-    let without_slash = folder.strip_suffix('/').unwrap_or(folder);
-    for expected in percent_decode_str(without_slash) {
-        if rest.next() != Some(expected) {
-            return false;
-        }
-    }
-    matches!(rest.next(), None | Some(b'/'))
+fn is_noise(letter: char) -> bool {
+    letter == '#' || letter.is_control()
+}
+
+/// Dot segments in any spelling: behind either slash, before parameters, with the spaces that Windows drops.
+fn has_dot_segments(text: &str) -> bool {
+    text.split(['/', '\\']).any(|segment| {
+        let name = segment.split([';', '?']).next().unwrap_or_default();
+        matches!(name.trim_end_matches(' '), "." | "..")
+    })
 }
 
 #[cfg(test)]

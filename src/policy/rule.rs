@@ -3,9 +3,13 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
 use regex::Regex;
 
-use super::{Allow, Denial, path};
+use super::{
+    Allow, Denial,
+    readings::{Readings, fold, without_format},
+};
 use crate::identity::Packed;
 
 /// One rule of an app.
@@ -13,31 +17,44 @@ use crate::identity::Packed;
 pub struct Rule {
     /// The paths that it is about.
     pub path: PathPattern,
-    /// The methods that it is about; empty: any. A request whose method is unknown matches no rule with methods.
+    /// The methods that it is about; empty: any. A request whose method is unknown is opened by no rule with methods, and
+    /// closed by every one.
     pub methods: Vec<String>,
-    /// The client networks that it is about; empty: any. A request whose client is unknown matches no rule with networks.
+    /// The client networks that it is about; empty: any. The same holds for a client that is unknown.
     pub networks: Vec<IpNet>,
     /// What it grants.
     pub access: Access,
 }
 
 /// The paths that a rule is about. They are compared decoded, so it makes no difference how pattern and path are escaped.
-/// A pattern such as `/a//b` never matches, because no unambiguous path looks like it ([`path::is_ambiguous`]).
+/// A pattern such as `/a//b` never matches, because no unambiguous path looks like it ([`super::path::is_ambiguous`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathPattern {
     /// Every path.
     Any,
     /// This path and no other.
-    Exact(String),
-    /// This path, with its slash at the end or without, and what is below it; ends with a slash.
-    Prefix(String),
+    Exact(Pattern),
+    /// What is below this folder, which ends with a slash; where the rule closes, the folder without its slash as well.
+    Prefix(Pattern),
     /// Paths that this expression matches from end to end.
     Regex(Expression),
 }
 
+/// A path of the configuration, ready to be compared with those of requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    decoded: String,
+    /// Without a slash at the end.
+    folded: String,
+}
+
 /// A regular expression over whole decoded paths.
 #[derive(Clone, Debug)]
-pub struct Expression(Regex);
+pub struct Expression {
+    exact: Regex,
+    /// The same in any letter case.
+    folded: Regex,
+}
 
 /// What a rule grants.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,18 +82,65 @@ pub struct Asked<'r> {
     pub client: Option<IpAddr>,
 }
 
+/// How far a rule is about a request, over all of its readings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Applies {
+    /// Under none of them.
+    No,
+    /// Under some.
+    Perhaps,
+    /// Under every one.
+    Surely,
+}
+
+impl Applies {
+    fn when(is_so: bool) -> Self {
+        if is_so { Self::Surely } else { Self::No }
+    }
+}
+
 impl Rule {
-    /// Whether the rule is about this request, whose path is not ambiguous.
-    pub(super) fn covers(&self, asked: &Asked<'_>) -> bool {
-        self.covers_method(asked.method) && self.covers_client(asked.client.as_ref()) && self.path.covers(asked.path)
+    /// Whether the rule is about this request beyond doubt: byte for byte, by a method and a client that are known.
+    pub(super) fn opens(&self, asked: &Asked<'_>, readings: &Readings<'_>) -> bool {
+        self.takes_method(asked.method) == Applies::Surely
+            && self.takes_client(asked.client.as_ref()) == Applies::Surely
+            && readings.only().is_some_and(|path| self.path.opens(path))
     }
 
-    fn covers_method(&self, method: Option<&str>) -> bool {
-        self.methods.is_empty() || method.is_some_and(|asked| self.methods.iter().any(|own| own == asked))
+    /// How far the rule closes this request. `is_named` tells whether a rule of the app names a path exactly.
+    pub(super) fn closes(
+        &self,
+        asked: &Asked<'_>,
+        readings: &Readings<'_>,
+        is_named: impl Fn(&str) -> bool + Copy,
+    ) -> Applies {
+        let known = self.takes_method(asked.method).min(self.takes_client(asked.client.as_ref()));
+        if known == Applies::No { known } else { known.min(self.path.closes(readings, is_named)) }
     }
 
-    fn covers_client(&self, client: Option<&IpAddr>) -> bool {
-        self.networks.is_empty() || client.is_some_and(|address| self.covers_address(address))
+    /// Whether the rule names this very path.
+    pub(super) fn names(&self, served: &str) -> bool {
+        matches!(&self.path, PathPattern::Exact(pattern) if pattern.decoded == served)
+    }
+
+    /// An unknown method may be any. HEAD is answered like GET by most servers, so what closes GET closes it too.
+    fn takes_method(&self, method: Option<&str>) -> Applies {
+        match method {
+            _ if self.methods.is_empty() => Applies::Surely,
+            None => Applies::Perhaps,
+            Some(asked) if self.methods.iter().any(|own| own == asked) => Applies::Surely,
+            Some("HEAD") if self.methods.iter().any(|own| own == "GET") => Applies::Perhaps,
+            Some(_) => Applies::No,
+        }
+    }
+
+    /// An unknown client may be in any network.
+    fn takes_client(&self, client: Option<&IpAddr>) -> Applies {
+        match client {
+            _ if self.networks.is_empty() => Applies::Surely,
+            None => Applies::Perhaps,
+            Some(address) => Applies::when(self.covers_address(address)),
+        }
     }
 
     // Inlined, it would have the address made canonical before it is known that there are networks to hold it against.
@@ -88,6 +152,12 @@ impl Rule {
 }
 
 impl Access {
+    /// Whether it lets in somebody who is not signed in.
+    #[must_use]
+    pub fn opens(&self) -> bool {
+        matches!(self, Self::Public | Self::Optional)
+    }
+
     /// Judges somebody who is signed in.
     pub(super) fn judge(&self, who: &Packed) -> Result<(), Denial> {
         match self {
@@ -100,13 +170,74 @@ impl Access {
 }
 
 impl PathPattern {
-    fn covers(&self, asked: &str) -> bool {
+    /// This path and no other.
+    #[must_use]
+    pub fn exact(path: &str) -> Self {
+        Self::Exact(Pattern::new(path))
+    }
+
+    /// What is below this folder, which ends with a slash.
+    #[must_use]
+    pub fn prefix(folder: &str) -> Self {
+        Self::Prefix(Pattern::new(folder))
+    }
+
+    /// Byte for byte.
+    fn opens(&self, served: &str) -> bool {
         match self {
             Self::Any => true,
-            Self::Exact(own) => path::same(asked, own),
-            Self::Prefix(folder) => path::is_within(asked, folder),
-            Self::Regex(expression) => expression.covers(asked),
+            Self::Exact(own) => served == own.decoded,
+            Self::Prefix(folder) => served.starts_with(&folder.decoded),
+            Self::Regex(expression) => expression.exact.is_match(served),
         }
+    }
+
+    /// Generously: under every reading as it is served, or under any, folded.
+    fn closes(&self, readings: &Readings<'_>, is_named: impl Fn(&str) -> bool + Copy) -> Applies {
+        if readings.served().iter().all(|served| self.opens(served) || self.is_folder_of(served)) {
+            return Applies::Surely;
+        }
+        let is_close = match self {
+            Self::Any => true,
+            Self::Exact(own) => {
+                let formatted = |folded: &str| !own.folded.is_empty() && without_format(folded) == Some(&own.folded);
+                let is_named = || readings.only().is_some_and(is_named);
+                readings.folded().iter().any(|folded| own.is_folded_to(folded) || formatted(folded) && !is_named())
+            }
+            Self::Prefix(folder) => readings.folded().iter().any(|folded| folder.holds(folded)),
+            Self::Regex(expression) => {
+                let mut all = readings.served().iter().chain(readings.folded());
+                all.any(|path| expression.folded.is_match(path))
+            }
+        };
+        if is_close { Applies::Perhaps } else { Applies::No }
+    }
+
+    /// Whether a path is the folder of a prefix, without its slash.
+    fn is_folder_of(&self, served: &str) -> bool {
+        matches!(self, Self::Prefix(folder) if folder.decoded.strip_suffix('/') == Some(served))
+    }
+}
+
+impl Pattern {
+    fn new(path: &str) -> Self {
+        let decoded = percent_decode_str(path).decode_utf8_lossy().into_owned();
+        let folded = fold(&decoded).trim_end_matches('/').to_owned();
+        Self { decoded, folded }
+    }
+
+    /// The path, decoded.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.decoded
+    }
+
+    fn is_folded_to(&self, folded: &str) -> bool {
+        self.folded == folded.strip_suffix('/').unwrap_or(folded)
+    }
+
+    fn holds(&self, folded: &str) -> bool {
+        folded.strip_prefix(&self.folded).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -115,17 +246,14 @@ impl Expression {
     pub fn new(text: &str) -> Result<Self, regex::Error> {
         // On its own first: `a)|(b` would only make sense inside the anchors.
         Regex::new(text)?;
-        Regex::new(&format!("^(?:{text})$")).map(Self)
-    }
-
-    fn covers(&self, asked: &str) -> bool {
-        percent_encoding::percent_decode_str(asked).decode_utf8().is_ok_and(|decoded| self.0.is_match(&decoded))
+        let exact = Regex::new(&format!("^(?:{text})$"))?;
+        Ok(Self { exact, folded: Regex::new(&format!("(?i)^(?:{text})$"))? })
     }
 }
 
 impl PartialEq for Expression {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
+        self.exact.as_str() == other.exact.as_str()
     }
 }
 

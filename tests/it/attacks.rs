@@ -4,6 +4,7 @@ mod answers;
 mod pages;
 mod questions;
 mod sessions;
+mod witnesses;
 
 use crate::world::{Kind, Plan, Visitor, World};
 

@@ -108,6 +108,17 @@ pub(in super::super) const KEYS: &[Key] = &[
          loopback.",
     ),
     key(
+        "server.service_hosts",
+        TEXTS,
+        Is("[]"),
+        Reload,
+        "Names under which edges reach the gate itself, such as a Kubernetes Service, with any port. nginx and Caddy send the \
+         host that they routed by as `Host`, and it has to lead to the same app as the request that they ask about. An edge that \
+         cannot send it (ingress-nginx, HAProxy) sends one of these names in its place; then nothing tells that a request in \
+         absolute form (`GET http://other.example.com/`) was routed to another app than the one that is judged, and the edge has \
+         to refuse such requests itself.",
+    ),
+    key(
         "server.shutdown_grace",
         Kind::Duration,
         Is("\"20s\""),

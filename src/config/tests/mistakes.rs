@@ -42,6 +42,11 @@ fn mistakes_about_the_server_are_errors_with_a_mend() {
     each_is_refused(
         r#"
         [server] > trusted_proxies = [] > server.trusted_proxies: nobody could ask > networks
+        [server] > trusted_proxies = ["10.0.0.0/8", "0.0.0.0/0"] > server.trusted_proxies: everybody would be trusted > edge
+        [server] > trusted_proxies = ["::/0"] > server.trusted_proxies: everybody would be trusted > edge
+        [server] > trusted_proxies = ["0.0.0.0/1", "128.0.0.0/1"] > server.trusted_proxies: everybody would be trusted > edge
+        [server] > service_hosts = ["doorward:9000"] > server.service_hosts[0]: `doorward:9000` has a port > any port
+        [server] > service_hosts = ["http://doorward"] > server.service_hosts[0]: `http://doorward`: > "doorward.auth
         [server] > trusted_proxies = ["10.0.0.9/8"] > server.trusted_proxies[0]: `10.0.0.9/8` has bits > "10.0.0.0/8"
         [server] > listen = "localhost:9000" > server.listen: `localhost:9000` is no IP address > 127.0.0.1:9000
         [server] > listen = "127.0.0.1:9300" > server.listen: `server.listen` and `server.management` are > different

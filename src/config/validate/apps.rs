@@ -20,6 +20,7 @@ struct Context<'t> {
     providers: Vec<Option<&'t str>>,
     prefix: Option<&'t str>,
     domain: Option<String>,
+    services: Vec<String>,
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Vec<App>> {
@@ -29,6 +30,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Vec<App>>
         providers: providers.iter().map(|provider| provider.at("name").and_then(|name| name.text())).collect(),
         prefix: server::prefix_of(root),
         domain: session::domain_of(root),
+        services: server::service_hosts_of(root),
     };
     reader.refuse_repeats(&items, Some("name"));
     let mut taken = HashMap::new();
@@ -88,6 +90,7 @@ fn hosts(
             taken.insert(host.clone(), item.key.clone());
         }
         refuse_outside(reader, &item, &host, context.domain.as_deref());
+        refuse_service(reader, &item, &host, &context.services);
         hosts.push(host);
     }
     hosts
@@ -123,6 +126,20 @@ fn refuse_outside(reader: &mut Reader<'_>, spot: &Spot<'_>, host: &HostPattern, 
     if !inside {
         let problem = format!("sessions cannot work here: `session.cookie_domain` is {domain}");
         reader.complain(spot, problem, "use a gate of its own for this host, or leave `session.cookie_domain` out");
+    }
+}
+
+/// Where an edge asks by a name of the gate's own, the host that it routed by is no witness: no app may be behind it.
+fn refuse_service(reader: &mut Reader<'_>, spot: &Spot<'_>, host: &HostPattern, services: &[String]) {
+    let is_taken = |service: &&String| match host {
+        HostPattern::Exact(name) => name == *service,
+        HostPattern::Below(domain) => {
+            service.strip_suffix(domain.as_str()).is_some_and(|front| front.len() > 1 && front.ends_with('.'))
+        }
+    };
+    if let Some(service) = services.iter().find(is_taken) {
+        let problem = format!("takes {service}, which is one of `server.service_hosts`");
+        reader.complain(spot, problem, "a service host is a name of the gate inside the network, never one of an app");
     }
 }
 

@@ -109,11 +109,11 @@ fn path_pattern(reader: &mut Reader<'_>, spot: Option<&Spot<'_>>, prefix: Option
     let spot = spot?;
     let folder = spot.at("prefix");
     let (at, pattern) = match &folder {
-        Some(folder) => (folder, reader.parsed(Some(folder), folder_path).map(PathPattern::Prefix)),
-        None => (spot, reader.parsed(Some(spot), exact_path).map(PathPattern::Exact)),
+        Some(folder) => (folder, reader.parsed(Some(folder), folder_path).map(|folder| PathPattern::prefix(&folder))),
+        None => (spot, reader.parsed(Some(spot), exact_path).map(|path| PathPattern::exact(&path))),
     };
     if let (Some(PathPattern::Exact(path) | PathPattern::Prefix(path)), Some(own)) = (&pattern, prefix)
-        && path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        && path.as_str().strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     {
         let hint = "remove the rule, or move the gate's pages with `server.prefix`";
         reader.complain(at, format!("no request reaches this rule: the gate answers what is below {own} itself"), hint);
@@ -183,13 +183,13 @@ fn access(reader: &mut Reader<'_>, section: &Spot<'_>) -> Option<Access> {
 /// Whether every request that `later` is about goes to `earlier`, if `earlier` is asked first.
 fn takes_all(earlier: &Rule, later: &Rule) -> bool {
     let networks = |network: &IpNet| earlier.networks.iter().any(|wider| wider.contains(network));
-    takes_paths(&earlier.path, &later.path)
+    takes_paths(earlier, &later.path)
         && takes(&earlier.methods, &later.methods, |method| earlier.methods.contains(method))
         && takes(&earlier.networks, &later.networks, networks)
 }
 
 fn takes_everything(rule: &Rule) -> bool {
-    takes_paths(&rule.path, &PathPattern::Any) && rule.methods.is_empty() && rule.networks.is_empty()
+    takes_paths(rule, &PathPattern::Any) && rule.methods.is_empty() && rule.networks.is_empty()
 }
 
 /// An empty list restricts nothing.
@@ -197,13 +197,14 @@ fn takes<T>(earlier: &[T], later: &[T], is_taken: impl Fn(&T) -> bool) -> bool {
     earlier.is_empty() || (!later.is_empty() && later.iter().all(is_taken))
 }
 
-fn takes_paths(earlier: &PathPattern, later: &PathPattern) -> bool {
-    match (earlier, later) {
+fn takes_paths(earlier: &Rule, later: &PathPattern) -> bool {
+    match (&earlier.path, later) {
         (PathPattern::Any, _) => true,
-        (PathPattern::Prefix(root), _) if root == "/" => true,
-        (PathPattern::Prefix(wide), PathPattern::Prefix(narrow)) => narrow.starts_with(wide),
+        (PathPattern::Prefix(root), _) if root.as_str() == "/" => true,
+        (PathPattern::Prefix(wide), PathPattern::Prefix(narrow)) => narrow.as_str().starts_with(wide.as_str()),
         (PathPattern::Prefix(folder), PathPattern::Exact(path)) => {
-            path.starts_with(folder) || folder.strip_suffix('/') == Some(path)
+            let is_folder = folder.as_str().strip_suffix('/') == Some(path.as_str());
+            path.as_str().starts_with(folder.as_str()) || is_folder && !earlier.access.opens()
         }
         (earlier, later) => earlier == later,
     }
@@ -224,8 +225,8 @@ mod tests {
 
     #[test]
     fn a_rule_is_unreachable_where_an_earlier_one_takes_all_of_its_requests() {
-        let exact = |path: &str| PathPattern::Exact(path.to_owned());
-        let prefix = |path: &str| PathPattern::Prefix(path.to_owned());
+        let exact = |path: &str| PathPattern::exact(path);
+        let prefix = |path: &str| PathPattern::prefix(path);
         let any = || PathPattern::Any;
         for (earlier, later, taken) in [
             (rule(any(), &[], &[]), rule(exact("/a"), &["GET"], &[]), true),

@@ -2,17 +2,20 @@
 
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
+
 use super::super::{
     complaint::Fault,
     reader::{self, Reader, Spot},
 };
-use crate::{cookie::Transport, edge::TrustedProxies, server};
+use crate::{cookie::Transport, edge::TrustedProxies, host::Authority, server};
 
 /// What the section says.
 pub(super) struct Server {
     pub(super) listeners: server::Settings,
     pub(super) prefix: String,
     pub(super) trusted_proxies: TrustedProxies,
+    pub(super) service_hosts: Vec<String>,
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, section: &Spot<'_>) -> Option<Server> {
@@ -23,6 +26,9 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Spot<'_>) -> Option<Server
     }
     let prefix = reader.parsed(section.at("prefix").as_ref(), prefix);
     let trusted_proxies = trusted_proxies(reader, section, listen);
+    let services = section.at("service_hosts");
+    let service_hosts = reader.list(services.as_ref(), service_host);
+    reader.refuse_repeats(&services.map(|list| list.items()).unwrap_or_default(), None);
     let shutdown_grace = reader.duration(section.at("shutdown_grace").as_ref());
     let tls = section.at("tls");
     let tls_settings = tls.as_ref().and_then(|tls| tls_settings(reader, tls));
@@ -38,6 +44,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Spot<'_>) -> Option<Server
         },
         prefix: prefix?,
         trusted_proxies: trusted_proxies?,
+        service_hosts,
     })
 }
 
@@ -53,6 +60,21 @@ pub(super) fn transport(root: &Spot<'_>) -> Transport {
 /// `server.prefix`, for those who have to know which paths are the gate's own.
 pub(super) fn prefix_of<'t>(root: &Spot<'t>) -> Option<&'t str> {
     root.at("server")?.at("prefix")?.text()
+}
+
+/// `server.service_hosts`, for those who have to know which names are the gate's own.
+pub(super) fn service_hosts_of(root: &Spot<'_>) -> Vec<String> {
+    let items = root.at("server").and_then(|section| section.at("service_hosts")).map(|list| list.items());
+    items.unwrap_or_default().iter().filter_map(|item| service_host(item.text()?).ok()).collect()
+}
+
+fn service_host(text: &str) -> Result<String, Fault> {
+    let hint = "write the name alone, such as \"doorward.auth.svc.cluster.local\": any port is meant";
+    match Authority::parse(text) {
+        Ok(authority) if authority.port().is_none() => Ok(authority.host().to_owned()),
+        Ok(_) => Err(Fault::new(format!("`{text}` has a port"), hint)),
+        Err(error) => Err(Fault::new(format!("`{text}`: {error}"), hint)),
+    }
 }
 
 fn refuse_same_port(reader: &mut Reader<'_>, section: &Spot<'_>, listen: SocketAddr, management: SocketAddr) {
@@ -90,6 +112,11 @@ fn trusted_proxies(reader: &mut Reader<'_>, section: &Spot<'_>, listen: Option<S
     let networks = reader.list(Some(&spot), reader::network);
     if spot.is_written() && spot.items().is_empty() {
         reader.complain(&spot, "nobody could ask the gate anything", "name the networks of your edge");
+    }
+    if IpNet::aggregate(&networks).iter().any(|network| network.prefix_len() == 0) {
+        let hint =
+            "name the networks of your edge alone: whoever is trusted says which host, path and client a request is of";
+        reader.complain(&spot, "everybody would be trusted", hint);
     }
     if !spot.is_written() && listen.is_some_and(|listen| !listen.ip().is_loopback()) {
         let hint = "name the networks that your edge asks from, such as [\"10.0.0.0/8\"], or listen on 127.0.0.1";

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, fs};
 
-use super::{fixtures, loopback, request, why};
-use crate::edge::{Edge, Intent, asked_host, read};
+use super::{fixtures, request, why};
+use crate::edge::{Edge, Intent, TrustedProxies, asked_host, read};
 
 /// What the authorization server received: method, raw path, header lines.
 struct Captured {
@@ -52,8 +52,9 @@ fn outcome(name: &str, text: &str) -> String {
     let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
     let parts = request(&method, &lines);
     let envoy_target = path.strip_prefix("/outpost.goauthentik.io/auth/envoy").unwrap_or_default();
-    let proxies = loopback();
-    let peer = proxies.admit("127.0.0.1".parse().unwrap()).unwrap();
+    // Edges and clients of the captures are all on loopback; an edge elsewhere is one whose clients are known.
+    let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+    let peer = proxies.admit("10.0.0.1".parse().unwrap()).unwrap();
     match read(edge_of(name), peer, &parts, envoy_target) {
         Err(fault) => format!("!\t{}", why(fault)),
         Ok(asked) => [

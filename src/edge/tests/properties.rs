@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use proptest::prelude::*;
 
-use super::{loopback, request, why};
+use super::{loopback, request};
 use crate::edge::{
     Edge, TrustedProxies, asked_host,
     field::{Field, is_method, target},
@@ -94,21 +94,18 @@ proptest! {
         hops in prop::collection::vec(prop::sample::select(&HOPS), 1..6),
     ) {
         let proxies = loopback();
-        let mut expected = Err("X-Forwarded-For holds something that is no address".to_owned());
+        let mut expected = None;
         for (_, hop) in hops.iter().rev() {
-            let Some(address) = hop.map(|hop| hop.parse::<IpAddr>().unwrap()) else {
-                expected = Err("X-Forwarded-For holds something that is no address".to_owned());
-                break;
-            };
-            expected = Ok(Some(address));
+            let Some(address) = hop.map(|hop| hop.parse::<IpAddr>().unwrap()) else { break };
             if !proxies.contains(address) {
+                expected = Some(address);
                 break;
             }
         }
         let chain: Vec<_> = hops.iter().map(|(written, _)| *written).collect();
         let parts = request("GET", &[("host", b"a.example"), ("x-forwarded-for", chain.join(",").as_bytes())]);
         let peer = proxies.admit("127.0.0.1".parse().unwrap()).unwrap();
-        let client = read(Edge::Envoy, peer, &parts, "/").map(|asked| asked.client).map_err(why);
+        let client = read(Edge::Envoy, peer, &parts, "/").unwrap().client;
         prop_assert_eq!(client, expected, "{:?}", chain);
     }
 

@@ -54,7 +54,7 @@ fn a_line_that_is_missing_repeated_or_malformed_is_never_guessed_around() {
             (vec![("x-forwarded-method", b""), HOST, URI], "X-Forwarded-Method is not a method in capitals"),
             (vec![("x-forwarded-method", b"GET /"), HOST, URI], "X-Forwarded-Method is not a method in capitals"),
             (vec![("x-forwarded-method", b"BASELINE-CONTROL"), HOST, URI], "BASELINE-CONTROL a.example /x?y"),
-            (vec![METHOD, URI, ("host", b"a.example")], "X-Forwarded-Host is missing"),
+            (vec![METHOD, URI], "X-Forwarded-Host is missing"),
             (vec![METHOD, HOST, HOST, URI], "X-Forwarded-Host is repeated"),
             (
                 vec![METHOD, ("x-forwarded-host", b"a.example, b.example"), URI],
@@ -76,8 +76,37 @@ fn a_line_that_is_missing_repeated_or_malformed_is_never_guessed_around() {
             (vec![METHOD, HOST, ("x-forwarded-uri", b"/caf\xe9")], "X-Forwarded-Uri is not UTF-8"),
             (vec![METHOD, HOST, ("x-forwarded-uri", "/café#x".as_bytes())], "GET a.example /café#x"),
         ] {
+            // Caddy keeps the client's own line; to Traefik it is the gate's name.
+            let lines = [vec![("host", b"gate".as_slice())], lines].concat();
             assert_eq!(outcome(edge, &lines, "/envoy"), expected, "{lines:?}");
         }
+    }
+}
+
+#[test]
+fn an_edge_that_keeps_the_host_it_routed_by_has_a_second_witness() {
+    const DESCRIBED: [(&str, &[u8]); 4] = [
+        ("x-forwarded-method", b"GET"),
+        ("x-forwarded-host", b"a.example"),
+        ("x-forwarded-uri", b"/"),
+        ("x-original-url", b"https://a.example/"),
+    ];
+    for (edge, host, expected) in [
+        (Edge::Traefik, Some("B.example.:80"), Ok(None)),
+        (Edge::Traefik, None, Ok(None)),
+        (Edge::Envoy, Some("b.example"), Ok(None)),
+        (Edge::Caddy, Some("B.example.:80"), Ok(Some("b.example"))),
+        (Edge::Nginx, Some("B.example.:80"), Ok(Some("b.example"))),
+        (Edge::Caddy, None, Err("Host is missing")),
+        (Edge::Nginx, None, Err("Host is missing")),
+        (Edge::Caddy, Some("a b"), Err("Host holds something that no host name has")),
+        (Edge::Nginx, Some("a,b"), Err("Host holds something that no host name has")),
+    ] {
+        let host = host.map(|host| ("host", host.as_bytes()));
+        let parts = request("GET", &DESCRIBED.into_iter().chain(host).collect::<Vec<_>>());
+        let read = read_from(&loopback(), edge, &parts, "/");
+        let routed = read.map(|asked| asked.routed.map(|routed| routed.host().to_owned()));
+        assert_eq!(routed, expected.map(|host| host.map(str::to_owned)).map_err(str::to_owned), "{edge:?} {host:?}");
     }
 }
 
@@ -119,7 +148,8 @@ fn nginx_is_read_from_the_original_url_alone() {
         ),
         (vec![("x-original-url", "https:///x")], "X-Original-URL names no host"),
     ] {
-        let bytes: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        let host = ("host", "gate".as_bytes());
+        let bytes: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_bytes())).chain([host]).collect();
         assert_eq!(outcome(Edge::Nginx, &bytes, "/envoy"), expected, "{lines:?}");
     }
 }
@@ -171,30 +201,40 @@ fn the_asked_host_is_the_host_line_or_the_authority_of_http_2_and_they_agree() {
 }
 
 #[test]
-fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy() {
+fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy_or_unknown() {
     for (chain, expected) in [
-        ("203.0.113.9", "203.0.113.9"),
-        ("6.6.6.6, 203.0.113.9", "203.0.113.9"),
-        ("6.6.6.6,203.0.113.9,10.0.0.7, 127.0.0.1", "203.0.113.9"),
-        ("10.0.0.9, 10.0.0.7", "10.0.0.9"),
-        ("garbage, 203.0.113.9", "203.0.113.9"),
-        ("203.0.113.9, ::ffff:10.0.0.7", "203.0.113.9"),
-        ("::ffff:203.0.113.9", "203.0.113.9"),
-        ("2001:db8::1", "2001:db8::1"),
-        ("[2001:db8::1]:4711, 10.0.0.7:80", "2001:db8::1"),
-        ("[2001:db8::1]", "2001:db8::1"),
-        ("garbage, 10.0.0.7", "X-Forwarded-For holds something that is no address"),
-        ("203.0.113.9,", "X-Forwarded-For holds something that is no address"),
-        ("unknown", "X-Forwarded-For holds something that is no address"),
-        ("010.0.0.1", "X-Forwarded-For holds something that is no address"),
-        ("", "X-Forwarded-For holds something that is no address"),
+        ("203.0.113.9", Some("203.0.113.9")),
+        ("6.6.6.6, 203.0.113.9", Some("203.0.113.9")),
+        ("6.6.6.6,203.0.113.9,10.0.0.7, 127.0.0.1", Some("203.0.113.9")),
+        ("garbage, 203.0.113.9", Some("203.0.113.9")),
+        ("203.0.113.9, ::ffff:10.0.0.7", Some("203.0.113.9")),
+        ("::ffff:203.0.113.9", Some("203.0.113.9")),
+        ("2001:db8::1", Some("2001:db8::1")),
+        ("[2001:db8::1]:4711, 10.0.0.7:80", Some("2001:db8::1")),
+        ("[2001:db8::1]", Some("2001:db8::1")),
+        ("fe80::1%lo", Some("fe80::1")),
+        ("[fe80::1%eth0.5], 10.0.0.7", Some("fe80::1")),
+        ("203.0.113.9%lo", None),
+        ("fe80::1%", None),
+        ("fe80::1%a b", None),
+        // Whoever stands at the left of trusted hops alone is whom a client made up, or a client inside their networks.
+        ("10.0.0.9, 10.0.0.7", None),
+        ("192.168.1.1, garbage, 10.0.0.7", None),
+        ("127.0.0.1", None),
+        ("203.0.113.9,", None),
+        ("unknown, 10.1.2.3", None),
+        ("unknown", None),
+        ("010.0.0.1", None),
+        ("", None),
     ] {
         let parts = request("GET", &[("host", b"a.example"), ("x-forwarded-for", chain.as_bytes())]);
-        let read = match read_from(&loopback(), Edge::Envoy, &parts, "/") {
-            Ok(asked) => asked.client.unwrap().to_string(),
-            Err(problem) => problem,
-        };
-        assert_eq!(read, expected, "{chain}");
+        let asked = read_from(&loopback(), Edge::Envoy, &parts, "/").unwrap();
+        assert_eq!(asked.client.map(|client| client.to_string()).as_deref(), expected, "{chain}");
+    }
+    let line: (&str, &[u8]) = ("x-forwarded-for", b"203.0.113.9");
+    for lines in [vec![line, line], vec![("x-forwarded-for", b"203.0.113.9\xff")]] {
+        let parts = request("GET", &[vec![("host", b"a.example".as_slice())], lines].concat());
+        assert_eq!(read_from(&loopback(), Edge::Envoy, &parts, "/").unwrap().client, None);
     }
 }
 
@@ -257,7 +297,14 @@ fn malformed_descriptions_are_refused_as_peers_refuse_them() {
             "ext-authz" => Edge::Envoy,
             other => panic!("no dialect for {other}"),
         };
-        let is_read = vector_request(&case).is_some_and(|parts| read_from(&loopback(), edge, &parts, "/").is_ok());
+        let is_read = vector_request(&case).is_some_and(|mut parts| {
+            // Their nginx sends the upstream's name; ours is told to send the host, the second witness.
+            if edge == Edge::Nginx {
+                parts.headers.entry("host").or_insert(http::HeaderValue::from_static("gate"));
+            }
+            let parts = parts;
+            read_from(&loopback(), edge, &parts, "/").is_ok()
+        });
         let expected = match name {
             // Authelia refuses what it cannot match to a method. Here it is a request of an unknown method, which no rule
             // with methods matches: nginx in authentik's shape never says the method.
@@ -311,7 +358,10 @@ fn addresses_in_the_chain_are_parsed_as_peers_parse_them() {
         let client = match (chain, case["remote_addr"].as_str()) {
             (Some(chain), _) => {
                 let lines: &[(&str, &[u8])] = &[("host", b"a.example"), ("x-forwarded-for", chain.as_bytes())];
-                read_from(&loopback(), Edge::Envoy, &request("GET", lines), "/").ok().and_then(|asked| asked.client)
+                // A proxy from elsewhere: where it is one of the listed networks too, the client is unknown.
+                let edge = TrustedProxies::new(vec!["192.0.2.0/24".parse().unwrap()]);
+                let peer = edge.admit("192.0.2.1".parse().unwrap()).unwrap();
+                read(Edge::Envoy, peer, &request("GET", lines), "/").unwrap().client
             }
             // Behind a proxy the peer is the proxy and never the client.
             (None, Some(peer)) if case["reverseProxy"] == false => {

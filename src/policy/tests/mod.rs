@@ -2,6 +2,7 @@
 
 mod hosts;
 mod paths;
+mod readings;
 mod redirects;
 mod rendering;
 mod rules;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::vectors;
-use crate::policy::path::{is_ambiguous, is_within, same};
+use crate::policy::path::is_ambiguous;
 
 #[test]
 fn a_path_is_ambiguous_where_two_servers_could_disagree() {
@@ -92,30 +92,6 @@ fn every_path_that_a_peer_has_to_clean_is_ambiguous() {
     }
 }
 
-#[test]
-fn escapes_make_no_difference_to_a_comparison() {
-    for (one, other, expected) in [
-        ("/a%20b", "/a b", true),
-        ("/caf%c3%a9", "/café", true),
-        ("/a%2Bb", "/a+b", true),
-        ("/a", "/a/", false),
-        ("/a", "/A", false),
-    ] {
-        assert_eq!(same(one, other), expected, "{one} {other}");
-    }
-    for (path, folder, expected) in [
-        ("/public/x", "/public/", true),
-        ("/public/", "/public/", true),
-        ("/public", "/public/", true),
-        ("/publicx", "/public/", false),
-        ("/publi", "/public/", false),
-        ("/my%20files/x", "/my files/", true),
-        ("/anything", "/", true),
-    ] {
-        assert_eq!(is_within(path, folder), expected, "{path} {folder}");
-    }
-}
-
 /// A server that decodes first, then cleans.
 fn decoded_then_cleaned(path: &str) -> String {
     let decoded = percent_decode_str(path).decode_utf8_lossy().replace('\\', "/");
@@ -155,6 +131,6 @@ proptest! {
 
     #[test]
     fn no_path_makes_it_fail(path in any::<String>()) {
-        let _ = (is_ambiguous(&path), same(&path, "/a%"), is_within(&path, "/%/"));
+        let _ = is_ambiguous(&path);
     }
 }

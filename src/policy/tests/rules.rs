@@ -9,11 +9,11 @@ use crate::{
 };
 
 fn exact(path: &str) -> PathPattern {
-    PathPattern::Exact(path.to_owned())
+    PathPattern::exact(path)
 }
 
 fn prefix(path: &str) -> PathPattern {
-    PathPattern::Prefix(path.to_owned())
+    PathPattern::prefix(path)
 }
 
 fn asked(path: &str) -> Asked<'_> {
@@ -54,10 +54,13 @@ fn the_first_rule_that_is_about_the_request_decides_before_allow() {
     );
     for (path, expected) in [
         ("/health", "public"),
+        ("/Health", "not allowed"),
         ("/health/", "not allowed"),
         ("/healthz", "not allowed"),
         ("/public/a", "public"),
+        ("/public", "not allowed"),
         ("/public/secret", "denied"),
+        ("/public/Secret", "denied"),
         ("/maybe/x", "optional"),
         ("/all/x", "in"),
         ("/staff/x", "in"),
@@ -80,7 +83,7 @@ fn an_expression_that_only_makes_sense_inside_the_anchors_is_refused() {
 }
 
 #[test]
-fn methods_and_networks_narrow_a_rule_and_the_unknown_matches_neither() {
+fn methods_and_networks_narrow_a_rule_and_the_unknown_is_opened_by_neither() {
     let app = with_rules(
         Allow::Anyone,
         vec![
@@ -105,9 +108,155 @@ fn methods_and_networks_narrow_a_rule_and_the_unknown_matches_neither() {
 }
 
 #[test]
-fn an_ambiguous_path_passes_only_where_every_rule_and_the_app_would_let_in() {
-    let odd =
-        ["/public/../admin", "/public/%2e%2e/admin", "/public/..;/admin", "/public//x", "/%70ublic/x", "/public/x%23"];
+fn an_unknown_method_or_client_may_be_any_that_a_rule_closes() {
+    let closed = |rule: Rule| with_rules(Allow::Anyone, vec![Rule { access: Access::Deny, ..rule }]);
+    let posts = closed(Rule { methods: vec!["POST".to_owned()], ..rule(PathPattern::Any, Access::Deny) });
+    let gets = closed(Rule { methods: vec!["GET".to_owned()], ..rule(exact("/x"), Access::Deny) });
+    let lan = closed(Rule { networks: vec!["192.168.0.0/16".parse().unwrap()], ..rule(exact("/x"), Access::Deny) });
+    let ask =
+        |method, client: Option<&str>| Asked { path: "/x", method, client: client.map(|text| text.parse().unwrap()) };
+    for (app, asked, expected) in [
+        (&posts, ask(Some("POST"), None), "denied"),
+        (&posts, ask(Some("GET"), None), "in"),
+        (&posts, ask(None, None), "denied"),
+        // HEAD is answered like GET.
+        (&gets, ask(Some("HEAD"), None), "denied"),
+        (&gets, ask(Some("OPTIONS"), None), "in"),
+        (&lan, ask(Some("GET"), Some("192.168.7.7")), "denied"),
+        (&lan, ask(Some("GET"), Some("203.0.113.9")), "in"),
+        (&lan, ask(Some("GET"), None), "denied"),
+    ] {
+        assert_eq!(verdict(app, asked, &ann()), expected, "{asked:?}");
+    }
+}
+
+#[test]
+fn what_closes_closes_every_spelling_that_a_server_may_fold_to_it() {
+    let app = with_rules(
+        Allow::Anyone,
+        vec![
+            rule(exact("/data.json"), Access::Public),
+            rule(exact("/data"), Access::Deny),
+            rule(exact("/secret"), Access::Deny),
+            rule(prefix("/Admin/"), Access::Allow(groups(&["admins"]))),
+            rule(exact("/account"), Access::Authenticated),
+            rule(PathPattern::Regex(Expression::new("/api/[a-z]+/keys").unwrap()), Access::Deny),
+            rule(prefix("/"), Access::Public),
+        ],
+    );
+    for (path, expected) in [
+        ("/", "public"),
+        ("/x", "public"),
+        ("/secretary", "public"),
+        ("/secret/x", "public"),
+        ("/secret.zip", "public"),
+        ("/adminx", "public"),
+        ("/secret", "denied"),
+        ("/SECRET", "denied"),
+        ("/secret/", "denied"),
+        ("/secret%20", "denied"),
+        ("/secret%20%20/", "denied"),
+        ("/secret.", "denied"),
+        ("/secret./", "denied"),
+        ("/secret.json", "denied"),
+        ("/Secret.JSON", "denied"),
+        ("/secret.pdf/", "denied"),
+        ("/secret.html%20", "denied"),
+        ("/%c5%bfecret", "denied"),
+        ("/secret;x=1", "denied"),
+        ("/secret%3bx", "denied"),
+        ("/secret%3fx", "denied"),
+        ("//secret", "denied"),
+        ("/%2fsecret", "denied"),
+        ("/%5csecret", "denied"),
+        ("/\\secret", "denied"),
+        ("//any.example/secret", "denied"),
+        ("/%73ecret", "denied"),
+        ("/%2573ecret", "denied"),
+        ("/secret%252f", "denied"),
+        ("/data.json", "public"),
+        ("/data.xml", "denied"),
+        ("/DATA.json", "denied"),
+        ("/admin", "not allowed"),
+        ("/admin/x", "not allowed"),
+        ("/ADMIN/x", "not allowed"),
+        ("/admin./x", "not allowed"),
+        ("/admin%20/x", "not allowed"),
+        ("/admin%2fx", "not allowed"),
+        ("/admin;a/x", "not allowed"),
+        ("/x//admin/y", "in"),
+        ("/Account", "in"),
+        ("/account.json", "in"),
+        ("/account/x", "public"),
+        ("/api/abc/keys", "denied"),
+        ("/API/abc/keys/", "denied"),
+        ("/api//abc/keys", "denied"),
+    ] {
+        assert_eq!(verdict(&app, asked(path), &ann()), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_path_with_several_readings_is_for_those_whom_each_of_them_lets_in() {
+    let app = with_rules(
+        groups(&["staff"]),
+        vec![
+            rule(prefix("/public/"), Access::Public),
+            rule(prefix("/maybe/"), Access::Optional),
+            rule(prefix("/never/"), Access::Deny),
+            rule(prefix("/ops/"), Access::Allow(groups(&["Ops"]))),
+            rule(prefix("/admin/"), Access::Allow(groups(&["admins"]))),
+        ],
+    );
+    for (path, expected) in [
+        // Another path is denied, and that is no reason to refuse this one.
+        ("/api/projects/group%2Fname", "in"),
+        ("/a;b=1/c", "in"),
+        ("/a//b", "in"),
+        ("/caf\u{e9}", "in"),
+        ("/100%25", "in"),
+        ("/public/a%2Fb", "in"),
+        ("/maybe/a;b", "in"),
+        ("/public//x", "in"),
+        ("/%70ublic/x", "in"),
+        ("/ops/a%2Fb", "in"),
+        ("/ops%2Fb", "in"),
+        ("/admin/a%2Fb", "not allowed"),
+        ("/x%2F..x/admin/", "in"),
+        ("//x/admin/a", "not allowed"),
+        ("/never/a%2Fb", "denied"),
+        ("/never%2Fb", "denied"),
+    ] {
+        assert_eq!(verdict(&app, asked(path), &ann()), expected, "{path}");
+    }
+    let ops_only = with_rules(groups(&["admins"]), vec![rule(prefix("/ops/"), Access::Allow(groups(&["Ops"])))]);
+    assert_eq!(verdict(&ops_only, asked("/ops/a%2Fb"), &ann()), "in", "every reading is below /ops/");
+    assert_eq!(verdict(&ops_only, asked("/ops%2Fb"), &ann()), "not allowed", "one reading is not");
+    assert_eq!(verdict(&ops_only, asked("/Ops/b"), &ann()), "not allowed", "nor is this where case counts");
+}
+
+#[test]
+fn a_path_that_nobody_can_read_passes_only_where_every_rule_and_the_app_would_let_in() {
+    let odd = [
+        "/public/../admin",
+        "/public/%2e%2e/admin",
+        "/public/.%252e/admin",
+        "/public/..;/admin",
+        "/public/..%3bx/admin",
+        "/public/..%5cadmin",
+        "/public/..%20/admin",
+        "/public/x%23",
+        "/public/x%2523",
+        "/public/x#y",
+        "/public/x%00",
+        "/public/x%2500",
+        "/public/x%0d%0a",
+        "/public/%c0%ae%c0%ae/admin",
+        "/public/%zz",
+        "/public/%u0041",
+        "/public/100%",
+        "/public/.",
+    ];
     let open = vec![rule(prefix("/public/"), Access::Public), rule(prefix("/maybe/"), Access::Optional)];
     let staff_only = rule(prefix("/staff/"), Access::Allow(groups(&["staff"])));
     let admins_only = rule(prefix("/admin/"), Access::Allow(groups(&["admins"])));
@@ -132,6 +281,9 @@ fn an_ambiguous_path_passes_only_where_every_rule_and_the_app_would_let_in() {
             assert_eq!(verdict(&app, asked(path), &ann()), expected, "{path} {app:?}");
         }
     }
+    let long = format!("/public//{}", "x".repeat(5_000));
+    let closed_elsewhere = with_rules(Allow::Anyone, and(rule(exact("/x"), Access::Deny)));
+    assert_eq!(verdict(&closed_elsewhere, asked(&long), &ann()), "denied", "too long to be read in several ways");
 }
 
 #[test]
@@ -187,5 +339,6 @@ fn an_address_with_two_at_signs_is_nobodys() {
 fn addresses_are_compared_as_what_they_are() {
     let mapped: IpAddr = "::ffff:192.168.0.1".parse().unwrap();
     let rule = Rule { networks: vec!["192.168.0.0/16".parse().unwrap()], ..rule(PathPattern::Any, Access::Deny) };
-    assert!(rule.covers(&Asked { path: "/", method: None, client: Some(mapped) }));
+    let asked = Asked { path: "/", method: None, client: Some(mapped) };
+    assert_eq!(verdict(&with_rules(Allow::Anyone, vec![rule]), asked, &ann()), "denied");
 }

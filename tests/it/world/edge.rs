@@ -43,6 +43,8 @@ pub(crate) enum Pages {
 /// A running edge.
 pub(crate) struct Edge {
     kind: Kind,
+    /// What an operator has changed in the shipped files: a file of the edge's folder, a text in it, another.
+    changes: Vec<(&'static str, &'static str, &'static str)>,
     plain: u16,
     tls: u16,
     process: Option<Process>,
@@ -68,8 +70,8 @@ impl Kind {
 
 impl Edge {
     /// An edge with ports of its own; not yet started.
-    pub(crate) fn new(kind: Kind) -> Self {
-        Self { kind, plain: ports::free(), tls: ports::free(), process: None }
+    pub(crate) fn new(kind: Kind, changes: Vec<(&'static str, &'static str, &'static str)>) -> Self {
+        Self { kind, changes, plain: ports::free(), tls: ports::free(), process: None }
     }
 
     /// The port that browsers ask.
@@ -80,11 +82,16 @@ impl Edge {
         }
     }
 
+    /// The port for clear text.
+    pub(crate) fn plain_port(&self) -> u16 {
+        self.plain
+    }
+
     /// Starts it before the gate and the app on these ports, and waits until it answers.
     pub(crate) async fn start(&mut self, dir: &Path, gate: u16, app: u16) {
         let at = dir.join("edge");
         fs::create_dir_all(&at).unwrap();
-        let places = Places { dir, at: &at, gate, app };
+        let places = Places { dir, at: &at, gate, app, changes: &self.changes };
         let mut process = match self.kind {
             Kind::Traefik { gate, pages, .. } => self.traefik(&places, gate, pages),
             Kind::Nginx => self.nginx(&places),
@@ -190,6 +197,7 @@ struct Places<'a> {
     at: &'a Path,
     gate: u16,
     app: u16,
+    changes: &'a [(&'static str, &'static str, &'static str)],
 }
 
 type Swap = (String, String);
@@ -199,6 +207,10 @@ impl Places<'_> {
     fn copy(&self, file: &str, swaps: &[Swap]) -> PathBuf {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file);
         let mut text = fs::read_to_string(&source).unwrap();
+        for (_, from, to) in self.changes.iter().filter(|(changed, ..)| file.ends_with(changed)) {
+            assert!(text.contains(from), "deploy/{file} has no {from}");
+            text = text.replace(from, to);
+        }
         for (from, to) in swaps {
             assert!(text.contains(from), "deploy/{file} has no {from}");
             text = text.replace(from, to);

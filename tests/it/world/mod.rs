@@ -57,6 +57,7 @@ pub(crate) struct Plan {
     tables: String,
     store: Option<String>,
     provider: Value,
+    changes: Vec<(&'static str, &'static str, &'static str)>,
 }
 
 /// A running world. Everything in it ends with it.
@@ -80,6 +81,7 @@ impl Plan {
             tables: String::new(),
             store: None,
             provider: json!({}),
+            changes: Vec::new(),
         }
     }
 
@@ -108,11 +110,16 @@ impl Plan {
         Self { provider: settings, ..self }
     }
 
+    /// An edge whose operator has changed its files: a file, a text in it, another in its place.
+    pub(crate) fn edge(self, changes: &[(&'static str, &'static str, &'static str)]) -> Self {
+        Self { changes: changes.to_vec(), ..self }
+    }
+
     /// Starts everything but the provider.
     pub(crate) async fn without_provider(self) -> World {
         let dir = tempfile::tempdir().unwrap();
         tls::issue(dir.path());
-        let edge = Edge::new(self.kind);
+        let edge = Edge::new(self.kind, self.changes.clone());
         let origins = ["app", "admin", "rules"].map(|host| origin(self.kind, &edge, host));
         let mut world = World {
             app: App::start().await,

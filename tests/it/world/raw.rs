@@ -43,6 +43,10 @@ impl Original<'_> {
                 "GET /_doorward/auth/nginx HTTP/1.1\r\nHost: {host}\r\nX-Original-URL: https://{host}{target}\r\n\
                  X-Original-Method: {method}\r\n{lines}"
             ),
+            "caddy" => format!(
+                "GET /_doorward/auth/caddy HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Method: {method}\r\n\
+                 X-Forwarded-Host: {host}\r\nX-Forwarded-Uri: {target}\r\n{lines}"
+            ),
             _ => format!(
                 "GET /_doorward/auth/{dialect} HTTP/1.1\r\nHost: gate\r\nX-Forwarded-Method: {method}\r\n\
                  X-Forwarded-Host: {host}\r\nX-Forwarded-Uri: {target}\r\n{lines}"

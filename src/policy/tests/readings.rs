@@ -1,0 +1,201 @@
+//! Whatever a server makes of a path, nobody passes whom a rule for what it serves would not let in.
+
+use percent_encoding::percent_decode_str;
+use proptest::prelude::*;
+
+use super::{ann, app, groups, rule};
+use crate::{
+    identity::{Identity, Packed},
+    policy::{
+        Access, Allow, App, Asked, PathPattern, Requirement, Rule,
+        readings::{
+            Server, express, fold, go, iis, nginx, nginx_unmerged, rails, reparsed, served_by_any, tomcat, whatwg_url,
+            wsgi,
+        },
+    },
+};
+
+/// Pieces that rules and requests are put together from, so that they meet.
+fn piece() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "a",
+        "b",
+        "A",
+        "B",
+        "/",
+        "/",
+        "/",
+        "//",
+        ".",
+        "..",
+        "/./",
+        "/../",
+        ";",
+        ";x",
+        "%2f",
+        "%2F",
+        "%5c",
+        "\\",
+        "%61",
+        "%41",
+        "%252f",
+        "%2561",
+        "%20",
+        " ",
+        "%2e",
+        "%3b",
+        "%3f",
+        "%23",
+        "%00",
+        "%zz",
+        "%",
+        ".json",
+        ".JSON",
+        "%c5%bf",
+        "%e2%84%aa",
+        "é",
+    ])
+}
+
+fn path() -> impl Strategy<Value = String> {
+    prop::collection::vec(piece(), 0..7).prop_map(|pieces| format!("/{}", pieces.concat()))
+}
+
+/// Paths as the configuration takes them.
+fn pattern() -> impl Strategy<Value = PathPattern> {
+    let name = || prop::sample::select(vec!["a", "b", "A", "ab", "s", "k", "a.json"]);
+    let names = prop::collection::vec(name(), 0..3)
+        .prop_map(|names| names.iter().map(|name| format!("/{name}")).collect::<String>());
+    prop_oneof![
+        1 => Just(PathPattern::Any),
+        4 => names.clone().prop_map(|path| PathPattern::exact(if path.is_empty() { "/" } else { &path })),
+        4 => names.prop_map(|path| PathPattern::prefix(&format!("{path}/"))),
+    ]
+}
+
+fn rules() -> impl Strategy<Value = Vec<Rule>> {
+    let access = prop::sample::select(vec![
+        Access::Public,
+        Access::Public,
+        Access::Optional,
+        Access::Authenticated,
+        Access::Deny,
+        Access::Allow(groups(&["staff"])),
+        Access::Allow(groups(&["admins"])),
+    ]);
+    prop::collection::vec((pattern(), access).prop_map(|(path, access)| rule(path, access)), 1..5)
+}
+
+/// Whether the decision of the gate lets somebody in.
+fn passes(app: &App, path: &str, who: Option<&Identity>) -> bool {
+    match (app.requirement(Asked { path, method: Some("GET"), client: None }), who) {
+        (Requirement::Nothing | Requirement::Optional, _) => true,
+        (Requirement::Identity(test), Some(who)) => test.judge(&Packed::new(who)).is_ok(),
+        (Requirement::Identity(_) | Requirement::Denied, _) => false,
+    }
+}
+
+/// The names of a path where a file system or a router folds them.
+fn names(path: &str) -> Vec<String> {
+    let names = path.split('/').map(|name| name.trim_end_matches([' ', '.']));
+    names.filter(|name| !name.is_empty()).map(|name| name.to_uppercase().to_lowercase()).collect()
+}
+
+fn is_at(pattern: &PathPattern, served: &str, is_closing: bool) -> bool {
+    match pattern {
+        PathPattern::Any => true,
+        PathPattern::Exact(own) => own.as_str() == served,
+        PathPattern::Prefix(folder) => {
+            served.starts_with(folder.as_str()) || is_closing && folder.as_str().strip_suffix('/') == Some(served)
+        }
+        PathPattern::Regex(_) => unreachable!("none is generated"),
+    }
+}
+
+fn is_folded_at(pattern: &PathPattern, served: &str) -> bool {
+    match pattern {
+        PathPattern::Any => true,
+        PathPattern::Exact(own) => names(own.as_str()) == names(served),
+        PathPattern::Prefix(folder) => names(served).starts_with(&names(folder.as_str())),
+        PathPattern::Regex(_) => unreachable!("none is generated"),
+    }
+}
+
+/// Whether the first rule about the path that a server serves lets somebody in; on a server that folds names, a rule that
+/// closes is about every spelling of its path.
+fn is_let_in(app: &App, served: &str, folds: bool, who: Option<&Identity>) -> bool {
+    let packed = who.map(Packed::new);
+    let is_about = |rule: &&Rule| {
+        let closes = !rule.access.opens();
+        is_at(&rule.path, served, closes) || folds && closes && is_folded_at(&rule.path, served)
+    };
+    match app.rules.iter().find(is_about).map(|rule| &rule.access) {
+        Some(access) if access.opens() => true,
+        Some(access) => packed.is_some_and(|who| access.judge(&who).is_ok()),
+        None => packed.is_some_and(|who| app.allow.admits(&who)),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_096, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whoever_passes_is_let_in_to_whatever_any_server_serves(path in path(), rules in rules(), is_open: bool) {
+        let allow = if is_open { Allow::Anyone } else { groups(&["staff"]) };
+        let app = App { allow, rules, ..app("a", &["a.example"]) };
+        let (staff, stranger) = (ann(), Identity { groups: vec!["guests".to_owned()], ..ann() });
+        for who in [None, Some(&staff), Some(&stranger)] {
+            if !passes(&app, &path, who) {
+                continue;
+            }
+            for served in served_by_any(&path) {
+                for folds in [false, true] {
+                    prop_assert!(is_let_in(&app, &served, folds, who), "{path} is served as {served} (folded: {folds}) to {who:?} under {app:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn where_a_path_is_opened_every_server_serves_that_very_path(path in path(), rules in rules()) {
+        let app = App { rules, ..app("a", &["a.example"]) };
+        if passes(&app, &path, None) {
+            let decoded = percent_decode_str(&path).decode_utf8().unwrap();
+            for served in served_by_any(&path) {
+                prop_assert_eq!(&served, &decoded);
+            }
+            let opens = |rule: &&Rule| rule.access.opens() && is_at(&rule.path, &decoded, false);
+            prop_assert!(app.rules.iter().any(|rule| opens(&rule)));
+        }
+    }
+
+    #[test]
+    fn folding_keeps_the_names_and_nothing_else(path in path()) {
+        let folded = fold(&path);
+        prop_assert_eq!(folded.split('/').skip(1).filter(|name| !name.is_empty()).collect::<Vec<_>>(), names(&path));
+        prop_assert!(folded == "/" || !folded.ends_with('/'));
+        prop_assert_eq!(fold(&folded), folded.clone());
+    }
+}
+
+#[test]
+fn each_server_reads_paths_in_its_own_way() {
+    let cases: [(Server, &str, &str); 13] = [
+        (nginx, "/a//b/../c%2fd", "/a/c/d"),
+        (nginx, "/a%23b", "/a"),
+        (nginx_unmerged, "/a//b", "/a//b"),
+        (whatwg_url, "//x/admin", "/admin"),
+        (whatwg_url, "/a\\b/%2e%2e/c", "/a/c"),
+        (express, "/group%2Fname/%61", "/group%2Fname/a"),
+        (go, "/a/./b//c/..", "/a/b/"),
+        (tomcat, "/public/..;/admin", "/admin"),
+        (tomcat, "/a;x%2fy/b", "/a/b"),
+        (wsgi, "/a%2f%2e%2e/b", "/a/../b"),
+        (rails, "/a//b%20", "/a/b "),
+        (iis, "/a%5cb;c/d", "/a/b/d"),
+        (reparsed, "/a%3fb", "/a"),
+    ];
+    for (serve, path, expected) in cases {
+        assert_eq!(serve(path), expected, "{path}");
+    }
+}
