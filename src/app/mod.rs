@@ -47,6 +47,7 @@ impl App {
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let backend = config.session.backend.kind();
         let works = Works::build(config).await?;
+        warn_of(&works.config);
         let server = Server::bind(works.config.server.clone()).await?;
         let (listen, management) = server.addresses();
         tracing::info!(%listen, %management, store = backend, version = env!("CARGO_PKG_VERSION"), "bound");
@@ -150,8 +151,19 @@ impl Works {
         let prepared = providers::prepare(&self.providers, &config.providers)?;
         // Nothing fails from here on, and nothing is waited for. Taken apart, so that nothing is forgotten: the listeners
         // stay as they are, the log is its owner's.
-        let Config { server: _, gate, secrets: _, session, providers: _, policy, brand, log: _, effective: _, hash } =
-            config.clone();
+        let Config {
+            server: _,
+            gate,
+            secrets: _,
+            session,
+            providers: _,
+            policy,
+            brand,
+            log: _,
+            effective: _,
+            hash,
+            warnings: _,
+        } = config.clone();
         let bound = bind(&self.metrics, &config);
         let providers = providers::made(prepared, &bound.providers, &self.clock);
         self.sessions.change(&session, Arc::clone(&keyring));
@@ -171,6 +183,14 @@ impl Works {
         }
         (self.config, self.providers) = (config, providers);
         Ok(difference)
+    }
+}
+
+/// Logs what `check` warns of.
+fn warn_of(config: &Config) {
+    for warning in &config.warnings {
+        let (key, problem, mend) = (&warning.key, &warning.problem, &warning.hint);
+        tracing::warn!(place = %warning.origin, key, problem, mend, "the configuration is valid and may not be meant so");
     }
 }
 

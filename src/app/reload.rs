@@ -7,7 +7,7 @@ use std::{convert::Infallible, time::Duration};
 
 use tokio::{signal::unix::Signal, task::spawn_blocking, time::sleep};
 
-use super::{Works, providers::Caretaker};
+use super::{Works, providers::Caretaker, warn_of};
 use crate::{
     config::{Complaints, Config, Difference, Watch},
     metrics,
@@ -93,6 +93,7 @@ impl Reload {
                 self.caretaker.look_after(&self.works.providers);
                 level(&self.works.config.log.level);
                 self.tell(&difference);
+                warn_of(&self.works.config);
                 metrics::Reload::Applied
             }
         }

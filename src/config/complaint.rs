@@ -29,9 +29,20 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Consequences of a complaint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration is refused.
+    Error,
+    /// The configuration is valid, and most likely does not do what its author wants.
+    Warning,
+}
+
 /// One complaint: what, where, and how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
+    /// Error or warning.
+    pub severity: Severity,
     /// The key, such as `apps[0].hosts`; empty where the text is no TOML at all or there is none.
     pub key: String,
     /// Where it stands; [`Origin::Default`] where nothing was written that could be pointed at.
@@ -42,11 +53,15 @@ pub struct Complaint {
     pub hint: String,
 }
 
-/// Prints `doorward.toml:12: apps[0].hosts: problem` and the hint on an indented line.
+/// Prints `doorward.toml:12: apps[0].hosts: problem` and the hint on an indented line; of a warning,
+/// `doorward.toml:12: warning: apps[0].hosts: problem`.
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.origin != Origin::Default {
             write!(f, "{}: ", self.origin)?;
+        }
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
         }
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
@@ -56,7 +71,7 @@ impl fmt::Display for Complaint {
     }
 }
 
-/// Everything that is wrong with a configuration: by file and line, then by variable. Never empty.
+/// Every error of a configuration: by file and line, then by variable. Never empty.
 #[derive(Clone, Debug)]
 pub struct Complaints(pub Vec<Complaint>);
 
@@ -93,7 +108,8 @@ impl Fault {
     }
 
     pub(super) fn at(self, key: &str, origin: &Origin) -> Complaint {
-        Complaint { key: key.to_owned(), origin: origin.clone(), problem: self.problem, hint: self.hint }
+        let severity = Severity::Error;
+        Complaint { severity, key: key.to_owned(), origin: origin.clone(), problem: self.problem, hint: self.hint }
     }
 }
 
@@ -106,6 +122,11 @@ mod tests {
         let complaint = Fault::new("has a port", "write `a.example`")
             .at("apps[0].hosts[1]", &Origin::File(PathBuf::from("doorward.toml"), 12));
         let missing = Fault::new("is missing", "").at("session.secrets", &Origin::Default);
+        let warning = Complaint { severity: Severity::Warning, ..complaint.clone() };
+        assert_eq!(
+            warning.to_string(),
+            "doorward.toml:12: warning: apps[0].hosts[1]: has a port\n    write `a.example`"
+        );
         assert_eq!(
             Complaints(vec![complaint, missing]).to_string(),
             "doorward.toml:12: apps[0].hosts[1]: has a port\n    write `a.example`\nsession.secrets: is missing"

@@ -29,7 +29,7 @@ use secrecy::SecretString;
 use self::files::Files;
 pub use self::{
     change::Difference,
-    complaint::{Complaint, Complaints, Origin},
+    complaint::{Complaint, Complaints, Origin, Severity},
     effective::Effective,
     environment::Environment,
     reference::reference,
@@ -58,6 +58,8 @@ pub struct Config {
     pub brand: pages::Settings,
     /// Logging.
     pub log: Log,
+    /// What is valid and most likely not meant, by file and line.
+    pub warnings: Vec<Complaint>,
     /// Every value in force and where it came from, secrets masked, in the order of the reference.
     pub effective: Vec<Effective>,
     /// A short hash of all values but the secrets, to tell replicas apart.
@@ -113,9 +115,11 @@ fn made_of(source: Option<&Source>, environment: &Environment, files: &mut Files
     complaints.extend(shape::complete(&mut root));
     let (config, more) = validate::settings(&root, environment, files);
     complaints.extend(more);
+    let (warnings, errors): (Vec<_>, Vec<_>) =
+        complaints.into_iter().partition(|complaint| complaint.severity == Severity::Warning);
     match config {
-        Some(config) if complaints.is_empty() => Ok(config),
-        _ => Err(sorted(complaints)),
+        Some(config) if errors.is_empty() => Ok(Config { warnings: sorted(warnings).0, ..config }),
+        _ => Err(sorted(errors)),
     }
 }
 

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::{
-    complaint::{Complaint, Fault, Origin},
+    complaint::{Complaint, Fault, Origin, Severity},
     environment::Environment,
     files::Files,
     shape,
@@ -132,6 +132,12 @@ impl<'e> Reader<'e> {
 
     pub(super) fn complain(&mut self, spot: &Spot<'_>, problem: impl Into<String>, hint: impl Into<String>) {
         self.complaints.push(Fault::new(problem, hint).at(&spot.key, spot.origin));
+    }
+
+    /// Reports a value that is valid and most likely not meant. Printed by `check`, logged at start and after a reload.
+    pub(super) fn warn(&mut self, spot: &Spot<'_>, problem: impl Into<String>, hint: impl Into<String>) {
+        let complaint = Fault::new(problem, hint).at(&spot.key, spot.origin);
+        self.complaints.push(Complaint { severity: Severity::Warning, ..complaint });
     }
 
     /// Text, as `parse` understands it.

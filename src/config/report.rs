@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Complaint, Complaints, Config, Effective, Origin};
 
-/// The report for people: one line a value, or one block a complaint.
+/// The report for people: one line a value and one block a warning, or one block an error.
 #[must_use]
 pub fn report_text(result: &Result<Config, Complaints>) -> String {
     let mut text = String::new();
@@ -15,6 +15,9 @@ pub fn report_text(result: &Result<Config, Complaints>) -> String {
             for Effective { key, value, origin, .. } in &config.effective {
                 let kind = if matches!(origin, Origin::Environment(_)) { "environment " } else { "" };
                 let _ = writeln!(text, "{key} = {value}  # {kind}{origin}");
+            }
+            for warning in &config.warnings {
+                let _ = write!(text, "\n{warning}\n");
             }
             let _ = writeln!(text, "\nThe configuration is valid; its hash is {}.", config.hash);
         }
@@ -27,7 +30,7 @@ pub fn report_text(result: &Result<Config, Complaints>) -> String {
     text
 }
 
-/// The report for programs: one JSON object with `ok`, `hash`, `values` and `errors`.
+/// The report for programs: one JSON object with `ok`, `hash`, `values`, `warnings` and `errors`.
 #[must_use]
 pub fn report_json(result: &Result<Config, Complaints>) -> Value {
     match result {
@@ -35,12 +38,14 @@ pub fn report_json(result: &Result<Config, Complaints>) -> Value {
             "ok": true,
             "hash": config.hash,
             "values": config.effective.iter().map(value).collect::<Vec<_>>(),
+            "warnings": config.warnings.iter().map(complaint).collect::<Vec<_>>(),
             "errors": [],
         }),
         Err(complaints) => json!({
             "ok": false,
             "values": [],
-            "errors": complaints.0.iter().map(error).collect::<Vec<_>>(),
+            "warnings": [],
+            "errors": complaints.0.iter().map(complaint).collect::<Vec<_>>(),
         }),
     }
 }
@@ -52,7 +57,7 @@ fn value(effective: &Effective) -> Value {
     json!({ "key": effective.key, "value": value, "origin": origin(&effective.origin) })
 }
 
-fn error(complaint: &Complaint) -> Value {
+fn complaint(complaint: &Complaint) -> Value {
     json!({
         "key": complaint.key,
         "origin": origin(&complaint.origin),

@@ -3,6 +3,7 @@
 //! Each file reads the keys of its own sections; what concerns several of them is judged here.
 
 mod apps;
+mod emails;
 mod headers;
 mod look;
 mod providers;
@@ -40,6 +41,7 @@ fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Config> {
     let transport = server::transport(root);
     let providers = providers::read(reader, root, transport);
     let apps = apps::read(reader, root);
+    emails::warn_of_unverified(reader, root);
     let brand = root.at("brand").map(|section| look::brand(reader, &section));
     let (server, session, brand, apps) = (server?, session?, brand?, apps?);
     let passes_tokens = apps.iter().any(|app| app.headers.passes_tokens());
@@ -61,6 +63,7 @@ fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Config> {
         brand,
         log: look::log(root),
         hash: String::new(),
+        warnings: Vec::new(),
         effective: Vec::new(),
     })
 }

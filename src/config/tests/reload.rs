@@ -122,7 +122,8 @@ fn made_with(dir: &Path, under: &[(&str, &str)]) -> Config {
 /// Everything that a configuration means, secrets included.
 fn meaning(config: &Config) -> (String, session::Backend) {
     // Taken apart, so that nothing is added to it and forgotten here.
-    let Config { server, gate, secrets, session, providers, policy, brand, log, effective: _, hash: _ } = config;
+    let Config { server, gate, secrets, session, providers, policy, brand, log, effective: _, hash: _, warnings: _ } =
+        config;
     let secrets: Vec<_> = secrets.iter().map(|secret| secret.expose_secret().to_owned()).collect();
     let providers: Vec<_> = providers
         .iter()

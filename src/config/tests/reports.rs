@@ -45,6 +45,27 @@ fn every_value_in_force_is_listed_with_its_origin_and_no_secret_is_shown() {
 }
 
 #[test]
+fn a_warning_is_reported_beside_the_values_and_fails_nothing() {
+    let authentik = GOOD.replace("/o/x/", "/application/o/x/");
+    for (lines, warned) in [
+        ("allow = { users = ['ann@example.com'] }\n", true),
+        ("rules = [{ path = '/a', allow = { users = ['s-1', 'ann@example.com'] } }]\n", true),
+        ("allow = { users = ['s-1'] }\n", false),
+        ("allow = { groups = ['a@b'] }\n", false),
+    ] {
+        for (text, looks_like_authentik) in [(&authentik, true), (&GOOD.to_owned(), false)] {
+            let config = loaded(&format!("{text}{lines}"));
+            let warned = warned && looks_like_authentik;
+            assert_eq!(config.warnings.len(), usize::from(warned), "{lines}: {:?}", config.warnings);
+            let (report, json) = (report_text(&Ok(config.clone())), report_json(&Ok(config)));
+            assert_eq!(report.contains(": warning: apps[0]."), warned, "{report}");
+            assert!(report.contains("The configuration is valid"), "{report}");
+            assert_eq!(json["warnings"].as_array().unwrap().len(), usize::from(warned), "{json}");
+        }
+    }
+}
+
+#[test]
 fn errors_are_reported_to_programs_with_key_place_problem_and_hint() {
     let result = load_from(Some(&source("[server]\nlistn = 'x'\n")), &Environment::new());
     let json = report_json(&result);
