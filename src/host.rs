@@ -52,10 +52,28 @@ impl<'r> Authority<'r> {
         self.port
     }
 
+    /// The same authority without the port that its scheme has anyway: `app.example.com:443` over https is
+    /// `app.example.com` to browsers and to providers, which compare redirect URIs character by character.
+    #[must_use]
+    pub fn without_default_port(self, scheme: &str) -> Self {
+        let port = self.port.filter(|port| Some(*port) != default_port(scheme));
+        Self { port, ..self }
+    }
+
     /// The same authority, free of the request.
     #[must_use]
     pub fn into_owned(self) -> Authority<'static> {
         Authority { host: Cow::Owned(self.host.into_owned()), port: self.port }
+    }
+}
+
+/// The port of a scheme, RFC 9110, sections 4.2.1 and 4.2.2.
+#[must_use]
+pub fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "https" => Some(443),
+        "http" => Some(80),
+        _ => None,
     }
 }
 
@@ -157,6 +175,24 @@ mod kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_port_that_a_scheme_has_anyway_is_folded_away() {
+        for (text, scheme, expected) in [
+            ("app.example.com:443", "https", "app.example.com"),
+            ("app.example.com:80", "https", "app.example.com:80"),
+            ("app.example.com:80", "http", "app.example.com"),
+            ("[::1]:443", "https", "[::1]"),
+            ("app.example.com:8443", "https", "app.example.com:8443"),
+            ("app.example.com", "https", "app.example.com"),
+        ] {
+            assert_eq!(
+                Authority::parse(text).unwrap().without_default_port(scheme).to_string(),
+                expected,
+                "{text} {scheme}"
+            );
+        }
+    }
 
     #[test]
     fn a_host_is_folded_once_and_the_same_way() {

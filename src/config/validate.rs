@@ -6,6 +6,7 @@ mod apps;
 mod emails;
 mod headers;
 mod look;
+mod networks;
 mod providers;
 mod rules;
 mod server;
@@ -42,6 +43,7 @@ fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Config> {
     let providers = providers::read(reader, root, transport);
     let apps = apps::read(reader, root);
     emails::warn_of_unverified(reader, root);
+    networks::warn_of_unknown_clients(reader, root);
     let brand = root.at("brand").map(|section| look::brand(reader, &section));
     let (server, session, brand, apps) = (server?, session?, brand?, apps?);
     let passes_tokens = apps.iter().any(|app| app.headers.passes_tokens());

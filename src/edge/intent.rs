@@ -27,7 +27,12 @@ fn navigates(headers: &HeaderMap) -> Option<bool> {
 }
 
 fn shows_html(headers: &HeaderMap) -> bool {
-    accepts_html(headers) && !headers.contains_key(&X_REQUESTED_WITH) && !headers.contains_key(header::UPGRADE)
+    accepts_html(headers) && !is_script(headers) && !headers.contains_key(header::UPGRADE)
+}
+
+/// The word that script libraries send. Apps that show pages inside themselves send their own name under the same header.
+fn is_script(headers: &HeaderMap) -> bool {
+    headers.get_all(&X_REQUESTED_WITH).iter().any(|word| word.as_bytes().eq_ignore_ascii_case(b"XMLHttpRequest"))
 }
 
 fn accepts_html(headers: &HeaderMap) -> bool {

@@ -31,7 +31,8 @@ impl Snapshot {
         envoy_target: &'r str,
     ) -> Result<(AuthRequest<'r>, Site<'r>), Unread> {
         let trusted = self.proxies.admit(peer).ok_or(Unread::UntrustedPeer)?;
-        let asked = edge::read(edge, trusted, request, envoy_target)?;
+        let mut asked = edge::read(edge, trusted, request, envoy_target)?;
+        asked.authority = asked.authority.without_default_port(self.outside.scheme);
         if let Some(routed) = &asked.routed {
             self.cross_check(edge, &asked.authority, routed)?;
         }
@@ -164,7 +165,7 @@ impl Snapshot {
             Unread::Contradiction { edge, asked, routed } => {
                 let (header, mend) = match edge {
                     Edge::Caddy => {
-                        ("X-Forwarded-Host", "in forward_auth: header_up X-Forwarded-Host {http.request.header.Host}")
+                        ("X-Forwarded-Host", "in forward_auth: header_up X-Forwarded-Host {http.request.hostport}")
                     }
                     _ => (
                         "X-Original-URL",

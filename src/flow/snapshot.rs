@@ -157,6 +157,7 @@ impl Snapshot {
         let method = request.method.as_str();
         let intent = edge::intent(Some(method), &request.headers);
         let read = edge::asked_host(request).map_err(Unread::Malformed).and_then(|authority| {
+            let authority = authority.without_default_port(self.outside.scheme);
             let site =
                 self.policy.site(authority.host()).ok_or_else(|| Unread::UnknownHost(authority.host().to_owned()))?;
             Ok((authority, site))

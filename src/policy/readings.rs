@@ -175,9 +175,10 @@ pub(super) fn fold(path: &str) -> Cow<'_, str> {
     if folded.is_empty() { Cow::Borrowed("/") } else { Cow::Owned(folded) }
 }
 
-/// A folded path without the format at its end; `None` where it has none.
-pub(super) fn without_format(folded: &str) -> Option<&str> {
-    FORMATS.iter().find_map(|format| folded.strip_suffix(format)).map(|bare| bare.trim_end_matches(['.', ' ']))
+/// Whether what follows a folded path is a format, with the dots and spaces that Windows drops before it.
+pub(super) fn is_format(rest: &str) -> bool {
+    let name = FORMATS.iter().find_map(|format| rest.strip_suffix(format));
+    name.is_some_and(|between| between.bytes().all(|byte| matches!(byte, b'.' | b' ')))
 }
 
 /// Every escape decoded.

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::Policy;
-use crate::host::Authority;
+use crate::host::{Authority, default_port};
 
 /// Longer addresses are nobody's bookmark, and the sealed sign-in that carries them has to fit an address itself.
 const MAX_LENGTH: usize = 4096;
@@ -96,14 +96,6 @@ fn foreign_authority<'t>(text: &'t str, here: Here<'_>, policy: &Policy) -> Opti
         port @ Some(number) => default_port(here.scheme) == Some(number) || port == here.authority.port(),
     };
     (is_known && is_our_port).then_some(authority)
-}
-
-fn default_port(scheme: &str) -> Option<u16> {
-    match scheme {
-        "https" => Some(443),
-        "http" => Some(80),
-        _ => None,
-    }
 }
 
 /// Whether a browser would end where we think it would.

@@ -8,7 +8,7 @@ use regex::Regex;
 
 use super::{
     Allow, Denial,
-    readings::{Readings, fold, without_format},
+    readings::{Readings, fold, is_format},
 };
 use crate::identity::Packed;
 
@@ -199,12 +199,13 @@ impl PathPattern {
         }
         let is_close = match self {
             Self::Any => true,
-            Self::Exact(own) => {
-                let formatted = |folded: &str| !own.folded.is_empty() && without_format(folded) == Some(&own.folded);
+            Self::Exact(own) | Self::Prefix(own) => {
+                let is_below = |folded: &str| matches!(self, Self::Prefix(_)) && own.holds(folded);
                 let is_named = || readings.only().is_some_and(is_named);
-                readings.folded().iter().any(|folded| own.is_folded_to(folded) || formatted(folded) && !is_named())
+                readings.folded().iter().any(|folded| {
+                    own.is_folded_to(folded) || is_below(folded) || own.is_formatted_as(folded) && !is_named()
+                })
             }
-            Self::Prefix(folder) => readings.folded().iter().any(|folded| folder.holds(folded)),
             Self::Regex(expression) => {
                 let mut all = readings.served().iter().chain(readings.folded());
                 all.any(|path| expression.folded.is_match(path))
@@ -234,6 +235,11 @@ impl Pattern {
 
     fn is_folded_to(&self, folded: &str) -> bool {
         self.folded == folded.strip_suffix('/').unwrap_or(folded)
+    }
+
+    /// `/users.json`, where this is `/users`.
+    fn is_formatted_as(&self, folded: &str) -> bool {
+        !self.folded.is_empty() && folded.strip_prefix(&self.folded).is_some_and(is_format)
     }
 
     fn holds(&self, folded: &str) -> bool {

@@ -66,6 +66,25 @@ fn a_warning_is_reported_beside_the_values_and_fails_nothing() {
 }
 
 #[test]
+fn clients_that_rules_cannot_tell_apart_are_warned_of() {
+    let rule = |rest: &str| format!("rules = [{{ path = '/a', networks = ['192.168.0.0/16'], {rest} }}]\n");
+    for (trusted, lines, expected) in [
+        ("10.0.0.0/8", rule("access = 'deny'"), vec!["server.trusted_proxies[0]"]),
+        ("10.0.0.0/8", rule("access = 'public'"), vec!["server.trusted_proxies[0]", "apps[0].rules[0].networks"]),
+        ("10.1.2.0/24", rule("access = 'optional'"), vec!["apps[0].rules[0].networks"]),
+        ("10.1.2.0/24", rule("access = 'deny'"), vec![]),
+        ("127.0.0.0/8", rule("access = 'authenticated'"), vec![]),
+        ("fd00::/8", rule("access = 'deny'"), vec!["server.trusted_proxies[0]"]),
+        ("10.0.0.0/8", "rules = [{ path = '/a', access = 'public' }]\n".to_owned(), vec![]),
+    ] {
+        let text = GOOD.replace("10.0.0.0/8", trusted);
+        let config = loaded(&format!("{text}{lines}"));
+        let keys: Vec<_> = config.warnings.iter().map(|warning| warning.key.as_str()).collect();
+        assert_eq!(keys, expected, "{trusted} {lines}");
+    }
+}
+
+#[test]
 fn errors_are_reported_to_programs_with_key_place_problem_and_hint() {
     let result = load_from(Some(&source("[server]\nlistn = 'x'\n")), &Environment::new());
     let json = report_json(&result);

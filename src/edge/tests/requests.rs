@@ -262,6 +262,7 @@ fn only_a_page_being_opened_is_a_page() {
         (Some("GET"), vec![("accept", "application/json"), ("accept", "TEXT/HTML;q=0.1")], Intent::Page),
         (Some("GET"), vec![("accept", "text/html-sandboxed")], Intent::Fetch),
         (Some("GET"), vec![HTML, ("x-requested-with", "XMLHttpRequest")], Intent::Fetch),
+        (Some("GET"), vec![HTML, ("x-requested-with", "io.homeassistant.companion.android")], Intent::Page),
         (Some("GET"), vec![HTML, ("upgrade", "websocket")], Intent::Fetch),
         (
             Some("GET"),

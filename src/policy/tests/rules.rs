@@ -178,6 +178,8 @@ fn what_closes_closes_every_spelling_that_a_server_may_fold_to_it() {
         ("/data.xml", "denied"),
         ("/DATA.json", "denied"),
         ("/admin", "not allowed"),
+        ("/admin.json", "not allowed"),
+        ("/admin.zip", "public"),
         ("/admin/x", "not allowed"),
         ("/ADMIN/x", "not allowed"),
         ("/admin./x", "not allowed"),

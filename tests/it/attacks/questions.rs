@@ -410,3 +410,18 @@ hosts = ["app.example.test"]
     assert_eq!(ended.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&ended.stderr).contains("trusted_proxies"), "{ended:?}");
 }
+
+#[tokio::test]
+async fn the_port_that_the_scheme_has_anyway_changes_no_address() {
+    let world = bare().await;
+    for dialect in DIALECTS {
+        let locations = ["app.example.test", "app.example.test:443", "APP.example.test.:443"].map(|host| async {
+            let said = raw::tell(world.gate.port, &get(host, "/x", PAGE).as_told_by(dialect)).await;
+            let location = url::Url::parse(said.header("location")).unwrap();
+            location.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1.into_owned()
+        });
+        for redirect_uri in futures_util::future::join_all(locations).await {
+            assert_eq!(redirect_uri, "https://app.example.test/_doorward/callback", "{dialect}");
+        }
+    }
+}

@@ -91,7 +91,7 @@ async fn traefik_behind_a_trusted_proxy_tells_the_gate_nothing_that_came_from_th
 
 #[tokio::test]
 async fn caddy_behind_a_trusted_proxy_is_judged_by_the_host_that_it_routed_by() {
-    const PINNED: &str = "\t\theader_up X-Forwarded-Host {http.request.header.Host}\n";
+    const PINNED: &str = "\t\theader_up X-Forwarded-Host {http.request.hostport}\n";
     let trusts = ("Caddyfile", "\tservers {\n", "\tservers {\n\t\ttrusted_proxies static 127.0.0.0/8\n");
     let plain = (
         "Caddyfile",
