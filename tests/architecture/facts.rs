@@ -1,0 +1,134 @@
+//! What there is to know of the production code of one file.
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use syn::{
+    Expr, Token,
+    punctuated::Punctuated,
+    visit::{self, Visit},
+};
+
+use super::paths::{self, Absolute};
+
+/// What the rules ask of a file.
+pub(crate) struct Facts {
+    /// How many lines it has.
+    pub(crate) lines: usize,
+    /// The paths that it takes from the crate.
+    pub(crate) paths: Vec<Absolute>,
+    /// What it does with permissions.
+    pub(crate) permissions: Permissions,
+    /// Whether it exposes a secret.
+    pub(crate) exposes: bool,
+}
+
+impl Facts {
+    /// Reads a production text of the module at `module`.
+    pub(crate) fn of(text: &str, module: &[String]) -> syn::Result<Self> {
+        let tokens: TokenStream = text.parse()?;
+        let top = module.first().map_or("", String::as_str);
+        // The binary knows the crate by its name.
+        let crate_name = (top == "main").then_some(env!("CARGO_PKG_NAME"));
+        let mut permissions = Permissions::default();
+        permissions.visit_file(&syn::parse_file(text)?);
+        // Neither can know what a verdict of `edge` is: the floors see to that. They have an `Allow` of their own.
+        if matches!(top, "metrics" | "policy") {
+            permissions.verdicts = 0;
+        }
+        Ok(Self {
+            lines: text.lines().count(),
+            paths: paths::taken(&tokens, module, crate_name),
+            permissions,
+            exposes: exposes(&tokens),
+        })
+    }
+}
+
+/// What a file does with permissions.
+#[derive(Default)]
+pub(crate) struct Permissions {
+    /// Calls of `Admission::grant`, and other names for it.
+    pub(crate) grants: usize,
+    /// Verdicts that let in.
+    pub(crate) verdicts: usize,
+    /// Permissions that nobody granted.
+    pub(crate) literals: usize,
+}
+
+impl Permissions {
+    fn read(&mut self, code: &TokenStream) {
+        let tokens: Vec<_> = code.clone().into_iter().collect();
+        for (at, token) in tokens.iter().enumerate() {
+            match (token, tokens.get(at + 1)) {
+                (TokenTree::Group(group), _) => self.read(&group.stream()),
+                (TokenTree::Ident(word), _) if word == "grant" && is_behind_colons(&tokens, at) => self.grants += 1,
+                (TokenTree::Ident(word), Some(TokenTree::Group(inner)))
+                    if word == "Allow" && inner.delimiter() == Delimiter::Parenthesis && !is_wild(inner) =>
+                {
+                    self.verdicts += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Permissions {
+    fn visit_expr_path(&mut self, node: &'ast syn::ExprPath) {
+        let segments: Vec<_> = node.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            [_, .., "grant"] => self.grants += 1,
+            // Those of other modules, which let nobody in.
+            [.., "Access", "Allow"] | [.., "metrics", "Verdict", "Allow"] => {}
+            [.., "Allow"] => self.verdicts += 1,
+            _ => {}
+        }
+        visit::visit_expr_path(self, node);
+    }
+
+    fn visit_expr_struct(&mut self, node: &'ast syn::ExprStruct) {
+        if node.path.segments.last().is_some_and(|segment| segment.ident == "Admission") {
+            self.literals += 1;
+        }
+        visit::visit_expr_struct(self, node);
+    }
+
+    fn visit_item_use(&mut self, node: &'ast syn::ItemUse) {
+        // Under another name they would not be seen.
+        let mut renamed = Renamed(Vec::new());
+        renamed.visit_item_use(node);
+        self.grants += renamed.0.iter().filter(|name| *name == "Admission").count();
+        self.verdicts += renamed.0.iter().filter(|name| *name == "Allow").count();
+    }
+
+    fn visit_macro(&mut self, node: &'ast syn::Macro) {
+        match node.parse_body_with(Punctuated::<Expr, Token![,]>::parse_terminated) {
+            Ok(arguments) => arguments.iter().for_each(|argument| self.visit_expr(argument)),
+            Err(_) => self.read(&node.tokens),
+        }
+    }
+}
+
+struct Renamed(Vec<String>);
+
+impl<'ast> Visit<'ast> for Renamed {
+    fn visit_use_rename(&mut self, node: &'ast syn::UseRename) {
+        self.0.push(node.ident.to_string());
+    }
+}
+
+fn is_behind_colons(tokens: &[TokenTree], at: usize) -> bool {
+    at.checked_sub(1).and_then(|before| tokens.get(before)).is_some_and(|token| token.to_string() == ":")
+}
+
+/// Whether a pattern takes nothing out.
+fn is_wild(group: &proc_macro2::Group) -> bool {
+    matches!(group.stream().to_string().as_str(), "_" | ".." | ". .")
+}
+
+fn exposes(code: &TokenStream) -> bool {
+    code.clone().into_iter().any(|token| match token {
+        TokenTree::Ident(word) => word.to_string().starts_with("expose_secret"),
+        TokenTree::Group(group) => exposes(&group.stream()),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
+}
