@@ -13,7 +13,7 @@ mod tests;
 use std::collections::HashMap;
 
 pub use self::{
-    allow::Allow,
+    allow::{Allow, Lack},
     rule::{Access, Asked, Expression, PathPattern, Rule},
 };
 use crate::identity::Packed;
@@ -85,10 +85,10 @@ pub struct Test<'p> {
 }
 
 /// Why an identity is not let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denial {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Denial<'p> {
     /// Not among those who are allowed.
-    NotAllowed,
+    NotAllowed(&'p Allow),
     /// A rule denies it to everybody.
     Rule,
 }
@@ -203,17 +203,17 @@ impl App {
     }
 }
 
-impl Test<'_> {
+impl<'p> Test<'p> {
     /// Judges an identity.
-    pub fn judge(&self, who: &Packed) -> Result<(), Denial> {
+    pub fn judge(&self, who: &Packed) -> Result<(), Denial<'p>> {
         match self.rule {
             Some(rule) => rule.access.judge(who),
             None if self.app.allow.admits(who) => self.judge_every(who),
-            None => Err(Denial::NotAllowed),
+            None => Err(Denial::NotAllowed(&self.app.allow)),
         }
     }
 
-    fn judge_every(&self, who: &Packed) -> Result<(), Denial> {
+    fn judge_every(&self, who: &Packed) -> Result<(), Denial<'p>> {
         if !self.every {
             return Ok(());
         }
