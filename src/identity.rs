@@ -33,10 +33,14 @@ pub struct Identity {
     pub provider: String,
     /// `sub`.
     pub subject: Subject,
-    /// `preferred_username`, falling back to the e-mail address, then the subject. Never empty.
+    /// `preferred_username`, falling back to the e-mail address where that is verified, then the subject. Never empty.
     pub user: String,
     /// `email`, empty when the provider gives none.
     pub email: String,
+    /// Whether the provider vouches for `email` (`email_verified`), or the configuration says that it may be believed.
+    /// Nobody is let in by an address that is not.
+    #[serde(default)]
+    pub email_verified: bool,
     /// `name`, empty when the provider gives none.
     pub name: String,
     /// The groups found under the provider's `groups_claim`, in the provider's order, without repeats.

@@ -141,6 +141,7 @@ fn somebody(person: usize) -> Identity {
         subject: Subject(format!("4f1c8a1e-5b7d-4c3e-8a9f-{number:012}")),
         user: format!("person{number}"),
         email: format!("person{number}@example.com"),
+        email_verified: true,
         name: format!("Person {number}"),
         groups: groups.map(ToOwned::to_owned).to_vec(),
         claims: claims.map(|(name, value)| (name.to_owned(), value)).into_iter().collect::<Map<_, _>>(),

@@ -78,6 +78,8 @@ impl App {
         background.supervise("sessions", async move { sessions.maintain(until).await });
         let renewals = gate.renewer().work(background.clone(), drained.clone());
         background.supervise("renewals", renewals);
+        let (counting, until) = (Arc::clone(&gate), drained.clone());
+        background.supervise("refusals", async move { counting.log_refusals(until).await });
         let mut caretaker = Caretaker::new(background.clone(), drained.clone());
         caretaker.look_after(&self.works.providers);
         if let Some(changes) = self.changes {

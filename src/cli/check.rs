@@ -7,7 +7,10 @@ use std::{path::Path, process::ExitCode};
 
 use serde_json::{Value, json};
 
-use super::{serve, sessions};
+use super::{
+    printable::{escaped_but_for_lines, escaped_json},
+    serve, sessions,
+};
 use crate::{
     config::{self, Config},
     session::{Backend, Left},
@@ -36,7 +39,10 @@ pub fn run(file: Option<&Path>, format: Format) -> ExitCode {
             format!("{report:#}\n")
         }
     };
-    let printed = super::print(&report);
+    let printed = super::print(&match format {
+        Format::Text => escaped_but_for_lines(&report),
+        Format::Json => escaped_json(&report),
+    });
     if result.is_ok() { printed } else { ExitCode::FAILURE }
 }
 

@@ -1,17 +1,23 @@
 //! The log: lines on standard error, and the level that decides which.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    fmt::{Debug, Result},
+    io::{self, IsTerminal as _},
+};
 
 use anyhow::Context as _;
+use tracing::field::{Field, Visit};
 use tracing_subscriber::{
     Layer as _, Registry,
+    field::RecordFields,
     filter::{LevelFilter, Targets},
-    fmt,
+    fmt::{self, FormatFields, format::Writer},
     layer::SubscriberExt as _,
     reload,
     util::SubscriberInitExt as _,
 };
 
+use super::printable::{self, escaped, write_value};
 use crate::config::{Log, LogFormat};
 
 /// The crate whose lines are ours to choose.
@@ -33,15 +39,60 @@ impl Level {
 /// Sends log lines to standard error; with colours where somebody looks at it. A defect's last words are a line as well.
 pub(super) fn start(log: &Log) -> anyhow::Result<Level> {
     let (filter, handle) = reload::Layer::new(wanted(log.level.parse().context("log.level")?));
-    let lines = fmt::layer().with_writer(io::stderr).with_target(false);
+    let lines = fmt::layer().with_target(false);
     let lines = match log.format {
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
-        LogFormat::Text if io::stderr().is_terminal() => lines.boxed(),
-        LogFormat::Text => lines.with_ansi(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_writer(|| printable::Json(io::stderr())).boxed(),
+        LogFormat::Text => {
+            let ansi = io::stderr().is_terminal();
+            lines.fmt_fields(Escaped).with_ansi(ansi).with_writer(io::stderr).boxed()
+        }
     };
     tracing_subscriber::registry().with(filter).with(lines).try_init().context("cannot start logging")?;
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a defect in doorward; please report it")));
     Ok(Level(handle))
+}
+
+/// Writes every field of every text line, whoever chose its value: on the same line, between quotes where it is not one plain
+/// word, and without a character that a terminal would act upon.
+struct Escaped;
+
+impl<'w> FormatFields<'w> for Escaped {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> Result {
+        let mut line = Line { writer, so_far: Ok(()), is_first: true };
+        fields.record(&mut line);
+        line.so_far
+    }
+}
+
+struct Line<'w> {
+    writer: Writer<'w>,
+    so_far: Result,
+    is_first: bool,
+}
+
+impl Line<'_> {
+    fn write(&mut self, name: &str, value: &str) -> Result {
+        self.so_far?;
+        if !std::mem::take(&mut self.is_first) {
+            self.writer.write_char(' ')?;
+        }
+        if name == "message" {
+            return self.writer.write_str(&escaped(value));
+        }
+        write!(self.writer, "{name}=")?;
+        write_value(&mut self.writer, value)
+    }
+}
+
+impl Visit for Line<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        // What is recorded as `%value` arrives here too, and prints itself as it is.
+        self.so_far = self.write(field.name(), &format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.so_far = self.write(field.name(), value);
+    }
 }
 
 /// Which lines are written: ours from `level` on. Other crates' never below a warning: they tell of frames and headers,
@@ -52,9 +103,68 @@ fn wanted(level: LevelFilter) -> Targets {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use tracing::Level;
 
     use super::*;
+
+    /// What a layer writes.
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_value_of_any_field_forges_a_line_or_colours_a_terminal() {
+        let hostile = "x\n2026-01-01T00:00:00Z  INFO signed in app=admin \u{1b}[31m\u{202e}\u{2028}\u{9b}0m\r\u{7f}";
+        let error = io::Error::other(hostile);
+        for ansi in [false, true] {
+            let paper = Paper::default();
+            let written = paper.clone();
+            let lines = fmt::layer().fmt_fields(Escaped).with_ansi(ansi).with_writer(move || written.clone());
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+                tracing::info!(host = hostile, "refused");
+                tracing::info!(subject = %hostile, "refused");
+                tracing::info!(groups = ?[hostile], "refused");
+                tracing::info!(%error, "refused");
+                tracing::info!(error = &error as &dyn std::error::Error, "refused");
+                tracing::info!(user = Some(hostile), path = Some(String::from(hostile)), "refused");
+                tracing::info!("{hostile}");
+            });
+            let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+            assert_eq!(text.lines().count(), 7, "{text}");
+            for line in text.lines() {
+                assert!(!line.contains("\u{1b}[31m"), "{line:?}");
+                let rest = if ansi { line.replace('\u{1b}', "") } else { line.to_owned() };
+                assert!(!rest.contains(printable::is_active), "{rest:?}");
+                assert!(line.contains("\\u{202e}") && line.contains("\\n2026-01-01"), "{line}");
+            }
+            assert!(text.contains("host=\"x\\n2026"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_plain_line_stays_one_that_is_read_at_a_glance() {
+        let paper = Paper::default();
+        let written = paper.clone();
+        let lines = fmt::layer().fmt_fields(Escaped).with_ansi(false).without_time().with_target(false);
+        let lines = lines.with_writer(move || written.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            tracing::info!(app = "grafana", count = 7_u64, none = None::<&str>, needs = "groups = [\"a\"]", "refused");
+        });
+        let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, " INFO refused app=grafana count=7 needs=\"groups = [\\\"a\\\"]\"\n");
+    }
 
     #[test]
     fn other_crates_never_say_more_than_warnings() {

@@ -4,6 +4,7 @@ pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod logging;
+mod printable;
 mod serve;
 mod sessions;
 

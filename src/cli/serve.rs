@@ -5,7 +5,7 @@ use std::{future::Future, path::Path, process::ExitCode};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::logging;
+use super::{logging, printable::escaped_but_for_lines};
 use crate::{
     app::{App, Changes},
     config::{self, Watch},
@@ -19,7 +19,7 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
         Ok(config) => config,
         Err(complaints) => {
             // As `check` prints it: each line can be jumped to. How to log is not known yet.
-            eprint!("{}", config::report_text(&Err(complaints)));
+            eprint!("{}", escaped_but_for_lines(&config::report_text(&Err(complaints))));
             return ExitCode::FAILURE;
         }
     };
@@ -51,7 +51,7 @@ pub(super) fn report(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("doorward: {error:#}");
+            eprintln!("doorward: {}", escaped_but_for_lines(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

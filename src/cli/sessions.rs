@@ -11,7 +11,11 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{File, serve};
+use super::{
+    File,
+    printable::{escaped, escaped_json},
+    serve,
+};
 use crate::{
     clock::Clock,
     config::{self, Config},
@@ -124,7 +128,9 @@ async fn list(register: &Register, search: &Search, format: Format) -> anyhow::R
         for entry in &entries {
             match format {
                 Format::Table => text.push_str(&table_row(entry)),
-                Format::Json => text.extend([if first { "\n  " } else { ",\n  " }, &json(entry).to_string()]),
+                Format::Json => {
+                    text.extend([if first { "\n  " } else { ",\n  " }, &escaped_json(&json(entry).to_string())])
+                }
             }
             first = false;
         }
@@ -138,10 +144,11 @@ async fn list(register: &Register, search: &Search, format: Format) -> anyhow::R
 
 async fn show(register: &Register, id: &str, format: Format) -> anyhow::Result<()> {
     let entry = json(&register.find(id).await?);
-    let Format::Table = format else { return print(&format!("{entry:#}\n")) };
+    let Format::Table = format else { return print(&escaped_json(&format!("{entry:#}\n"))) };
     let Value::Object(fields) = entry else { return Ok(()) };
     let line = |(name, value): (&String, &Value)| {
-        let value = value.as_str().map_or_else(|| value.to_string(), printable);
+        let value =
+            value.as_str().map_or_else(|| escaped(&value.to_string()).into_owned(), |text| escaped(text).into_owned());
         format!("{name:<14} {value}\n")
     };
     print(&fields.iter().map(line).collect::<String>())
@@ -186,13 +193,12 @@ fn table_row(entry: &Entry) -> String {
     ])
 }
 
-fn row([id, user, email, provider, created, seen]: [String; 6]) -> String {
-    format!("{id:<12}  {user:<24}  {email:<32}  {provider:<16}  {created:<20}  {seen}\n")
+fn printable(text: &str) -> String {
+    escaped(text).into_owned()
 }
 
-/// A provider says what people are called; a terminal must not take it for commands.
-fn printable(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+fn row([id, user, email, provider, created, seen]: [String; 6]) -> String {
+    format!("{id:<12}  {user:<24}  {email:<32}  {provider:<16}  {created:<20}  {seen}\n")
 }
 
 /// A reader that went away is no failure of ours.

@@ -2,9 +2,13 @@
 //!
 //! It says what a key looks like; whether its value makes sense is the validators' business.
 
+mod sections;
 mod table;
 
-pub(super) use self::table::{ABSENT_HERE, KEYS, SECTIONS};
+pub(super) use self::{
+    sections::{ABSENT_HERE, SECTIONS},
+    table::KEYS,
+};
 use super::tree::Step;
 
 /// One key.

@@ -2,10 +2,12 @@
 //!
 //! It must not know how the answer is written, nor what is done with the request.
 
-use http::{HeaderName, request::Parts};
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, request::Parts};
 
 use super::{
-    AuthRequest, BadRequest, Edge, TrustedPeer, address,
+    AuthRequest, BadRequest, Edge, TrustedPeer, TrustedProxies, address,
     field::{Field, asked_host, is_method, target},
 };
 use crate::host::Authority;
@@ -42,6 +44,13 @@ pub fn read<'r>(
     };
     let client = address::client(peer, &client);
     Ok(AuthRequest { edge, method, authority, routed, target, client, headers: &request.headers })
+}
+
+/// The client of a request that came over a direct route: the peer, or whom it speaks for where it is an edge.
+#[must_use]
+pub fn direct_client(proxies: &TrustedProxies, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
+    let Some(trusted) = proxies.admit(peer) else { return Some(peer.to_canonical()) };
+    address::client(trusted, &Field::of(headers, &FORWARDED_FOR, "X-Forwarded-For"))
 }
 
 /// Traefik and Caddy overwrite these three whatever the client sent.

@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 pub use self::{
     answer::{DOORWARD_REASON, DOORWARD_REQUEST_ID, Response, write, write_direct},
-    dialect::read,
+    dialect::{direct_client, read},
     field::asked_host,
     intent::intent,
     trust::{TrustedPeer, TrustedProxies},
@@ -177,8 +177,12 @@ reasons! {
     NoSession = "no_session",
     /// The session is known to be over.
     SessionEnded = "session_ended",
-    /// Signed in, but in none of the groups (or among the users) that the app allows.
+    /// Signed in, but in none of the groups (nor among the users) that are allowed.
     GroupMissing = "group_missing",
+    /// Signed in, but not among the users and without the claims that alone would have let in.
+    NotAllowed = "not_allowed",
+    /// Signed in with an e-mail address that is allowed, but that the provider does not vouch for.
+    EmailUnverified = "email_unverified",
     /// A rule denies this path to everybody, or to whoever the path cannot be told apart for.
     RuleDenied = "rule_denied",
     /// No app names this host.

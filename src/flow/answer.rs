@@ -1,10 +1,13 @@
 //! Saying no: one place that makes refusals, as a page for people and as JSON for programs.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     check::Unknown,
-    visit::{Arrival, Visit},
+    refusals::{RefusalLog, Refused, is_logged},
+    visit::{Arrival, RequestId, Visit},
 };
 use crate::{
     edge::{Body, Intent, Reason, Redirect, Refusal, Verdict},
@@ -15,33 +18,63 @@ use crate::{
 /// How long a client is asked to wait before it tries again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
-/// Makes answers that do not let in.
+/// Makes answers that do not let in, and logs them.
 #[derive(Debug)]
 pub(super) struct Answers {
     pages: Pages,
+    log: Arc<RefusalLog>,
 }
 
 impl Answers {
-    pub(super) fn new(pages: Pages) -> Self {
-        Self { pages }
+    pub(super) fn new(pages: Pages, log: Arc<RefusalLog>) -> Self {
+        Self { pages, log }
     }
 
     pub(super) fn pages(&self) -> &Pages {
         &self.pages
     }
 
+    pub(super) fn log(&self) -> &RefusalLog {
+        &self.log
+    }
+
     /// A refusal with this page, or its JSON where no page is being opened.
     pub(super) fn refuse(&self, visit: &Visit<'_>, reason: Reason, page: &Page<'_>) -> Refusal {
-        self.refuse_as(visit.intent, visit.id.as_str(), reason, page)
+        self.refuse_because(visit, reason, page, Refused::default())
+    }
+
+    /// The same, with more to tell the log than the request itself does.
+    pub(super) fn refuse_because(
+        &self,
+        visit: &Visit<'_>,
+        reason: Reason,
+        page: &Page<'_>,
+        more: Refused<'_>,
+    ) -> Refusal {
+        let (app, host) = (Some(visit.site.app.name.as_str()), Some(visit.authority.host()));
+        let refused = Refused { app, host, client: visit.client, ..more };
+        self.refuse_as(visit.intent, visit.id, reason, page, &refused)
     }
 
     /// The same where not even the host is known.
-    pub(super) fn refuse_as(&self, intent: Intent, id: &str, reason: Reason, page: &Page<'_>) -> Refusal {
+    pub(super) fn refuse_as(
+        &self,
+        intent: Intent,
+        id: &RequestId,
+        reason: Reason,
+        page: &Page<'_>,
+        refused: &Refused<'_>,
+    ) -> Refusal {
+        // First of all, because it may decide the id. A page quotes none that the log does not know.
+        let quoted = is_logged(reason);
+        if quoted {
+            self.log.note(id, reason, refused);
+        }
         let body = match intent {
-            Intent::Page | Intent::Form => self.html(page, id),
+            Intent::Page | Intent::Form => self.html(page, if quoted { id.as_str() } else { "" }),
             Intent::Fetch => {
                 let said = if let Page::BadRequest { detail } = page { detail } else { message(reason) };
-                Body::Json(pages::json(reason.code(), said, id, None))
+                Body::Json(pages::json(reason.code(), said, id.as_str(), None))
             }
         };
         Refusal { status: status(reason), reason, body, headers: extra(reason) }
@@ -49,15 +82,15 @@ impl Answers {
 
     /// 503 where nobody can tell whose session it is.
     pub(super) fn cannot_tell(&self, visit: &Visit<'_>, unknown: &Unknown, retry: &str) -> Refusal {
-        let app = visit.site.app.name.as_str();
         match unknown {
             Unknown::Store(error) => {
-                tracing::warn!(request_id = %visit.id, app, %error, "refused: a session could not be looked up");
-                self.refuse(visit, Reason::StoreUnavailable, &Page::StoreAway { retry })
+                let refused = Refused { detail: Some(error), ..Refused::default() };
+                self.refuse_because(visit, Reason::StoreUnavailable, &Page::StoreAway { retry }, refused)
             }
             Unknown::Provider => {
-                tracing::warn!(request_id = %visit.id, app, "refused: a session could not be renewed within session.outage_grace");
-                self.refuse(visit, Reason::ProviderUnavailable, &Page::ProviderAway { retry })
+                let detail = "a session could not be renewed within session.outage_grace";
+                let refused = Refused { detail: Some(&detail), ..Refused::default() };
+                self.refuse_because(visit, Reason::ProviderUnavailable, &Page::ProviderAway { retry }, refused)
             }
         }
     }
@@ -72,7 +105,7 @@ impl Answers {
     /// 401 for a form: a page that keeps what was typed.
     pub(super) fn form_held(&self, visit: &Visit<'_>, reason: Reason) -> Refusal {
         let sign_in = visit.sign_in_to(RedirectTarget::root(visit.here()).as_str());
-        let body = self.html(&Page::FormHeld { sign_in: &sign_in }, visit.id.as_str());
+        let body = self.html(&Page::FormHeld { sign_in: &sign_in }, "");
         Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers: Vec::new() }
     }
 
@@ -90,7 +123,7 @@ impl Answers {
             Arrival::Direct => StatusCode::OK,
         };
         let headers = cookies.into_iter().map(|cookie| (header::SET_COOKIE, cookie)).collect();
-        Refusal { status, reason, body: self.html(page, visit.id.as_str()), headers }
+        Refusal { status, reason, body: self.html(page, ""), headers }
     }
 
     fn html(&self, page: &Page<'_>, id: &str) -> Body {
@@ -109,6 +142,8 @@ pub(super) fn status(reason: Reason) -> StatusCode {
     match reason {
         Reason::NoSession | Reason::SessionEnded | Reason::SignedOut | Reason::Reset => StatusCode::UNAUTHORIZED,
         Reason::GroupMissing
+        | Reason::NotAllowed
+        | Reason::EmailUnverified
         | Reason::RuleDenied
         | Reason::UnknownHost
         | Reason::UntrustedPeer
@@ -128,7 +163,10 @@ fn message(reason: Reason) -> &'static str {
     match reason {
         Reason::NoSession => "There is no session. Sign in at login_url.",
         Reason::SessionEnded => "The session has ended. Sign in again at login_url.",
-        Reason::GroupMissing => "The signed-in account may not use this app.",
+        Reason::GroupMissing | Reason::NotAllowed => "The signed-in account may not use this app.",
+        Reason::EmailUnverified => {
+            "The signed-in account may not use this app: its identity provider has not verified its e-mail address."
+        }
         Reason::RuleDenied => "A rule of this app denies this path.",
         Reason::UnknownHost => "No app is set up for this host.",
         Reason::StoreUnavailable => "The session store does not answer. Try again shortly.",

@@ -13,7 +13,8 @@ use super::{
 use crate::{
     cookie::{self, Jar},
     edge::{Admission, Reason, Verdict},
-    policy::{App, Asked, Denial, Requirement, Test},
+    identity::Packed,
+    policy::{App, Asked, Denial, Lack, Requirement, Test},
     session::{Found, Live, Sessions, Unavailable},
 };
 
@@ -32,11 +33,11 @@ pub(super) struct Check {
 
 /// What a request lacks.
 #[derive(Debug)]
-pub(super) enum Lacking {
+pub(super) enum Lacking<'p> {
     /// A session: never had one, or it is over.
     Session(Reason),
-    /// The permission.
-    Permission(Option<Arc<Live>>, Reason),
+    /// The permission: whose session it is, where it was asked for, and what refused it.
+    Permission(Option<Arc<Live>>, Denial<'p>),
     /// We cannot tell.
     Answer(Unknown),
 }
@@ -87,11 +88,11 @@ impl Check {
     }
 
     /// Decides about one request. Nothing but the `Ok` of this function, and what [`Check::admit_at_once`] gives, lets in.
-    pub(super) async fn decide(&self, visit: &Visit<'_>, asked: Asked<'_>) -> Result<Verdict, Lacking> {
+    pub(super) async fn decide<'p>(&self, visit: &Visit<'p>, asked: Asked<'_>) -> Result<Verdict, Lacking<'p>> {
         let app = visit.site.app;
         match app.requirement(asked) {
             Requirement::Nothing => Ok(admit(app, None)),
-            Requirement::Denied => Err(Lacking::Permission(None, Reason::RuleDenied)),
+            Requirement::Denied => Err(Lacking::Permission(None, Denial::Rule)),
             Requirement::Optional => match self.present(app, visit.headers).await? {
                 Presented::Live(live) => Ok(admit(app, Some(&live))),
                 Presented::Nothing(_) => Ok(admit(app, None)),
@@ -134,17 +135,29 @@ impl Check {
     }
 }
 
-impl From<Unknown> for Lacking {
+impl From<Unknown> for Lacking<'_> {
     fn from(unknown: Unknown) -> Self {
         Self::Answer(unknown)
     }
 }
 
-fn judge(app: &App, test: &Test<'_>, live: Arc<Live>) -> Result<Verdict, Lacking> {
+fn judge<'p>(app: &App, test: &Test<'p>, live: Arc<Live>) -> Result<Verdict, Lacking<'p>> {
     match test.judge(live.who()) {
         Ok(()) => Ok(admit(app, Some(&live))),
-        Err(Denial::NotAllowed) => Err(Lacking::Permission(Some(live), Reason::GroupMissing)),
-        Err(Denial::Rule) => Err(Lacking::Permission(Some(live), Reason::RuleDenied)),
+        Err(denial) => Err(Lacking::Permission(Some(live), denial)),
+    }
+}
+
+/// The reason that somebody is given who may not pass.
+pub(super) fn reason(denial: Denial<'_>, who: Option<&Packed>) -> Reason {
+    match (denial, who) {
+        (Denial::Rule, _) => Reason::RuleDenied,
+        (Denial::NotAllowed(allow), Some(who)) => match allow.lack(who) {
+            Lack::Group => Reason::GroupMissing,
+            Lack::Other => Reason::NotAllowed,
+            Lack::VerifiedEmail => Reason::EmailUnverified,
+        },
+        (Denial::NotAllowed(_), None) => Reason::NotAllowed,
     }
 }
 

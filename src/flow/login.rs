@@ -11,6 +11,8 @@ use super::{
     answer::{Answers, redirect},
     attempt::{self, Attempt, Browser, Rounds},
     check::{Check, Presented},
+    refusals::{Refused, cut},
+    sids::UnknownSids,
     visit::Visit,
 };
 use crate::{
@@ -38,6 +40,7 @@ pub(super) struct Login {
     pub(super) keyring: Arc<Keyring>,
     pub(super) jar: Arc<Jar>,
     pub(super) clock: Clock,
+    pub(super) unknown_sids: Arc<UnknownSids>,
     pub(super) metrics: metrics::Logins,
 }
 
@@ -134,17 +137,19 @@ impl Login {
         signed_in: SignedIn,
     ) -> Verdict {
         let SignedIn { identity, tokens, sid } = signed_in;
-        let subject = identity.subject.clone();
+        let (subject, user) = (identity.subject.clone(), identity.user.clone());
+        if let Some(sid) = &sid {
+            self.unknown_sids.forget(&identity.provider, sid);
+        }
         let cookie = match self.sessions.create(NewSession { identity, tokens, sid }).await {
             Ok(cookie) => cookie,
             Err(error) => {
-                tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %subject, %error, "signed in, but the session could not be kept");
                 self.count(visit, metrics::Login::Unavailable);
-                return Verdict::Refuse(self.answers.refuse(
-                    visit,
-                    Reason::StoreUnavailable,
-                    &Page::StoreAway { retry: target.as_str() },
-                ));
+                let detail = format!("signed in, but the session could not be kept: {error}");
+                let (user, subject) = (Some(user.as_str()), Some(subject.0.as_str()));
+                let refused = Refused { user, subject, detail: Some(&detail), ..Refused::default() };
+                let page = Page::StoreAway { retry: target.as_str() };
+                return Verdict::Refuse(self.answers.refuse_because(visit, Reason::StoreUnavailable, &page, refused));
             }
         };
         self.supersede(visit).await;
@@ -152,7 +157,15 @@ impl Login {
         // Only the next page shows whether the session is seen again: where cookies are blocked, or replicas have a store
         // each, it is not, and sign-in would go round for ever.
         browser.rounds = browser.rounds.another(self.clock.now());
-        tracing::info!(request_id = %visit.id, app = visit.site.app.name, %subject, "signed in");
+        tracing::info!(
+            request_id = %visit.id,
+            app = visit.site.app.name,
+            host = cut(visit.authority.host()),
+            client = visit.client_text(),
+            user = cut(&user),
+            subject = cut(&subject),
+            "signed in"
+        );
         self.count(visit, metrics::Login::Succeeded);
         let cookies = vec![
             self.jar.set_session(&cookie, self.sessions.lifetime()),
@@ -167,7 +180,7 @@ impl Login {
         for value in brought.filter(|value| self.sessions.may_be_ours(value)).take(MOST_COOKIES) {
             // The new session stands either way, and the old one's row goes when the store takes it.
             if let Err(error) = self.sessions.revoke(value, metrics::Logout::User).await {
-                tracing::warn!(request_id = %visit.id, %error, "the session before this sign-in could not be ended");
+                tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %error, "the session before this sign-in could not be ended");
             }
         }
     }
@@ -192,13 +205,12 @@ impl Login {
         if browser.rounds.are_too_many(now) {
             return self.looped(visit, &target);
         }
-        tracing::info!(request_id = %visit.id, app = visit.site.app.name, why, "a callback could not be completed; sign-in begins again");
+        tracing::info!(request_id = %visit.id, app = visit.site.app.name, client = visit.client_text(), why, "a callback could not be completed; sign-in begins again");
         self.count(visit, metrics::Login::Restarted);
         self.begin(visit, &target, browser).await
     }
 
     fn looped(&self, visit: &Visit<'_>, target: &RedirectTarget) -> Verdict {
-        tracing::warn!(request_id = %visit.id, app = visit.site.app.name, "sign-in went round too often and was stopped: the browser keeps no cookies, or replicas do not share a store");
         self.count(visit, metrics::Login::Looped);
         let (retry, reset) = (visit.sign_in_to(target.as_str()), visit.own("/reset"));
         Verdict::Refuse(self.answers.refuse(
@@ -222,27 +234,31 @@ impl Login {
             "invalid_scope" => "The identity provider does not know one of the scopes that were asked for.",
             _ => "The identity provider refused the sign-in.",
         };
-        tracing::info!(request_id = %visit.id, app = visit.site.app.name, detail, "sign-in refused by the provider");
         self.count(visit, metrics::Login::Denied);
-        self.failed(visit, target, detail)
+        self.failed(visit, target, detail, Refused { detail: Some(&detail), ..Refused::default() })
     }
 
     fn provider_failed(&self, visit: &Visit<'_>, target: &RedirectTarget, error: &oidc::Error) -> Verdict {
         let provider = self.provider(visit).map(|provider| provider.settings().name.as_str());
-        let app = visit.site.app.name.as_str();
         let mend = match error {
             oidc::Error::ClientRefused(_) => {
                 Some("check client_id, client_secret and the redirect URIs at the provider")
             }
             _ => None,
         };
-        tracing::warn!(request_id = %visit.id, app, provider, %error, mend, "sign-in is not possible");
+        let cause = format!("{}: {error}", provider.unwrap_or_default());
+        let refused = Refused { detail: Some(&cause), mend, ..Refused::default() };
         let detail = match error {
             oidc::Error::Unavailable(_) => {
                 self.count(visit, metrics::Login::Unavailable);
                 let retry = visit.sign_in_to(target.as_str());
                 let page = Page::ProviderAway { retry: &retry };
-                return Verdict::Refuse(self.answers.refuse(visit, Reason::ProviderUnavailable, &page));
+                return Verdict::Refuse(self.answers.refuse_because(
+                    visit,
+                    Reason::ProviderUnavailable,
+                    &page,
+                    refused,
+                ));
             }
             oidc::Error::Clocks(_) => {
                 "The clocks of this site and of the identity provider are too far apart. The operator finds in the log by how much."
@@ -250,22 +266,21 @@ impl Login {
             _ => "The identity provider's answer could not be used. The operator finds the reason in the log.",
         };
         self.count(visit, metrics::Login::Failed);
-        self.failed(visit, target, detail)
+        self.failed(visit, target, detail, refused)
     }
 
-    fn failed(&self, visit: &Visit<'_>, target: &RedirectTarget, detail: &str) -> Verdict {
+    fn failed(&self, visit: &Visit<'_>, target: &RedirectTarget, detail: &str, refused: Refused<'_>) -> Verdict {
         let retry = visit.sign_in_to(target.as_str());
-        Verdict::Refuse(self.answers.refuse(visit, Reason::SignInFailed, &Page::SignInFailed { detail, retry: &retry }))
+        let page = Page::SignInFailed { detail, retry: &retry };
+        Verdict::Refuse(self.answers.refuse_because(visit, Reason::SignInFailed, &page, refused))
     }
 
     /// A provider whose address cannot be sent, or an app without one: the configuration's check excludes both.
     fn unconfigured(&self, visit: &Visit<'_>) -> Verdict {
-        tracing::error!(request_id = %visit.id, app = visit.site.app.name, "no usable provider for this app");
-        Verdict::Refuse(self.answers.refuse(
-            visit,
-            Reason::Internal,
-            &Page::BadRequest { detail: "No identity provider is set up." },
-        ))
+        let page = Page::BadRequest { detail: "No identity provider is set up." };
+        let detail = "no usable provider for this app";
+        let refused = Refused { detail: Some(&detail), ..Refused::default() };
+        Verdict::Refuse(self.answers.refuse_because(visit, Reason::Internal, &page, refused))
     }
 
     /// The attempt's target, checked again: the apps may have changed since it began.

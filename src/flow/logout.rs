@@ -8,7 +8,9 @@ use http::{HeaderName, HeaderValue};
 use super::{
     answer::{Answers, redirect},
     check::Unknown,
+    refusals::cut,
     renew::Renewer,
+    sids::UnknownSids,
     visit::Visit,
 };
 use crate::{
@@ -37,28 +39,32 @@ pub(super) struct Logout {
     pub(super) keyring: Arc<Keyring>,
     pub(super) jar: Arc<Jar>,
     pub(super) legacy_cookies: Vec<String>,
+    pub(super) unknown_sids: Arc<UnknownSids>,
 }
 
 impl Logout {
-    /// Ends the caller's session here and at the provider. Asks first where another site made the request.
+    /// Ends the caller's session here and at the provider. Asks first where another origin may have made the request.
     pub(super) async fn sign_out(&self, visit: &Visit<'_>, rd: Option<&str>) -> Verdict {
-        if visit.is_cross_site() {
+        if visit.is_foreign() {
             return self.confirm(visit, &visit.own("/sign_out"));
         }
         let ended = match self.end_sessions(visit).await {
             Ok(ended) => ended,
             Err(error) => {
-                tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %error, "a session could not be ended");
                 let retry = visit.own("/sign_out");
-                return Verdict::Refuse(self.answers.refuse(
-                    visit,
-                    Reason::StoreUnavailable,
-                    &Page::StoreAway { retry: &retry },
-                ));
+                return Verdict::Refuse(self.answers.cannot_tell(visit, &Unknown::Store(error), &retry));
             }
         };
         if let Some(record) = &ended {
-            tracing::info!(request_id = %visit.id, app = visit.site.app.name, subject = %record.identity.subject, "signed out");
+            tracing::info!(
+                request_id = %visit.id,
+                app = visit.site.app.name,
+                host = cut(visit.authority.host()),
+                client = visit.client_text(),
+                user = cut(&record.identity.user),
+                subject = cut(&record.identity.subject),
+                "signed out"
+            );
             self.renewer.forget(record);
         }
         let target = rd.and_then(|rd| RedirectTarget::parse(rd, visit.here(), &self.policy));
@@ -85,13 +91,13 @@ impl Logout {
 
     /// Clears every cookie that the gate may have set on this host.
     pub(super) async fn reset(&self, visit: &Visit<'_>) -> Verdict {
-        if visit.is_cross_site() {
+        if visit.is_foreign() {
             return self.confirm(visit, &visit.own("/reset"));
         }
         // The page says that it is over, so it has to be for a copy of the cookie as well. A store that is away must not
         // bar the way out: this process refuses the session from here on, and the row goes when the store takes it.
         if let Err(error) = self.end_sessions(visit).await {
-            tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %error, "a session could not be ended");
+            tracing::warn!(request_id = %visit.id, app = visit.site.app.name, client = visit.client_text(), %error, "a session could not be ended");
         }
         let own = [self.jar.clear_session(), self.jar.clear_login()];
         let legacy = cookie::names(visit.headers)
@@ -114,16 +120,47 @@ impl Logout {
             return Verdict::Refuse(self.answers.refuse(visit, Reason::BadRequest, &page));
         };
         let name = &provider.settings().name;
-        match self.sessions.end_by(name, &whose(whom), Kind::Frontchannel).await {
-            Ok(sessions) => {
-                tracing::info!(request_id = %visit.id, provider = name, sessions, "signed out at the provider, through the browser");
-                Verdict::Refuse(self.farewell(visit, Vec::new()))
+        match self.end_told(name, whom).await {
+            Ok(Some(0)) => {}
+            Ok(Some(sessions)) => {
+                let (app, client) = (visit.site.app.name.as_str(), visit.client_text());
+                tracing::info!(request_id = %visit.id, app, client, provider = name, sessions, "signed out at the provider, through the browser");
+            }
+            Ok(None) => {
+                let retry = RedirectTarget::root(visit.here());
+                let page = Page::StoreAway { retry: retry.as_str() };
+                return Verdict::Refuse(self.answers.refuse(visit, Reason::Overloaded, &page));
             }
             Err(error) => {
                 let retry = RedirectTarget::root(visit.here());
-                Verdict::Refuse(self.answers.cannot_tell(visit, &Unknown::Store(error), retry.as_str()))
+                return Verdict::Refuse(self.answers.cannot_tell(visit, &Unknown::Store(error), retry.as_str()));
             }
         }
+        // That there was no such session is nothing to tell anybody.
+        Verdict::Refuse(self.farewell(visit, Vec::new()))
+    }
+
+    /// Ends the sessions that anybody may have named, and says how many; `None` where too many are asked about at once. The
+    /// store writes nothing for a name that it does not know.
+    async fn end_told(&self, provider: &str, whom: Whom) -> Result<Option<u64>, Unavailable> {
+        if let Whom::Sid(sid) = &whom {
+            if !self.unknown_sids.is_news(provider, sid) {
+                return Ok(Some(0));
+            }
+            let known = match self.unknown_sids.room().await {
+                Some(_room) => self.sessions.has_sid(provider, sid).await.map(Some),
+                None => Ok(None),
+            };
+            match known {
+                Ok(Some(false)) => return Ok(Some(0)),
+                Ok(Some(true)) => self.unknown_sids.forget(provider, sid),
+                other => {
+                    self.unknown_sids.forget(provider, sid);
+                    return other.map(|_| None);
+                }
+            }
+        }
+        self.sessions.end_by(provider, &whose(whom), Kind::Frontchannel).await.map(Some)
     }
 
     /// Ends every session that the browser brought; the first of them knows how to sign out at the provider.

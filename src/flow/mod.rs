@@ -11,7 +11,9 @@ mod logout;
 pub mod notice;
 mod own;
 mod question;
+mod refusals;
 mod renew;
+mod sids;
 mod snapshot;
 mod visit;
 
@@ -19,11 +21,11 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
-use self::renew::Renewing;
+use self::{refusals::RefusalLog, renew::Renewing};
 pub use self::{renew::Renewer, snapshot::Snapshot};
 use crate::{
     clock::Clock, cookie::Transport, crypto::Keyring, edge::TrustedProxies, metrics, oidc::Provider, pages::Pages,
-    policy::Policy, session::Sessions,
+    policy::Policy, session::Sessions, shutdown,
 };
 
 /// How the gate is reached and what it leaves behind in browsers.
@@ -72,6 +74,7 @@ impl Components {
 /// The gate: it stays, and what it answers by is swapped whole.
 pub struct Gate {
     renewer: Arc<Renewer>,
+    refusals: Arc<RefusalLog>,
     now: ArcSwap<Snapshot>,
 }
 
@@ -91,8 +94,9 @@ impl Gate {
     #[must_use]
     pub fn new(settings: Settings, components: Components) -> Self {
         let renewer = Arc::new(Renewer::new(Arc::clone(&components.sessions), components.renewing()));
-        let now = ArcSwap::from_pointee(Snapshot::new(settings, components, &renewer));
-        Self { renewer, now }
+        let refusals = Arc::new(RefusalLog::new(components.clock.clone()));
+        let now = ArcSwap::from_pointee(Snapshot::new(settings, components, &renewer, &refusals));
+        Self { renewer, refusals, now }
     }
 
     /// What is in force. A request takes it once and is answered by it from beginning to end, whatever changes meanwhile.
@@ -104,7 +108,12 @@ impl Gate {
     /// Puts other settings and components in force, from the next request on. The sessions have to be the same ones.
     pub fn change(&self, settings: Settings, components: Components) {
         self.renewer.change(components.renewing());
-        self.now.store(Arc::new(Snapshot::new(settings, components, &self.renewer)));
+        self.now.store(Arc::new(Snapshot::new(settings, components, &self.renewer, &self.refusals)));
+    }
+
+    /// Until asked to stop: logs once a minute how often refusals were repeated.
+    pub async fn log_refusals(&self, stop: shutdown::Signal) {
+        self.refusals.work(stop).await;
     }
 
     /// What renews sessions: for the one who lets it work.

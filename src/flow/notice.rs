@@ -4,12 +4,16 @@
 //! Promises: only a verified word of a configured provider ends anything, and the same word only once; a refusal says why,
 //! and nothing of the token. It must not know how sessions are found and ended.
 
-use std::{fmt, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header, request::Parts};
 use http_body_util::Full;
 
+use super::{
+    refusals::{RefusalLog, Refused},
+    visit::RequestId,
+};
 use crate::{
     edge::{Body, Reason, Refusal, Response, Verdict, write_direct},
     failure::Kind,
@@ -79,11 +83,20 @@ impl From<oidc::Error> for Error {
     }
 }
 
+/// Who tells something, as far as the log is concerned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told<'a> {
+    pub(super) id: &'a RequestId,
+    pub(super) log: &'a RefusalLog,
+    pub(super) app: &'a str,
+    pub(super) client: Option<IpAddr>,
+}
+
 /// Takes a notice and answers it. `providers` begin with the asked app's own; `end` ends the sessions that a provider of
 /// this name means and remembers the notice, both or neither: how many it ended, `None` where the notice came before.
-pub async fn hear<F, E>(
+pub(super) async fn hear<F, E>(
     request: &Parts,
-    request_id: impl fmt::Display,
+    told: Told<'_>,
     providers: impl Iterator<Item = &Arc<Provider>>,
     end: F,
 ) -> Response
@@ -91,19 +104,18 @@ where
     F: FnOnce(LogoutNotice, String) -> E,
     E: Future<Output = Result<Option<u64>, Unavailable>>,
 {
-    let request_id = request_id.to_string();
+    let Told { id, log, app, client } = told;
     match act(request, providers, end).await {
         Ok((provider, sessions)) => {
-            tracing::info!(request_id, provider, sessions, "signed out at the provider");
+            let client = client.map(|address| address.to_string());
+            tracing::info!(request_id = %id, app, client, provider, sessions, "signed out at the provider");
             thanks()
         }
         Err(error) => {
-            if let Kind::Client = error.kind() {
-                tracing::info!(request_id, %error, "a logout notice was refused");
-            } else {
-                tracing::warn!(request_id, %error, "a logout notice could not be acted upon");
-            }
-            refuse(&error, &request_id)
+            let detail = format!("a logout notice: {error}");
+            let refused = Refused { app: Some(app), client, detail: Some(&detail), ..Refused::default() };
+            log.note(id, error.reason(), &refused);
+            refuse(&error, id.as_str())
         }
     }
 }
@@ -177,7 +189,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::oidc::{Whom, tests::Word};
+    use crate::{
+        clock::Clock,
+        oidc::{Whom, tests::Word},
+    };
 
     fn post(kind: &str, form: &str) -> Parts {
         let request = Request::post("/_doorward/backchannel_logout").header(header::CONTENT_TYPE, kind);
@@ -192,7 +207,11 @@ mod tests {
         end: impl FnOnce(LogoutNotice, String) -> Result<Option<u64>, Unavailable>,
     ) -> (StatusCode, Value) {
         let end = |notice, provider| std::future::ready(end(notice, provider));
-        let response = hear(request, "0123", providers.iter(), end).await;
+        let id = RequestId::default();
+        id.adopt("0123".to_owned());
+        let log = RefusalLog::new(Clock::System);
+        let told = Told { id: &id, log: &log, app: "app", client: None };
+        let response = hear(request, told, providers.iter(), end).await;
         assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -287,6 +306,8 @@ mod tests {
     fn a_notice_can_be_heard_on_any_thread() {
         fn is_send<T: Send>(_: &T) {}
         let (request, providers) = (post(FORM, ""), Vec::<Arc<Provider>>::new());
-        is_send(&hear(&request, "", providers.iter(), |_, _| async { Ok(Some(0)) }));
+        let (id, log) = (RequestId::default(), RefusalLog::new(Clock::System));
+        let told = Told { id: &id, log: &log, app: "app", client: None };
+        is_send(&hear(&request, told, providers.iter(), |_, _| async { Ok(Some(0)) }));
     }
 }

@@ -16,7 +16,8 @@ use super::{
     login::Login,
     logout::Logout,
     notice,
-    visit::Visit,
+    refusals::Refused,
+    visit::{RequestId, Visit},
 };
 use crate::{
     edge::{Intent, Reason, Response, Verdict, write_direct},
@@ -92,7 +93,9 @@ impl OwnPages {
     pub(super) async fn ask(&self, visit: &Visit<'_>, page: &str, query: &str) -> Verdict {
         let destination = Destination::of(page);
         if destination.needs_route() {
-            return Verdict::Refuse(self.answers.refuse(visit, Reason::NeedsRoute, &Page::NotFound));
+            let mend = Some("route what is below server.prefix to the gate itself");
+            let refused = Refused { path: Some(page), mend, ..Refused::default() };
+            return Verdict::Refuse(self.answers.refuse_because(visit, Reason::NeedsRoute, &Page::NotFound, refused));
         }
         self.visit(visit, destination, query).await
     }
@@ -222,10 +225,11 @@ pub(super) fn pong() -> Response {
 }
 
 /// The answer where there is nothing at all, not even an app.
-pub(super) fn nothing(answers: &Answers, intent: Intent, id: &str, reason: Reason) -> Response {
-    let mut refusal = answers.refuse_as(intent, id, reason, &Page::NotFound);
+pub(super) fn nothing(answers: &Answers, intent: Intent, reason: Reason) -> Response {
+    let id = RequestId::default();
+    let mut refusal = answers.refuse_as(intent, &id, reason, &Page::NotFound, &Refused::default());
     refusal.status = status(reason);
-    write_direct(Verdict::Refuse(refusal), id)
+    write_direct(Verdict::Refuse(refusal), id.as_str())
 }
 
 /// Whether a request inside an edge's question is for one of the gate's own pages, and for which.

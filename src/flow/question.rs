@@ -1,14 +1,15 @@
 //! An edge's question, from its reading to its verdict: the order in which things are believed, and what somebody is told
 //! who is not let in.
 
-use std::{net::IpAddr, sync::atomic::Ordering};
+use std::{fmt, net::IpAddr, sync::atomic::Ordering};
 
 use http::request::Parts;
 
 use super::{
     answer::Answers,
-    check::Lacking,
+    check::{self, Lacking},
     own,
+    refusals::{self, Groups, Needs, Refused},
     snapshot::Snapshot,
     visit::{Arrival, RequestId, Visit},
 };
@@ -90,6 +91,7 @@ impl Snapshot {
         let visit = Visit {
             authority: asked.authority,
             site,
+            client,
             intent,
             method,
             headers: &request.headers,
@@ -111,7 +113,7 @@ impl Snapshot {
     }
 
     /// What somebody is told who is not let in.
-    async fn refuse(&self, visit: &Visit<'_>, target: &str, lacking: Lacking) -> Verdict {
+    async fn refuse(&self, visit: &Visit<'_>, target: &str, lacking: Lacking<'_>) -> Verdict {
         let app = visit.site.app.name.as_str();
         match lacking {
             Lacking::Session(reason) => match visit.intent {
@@ -122,17 +124,26 @@ impl Snapshot {
                 Intent::Form => Verdict::Refuse(self.answers.form_held(visit, reason)),
                 Intent::Fetch => Verdict::Refuse(Answers::login_required(visit, reason)),
             },
-            Lacking::Permission(who, reason) => {
+            Lacking::Permission(who, denial) => {
                 let who = who.as_ref().map(|live| live.who());
-                let subject = who.map(Packed::subject);
-                let path = target.split('?').next();
-                tracing::info!(request_id = %visit.id, app, subject, path, reason = reason.code(), "refused");
+                let reason = check::reason(denial, who);
                 let switch = visit.own("/sign_out?rd=%2F");
                 let page = match who {
+                    Some(who) if reason == Reason::EmailUnverified => Page::EmailUnverified { user: who.user(), app },
                     Some(who) => Page::NotAllowed { user: who.user(), app, switch: &switch },
                     None => Page::Denied { app },
                 };
-                Verdict::Refuse(self.answers.refuse(visit, reason, &page))
+                let (needs, groups) = (Needs(denial), who.map(Groups));
+                let refused = Refused {
+                    user: who.map(Packed::user),
+                    subject: who.map(Packed::subject),
+                    path: target.split('?').next(),
+                    needs: Some(&needs),
+                    has: groups.as_ref().map(|groups| groups as &dyn fmt::Display),
+                    mend: (reason == Reason::EmailUnverified).then_some(refusals::VERIFY_EMAIL),
+                    ..Refused::default()
+                };
+                Verdict::Refuse(self.answers.refuse_because(visit, reason, &page, refused))
             }
             Lacking::Answer(unknown) => {
                 let retry = RedirectTarget::asked(target, visit.here(), &self.policy);
@@ -143,24 +154,32 @@ impl Snapshot {
     }
 
     pub(super) fn reject(&self, peer: IpAddr, request: &Parts, id: &RequestId, unread: Unread) -> Verdict {
-        if let Unread::UntrustedPeer = unread {
-            tracing::warn!(request_id = %id, %peer, "refused: the peer is not in server.trusted_proxies");
-        }
         let intent = edge::intent(Some(request.method.as_str()), &request.headers);
-        self.refuse_unread(intent, id, unread)
+        let refused = match unread {
+            Unread::UntrustedPeer => Refused { peer: Some(peer), ..Refused::default() },
+            _ => Refused { client: Some(peer), ..Refused::default() },
+        };
+        self.refuse_unread(intent, id, unread, refused)
     }
 
-    pub(super) fn refuse_unread(&self, intent: Intent, id: &RequestId, unread: Unread) -> Verdict {
-        let id = id.as_str();
+    /// Refuses what is not understood; `refused` says who asked.
+    pub(super) fn refuse_unread(
+        &self,
+        intent: Intent,
+        id: &RequestId,
+        unread: Unread,
+        refused: Refused<'_>,
+    ) -> Verdict {
         Verdict::Refuse(match unread {
             Unread::UntrustedPeer => {
                 let page = Page::BadRequest { detail: "This address may not ask on behalf of others." };
-                self.answers.refuse_as(intent, id, Reason::UntrustedPeer, &page)
+                self.answers.refuse_as(intent, id, Reason::UntrustedPeer, &page, &refused)
             }
             Unread::Malformed(problem) => {
-                tracing::info!(request_id = id, %problem, "refused: not a request that an edge makes");
                 let detail = problem.to_string();
-                self.answers.refuse_as(intent, id, Reason::BadRequest, &Page::BadRequest { detail: &detail })
+                let refused = Refused { detail: Some(&detail), ..refused };
+                let page = Page::BadRequest { detail: &detail };
+                self.answers.refuse_as(intent, id, Reason::BadRequest, &page, &refused)
             }
             Unread::Contradiction { edge, asked, routed } => {
                 let (header, mend) = match edge {
@@ -172,21 +191,15 @@ impl Snapshot {
                         "proxy_set_header Host $host; proxy_set_header X-Original-URL $scheme://$host$request_uri; or, where the edge cannot send the host that it routes by, list its Host in server.service_hosts",
                     ),
                 };
-                tracing::info!(
-                    request_id = id,
-                    header,
-                    asked,
-                    routed,
-                    mend,
-                    "refused: the edge routed by another host than it asks about"
-                );
                 let problem = BadRequest { header, problem: "names another host than Host does" };
+                let detail = format!("{problem}: {asked:?} is asked about, and {routed:?} was routed by");
+                let refused = Refused { detail: Some(&detail), mend: Some(mend), ..refused };
                 let page = Page::BadRequest { detail: &problem.to_string() };
-                self.answers.refuse_as(intent, id, Reason::BadRequest, &page)
+                self.answers.refuse_as(intent, id, Reason::BadRequest, &page, &refused)
             }
             Unread::UnknownHost(host) => {
-                tracing::info!(request_id = id, host, "refused: no app names this host");
-                self.answers.refuse_as(intent, id, Reason::UnknownHost, &Page::UnknownHost { host: &host })
+                let refused = Refused { host: Some(&host), ..refused };
+                self.answers.refuse_as(intent, id, Reason::UnknownHost, &Page::UnknownHost { host: &host }, &refused)
             }
         })
     }
@@ -227,9 +240,13 @@ pub(super) fn label(verdict: &Verdict) -> metrics::Verdict {
         Reason::NoSession | Reason::SessionEnded | Reason::SignedOut | Reason::Reset | Reason::ConfirmSignOut => {
             metrics::Verdict::Unauthenticated
         }
-        Reason::GroupMissing | Reason::RuleDenied | Reason::UnknownHost | Reason::SignInFailed | Reason::SignInLoop => {
-            metrics::Verdict::Forbidden
-        }
+        Reason::GroupMissing
+        | Reason::NotAllowed
+        | Reason::EmailUnverified
+        | Reason::RuleDenied
+        | Reason::UnknownHost
+        | Reason::SignInFailed
+        | Reason::SignInLoop => metrics::Verdict::Forbidden,
         Reason::StoreUnavailable | Reason::ProviderUnavailable | Reason::Overloaded => metrics::Verdict::Unavailable,
         Reason::UntrustedPeer
         | Reason::BadRequest

@@ -266,8 +266,8 @@ impl Renewer {
         if error.renewal() == Renewal::Rejected {
             return self.believe(permit, &error).await;
         }
-        let subject = &record.identity.subject;
-        tracing::warn!(session = ?permit.live().key(), %subject, %error, "a session could not be renewed; it goes on within session.outage_grace");
+        let (user, subject) = (&record.identity.user, &record.identity.subject);
+        tracing::warn!(session = ?permit.live().key(), provider = provider.settings().name, user, %subject, %error, "a session could not be renewed; it goes on within session.outage_grace");
         self.sessions.put_off(permit).await;
         Outcome::Unknown
     }
@@ -306,15 +306,16 @@ impl Renewer {
 
     /// The provider will not renew it: over, unless somebody else has renewed it meanwhile.
     async fn believe(&self, permit: Permit, refusal: &oidc::Error) -> Outcome {
-        let (key, subject) = (permit.live().key(), permit.live().who().subject().to_owned());
+        let (key, who) = (permit.live().key(), permit.live().who());
+        let (user, subject) = (who.user().to_owned(), who.subject().to_owned());
         match self.sessions.end_unless_renewed(permit, Logout::Expired).await {
             Ok(Some(live)) => Outcome::Renewed(live),
             Ok(None) => {
-                tracing::info!(session = ?key, %subject, %refusal, "a session has ended: its provider will not renew it");
+                tracing::info!(session = ?key, user, subject, %refusal, "a session has ended: its provider will not renew it");
                 Outcome::Ended
             }
             Err(error) => {
-                tracing::warn!(session = ?key, %subject, %error, "the provider refused to renew a session, and the store cannot say whether another replica did");
+                tracing::warn!(session = ?key, user, subject, %error, "the provider refused to renew a session, and the store cannot say whether another replica did");
                 Outcome::Unknown
             }
         }

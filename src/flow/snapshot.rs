@@ -17,10 +17,12 @@ use super::{
     check::Check,
     login::Login,
     logout::{self, Logout},
-    notice,
+    notice::{self, Told},
     own::{self, OwnPages},
     question::{Unread, label, reason},
+    refusals::{RefusalLog, Refused},
     renew::Renewer,
+    sids::UnknownSids,
     visit::{Arrival, Outside, RequestId, Visit},
 };
 use crate::{
@@ -51,11 +53,17 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn new(settings: Settings, components: Components, renewer: &Arc<Renewer>) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        components: Components,
+        renewer: &Arc<Renewer>,
+        refusals: &Arc<RefusalLog>,
+    ) -> Self {
         let Components { policy, sessions, providers, pages, keyring, clock, metrics } = components;
         let jar = Arc::new(Jar::new(&settings.cookie_name, settings.cookie_domain.as_deref(), settings.transport));
         let names = providers.iter().map(|provider| provider.settings().name.clone()).collect();
-        let (policy, answers) = (Arc::new(policy), Arc::new(Answers::new(pages)));
+        let (policy, answers) = (Arc::new(policy), Arc::new(Answers::new(pages, Arc::clone(refusals))));
+        let unknown_sids = Arc::new(UnknownSids::new());
         let check = Arc::new(Check::new(Arc::clone(&sessions), Arc::clone(renewer), Arc::clone(&jar), names));
         let login = Arc::new(Login {
             policy: Arc::clone(&policy),
@@ -66,6 +74,7 @@ impl Snapshot {
             keyring: Arc::clone(&keyring),
             jar: Arc::clone(&jar),
             clock,
+            unknown_sids: Arc::clone(&unknown_sids),
             metrics: metrics.logins,
         });
         let logout = Logout {
@@ -77,6 +86,7 @@ impl Snapshot {
             keyring,
             jar,
             legacy_cookies: settings.legacy_cookies,
+            unknown_sids,
         };
         let own = OwnPages {
             policy: Arc::clone(&policy),
@@ -149,13 +159,14 @@ impl Snapshot {
 
     /// Answers a request for one of the gate's own pages that arrived over a direct route. `page` is the path below the
     /// prefix, beginning with a slash.
-    pub async fn own_page(&self, request: &Parts, page: &str) -> Response {
+    pub async fn own_page(&self, peer: IpAddr, request: &Parts, page: &str) -> Response {
         if page == "/ping" {
             return own::pong();
         }
         let id = RequestId::default();
         let method = request.method.as_str();
         let intent = edge::intent(Some(method), &request.headers);
+        let client = edge::direct_client(&self.proxies, peer, &request.headers);
         let read = edge::asked_host(request).map_err(Unread::Malformed).and_then(|authority| {
             let authority = authority.without_default_port(self.outside.scheme);
             let site =
@@ -164,14 +175,18 @@ impl Snapshot {
         });
         let (authority, site) = match read {
             Ok(read) => read,
-            Err(unread) => return edge::write_direct(self.refuse_unread(intent, &id, unread), id.as_str()),
+            Err(unread) => {
+                let refused = Refused { client, ..Refused::default() };
+                return edge::write_direct(self.refuse_unread(intent, &id, unread, refused), id.as_str());
+            }
         };
         if page == notice::PAGE && request.method == Method::POST {
-            return Box::pin(self.heed(request, &id, site)).await;
+            return Box::pin(self.heed(request, &id, client, site)).await;
         }
         let visit = Visit {
             authority,
             site,
+            client,
             intent,
             method: Some(method),
             headers: &request.headers,
@@ -183,7 +198,7 @@ impl Snapshot {
     }
 
     /// Acts on what a provider says by itself: the asked app's own, or any other that the gate knows.
-    async fn heed(&self, request: &Parts, id: &RequestId, site: Site<'_>) -> Response {
+    async fn heed(&self, request: &Parts, id: &RequestId, client: Option<IpAddr>, site: Site<'_>) -> Response {
         let (own, others): (Vec<_>, Vec<_>) =
             self.providers.iter().enumerate().partition(|(index, _)| *index == site.app.provider);
         let providers = own.into_iter().chain(others).map(|(_, provider)| provider);
@@ -191,21 +206,22 @@ impl Snapshot {
             let once = Once { provider: &provider, word: &said.jti, until: said.until };
             self.sessions.end_once(once, &logout::whose(said.whom), Kind::Backchannel).await
         };
-        notice::hear(request, id, providers, end).await
+        let told = Told { id, log: self.answers.log(), app: &site.app.name, client };
+        notice::hear(request, told, providers, end).await
     }
 
     /// Answers a request for anything else.
     #[must_use]
     pub fn nothing_here(&self, request: &Parts) -> Response {
         let intent = edge::intent(Some(request.method.as_str()), &request.headers);
-        own::nothing(&self.answers, intent, RequestId::default().as_str(), Reason::NotFound)
+        own::nothing(&self.answers, intent, Reason::NotFound)
     }
 
     /// Answers a request that there is no room or no time for.
     #[must_use]
     pub fn overloaded(&self) -> Response {
         // JSON for everybody: under overload nothing is rendered.
-        own::nothing(&self.answers, Intent::Fetch, RequestId::default().as_str(), Reason::Overloaded)
+        own::nothing(&self.answers, Intent::Fetch, Reason::Overloaded)
     }
 
     /// How the things that the gate depends on are.

@@ -1,8 +1,9 @@
 //! A request as the flows see it, whichever way it arrived: through an edge's question or over a direct route.
 
-use std::{fmt, sync::OnceLock};
+use std::{fmt, net::IpAddr, sync::OnceLock};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
+use url::Url;
 
 use crate::{
     crypto,
@@ -18,6 +19,8 @@ pub(super) struct Visit<'r> {
     pub(super) authority: Authority<'r>,
     /// The app there.
     pub(super) site: Site<'r>,
+    /// The client's address, where an edge tells it or it is the peer's own.
+    pub(super) client: Option<IpAddr>,
     /// What the client is about to do with the answer.
     pub(super) intent: Intent,
     /// The method, where known.
@@ -67,16 +70,44 @@ impl Visit<'_> {
         format!("{}?rd={rd}", self.own("/start"))
     }
 
-    /// Whether the browser says that another site made this request.
-    pub(super) fn is_cross_site(&self) -> bool {
-        self.headers.get_all("sec-fetch-site").iter().any(|site| site == "cross-site")
+    /// Whether another origin may have made this request, so that a person has to be asked: anything but what the browser
+    /// calls its own origin's or the person's own doing (`Sec-Fetch-Site`); without that header, whatever names another origin.
+    /// A sibling below the same domain is another.
+    pub(super) fn is_foreign(&self) -> bool {
+        let mut sites = self.headers.get_all("sec-fetch-site").iter().peekable();
+        if sites.peek().is_some() {
+            return !sites.all(|site| site == "same-origin" || site == "none");
+        }
+        let own = Url::parse(&self.own("")).map(|own| own.origin());
+        let is_own = |named: &HeaderValue| {
+            let named = named.to_str().ok().and_then(|text| Url::parse(text).ok());
+            // `null` is no address, and an opaque origin is not even its own.
+            named.is_some_and(|named| own.as_ref().is_ok_and(|own| *own == named.origin()))
+        };
+        let named = [header::ORIGIN, header::REFERER].map(|name| self.headers.get_all(name));
+        !named.into_iter().flatten().all(is_own)
+    }
+
+    /// The client's address for a line of the log.
+    pub(super) fn client_text(&self) -> Option<String> {
+        self.client.map(|address| address.to_string())
     }
 
     /// Whether a script, an image or the browser's own foresight made this request, and no person waits for a page. A
     /// client that says nothing about itself is given the benefit of the doubt: nobody comes to our own pages by chance.
     pub(super) fn is_in_the_background(&self) -> bool {
         let is_ahead_of_time = ["sec-purpose", "purpose"].iter().any(|name| self.headers.contains_key(*name));
-        is_ahead_of_time || (self.intent == Intent::Fetch && !self.says_nothing_about_itself())
+        let by_a_person = self.says_nothing_about_itself() || self.is_a_form_of_an_older_browser();
+        is_ahead_of_time || (self.intent == Intent::Fetch && !by_a_person)
+    }
+
+    /// A form that is sent by a browser without `Sec-Fetch-Mode`: scripts cannot send one that says that it shows pages
+    /// without being asked by CORS first, or say that they are scripts.
+    fn is_a_form_of_an_older_browser(&self) -> bool {
+        let accepted = self.headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+        let shows_pages = accepted.flat_map(|line| line.split([',', ';'])).any(|media| media.trim() == "text/html");
+        let says = ["sec-fetch-mode", "x-requested-with", "upgrade"];
+        self.method == Some("POST") && shows_pages && !says.iter().any(|name| self.headers.contains_key(*name))
     }
 
     fn says_nothing_about_itself(&self) -> bool {
@@ -94,6 +125,13 @@ impl RequestId {
     /// The id as text.
     pub(super) fn as_str(&self) -> &str {
         self.0.get_or_init(|| format!("{:016x}", u64::from_be_bytes(crypto::random())))
+    }
+}
+
+impl RequestId {
+    /// Takes the id of the line that this request is counted in, unless it has one that somebody may have been told.
+    pub(super) fn adopt(&self, line: String) {
+        let _has_its_own = self.0.set(line);
     }
 }
 

@@ -23,12 +23,13 @@ fn claims() -> impl Strategy<Value = Map<String, Value>> {
 }
 
 pub(crate) fn identity() -> impl Strategy<Value = Identity> {
-    (any::<[String; 5]>(), prop::collection::vec(any::<String>(), 0..5), claims()).prop_map(
-        |([provider, subject, user, email, name], groups, claims)| Identity {
+    (any::<[String; 5]>(), any::<bool>(), prop::collection::vec(any::<String>(), 0..5), claims()).prop_map(
+        |([provider, subject, user, email, name], email_verified, groups, claims)| Identity {
             provider,
             subject: Subject(subject),
             user,
             email,
+            email_verified,
             name,
             groups,
             claims,

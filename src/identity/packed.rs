@@ -28,6 +28,8 @@ enum Piece {
     Groups,
     Subject,
     Email,
+    /// Empty where the address is not verified.
+    EmailVerified,
     User,
     Name,
     /// JSON.
@@ -38,7 +40,7 @@ impl Packed {
     /// Packs an identity.
     #[must_use]
     pub fn new(identity: &Identity) -> Self {
-        let Identity { provider, subject, user, email, name, groups, claims } = identity;
+        let Identity { provider, subject, user, email, email_verified, name, groups, claims } = identity;
         let groups = join(groups.iter().map(String::as_bytes));
         let claims = serde_json::to_vec(claims).expect("claims came out of JSON");
         let pieces = [
@@ -46,6 +48,7 @@ impl Packed {
             &groups,
             subject.0.as_bytes(),
             email.as_bytes(),
+            if *email_verified { b"1" } else { b"" },
             user.as_bytes(),
             name.as_bytes(),
             claims.as_slice(),
@@ -61,6 +64,7 @@ impl Packed {
             subject: Subject(self.subject().to_owned()),
             user: self.user().to_owned(),
             email: self.email().to_owned(),
+            email_verified: self.has_verified_email(),
             name: self.text(Piece::Name).to_owned(),
             groups: self.groups().map(|group| text(group).to_owned()).collect(),
             claims: self.read_claims(),
@@ -83,6 +87,12 @@ impl Packed {
     #[must_use]
     pub fn email(&self) -> &str {
         self.text(Piece::Email)
+    }
+
+    /// [`Identity::email_verified`].
+    #[must_use]
+    pub fn has_verified_email(&self) -> bool {
+        !self.piece(Piece::EmailVerified).is_empty()
     }
 
     /// [`Identity::user`].
@@ -242,6 +252,7 @@ mod tests {
             subject: Subject("s".to_owned()),
             user: user.to_owned(),
             email: String::new(),
+            email_verified: false,
             name: String::new(),
             groups: Vec::new(),
             claims: Map::new(),

@@ -4,34 +4,24 @@
 //! with a symmetric key; any bytes are refused without a panic, and no text of a refusal holds a token. Pure; it must not
 //! know how the token or the keys came.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use openidconnect::{
-    AccessToken, AccessTokenHash, AuthorizationCode, AuthorizationCodeHash, ClaimsVerificationError, ClientId,
-    EmptyAdditionalClaims, IdToken, IdTokenClaims, IdTokenVerifier, IssuerUrl, JsonWebTokenType, Nonce,
-    NonceVerifier as _, SignatureVerificationError,
-    core::{
-        CoreGenderClaim, CoreJsonWebKey, CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm,
-    },
+    AccessToken, AccessTokenHash, AuthorizationCode, AuthorizationCodeHash,
+    core::{CoreJsonWebKeySet, CoreJwsSigningAlgorithm},
 };
 use serde_json::Value;
 
 use super::{
-    discovery::printable,
     jwt::{self, Doubt, Object, Unverified},
+    signature::{self, Signed},
 };
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, crypto};
 
 /// Room for somebody in a thousand groups; it comes from the provider over TLS, not from a visitor.
 const LONGEST: usize = 64 * 1024;
 /// How far the provider's clock may be from ours.
 pub(super) const LEEWAY: Duration = Duration::from_mins(1);
-/// What is wrong with a token that was issued later than now.
-const EARLY: &str = "was issued in the future";
-
-type Token =
-    IdToken<EmptyAdditionalClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
-type TypedClaims = IdTokenClaims<EmptyAdditionalClaims, CoreGenderClaim>;
 
 /// The claims of an ID token that has passed every check. Only `verify` makes one.
 #[derive(Debug)]
@@ -49,6 +39,11 @@ impl VerifiedIdToken {
     /// `sub`.
     pub(super) fn subject(&self) -> &str {
         &self.subject
+    }
+
+    /// `exp`.
+    pub(super) fn ends(&self) -> Option<Timestamp> {
+        jwt::moment(&self.claims, "exp")
     }
 
     /// `sid`: the provider's own name for its session.
@@ -88,24 +83,23 @@ pub(super) enum Occasion<'a> {
     },
 }
 
-/// Checks an ID token in compact form.
+/// Checks an ID token in compact form. Claims about the person may be of any type: who reads them decides what they say.
 pub(super) fn verify(raw: &str, expected: &Expected<'_>, keys: &CoreJsonWebKeySet) -> Result<VerifiedIdToken, Doubt> {
-    let Unverified { claims, .. } =
-        Unverified::parse(raw, LONGEST).map_err(|problem| doubt(format!("the ID token {problem}")))?;
-    let subject = check_types(&claims).map_err(doubt)?.to_owned();
-    let token: Token = raw.parse().map_err(|_| {
-        doubt("the ID token does not parse: an unknown algorithm, or a claim of another type than OpenID Connect gives it")
-    })?;
+    let token = Unverified::parse(raw, LONGEST).map_err(|problem| doubt(format!("the ID token {problem}")))?;
+    let (claims, now) = (&token.claims, expected.now);
+    let subject = check_types(claims).map_err(doubt)?.to_owned();
+    check_header(&token.header).map_err(doubt)?;
     // Before the times: a token of another time is not believed, but one about somebody else ends the session.
     check_subject(&subject, expected.occasion).map_err(doubt)?;
-    let verifier = verifier(expected, &claims, keys).map_err(doubt)?;
-    let typed = token
-        .claims(&verifier, |nonce: Option<&Nonce>| check_nonce(nonce, expected.occasion))
-        .map_err(|e| explain(e, &claims, expected.now))?;
-    check_party(&claims, expected.client_id).map_err(doubt)?;
-    check_not_before(&claims, expected.now)?;
-    check_hashes(&token, typed, &verifier, expected).map_err(doubt)?;
-    Ok(VerifiedIdToken { claims, subject })
+    check_issuer(claims, expected.issuer).map_err(doubt)?;
+    check_audience(claims, expected.client_id).map_err(doubt)?;
+    let signed = signature::check("ID token", &token, &expected.algorithms, keys)?;
+    check_times(claims, now)?;
+    check_nonce(claims, expected.occasion).map_err(doubt)?;
+    check_party(claims, expected.client_id).map_err(doubt)?;
+    check_not_before(claims, now)?;
+    check_hashes(claims, &signed, expected).map_err(doubt)?;
+    Ok(VerifiedIdToken { claims: token.claims, subject })
 }
 
 /// The nonce of an ID token that was verified when it came.
@@ -118,7 +112,7 @@ fn doubt(text: impl Into<String>) -> Doubt {
     Doubt::Token(text.into())
 }
 
-/// What serde would forgive or read as absent. Returns the subject.
+/// The types of the claims that decide. Returns the subject.
 fn check_types(claims: &Object) -> Result<&str, &'static str> {
     for time in ["exp", "iat"] {
         if !claims.get(time).is_some_and(Value::is_number) {
@@ -134,37 +128,65 @@ fn check_types(claims: &Object) -> Result<&str, &'static str> {
     jwt::name(claims, "sub").ok_or("the ID token's sub is missing, empty or longer than 255 bytes")
 }
 
-fn verifier<'a>(
-    expected: &Expected<'a>,
-    claims: &Object,
-    keys: &CoreJsonWebKeySet,
-) -> Result<IdTokenVerifier<'a, CoreJsonWebKey>, &'static str> {
-    let issuer = IssuerUrl::new(expected.issuer.to_owned()).map_err(|_| "the issuer is not a URL")?;
-    let jwt = JsonWebTokenType::new("JWT".to_owned()).normalize().map_err(|_| "JWT is not a type")?;
-    let client_id = ClientId::new(expected.client_id.to_owned());
-    // Further audiences are fine where the token says in so many words that it was made for us.
-    let made_for_us = claims.get("azp").and_then(Value::as_str) == Some(expected.client_id);
-    let now = expected.now.minus(LEEWAY).to_system();
-    let latest = expected.now.plus(LEEWAY).to_system();
-    Ok(IdTokenVerifier::new_public_client(client_id, issuer, keys.clone())
-        .set_allowed_algs(expected.algorithms.clone())
-        .set_allowed_jose_types([jwt])
-        .set_other_audience_verifier_fn(move |_| made_for_us)
-        .set_time_fn(move || now.into())
-        .set_issue_time_verifier_fn(move |issued| {
-            let in_time = SystemTime::from(issued) <= latest;
-            in_time.then_some(()).ok_or_else(|| EARLY.to_owned())
-        }))
+/// `typ` and `cty` (RFC 7515, sections 4.1.9 and 4.1.10): other kinds of tokens are signed with the same keys.
+fn check_header(header: &Object) -> Result<(), &'static str> {
+    let kind = match header.get("typ") {
+        None | Some(Value::Null) => "jwt".to_owned(),
+        Some(kind) => kind.as_str().unwrap_or_default().to_ascii_lowercase(),
+    };
+    if kind.strip_prefix("application/").unwrap_or(&kind) != "jwt" {
+        return Err("the ID token has the type of another kind of token (typ)");
+    }
+    match header.get("cty") {
+        None | Some(Value::Null) => Ok(()),
+        Some(_) => Err("the ID token is nested in another one (cty)"),
+    }
 }
 
-fn check_nonce(nonce: Option<&Nonce>, occasion: Occasion<'_>) -> Result<(), String> {
-    match (occasion, nonce) {
-        // Not every provider repeats it, and where it never did there is nothing to compare with.
-        (Occasion::Renewal { .. }, None) | (Occasion::Renewal { nonce: None, .. }, Some(_)) => Ok(()),
-        (Occasion::SignIn { nonce: expected, .. } | Occasion::Renewal { nonce: Some(expected), .. }, found) => {
-            (&Nonce::new(expected.to_owned())).verify(found)
-        }
+fn check_issuer(claims: &Object, issuer: &str) -> Result<(), &'static str> {
+    let is_ours = claims.get("iss").and_then(Value::as_str) == Some(issuer);
+    is_ours.then_some(()).ok_or("the ID token is of another issuer (iss)")
+}
+
+/// Further audiences are fine where the token says in so many words that it was made for us (`azp`).
+fn check_audience(claims: &Object, client_id: &str) -> Result<(), &'static str> {
+    let made_for_us = claims.get("azp").and_then(Value::as_str) == Some(client_id);
+    let audience = jwt::audience(claims).unwrap_or_default();
+    let is_ours = |one: &&str| *one == client_id;
+    let fits = audience.iter().any(is_ours) && (made_for_us || audience.iter().all(is_ours));
+    fits.then_some(()).ok_or("the ID token is for another audience, or for others as well (aud)")
+}
+
+/// Both ends of its life.
+fn check_times(claims: &Object, now: Timestamp) -> Result<(), Doubt> {
+    let moment = |claim: &str| {
+        let is_before_the_epoch = claims.get(claim).and_then(Value::as_f64).is_some_and(|seconds| seconds < 0.0);
+        if is_before_the_epoch { Some(Timestamp::default()) } else { jwt::moment(claims, claim) }
+    };
+    let (Some(ends), Some(issued)) = (moment("exp"), moment("iat")) else {
+        return Err(doubt("the ID token's exp or iat is not a moment"));
+    };
+    if now.minus(LEEWAY) >= ends {
+        return Err(untimely("has expired", claims, now));
     }
+    if issued > now.plus(LEEWAY) {
+        return Err(untimely("was issued in the future", claims, now));
+    }
+    Ok(())
+}
+
+fn check_nonce(claims: &Object, occasion: Occasion<'_>) -> Result<(), &'static str> {
+    let expected = match (occasion, claims.get("nonce")) {
+        // Not every provider repeats it, and where it never did there is nothing to compare with.
+        (Occasion::Renewal { .. }, None | Some(Value::Null)) | (Occasion::Renewal { nonce: None, .. }, _) => {
+            return Ok(());
+        }
+        (Occasion::SignIn { nonce, .. } | Occasion::Renewal { nonce: Some(nonce), .. }, _) => nonce,
+    };
+    let found = claims.get("nonce").and_then(Value::as_str).ok_or("the ID token has no nonce")?;
+    // Digests, so that the time it takes tells nothing.
+    let is_same = crypto::digest(found.as_bytes()) == crypto::digest(expected.as_bytes());
+    is_same.then_some(()).ok_or("the ID token's nonce is that of another sign-in")
 }
 
 fn check_subject(subject: &str, occasion: Occasion<'_>) -> Result<(), &'static str> {
@@ -208,43 +230,24 @@ fn untimely(what: &str, claims: &Object, now: Timestamp) -> Doubt {
 }
 
 /// The access token and the code have to be those that the ID token was issued with, where it says which.
-fn check_hashes(
-    token: &Token,
-    claims: &TypedClaims,
-    verifier: &IdTokenVerifier<'_, CoreJsonWebKey>,
-    expected: &Expected<'_>,
-) -> Result<(), &'static str> {
-    let (at_hash, c_hash) = (claims.access_token_hash(), claims.code_hash());
-    if at_hash.is_none() && c_hash.is_none() {
-        return Ok(());
-    }
-    let algorithm = token.signing_alg().map_err(|_| "the ID token is not signed")?;
-    let key = token.signing_key(verifier).map_err(|_| "the ID token's key is gone")?;
-    let of_access = AccessTokenHash::from_token(expected.access, algorithm, key);
-    if at_hash.is_some_and(|hash| of_access.ok().as_ref() != Some(hash)) {
-        return Err("the ID token belongs to another access token (at_hash)");
+fn check_hashes(claims: &Object, signed: &Signed<'_>, expected: &Expected<'_>) -> Result<(), &'static str> {
+    let Signed { key, algorithm } = signed;
+    if let Some(hash) = said(claims, "at_hash") {
+        let of_access = AccessTokenHash::from_token(expected.access, algorithm, *key);
+        if of_access.ok().as_ref().map(|own| own.as_str()) != hash.as_str() {
+            return Err("the ID token belongs to another access token (at_hash)");
+        }
     }
     // At a renewal there is no code that it could belong to.
-    if let Occasion::SignIn { code, .. } = expected.occasion {
-        let of_code = AuthorizationCodeHash::from_code(code, algorithm, key);
-        if c_hash.is_some_and(|hash| of_code.ok().as_ref() != Some(hash)) {
+    if let (Occasion::SignIn { code, .. }, Some(hash)) = (expected.occasion, said(claims, "c_hash")) {
+        let of_code = AuthorizationCodeHash::from_code(code, algorithm, *key);
+        if of_code.ok().as_ref().map(|own| own.as_str()) != hash.as_str() {
             return Err("the ID token belongs to another authorization code (c_hash)");
         }
     }
     Ok(())
 }
 
-fn explain(error: ClaimsVerificationError, claims: &Object, now: Timestamp) -> Doubt {
-    use SignatureVerificationError as Signature;
-    let text = format!("the ID token is refused: {}", printable(&error.to_string()));
-    match error {
-        ClaimsVerificationError::SignatureVerification(Signature::NoMatchingKey | Signature::CryptoError(_)) => {
-            Doubt::Key(format!("{text}: none of the provider's published keys fits it"))
-        }
-        ClaimsVerificationError::SignatureVerification(reason) => Doubt::Token(format!("{text}: {reason}")),
-        // Both ends of its life; the signature was checked before.
-        ClaimsVerificationError::Expired(text) if text == EARLY => untimely(EARLY, claims, now),
-        ClaimsVerificationError::Expired(_) => untimely("has expired", claims, now),
-        _ => Doubt::Token(text),
-    }
+fn said<'c>(claims: &'c Object, claim: &str) -> Option<&'c Value> {
+    claims.get(claim).filter(|value| !value.is_null())
 }

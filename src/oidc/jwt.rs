@@ -3,10 +3,13 @@
 //! Promises: any bytes are refused without a panic, and no text of a refusal holds a token. Nothing in it may be believed:
 //! it must not know whose signature would do.
 
+use std::time::Duration;
+
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value};
 
 use super::Error;
+use crate::clock::Timestamp;
 
 /// A JSON object.
 pub(super) type Object = Map<String, Value>;
@@ -87,9 +90,9 @@ pub(super) fn name<'c>(claims: &'c Object, claim: &str) -> Option<&'c str> {
     claims.get(claim)?.as_str().filter(|name| is_name(name))
 }
 
-/// Whether a store can index it: neither empty nor longer than 255 bytes.
+/// Whether a store can keep and index it: neither empty nor longer than 255 bytes, and without NUL, which PostgreSQL has not.
 pub(super) fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= LONGEST_NAME
+    !name.is_empty() && name.len() <= LONGEST_NAME && !name.contains('\0')
 }
 
 /// The strings of `aud`, which is one or a list of them; `None` for anything else, and for an empty list.
@@ -99,4 +102,11 @@ pub(super) fn audience(claims: &Object) -> Option<Vec<&str>> {
         Value::Array(many) if !many.is_empty() => many.iter().map(Value::as_str).collect(),
         _ => None,
     }
+}
+
+/// A `NumericDate` (RFC 7519, section 2), which may have a fraction.
+pub(super) fn moment(claims: &Object, claim: &str) -> Option<Timestamp> {
+    let value = claims.get(claim)?;
+    let seconds = value.as_u64().or_else(|| Some(Duration::try_from_secs_f64(value.as_f64()?).ok()?.as_secs()))?;
+    Some(Timestamp::from_unix(seconds))
 }

@@ -7,11 +7,6 @@
 
 use std::time::Duration;
 
-use openidconnect::{
-    JsonWebKey as _, JsonWebKeyAlgorithm, JwsSigningAlgorithm as _,
-    core::{CoreJsonWebKey, CoreJsonWebKeySet, CoreJwsSigningAlgorithm},
-};
-use serde::Deserialize as _;
 use serde_json::Value;
 use url::Url;
 
@@ -19,6 +14,7 @@ use super::{
     Error, Provider,
     id_token::LEEWAY,
     jwt::{self, Doubt, Object, Unverified},
+    signature,
 };
 use crate::{clock::Timestamp, identity::Subject};
 
@@ -65,10 +61,11 @@ impl Provider {
             return Err(refused("logout token is of another issuer"));
         }
         let (algorithms, held) = (metadata.algorithms(), self.keys(&metadata.jwks_uri).await?);
-        match check_signature(&token, &algorithms, &held.keys) {
+        let check = |keys| signature::check("logout token", &token, &algorithms, keys).map(drop);
+        match check(&held.keys) {
             Err(doubt @ Doubt::Key(_)) => {
                 let newer = self.newer_keys(&metadata.jwks_uri, Some(&held)).await?.ok_or(doubt)?;
-                check_signature(&token, &algorithms, &newer.keys)?;
+                check(&newer.keys)?;
             }
             verdict => verdict?,
         }
@@ -81,7 +78,8 @@ impl Provider {
     pub fn logout_request<'q>(&self, iss: Option<&str>, sid: Option<&'q str>) -> Option<Whom> {
         let metadata = self.discovery.known()?;
         let is_ours = iss == Some(metadata.issuer.as_str());
-        sid.filter(|sid| is_ours && jwt::is_name(sid)).map(|sid: &'q str| Whom::Sid(sid.to_owned()))
+        let is_plain = |sid: &str| jwt::is_name(sid) && !sid.contains(char::is_control);
+        sid.filter(|sid| is_ours && is_plain(sid)).map(|sid: &'q str| Whom::Sid(sid.to_owned()))
     }
 }
 
@@ -120,24 +118,17 @@ fn check_type(header: &Object) -> Result<(), &'static str> {
 
 /// Returns until when the token counts.
 fn check_times(claims: &Object, now: Timestamp) -> Result<Timestamp, &'static str> {
-    let issued = moment(claims, "iat").ok_or("logout token's iat is missing or not a time")?;
+    let issued = jwt::moment(claims, "iat").ok_or("logout token's iat is missing or not a time")?;
     if issued > now.plus(LEEWAY) {
         return Err("logout token was issued in the future; mend: set both clocks");
     }
     let ends = if claims.contains_key("exp") {
-        moment(claims, "exp").ok_or("logout token's exp is not a time")?.min(issued.plus(LONGEST_LIFE))
+        jwt::moment(claims, "exp").ok_or("logout token's exp is not a time")?.min(issued.plus(LONGEST_LIFE))
     } else {
         issued.plus(UNSAID_LIFE)
     };
     let until = ends.plus(LEEWAY);
     if until <= now { Err("logout token has expired") } else { Ok(until) }
-}
-
-/// A `NumericDate` (RFC 7519, section 2), which may have a fraction.
-fn moment(claims: &Object, claim: &str) -> Option<Timestamp> {
-    let value = claims.get(claim)?;
-    let seconds = value.as_u64().or_else(|| Some(Duration::try_from_secs_f64(value.as_f64()?).ok()?.as_secs()))?;
-    Some(Timestamp::from_unix(seconds))
 }
 
 fn whom(claims: &Object) -> Result<Whom, &'static str> {
@@ -149,37 +140,4 @@ fn whom(claims: &Object) -> Result<Whom, &'static str> {
         (None, Some(subject)) => Ok(Whom::Subject(Subject(subject.to_owned()))),
         (None, None) => Err("logout token says neither whose session nor which (sub, sid)"),
     }
-}
-
-/// The same rules as for ID tokens: an algorithm that the metadata offer and that takes a public key, and the one key that
-/// fits.
-fn check_signature(
-    token: &Unverified<'_>,
-    algorithms: &[CoreJwsSigningAlgorithm],
-    keys: &CoreJsonWebKeySet,
-) -> Result<(), Doubt> {
-    let doubt = |problem: &str| Doubt::Token(format!("the logout token {problem}"));
-    let algorithm = token.header.get("alg").and_then(|name| CoreJwsSigningAlgorithm::deserialize(name).ok());
-    let Some(algorithm) = algorithm.filter(|algorithm| algorithms.contains(algorithm)) else {
-        return Err(doubt("is signed with an algorithm that the provider does not offer"));
-    };
-    let kid = token.header.get("kid").and_then(Value::as_str);
-    let mut fitting = keys.keys().iter().filter(|key| fits(key, &algorithm, kid));
-    match (fitting.next(), fitting.next()) {
-        (Some(key), None) => key
-            .verify_signature(&algorithm, token.message.as_bytes(), &token.signature)
-            .map_err(|_| Doubt::Key("the logout token's signature is not the provider's".into())),
-        (Some(_), Some(_)) => Err(doubt("does not say which of several keys signed it (kid)")),
-        (None, _) => Err(Doubt::Key("the logout token is signed with none of the provider's published keys".into())),
-    }
-}
-
-fn fits(key: &CoreJsonWebKey, algorithm: &CoreJwsSigningAlgorithm, kid: Option<&str>) -> bool {
-    let is_meant = match key.signing_alg() {
-        JsonWebKeyAlgorithm::Algorithm(meant) => meant == algorithm,
-        JsonWebKeyAlgorithm::Unspecified => true,
-        JsonWebKeyAlgorithm::Unsupported => false,
-    };
-    let is_named = kid.is_none_or(|kid| key.key_id().is_some_and(|id| id.as_str() == kid));
-    is_meant && is_named && algorithm.key_type().as_ref() == Some(key.key_type())
 }

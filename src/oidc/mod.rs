@@ -5,6 +5,7 @@
 //! token, code or secret is ever formatted. It must not know sessions, cookies or edges.
 
 mod address;
+mod answer;
 mod breaker;
 mod clocks;
 mod discovery;
@@ -15,6 +16,7 @@ mod logout;
 mod profile;
 mod renewal;
 mod settings;
+mod signature;
 mod silence;
 mod token;
 mod transport;
@@ -31,10 +33,10 @@ pub use self::{
     address::OWN_PARAMETERS,
     logout::{LogoutNotice, Whom},
     renewal::{Refreshed, Renewal},
-    settings::{Pem, Settings},
+    settings::{Pem, Settings, UnverifiedEmail},
     transport::{Failure, Transport, TrustError},
 };
-use self::{breaker::Breaker, discovery::Discovery, keys::Keys, token::RefreshTokens};
+use self::{breaker::Breaker, discovery::Discovery, keys::Keys, token::Told};
 use crate::{
     clock::Clock,
     identity::{Identity, Tokens},
@@ -110,7 +112,7 @@ pub struct Provider {
     metrics: metrics::Provider,
     discovery: Discovery,
     keys: Keys,
-    refresh: RefreshTokens,
+    told: Told,
     breaker: Breaker,
 }
 
@@ -125,7 +127,7 @@ impl Provider {
             metrics,
             discovery: Discovery::default(),
             keys: Keys::default(),
-            refresh: RefreshTokens::default(),
+            told: Told::default(),
             breaker: Breaker::default(),
         }
     }

@@ -12,12 +12,14 @@ use tokio::time::timeout;
 
 use super::{
     Error, Provider,
+    answer::Answer,
     discovery::{Metadata, PATIENCE},
     id_token::Occasion,
     profile,
-    token::{Answer, nonce},
+    token::nonce,
 };
 use crate::{
+    clock::Timestamp,
     identity::{Identity, Tokens},
     metrics::{self, Endpoint},
 };
@@ -53,6 +55,8 @@ struct Learned {
     identity: Option<Identity>,
     sid: Option<String>,
     id: Option<SecretString>,
+    /// When the ID token ends.
+    id_ends: Option<Timestamp>,
 }
 
 impl Provider {
@@ -93,7 +97,8 @@ impl Provider {
         let late = Err(Error::Unavailable("not everything was said in time".into()));
         let learned = timeout(self.settings.timeout, self.learn(renewal, &answer, &metadata)).await.unwrap_or(late);
         let learned = learned.or_else(|error| self.forgive(error))?;
-        let given = self.tokens(&answer);
+        self.note_expiry(&answer);
+        let given = self.tokens(&answer, learned.id_ends);
         let tokens = Tokens {
             refresh: given.refresh.or_else(|| Some(renewal.refresh.clone())),
             id: learned.id.or_else(|| renewal.id.cloned()),
@@ -105,7 +110,7 @@ impl Provider {
     /// What the provider says about the person now.
     async fn learn(&self, renewal: &Renewal<'_>, answer: &Answer, metadata: &Metadata) -> Result<Learned, Error> {
         let (access, before) = (answer.access_token(), renewal.identity);
-        let Some(raw) = answer.extra_fields().id_token.as_deref() else {
+        let Some(raw) = answer.id_token.as_deref() else {
             let Some(url) = &metadata.userinfo_endpoint else { return Ok(Learned::default()) };
             let userinfo = self.userinfo(url, access, &before.subject.0).await?;
             let identity = profile::renewed(&self.settings, before, &userinfo)?;
@@ -114,9 +119,10 @@ impl Provider {
         let nonce = renewal.id.and_then(nonce);
         let occasion = Occasion::Renewal { subject: &before.subject.0, nonce: nonce.as_deref() };
         let verified = self.verify(raw, access, occasion, metadata).await?;
-        let identity = self.identify(&verified, access, metadata).await?;
+        let identity = self.identify(&verified, access, metadata, Some(before)).await?;
         let sid = verified.session().map(ToOwned::to_owned);
-        Ok(Learned { identity: Some(identity), sid, id: Some(SecretString::from(raw)) })
+        let id_ends = verified.ends();
+        Ok(Learned { identity: Some(identity), sid, id: Some(SecretString::from(raw)), id_ends })
     }
 
     /// The tokens are there: whoever could not be asked about the person does not cost them.

@@ -23,6 +23,8 @@ pub struct Settings {
     pub scopes: Vec<String>,
     /// Dotted path of the groups in the ID token or the userinfo answer.
     pub groups_claim: String,
+    /// What an address counts that the provider calls unverified.
+    pub unverified_email: UnverifiedEmail,
     /// Certificates to trust in addition to the system's.
     pub ca: Option<Pem>,
     /// How long one request to the provider may take.
@@ -31,6 +33,18 @@ pub struct Settings {
     pub extra_authorize_params: BTreeMap<String, String>,
     /// Whether signing out here signs out there as well.
     pub end_session: bool,
+}
+
+/// What becomes of an e-mail address that a provider does not vouch for (`email_verified`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnverifiedEmail {
+    /// Apps are told it; no rule lets anybody in by it.
+    #[default]
+    Pass,
+    /// As if the provider had not given it.
+    Drop,
+    /// As if it were verified.
+    Trust,
 }
 
 /// A file of certificates as it was when it was read.
@@ -58,6 +72,7 @@ impl PartialEq for Settings {
             client_secret,
             scopes,
             groups_claim,
+            unverified_email,
             ca,
             timeout,
             extra_authorize_params,
@@ -74,6 +89,7 @@ impl PartialEq for Settings {
             && *client_id == other.client_id
             && *scopes == other.scopes
             && *groups_claim == other.groups_claim
+            && *unverified_email == other.unverified_email
             && *ca == other.ca
             && *timeout == other.timeout
             && *extra_authorize_params == other.extra_authorize_params

@@ -6,25 +6,26 @@
 
 use std::{
     borrow::Cow,
-    sync::atomic::{AtomicBool, Ordering},
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use http::{HeaderValue, StatusCode};
 use oauth2::{
-    AccessToken, AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet, EndpointSet, ExtraTokenFields,
-    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, RevocationUrl, StandardRevocableToken,
-    StandardTokenResponse, TokenResponse as _, TokenUrl,
+    AccessToken, AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet, EndpointSet, PkceCodeVerifier,
+    RedirectUrl, RefreshToken, RequestTokenError, RevocationUrl, StandardRevocableToken, TokenResponse as _, TokenUrl,
     basic::{
         BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
         BasicTokenType,
     },
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{
     Error, Provider, Redemption, Settings, SignedIn,
+    answer::{Answer, LONGEST_ACCESS},
     discovery::{ClientAuthentication, Metadata},
     id_token::{self, Expected, Occasion, VerifiedIdToken},
     jwt::Doubt,
@@ -33,34 +34,37 @@ use super::{
     transport::Failure,
 };
 use crate::{
+    clock::Timestamp,
     identity::{Identity, Tokens},
     metrics::Endpoint,
 };
 
-/// Whether the operator has been told that no refresh tokens come.
+/// Renewal of a session whose provider says neither when its access token ends nor when its ID token does.
+const UNSAID_RENEWAL: Duration = Duration::from_mins(5);
+/// The shortest rest of an ID token's life that a renewal is timed by.
+const SHORTEST_REST: Duration = Duration::from_secs(30);
+/// What the operator has been told about a provider, so that each thing is told once.
 #[derive(Debug, Default)]
-pub(super) struct RefreshTokens {
-    reported: AtomicBool,
+pub(super) struct Told(Mutex<HashSet<Peculiarity>>);
+
+/// A peculiarity of a provider that its operator should know of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Peculiarity {
+    /// No refresh tokens come, although they were asked for.
+    NoRefreshToken,
+    /// Refresh tokens come without a readable `expires_in`.
+    NoExpiry,
+    /// A claim has a type that it should not have. Names come from the configuration and the gate's own list.
+    OddClaim(String),
 }
 
-/// The part of a token answer that OAuth 2.0 does not know. The ID token stays text here, because how it is read
-/// decides whether it is believed.
-#[derive(Deserialize, Serialize)]
-pub(super) struct OpenId {
-    pub(super) id_token: Option<String>,
-}
-
-impl ExtraTokenFields for OpenId {}
-
-// `ExtraTokenFields` demands it; a token is never formatted.
-impl std::fmt::Debug for OpenId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenId").finish_non_exhaustive()
+impl Told {
+    /// Whether this is the first time.
+    fn is_news(&self, what: Peculiarity) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(what)
     }
 }
 
-/// What the token endpoint says.
-pub(super) type Answer = StandardTokenResponse<OpenId, BasicTokenType>;
 type Client = oauth2::Client<
     BasicErrorResponse,
     Answer,
@@ -80,16 +84,19 @@ impl Provider {
         let metadata = self.metadata().await?;
         check_callback(redemption.iss, &metadata)?;
         let answer = self.counted(Endpoint::Token, self.request_tokens(redemption, &metadata)).await?;
-        let raw = answer.extra_fields().id_token.as_deref().ok_or_else(|| {
+        let raw = answer.id_token.as_deref().ok_or_else(|| {
             Error::Unbelievable("the token endpoint issued no ID token; mend: ask for the scope openid".into())
         })?;
         let code = AuthorizationCode::new(redemption.code.to_owned());
         let occasion = Occasion::SignIn { nonce: redemption.nonce, code: &code };
         let verified = self.verify(raw, answer.access_token(), occasion, &metadata).await?;
-        let identity = self.identify(&verified, answer.access_token(), &metadata).await?;
+        let identity = self.identify(&verified, answer.access_token(), &metadata, None).await?;
         self.note_refresh_token(answer.refresh_token());
         let sid = verified.session().map(ToOwned::to_owned);
-        Ok(SignedIn { identity, tokens: self.tokens(&answer), sid })
+        if answer.refresh_token().is_some() {
+            self.note_expiry(&answer);
+        }
+        Ok(SignedIn { identity, tokens: self.tokens(&answer, verified.ends()), sid })
     }
 
     async fn request_tokens(&self, redemption: &Redemption<'_>, metadata: &Metadata) -> Result<Answer, Error> {
@@ -164,6 +171,7 @@ impl Provider {
         verified: &VerifiedIdToken,
         access: &AccessToken,
         metadata: &Metadata,
+        before: Option<&Identity>,
     ) -> Result<Identity, Error> {
         let userinfo = match &metadata.userinfo_endpoint {
             Some(url) if profile::is_incomplete(&self.settings, verified) => {
@@ -171,12 +179,15 @@ impl Provider {
             }
             _ => UserInfo::new(),
         };
-        profile::identity(&self.settings, verified, userinfo)
+        self.note_odd_claims(verified.claims());
+        profile::identity(&self.settings, verified, userinfo, before)
     }
 
     /// What the userinfo endpoint says about `subject`.
     pub(super) async fn userinfo(&self, url: &Url, access: &AccessToken, subject: &str) -> Result<UserInfo, Error> {
-        self.counted(Endpoint::Userinfo, self.request_userinfo(url, access, subject)).await
+        let claims = self.counted(Endpoint::Userinfo, self.request_userinfo(url, access, subject)).await?;
+        self.note_odd_claims(&claims);
+        Ok(claims)
     }
 
     async fn request_userinfo(&self, url: &Url, access: &AccessToken, subject: &str) -> Result<UserInfo, Error> {
@@ -193,13 +204,41 @@ impl Provider {
         }
     }
 
-    pub(super) fn tokens(&self, answer: &Answer) -> Tokens {
-        let secret = |token: &str| Some(SecretString::from(token));
+    /// The tokens of an answer. `id_ends` is when the ID token that came with it ends, where it was verified: a session whose
+    /// access token does not say when it ends is renewed by that, or else after [`UNSAID_RENEWAL`], because a session that is
+    /// never renewed keeps its groups for as long as it lasts.
+    pub(super) fn tokens(&self, answer: &Answer, id_ends: Option<Timestamp>) -> Tokens {
+        let (secret, now) = (|token: &str| Some(SecretString::from(token)), self.clock.now());
+        let by_id = id_ends.filter(|ends| (SHORTEST_REST..=LONGEST_ACCESS).contains(&ends.since(now)));
+        let ends = answer.expires_in().map(|span| now.plus(span));
         Tokens {
             access: secret(answer.access_token().secret()),
-            access_ends: answer.expires_in().map(|span| self.clock.now().plus(span)),
+            access_ends: ends.or(by_id).or_else(|| Some(now.plus(UNSAID_RENEWAL))),
             refresh: answer.refresh_token().and_then(|token| secret(token.secret())),
-            id: answer.extra_fields().id_token.as_deref().and_then(secret),
+            id: answer.id_token.as_deref().and_then(secret),
+        }
+    }
+
+    /// Sessions are renewed by something else than what the provider says of their tokens: the operator hears of it, once.
+    pub(super) fn note_expiry(&self, answer: &Answer) {
+        if answer.expires_in().is_none() && self.told.is_news(Peculiarity::NoExpiry) {
+            tracing::warn!(
+                provider = self.settings.name,
+                "the provider does not say how long its access tokens last, or not as a number of seconds (expires_in): \
+                 sessions are renewed when the ID token ends, or else every 5 minutes; mend: have it send expires_in"
+            );
+        }
+    }
+
+    fn note_odd_claims(&self, claims: &UserInfo) {
+        for claim in profile::odd_claims(&self.settings, claims) {
+            if self.told.is_news(Peculiarity::OddClaim(claim.to_owned())) {
+                tracing::warn!(
+                    provider = self.settings.name,
+                    claim,
+                    "the provider sends a claim of another type than it should have, which counts as absent"
+                );
+            }
         }
     }
 
@@ -207,7 +246,7 @@ impl Provider {
     fn note_refresh_token(&self, token: Option<&RefreshToken>) {
         self.metrics.set_refresh_tokens(token.is_some());
         let asked = self.settings.scopes.iter().any(|scope| scope == "offline_access");
-        if token.is_none() && asked && !self.refresh.reported.swap(true, Ordering::Relaxed) {
+        if token.is_none() && asked && self.told.is_news(Peculiarity::NoRefreshToken) {
             tracing::warn!(
                 provider = self.settings.name,
                 "the provider gave no refresh token although offline_access was asked for: sessions live by lifetime and \

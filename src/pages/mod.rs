@@ -56,6 +56,13 @@ pub enum Page<'a> {
         /// Signs out, so that another account can be used.
         switch: &'a str,
     },
+    /// Signed in and meant, but the e-mail address that is meant has not been verified.
+    EmailUnverified {
+        /// Who is signed in.
+        user: &'a str,
+        /// The app's name.
+        app: &'a str,
+    },
     /// Nobody may have this path.
     Denied {
         /// The app's name.
@@ -108,12 +115,18 @@ pub enum Page<'a> {
 }
 
 impl Page<'_> {
+    /// Whether the page sends a form. Its browser has to say from where, or the gate takes it for another site's.
+    fn has_form(&self) -> bool {
+        matches!(self, Self::ConfirmSignOut { .. })
+    }
+
     /// What happened, in a few words: the title and the heading.
     fn heading(&self) -> &'static str {
         match self {
             Self::SignInFailed { .. } => "Sign-in failed",
             Self::SignInLoop { .. } => "Sign-in keeps going round",
             Self::NotAllowed { .. } => "You do not have access",
+            Self::EmailUnverified { .. } => "Your e-mail address is not verified",
             Self::Denied { .. } => "This page is closed",
             Self::UnknownHost { .. } => "No app at this address",
             Self::ProviderAway { .. } => "Sign-in is not available",
@@ -170,10 +183,7 @@ impl Pages {
         let whole = Whole { look: &self.look, page, request_id };
         let mut html = String::with_capacity(self.look.size() + Whole::SIZE_HINT);
         whole.render_into(&mut html).expect("writing to a String does not fail");
-        let policy = match page {
-            Page::ConfirmSignOut { .. } => &self.look.policy_with_form,
-            _ => &self.look.policy,
-        };
+        let policy = if page.has_form() { &self.look.policy_with_form } else { &self.look.policy };
         Document { html: Bytes::from(html), policy: policy.clone() }
     }
 

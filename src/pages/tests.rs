@@ -10,6 +10,7 @@ fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'
         ("sign_in_failed", Page::SignInFailed { detail: value, retry: address }),
         ("sign_in_loop", Page::SignInLoop { retry: address, reset: address }),
         ("not_allowed", Page::NotAllowed { user: value, app: value, switch: address }),
+        ("email_unverified", Page::EmailUnverified { user: value, app: value }),
         ("denied", Page::Denied { app: value }),
         ("unknown_host", Page::UnknownHost { host: value }),
         ("provider_away", Page::ProviderAway { retry: address }),
@@ -25,6 +26,7 @@ fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'
         Page::SignInFailed { .. }
         | Page::SignInLoop { .. }
         | Page::NotAllowed { .. }
+        | Page::EmailUnverified { .. }
         | Page::Denied { .. }
         | Page::UnknownHost { .. }
         | Page::ProviderAway { .. }
@@ -34,7 +36,7 @@ fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'
         | Page::ConfirmSignOut { .. }
         | Page::Reset { .. }
         | Page::BadRequest { .. }
-        | Page::NotFound => 13,
+        | Page::NotFound => 14,
     };
     assert!(pages.iter().all(|(_, page)| complete(page) == pages.len()));
     pages
@@ -267,5 +269,5 @@ fn the_pages_can_be_opened_in_a_browser() {
         let document = pages.render(&page, "0f3a9c5d27e14b68");
         std::fs::write(folder.join(name).with_extension("html"), &document.html).unwrap();
     }
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 13);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 14);
 }

@@ -14,7 +14,7 @@ mod tests;
 use std::collections::HashMap;
 
 pub use self::{
-    allow::Allow,
+    allow::{Allow, Lack},
     rule::{Access, Asked, Expression, PathPattern, Pattern, Rule},
 };
 use self::{readings::Readings, rule::Applies};
@@ -101,10 +101,10 @@ enum Passes<'p> {
 }
 
 /// Why an identity is not let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denial {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Denial<'p> {
     /// Not among those who are allowed.
-    NotAllowed,
+    NotAllowed(&'p Allow),
     /// A rule denies it to everybody.
     Rule,
 }
@@ -245,26 +245,25 @@ impl App {
     }
 }
 
-impl Test<'_> {
+impl<'p> Test<'p> {
     /// Judges an identity.
-    pub fn judge(&self, who: &Packed) -> Result<(), Denial> {
-        let judge = |rule: &Rule| rule.access.judge(who);
+    pub fn judge(&self, who: &Packed) -> Result<(), Denial<'p>> {
         match &self.passes {
             Passes::Allow => self.allow(who),
-            Passes::Rule(rule) => judge(rule),
-            Passes::Rules(rules) => rules.iter().try_for_each(|rule| judge(rule)),
+            Passes::Rule(rule) => rule.access.judge(who),
+            Passes::Rules(rules) => rules.iter().try_for_each(|rule| rule.access.judge(who)),
             Passes::RulesAndAllow(rules) => {
                 self.allow(who)?;
-                rules.iter().try_for_each(|rule| judge(rule))
+                rules.iter().try_for_each(|rule| rule.access.judge(who))
             }
             Passes::Every => {
                 self.allow(who)?;
-                self.app.rules.iter().try_for_each(judge)
+                self.app.rules.iter().try_for_each(|rule| rule.access.judge(who))
             }
         }
     }
 
-    fn allow(&self, who: &Packed) -> Result<(), Denial> {
-        if self.app.allow.admits(who) { Ok(()) } else { Err(Denial::NotAllowed) }
+    fn allow(&self, who: &Packed) -> Result<(), Denial<'p>> {
+        if self.app.allow.admits(who) { Ok(()) } else { Err(Denial::NotAllowed(&self.app.allow)) }
     }
 }

@@ -159,11 +159,11 @@ impl Access {
     }
 
     /// Judges somebody who is signed in.
-    pub(super) fn judge(&self, who: &Packed) -> Result<(), Denial> {
+    pub(super) fn judge(&self, who: &Packed) -> Result<(), Denial<'_>> {
         match self {
             Self::Public | Self::Optional | Self::Authenticated => Ok(()),
             Self::Allow(people) if people.admits(who) => Ok(()),
-            Self::Allow(_) => Err(Denial::NotAllowed),
+            Self::Allow(people) => Err(Denial::NotAllowed(people)),
             Self::Deny => Err(Denial::Rule),
         }
     }

@@ -134,7 +134,7 @@ impl Router {
         let (request, now) = (&request, Guard::into_inner(self.gate.now()));
         match routed(now.prefix(), request) {
             Route::Authorize(edge, envoy_target) => now.authorize(edge, peer, request, envoy_target).await,
-            Route::OwnPage(page) => now.own_page(request, page).await,
+            Route::OwnPage(page) => now.own_page(peer, request, page).await,
             Route::Nothing => now.nothing_here(request),
         }
     }

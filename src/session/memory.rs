@@ -103,6 +103,11 @@ impl Store for Memory {
         Ok(keys.iter().filter_map(version).collect())
     }
 
+    async fn has_sid(&self, provider: &str, sid: &str) -> Result<bool, Unavailable> {
+        let is_theirs = |row: &Row| row.provider == provider && row.sid.as_deref() == Some(sid);
+        Ok(self.rows().values().any(is_theirs))
+    }
+
     async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
         let mut rows: Vec<_> = self.rows().values().filter(|row| (from..=to).contains(&&row.key)).cloned().collect();
         rows.sort_unstable_by_key(|row| row.key);

@@ -220,6 +220,11 @@ impl Sessions {
         }
     }
 
+    /// Whether there is a session that its provider calls so: for words that anybody can say, which must not cost a write.
+    pub async fn has_sid(&self, provider: &str, sid: &str) -> Result<bool, Unavailable> {
+        self.store.has_sid(provider, sid).await
+    }
+
     /// Ends sessions by what their provider calls them, here and at every other process. Says how many.
     pub async fn end_by(&self, provider: &str, whose: &Whose, why: Logout) -> Result<u64, Unavailable> {
         let provider = provider.to_owned();

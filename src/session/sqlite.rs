@@ -227,6 +227,15 @@ impl Store for Sqlite {
         .await
     }
 
+    async fn has_sid(&self, provider: &str, sid: &str) -> Result<bool, Unavailable> {
+        let (provider, sid) = (provider.to_owned(), sid.to_owned());
+        self.read(move |file| {
+            file.prepare_cached("SELECT 1 FROM sessions WHERE sid = ?1 AND provider = ?2 LIMIT 1")?
+                .exists([sid, provider])
+        })
+        .await
+    }
+
     async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
         let (from, to) = (*from, *to);
         self.read(move |file| {

@@ -125,6 +125,8 @@ pub(super) trait Store: Leases + Rotation {
     async fn purge(&self, cutoffs: Cutoffs, limit: u32) -> Result<u32, Unavailable>;
     /// Of these rows those that are there.
     async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable>;
+    /// Whether there is a row of the session that a provider calls so. Reads an index and writes nothing.
+    async fn has_sid(&self, provider: &str, sid: &str) -> Result<bool, Unavailable>;
     /// The first rows from one key to another, both included, in the order of their keys.
     async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable>;
     /// Notes that somebody who shows no metrics ended this many sessions.
@@ -249,6 +251,10 @@ impl Store for Watched {
 
     async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable> {
         self.ask(Operation::Confirm, self.store.versions(keys)).await
+    }
+
+    async fn has_sid(&self, provider: &str, sid: &str) -> Result<bool, Unavailable> {
+        self.ask(Operation::Load, self.store.has_sid(provider, sid)).await
     }
 
     async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {

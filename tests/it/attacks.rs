@@ -1,9 +1,12 @@
 //! What broke other gates, tried on this one: raw requests to the real program (`ARCHITECTURE.md`, known attacks).
 
 mod answers;
+mod identities;
+mod lines;
 mod pages;
 mod questions;
 mod sessions;
+mod sign_outs;
 mod witnesses;
 
 use crate::world::{Kind, Plan, Visitor, World};

@@ -31,6 +31,7 @@ const people = {
   alice: { name: 'Alice Ångström', email: 'alice@example.test', groups: ['admins', 'staff'] },
   bob: { name: 'Bob', email: 'bob@example.test', groups: ['staff'] },
 };
+for (const [id, more] of Object.entries(settings.people ?? {})) Object.assign(people[id], more);
 const grants = {};
 const told = { asked: [], keys: [], refused: 0, notices: [] };
 const mood = { isAway: false, slow: {}, broken: {}, clock: 0, says: '' };

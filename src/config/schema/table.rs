@@ -4,13 +4,7 @@ use super::{
     Change::{self, Reload, Restart},
     Default::{self, Absent, Is, Required},
     Key, Kind,
-    Presence::{Always, WhenWritten},
-    Section,
 };
-
-const fn section(path: &'static str, presence: super::Presence, doc: &'static str) -> Section {
-    Section { path, presence, doc }
-}
 
 const fn key(path: &'static str, kind: Kind, default: Default, change: Change, doc: &'static str) -> Key {
     Key { path, kind, default, change, doc }
@@ -18,55 +12,6 @@ const fn key(path: &'static str, kind: Kind, default: Default, change: Change, d
 
 const TEXTS: Kind = Kind::List(&Kind::Text);
 const NETWORKS: Kind = Kind::List(&Kind::Network);
-
-/// The sections.
-pub(in super::super) const SECTIONS: &[Section] = &[
-    section("server", Always, "Where the gate listens and whom it believes."),
-    section(
-        "server.tls",
-        WhenWritten,
-        "TLS on `server.listen`; absent: clear text, for an edge on the same machine or in a network of its own. What is in \
-         the files is read again when it changes.",
-    ),
-    section(
-        "session",
-        Always,
-        "How long somebody stays signed in, and the cookie that says so. Other lifetimes count for whoever is signed in, too.",
-    ),
-    section("store", Always, "Where sessions are kept."),
-    section("providers[]", Always, "An OpenID Connect provider to sign in at. At least one; the first is the default."),
-    section("access", Always, "Hosts that no app names."),
-    section("apps[]", Always, "A protected app: the hosts it answers on and who may use it."),
-    section(
-        "apps[].allow",
-        WhenWritten,
-        "Who may use the app where no rule says otherwise; any one match lets in. Absent: whoever is signed in.",
-    ),
-    section(
-        "apps[].rules[]",
-        Always,
-        "An exception for some paths, methods or client networks. The first rule that matches decides, before `allow`. \
-         A rule that no request can reach, because an earlier one takes all of its requests, is an error.",
-    ),
-    section(
-        "apps[].rules[].allow",
-        WhenWritten,
-        "Who may pass under this rule; any one match lets in. Excludes `access`.",
-    ),
-    section("brand", Always, "How the gate's own pages look."),
-    section("log", Always, "What is logged, and how."),
-];
-
-/// Keys that people know from elsewhere and that this version does not have: their paths and what to do about it.
-pub(in super::super) const ABSENT_HERE: &[(&str, &str)] = &[
-    ("bearer", "this version does not check bearer tokens; give API clients a rule by path and network"),
-    ("emergency", "this version has no emergency sign-in; known sessions go on for `session.outage_grace`"),
-    ("adopt", "this version does not adopt sessions of another gate; people sign in once more"),
-    ("server.compat", "this version answers on its own paths only; point the middleware at `/_doorward/auth/…`"),
-    ("apps[].upstream", "this version is no reverse proxy; route the app in your edge and ask the gate from there"),
-    ("apps[].rules[].preset", "this version has no presets of paths; write one rule for each exact path"),
-    ("apps[].rules[].path.regex", "this version has no regular expressions in paths; use an exact path or a prefix"),
-];
 
 /// The keys.
 pub(in super::super) const KEYS: &[Key] = &[
@@ -260,6 +205,15 @@ pub(in super::super) const KEYS: &[Key] = &[
         "The dotted path of the groups in the ID token or the userinfo answer, such as `realm_access.roles`.",
     ),
     key(
+        "providers[].unverified_email",
+        Kind::Choice(&["pass", "drop", "trust"]),
+        Is("\"pass\""),
+        Reload,
+        "What an e-mail address counts whose `email_verified` is there and not true. `pass`: apps are told it, and it matches \
+         nobody in `allow`. `drop`: as if there were none. `trust`: as if it were verified, for a provider where nobody \
+         chooses their own address. Counts from the next sign-in or renewal of a session on.",
+    ),
+    key(
         "providers[].ca_file",
         Kind::File,
         Absent("the system's certificates alone"),
@@ -333,14 +287,16 @@ pub(in super::super) const KEYS: &[Key] = &[
         TEXTS,
         Absent("nobody by name"),
         Reload,
-        "People by e-mail address, in upper or lower case, or by the provider's subject.",
+        "People by e-mail address, in upper or lower case, or by the provider's subject; `*@example.com` is everybody with \
+         an address there. Only addresses count that the provider does not call unverified (`providers[].unverified_email`).",
     ),
     key(
         "apps[].allow.claims",
         Kind::Table(&TEXTS),
         Absent("nobody by claim"),
         Reload,
-        "Dotted paths of claims and the values that let in, such as `{ department = [\"ops\"] }`.",
+        "Dotted paths of claims and the values that let in, such as `{ department = [\"ops\"] }`. Booleans and numbers \
+         compare by their text: `{ mfa = [\"true\"] }`.",
     ),
     key(
         "apps[].rules[].path",

@@ -177,6 +177,17 @@ fn mistakes_about_apps_are_errors_with_a_mend() {
         [[apps]] > allow = { groups = [] } > apps[0].allow.groups: nobody could match > remove
         [[apps]] > allow = { groups = [" a"] } > apps[0].allow.groups[0]: this has blanks around it > remove
         [[apps]] > allow = { users = ["a@b@c"] } > apps[0].allow.users[0]: `a@b@c` has more than one @ > alone
+        [[apps]] > allow = { users = ["@example.com"] } > apps[0].allow.users[0]: `@example.com` would match nobody > write "*@example.com"
+        [[apps]] > allow = { users = ["*"] } > apps[0].allow.users[0]: `*` would match nobody > remove `allow`
+        [[apps]] > allow = { users = ["*@"] } > apps[0].allow.users[0]: `*@` would match nobody > the whole address
+        [[apps]] > allow = { users = ["*@*"] } > apps[0].allow.users[0]: `*@*` would match nobody > *@example.com
+        [[apps]] > allow = { users = ["*@*.example.com"] } > apps[0].allow.users[0]: `*@*.example.com` would match nobody > *@example.com
+        [[apps]] > allow = { users = ["*@a@b"] } > apps[0].allow.users[0]: `*@a@b` has more than one @ > alone
+        [[apps]] > allow = { users = ["a*@example.com"] } > apps[0].allow.users[0]: `a*@example.com` would match nobody > *@example.com
+        [[apps]] > allow = { users = ["ann@"] } > apps[0].allow.users[0]: `ann@` would match nobody > the whole address
+        [[apps]] > allow = { groups = ["*"] } > apps[0].allow.groups[0]: `*` would match only a group of that very name > remove `allow`
+        [[apps]] > allow = { groups = ["ops-*"] } > apps[0].allow.groups[0]: `ops-*` would match only a group of that very name > no wildcard
+        [[apps]] > allow = { claims = { team = ["*"] } } > apps[0].allow.claims.team[0]: `*` would match only a claim of that very text > name each value
         [[apps]] > allow = { claims = {} } > apps[0].allow.claims: names no claim > department
         [[apps]] > allow = { group = ["x"] } > apps[0].allow.group: there is no such key > did you mean `groups`?
         "#,

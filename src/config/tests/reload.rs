@@ -63,6 +63,7 @@ const CHANGES: &[(&str, Variables, &str)] = &[
     ("providers[].client_secret", &[], "another"),
     ("providers[].scopes", &[], "['openid']"),
     ("providers[].groups_claim", &[], "roles"),
+    ("providers[].unverified_email", &[], "drop"),
     ("providers[].ca_file", &[], "DIR/cert.pem"),
     ("providers[].timeout", &[], "3s"),
     ("providers[].extra_authorize_params", &[], "{ prompt = 'login' }"),

@@ -8,7 +8,10 @@ use super::super::{
     complaint::Fault,
     reader::{self, Reader, Spot},
 };
-use crate::{cookie::Transport, oidc};
+use crate::{
+    cookie::Transport,
+    oidc::{self, UnverifiedEmail},
+};
 
 pub(super) fn read(reader: &mut Reader<'_>, root: &Spot<'_>, transport: Transport) -> Option<Vec<oidc::Settings>> {
     let Some(list) = root.at("providers") else {
@@ -52,6 +55,7 @@ fn provider(reader: &mut Reader<'_>, section: &Spot<'_>, transport: Transport) -
         client_secret,
         scopes,
         groups_claim: groups_claim?,
+        unverified_email: unverified_email(section)?,
         ca: pem,
         timeout: timeout?,
         extra_authorize_params,
@@ -67,6 +71,15 @@ fn provider(reader: &mut Reader<'_>, section: &Spot<'_>, transport: Transport) -
         return None;
     }
     Some(settings)
+}
+
+fn unverified_email(section: &Spot<'_>) -> Option<UnverifiedEmail> {
+    match section.at("unverified_email")?.text()? {
+        "drop" => Some(UnverifiedEmail::Drop),
+        "trust" => Some(UnverifiedEmail::Trust),
+        // The schema knows one more word, and what it did not know should not be believed.
+        _ => Some(UnverifiedEmail::Pass),
+    }
 }
 
 fn issuer(text: &str, transport: Transport) -> Result<Url, Fault> {

@@ -34,14 +34,12 @@ pub(super) fn read(reader: &mut Reader<'_>, app: &Spot<'_>, prefix: Option<&str>
 
 /// `allow = { groups, users, claims }`: at least one, and none of them empty.
 pub(super) fn people(reader: &mut Reader<'_>, allow: &Spot<'_>) -> Option<Allow> {
-    let groups = members(reader, allow.at("groups").as_ref(), reader::text);
+    let groups = members(reader, allow.at("groups").as_ref(), group);
     let users = members(reader, allow.at("users").as_ref(), user);
     let table = allow.at("claims");
     let entries = table.as_ref().map(Spot::entries).unwrap_or_default();
-    let claims: Vec<_> = entries
-        .iter()
-        .map(|(path, values)| ((*path).to_owned(), members(reader, Some(values), |text| Ok(text.to_owned()))))
-        .collect();
+    let claims: Vec<_> =
+        entries.iter().map(|(path, values)| ((*path).to_owned(), members(reader, Some(values), claim_value))).collect();
     if let Some(table) = &table
         && entries.is_empty()
         && table.is_sound()
@@ -71,8 +69,39 @@ fn members(
     reader.list(list, parse)
 }
 
+/// A group by its exact name.
+fn group(text: &str) -> Result<String, Fault> {
+    let text = reader::text(text)?;
+    if text.contains('*') {
+        let hint = "groups have no wildcard: name each of them; to let in whoever is signed in, remove `allow`";
+        return Err(Fault::new(format!("`{text}` would match only a group of that very name"), hint));
+    }
+    Ok(text)
+}
+
+fn claim_value(text: &str) -> Result<String, Fault> {
+    if text == "*" {
+        return Err(Fault::new("`*` would match only a claim of that very text", "name each value that lets in"));
+    }
+    Ok(text.to_owned())
+}
+
+/// An address, a subject, or `*@` and a domain.
 fn user(text: &str) -> Result<String, Fault> {
     let text = reader::text(text)?;
+    let (is_domain, rest) = text.strip_prefix("*@").map_or((false, text.as_str()), |domain| (true, domain));
+    if rest.contains('*') {
+        let hint = "`*@example.com` is everybody with a verified address there; to let in whoever is signed in, remove `allow`";
+        return Err(Fault::new(format!("`{text}` would match nobody"), hint));
+    }
+    if !is_domain && let Some(domain) = rest.strip_prefix('@') {
+        let hint = format!("write \"*@{domain}\" for everybody with a verified address there");
+        return Err(Fault::new(format!("`{text}` would match nobody"), hint));
+    }
+    if rest.is_empty() || (!is_domain && rest.ends_with('@')) {
+        let hint = "write the whole address, or \"*@example.com\" for everybody with a verified address there";
+        return Err(Fault::new(format!("`{text}` would match nobody"), hint));
+    }
     if text.matches('@').count() > 1 {
         let problem = format!("`{text}` has more than one @ and would match no address");
         return Err(Fault::new(problem, "write the e-mail address alone"));

@@ -1,5 +1,6 @@
 //! The provider's module against a fake provider that sins.
 
+mod addresses;
 mod belief;
 mod change;
 mod logout;
@@ -19,7 +20,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use self::provider::{CLIENT, CODE, FakeProvider, NONCE, NOW};
-use super::{Attempt, Error, Provider, Redemption, Settings, SignedIn, Transport};
+use super::{Attempt, Error, Provider, Redemption, Settings, SignedIn, Transport, UnverifiedEmail};
 use crate::{
     clock::{Clock, Timestamp},
     metrics::{self, Metrics},
@@ -42,6 +43,7 @@ fn settings(issuer: &str) -> Settings {
         client_id: CLIENT.into(),
         client_secret: Some(SecretString::from("s3cret & sons")),
         scopes: ["openid", "profile", "email", "offline_access"].map(Into::into).to_vec(),
+        unverified_email: UnverifiedEmail::Pass,
         groups_claim: "groups".into(),
         ca: None,
         timeout: Duration::from_secs(10),

@@ -55,9 +55,11 @@ fn ann() -> Identity {
         subject: Subject("7f3a".to_owned()),
         user: "ann".to_owned(),
         email: "Ann@Example.com".to_owned(),
+        email_verified: true,
         name: "Ann Ångström".to_owned(),
         groups: vec!["staff".to_owned(), "Ops".to_owned()],
-        claims: claims(json!({"department": ["ops", "it"], "team": "red", "level": 3})),
+        claims: claims(json!({"department": ["ops", "it"], "team": "red", "level": 3,
+            "cleared": true, "written": "true", "share": 0.5, "numbers": [1, 7], "nothing": null})),
     }
 }
 

@@ -229,6 +229,7 @@ fn smuggled_identities_end_in_one_encoded_line() {
         let groups = given.get("groups").map(crate::identity::strings).unwrap_or_default();
         let identity = Identity {
             email: text("email"),
+            email_verified: true,
             name: text("name"),
             groups: groups.into_iter().map(str::to_owned).collect(),
             ..ann()

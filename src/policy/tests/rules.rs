@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{ann, app, claims, groups, rule};
 use crate::{
     identity::{Identity, Packed, Subject},
-    policy::{Access, Allow, App, Asked, Denial, Expression, PathPattern, Requirement, Rule},
+    policy::{Access, Allow, App, Asked, Denial, Expression, Lack, PathPattern, Requirement, Rule},
 };
 
 fn exact(path: &str) -> PathPattern {
@@ -28,7 +28,7 @@ fn verdict(app: &App, asked: Asked<'_>, identity: &Identity) -> &'static str {
         Requirement::Denied => "denied",
         Requirement::Identity(test) => match test.judge(&Packed::new(identity)) {
             Ok(()) => "in",
-            Err(Denial::NotAllowed) => "not allowed",
+            Err(Denial::NotAllowed(_)) => "not allowed",
             Err(Denial::Rule) => "ruled out",
         },
     }
@@ -307,16 +307,99 @@ fn any_one_of_group_user_and_claim_lets_in() {
         (set(&[], &["ann"], None), false),
         (set(&[], &[""], None), false),
         (set(&[], &["@example.com"], None), false),
+        (set(&[], &["*@example.com"], None), true),
+        (set(&[], &["*@EXAMPLE.com"], None), true),
+        (set(&[], &["*@sub.example.com"], None), false),
+        (set(&[], &["*@ample.com"], None), false),
+        (set(&[], &["*@com"], None), false),
+        (set(&[], &["*@"], None), false),
+        (set(&[], &["*"], None), false),
+        (set(&["*"], &[], None), false),
         (set(&[], &[], Some(("department", &["hr", "it"]))), true),
         (set(&[], &[], Some(("team", &["red"]))), true),
         (set(&[], &[], Some(("team", &["blue"]))), false),
-        (set(&[], &[], Some(("level", &["3"]))), false),
+        (set(&[], &[], Some(("level", &["3"]))), true),
+        (set(&[], &[], Some(("level", &["3.0"]))), false),
+        (set(&[], &[], Some(("level", &["33"]))), false),
+        (set(&[], &[], Some(("level", &[""]))), false),
+        (set(&[], &[], Some(("cleared", &["true"]))), true),
+        (set(&[], &[], Some(("cleared", &["True"]))), false),
+        (set(&[], &[], Some(("cleared", &["false"]))), false),
+        (set(&[], &[], Some(("written", &["true"]))), true),
+        (set(&[], &[], Some(("share", &["0.5"]))), true),
+        (set(&[], &[], Some(("numbers", &["7"]))), true),
+        (set(&[], &[], Some(("nothing", &["null"]))), false),
         (set(&[], &[], Some(("missing", &[""]))), false),
         (set(&[], &[], None), false),
         (Allow::Anyone, true),
     ] {
         assert_eq!(allow.admits(&Packed::new(&ann())), expected, "{allow:?}");
     }
+}
+
+#[test]
+fn an_address_that_nobody_vouches_for_is_nobodys_and_the_refusal_says_so() {
+    let named = |users: &[&str], groups: &[&str], emails: &[&str]| {
+        let words = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let claims = if emails.is_empty() { Vec::new() } else { vec![("email".to_owned(), words(emails))] };
+        Allow::Some { groups: words(groups), users: words(users), claims }
+    };
+    let unverified = Identity {
+        email_verified: false,
+        claims: claims(serde_json::json!({ "email": "Ann@Example.com", "email_verified": false })),
+        ..ann()
+    };
+    let unverified = Packed::new(&unverified);
+    for (allow, lack) in [
+        (named(&["ann@example.com"], &[], &[]), Lack::VerifiedEmail),
+        (named(&["*@example.com"], &[], &[]), Lack::VerifiedEmail),
+        (named(&["*@example.com"], &["admins"], &[]), Lack::VerifiedEmail),
+        (named(&[], &[], &["Ann@Example.com"]), Lack::VerifiedEmail),
+        (named(&["ben@example.com", "*@other.example"], &[], &[]), Lack::Other),
+        (named(&["ben@example.com"], &["admins"], &[]), Lack::Group),
+        (named(&[], &["admins"], &[]), Lack::Group),
+        (named(&[], &[], &["ben@example.com"]), Lack::Other),
+    ] {
+        assert!(!allow.admits(&unverified), "{allow}");
+        assert_eq!(allow.lack(&unverified), lack, "{allow}");
+    }
+    assert!(named(&["ann@example.com", "7f3a"], &[], &[]).admits(&unverified), "the subject is her own");
+    assert!(named(&["ann@example.com"], &["staff"], &[]).admits(&unverified), "and so are her groups");
+}
+
+#[test]
+fn a_domain_is_everybody_whose_one_at_sign_is_before_it() {
+    let allow = Allow::Some { groups: vec![], users: vec!["*@example.com".to_owned()], claims: vec![] };
+    for (email, expected) in [
+        ("ann@example.com", true),
+        ("ANN@EXAMPLE.COM", true),
+        ("*@example.com", true),
+        ("@example.com", false),
+        ("ann@sub.example.com", false),
+        ("ann@notexample.com", false),
+        ("ann@example.com.evil.example", false),
+        ("ann@example.com.", false),
+        ("ann@evil.example@example.com", false),
+        ("ann@example.com@evil.example", false),
+        ("example.com", false),
+        ("", false),
+    ] {
+        // A subject of the same text is no address.
+        let identity = Identity { email: email.to_owned(), subject: Subject("*@example.com".to_owned()), ..ann() };
+        assert_eq!(allow.admits(&Packed::new(&identity)), expected, "{email}");
+    }
+}
+
+#[test]
+fn a_set_of_people_prints_as_it_is_configured() {
+    let allow = Allow::Some {
+        groups: vec!["admins".to_owned()],
+        users: vec!["*@example.com".to_owned()],
+        claims: vec![("department".to_owned(), vec!["ops".to_owned(), "it".to_owned()])],
+    };
+    let printed = r#"groups = ["admins"] or users = ["*@example.com"] or claims.department = ["ops", "it"]"#;
+    assert_eq!(allow.to_string(), printed);
+    assert_eq!(Allow::Anyone.to_string(), "anybody who is signed in");
 }
 
 #[test]
@@ -329,6 +412,7 @@ fn an_address_with_two_at_signs_is_nobodys() {
     for email in ["ann@evil.example@example.com", "", "ann", "ann@example.com@"] {
         let identity = Identity {
             email: email.to_owned(),
+            email_verified: true,
             subject: Subject(String::new()),
             claims: claims(serde_json::json!({})),
             ..ann()

@@ -87,6 +87,7 @@ mod tests {
             subject: Subject("s".to_owned()),
             user: "ann".to_owned(),
             email: String::new(),
+            email_verified: true,
             name: String::new(),
             groups: Vec::new(),
             claims: serde_json::Map::new(),

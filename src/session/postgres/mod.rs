@@ -206,6 +206,12 @@ impl Store for Postgres {
         rows.iter().map(version).collect()
     }
 
+    async fn has_sid(&self, provider: &str, sid: &str) -> Result<bool, Unavailable> {
+        let statement = "SELECT 1 FROM doorward_sessions WHERE sid = $1 AND provider = $2 LIMIT 1";
+        let rows = self.query(statement, &[(&sid, Type::TEXT), (&provider, Type::TEXT)], Again::Yes).await?;
+        Ok(!rows.is_empty())
+    }
+
     async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
         let statement = format!("{COLUMNS} WHERE key BETWEEN $1 AND $2 ORDER BY key LIMIT $3");
         let limit = i64::from(limit);

@@ -133,6 +133,11 @@ impl Store for Arc<Double> {
         self.rows.versions(keys).await
     }
 
+    async fn has_sid(&self, provider: &str, sid: &str) -> Result<bool, Unavailable> {
+        self.pass().await?;
+        self.rows.has_sid(provider, sid).await
+    }
+
     async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
         self.pass().await?;
         self.rows.page(from, to, limit).await
@@ -293,6 +298,7 @@ pub(super) fn somebody(name: &str) -> NewSession {
             subject: Subject(format!("subject of {name}")),
             user: name.to_owned(),
             email: format!("{name}@example.com"),
+            email_verified: true,
             name: name.to_uppercase(),
             groups: vec!["staff".to_owned()],
             claims: serde_json::Map::new(),

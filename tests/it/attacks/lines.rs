@@ -1,0 +1,138 @@
+//! Lines of the log: how many strangers can have written, how long, and what stands in them.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{APP, BARE, PAGE, RULES, SCRIPT, bare, cookies, direct};
+use crate::world::{
+    Plan, Signal, World,
+    raw::{self, Original, Said},
+};
+
+async fn ask(world: &World, host: &str, target: &str, lines: &str) -> Said {
+    raw::tell(world.gate.port, &Original { method: "GET", host, target, lines }.as_told_by("traefik")).await
+}
+
+fn refusals(world: &World, reason: &str) -> Vec<Value> {
+    let lines = world.gate.log();
+    let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["reason"] == reason).collect()
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_was_needed_and_what_was_there_and_repeats_itself_as_a_count() {
+    let mut world = bare().await;
+    let bob = world.signed_in("bob").await;
+    let lines = format!("{}X-Forwarded-For: 203.0.113.7\r\n", cookies(&world, &bob));
+    let mut ids = Vec::new();
+    for number in 0..30 {
+        let intent = if number % 2 == 0 { PAGE } else { SCRIPT };
+        let said = ask(&world, "admin.example.test", &format!("/{number}"), &format!("{lines}{intent}")).await;
+        assert_eq!((said.status, said.reason()), (StatusCode::FORBIDDEN, "group_missing"));
+        ids.push(said.header("doorward-request-id").to_owned());
+        assert!(said.body.contains(ids.last().unwrap()), "the answer quotes its id: {said:?}");
+    }
+    let told = refusals(&world, "group_missing");
+    let [line] = told.as_slice() else { panic!("one line: {told:?}") };
+    for (field, value) in [
+        ("app", json!("admin")),
+        ("host", json!("admin.example.test")),
+        ("client", json!("203.0.113.7")),
+        ("user", json!("bob")),
+        ("subject", json!("bob")),
+        ("path", json!("/0")),
+        ("needs", json!("groups = [\"admins\"]")),
+        ("has", json!("groups = [\"staff\"]")),
+    ] {
+        assert_eq!(line[field], value, "{field}: {line}");
+    }
+    assert!(ids.iter().all(|id| line["request_id"] == id.as_str()), "every id that was quoted is in the log: {ids:?}");
+
+    let dir = world.dir().to_owned();
+    world.gate.signal(Signal::Term);
+    world.gate.ended().await;
+    let log = std::fs::read_to_string(dir.join("doorward.log")).unwrap();
+    let counted = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let counted: Vec<_> = counted.filter(|line| line["count"].is_u64()).collect();
+    assert_eq!(counted.len(), 1, "{counted:?}");
+    assert_eq!((&counted[0]["count"], &counted[0]["reason"]), (&json!(29), &json!("group_missing")));
+}
+
+#[tokio::test]
+async fn strangers_have_few_lines_and_short_ones() {
+    let world = bare().await;
+    let before = world.gate.log().len();
+    let long = "x".repeat(60_000);
+    for number in 0..200 {
+        let host = format!("host-{number}.stranger.test");
+        assert_eq!(ask(&world, &host, "/", SCRIPT).await.reason(), "unknown_host");
+    }
+    for number in 0..20 {
+        let said = ask(&world, RULES, &format!("/never/{number}{long}"), SCRIPT).await;
+        assert_eq!((said.status, said.reason()), (StatusCode::FORBIDDEN, "rule_denied"));
+        let said = raw::tell(world.gate.port, &direct("GET", &format!("/start?rd=/{long}"), PAGE)).await;
+        assert_ne!(said.status, StatusCode::INTERNAL_SERVER_ERROR);
+        let said = raw::tell(world.gate.port, &direct("DELETE", &format!("/reset?{number}"), PAGE)).await;
+        assert_eq!(said.reason(), "bad_request");
+        let notice = format!("{}Content-Length: 0\r\n", direct("POST", "/backchannel_logout", ""));
+        assert_eq!(raw::tell(world.gate.port, &notice).await.status, StatusCode::BAD_REQUEST);
+    }
+    let written = world.gate.log().len() - before;
+    assert!(written < 24 * 1024, "{written} bytes of log for 280 requests");
+    let hosts = refusals(&world, "unknown_host");
+    assert_eq!(hosts.len(), 21, "twenty firsts, and one line for the rest");
+    let denied = refusals(&world, "rule_denied");
+    assert_eq!(denied.len(), 1, "{denied:?}");
+    let path = denied[0]["path"].as_str().unwrap();
+    assert!(path.starts_with("/never/0xxx") && path.chars().count() < 300 && path.contains("cut, 600"), "{path}");
+}
+
+#[tokio::test]
+async fn an_untrusted_peer_has_one_line_however_often_it_asks() {
+    let world = Plan::with(BARE).server(r#"trusted_proxies = ["10.0.0.0/8"]"#).without_provider().await;
+    for number in 0..50 {
+        assert_eq!(ask(&world, APP, &format!("/{number}"), SCRIPT).await.reason(), "untrusted_peer");
+    }
+    let told = refusals(&world, "untrusted_peer");
+    let [line] = told.as_slice() else { panic!("one line: {told:?}") };
+    assert_eq!(line["peer"], "127.0.0.1", "{line}");
+}
+
+#[tokio::test]
+async fn what_a_provider_says_forges_no_line_of_text_and_no_row_of_a_table() {
+    let hostile = "bob\nINFO signed in app=admin \u{1b}[31m\u{202e}nimda";
+    let people = json!({ "bob": { "preferred_username": hostile, "groups": [hostile] } });
+    let world = Plan::with(BARE).tables("[log]\nformat = \"text\"").provider(json!({ "people": people })).start().await;
+    let bob = world.signed_in("bob").await;
+    let lines = format!("{}{SCRIPT}", cookies(&world, &bob));
+    ask(&world, "admin.example.test", "/a", &lines).await;
+    ask(&world, RULES, "/never/%1b[31m\tx", SCRIPT).await;
+    let log = world.gate.log();
+    assert!(log.contains("\\u{1b}[31m") && log.contains("\\u{202e}"), "it is told, as an escape: {log}");
+    for what in
+        [world.gate.tell(&["sessions", "list"]), world.gate.tell(&["sessions", "list", "--format", "json"]), log]
+    {
+        assert!(!what.contains(['\u{1b}', '\u{202e}']), "{what:?}");
+        assert!(!what.lines().any(|line| line.starts_with("INFO signed in")), "{what}");
+    }
+    assert_eq!(world.gate.tell(&["sessions", "list"]).lines().count(), 2, "one session, one row");
+
+    let world =
+        Plan::with(BARE).provider(json!({ "people": { "bob": { "preferred_username": hostile } } })).start().await;
+    world.signed_in("bob").await;
+    let log = world.gate.log();
+    assert!(log.contains("\\u202e") && !log.contains('\u{202e}'), "JSON has it as an escape: {log}");
+    assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{log}");
+}
+
+#[tokio::test]
+async fn nothing_is_logged_at_info_for_whoever_is_let_in() {
+    let world = bare().await;
+    let alice = world.signed_in("alice").await;
+    let before = world.gate.log().len();
+    let lines = format!("{}{SCRIPT}", cookies(&world, &alice));
+    for host in [APP, "admin.example.test", RULES] {
+        assert_eq!(ask(&world, host, "/", &lines).await.status, StatusCode::OK);
+    }
+    assert_eq!(&world.gate.log()[before..], "");
+}
