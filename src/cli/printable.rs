@@ -46,7 +46,7 @@ pub(super) fn escaped_json(text: &str) -> Cow<'_, str> {
     })
 }
 
-fn replaced<'t>(text: &'t str, is_active: impl Fn(char) -> bool, escape: impl Fn(char, &mut String)) -> Cow<'t, str> {
+fn replaced(text: &str, is_active: impl Fn(char) -> bool, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
     if !text.contains(&is_active) {
         return Cow::Borrowed(text);
     }

@@ -129,7 +129,7 @@ async fn list(register: &Register, search: &Search, format: Format) -> anyhow::R
             match format {
                 Format::Table => text.push_str(&table_row(entry)),
                 Format::Json => {
-                    text.extend([if first { "\n  " } else { ",\n  " }, &escaped_json(&json(entry).to_string())])
+                    text.extend([if first { "\n  " } else { ",\n  " }, &escaped_json(&json(entry).to_string())]);
                 }
             }
             first = false;

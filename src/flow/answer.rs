@@ -18,6 +18,13 @@ use crate::{
 /// How long a client is asked to wait before it tries again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
+/// Where a refusal goes: what is about to be done with it, and the request's id.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct To<'a> {
+    pub(super) intent: Intent,
+    pub(super) id: &'a RequestId,
+}
+
 /// Makes answers that do not let in, and logs them.
 #[derive(Debug)]
 pub(super) struct Answers {
@@ -53,18 +60,12 @@ impl Answers {
     ) -> Refusal {
         let (app, host) = (Some(visit.site.app.name.as_str()), Some(visit.authority.host()));
         let refused = Refused { app, host, client: visit.client, ..more };
-        self.refuse_as(visit.intent, visit.id, reason, page, &refused)
+        self.refuse_as(To { intent: visit.intent, id: visit.id }, reason, page, &refused)
     }
 
     /// The same where not even the host is known.
-    pub(super) fn refuse_as(
-        &self,
-        intent: Intent,
-        id: &RequestId,
-        reason: Reason,
-        page: &Page<'_>,
-        refused: &Refused<'_>,
-    ) -> Refusal {
+    pub(super) fn refuse_as(&self, to: To<'_>, reason: Reason, page: &Page<'_>, refused: &Refused<'_>) -> Refusal {
+        let To { intent, id } = to;
         // First of all, because it may decide the id. A page quotes none that the log does not know.
         let quoted = is_logged(reason);
         if quoted {

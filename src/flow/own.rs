@@ -11,7 +11,7 @@ use http_body_util::Full;
 use serde_json::json;
 
 use super::{
-    answer::{Answers, status},
+    answer::{Answers, To, status},
     check::{Check, Presented},
     login::Login,
     logout::Logout,
@@ -227,7 +227,7 @@ pub(super) fn pong() -> Response {
 /// The answer where there is nothing at all, not even an app.
 pub(super) fn nothing(answers: &Answers, intent: Intent, reason: Reason) -> Response {
     let id = RequestId::default();
-    let mut refusal = answers.refuse_as(intent, &id, reason, &Page::NotFound, &Refused::default());
+    let mut refusal = answers.refuse_as(To { intent, id: &id }, reason, &Page::NotFound, &Refused::default());
     refusal.status = status(reason);
     write_direct(Verdict::Refuse(refusal), id.as_str())
 }

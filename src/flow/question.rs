@@ -6,7 +6,7 @@ use std::{fmt, net::IpAddr, sync::atomic::Ordering};
 use http::request::Parts;
 
 use super::{
-    answer::Answers,
+    answer::{Answers, To},
     check::{self, Lacking},
     own,
     refusals::{self, Groups, Needs, Refused},
@@ -173,13 +173,13 @@ impl Snapshot {
         Verdict::Refuse(match unread {
             Unread::UntrustedPeer => {
                 let page = Page::BadRequest { detail: "This address may not ask on behalf of others." };
-                self.answers.refuse_as(intent, id, Reason::UntrustedPeer, &page, &refused)
+                self.answers.refuse_as(To { intent, id }, Reason::UntrustedPeer, &page, &refused)
             }
             Unread::Malformed(problem) => {
                 let detail = problem.to_string();
                 let refused = Refused { detail: Some(&detail), ..refused };
                 let page = Page::BadRequest { detail: &detail };
-                self.answers.refuse_as(intent, id, Reason::BadRequest, &page, &refused)
+                self.answers.refuse_as(To { intent, id }, Reason::BadRequest, &page, &refused)
             }
             Unread::Contradiction { edge, asked, routed } => {
                 let (header, mend) = match edge {
@@ -199,7 +199,12 @@ impl Snapshot {
             }
             Unread::UnknownHost(host) => {
                 let refused = Refused { host: Some(&host), ..refused };
-                self.answers.refuse_as(intent, id, Reason::UnknownHost, &Page::UnknownHost { host: &host }, &refused)
+                self.answers.refuse_as(
+                    To { intent, id },
+                    Reason::UnknownHost,
+                    &Page::UnknownHost { host: &host },
+                    &refused,
+                )
             }
         })
     }

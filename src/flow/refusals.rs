@@ -59,7 +59,7 @@ impl fmt::Display for Groups<'_> {
 }
 
 /// A refusal, as far as it is known whose.
-#[derive(Clone, Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Refused<'a> {
     pub(super) app: Option<&'a str>,
     pub(super) host: Option<&'a str>,
@@ -421,13 +421,13 @@ mod tests {
     #[test]
     fn strangers_have_twenty_lines_a_minute_for_each_reason_and_one_for_all_the_rest() {
         let (log, hand) = log();
-        for minute in 0..3 {
+        for minute in 0..3_u32 {
             for (reason, key) in
                 [(Reason::UnknownHost, "host"), (Reason::UntrustedPeer, "peer"), (Reason::BadRequest, "x")]
             {
-                let firsts = (0..500).filter(|number| {
+                let firsts = (0..500_u32).filter(|number| {
                     let name = format!("{key}-{minute}-{number}.example");
-                    let peer = IpAddr::from([10, minute, (number / 250) as u8, (number % 250) as u8]);
+                    let peer = std::net::Ipv4Addr::from_bits(minute * 1_000 + number).into();
                     is_first(
                         &log,
                         reason,

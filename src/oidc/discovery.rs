@@ -17,7 +17,7 @@ use tokio::{
 use url::Url;
 
 use super::{Error, Provider, Settings, clocks::Clocks, silence::Silence, transport::Failure};
-use crate::metrics::Endpoint;
+use crate::{clock::Timestamp, metrics::Endpoint};
 
 /// How often a provider that answers is asked. With twice `ANSWER_WITHIN` it bounds how long an outage stays unseen.
 const ASK_EVERY: Duration = Duration::from_secs(4);
@@ -72,6 +72,8 @@ pub(super) struct Discovery {
 struct Standing {
     attempts: u64,
     failures_in_a_row: u32,
+    /// When the first of them was.
+    failing_since: Timestamp,
     last: Option<Result<(), Error>>,
 }
 
@@ -232,15 +234,22 @@ impl Discovery {
         self.standing.borrow().attempts
     }
 
+    fn failing_since(&self) -> Timestamp {
+        self.standing.borrow().failing_since
+    }
+
     fn last(&self) -> Result<(), Error> {
         self.standing.borrow().last.clone().unwrap_or_else(|| Err(Error::Unavailable("it was never asked".into())))
     }
 
     /// Notes how an attempt ended; returns how the one before had.
-    fn note(&self, outcome: Result<(), Error>) -> Option<Result<(), Error>> {
+    fn note(&self, outcome: Result<(), Error>, now: Timestamp) -> Option<Result<(), Error>> {
         let mut before = None;
         self.standing.send_modify(|standing| {
             standing.attempts += 1;
+            if outcome.is_err() && standing.failures_in_a_row == 0 {
+                standing.failing_since = now;
+            }
             standing.failures_in_a_row = if outcome.is_ok() { 0 } else { standing.failures_in_a_row.saturating_add(1) };
             before = standing.last.replace(outcome);
         });
@@ -297,7 +306,7 @@ impl Provider {
         }
         let outcome = self.fetch_everything().await;
         self.metrics.set_up(outcome.is_ok());
-        let before = self.discovery.note(outcome.clone());
+        let before = self.discovery.note(outcome.clone(), self.clock.now());
         self.report(Change::between(before.as_ref(), &outcome));
         outcome
     }
@@ -337,7 +346,10 @@ impl Provider {
         match change {
             Change::None => {}
             Change::Came => tracing::info!(provider, %issuer, "the provider answers"),
-            Change::CameBack => tracing::info!(provider, %issuer, "the provider answers again"),
+            Change::CameBack => {
+                let away_seconds = self.clock.now().since(self.discovery.failing_since()).as_secs();
+                tracing::info!(provider, %issuer, away_seconds, "the provider answers again");
+            }
             Change::Went(reason) => tracing::warn!(
                 provider,
                 %issuer,
@@ -373,7 +385,9 @@ mod tests {
         let away = Err(Error::Unavailable("a reason".into()));
         let discovery = Discovery::default();
         let outcomes = [away.clone(), away.clone(), Ok(()), Ok(()), away.clone(), away, Ok(())];
-        let lines = outcomes.map(|now| format!("{:?}", Change::between(discovery.note(now.clone()).as_ref(), &now)));
+        let lines = outcomes.map(|now| {
+            format!("{:?}", Change::between(discovery.note(now.clone(), Timestamp::default()).as_ref(), &now))
+        });
         let went = r#"Went(Unavailable("a reason"))"#;
         assert_eq!(lines, [went, "None", "CameBack", "None", went, "None", "CameBack"]);
         assert!(discovery.is_up());

@@ -79,6 +79,9 @@ pub(super) fn renewed(settings: &Settings, before: &Identity, userinfo: &UserInf
     assemble(settings, before.subject.clone(), groups, address, overlaid(before.claims.clone(), userinfo))
 }
 
+/// Whether a claim has the type that the gate reads.
+type Test<'t> = &'t dyn Fn(&Value) -> bool;
+
 /// Claims that are there and not of the type that the gate reads, so that they count as absent.
 pub(super) fn odd_claims<'s>(settings: &'s Settings, claims: &UserInfo) -> Vec<&'s str> {
     let is_text = |value: &Value| value.is_string();
@@ -89,7 +92,6 @@ pub(super) fn odd_claims<'s>(settings: &'s Settings, claims: &UserInfo) -> Vec<&
         Value::Array(many) => many.iter().all(Value::is_string),
         one => one.is_string(),
     };
-    type Test<'t> = &'t dyn Fn(&Value) -> bool;
     let known: [(&str, Test<'_>); 5] = [
         ("preferred_username", &is_text),
         ("email", &is_text),
@@ -116,7 +118,7 @@ impl Address {
     /// address: somebody who may change the one address must not inherit the verdict on the other. `earlier` is what was
     /// known before and names no address any more.
     fn of(sources: &[&UserInfo], earlier: Option<&UserInfo>) -> Self {
-        let said = |claims: &UserInfo| claims.get(EMAIL_VERIFIED).filter(|value| !value.is_null()).cloned();
+        let said = |claims: &UserInfo| claims.get(EMAIL_VERIFIED).filter(|value| !value.is_null()).map(as_meant);
         let Some(place) = sources.iter().position(|claims| text(claims, EMAIL).is_some()) else {
             return Self { email: String::new(), verdict: sources.iter().copied().chain(earlier).find_map(said) };
         };
@@ -140,6 +142,14 @@ impl Address {
     }
 }
 
+/// What can be neither read as yes nor as no is no, for rules and headers too.
+fn as_meant(value: &Value) -> Value {
+    match value {
+        Value::Bool(_) | Value::String(_) => value.clone(),
+        _ => Value::Bool(false),
+    }
+}
+
 /// Whether a value of `email_verified` means yes.
 pub(super) fn verdict(value: &Value) -> bool {
     match value {
@@ -157,8 +167,7 @@ fn assemble(
     mut claims: UserInfo,
 ) -> Result<Identity, Error> {
     let (email, email_verified) = match (address.is_verified(), settings.unverified_email) {
-        (true, _) => (address.email, true),
-        (false, UnverifiedEmail::Trust) => (address.email, true),
+        (true, _) | (false, UnverifiedEmail::Trust) => (address.email, true),
         (false, UnverifiedEmail::Pass) => (address.email, false),
         (false, UnverifiedEmail::Drop) => (String::new(), false),
     };

@@ -5,7 +5,10 @@
 
 use std::{
     convert::Infallible,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -169,6 +172,8 @@ pub(super) struct Watched {
     deadline: Duration,
     up: AtomicBool,
     opened: AtomicBool,
+    /// When it was first seen to be away, while it is.
+    away_since: Mutex<Option<Instant>>,
 }
 
 impl Watched {
@@ -179,7 +184,15 @@ impl Watched {
         metrics: metrics::Store,
         deadline: Duration,
     ) -> Self {
-        Self { store, backend, metrics, deadline, up: AtomicBool::new(true), opened: AtomicBool::new(false) }
+        Self {
+            store,
+            backend,
+            metrics,
+            deadline,
+            up: AtomicBool::new(true),
+            opened: AtomicBool::new(false),
+            away_since: Mutex::default(),
+        }
     }
 
     /// Whether it answered when it was last asked.
@@ -218,10 +231,17 @@ impl Watched {
         let is_first = error.is_none() && !self.opened.swap(true, Ordering::Relaxed);
         self.metrics.set_up(error.is_none());
         let (backend, operation) = (self.backend, operation.label());
+        let away_since = || self.away_since.lock().unwrap_or_else(PoisonError::into_inner);
         match error {
-            Some(error) if was_up => tracing::error!(backend, operation, %error, "the session store is away"),
+            Some(error) if was_up => {
+                *away_since() = Some(Instant::now());
+                tracing::error!(backend, operation, %error, "the session store is away");
+            }
             None if is_first => tracing::info!(backend, "the session store is open"),
-            None if !was_up => tracing::info!(backend, "the session store is back"),
+            None if !was_up => {
+                let away_seconds = away_since().take().map(|since| since.elapsed().as_secs());
+                tracing::info!(backend, away_seconds, "the session store is back");
+            }
             _ => {}
         }
     }

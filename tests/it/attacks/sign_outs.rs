@@ -91,13 +91,10 @@ async fn the_form_that_asks_works_through_a_middleware_and_directly_for_old_brow
                 let alice = world.signed_in("alice").await;
                 let ask = async |method: &str, lines: &str| {
                     let lines = format!("{}{lines}", cookies(&world, &alice));
-                    let head = match dialect {
-                        "direct" => direct(method, page, &lines),
-                        _ => {
-                            let target = format!("/_doorward{page}");
-                            Original { method, host: APP, target: &target, lines: &lines }.as_told_by(dialect)
-                        }
-                    };
+                    let target = format!("/_doorward{page}");
+                    let asked = Original { method, host: APP, target: &target, lines: &lines };
+                    let head =
+                        if dialect == "direct" { direct(method, page, &lines) } else { asked.as_told_by(dialect) };
                     raw::tell(world.gate.port, &head).await
                 };
                 let status = if dialect == "direct" { StatusCode::OK } else { StatusCode::FORBIDDEN };
@@ -156,8 +153,8 @@ async fn a_stranger_who_names_sessions_costs_the_store_no_write_and_one_read_a_n
     assert_eq!(work(&world, "delete").await, deleted, "nothing is deleted where nothing is");
     assert_eq!(work(&world, "load").await - loaded, 3, "one read for each name");
     assert_eq!(world.gate.number("doorward_store_up{backend=\"sqlite\"}").await, Some(1));
-    let log = world.gate.log();
-    assert!(!log.contains("through the browser"), "nobody was signed out: {log}");
+    let told = world.gate.log();
+    assert!(!told.contains("through the browser"), "nobody was signed out: {told}");
     let lines = format!("{}{SCRIPT}", cookies(&world, &alice));
     let said = raw::tell(world.gate.port, &direct("GET", "/session", &lines)).await;
     assert_eq!(said.status, StatusCode::OK, "{said:?}");
