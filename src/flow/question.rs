@@ -182,20 +182,12 @@ impl Snapshot {
                 self.answers.refuse_as(To { intent, id }, Reason::BadRequest, &page, &refused)
             }
             Unread::Contradiction { edge, asked, routed } => {
-                let (header, mend) = match edge {
-                    Edge::Caddy => {
-                        ("X-Forwarded-Host", "in forward_auth: header_up X-Forwarded-Host {http.request.hostport}")
-                    }
-                    _ => (
-                        "X-Original-URL",
-                        "proxy_set_header Host $host; proxy_set_header X-Original-URL $scheme://$host$request_uri; or, where the edge cannot send the host that it routes by, list its Host in server.service_hosts",
-                    ),
-                };
+                let (header, mend) = mend_of_contradiction(edge);
                 let problem = BadRequest { header, problem: "names another host than Host does" };
                 let detail = format!("{problem}: {asked:?} is asked about, and {routed:?} was routed by");
                 let refused = Refused { detail: Some(&detail), mend: Some(mend), ..refused };
                 let page = Page::BadRequest { detail: &problem.to_string() };
-                self.answers.refuse_as(intent, id, Reason::BadRequest, &page, &refused)
+                self.answers.refuse_as(To { intent, id }, Reason::BadRequest, &page, &refused)
             }
             Unread::UnknownHost(host) => {
                 let refused = Refused { host: Some(&host), ..refused };
@@ -207,6 +199,18 @@ impl Snapshot {
                 )
             }
         })
+    }
+}
+
+/// The line that names another host than the edge routed by, and the lines of the edge's configuration that mend it.
+fn mend_of_contradiction(edge: Edge) -> (&'static str, &'static str) {
+    match edge {
+        Edge::Caddy => ("X-Forwarded-Host", "in forward_auth: header_up X-Forwarded-Host {http.request.hostport}"),
+        Edge::Nginx | Edge::Traefik | Edge::Envoy => (
+            "X-Original-URL",
+            "proxy_set_header Host $host; proxy_set_header X-Original-URL $scheme://$host$request_uri; or, where the edge \
+             cannot send the host that it routes by, list its Host in server.service_hosts",
+        ),
     }
 }
 
