@@ -20,7 +20,7 @@ use crate::{
     oidc::Provider,
     pages::Pages,
     policy::Policy,
-    server::Server,
+    server::{Capacity, Server},
     session::Sessions,
     shutdown,
 };
@@ -49,7 +49,8 @@ impl App {
         let works = Works::build(config).await?;
         let server = Server::bind(works.config.server.clone()).await?;
         let (listen, management) = server.addresses();
-        tracing::info!(%listen, %management, store = backend, version = env!("CARGO_PKG_VERSION"), "bound");
+        let Capacity { files, connections } = server.capacity();
+        tracing::info!(%listen, %management, store = backend, files, connections, version = env!("CARGO_PKG_VERSION"), "bound");
         Ok(Self { server, works, changes: None })
     }
 

@@ -21,6 +21,9 @@ use crate::{
 /// Where providers send notices, below the prefix.
 pub const PAGE: &str = "/backchannel_logout";
 
+/// Bytes of a notice: twice the longest token that is believed, and room for what stands around it.
+pub const LONGEST: usize = 32 * 1024;
+
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The body of a notice, put among its request's extensions by whoever read it. Empty where it could not be read.
@@ -108,6 +111,27 @@ where
     }
 }
 
+/// Refuses a notice by its header alone, where that says already that it is none: before a byte of its body has been read.
+#[must_use]
+pub fn unheard(request: &Parts, request_id: &str) -> Option<Response> {
+    let length = request.headers.get(header::CONTENT_LENGTH);
+    // A body whose length is not told is read until it is too long.
+    let fits = length.is_none_or(|length| {
+        length.to_str().ok().and_then(|length| length.parse::<usize>().ok()).is_some_and(|length| length <= LONGEST)
+    });
+    if is_form(request) && fits {
+        return None;
+    }
+    let error = Error::NotANotice;
+    tracing::info!(request_id, %error, "a logout notice was refused");
+    Some(refuse(&error, request_id))
+}
+
+fn is_form(request: &Parts) -> bool {
+    let kind = request.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.and_then(|kind| kind.split(';').next()).is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(FORM))
+}
+
 async fn act<F, E>(
     request: &Parts,
     providers: impl Iterator<Item = &Arc<Provider>>,
@@ -125,8 +149,7 @@ where
 
 /// The one token in the form.
 fn token(request: &Parts) -> Option<String> {
-    let kind = request.headers.get(header::CONTENT_TYPE)?.to_str().ok()?.split(';').next()?;
-    if !kind.trim_ascii().eq_ignore_ascii_case(FORM) {
+    if !is_form(request) {
         return None;
     }
     let Form(form) = request.extensions.get()?;

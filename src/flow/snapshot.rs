@@ -22,6 +22,7 @@ use super::{
 use crate::{
     cookie::{Jar, Transport},
     edge::{self, Edge, Intent, Reason, Response, TrustedProxies, Verdict},
+    host::Authority,
     metrics::{self, Logout as Kind},
     oidc::{LogoutNotice, Provider},
     policy::{Policy, Site},
@@ -102,6 +103,12 @@ impl Snapshot {
         &self.outside.prefix
     }
 
+    /// Whether a peer may ask for others.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.proxies.contains(peer)
+    }
+
     /// Lets an authorization request in where memory alone can decide that; `None` leaves it to [`Snapshot::authorize`]. Nothing is
     /// waited for, so nothing needs bounds: this is the way of nearly every request.
     #[must_use]
@@ -146,13 +153,8 @@ impl Snapshot {
         let id = RequestId::default();
         let method = request.method.as_str();
         let intent = edge::intent(Some(method), &request.headers);
-        let read = edge::asked_host(request).map_err(Unread::Malformed).and_then(|authority| {
-            let site =
-                self.policy.site(authority.host()).ok_or_else(|| Unread::UnknownHost(authority.host().to_owned()))?;
-            Ok((authority, site))
-        });
-        let (authority, site) = match read {
-            Ok(read) => read,
+        let (authority, site) = match self.asked_directly(request) {
+            Ok(asked) => asked,
             Err(unread) => return edge::write_direct(self.refuse_unread(intent, &id, unread), id.as_str()),
         };
         if page == notice::PAGE && request.method == Method::POST {
@@ -169,6 +171,26 @@ impl Snapshot {
             outside: &self.outside,
         };
         Box::pin(self.own.show(&visit, page, request.uri.query().unwrap_or_default())).await
+    }
+
+    fn asked_directly<'r>(&'r self, request: &'r Parts) -> Result<(Authority<'r>, Site<'r>), Unread> {
+        let authority = edge::asked_host(request)?;
+        let site =
+            self.policy.site(authority.host()).ok_or_else(|| Unread::UnknownHost(authority.host().to_owned()))?;
+        Ok((authority, site))
+    }
+
+    /// Refuses what a provider says by itself where its header alone is reason enough: the host, the kind of its body, its length.
+    #[must_use]
+    pub fn unheard(&self, request: &Parts) -> Option<Response> {
+        let id = RequestId::default();
+        match self.asked_directly(request) {
+            Ok(_) => notice::unheard(request, id.as_str()),
+            Err(unread) => {
+                let intent = edge::intent(Some(request.method.as_str()), &request.headers);
+                Some(edge::write_direct(self.refuse_unread(intent, &id, unread), id.as_str()))
+            }
+        }
     }
 
     /// Acts on what a provider says by itself: the asked app's own, or any other that the gate knows.
