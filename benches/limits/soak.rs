@@ -46,10 +46,7 @@ pub(crate) fn run() -> Part {
         (daemon, contestant)
     };
     let believing = Wire::Tls(authority::client(certificates.path()).config().clone());
-    let gates = [
-        gate("clear", Wire::Plain, String::new()),
-        gate("tls", believing, server_tls(certificates.path())),
-    ];
+    let gates = [gate("clear", Wire::Plain, String::new()), gate("tls", believing, server_tls(certificates.path()))];
     // A gate that was just started is still reading keys and looking at its files.
     sleep(Duration::from_secs(2));
     let mut moments = vec![("before".to_owned(), memory(&gates))];

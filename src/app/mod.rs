@@ -1,5 +1,6 @@
 //! Building and running: configuration in, a running gate out. The only place that wires and spawns.
 
+mod memory;
 mod providers;
 mod reload;
 #[cfg(test)]
@@ -78,6 +79,10 @@ impl App {
         background.supervise("sessions", async move { sessions.maintain(until).await });
         let renewals = gate.renewer().work(background.clone(), drained.clone());
         background.supervise("renewals", renewals);
+        let (until, threads) = (drained.clone(), background.clone());
+        background.supervise("memory", async move {
+            tokio::select! { never = memory::give_back(threads) => match never {}, () = until.raised() => {} }
+        });
         let mut caretaker = Caretaker::new(background.clone(), drained.clone());
         caretaker.look_after(&self.works.providers);
         if let Some(changes) = self.changes {

@@ -27,6 +27,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
+    sync::Semaphore,
     time::{sleep, timeout},
 };
 use tokio_rustls::server::TlsStream;
@@ -46,6 +47,9 @@ use crate::{
     metrics::{Gauge, Handshake, Handshakes},
     shutdown::Tasks,
 };
+
+/// Answers that strangers have yet to take over HTTP/2, a page each: beyond them an answer has no body.
+const UNTAKEN: usize = 512;
 
 /// The mark on a request whose target went on after a `#`. What followed it is gone, so the path that an app would see
 /// is not known.
@@ -71,6 +75,8 @@ pub(super) struct Host<A> {
     peers: Peers,
     trusted: Speech,
     strangers: Speech,
+    /// Room for answers that strangers have yet to take over HTTP/2.
+    untaken: Arc<Semaphore>,
     drain: Arc<Drain>,
     certificates: Option<Arc<Certificates>>,
     tasks: Tasks,
@@ -92,7 +98,8 @@ where
         let streams = |within| Streams { tasks: tasks.clone(), drain: Arc::clone(&drain), within };
         let trusted = Speech::of_edges(streams(peers.timeouts.trusted.stream));
         let strangers = Speech::of_strangers(streams(peers.timeouts.strangers.stream));
-        Self { answer, peers, trusted, strangers, drain, certificates, tasks }
+        let untaken = Arc::new(Semaphore::new(UNTAKEN));
+        Self { answer, peers, trusted, strangers, untaken, drain, certificates, tasks }
     }
 
     /// Whether a peer is trusted, as things are now.
@@ -189,7 +196,8 @@ where
                 Some(Version::Http1) => {
                     vigil.wake();
                     let service = service_fn(|request| self.answer_in_turn(pulse, place, request));
-                    let mut talk = Box::new(self.speech(place).http1.serve_connection(TokioIo::new(&mut *stream), service));
+                    let mut talk =
+                        Box::new(self.speech(place).http1.serve_connection(TokioIo::new(&mut *stream), service));
                     let end = vigil.over(&mut *talk).await;
                     if end != End::Rest {
                         return end;
@@ -246,13 +254,16 @@ where
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<http::Response<Taken>, Infallible>> + Send + use<A, F> {
         pulse.request_begins();
-        let serving = place.request_begins();
+        let (serving, untaken) = (place.request_begins(), Arc::clone(&self.untaken));
         let (parts, body) = request.into_parts();
         (self.answer)(place.seat().peer(), parts, body).map(move |response| {
-            if let Some(serving) = serving.filter(|_| is_for_a_stranger(&response)) {
+            let Some(serving) = serving else {
+                return Ok(response.map(Taken::new));
+            };
+            if is_for_a_stranger(&response) {
                 serving.seat().call(Call::WIND_UP);
             }
-            Ok(response.map(Taken::new))
+            Ok(response.map(|body| Taken::within(untaken, body)))
         })
     }
 }
@@ -320,8 +331,7 @@ mod tests {
     async fn what_a_resting_connection_takes_is_little() {
         let answer = |_, _, _| std::future::ready(Response::new(Full::default()));
         let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "0", commit: "none" });
-        let (open, handshakes) =
-            (metrics.connections.open(metrics::Listener::Edges), metrics.connections.handshakes());
+        let (open, handshakes) = (metrics.connections.open(metrics::Listener::Edges), metrics.connections.handshakes());
         let (trusts, timeouts) = (Box::new(|_| true), Timeouts::EDGES);
         let peers = Peers { trusts, timeouts, open: open.clone(), handshakes };
         let host = Host::new(answer, peers, Arc::default(), None, Tasks::default());

@@ -39,9 +39,14 @@ mod tests {
 
     #[test]
     fn connections_leave_files_for_everything_else() {
-        for (limit, expected) in
-            [(None, 16_384), (Some(1 << 20), 16_384), (Some(16_640), 16_384), (Some(1_024), 768), (Some(256), 128), (Some(0), 1)]
-        {
+        for (limit, expected) in [
+            (None, 16_384),
+            (Some(1 << 20), 16_384),
+            (Some(16_640), 16_384),
+            (Some(1_024), 768),
+            (Some(256), 128),
+            (Some(0), 1),
+        ] {
             assert_eq!(connections(limit), expected, "{limit:?}");
         }
     }

@@ -6,8 +6,10 @@
 
 use std::{
     collections::BTreeMap,
+    future::poll_fn,
     pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
@@ -63,8 +65,12 @@ impl Forms {
     /// Reads a form to its end. One that is too long, too slow or torn off is an empty one, in which nothing is found; `None` for
     /// one that had to give way.
     pub(super) async fn read(&self, body: Incoming) -> Option<Bytes> {
+        let mut reading = pin!(read(self.pace, body));
+        // One that is all there needs no place.
+        if let Poll::Ready(form) = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
+            return Some(form);
+        }
         let turn = self.turn();
-        let reading = pin!(read(self.pace, body));
         match select(reading, pin!(turn.gives_way.raised())).await {
             Either::Left((form, _)) => Some(form),
             Either::Right(_) => None,

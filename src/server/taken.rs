@@ -7,24 +7,33 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A body in two pieces.
 #[derive(Debug)]
 pub(super) struct Taken {
     whole: Full<Bytes>,
     last: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Taken {
     /// The same body, in two pieces.
     pub(super) fn new(whole: Full<Bytes>) -> Self {
-        Self { whole, last: Bytes::new() }
+        Self { whole, last: Bytes::new(), _room: None }
+    }
+
+    /// The same, where `room` has a place for it until it has been taken; else nothing.
+    pub(super) fn within(room: Arc<Semaphore>, whole: Full<Bytes>) -> Self {
+        room.try_acquire_owned()
+            .map_or_else(|_full| Self::new(Full::default()), |permit| Self { _room: Some(permit), ..Self::new(whole) })
     }
 }
 
@@ -56,7 +65,10 @@ impl Body for Taken {
 
     fn size_hint(&self) -> SizeHint {
         let last = u64::try_from(self.last.len()).unwrap_or(u64::MAX);
-        self.whole.size_hint().exact().map_or_else(SizeHint::new, |whole| SizeHint::with_exact(whole.saturating_add(last)))
+        self.whole
+            .size_hint()
+            .exact()
+            .map_or_else(SizeHint::new, |whole| SizeHint::with_exact(whole.saturating_add(last)))
     }
 }
 
@@ -65,6 +77,16 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_there_is_no_room_for_is_empty_until_another_was_taken() {
+        let room = Arc::new(Semaphore::new(1));
+        let body = || Taken::within(Arc::clone(&room), Full::new(Bytes::from_static(b"a page")));
+        let first = body();
+        assert_eq!(body().size_hint().exact(), Some(0));
+        assert_eq!(first.collect().await.unwrap().to_bytes(), "a page");
+        assert_eq!(body().size_hint().exact(), Some(6));
+    }
 
     #[tokio::test]
     async fn a_body_in_two_pieces_is_the_same_body() {

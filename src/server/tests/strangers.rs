@@ -235,7 +235,8 @@ async fn the_handshake_of_a_stranger_that_does_not_go_on_gives_way() {
     answer(&mut served, "]").await;
     assert!(is_open(&edge), "an edge has its own time");
     let text = running.metrics.print();
-    for line in ["doorward_tls_handshakes_total{result=\"ok\"} 1", "doorward_tls_handshakes_total{result=\"failed\"} 1"] {
+    for line in ["doorward_tls_handshakes_total{result=\"ok\"} 1", "doorward_tls_handshakes_total{result=\"failed\"} 1"]
+    {
         assert!(text.contains(line), "{text}");
     }
 }
