@@ -191,10 +191,11 @@ impl Server {
     }
 }
 
+/// An answer that was there at once, or one to wait for.
+type Answer = Either<Ready<Response>, Pin<Box<dyn Future<Output = Response> + Send>>>;
+
 /// What answers edges and strangers.
-fn ask(
-    gate: Arc<Gate>,
-) -> impl Fn(IpAddr, Parts, Incoming) -> Either<Ready<Response>, Pin<Box<dyn Future<Output = Response> + Send>>> {
+fn ask(gate: Arc<Gate>) -> impl Fn(IpAddr, Parts, Incoming) -> Answer {
     let router = Arc::new(Router::new(gate));
     let inner = Arc::clone(&router);
     let service = service_fn(move |(peer, request): (IpAddr, Parts)| {

@@ -14,6 +14,9 @@ use tokio::io::AsyncWrite;
 
 use crate::edge::{DOORWARD_REASON, Reason};
 
+/// Where an answer says whether it is a refusal.
+pub(super) const MARK: usize = BEGINS.len() - 1;
+
 /// How a refusal begins, whoever makes it.
 const BEGINS: &[u8] = b"HTTP/1.1 4";
 

@@ -184,7 +184,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<'_, S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        if this.refusal.is_none() && this.reading != Reading::Frames {
+        // Nearly every answer lets in, and differs from a refusal in this byte.
+        if bytes.get(refusal::MARK) == Some(&b'4') && this.refusal.is_none() && this.reading != Reading::Frames {
             this.refusal = refusal::marked(bytes).map(Box::new);
         }
         let stream = Pin::new(&mut *this.stream);

@@ -221,7 +221,7 @@ async fn the_handshake_of_a_stranger_that_does_not_go_on_gives_way() {
     let (settings, connector) = tls_files(directory.path(), &["http/1.1"]);
     let certificates = Some(Arc::new(Certificates::load(settings).await.unwrap()));
     let shares = Shares { handshakes: 2, handshakes_each: 2, ..shares(100, 50, 50) };
-    let running = Running::with(Plan { certificates, shares, ..Plan::default() }, echo);
+    let running = Running::with(Plan { shares, certificates, ..Plan::default() }, echo);
     let mut edge = running.connect().await;
     edge.write_all(b"\x16\x03\x01").await.unwrap();
     let mut silent = Vec::new();
