@@ -28,7 +28,7 @@ use crate::{
 };
 
 const PEOPLE: usize = 1_000;
-const CONNECTIONS: usize = 512;
+const CONNECTIONS: usize = 256;
 const ROUNDS: u32 = 3;
 
 /// How long it takes, in seconds, where another time than ten minutes is wanted.
