@@ -32,7 +32,7 @@ check: setup ## format, lints, dependencies, documentation, architecture
 test: setup ## everything: unit tests, and the gate between real edges, a real provider and a browser
 	cargo test --locked --no-fail-fast
 
-bench: setup ## everything beside its limits, a quarter of an hour; ONLY="edge tls" for less. Writes target/bench/report.html
+bench: setup ## everything beside its limits, half an hour; ONLY="edge tls" for less. Writes target/bench/report.html
 	cargo bench --quiet --locked --bench check
 	cargo bench --quiet --locked --bench check -- --allocations
 # Connections of server and generator, thousands of each, are files of one process.

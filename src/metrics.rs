@@ -5,6 +5,7 @@
 //! know what the areas do.
 
 mod configuration;
+mod connections;
 mod labels;
 mod providers;
 mod sessions;
@@ -19,10 +20,14 @@ use prometheus::{
 use self::providers::Families;
 pub use self::{
     configuration::Configuration,
+    connections::{Connections, Handshakes},
     labels::*,
     providers::{Logins, Provider, Renewals},
     sessions::Sessions,
 };
+
+/// A number that goes up and down.
+pub type Gauge = IntGauge;
 
 /// An app's place in the configuration; what the metrics know of it.
 pub type AppIndex = usize;
@@ -39,6 +44,8 @@ pub struct Metrics {
     pub store: Store,
     /// The configuration in force.
     pub configuration: Configuration,
+    /// Connections to the listeners.
+    pub connections: Connections,
     requests: IntCounterVec,
     durations: Vec<Histogram>,
     providers: Families,
@@ -87,6 +94,7 @@ impl Metrics {
             sessions: Sessions::new(&registry),
             store: Store::new(&registry, settings.backend),
             configuration: Configuration::new(&registry),
+            connections: Connections::new(&registry),
             requests: requests(&registry),
             durations: durations(&registry),
             providers: Families::new(&registry),
@@ -283,6 +291,8 @@ mod tests {
             "doorward_provider_requests_total",
             "doorward_provider_duration_seconds",
             "doorward_jwks_refreshes_total",
+            "doorward_connections",
+            "doorward_tls_handshakes_total",
             "doorward_config_info",
             "doorward_config_reloads_total",
             "doorward_build_info",

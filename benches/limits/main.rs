@@ -18,6 +18,7 @@ mod renewal;
 mod report;
 mod rig;
 mod scale;
+mod soak;
 mod store;
 mod tls;
 
@@ -41,6 +42,7 @@ const BENCHES: &[(&str, Run)] = &[
     ("renewal", renewal::run),
     ("tls", tls::run),
     ("disturbance", disturbance::run),
+    ("soak", soak::run),
 ];
 
 fn main() {

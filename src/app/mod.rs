@@ -1,5 +1,6 @@
 //! Building and running: configuration in, a running gate out. The only place that wires and spawns.
 
+mod memory;
 mod providers;
 mod reload;
 #[cfg(test)]
@@ -20,7 +21,7 @@ use crate::{
     oidc::Provider,
     pages::Pages,
     policy::Policy,
-    server::Server,
+    server::{Capacity, Server},
     session::Sessions,
     shutdown,
 };
@@ -50,7 +51,8 @@ impl App {
         warn_of(&works.config);
         let server = Server::bind(works.config.server.clone()).await?;
         let (listen, management) = server.addresses();
-        tracing::info!(%listen, %management, store = backend, version = env!("CARGO_PKG_VERSION"), "bound");
+        let Capacity { files, connections } = server.capacity();
+        tracing::info!(%listen, %management, store = backend, files, connections, version = env!("CARGO_PKG_VERSION"), "bound");
         Ok(Self { server, works, changes: None })
     }
 
@@ -80,6 +82,10 @@ impl App {
         background.supervise("renewals", renewals);
         let (counting, until) = (Arc::clone(&gate), drained.clone());
         background.supervise("refusals", async move { counting.log_refusals(until).await });
+        let (until, threads) = (drained.clone(), background.clone());
+        background.supervise("memory", async move {
+            tokio::select! { never = memory::give_back(threads) => match never {}, () = until.raised() => {} }
+        });
         let mut caretaker = Caretaker::new(background.clone(), drained.clone());
         caretaker.look_after(&self.works.providers);
         if let Some(changes) = self.changes {

@@ -195,6 +195,8 @@ reasons! {
     UntrustedPeer = "untrusted_peer",
     /// The request is not one that an edge makes.
     BadRequest = "bad_request",
+    /// A request's header is longer than any that an edge sends.
+    HeadersTooLarge = "headers_too_large",
     /// This path works only over a direct route to the gate.
     NeedsRoute = "needs_route",
     /// There is nothing at this path.

@@ -25,6 +25,9 @@ use crate::{
 /// Where providers send notices, below the prefix.
 pub const PAGE: &str = "/backchannel_logout";
 
+/// Bytes of a notice: twice the longest token that is believed, and room for what stands around it.
+pub const LONGEST: usize = 32 * 1024;
+
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The body of a notice, put among its request's extensions by whoever read it. Empty where it could not be read.
@@ -92,6 +95,15 @@ pub(super) struct Told<'a> {
     pub(super) client: Option<IpAddr>,
 }
 
+impl Told<'_> {
+    fn refuse(&self, error: &Error) -> Response {
+        let detail = format!("a logout notice: {error}");
+        let refused = Refused { app: Some(self.app), client: self.client, detail: Some(&detail), ..Refused::default() };
+        self.log.note(self.id, error.reason(), &refused);
+        refuse(error, self.id.as_str())
+    }
+}
+
 /// Takes a notice and answers it. `providers` begin with the asked app's own; `end` ends the sessions that a provider of
 /// this name means and remembers the notice, both or neither: how many it ended, `None` where the notice came before.
 pub(super) async fn hear<F, E>(
@@ -104,20 +116,34 @@ where
     F: FnOnce(LogoutNotice, String) -> E,
     E: Future<Output = Result<Option<u64>, Unavailable>>,
 {
-    let Told { id, log, app, client } = told;
+    let Told { id, app, client, .. } = told;
     match act(request, providers, end).await {
         Ok((provider, sessions)) => {
             let client = client.map(|address| address.to_string());
             tracing::info!(request_id = %id, app, client, provider, sessions, "signed out at the provider");
             thanks()
         }
-        Err(error) => {
-            let detail = format!("a logout notice: {error}");
-            let refused = Refused { app: Some(app), client, detail: Some(&detail), ..Refused::default() };
-            log.note(id, error.reason(), &refused);
-            refuse(&error, id.as_str())
-        }
+        Err(error) => told.refuse(&error),
     }
+}
+
+/// Refuses a notice by its header alone, where that says already that it is none: before a byte of its body has been read.
+#[must_use]
+pub(super) fn unheard(request: &Parts, told: Told<'_>) -> Option<Response> {
+    let length = request.headers.get(header::CONTENT_LENGTH);
+    // A body whose length is not told is read until it is too long.
+    let fits = length.is_none_or(|length| {
+        length.to_str().ok().and_then(|length| length.parse::<usize>().ok()).is_some_and(|length| length <= LONGEST)
+    });
+    if is_form(request) && fits {
+        return None;
+    }
+    Some(told.refuse(&Error::NotANotice))
+}
+
+fn is_form(request: &Parts) -> bool {
+    let kind = request.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.and_then(|kind| kind.split(';').next()).is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(FORM))
 }
 
 async fn act<F, E>(
@@ -137,8 +163,7 @@ where
 
 /// The one token in the form.
 fn token(request: &Parts) -> Option<String> {
-    let kind = request.headers.get(header::CONTENT_TYPE)?.to_str().ok()?.split(';').next()?;
-    if !kind.trim_ascii().eq_ignore_ascii_case(FORM) {
+    if !is_form(request) {
         return None;
     }
     let Form(form) = request.extensions.get()?;

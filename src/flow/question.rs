@@ -259,6 +259,7 @@ pub(super) fn label(verdict: &Verdict) -> metrics::Verdict {
         Reason::StoreUnavailable | Reason::ProviderUnavailable | Reason::Overloaded => metrics::Verdict::Unavailable,
         Reason::UntrustedPeer
         | Reason::BadRequest
+        | Reason::HeadersTooLarge
         | Reason::NeedsRoute
         | Reason::NotFound
         | Reason::SigningIn

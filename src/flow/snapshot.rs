@@ -28,6 +28,7 @@ use super::{
 use crate::{
     cookie::{Jar, Transport},
     edge::{self, Edge, Intent, Reason, Response, TrustedProxies, Verdict},
+    host::Authority,
     metrics::{self, Logout as Kind},
     oidc::{LogoutNotice, Provider},
     policy::{Policy, Site},
@@ -122,6 +123,12 @@ impl Snapshot {
         &self.outside.prefix
     }
 
+    /// Whether a peer may ask for others.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.proxies.contains(peer)
+    }
+
     /// Lets an authorization request in where memory alone can decide that; `None` leaves it to [`Snapshot::authorize`]. Nothing is
     /// waited for, so nothing needs bounds: this is the way of nearly every request.
     #[must_use]
@@ -167,14 +174,8 @@ impl Snapshot {
         let method = request.method.as_str();
         let intent = edge::intent(Some(method), &request.headers);
         let client = edge::direct_client(&self.proxies, peer, &request.headers);
-        let read = edge::asked_host(request).map_err(Unread::Malformed).and_then(|authority| {
-            let authority = authority.without_default_port(self.outside.scheme);
-            let site =
-                self.policy.site(authority.host()).ok_or_else(|| Unread::UnknownHost(authority.host().to_owned()))?;
-            Ok((authority, site))
-        });
-        let (authority, site) = match read {
-            Ok(read) => read,
+        let (authority, site) = match self.asked_directly(request) {
+            Ok(asked) => asked,
             Err(unread) => {
                 let refused = Refused { client, ..Refused::default() };
                 return edge::write_direct(self.refuse_unread(intent, &id, unread, refused), id.as_str());
@@ -197,6 +198,32 @@ impl Snapshot {
         Box::pin(self.own.show(&visit, page, request.uri.query().unwrap_or_default())).await
     }
 
+    fn asked_directly<'r>(&'r self, request: &'r Parts) -> Result<(Authority<'r>, Site<'r>), Unread> {
+        let authority = edge::asked_host(request)?.without_default_port(self.outside.scheme);
+        let site =
+            self.policy.site(authority.host()).ok_or_else(|| Unread::UnknownHost(authority.host().to_owned()))?;
+        Ok((authority, site))
+    }
+
+    /// Refuses what a provider says by itself where its header alone is reason enough: the host, the kind of its body, its length.
+    #[must_use]
+    pub fn unheard(&self, peer: IpAddr, request: &Parts) -> Option<Response> {
+        let id = RequestId::default();
+        let client = edge::direct_client(&self.proxies, peer, &request.headers);
+        match self.asked_directly(request) {
+            Ok((_, site)) => notice::unheard(request, self.told(&id, client, site)),
+            Err(unread) => {
+                let intent = edge::intent(Some(request.method.as_str()), &request.headers);
+                let refused = Refused { client, ..Refused::default() };
+                Some(edge::write_direct(self.refuse_unread(intent, &id, unread, refused), id.as_str()))
+            }
+        }
+    }
+
+    fn told<'a>(&'a self, id: &'a RequestId, client: Option<IpAddr>, site: Site<'a>) -> Told<'a> {
+        Told { id, log: self.answers.log(), app: &site.app.name, client }
+    }
+
     /// Acts on what a provider says by itself: the asked app's own, or any other that the gate knows.
     async fn heed(&self, request: &Parts, id: &RequestId, client: Option<IpAddr>, site: Site<'_>) -> Response {
         let (own, others): (Vec<_>, Vec<_>) =
@@ -206,8 +233,7 @@ impl Snapshot {
             let once = Once { provider: &provider, word: &said.jti, until: said.until };
             self.sessions.end_once(once, &logout::whose(said.whom), Kind::Backchannel).await
         };
-        let told = Told { id, log: self.answers.log(), app: &site.app.name, client };
-        notice::hear(request, told, providers, end).await
+        notice::hear(request, self.told(id, client, site), providers, end).await
     }
 
     /// Answers a request for anything else.

@@ -84,6 +84,14 @@ labels! {
              /** It says the same as the one in force. */ Unchanged = "unchanged" }
 }
 labels! {
+    /// Where a connection was accepted.
+    Listener { /** `server.listen`. */ Edges = "edges", /** `server.management`. */ Management = "management" }
+}
+labels! {
+    /// How a TLS handshake ended.
+    Handshake { /** Something can be said. */ Ok = "ok", /** It cannot: it failed, took too long or was cut. */ Failed = "failed" }
+}
+labels! {
     /// How a renewal that was due ended.
     Renewal { /** The provider gave new tokens. */ Renewed = "renewed", /** Somebody else had renewed it meanwhile. */ Shared = "shared",
               /** The provider will not renew it again. */ Rejected = "rejected",

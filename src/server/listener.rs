@@ -18,12 +18,16 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::OwnedSemaphorePermit,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
 
-use super::{Error, connection::Host};
+use super::{
+    Error,
+    connection::Host,
+    places::{Places, Shares},
+};
 use crate::{edge::Response, shutdown::Signal};
 
 /// Connections that the kernel may hold for us; it has its own maximum (`net.core.somaxconn`).
@@ -38,12 +42,12 @@ const MAX_DRAIN_DELAY: Duration = Duration::from_secs(5);
 /// The shortest: after it a server that nobody is connected to does not wait any longer.
 const MIN_DRAIN_DELAY: Duration = Duration::from_secs(1);
 
-/// A socket that listens, and room for so many connections.
+/// A socket that listens, and places for so many connections.
 pub(super) struct Listener {
     key: &'static str,
     socket: TcpListener,
     address: SocketAddr,
-    room: Arc<Semaphore>,
+    places: Arc<Places>,
     open: TaskTracker,
     is_full: AtomicBool,
     is_failing: AtomicBool,
@@ -51,7 +55,7 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Binds an address. `key` is the configuration key that named it, for the errors.
-    pub(super) fn bind(key: &'static str, address: SocketAddr, most: usize) -> Result<Self, Error> {
+    pub(super) fn bind(key: &'static str, address: SocketAddr, shares: Shares) -> Result<Self, Error> {
         let bound = || -> io::Result<_> {
             let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
             // A restart must not wait for the connections of the process before.
@@ -69,7 +73,7 @@ impl Listener {
             key,
             socket,
             address,
-            room: Arc::new(Semaphore::new(most)),
+            places: Places::new(shares),
             open: TaskTracker::new(),
             is_full: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
@@ -79,6 +83,11 @@ impl Listener {
     /// The address that was bound, with the port that the system chose for port 0.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its places, for whoever judges anew who has them.
+    pub(super) fn places(&self) -> Arc<Places> {
+        Arc::clone(&self.places)
     }
 
     /// Accepts until `stop` is raised, then drains for at most `grace`: first it still accepts and asks every client to
@@ -125,16 +134,17 @@ impl Listener {
         loop {
             let permit = self.room().await;
             let (stream, peer) = self.next().await;
+            let place = self.places.take(permit, peer, |peer| host.trusts(peer), host.open());
             let (serving, token) = (Arc::clone(host), self.open.token());
             host.tasks().run(async move {
-                serving.serve(stream, peer).await;
-                drop((permit, token));
+                serving.serve(stream, &place).await;
+                drop((place, token));
             });
         }
     }
 
     async fn room(&self) -> OwnedSemaphorePermit {
-        if let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
+        if let Some(permit) = self.places.room().await {
             self.is_full.store(false, Ordering::Relaxed);
             return permit;
         }
@@ -144,7 +154,7 @@ impl Listener {
                 "no room for further connections; they wait until others end. Let the edges keep fewer connections"
             );
         }
-        Arc::clone(&self.room).acquire_owned().await.expect("the semaphore is never closed")
+        self.places.wait_for_room().await
     }
 
     async fn next(&self) -> (TcpStream, IpAddr) {
@@ -191,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_has_from_its_listener_that_nothing_is_held_back() {
-        let listener = Listener::bind("server.listen", (Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap();
+        let listener = Listener::bind("server.listen", (Ipv4Addr::LOCALHOST, 0).into(), Shares::of(1)).unwrap();
         let _client = TcpStream::connect(listener.address()).await.unwrap();
         assert!(listener.next().await.0.nodelay().unwrap());
     }

@@ -20,7 +20,7 @@ use http::{
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 
-use super::{Error, connection::Host, drain::Phase, listener::Listener};
+use super::{Error, connection::Host, drain::Phase, listener::Listener, places::Shares};
 use crate::{
     edge::Response,
     flow::Health,
@@ -30,7 +30,7 @@ use crate::{
 
 const LISTEN: &str = "server.management";
 
-/// Connections from whoever watches.
+/// Connections from whoever watches. On a full listener the quietest gives way, so that health is always told.
 const MAX_CONNECTIONS: usize = 64;
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -46,7 +46,7 @@ impl Management {
     /// Binds the address.
     pub(super) fn bind(address: SocketAddr) -> Result<Self, Error> {
         let thread = Thread::new("management").map_err(|source| Error::Bind { key: LISTEN, address, source })?;
-        let listener = thread.within(|| Listener::bind(LISTEN, address, MAX_CONNECTIONS))?;
+        let listener = thread.within(|| Listener::bind(LISTEN, address, Shares::alike(MAX_CONNECTIONS)))?;
         Ok(Self { listener, thread })
     }
 

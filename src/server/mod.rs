@@ -5,11 +5,17 @@
 
 mod connection;
 mod drain;
+mod files;
 mod form;
+mod lanes;
 mod listener;
 mod management;
 mod opening;
+mod places;
+mod refusal;
 mod router;
+mod speech;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -18,32 +24,41 @@ mod watched;
 
 use std::{
     convert::Infallible,
-    future::ready,
+    future::{Ready, ready},
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
 
+use arc_swap::Guard;
 use futures_util::future::Either;
 use http::request::Parts;
 use hyper::body::Incoming;
-use tower::{ServiceExt as _, service_fn};
+use tokio::time::sleep;
+use tower::service_fn;
 
 use self::{
-    connection::Host,
+    connection::{Host, Peers},
     drain::Drain,
+    lanes::Lanes,
     listener::Listener,
     management::Management,
-    router::{Bounds, Router, bounded},
+    places::{Places, Shares},
+    router::Router,
     tls::Certificates,
-    vigil::Patience,
+    vigil::Timeouts,
 };
-use crate::{edge::Response, flow::Gate, metrics::Metrics, shutdown};
+use crate::{
+    edge::Response,
+    flow::Gate,
+    metrics::{self, Metrics},
+    shutdown,
+};
 
-/// Connections from edges. One that has just been answered costs about 20 kB. One that rests keeps its task, less than a
-/// kilobyte; the rest serves others, and goes back to the system when the allocator sees fit.
-const MAX_CONNECTIONS: usize = 16_384;
+/// How often it is looked whether other peers are trusted than before.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The listeners as configured and checked.
 #[derive(Clone, Debug)]
@@ -75,6 +90,16 @@ pub struct Server {
     management: Management,
     certificates: Option<Arc<Certificates>>,
     shutdown_grace: Duration,
+    capacity: Capacity,
+}
+
+/// What the system lets the process have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Open files; `None` is no limit.
+    pub files: Option<u64>,
+    /// Connections at `server.listen` at once.
+    pub connections: usize,
 }
 
 /// Why a listener could not be opened.
@@ -101,18 +126,27 @@ pub enum Error {
 }
 
 impl Server {
-    /// Binds both listeners and reads the certificates.
+    /// Binds both listeners and reads the certificates. The process may have as many files open from now on as the system allows.
     pub async fn bind(settings: Settings) -> Result<Self, Error> {
         let certificates = match settings.tls {
             Some(tls) => Some(Arc::new(Certificates::load(tls).await?)),
             None => None,
         };
+        let files = files::raise_limit();
+        let capacity = Capacity { files, connections: files::connections(files) };
         Ok(Self {
-            front: Listener::bind("server.listen", settings.listen, MAX_CONNECTIONS)?,
+            front: Listener::bind("server.listen", settings.listen, Shares::of(capacity.connections))?,
             management: Management::bind(settings.management)?,
             certificates,
             shutdown_grace: settings.shutdown_grace,
+            capacity,
         })
+    }
+
+    /// What the system lets the process have.
+    #[must_use]
+    pub fn capacity(&self) -> Capacity {
+        self.capacity
     }
 
     /// The addresses that were bound: the gate's and the management's.
@@ -130,34 +164,66 @@ impl Server {
                 tokio::select! { never = certificates.follow() => match never {}, () = stop.raised() => {} }
             });
         }
+        let (places, known) = (self.front.places(), Arc::clone(&gate));
+        let until = stop.clone();
+        tasks.supervise("places", async move {
+            tokio::select! { never = follow(&known, &places) => match never {}, () = until.raised() => {} }
+        });
         let (drain, drained) = (Arc::new(Drain::default()), shutdown::Signal::default());
         let _at_last = drained.raise_at_last();
-        let host = watch(Arc::clone(&gate), metrics, Arc::clone(&drain), tasks.clone());
+        let host = watch(Arc::clone(&gate), Arc::clone(&metrics), Arc::clone(&drain), tasks.clone());
         self.management.serve(host, &tasks, drained);
 
-        let router = Arc::new(Router::new(gate));
-        let inner = Arc::clone(&router);
-        let stack = bounded(
-            Bounds::default(),
-            service_fn(move |(peer, request, body): (IpAddr, Parts, Option<Box<Incoming>>)| {
-                let router = Arc::clone(&inner);
-                async move { Ok::<_, Infallible>(router.ask(peer, request, body).await) }
-            }),
-        );
-        let answer = move |peer: IpAddr, request: Parts, body: Incoming| {
-            if let Some(response) = router.ask_memory(peer, &request) {
-                return Either::Left(ready(response));
-            }
-            let (router, stack) = (Arc::clone(&router), stack.clone());
-            // Dropped before the answer begins, so nothing can wait for a body that says nothing.
-            let body = router.reads_body(&request).then(|| Box::new(body));
-            // On the heap, because this future is large, and the others are moved about in the room that it needs.
-            Either::Right(Box::pin(async move { router.settle(stack.oneshot((peer, request, body)).await) }))
+        let peers = Peers {
+            trusts: {
+                let gate = Arc::clone(&gate);
+                Box::new(move |peer| gate.now().trusts(peer))
+            },
+            timeouts: Timeouts::EDGES,
+            open: metrics.connections.open(metrics::Listener::Edges),
+            handshakes: metrics.connections.handshakes(),
         };
-        let host = Host::new(answer, Patience::DEFAULT, drain, self.certificates, tasks);
+        let host = Host::new(ask(gate), peers, drain, self.certificates, tasks);
         let dropped = self.front.serve(host, &stop, self.shutdown_grace).await;
         if dropped > 0 {
             tracing::warn!(connections = dropped, "not finished within server.shutdown_grace, and dropped");
+        }
+    }
+}
+
+/// An answer that was there at once, or one to wait for.
+type Answer = Either<Ready<Response>, Pin<Box<dyn Future<Output = Response> + Send>>>;
+
+/// What answers edges and strangers.
+fn ask(gate: Arc<Gate>) -> impl Fn(IpAddr, Parts, Incoming) -> Answer {
+    let router = Arc::new(Router::new(gate));
+    let inner = Arc::clone(&router);
+    let service = service_fn(move |(peer, request): (IpAddr, Parts)| {
+        let router = Arc::clone(&inner);
+        async move { Ok::<_, Infallible>(router.ask(peer, request).await) }
+    });
+    let lanes = Arc::new(Lanes::new(Arc::clone(&router), &service));
+    move |peer: IpAddr, request: Parts, body: Incoming| {
+        if let Some(response) = router.ask_memory(peer, &request) {
+            return Either::Left(ready(response));
+        }
+        let lanes = Arc::clone(&lanes);
+        // Dropped before the answer begins, so nothing can wait for a body that says nothing.
+        let body = router.reads_body(&request).then(|| Box::new(body));
+        // On the heap, because this future is large, and the others are moved about in the room that it needs.
+        Either::Right(Box::pin(async move { lanes.answer(peer, request, body).await }))
+    }
+}
+
+/// Has those who are connected judged anew when the configuration changes whom the gate trusts.
+async fn follow(gate: &Gate, places: &Places) -> Infallible {
+    let mut known = Guard::into_inner(gate.now());
+    loop {
+        sleep(LOOK_EVERY).await;
+        let now = Guard::into_inner(gate.now());
+        if !Arc::ptr_eq(&known, &now) {
+            places.judge_anew(|peer| now.trusts(peer));
+            known = now;
         }
     }
 }
@@ -168,9 +234,16 @@ fn watch(
     metrics: Arc<Metrics>,
     drain: Arc<Drain>,
     tasks: shutdown::Tasks,
-) -> Host<impl Fn(IpAddr, Parts, Incoming) -> std::future::Ready<Response>> {
-    let answer = move |_peer, request: Parts, _body| {
-        std::future::ready(management::answer(&request, drain.phase(), || gate.now().health(), &metrics))
+) -> Host<impl Fn(IpAddr, Parts, Incoming) -> Ready<Response>> {
+    let peers = Peers {
+        // Nobody is told from anybody else.
+        trusts: Box::new(|_| false),
+        timeouts: Timeouts::MANAGEMENT,
+        open: metrics.connections.open(metrics::Listener::Management),
+        handshakes: metrics.connections.handshakes(),
     };
-    Host::new(answer, Patience::DEFAULT, Arc::default(), None, tasks)
+    let answer = move |_peer, request: Parts, _body| {
+        ready(management::answer(&request, drain.phase(), || gate.now().health(), &metrics))
+    };
+    Host::new(answer, peers, Arc::default(), None, tasks)
 }

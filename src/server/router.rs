@@ -1,29 +1,17 @@
-//! From a request to the part of the gate that answers it, and how many requests may wait at once.
+//! From a request to the part of the gate that answers it.
 //!
 //! Paths are compared byte for byte as they arrived, authorization first: a path that was tidied up before could reach
 //! another route than the one that the edge asked for. It must not know what the answers are.
 
-use std::{
-    net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::Guard;
 use http::{Method, Uri, request::Parts};
-use hyper::body::Incoming;
-use tower::{BoxError, ServiceBuilder, limit::ConcurrencyLimit, load_shed::LoadShed, timeout::Timeout};
 
-use super::{connection::FragmentDropped, form};
+use super::connection::FragmentDropped;
 use crate::{
     edge::{Edge, Response},
-    flow::{
-        Gate,
-        notice::{self, Form},
-    },
+    flow::{Gate, notice},
 };
 
 /// Where a request goes.
@@ -69,44 +57,47 @@ fn envoy_target<'r>(prefix: &str, uri: &'r Uri) -> Option<&'r str> {
     target.strip_prefix(prefix)?.strip_prefix("/auth/envoy").filter(|target| target.starts_with('/'))
 }
 
-/// The bounds within which requests are answered.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    /// How many may be in hand at once.
-    pub(super) most: usize,
-    /// How long one may take.
-    pub(super) deadline: Duration,
-}
-
-impl Default for Bounds {
-    /// Far more requests than can make progress, and far fewer than fill the memory. Every wait inside has a shorter
-    /// deadline of its own; this one is for a defect, and shorter than what edges wait for a callback.
-    fn default() -> Self {
-        Self { most: 8_192, deadline: Duration::from_secs(25) }
-    }
-}
-
-/// Keeps a service within bounds: what there is no room for is refused at once, what takes too long is given up.
-pub(super) fn bounded<S>(bounds: Bounds, service: S) -> LoadShed<ConcurrencyLimit<Timeout<S>>> {
-    ServiceBuilder::new().load_shed().concurrency_limit(bounds.most).timeout(bounds.deadline).service(service)
+/// What a request is to the bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// An edge's question.
+    Question,
+    /// Anything else: a page of the gate's own, or nothing.
+    Page,
 }
 
 /// The way into the gate.
 pub(super) struct Router {
     gate: Arc<Gate>,
-    is_overloaded: AtomicBool,
 }
 
 impl Router {
     /// A way into `gate`.
     pub(super) fn new(gate: Arc<Gate>) -> Self {
-        Self { gate, is_overloaded: AtomicBool::new(false) }
+        Self { gate }
     }
 
-    /// What the client is told: the gate's answer, or that the bounds refused to wait for one.
-    pub(super) fn settle(&self, answered: Result<Response, BoxError>) -> Response {
-        self.note(answered.is_err());
-        answered.unwrap_or_else(|_refused| self.gate.now().overloaded())
+    /// What a client is told whom there is no room or no time for.
+    pub(super) fn overloaded(&self) -> Response {
+        self.gate.now().overloaded()
+    }
+
+    /// Whether a peer may ask for others.
+    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
+        self.gate.now().trusts(peer)
+    }
+
+    /// What a request is to the bounds.
+    pub(super) fn work(&self, request: &Parts) -> Work {
+        match routed(self.gate.now().prefix(), request) {
+            Route::Authorize(..) => Work::Question,
+            Route::OwnPage(_) | Route::Nothing => Work::Page,
+        }
+    }
+
+    /// Refuses a request whose body says something by its header alone, where that is reason enough.
+    pub(super) fn refuse_form(&self, peer: IpAddr, request: &Parts) -> Option<Response> {
+        self.gate.now().unheard(peer, request)
     }
 
     /// Whether the body of a request says anything.
@@ -125,12 +116,8 @@ impl Router {
         }
     }
 
-    /// Answers one request, and reads its body first where it comes with one that says something.
-    pub(super) async fn ask(&self, peer: IpAddr, mut request: Parts, body: Option<Box<Incoming>>) -> Response {
-        if let Some(body) = body {
-            // On the heap, so that the future of an authorization stays small.
-            request.extensions.insert(Form(Box::pin(form::read(*body)).await));
-        }
+    /// Answers one request. A form that came with it is among its extensions.
+    pub(super) async fn ask(&self, peer: IpAddr, request: Parts) -> Response {
         let (request, now) = (&request, Guard::into_inner(self.gate.now()));
         match routed(now.prefix(), request) {
             Route::Authorize(edge, envoy_target) => now.authorize(edge, peer, request, envoy_target).await,
@@ -138,24 +125,10 @@ impl Router {
             Route::Nothing => now.nothing_here(request),
         }
     }
-
-    /// Logs when requests begin to be refused, and when that ends.
-    fn note(&self, refused: bool) {
-        let was_overloaded = self.is_overloaded.load(Ordering::Relaxed);
-        if refused != was_overloaded && self.is_overloaded.swap(refused, Ordering::Relaxed) != refused {
-            if refused {
-                tracing::warn!("too many requests at once, or answers take too long: some are refused with 503");
-            } else {
-                tracing::info!("requests are answered in time again");
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use tower::{ServiceExt as _, service_fn};
-
     use super::*;
 
     fn on(target: &str) -> String {
@@ -229,21 +202,5 @@ mod tests {
             };
             proptest::prop_assert_eq!(got, expected);
         }
-    }
-
-    #[tokio::test]
-    async fn work_beyond_the_bounds_is_refused_and_work_after_it_is_done() {
-        let bounds = Bounds { most: 1, deadline: Duration::from_millis(20) };
-        let stack = bounded(
-            bounds,
-            service_fn(async |work: Option<u8>| match work {
-                Some(done) => Ok::<_, BoxError>(done),
-                None => std::future::pending().await,
-            }),
-        );
-        let (endless, second) = tokio::join!(stack.clone().oneshot(None), stack.clone().oneshot(Some(1)));
-        assert!(endless.is_err(), "nothing may take for ever");
-        assert!(second.is_err(), "there is room for one");
-        assert_eq!(stack.oneshot(Some(2)).await.unwrap(), 2);
     }
 }

@@ -2,8 +2,11 @@
 
 mod bounds;
 mod draining;
+mod forms;
+mod frames;
 mod resting;
 mod speaking;
+mod strangers;
 
 use std::{
     convert::Infallible,
@@ -29,15 +32,18 @@ use tower::{ServiceExt as _, service_fn};
 
 use super::{
     Error, Listener, Server, Settings, TlsSettings,
-    connection::{FragmentDropped, Host},
+    connection::{FragmentDropped, Host, Peers},
     drain::{Drain, Phase},
-    form,
-    router::{Bounds, Route, bounded, route},
+    form::{Forms, Pace},
+    lanes::{Bounds, bounded},
+    places::Shares,
+    router::{Route, route},
     tls::Certificates,
-    vigil::Patience,
+    vigil::{Patience, Timeouts},
 };
 use crate::{
     edge::Response,
+    metrics::{self, Metrics},
     shutdown::{Signal, Tasks},
 };
 
@@ -45,12 +51,20 @@ const LONG: Duration = Duration::from_hours(1);
 const SHORT: Duration = Duration::from_millis(50);
 
 /// Nothing runs out.
-const ENDLESS: Patience =
-    Patience { handshake: LONG, first_request: LONG, header: LONG, rest: LONG, idle: LONG, farewell: LONG };
+const ENDLESS: Patience = Patience {
+    handshake: LONG,
+    first_request: LONG,
+    header: LONG,
+    rest: LONG,
+    idle: LONG,
+    farewell: LONG,
+    stream: LONG,
+};
 
 /// A listener that runs, and the ends that a test holds of it.
 struct Running {
     address: SocketAddr,
+    metrics: Metrics,
     drain: Arc<Drain>,
     tasks: Tasks,
     stop: Signal,
@@ -60,14 +74,16 @@ struct Running {
 /// How a test's listener differs from one with nothing that runs out.
 struct Plan {
     patience: Patience,
+    /// Those of whoever is not at 127.0.0.1.
+    strangers: Patience,
     grace: Duration,
-    most: usize,
+    shares: Shares,
     certificates: Option<Arc<Certificates>>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { patience: ENDLESS, grace: LONG, most: 1_000, certificates: None }
+        Self { patience: ENDLESS, strangers: ENDLESS, grace: LONG, shares: Shares::of(1_000), certificates: None }
     }
 }
 
@@ -87,15 +103,22 @@ impl Running {
     {
         let (stop, ended, drain) = (Signal::default(), Signal::default(), Arc::new(Drain::default()));
         let tasks = Tasks::new(stop.clone());
-        let listener = Listener::bind("server.listen", (Ipv4Addr::LOCALHOST, 0).into(), plan.most).unwrap();
+        let listener = Listener::bind("server.listen", (Ipv4Addr::LOCALHOST, 0).into(), plan.shares).unwrap();
         let address = listener.address();
-        let host = Host::new(answer, plan.patience, Arc::clone(&drain), plan.certificates, tasks.clone());
+        let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "0", commit: "none" });
+        let peers = Peers {
+            trusts: Box::new(|peer| peer == IpAddr::from(Ipv4Addr::LOCALHOST)),
+            timeouts: Timeouts { trusted: plan.patience, strangers: plan.strangers },
+            open: metrics.connections.open(metrics::Listener::Edges),
+            handshakes: metrics.connections.handshakes(),
+        };
+        let host = Host::new(answer, peers, Arc::clone(&drain), plan.certificates, tasks.clone());
         let (stopping, ending) = (stop.clone(), ended.clone());
         tasks.run(async move {
             listener.serve(host, &stopping, plan.grace).await;
             ending.raise();
         });
-        Self { address, drain, tasks, stop, ended }
+        Self { address, metrics, drain, tasks, stop, ended }
     }
 
     fn echoing() -> Self {

@@ -21,6 +21,7 @@ use tokio::{
 
 use super::{
     drain::{Drain, Phase},
+    places::{Call as Asked, Seat},
     watched::Pulse,
 };
 
@@ -40,6 +41,30 @@ pub(super) struct Patience {
     pub(super) idle: Duration,
     /// From our wish to end a connection to its end.
     pub(super) farewell: Duration,
+    /// From an HTTP/2 request to the client's having taken all of its answer.
+    pub(super) stream: Duration,
+}
+
+/// How long connections may be in each of their states, by whose they are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    /// Those of trusted peers.
+    pub(super) trusted: Patience,
+    /// Those of all others.
+    pub(super) strangers: Patience,
+}
+
+impl Timeouts {
+    /// Those of the listener for edges.
+    pub(super) const EDGES: Self = Self { trusted: Patience::DEFAULT, strangers: Patience::STRANGERS };
+
+    /// Those of the listener for whoever watches.
+    pub(super) const MANAGEMENT: Self = Self { trusted: Patience::MANAGEMENT, strangers: Patience::MANAGEMENT };
+
+    /// Those of a connection as it is now.
+    pub(super) fn of(&self, seat: &Seat) -> &Patience {
+        if seat.is_stranger() { &self.strangers } else { &self.trusted }
+    }
 }
 
 impl Patience {
@@ -53,6 +78,28 @@ impl Patience {
         rest: Duration::from_secs(10),
         idle: Duration::from_secs(3_700),
         farewell: Duration::from_secs(1),
+        // Every request is answered within 25 s; ten more to take the answer, as over HTTP/1.
+        stream: Duration::from_secs(35),
+    };
+
+    /// Whoever is no edge asks for a page or two and has nothing to keep a connection for: after a request it is idle for six
+    /// seconds at most, or ten where it was the first.
+    pub(super) const STRANGERS: Self = Self {
+        handshake: Duration::from_secs(5),
+        first_request: Duration::from_secs(5),
+        header: Duration::from_secs(5),
+        rest: Duration::from_secs(1),
+        idle: Duration::from_secs(4),
+        ..Self::DEFAULT
+    };
+
+    /// Whoever watches comes again within half a minute, or connects anew.
+    pub(super) const MANAGEMENT: Self = Self {
+        first_request: Duration::from_secs(10),
+        header: Duration::from_secs(5),
+        rest: Duration::from_secs(5),
+        idle: Duration::from_secs(15),
+        ..Self::DEFAULT
     };
 }
 
@@ -103,10 +150,26 @@ enum Watch {
     Farewell,
 }
 
-/// A connection's one timer, and its ear for what its server does.
+/// Whose connection it is, and how long it may be in each of its states for that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms<'a> {
+    /// The peer.
+    pub(super) seat: &'a Seat,
+    /// By whose it is.
+    pub(super) timeouts: &'a Timeouts,
+}
+
+impl<'a> Terms<'a> {
+    /// How long, as things are now.
+    pub(super) fn patience(self) -> &'a Patience {
+        self.timeouts.of(self.seat)
+    }
+}
+
+/// A connection's one timer, and its ear for what its server does and its place asks.
 pub(super) struct Vigil<'a, 'd> {
     pulse: &'a Pulse,
-    patience: &'a Patience,
+    terms: Terms<'a>,
     drain: &'d Drain,
     watch: Watch,
     alarm: Pin<&'a mut Sleep>,
@@ -126,13 +189,13 @@ impl<'a, 'd> Vigil<'a, 'd> {
     /// request, and the `news` of `drain`.
     pub(super) fn new(
         pulse: &'a Pulse,
-        patience: &'a Patience,
+        terms: Terms<'a>,
         drain: &'d Drain,
         alarm: Pin<&'a mut Sleep>,
         news: Pin<&'a mut Notified<'d>>,
     ) -> Self {
         let (watch, phase) = (Watch::FirstRequest, Phase::Starting);
-        Self { pulse, patience, drain, watch, alarm, news, phase, is_asked: false, can_rest: false, woken: None }
+        Self { pulse, terms, drain, watch, alarm, news, phase, is_asked: false, can_rest: false, woken: None }
     }
 
     /// What goes on from now on has one request at a time, and can rest.
@@ -164,7 +227,8 @@ impl<'a, 'd> Vigil<'a, 'd> {
     fn poll_call(&mut self, context: &mut Context<'_>) -> Poll<Call> {
         self.look();
         let is_known = self.woken.as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
-        if is_known && self.drain.phase() == self.phase && !self.alarm.is_elapsed() {
+        let is_asked = self.drain.phase() != self.phase || self.terms.seat.is_called();
+        if is_known && !is_asked && !self.alarm.is_elapsed() {
             return Poll::Pending;
         }
         self.listen(context)
@@ -187,7 +251,7 @@ impl<'a, 'd> Vigil<'a, 'd> {
             while self.news.as_mut().poll(context).is_ready() {
                 self.news.set(self.drain.news());
             }
-            if let Some(call) = self.hear() {
+            if let Some(call) = self.hear().or_else(|| self.heed(context.waker())) {
                 return Poll::Ready(call);
             }
             // Unconstrained, because a poll that tokio answers with "others first" sets no alarm.
@@ -219,6 +283,25 @@ impl<'a, 'd> Vigil<'a, 'd> {
         }
     }
 
+    /// Does what the connection's place asks.
+    fn heed(&mut self, waker: &Waker) -> Option<Call> {
+        let asked = self.terms.seat.hear(waker);
+        if asked == Asked::NONE {
+            return None;
+        }
+        if asked.asks_to_cut() {
+            return Some(Call::Cut);
+        }
+        if asked.asks_to_wind_up() && !self.is_asked {
+            (self.is_asked, self.can_rest) = (true, false);
+            self.turn_to(Watch::Idle { after: self.pulse.requests() });
+            return Some(Call::WindUp);
+        }
+        // From now on other times count.
+        self.turn_to(self.watch);
+        None
+    }
+
     fn judge(&mut self) -> Option<Call> {
         let (watch, after) = (self.watch, self.pulse.requests());
         // Nothing is on its way out: whoever does not take an answer is slow, and is not judged as awake.
@@ -230,7 +313,9 @@ impl<'a, 'd> Vigil<'a, 'd> {
         self.turn_to(self.calm(after));
         match watch {
             Watch::FirstRequest if after > 0 => None,
-            Watch::Idle { after: before } if after > before => None,
+            Watch::Idle { .. } if self.terms.seat.is_served() => None,
+            // One that was asked to end is not kept by asking on.
+            Watch::Idle { after: before } if after > before && !self.is_asked => None,
             Watch::Awake { .. } => None,
             Watch::FirstRequest | Watch::Idle { .. } | Watch::Farewell => Some(self.ask()),
             Watch::Slow { .. } => Some(Call::Cut),
@@ -248,12 +333,13 @@ impl<'a, 'd> Vigil<'a, 'd> {
     }
 
     fn turn_to(&mut self, watch: Watch) {
+        let patience = self.terms.patience();
         let time = match watch {
-            Watch::FirstRequest => self.patience.first_request,
-            Watch::Slow { .. } => self.patience.header,
-            Watch::Awake { .. } => self.patience.rest,
-            Watch::Idle { .. } => self.patience.idle,
-            Watch::Farewell => self.patience.farewell,
+            Watch::FirstRequest => patience.first_request,
+            Watch::Slow { .. } => patience.header,
+            Watch::Awake { .. } => patience.rest,
+            Watch::Idle { .. } => patience.idle,
+            Watch::Farewell => patience.farewell,
         };
         self.watch = watch;
         self.alarm.as_mut().reset(Instant::now() + time);
@@ -278,8 +364,23 @@ mod tests {
 
     const LONG: Duration = Duration::from_hours(1);
     const SHORT: Duration = Duration::from_millis(20);
-    const ENDLESS: Patience =
-        Patience { handshake: LONG, first_request: LONG, header: LONG, rest: LONG, idle: LONG, farewell: LONG };
+    const ENDLESS: Patience = Patience {
+        handshake: LONG,
+        first_request: LONG,
+        header: LONG,
+        rest: LONG,
+        idle: LONG,
+        farewell: LONG,
+        stream: LONG,
+    };
+
+    fn somebody() -> Seat {
+        Seat::new(1, [127, 0, 0, 1].into())
+    }
+
+    fn alike(patience: Patience) -> Timeouts {
+        Timeouts { trusted: patience, strangers: patience }
+    }
 
     /// Ends when it is asked to, where it does.
     #[derive(Default)]
@@ -318,7 +419,9 @@ mod tests {
     async fn end(patience: Patience, version: Version, tell: impl FnOnce(&Pulse), talk: &mut Idling) -> End {
         let (pulse, drain) = (Pulse::default(), Drain::default());
         let (alarm, news) = (pin!(tokio::time::sleep(patience.first_request)), pin!(drain.news()));
-        let mut vigil = Vigil::new(&pulse, &patience, &drain, alarm, news);
+        let (seat, timeouts) = (somebody(), alike(patience));
+        let terms = Terms { seat: &seat, timeouts: &timeouts };
+        let mut vigil = Vigil::new(&pulse, terms, &drain, alarm, news);
         if version == Version::Http1 {
             vigil.wake();
         }
@@ -366,7 +469,9 @@ mod tests {
         let (pulse, drain) = (Pulse::default(), Drain::default());
         pulse.request_begins();
         let (alarm, news) = (pin!(tokio::time::sleep(patience.first_request)), pin!(drain.news()));
-        let mut vigil = Vigil::new(&pulse, &patience, &drain, alarm, news);
+        let (seat, timeouts) = (somebody(), alike(patience));
+        let terms = Terms { seat: &seat, timeouts: &timeouts };
+        let mut vigil = Vigil::new(&pulse, terms, &drain, alarm, news);
         let [one, other] = [Arc::<Woken>::default(), Arc::default()];
         let mut talk = Idling { stays: true, ..Idling::default() };
         let mut over = pin!(vigil.over(&mut talk));
@@ -392,7 +497,9 @@ mod tests {
             let (pulse, drain) = (Pulse::default(), Drain::default());
             pulse.request_begins();
             let (alarm, news) = (pin!(tokio::time::sleep(LONG)), pin!(drain.news()));
-            let mut vigil = Vigil::new(&pulse, &ENDLESS, &drain, alarm, news);
+            let (seat, timeouts) = (somebody(), alike(ENDLESS));
+            let terms = Terms { seat: &seat, timeouts: &timeouts };
+            let mut vigil = Vigil::new(&pulse, terms, &drain, alarm, news);
             phase(&drain);
             assert_eq!(vigil.over(&mut Idling::default()).await, expected);
         }

@@ -14,6 +14,8 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::refusal;
+
 /// What is known of a connection. Only its own task writes, so that no change needs to be one step; it is atomic because
 /// the task moves between threads.
 #[derive(Debug, Default)]
@@ -85,12 +87,14 @@ pub(super) struct Watched<'a, S> {
     pulse: &'a Pulse,
     reading: Reading,
     has_ended: bool,
+    /// A refusal of hyper's own that is being written, as it is to be.
+    refusal: Option<Box<Bytes>>,
 }
 
 impl<'a, S> Watched<'a, S> {
     /// Notes in `pulse` what passes over `stream`.
     pub(super) fn new(stream: &'a mut S, pulse: &'a Pulse) -> Self {
-        Self { stream, ahead: Bytes::new(), pulse, reading: Reading::Between, has_ended: false }
+        Self { stream, ahead: Bytes::new(), pulse, reading: Reading::Between, has_ended: false, refusal: None }
     }
 
     /// What comes in now is HTTP/1, `ahead` before all else.
@@ -179,8 +183,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<'_, S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut *self.stream).poll_write(context, bytes);
-        self.pulse.blocked.store(written.is_pending(), Ordering::Relaxed);
+        let this = &mut *self;
+        // Nearly every answer lets in, and differs from a refusal in this byte.
+        if bytes.get(refusal::MARK) == Some(&b'4') && this.refusal.is_none() && this.reading != Reading::Frames {
+            this.refusal = refusal::marked(bytes).map(Box::new);
+        }
+        let stream = Pin::new(&mut *this.stream);
+        let written = match &mut this.refusal {
+            None => stream.poll_write(context, bytes),
+            Some(refusal) => refusal::poll_write(stream, context, refusal).map_ok(|()| bytes.len()),
+        };
+        this.pulse.blocked.store(written.is_pending(), Ordering::Relaxed);
+        if written.is_ready() {
+            this.refusal = None;
+        }
         written
     }
 

@@ -21,6 +21,7 @@ mod latency;
 mod logout;
 mod numbers;
 mod outages;
+mod places;
 mod postgres;
 mod refusals;
 mod reload;

@@ -35,6 +35,9 @@ const CALM: (f64, f64) = (1.5, 1.2);
 
 const MIB: f64 = 1_048_576.0;
 
+/// What may be left of a load after a while without any.
+const LEFT: (f64, f64) = (16.0 * MIB, 8.0 * MIB);
+
 /// In the order of the report.
 pub(crate) const WANTED: &[Wanted] = &[
     at_least("loopback.hyper", "requests ÷ bare hyper, 64 connections, 10 k sessions at random", 0.78, 0.90),
@@ -118,4 +121,6 @@ pub(crate) const WANTED: &[Wanted] = &[
         CALM,
     ),
     at_most("disturbance.sign_ins", "p99 while 200 people sign in within a second ÷ quiet", Unit::Ratio, CALM),
+    at_most("soak.left_clear", "memory that five minutes of full load leave behind", Unit::Bytes, LEFT),
+    at_most("soak.left_tls", "the same over TLS", Unit::Bytes, LEFT),
 ];

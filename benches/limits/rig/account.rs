@@ -34,6 +34,14 @@ pub(crate) fn resident(pid: u32) -> f64 {
     kilobytes * 1024.0
 }
 
+/// What it has of the system that is no file's, in bytes: what its allocator holds, in use or not, and its stacks.
+pub(crate) fn anonymous(pid: u32) -> f64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("the process runs");
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).expect("a process has memory");
+    let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kilobytes");
+    kilobytes * 1024.0
+}
+
 /// The processes that a process of one thread has started.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();

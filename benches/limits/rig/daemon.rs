@@ -1,7 +1,7 @@
 //! The real `doorward`, as a process.
 
 use std::{
-    fs,
+    env, fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     path::PathBuf,
@@ -55,8 +55,9 @@ impl Daemon {
         let text = Configuration { port, management, ..configuration }.text();
         fs::write(&file, text).expect("the folder takes a file");
         let mut command = command(place);
-        // Whoever runs this may have variables of the gate set.
-        command.env_clear().current_dir(folder.path()).arg("serve").arg("--config").arg(&file);
+        // Whoever runs this may have variables of the gate set. Those of the allocator are for trials.
+        let allocator = env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MIMALLOC_"));
+        command.env_clear().envs(allocator).current_dir(folder.path()).arg("serve").arg("--config").arg(&file);
         let mut program = Program::start(&mut command, &log);
         let took = program.until(&log, || get(management, "/-/health/ready").is_some());
         Self { program, port, management, took, folder }
@@ -92,6 +93,11 @@ impl Daemon {
     /// What it has in memory, in bytes.
     pub(crate) fn resident(&self) -> f64 {
         account::resident(self.program.pid())
+    }
+
+    /// What its allocator and its stacks have of that, in bytes.
+    pub(crate) fn anonymous(&self) -> f64 {
+        account::anonymous(self.program.pid())
     }
 
     /// Whose time on a core is its own.

@@ -95,7 +95,7 @@ async fn requests_beyond_the_limit_are_shed_with_503() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_their_turn() {
-    let running = Running::with(Plan { most: 1, ..Plan::default() }, echo);
+    let running = Running::with(Plan { shares: Shares::of(1), ..Plan::default() }, echo);
     let mut first = running.connect().await;
     first.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     answer(&mut first, "]").await;

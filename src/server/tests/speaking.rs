@@ -72,7 +72,8 @@ async fn a_body_is_never_waited_for() {
 #[tokio::test]
 async fn a_form_is_read_whole_or_not_at_all() {
     let running = Running::reading(Plan::default(), |_, _, body| async {
-        say(format!("[{} bytes]", form::read_within(LONG, body).await.len()))
+        let forms = Forms::new(1, Pace { whole: LONG, more: LONG });
+        say(format!("[{} bytes]", forms.read(body).await.unwrap().len()))
     });
     let head = "POST /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
     for (length, read) in [(0, 0), (27, 27), (32 * 1024, 32 * 1024), (32 * 1024 + 1, 0)] {
@@ -94,7 +95,8 @@ async fn a_form_is_read_whole_or_not_at_all() {
 #[tokio::test]
 async fn a_form_that_does_not_come_is_not_waited_for() {
     let running = Running::reading(Plan::default(), |_, _, body| async {
-        say(format!("[{} bytes]", form::read_within(SHORT, body).await.len()))
+        let forms = Forms::new(1, Pace { whole: LONG, more: SHORT });
+        say(format!("[{} bytes]", forms.read(body).await.unwrap().len()))
     });
     let mut stream = running.connect().await;
     stream.write_all(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 27\r\n\r\nonly this").await.unwrap();
@@ -122,6 +124,26 @@ async fn a_header_of_64_kib_is_read_and_a_much_longer_one_refused() {
     assert!(running.tell(&request(64 << 10)).await.starts_with("HTTP/1.1 200"));
     let said = running.tell(&request(256 << 10)).await;
     assert!(said.starts_with("HTTP/1.1 431 "), "{said:?}");
+    assert!(said.contains("\r\ncache-control: no-store\r\ndoorward-reason: headers_too_large\r\n"), "{said:?}");
+}
+
+#[tokio::test]
+async fn what_hyper_refuses_by_itself_says_why_and_is_not_kept_by_a_cache() {
+    let running = Running::echoing();
+    let many = "a: b\r\n".repeat(101);
+    for (request, status, reason) in [
+        (format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"), "431", "headers_too_large"),
+        (format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(66_000)), "414", "headers_too_large"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n".to_owned(), "400", "bad_request"),
+        ("GET / HTTP/3.0\r\nHost: a\r\n\r\n".to_owned(), "400", "bad_request"),
+        // Behind a good one, on the same connection.
+        ("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nG\x01T / HTTP/1.1\r\n\r\n".to_owned(), "400", "bad_request"),
+    ] {
+        let said = running.tell(&request).await;
+        let marks = format!("\r\ncache-control: no-store\r\ndoorward-reason: {reason}\r\n");
+        assert!(said.contains(&format!("HTTP/1.1 {status} ")), "{status}: {said:?}");
+        assert_eq!(said.matches(&marks).count(), 1, "{status}: {said:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,60 @@
+//! How many files the process may have open, and how many connections that is enough for.
+//!
+//! It must not know what else is opened; it leaves room for it.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Connections of edges. One that has just been answered costs about 20 kB. One that rests keeps its task, less than a
+/// kilobyte; the rest serves others, and goes back to the system when the allocator sees fit.
+const MAX_CONNECTIONS: u64 = 16_384;
+
+/// Files for everything else: the store, the providers, whoever watches, the log, what is read, what the system needs.
+const RESERVE: u64 = 256;
+
+/// Raises the limit of open files as far as the system lets us, and says how far that is. `None` is no limit.
+pub(super) fn raise_limit() -> Option<u64> {
+    let before = getrlimit(Resource::Nofile);
+    if before.current == before.maximum {
+        return before.current;
+    }
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => before.maximum,
+        Err(error) => {
+            tracing::warn!(%error, soft = before.current, hard = before.maximum, "the limit of open files cannot be raised");
+            before.current
+        }
+    }
+}
+
+/// How many connections of edges there can be with so many files: half of them, where there are too few to keep a reserve.
+pub(super) fn connections(limit: Option<u64>) -> usize {
+    let most = limit.map_or(MAX_CONNECTIONS, |limit| limit.saturating_sub(RESERVE).max(limit / 2).min(MAX_CONNECTIONS));
+    usize::try_from(most).unwrap_or(usize::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_everything_else() {
+        for (limit, expected) in [
+            (None, 16_384),
+            (Some(1 << 20), 16_384),
+            (Some(16_640), 16_384),
+            (Some(1_024), 768),
+            (Some(256), 128),
+            (Some(0), 1),
+        ] {
+            assert_eq!(connections(limit), expected, "{limit:?}");
+        }
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_raised_to_what_the_system_allows() {
+        let limit = raise_limit();
+        assert_eq!(limit, getrlimit(Resource::Nofile).maximum);
+        assert_eq!(getrlimit(Resource::Nofile).current, limit);
+    }
+}
