@@ -51,6 +51,7 @@ fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Config> {
             trusted_proxies: server.trusted_proxies,
             cookie_name: session.cookie_name,
             cookie_domain: session.cookie_domain,
+            own_cookies: session.own_cookies,
             legacy_cookies: session.legacy_cookies,
         },
         secrets: session.secrets,

@@ -189,6 +189,8 @@ reasons! {
     UntrustedPeer = "untrusted_peer",
     /// The request is not one that an edge makes.
     BadRequest = "bad_request",
+    /// The client's own cookies are longer than an answer may be.
+    HeadersTooLarge = "headers_too_large",
     /// This path works only over a direct route to the gate.
     NeedsRoute = "needs_route",
     /// There is nothing at this path.

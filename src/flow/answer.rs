@@ -62,6 +62,14 @@ impl Answers {
         }
     }
 
+    /// 431 where the app's own cookies are longer than an answer may be.
+    pub(super) fn no_room(&self, visit: &Visit<'_>) -> Refusal {
+        let app = visit.site.app.name.as_str();
+        tracing::info!(request_id = %visit.id, app, "refused: the app's own cookies are longer than session.hide_cookies can pass on");
+        let page = Page::BadRequest { detail: message(Reason::HeadersTooLarge) };
+        self.refuse(visit, Reason::HeadersTooLarge, &page)
+    }
+
     /// 401 for a script, a socket or a program: where a person can sign in.
     pub(super) fn login_required(visit: &Visit<'_>, reason: Reason) -> Refusal {
         let login_url = visit.own("/start");
@@ -117,6 +125,7 @@ pub(super) fn status(reason: Reason) -> StatusCode {
         | Reason::ConfirmSignOut => StatusCode::FORBIDDEN,
         Reason::StoreUnavailable | Reason::ProviderUnavailable | Reason::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         Reason::BadRequest => StatusCode::BAD_REQUEST,
+        Reason::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Reason::NeedsRoute | Reason::NotFound => StatusCode::NOT_FOUND,
         Reason::SigningIn | Reason::SignedIn => StatusCode::FOUND,
         Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -135,6 +144,7 @@ fn message(reason: Reason) -> &'static str {
         Reason::ProviderUnavailable => "The identity provider does not answer. Try again shortly.",
         Reason::UntrustedPeer => "This address may not ask on behalf of others: it is not in server.trusted_proxies.",
         Reason::BadRequest => "This is not a request that an edge makes.",
+        Reason::HeadersTooLarge => "The cookies of this site are too long. Delete some of them.",
         Reason::NeedsRoute => "This path needs a direct route to the gate.",
         Reason::NotFound => "There is nothing at this path.",
         Reason::Overloaded => "There are too many requests at once. Try again shortly.",

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 
 use self::renew::Renewing;
-pub use self::{renew::Renewer, snapshot::Snapshot};
+pub use self::{check::OwnCookies, renew::Renewer, snapshot::Snapshot};
 use crate::{
     clock::Clock, cookie::Transport, crypto::Keyring, edge::TrustedProxies, metrics, oidc::Provider, pages::Pages,
     policy::Policy, session::Sessions,
@@ -39,6 +39,8 @@ pub struct Settings {
     pub cookie_name: String,
     /// `session.cookie_domain`.
     pub cookie_domain: Option<String>,
+    /// `session.hide_cookies`.
+    pub own_cookies: OwnCookies,
     /// `session.legacy_cookies`.
     pub legacy_cookies: Vec<String>,
 }

@@ -63,7 +63,7 @@ impl Snapshot {
         if own::below(&self.outside.prefix, path).is_some() {
             return None;
         }
-        self.check.admit_at_once(site.app, Asked { path, method, client }, asked.headers)
+        self.check.admit_at_once(site.app, Asked { path, method, client }, asked.authority.host(), asked.headers)
     }
 
     pub(super) async fn answer<'r>(
@@ -122,6 +122,7 @@ impl Snapshot {
                 };
                 Verdict::Refuse(self.answers.refuse(visit, reason, &page))
             }
+            Lacking::Room => Verdict::Refuse(self.answers.no_room(visit)),
             Lacking::Answer(unknown) => {
                 let retry = RedirectTarget::asked(target, visit.here(), &self.policy);
                 let retry = retry.unwrap_or_else(|| RedirectTarget::root(visit.here()));
@@ -198,6 +199,7 @@ pub(super) fn label(verdict: &Verdict) -> metrics::Verdict {
         Reason::StoreUnavailable | Reason::ProviderUnavailable | Reason::Overloaded => metrics::Verdict::Unavailable,
         Reason::UntrustedPeer
         | Reason::BadRequest
+        | Reason::HeadersTooLarge
         | Reason::NeedsRoute
         | Reason::NotFound
         | Reason::SigningIn

@@ -10,7 +10,7 @@ use http::{Method, request::Parts};
 use super::{
     Components, Health, Settings,
     answer::Answers,
-    check::Check,
+    check::{Check, Trusted},
     login::Login,
     logout::{self, Logout},
     notice,
@@ -46,9 +46,18 @@ impl Snapshot {
     pub(super) fn new(settings: Settings, components: Components, renewer: &Arc<Renewer>) -> Self {
         let Components { policy, sessions, providers, pages, keyring, clock, metrics } = components;
         let jar = Arc::new(Jar::new(&settings.cookie_name, settings.cookie_domain.as_deref(), settings.transport));
-        let names = providers.iter().map(|provider| provider.settings().name.clone()).collect();
+        let trusted = |provider: &Arc<Provider>| {
+            let settings = provider.settings();
+            Trusted { name: settings.name.clone(), registration: settings.registration() }
+        };
         let (policy, answers) = (Arc::new(policy), Arc::new(Answers::new(pages)));
-        let check = Arc::new(Check::new(Arc::clone(&sessions), Arc::clone(renewer), Arc::clone(&jar), names));
+        let check = Arc::new(Check {
+            sessions: Arc::clone(&sessions),
+            renewer: Arc::clone(renewer),
+            jar: Arc::clone(&jar),
+            own_cookies: settings.own_cookies,
+            providers: providers.iter().map(trusted).collect(),
+        });
         let login = Arc::new(Login {
             policy: Arc::clone(&policy),
             sessions: Arc::clone(&sessions),

@@ -12,7 +12,7 @@ async fn a_session_revoked_at_one_replica_is_refused_by_another_that_was_told_an
     let (here, there) = (Replica::hearing(&place).await, Replica::hearing(&place).await);
     let cookie = here.sign_in("ann").await;
     live(there.find(&cookie).await);
-    here.sessions.revoke(cookie.as_bytes(), Logout::User).await.unwrap().unwrap();
+    here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
     eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
     assert_eq!((there.asked("confirm"), there.asked("load")), (0, 1));
 }
@@ -23,7 +23,7 @@ async fn without_a_connection_to_listen_with_it_is_refused_all_the_same() {
     let (here, there) = (Replica::of(&place).await, Replica::of(&place).await);
     let cookie = here.sign_in("ann").await;
     live(there.find(&cookie).await);
-    here.sessions.revoke(cookie.as_bytes(), Logout::User).await.unwrap().unwrap();
+    here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
     eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
     assert!(!there.hears() && there.asked("confirm") > 0);
 }
@@ -53,7 +53,7 @@ async fn past_a_pooler_in_transaction_mode_notifications_are_heard() {
     let (here, there) = (Replica::hearing(&place).await, Replica::hearing(&place).await);
     let cookie = here.sign_in("ann").await;
     live(there.find(&cookie).await);
-    here.sessions.revoke(cookie.as_bytes(), Logout::User).await.unwrap().unwrap();
+    here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
     eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
     assert_eq!(there.asked("confirm"), 0);
 }
