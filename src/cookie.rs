@@ -254,10 +254,14 @@ mod tests {
             (vec![&*format!("{ours}; {ours};a=1")], "a=1"),
             (vec!["a=1", ours, " b=2 ", login, "c=3"], "a=1; b=2 ; c=3"),
             (vec![ours, "c=3"], "c=3"),
-            (vec!["__Host-doorward2=x; x__Host-doorward=y; __host-doorward=z; doorward=w"],
-                "__Host-doorward2=x; x__Host-doorward=y; __host-doorward=z; doorward=w"),
-            (vec!["__Host-doorward_login2=x; __Host-doorward_logi=y; a=__Host-doorward=z"],
-                "__Host-doorward_login2=x; __Host-doorward_logi=y; a=__Host-doorward=z"),
+            (
+                vec!["__Host-doorward2=x; x__Host-doorward=y; __host-doorward=z; doorward=w"],
+                "__Host-doorward2=x; x__Host-doorward=y; __host-doorward=z; doorward=w",
+            ),
+            (
+                vec!["__Host-doorward_login2=x; __Host-doorward_logi=y; a=__Host-doorward=z"],
+                "__Host-doorward_login2=x; __Host-doorward_logi=y; a=__Host-doorward=z",
+            ),
             (vec!["__Host-doorward =secret; a=1;\t__Host-doorward\t=\tsecret"], "a=1"),
             (vec!["__Host-doorward; a=1"], "a=1"),
             (vec!["utf=caf\u{e9}; \u{e9}"], "utf=caf\u{e9}; \u{e9}"),

@@ -110,12 +110,8 @@ impl Bench {
     /// Signs so many people in, with these tokens.
     pub(crate) async fn sign_in_with(&mut self, people: usize, tokens: &Tokens) {
         let scope = Scope { audience: HOST.to_owned(), registration: self.registration };
-        let new = |person| NewSession {
-            identity: somebody(person),
-            tokens: tokens.clone(),
-            sid: None,
-            scope: scope.clone(),
-        };
+        let new =
+            |person| NewSession { identity: somebody(person), tokens: tokens.clone(), sid: None, scope: scope.clone() };
         let written = stream::iter(0..people).map(|person| self.sessions.create(new(person)));
         let cookies = written.buffered(AT_ONCE).try_collect().await.expect("the store takes sessions");
         self.cookies = Arc::new(cookies);

@@ -12,7 +12,8 @@ fn ring(secrets: &[&str]) -> Keyring {
 #[test]
 fn a_rotated_secret_still_opens_and_a_dropped_one_does_not() {
     let old = ring(&["a"]);
-    let (sealed, tag) = (old.seal(Purpose::SessionRow, b"row", b"plain"), old.tag(Purpose::SessionCookie, b"host", b"id"));
+    let (sealed, tag) =
+        (old.seal(Purpose::SessionRow, b"row", b"plain"), old.tag(Purpose::SessionCookie, b"host", b"id"));
     let rotated = ring(&["b", "a"]);
     assert_eq!(rotated.open(Purpose::SessionRow, b"row", &sealed).as_deref(), Some(b"plain".as_slice()));
     assert!(rotated.made(Purpose::SessionCookie, b"host", b"id", &tag));
@@ -42,7 +43,12 @@ fn what_a_dropped_secret_left_proves_its_session_cookies_and_opens_nothing() {
     assert_eq!(*secret, old.newest());
     new.inherit(bequests.clone());
     assert!(new.made(Purpose::SessionCookie, b"host", b"id", &old.tag(Purpose::SessionCookie, b"host", b"id")));
-    assert!(!new.made(Purpose::SessionCookie, b"host", b"id", &ring(&["c"]).tag(Purpose::SessionCookie, b"host", b"id")));
+    assert!(!new.made(
+        Purpose::SessionCookie,
+        b"host",
+        b"id",
+        &ring(&["c"]).tag(Purpose::SessionCookie, b"host", b"id")
+    ));
     assert!(!new.made(Purpose::LoginCookie, b"host", b"id", &old.tag(Purpose::LoginCookie, b"host", b"id")));
     assert_eq!(new.open(Purpose::SessionRow, b"row", &old.seal(Purpose::SessionRow, b"row", b"plain")), None);
     // Under another's name, by another's hand, or given up again.

@@ -186,7 +186,9 @@ impl Snapshot {
             self.providers.iter().enumerate().partition(|(index, _)| *index == site.app.provider);
         let providers = own.into_iter().chain(others).map(|(_, provider)| provider);
         let end = async |said: LogoutNotice, provider: String| {
-            let once = Once { provider: &provider, word: &said.jti, until: said.until };
+            let spoke = self.providers.iter().find(|known| known.settings().name == provider);
+            let registration = spoke.expect("it is one of those that were asked").settings().registration();
+            let once = Once { provider: &provider, registration, word: &said.jti, until: said.until };
             self.sessions.end_once(once, &logout::whose(said.whom), Kind::Backchannel).await
         };
         notice::hear(request, id, providers, end).await

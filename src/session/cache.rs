@@ -97,6 +97,11 @@ impl Cache {
         front.get(&cookie.handle()).filter(|live| live.answers_to(cookie, audience)).and_then(read)
     }
 
+    /// The session in memory that has this cookie, wherever it counts.
+    fn shown(&self, cookie: &Spelling) -> Option<Arc<Live>> {
+        self.front.pin().get(&cookie.handle()).filter(|live| live.has(cookie)).cloned()
+    }
+
     /// The session in memory that has this cookie and counts where it was sent to.
     pub(super) fn get(&self, cookie: &Spelling, audience: &str) -> Option<Arc<Live>> {
         self.with(cookie, audience, |live| Some(Arc::clone(live)))
@@ -203,8 +208,7 @@ impl Cache {
                 return Err(Miss::Over);
             }
             // The flight before this one may have landed since the caller looked.
-            let landed = self.live.get(&key.half()).filter(|live| live.has(&token.spelling()) && good(live));
-            match landed {
+            match self.shown(&token.spelling()).filter(|live| good(live)) {
                 Some(live) => Ok(live),
                 None => self.load_watched(key, load).await,
             }
@@ -241,7 +245,9 @@ impl Cache {
                 return Ok(live);
             }
         }
-        Err(Miss::Unavailable(Unavailable::Failed("the session is said to change faster than it can be read".to_owned())))
+        Err(Miss::Unavailable(Unavailable::Failed(
+            "the session is said to change faster than it can be read".to_owned(),
+        )))
     }
 
     /// Takes a buried session out of memory for good, waiting for a load that is under way.

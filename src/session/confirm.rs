@@ -6,8 +6,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Found, Sessions, in_time,
+    Found, Sessions,
     hints::Watch,
+    in_time,
     live::Live,
     store::{Ears, Store as _, Unavailable},
     token::{Key, Token},

@@ -41,11 +41,7 @@ pub(super) enum Age {
 impl Sessions {
     /// What `read` makes of a cookie's session, where memory alone can vouch for it. Of all others only [`Sessions::find`] can
     /// tell what they are, and that counts them; so it does where `read` makes nothing of it.
-    pub fn recall<T>(
-        &self,
-        cookie: Cookie<'_>,
-        read: impl FnOnce(&Arc<Live>, Timestamp) -> Option<T>,
-    ) -> Option<T> {
+    pub fn recall<T>(&self, cookie: Cookie<'_>, read: impl FnOnce(&Arc<Live>, Timestamp) -> Option<T>) -> Option<T> {
         let now = self.clock.now();
         self.cache.with(&Spelling::of(cookie.value)?, cookie.audience, |live| {
             if self.standing(live, now) != Standing::Good {

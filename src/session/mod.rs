@@ -249,7 +249,6 @@ impl Sessions {
         self.metrics.ended(why, u64::from(was_there));
         Ok(was_there)
     }
-
 }
 
 /// Each call to the store has a deadline of its own; this one bounds waiting for the calls of others as well.

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     crypto,
-    identity::{Identity, Tokens},
+    identity::{Identity, Registration, Tokens},
     metrics::Logout,
 };
 
@@ -85,6 +85,8 @@ pub enum Whose {
 pub struct Once<'a> {
     /// The provider whose word it is.
     pub provider: &'a str,
+    /// Under which registration it says so: under another one the same word is another word.
+    pub registration: Registration,
     /// What it calls it.
     pub word: &'a str,
     /// Until when it has to be remembered.
@@ -291,13 +293,11 @@ impl Sessions {
         }
         Err(Unavailable::Failed("the session is said to change faster than it can be read".to_owned()))
     }
-
 }
 
 impl Once<'_> {
-    /// What it is kept as: the provider's length goes first, so that no two pairs look alike.
+    /// What it is kept as. Registrations are of one length, so that no two pairs look alike.
     fn digest(&self) -> [u8; 32] {
-        let length = (self.provider.len() as u64).to_be_bytes();
-        crypto::digest(&[length.as_slice(), self.provider.as_bytes(), self.word.as_bytes()].concat())
+        crypto::digest(&[&self.registration.0, self.word.as_bytes()].concat())
     }
 }

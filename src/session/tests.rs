@@ -119,8 +119,19 @@ async fn a_cookie_with_any_character_changed_is_not_ours_cached_or_not() {
         for at in 0..cookie.len() {
             let mut changed = cookie.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
-            assert!(matches!(house.sessions.find(Cookie { value: &changed, audience: HOST }).await, Ok(Found::NotOurs)), "character {at}");
-            assert!(house.sessions.revoke(Cookie { value: &changed, audience: HOST }, Logout::User).await.unwrap().is_none(), "character {at}");
+            assert!(
+                matches!(house.sessions.find(Cookie { value: &changed, audience: HOST }).await, Ok(Found::NotOurs)),
+                "character {at}"
+            );
+            assert!(
+                house
+                    .sessions
+                    .revoke(Cookie { value: &changed, audience: HOST }, Logout::User)
+                    .await
+                    .unwrap()
+                    .is_none(),
+                "character {at}"
+            );
         }
         assert_eq!(house.store.loads(), 0);
         live(house.find(&cookie).await);

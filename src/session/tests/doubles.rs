@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -59,9 +59,16 @@ pub(super) struct Double {
     /// How many sessions the store was asked to confirm.
     confirmed: AtomicUsize,
     shared: AtomicBool,
+    /// What happens while a row that was read is on its way back.
+    meanwhile: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl Double {
+    /// Has something happen whenever a row that was read is on its way back.
+    pub(super) fn meanwhile(&self, happens: impl Fn() + Send + 'static) {
+        *self.meanwhile.lock().unwrap() = Some(Box::new(happens));
+    }
+
     pub(super) fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
@@ -118,6 +125,9 @@ impl Store for Arc<Double> {
         self.loads.send_modify(|loads| *loads += 1);
         self.pass().await?;
         let row = self.rows.load(key).await;
+        if let Some(happens) = &*self.meanwhile.lock().unwrap() {
+            happens();
+        }
         self.come_back().await;
         row
     }
@@ -205,6 +215,7 @@ impl House {
             touches: AtomicUsize::new(0),
             confirmed: AtomicUsize::new(0),
             shared: AtomicBool::new(false),
+            meanwhile: Mutex::default(),
         });
         let metrics =
             Arc::new(metrics::Metrics::new(&metrics::Settings { backend: "memory", version: "", commit: "" }));

@@ -151,19 +151,9 @@ async fn a_load_that_strangers_disturb_all_the_time_gives_the_session_and_is_not
     let (before, cookie, key) = hearing().await;
     let house = before.restarted();
     house.sessions.hearing();
-    let mut finding = Box::pin(house.find(&cookie));
-    for loads in 1..=3 {
-        house.store.set(Mode::Late);
-        assert!(is_pending(&mut finding).await);
-        assert_eq!(house.store.loads(), loads);
-        house.sessions.hint(key);
-        house.store.set(Mode::Up);
-        // As far as the answer, and not to the next question.
-        if loads < 3 {
-            house.store.set(Mode::Late);
-        }
-    }
-    live(finding.await);
+    let sessions = Arc::downgrade(&house.sessions);
+    house.store.meanwhile(move || sessions.upgrade().unwrap().hint(key));
+    live(house.find(&cookie).await);
     assert!(house.recalls(&cookie).is_none());
     live(house.find(&cookie).await);
     assert!(house.recalls(&cookie).is_some());

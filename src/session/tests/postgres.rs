@@ -7,6 +7,7 @@ mod hearing;
 mod outages;
 mod rows;
 mod schema;
+mod strangers;
 
 use self::database::{Database, name_in, url};
 use super::{

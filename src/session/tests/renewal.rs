@@ -5,7 +5,7 @@ use super::{
     doubles::lasting,
     *,
 };
-use crate::identity::Tokens;
+use crate::identity::{Registration, Tokens};
 
 const SECOND: Duration = Duration::from_secs(1);
 const WITHIN: Duration = Duration::from_secs(13);
@@ -298,7 +298,10 @@ async fn a_provider_s_word_ends_sessions_once_for_all_replicas() {
     let there = here.restarted();
     let until = here.sessions.clock.now().plus(HOUR);
     let whose = Whose::Sid("sid of ann".to_owned());
-    let once = |provider, word| Once { provider, word, until };
+    let once = |provider: &'static str, word| {
+        let registration = Registration([provider.as_bytes()[0]; 16]);
+        Once { provider, registration, word, until }
+    };
     let told = async |house: &House, once| house.sessions.end_once(once, &whose, Logout::Backchannel).await;
 
     here.store.set(Mode::Failing);

@@ -146,10 +146,7 @@ async fn after_a_rotation_a_secret_can_be_dropped_and_nobody_is_signed_out() {
     assert_eq!(left(&both), is("0", "0"));
     let new = both.restarted_with(&["new"]);
     assert!(new.find(&cookies[0]).await.is_err(), "nobody has said yet whose it is");
-    assert!(
-        new.sessions.revoke(sent(&cookies[0]), Logout::User).await.is_err(),
-        "nor that there is nothing to end"
-    );
+    assert!(new.sessions.revoke(sent(&cookies[0]), Logout::User).await.is_err(), "nor that there is nothing to end");
     assert!(new.sessions.may_be_ours(sent(&cookies[0])));
     assert_eq!(new.store.loads(), 0, "that costs no look-up");
     new.sessions.settle().await;

@@ -40,9 +40,19 @@ pub(crate) enum Pages {
     Guarded,
 }
 
+/// Whose cookies an app gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cookies {
+    /// What the client sent.
+    Everybodys,
+    /// What the gate's answer says: for `session.hide_cookies`.
+    AsAnswered,
+}
+
 /// A running edge.
 pub(crate) struct Edge {
     kind: Kind,
+    cookies: Cookies,
     plain: u16,
     tls: u16,
     process: Option<Process>,
@@ -69,7 +79,18 @@ impl Kind {
 impl Edge {
     /// An edge with ports of its own; not yet started.
     pub(crate) fn new(kind: Kind) -> Self {
-        Self { kind, plain: ports::free(), tls: ports::free(), process: None }
+        Self { kind, cookies: Cookies::Everybodys, plain: ports::free(), tls: ports::free(), process: None }
+    }
+
+    /// The same edge with the lines that the documentation has for these cookies.
+    pub(crate) fn with(self, cookies: Cookies) -> Self {
+        Self { cookies, ..self }
+    }
+
+    /// Takes a documented line in where it is wanted.
+    fn line(&self, commented: &str) -> Swap {
+        let line = commented.trim_start_matches("# ");
+        (commented.to_owned(), if self.cookies == Cookies::AsAnswered { line } else { commented }.to_owned())
     }
 
     /// The port that browsers ask.
@@ -106,7 +127,7 @@ impl Edge {
         let config = places.copy("traefik/traefik.yml", &listen);
         let ca = ("/etc/traefik/gate-ca.pem".to_owned(), places.dir.join("ca.pem").display().to_string());
         let address = ("https://127.0.0.1:9000".to_owned(), format!("{}://127.0.0.1:{}", gate.scheme(), places.gate));
-        places.copy("traefik/dynamic/gate.yml", &[ca.clone(), address.clone()]);
+        places.copy("traefik/dynamic/gate.yml", &[ca.clone(), address.clone(), self.line("# - Cookie")]);
         if pages == Pages::Routed {
             places.copy("traefik/dynamic/pages.yml", &[ca, address, domain(r"example\\.com", r"example\\.test")]);
         }
@@ -129,7 +150,8 @@ impl Edge {
         ];
         let app = places.copy("nginx/app.conf", &swaps);
         places.copy("nginx/server.conf", &[]);
-        places.copy("nginx/location.conf", &[]);
+        let lines = ["# auth_request_set $doorward_app_cookies", "# proxy_set_header Cookie "];
+        places.copy("nginx/location.conf", &lines.map(|line| self.line(line)));
         let main = places.at.join("main.conf");
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("  {name}_temp_path {}/{name};\n", places.at.display()))
@@ -153,6 +175,7 @@ impl Edge {
             ("http_port 80".to_owned(), format!("http_port {}", self.plain)),
             ("https_port 443".to_owned(), format!("https_port {}", self.tls)),
             domain("*.example.com", "*.example.test"),
+            self.line("# Cookie\n"),
             places.certificates("/etc/caddy/tls"),
             places.gate(),
             places.app(),

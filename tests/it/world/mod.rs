@@ -21,7 +21,7 @@ use tempfile::TempDir;
 pub(crate) use self::{
     app::{App, spawn},
     browser::Browser,
-    edge::{Edge, Kind, Pages},
+    edge::{Cookies, Edge, Kind, Pages},
     gate::Gate,
     process::{PATIENCE, STEP, Signal, system},
     provider::Provider,
@@ -112,7 +112,8 @@ impl Plan {
     pub(crate) async fn without_provider(self) -> World {
         let dir = tempfile::tempdir().unwrap();
         tls::issue(dir.path());
-        let edge = Edge::new(self.kind);
+        let hides = self.session.contains("hide_cookies = true");
+        let edge = Edge::new(self.kind).with(if hides { Cookies::AsAnswered } else { Cookies::Everybodys });
         let origins = ["app", "admin", "rules"].map(|host| origin(self.kind, &edge, host));
         let mut world = World {
             app: App::start().await,
