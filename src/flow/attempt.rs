@@ -162,8 +162,8 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_unix(1_000_000);
-    const P: Registration = Registration([1; 16]);
-    const Q: Registration = Registration([2; 16]);
+    const P: Registration = Registration([1; 8]);
+    const Q: Registration = Registration([2; 8]);
 
     fn keyring() -> Keyring {
         Keyring::new(&[SecretString::from("k".repeat(32))]).unwrap()

@@ -60,7 +60,7 @@ impl Packed {
     /// Packs an identity that counts nowhere: to be judged, and nothing else.
     #[cfg(test)]
     pub fn new(identity: &Identity) -> Self {
-        Self::within(identity, &Scope { audience: String::new(), registration: Registration([0; 16]) })
+        Self::within(identity, &Scope { audience: String::new(), registration: Registration([0; 8]) })
     }
 
     /// The identity that was packed.
@@ -225,7 +225,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_packed_comes_out_as_it_was(
-            identity in identity(), audience in ".{0,8}", registration: [u8; 16], other in ".{0,8}", another: [u8; 16],
+            identity in identity(), audience in ".{0,8}", registration: [u8; 8], other in ".{0,8}", another: [u8; 8],
         ) {
             let scope = Scope { audience, registration: Registration(registration) };
             let packed = Packed::within(&identity, &scope);

@@ -252,7 +252,7 @@ mod tests {
             "provider": "p", "subject": "s", "user": "u", "email": "", "name": "", "groups": [], "claims": {}
         }));
         let tokens = Tokens { id: Some(SecretString::from("very-secret")), ..Tokens::default() };
-        let scope = Scope { audience: "app.test".to_owned(), registration: Registration([1; 16]) };
+        let scope = Scope { audience: "app.test".to_owned(), registration: Registration([1; 8]) };
         let new = NewSession { identity: identity.unwrap(), tokens, sid: None, scope };
         let record = Record::new(new, Timestamp::from_unix(1_000));
         let row = record.seal(&ring, token.key());

@@ -172,7 +172,7 @@ mod tests {
     }
 
     fn record() -> impl Strategy<Value = Record> {
-        let scope = (any::<String>(), any::<[u8; 16]>())
+        let scope = (any::<String>(), any::<[u8; 8]>())
             .prop_map(|(audience, registration)| Scope { audience, registration: Registration(registration) });
         (identity(), any::<[Option<String>; 4]>(), any::<Option<u64>>(), any::<u64>(), scope).prop_map(
             |(identity, [access, refresh, id, sid], access_ends, created, scope)| Record {
@@ -195,7 +195,7 @@ mod tests {
         let identity = serde_json::from_value(serde_json::json!({
             "provider": "p", "subject": "s", "user": "u", "email": "", "name": "", "groups": [], "claims": {}
         }));
-        let scope = Scope { audience: "app.test".to_owned(), registration: Registration([1; 16]) };
+        let scope = Scope { audience: "app.test".to_owned(), registration: Registration([1; 8]) };
         let new = NewSession { identity: identity.unwrap(), tokens: Tokens::default(), sid: None, scope };
         Record::new(new, Timestamp::from_unix(1_000))
     }

@@ -11,8 +11,8 @@ const SESSION: &str = "__Host-doorward";
 const LOGIN: &str = "__Host-doorward_login";
 
 /// What the app put there, in forms that an edge must not repair; `OURS` stands for what the gate did.
-const SENT: &str = r#"first="x y"; OURS; x__Host-doorward=ends;bare; LOGIN; __Host-doorward2=begins; json={"a":1,"b":[2]}; __Host-doorward_login_2=z; p=%7B{http.request.host}$host"#;
-const KEPT: &str = r#"first="x y"; x__Host-doorward=ends;bare; __Host-doorward2=begins; json={"a":1,"b":[2]}; __Host-doorward_login_2=z; p=%7B{http.request.host}$host"#;
+const SENT: &str = r#"first="x y"; OURS; x__Host-doorward=ends; bare; LOGIN; __Host-doorward2=begins; json={"a":1,"b":[2]}; __Host-doorward_login_2=z; p=%7B{http.request.host}$host"#;
+const KEPT: &str = r#"first="x y"; x__Host-doorward=ends; bare; __Host-doorward2=begins; json={"a":1,"b":[2]}; __Host-doorward_login_2=z; p=%7B{http.request.host}$host"#;
 
 /// A world that hides them, and the cookies of somebody who is signed in.
 async fn hiding(kind: Kind) -> (World, String, String) {

@@ -328,7 +328,7 @@ pub(super) fn somebody(name: &str) -> NewSession {
         },
         tokens: Tokens { access: secret("access"), access_ends: None, refresh: secret("refresh"), id: secret("id") },
         sid: Some(format!("sid of {name}")),
-        scope: Scope { audience: HOST.to_owned(), registration: Registration([7; 16]) },
+        scope: Scope { audience: HOST.to_owned(), registration: Registration([7; 8]) },
     }
 }
 

@@ -299,7 +299,7 @@ async fn a_provider_s_word_ends_sessions_once_for_all_replicas() {
     let until = here.sessions.clock.now().plus(HOUR);
     let whose = Whose::Sid("sid of ann".to_owned());
     let once = |provider: &'static str, word| {
-        let registration = Registration([provider.as_bytes()[0]; 16]);
+        let registration = Registration([provider.as_bytes()[0]; 8]);
         Once { provider, registration, word, until }
     };
     let told = async |house: &House, once| house.sessions.end_once(once, &whose, Logout::Backchannel).await;

@@ -70,7 +70,7 @@ async fn cookies_of_secrets_that_are_rotated_dropped_or_inherited_count_where_th
 #[tokio::test]
 async fn where_a_session_counts_is_sealed_into_its_row_and_outlives_restarts_and_renewals() {
     let before = House::new();
-    let scope = Scope { audience: ".test".to_owned(), registration: Registration([9; 16]) };
+    let scope = Scope { audience: ".test".to_owned(), registration: Registration([9; 8]) };
     let cookie = before.sessions.create(NewSession { scope: scope.clone(), ..somebody("ann") }).await.unwrap();
     let house = before.restarted();
     assert!(matches!(house.find(&cookie).await, Ok(Found::NotOurs)));
@@ -81,7 +81,7 @@ async fn where_a_session_counts_is_sealed_into_its_row_and_outlives_restarts_and
     house.sessions.write(&renewed).await.unwrap().unwrap();
     for house in [&house, &house.restarted()] {
         let session = live(house.sessions.find(to(".test", &cookie)).await);
-        assert!(session.who().is_of(&Registration([9; 16])) && !session.who().is_of(&Registration([7; 16])));
+        assert!(session.who().is_of(&Registration([9; 8])) && !session.who().is_of(&Registration([7; 8])));
         assert!(matches!(house.find(&cookie).await, Ok(Found::NotOurs)));
     }
 }
@@ -90,7 +90,7 @@ async fn where_a_session_counts_is_sealed_into_its_row_and_outlives_restarts_and
 async fn a_row_of_another_scope_under_a_good_cookie_is_nobody() {
     let house = House::new();
     let token = Token::fresh(&doubles::keyring(), HOST);
-    let scope = Scope { audience: "admin.test".to_owned(), registration: Registration([7; 16]) };
+    let scope = Scope { audience: "admin.test".to_owned(), registration: Registration([7; 8]) };
     let record = Record::new(NewSession { scope, ..somebody("ann") }, house.sessions.clock.now());
     house.store.insert(record.seal(&doubles::keyring(), token.key())).await.unwrap();
     for _ in 0..2 {
