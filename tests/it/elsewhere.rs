@@ -113,6 +113,19 @@ async fn a_login_cookie_completes_no_sign_in_at_another_host() {
 }
 
 #[tokio::test]
+async fn the_state_of_a_sign_out_leads_on_at_its_own_host_alone() {
+    let world = Plan::with(BARE).start().await;
+    let alice = copied(&world, &world.signed_in("alice").await);
+    let said = direct(&world, APP, "/sign_out?rd=%2Fnext", &format!("{PAGE}{alice}")).await;
+    let provider = url::Url::parse(said.header("location")).unwrap();
+    let state = provider.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    for (host, leads_on) in [(RULES, false), ("admin.example.test", false), (APP, true)] {
+        let said = direct(&world, host, &format!("/signed_out?state={state}"), PAGE).await;
+        assert_eq!(said.header("location").ends_with("/next"), leads_on, "{host}: {said:?}");
+    }
+}
+
+#[tokio::test]
 async fn with_a_cookie_domain_a_session_counts_at_its_hosts_and_at_none_outside() {
     let session = "cookie_domain = \"example.test\"";
     let world = Plan::with(BARE).session(session).tables("[access]\ndefault = \"authenticated\"").start().await;
