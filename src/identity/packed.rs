@@ -59,6 +59,7 @@ impl Packed {
 
     /// Packs an identity that counts nowhere: to be judged, and nothing else.
     #[cfg(test)]
+    #[must_use]
     pub fn new(identity: &Identity) -> Self {
         Self::within(identity, &Scope { audience: String::new(), registration: Registration([0; 8]) })
     }

@@ -217,7 +217,7 @@ enum End {
 
 async fn end(house: &House, cookie: &str, how: End) {
     let ended = match how {
-        End::User => u64::from(house.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().is_some()),
+        End::User => u64::from(house.sessions.revoke(sent(cookie), Logout::User).await.unwrap().is_some()),
         End::Sid => {
             let whose = Whose::Sid("sid of ann".to_owned());
             house.sessions.end_by("authentik", &whose, Logout::Backchannel).await.unwrap()
