@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use cookie::{Cookie, SameSite};
 use http::{HeaderMap, HeaderValue, header};
 
@@ -12,8 +13,16 @@ use http::{HeaderMap, HeaderValue, header};
 pub struct Jar {
     session: String,
     login: String,
-    domain: Option<String>,
+    domain: Option<Domain>,
     transport: Transport,
+}
+
+/// The domain that shares cookies.
+#[derive(Clone, Debug)]
+struct Domain {
+    name: String,
+    /// Behind a dot, as no host is written.
+    below: String,
 }
 
 /// Whether browsers reach the protected hosts over TLS.
@@ -39,9 +48,16 @@ impl Jar {
         Self {
             session: format!("{prefix}{name}"),
             login: format!("{prefix}{name}_login"),
-            domain: domain.map(ToOwned::to_owned),
+            domain: domain.map(|name| Domain { name: name.to_owned(), below: format!(".{name}") }),
             transport,
         }
+    }
+
+    /// Where cookies of this folded host count: in the domain that shares them, behind a dot, or at the host alone.
+    #[must_use]
+    pub fn audience<'a>(&'a self, host: &'a str) -> &'a str {
+        let shared = self.domain.as_ref().filter(|domain| host == domain.name || host.ends_with(&domain.below));
+        shared.map_or(host, |domain| &domain.below)
     }
 
     /// The full name of the session cookie.
@@ -54,6 +70,35 @@ impl Jar {
     #[must_use]
     pub fn login_name(&self) -> &str {
         &self.login
+    }
+
+    /// All that a request carries in its `Cookie` lines but the gate's own cookies, in one line. The others are there byte for
+    /// byte, in their order, and lines are joined by `; `. `None` where they take more than `most` bytes.
+    #[must_use]
+    pub fn others(&self, headers: &HeaderMap, most: usize) -> Option<HeaderValue> {
+        let lines = headers.get_all(header::COOKIE);
+        let is_own = |pair: &[u8]| {
+            let name = memchr::memchr(b'=', pair).and_then(|end| pair.get(..end));
+            // What is no pair may be a name that a server reads with nothing behind it.
+            let name = name.unwrap_or(pair).trim_ascii();
+            name == self.session.as_bytes() || name == self.login.as_bytes()
+        };
+        let mut others = Vec::with_capacity(lines.iter().map(|line| line.len() + 2).sum());
+        for line in lines {
+            let (begun, mut kept) = (others.len(), 0_usize);
+            for pair in pairs(line.as_bytes()).filter(|pair| !is_own(pair)) {
+                let (joint, pair): (&[u8], _) = match (kept, begun) {
+                    // What stood before the first of a line parted it from another one, or from nothing.
+                    (0, 0) => (b"", pair.trim_ascii_start()),
+                    (0, _) => (b"; ", pair.trim_ascii_start()),
+                    _ => (b";", pair),
+                };
+                others.extend_from_slice(joint);
+                others.extend_from_slice(pair);
+                kept += 1;
+            }
+        }
+        if others.len() > most { None } else { HeaderValue::from_maybe_shared(Bytes::from(others)).ok() }
     }
 
     /// A `Set-Cookie` line for the session.
@@ -88,7 +133,7 @@ impl Jar {
             // Browsers take no line for `__Host-…` or `__Secure-…` without it, not even one that removes.
             .secure(self.transport == Transport::Https)
             .max_age(cookie::time::Duration::ZERO);
-        let shared = self.domain.as_ref().map(|domain| own_host.clone().domain(domain.clone()));
+        let shared = self.domain.as_ref().map(|domain| own_host.clone().domain(domain.name.clone()));
         std::iter::once(own_host).chain(shared).filter_map(|line| header_value(&line.build())).collect()
     }
 
@@ -101,7 +146,7 @@ impl Jar {
             .secure(self.transport == Transport::Https)
             .max_age(lifetime.try_into().unwrap_or(cookie::time::Duration::MAX));
         if let Some(domain) = &self.domain {
-            line = line.domain(domain);
+            line = line.domain(&domain.name);
         }
         header_value(&line.build()).unwrap_or_else(|| HeaderValue::from_static(""))
     }
@@ -171,6 +216,83 @@ mod tests {
                 pairs.flatten().filter(|(name, _)| *name == "a").map(|(_, value)| value.trim_ascii_end().as_bytes()).collect();
             let headers = request(&lines);
             proptest::prop_assert_eq!(values(&headers, "a").collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn a_host_shares_cookies_with_its_domain_and_with_nothing_that_only_looks_like_it() {
+        let (own, shared) = (Jar::new("doorward", None, Transport::Https), jar(Some("example.com")));
+        for (host, audience) in [
+            ("example.com", ".example.com"),
+            ("app.example.com", ".example.com"),
+            ("a.b.example.com", ".example.com"),
+            ("notexample.com", "notexample.com"),
+            ("example.com.evil.test", "example.com.evil.test"),
+            ("com", "com"),
+        ] {
+            assert_eq!((own.audience(host), shared.audience(host)), (host, audience), "{host}");
+        }
+    }
+
+    fn jar(domain: Option<&str>) -> Jar {
+        Jar::new("doorward", domain, Transport::Https)
+    }
+
+    #[test]
+    fn what_is_not_ours_goes_on_as_it_came() {
+        let (ours, login) = ("__Host-doorward=secret", "__Host-doorward_login=secret");
+        for (lines, expected) in [
+            (vec![], ""),
+            (vec!["a=1"], "a=1"),
+            (vec!["a=1; b=\"x y\";c=;; d ;  e==f"], "a=1; b=\"x y\";c=;; d ;  e==f"),
+            (vec![ours], ""),
+            (vec![&*format!("{ours}; {login}")], ""),
+            (vec![&*format!("{ours}; a=1")], "a=1"),
+            (vec![&*format!("a=1; {ours}")], "a=1"),
+            (vec![&*format!("a=1;{ours};b=2")], "a=1;b=2"),
+            (vec![&*format!("a=1; {ours}; b=2; {login} ; c=3")], "a=1; b=2; c=3"),
+            (vec![&*format!("{ours}; {ours};a=1")], "a=1"),
+            (vec!["a=1", ours, " b=2 ", login, "c=3"], "a=1; b=2 ; c=3"),
+            (vec![ours, "c=3"], "c=3"),
+            (
+                vec!["__Host-doorward2=x; x__Host-doorward=y; __host-doorward=z; doorward=w"],
+                "__Host-doorward2=x; x__Host-doorward=y; __host-doorward=z; doorward=w",
+            ),
+            (
+                vec!["__Host-doorward_login2=x; __Host-doorward_logi=y; a=__Host-doorward=z"],
+                "__Host-doorward_login2=x; __Host-doorward_logi=y; a=__Host-doorward=z",
+            ),
+            (vec!["__Host-doorward =secret; a=1;\t__Host-doorward\t=\tsecret"], "a=1"),
+            (vec!["__Host-doorward; a=1"], "a=1"),
+            (vec!["utf=caf\u{e9}; \u{e9}"], "utf=caf\u{e9}; \u{e9}"),
+        ] {
+            let others = jar(None).others(&request(&lines), 1_000).unwrap();
+            assert_eq!(others.as_bytes(), expected.as_bytes(), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_cut() {
+        let headers = request(&["a=12345678", "__Host-doorward=0123456789", "b=2"]);
+        assert_eq!(jar(None).others(&headers, 15).unwrap(), "a=12345678; b=2");
+        assert_eq!(jar(None).others(&headers, 14), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn ours_are_never_among_the_others_and_these_are_all_there(
+            lines in proptest::collection::vec("(__Host-doorward(_login)?=s;?|[ab]=|[ab=; \t]){0,12}", 0..4),
+        ) {
+            let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+            let (headers, jar) = (request(&lines), jar(None));
+            let others = HeaderMap::from_iter([(header::COOKIE, jar.others(&headers, usize::MAX).unwrap())]);
+            for own in [jar.session_name(), jar.login_name()] {
+                proptest::prop_assert_eq!(values(&others, own).count(), 0);
+            }
+            for name in ["a", "b"] {
+                let (before, after): (Vec<_>, Vec<_>) = (values(&headers, name).collect(), values(&others, name).collect());
+                proptest::prop_assert_eq!(before, after);
+            }
         }
     }
 

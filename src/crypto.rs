@@ -35,11 +35,11 @@ pub type KeyId = [u8; KEY_ID];
 pub enum Purpose {
     /// A session's row in the store; the context is the hash of its id.
     SessionRow,
-    /// The session cookie's tag.
+    /// The session cookie's tag; the context is the host or domain that the cookie was made for.
     SessionCookie,
-    /// A sign-in under way, travelling in `state`.
+    /// A sign-in or a sign-out under way, travelling in `state`.
     LoginAttempt,
-    /// The login cookie.
+    /// The login cookie; the context is the host or domain that it was made for.
     LoginCookie,
     /// What is left of a secret that may be dropped; the context is its [`KeyId`].
     Bequest,
@@ -128,16 +128,16 @@ impl Keyring {
         keys.cipher(purpose).decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: context }).ok()
     }
 
-    /// A tag over `message` by the first secret.
+    /// A tag over `message` in this context by the first secret.
     #[must_use]
-    pub fn tag(&self, purpose: Purpose, message: &[u8]) -> Tag {
-        make_tag(self.first().key(purpose), message)
+    pub fn tag(&self, purpose: Purpose, context: &[u8], message: &[u8]) -> Tag {
+        make_tag(self.first().key(purpose), context, message)
     }
 
-    /// Whether any of the secrets made `tag` over `message`. Takes the same time whatever the tag.
+    /// Whether any of the secrets made `tag` over `message` in this context. Takes the same time whatever the tag.
     #[must_use]
-    pub fn made(&self, purpose: Purpose, message: &[u8], tag: &Tag) -> bool {
-        let made_it = |key: &[u8; 32]| same(&make_tag(key, message), tag);
+    pub fn made(&self, purpose: Purpose, context: &[u8], message: &[u8], tag: &Tag) -> bool {
+        let made_it = |key: &[u8; 32]| same(&make_tag(key, context, message), tag);
         if self.keys.iter().any(|keys| made_it(keys.key(purpose))) {
             return true;
         }
@@ -251,8 +251,11 @@ impl Keys {
     }
 }
 
-fn make_tag(key: &[u8; 32], message: &[u8]) -> Tag {
+/// The context's length goes first, so that no two pairs look alike.
+fn make_tag(key: &[u8; 32], context: &[u8], message: &[u8]) -> Tag {
     let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.update(&(context.len() as u64).to_be_bytes());
+    mac.update(context);
     mac.update(message);
     let whole: [u8; 32] = mac.finalize().into_bytes().into();
     let (tag, _) = whole.split_first_chunk::<TAG>().expect("SHA-256 gives 32 bytes");

@@ -57,6 +57,22 @@ impl Identity {
     }
 }
 
+/// The gate's registration at a provider: a digest of the provider's configured name, its issuer and the client id. Tokens are
+/// worth something under the registration that they were issued to, and are shown to no other. The operator alone chooses what
+/// it is made of, so that 64 bits are enough to tell a few apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Registration(pub [u8; 8]);
+
+/// Where a session counts. Everywhere else its cookie is nobody's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// The host at which it was made, folded; or the domain that shares its cookie, behind a dot.
+    pub audience: String,
+    /// The registration under which its tokens were issued.
+    pub registration: Registration,
+}
+
 /// What the provider issued along with an identity. None of it leaves the gate unless the configuration asks for it.
 #[derive(Clone, Debug, Default)]
 pub struct Tokens {

@@ -7,7 +7,10 @@ use std::{env, fs, path::Path, sync::atomic::Ordering, time::Duration};
 
 use doorward::{clock::Clock, session::Found, shutdown::Signal};
 use mimalloc::MiMalloc;
-use support::{gate::Bench, question::Question};
+use support::{
+    gate::{Bench, sent},
+    question::Question,
+};
 
 /// The allocator of the program: another one has other sizes.
 #[global_allocator]
@@ -15,9 +18,9 @@ static MEMORY: MiMalloc = MiMalloc;
 
 const SESSIONS: usize = 30_000;
 
-/// Bytes that a cached session with five groups may take of the process, all in all: it takes some 700, and the store's own
-/// memory grows meanwhile.
-const MOST: usize = 850;
+/// Bytes that a cached session with five groups may take of the process, all in all: it takes some 790, and the store's own
+/// memory grows meanwhile. Some 90 of them, here and in the store's pages, are where it counts: its host and its registration.
+const MOST: usize = 930;
 
 /// The same while it is in use.
 const MOST_IN_USE: usize = 1_500;
@@ -45,7 +48,7 @@ fn a_cached_session_takes_a_bounded_piece_of_memory() {
     let after = runtime.block_on(Bench::at(&url, 1, clock));
     let look_up = |cookies: &[String]| {
         for cookie in cookies {
-            assert!(matches!(runtime.block_on(after.sessions.find(cookie.as_bytes())), Ok(Found::Live(_))));
+            assert!(matches!(runtime.block_on(after.sessions.find(sent(cookie))), Ok(Found::Live(_))));
         }
     };
     let ask = |cookies: &[String]| {

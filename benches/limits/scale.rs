@@ -114,7 +114,7 @@ fn refuse(daemon: &Daemon, cookies: &[String]) {
     let mut stream = TcpStream::connect(daemon.address()).expect("the gate listens");
     let mut answer = Vec::new();
     for cookie in cookies {
-        let question = Question { host: "vault.example.com", mode: "cors", ..Question::dashboard(Some(cookie)) };
+        let question = Question { uri: "/vault/", mode: "cors", ..Question::dashboard(Some(cookie)) };
         stream.write_all(&question.bytes()).expect("the gate reads");
         answer.clear();
         // The body is an object, and nothing in front of it ends like one.

@@ -25,7 +25,10 @@ use crate::{
         load::Load,
         postgres::{Place, Postgres},
     },
-    support::{configuration::Configuration, gate::Bench},
+    support::{
+        configuration::Configuration,
+        gate::{Bench, sent},
+    },
 };
 
 const PEOPLE: usize = 10_000;
@@ -97,7 +100,7 @@ fn revoked(postgres: &Postgres, place: &Place, cookies: &[String]) -> Work {
     alone(postgres, async |timed| {
         let bench = Bench::on(&place.url(), 1).await;
         let all = stream::iter(cookies.iter())
-            .map(|cookie| bench.sessions.revoke(cookie.as_bytes(), Logout::User))
+            .map(|cookie| bench.sessions.revoke(sent(cookie), Logout::User))
             .buffer_unordered(CONNECTIONS)
             .try_collect::<Vec<_>>();
         let all = async {

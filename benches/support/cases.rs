@@ -94,7 +94,7 @@ impl Case {
                 one(Question { mode: "cors", ..Question::dashboard(Some(&made_up)) })
             }
             Self::UnknownHost => one(Question { host: "nobody.example.com", ..Question::dashboard(first) }),
-            Self::Forbidden => one(Question { host: "vault.example.com", ..Question::dashboard(first) }),
+            Self::Forbidden => one(Question { uri: "/vault/", ..Question::dashboard(first) }),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The configuration of the gates that are measured: an app with headers, a rule and a group, another one that lets nobody
-//! in, and as many more as are wanted.
+//! The configuration of the gates that are measured: an app with headers, a group and two rules, one of which lets nobody in,
+//! and as many more apps as are wanted.
 
 use std::fmt::Write as _;
 
@@ -17,9 +17,8 @@ allow = { groups = ["staff"] }
 path = { prefix = "/public/" }
 access = "public"
 
-[[apps]]
-name = "vault"
-hosts = ["vault.example.com"]
+[[apps.rules]]
+path = { prefix = "/vault/" }
 allow = { groups = ["keepers"] }
 "#;
 

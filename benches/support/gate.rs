@@ -9,19 +9,19 @@ use doorward::{
     crypto::Keyring,
     edge::{Edge, Response},
     flow::{self, Gate},
-    identity::{Identity, Subject, Tokens},
+    identity::{Identity, Registration, Scope, Subject, Tokens},
     metrics::{self, Metrics},
     oidc,
     pages::Pages,
     policy::Policy,
-    session::{NewSession, Sessions},
+    session::{Cookie, NewSession, Sessions},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::request::Parts;
 use secrecy::SecretString;
 use serde_json::{Map, json};
 
-use super::configuration::Configuration;
+use super::{configuration::Configuration, question::HOST};
 
 /// The number of the first person. Seven digits for everybody, so that all answers are of one length, and digits that
 /// occur nowhere else in an answer, so that they can be found.
@@ -49,6 +49,7 @@ pub(crate) struct Bench {
     pub(crate) metrics: Arc<Metrics>,
     /// Values of session cookies, by person.
     pub(crate) cookies: Arc<Vec<String>>,
+    pub(crate) registration: Registration,
 }
 
 impl Bench {
@@ -84,6 +85,7 @@ impl Bench {
         let sessions = Sessions::open(&config.session, Arc::clone(&keyring), clock.clone(), sessions, store).await;
         let sessions = Arc::new(sessions.expect("the store can be opened"));
         let nowhere = config.providers.first().expect("there is one provider").clone();
+        let registration = nowhere.registration();
         let transport = oidc::Transport::new(&nowhere).expect("the system has certificates");
         let numbers = bound.providers.first().expect("there is one provider").clone();
         let provider = oidc::Provider::new(nowhere, transport, clock.clone(), numbers);
@@ -97,7 +99,7 @@ impl Bench {
             metrics: bound,
         };
         let gate = Arc::new(Gate::new(config.gate, components));
-        Self { gate, sessions, metrics, cookies: Arc::default() }
+        Self { gate, sessions, metrics, cookies: Arc::default(), registration }
     }
 
     /// Signs so many people in.
@@ -107,7 +109,9 @@ impl Bench {
 
     /// Signs so many people in, with these tokens.
     pub(crate) async fn sign_in_with(&mut self, people: usize, tokens: &Tokens) {
-        let new = |person| NewSession { identity: somebody(person), tokens: tokens.clone(), sid: None };
+        let scope = Scope { audience: HOST.to_owned(), registration: self.registration };
+        let new =
+            |person| NewSession { identity: somebody(person), tokens: tokens.clone(), sid: None, scope: scope.clone() };
         let written = stream::iter(0..people).map(|person| self.sessions.create(new(person)));
         let cookies = written.buffered(AT_ONCE).try_collect().await.expect("the store takes sessions");
         self.cookies = Arc::new(cookies);
@@ -122,6 +126,11 @@ impl Bench {
         let now = Guard::into_inner(self.gate.now());
         Box::pin(now.authorize(edge, peer, request, "")).await
     }
+}
+
+/// A session cookie as it is sent to the host that is asked.
+pub(crate) fn sent(value: &str) -> Cookie<'_> {
+    Cookie { value: value.as_bytes(), audience: HOST }
 }
 
 /// What everybody has: tokens that are to be renewed tomorrow, so that each check sees whether it is time. They are short,

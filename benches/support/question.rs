@@ -6,6 +6,9 @@ use http::{Request, request::Parts};
 
 const PATH: &str = "/_doorward/auth/traefik";
 
+/// The host that is asked, and at which people sign in.
+pub(crate) const HOST: &str = "grafana.example.com";
+
 /// What is asked on whose behalf.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question<'a> {
@@ -22,7 +25,7 @@ pub(crate) struct Question<'a> {
 impl<'a> Question<'a> {
     /// Somebody opens a dashboard.
     pub(crate) fn dashboard(cookie: Option<&'a str>) -> Self {
-        Self { host: "grafana.example.com", uri: "/d/abc?orgId=1", mode: "navigate", cookie }
+        Self { host: HOST, uri: "/d/abc?orgId=1", mode: "navigate", cookie }
     }
 
     /// As hyper hands it on.

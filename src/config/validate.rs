@@ -56,6 +56,7 @@ fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Config> {
             service_hosts: server.service_hosts,
             cookie_name: session.cookie_name,
             cookie_domain: session.cookie_domain,
+            own_cookies: session.own_cookies,
             legacy_cookies: session.legacy_cookies,
         },
         secrets: session.secrets,

@@ -12,13 +12,14 @@ fn ring(secrets: &[&str]) -> Keyring {
 #[test]
 fn a_rotated_secret_still_opens_and_a_dropped_one_does_not() {
     let old = ring(&["a"]);
-    let (sealed, tag) = (old.seal(Purpose::SessionRow, b"row", b"plain"), old.tag(Purpose::SessionCookie, b"id"));
+    let (sealed, tag) =
+        (old.seal(Purpose::SessionRow, b"row", b"plain"), old.tag(Purpose::SessionCookie, b"host", b"id"));
     let rotated = ring(&["b", "a"]);
     assert_eq!(rotated.open(Purpose::SessionRow, b"row", &sealed).as_deref(), Some(b"plain".as_slice()));
-    assert!(rotated.made(Purpose::SessionCookie, b"id", &tag));
+    assert!(rotated.made(Purpose::SessionCookie, b"host", b"id", &tag));
     let dropped = ring(&["b"]);
     assert_eq!(dropped.open(Purpose::SessionRow, b"row", &sealed), None);
-    assert!(!dropped.made(Purpose::SessionCookie, b"id", &tag));
+    assert!(!dropped.made(Purpose::SessionCookie, b"host", b"id", &tag));
 }
 
 #[test]
@@ -41,14 +42,19 @@ fn what_a_dropped_secret_left_proves_its_session_cookies_and_opens_nothing() {
     let [(secret, sealed)] = bequests.as_slice() else { panic!("{}", bequests.len()) };
     assert_eq!(*secret, old.newest());
     new.inherit(bequests.clone());
-    assert!(new.made(Purpose::SessionCookie, b"id", &old.tag(Purpose::SessionCookie, b"id")));
-    assert!(!new.made(Purpose::SessionCookie, b"id", &ring(&["c"]).tag(Purpose::SessionCookie, b"id")));
-    assert!(!new.made(Purpose::LoginCookie, b"id", &old.tag(Purpose::LoginCookie, b"id")));
+    assert!(new.made(Purpose::SessionCookie, b"host", b"id", &old.tag(Purpose::SessionCookie, b"host", b"id")));
+    assert!(!new.made(
+        Purpose::SessionCookie,
+        b"host",
+        b"id",
+        &ring(&["c"]).tag(Purpose::SessionCookie, b"host", b"id")
+    ));
+    assert!(!new.made(Purpose::LoginCookie, b"host", b"id", &old.tag(Purpose::LoginCookie, b"host", b"id")));
     assert_eq!(new.open(Purpose::SessionRow, b"row", &old.seal(Purpose::SessionRow, b"row", b"plain")), None);
     // Under another's name, by another's hand, or given up again.
     for bequest in [([0; KEY_ID], sealed.clone()), (*secret, vec![0; 90])] {
         new.inherit(vec![bequest]);
-        assert!(!new.made(Purpose::SessionCookie, b"id", &old.tag(Purpose::SessionCookie, b"id")));
+        assert!(!new.made(Purpose::SessionCookie, b"host", b"id", &old.tag(Purpose::SessionCookie, b"host", b"id")));
     }
 }
 
@@ -63,9 +69,20 @@ fn purposes_do_not_share_keys() {
     let ring = ring(&["a"]);
     for one in Purpose::ALL {
         for other in Purpose::ALL.into_iter().filter(|other| *other != one) {
-            assert_ne!(ring.tag(one, b"m"), ring.tag(other, b"m"));
+            assert_ne!(ring.tag(one, b"", b"m"), ring.tag(other, b"", b"m"));
             assert_eq!(ring.open(other, b"", &ring.seal(one, b"", b"m")), None);
         }
+    }
+}
+
+#[test]
+fn a_tag_holds_in_its_own_context_and_no_two_pairs_are_alike() {
+    let ring = ring(&["a"]);
+    let tag = ring.tag(Purpose::SessionCookie, b"app.test", b"id");
+    for (context, message) in
+        [(b"app.tes".as_slice(), b"tid".as_slice()), (b"app.testi", b"d"), (b"", b"app.testid"), (b"wiki.test", b"id")]
+    {
+        assert!(!ring.made(Purpose::SessionCookie, context, message, &tag));
     }
 }
 

@@ -195,7 +195,7 @@ reasons! {
     UntrustedPeer = "untrusted_peer",
     /// The request is not one that an edge makes.
     BadRequest = "bad_request",
-    /// A request's header is longer than any that an edge sends.
+    /// A request's header is longer than any that an edge sends, or the app's own cookies are longer than an answer may be.
     HeadersTooLarge = "headers_too_large",
     /// This path works only over a direct route to the gate.
     NeedsRoute = "needs_route",

@@ -96,6 +96,14 @@ impl Answers {
         }
     }
 
+    /// 431 where the app's own cookies are longer than an answer may be.
+    pub(super) fn no_room(&self, visit: &Visit<'_>) -> Refusal {
+        let page = Page::BadRequest { detail: message(Reason::HeadersTooLarge) };
+        let detail = "the app's own cookies are longer than session.hide_cookies can pass on";
+        let refused = Refused { detail: Some(&detail), ..Refused::default() };
+        self.refuse_because(visit, Reason::HeadersTooLarge, &page, refused)
+    }
+
     /// 401 for a script, a socket or a program: where a person can sign in.
     pub(super) fn login_required(visit: &Visit<'_>, reason: Reason) -> Refusal {
         let login_url = visit.own("/start");
@@ -175,7 +183,7 @@ fn message(reason: Reason) -> &'static str {
         Reason::ProviderUnavailable => "The identity provider does not answer. Try again shortly.",
         Reason::UntrustedPeer => "This address may not ask on behalf of others: it is not in server.trusted_proxies.",
         Reason::BadRequest => "This is not a request that an edge makes.",
-        Reason::HeadersTooLarge => "The header of this request is too long.",
+        Reason::HeadersTooLarge => "The header of this request is too long. Deleting cookies of this site may help.",
         Reason::NeedsRoute => "This path needs a direct route to the gate.",
         Reason::NotFound => "There is nothing at this path.",
         Reason::Overloaded => "There are too many requests at once. Try again shortly.",

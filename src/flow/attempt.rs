@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Timestamp,
     crypto::{self, Keyring, Purpose},
+    identity::Registration,
 };
 
 /// How long somebody may take to sign in before the attempt is begun afresh.
@@ -23,8 +24,8 @@ const BROWSER: usize = 16;
 /// One attempt to sign in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Attempt {
-    /// The provider's name.
-    pub(super) provider: String,
+    /// Whom it began with: no other provider is shown the code that comes back, be it configured under the same name.
+    registration: Registration,
     /// The host (and port) that it began on and must come back to.
     pub(super) authority: String,
     /// Where the browser goes in the end: a [`crate::policy::redirect::RedirectTarget`], as text.
@@ -87,24 +88,30 @@ impl Browser {
         Self { id: crypto::random(), rounds: Rounds::default() }
     }
 
-    /// The browser that a login cookie's value names.
-    pub(super) fn open(keyring: &Keyring, value: &[u8]) -> Option<Self> {
+    /// The browser that a login cookie's value names, where the cookie was made for this host or domain.
+    pub(super) fn open(keyring: &Keyring, audience: &str, value: &[u8]) -> Option<Self> {
         let sealed = crypto::decode(value)?;
-        serde_json::from_slice(&keyring.open(Purpose::LoginCookie, b"", &sealed)?).ok()
+        serde_json::from_slice(&keyring.open(Purpose::LoginCookie, audience.as_bytes(), &sealed)?).ok()
     }
 
-    /// The value of the login cookie.
-    pub(super) fn seal(&self, keyring: &Keyring) -> String {
+    /// The value of the login cookie for a host or domain.
+    pub(super) fn seal(&self, keyring: &Keyring, audience: &str) -> String {
         let plain = serde_json::to_vec(self).expect("numbers serialise");
-        crypto::encode(&keyring.seal(Purpose::LoginCookie, b"", &plain))
+        crypto::encode(&keyring.seal(Purpose::LoginCookie, audience.as_bytes(), &plain))
     }
 }
 
 impl Attempt {
     /// Begins an attempt of this browser.
-    pub(super) fn new(provider: &str, authority: String, target: String, browser: &Browser, now: Timestamp) -> Self {
+    pub(super) fn new(
+        registration: Registration,
+        authority: String,
+        target: String,
+        browser: &Browser,
+        now: Timestamp,
+    ) -> Self {
         Self {
-            provider: provider.to_owned(),
+            registration,
             authority,
             target,
             nonce: crypto::encode(&crypto::random::<24>()),
@@ -128,10 +135,16 @@ impl Attempt {
     }
 
     /// Whether this browser, on this host, at this provider may complete it now.
-    pub(super) fn belongs_to(&self, browsers: &[Browser], authority: &str, provider: &str, now: Timestamp) -> bool {
+    pub(super) fn belongs_to(
+        &self,
+        browsers: &[Browser],
+        authority: &str,
+        registration: Registration,
+        now: Timestamp,
+    ) -> bool {
         browsers.iter().any(|browser| browser.id == self.browser)
             && self.authority == authority
-            && self.provider == provider
+            && self.registration == registration
             && self.born <= now.plus(WINDOW).unix()
             && now.since(Timestamp::from_unix(self.born)) < LIFETIME
     }
@@ -149,13 +162,15 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_unix(1_000_000);
+    const P: Registration = Registration([1; 8]);
+    const Q: Registration = Registration([2; 8]);
 
     fn keyring() -> Keyring {
         Keyring::new(&[SecretString::from("k".repeat(32))]).unwrap()
     }
 
     fn attempt(browser: &Browser) -> Attempt {
-        Attempt::new("p", "app.example.com".into(), "https://app.example.com/x?y=z".into(), browser, NOW)
+        Attempt::new(P, "app.example.com".into(), "https://app.example.com/x?y=z".into(), browser, NOW)
     }
 
     #[test]
@@ -173,8 +188,18 @@ mod tests {
     #[test]
     fn a_state_is_no_login_cookie_and_a_login_cookie_is_no_state() {
         let (keyring, browser) = (keyring(), Browser::new());
-        assert!(Browser::open(&keyring, attempt(&browser).seal(&keyring).as_bytes()).is_none());
-        assert!(Attempt::open(&keyring, &browser.seal(&keyring)).is_none());
+        assert!(Browser::open(&keyring, "", attempt(&browser).seal(&keyring).as_bytes()).is_none());
+        assert!(Attempt::open(&keyring, &browser.seal(&keyring, "")).is_none());
+    }
+
+    #[test]
+    fn a_login_cookie_counts_where_it_was_made() {
+        let (keyring, browser) = (keyring(), Browser::new());
+        let cookie = browser.seal(&keyring, "wiki.test");
+        assert_eq!(Browser::open(&keyring, "wiki.test", cookie.as_bytes()).unwrap().id, browser.id);
+        for elsewhere in ["admin.test", ".wiki.test", ".test", ""] {
+            assert!(Browser::open(&keyring, elsewhere, cookie.as_bytes()).is_none(), "{elsewhere}");
+        }
     }
 
     #[test]
@@ -182,19 +207,19 @@ mod tests {
         let (own, other) = (Browser::new(), Browser::new());
         let attempt = attempt(&own);
         let late = NOW.plus(LIFETIME);
-        for (browsers, authority, provider, now, expected) in [
-            (vec![own], "app.example.com", "p", NOW, true),
-            (vec![other, own], "app.example.com", "p", NOW, true),
-            (vec![other], "app.example.com", "p", NOW, false),
-            (vec![], "app.example.com", "p", NOW, false),
-            (vec![own], "app.example.com:8443", "p", NOW, false),
-            (vec![own], "app.example.com", "q", NOW, false),
-            (vec![own], "app.example.com", "p", late, false),
+        for (browsers, authority, registration, now, expected) in [
+            (vec![own], "app.example.com", P, NOW, true),
+            (vec![other, own], "app.example.com", P, NOW, true),
+            (vec![other], "app.example.com", P, NOW, false),
+            (vec![], "app.example.com", P, NOW, false),
+            (vec![own], "app.example.com:8443", P, NOW, false),
+            (vec![own], "app.example.com", Q, NOW, false),
+            (vec![own], "app.example.com", P, late, false),
         ] {
             assert_eq!(
-                attempt.belongs_to(&browsers, authority, provider, now),
+                attempt.belongs_to(&browsers, authority, registration, now),
                 expected,
-                "{authority} {provider} {now}"
+                "{authority} {registration:?} {now}"
             );
         }
     }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, header};
 
 use super::{
     renew::{Advice, Renewer},
@@ -13,22 +13,52 @@ use super::{
 use crate::{
     cookie::{self, Jar},
     edge::{Admission, Reason, Verdict},
-    identity::Packed,
-    policy::{App, Asked, Denial, Lack, Requirement, Test},
-    session::{Found, Live, Sessions, Unavailable},
+    identity::{Packed, Registration},
+    policy::{App, Asked, Denial, Lack, Requirement},
+    session::{Cookie, Found, Live, Sessions, Unavailable},
 };
 
 /// How many session cookies of ours are tried in one request: a browser has one for each path and domain. Made-up ones do
 /// not count, or whoever can set cookies beside us could hide the good one behind them.
 const MOST_COOKIES: usize = 8;
 
+/// What an app may be told of its own cookies, in bytes: beside the identity headers, as much as fits where edges were given room
+/// for it.
+const MOST_OF_COOKIES: usize = 32 << 10;
+
 /// Looks up sessions and judges them.
 pub(super) struct Check {
-    sessions: Arc<Sessions>,
-    renewer: Arc<Renewer>,
-    jar: Arc<Jar>,
-    /// The providers' names, by place in the configuration.
-    providers: Vec<String>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) renewer: Arc<Renewer>,
+    pub(super) jar: Arc<Jar>,
+    pub(super) own_cookies: OwnCookies,
+    /// The providers, by place in the configuration.
+    pub(super) providers: Vec<Trusted>,
+}
+
+/// Whether apps see the gate's own cookies (`session.hide_cookies`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnCookies {
+    /// They get what the client sent.
+    Shown,
+    /// Answers that let in carry what the client sent without them.
+    Hidden,
+}
+
+/// A provider whose word counts.
+pub(super) struct Trusted {
+    pub(super) name: String,
+    pub(super) registration: Registration,
+}
+
+/// What a session that lives is to an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Counts,
+    /// It came from the app's provider when that was another issuer, or knew the gate under another name.
+    Over,
+    /// Somebody known to one provider is nobody to an app of another.
+    Elsewhere,
 }
 
 /// What a request lacks.
@@ -38,6 +68,8 @@ pub(super) enum Lacking<'p> {
     Session(Reason),
     /// The permission: whose session it is, where it was asked for, and what refused it.
     Permission(Option<Arc<Live>>, Denial<'p>),
+    /// Room for the app's own cookies.
+    Room,
     /// We cannot tell.
     Answer(Unknown),
 }
@@ -61,13 +93,15 @@ pub(super) enum Presented {
 }
 
 impl Check {
-    pub(super) fn new(sessions: Arc<Sessions>, renewer: Arc<Renewer>, jar: Arc<Jar>, providers: Vec<String>) -> Self {
-        Self { sessions, renewer, jar, providers }
-    }
-
     /// Lets a request in that memory alone can decide about: a path that is public, or the session of the first cookie.
     /// `None` says nothing: whatever it is, [`Check::decide`] decides.
-    pub(super) fn admit_at_once(&self, app: &App, asked: Asked<'_>, headers: &HeaderMap) -> Option<Verdict> {
+    pub(super) fn admit_at_once(
+        &self,
+        app: &App,
+        asked: Asked<'_>,
+        host: &str,
+        headers: &HeaderMap,
+    ) -> Option<Verdict> {
         let requirement = app.requirement(asked);
         let suffices = |live: &Live| match &requirement {
             Requirement::Nothing | Requirement::Denied => false,
@@ -75,13 +109,14 @@ impl Check {
             Requirement::Identity(test) => test.judge(live.who()).is_ok(),
         };
         match &requirement {
-            Requirement::Nothing => Some(admit(app, None)),
+            Requirement::Nothing => self.admit(app, None, headers).ok(),
             Requirement::Denied => None,
             Requirement::Optional | Requirement::Identity(_) => {
-                let first = cookie::values(headers, self.jar.session_name()).next()?;
-                self.sessions.recall(first, |live, now| {
-                    let passes = self.counts_for(app, live) && suffices(live) && self.renewer.lets_go_on(live, now);
-                    passes.then(|| admit(app, Some(live)))
+                let value = cookie::values(headers, self.jar.session_name()).next()?;
+                self.sessions.recall(Cookie { value, audience: self.jar.audience(host) }, |live, now| {
+                    let counts = self.standing(app, live) == Standing::Counts;
+                    let passes = counts && suffices(live) && self.renewer.lets_go_on(live, now);
+                    if passes { self.admit(app, Some(live), headers).ok() } else { None }
                 })
             }
         }
@@ -89,39 +124,46 @@ impl Check {
 
     /// Decides about one request. Nothing but the `Ok` of this function, and what [`Check::admit_at_once`] gives, lets in.
     pub(super) async fn decide<'p>(&self, visit: &Visit<'p>, asked: Asked<'_>) -> Result<Verdict, Lacking<'p>> {
-        let app = visit.site.app;
+        let (app, headers) = (visit.site.app, visit.headers);
         match app.requirement(asked) {
-            Requirement::Nothing => Ok(admit(app, None)),
+            Requirement::Nothing => self.admit(app, None, headers),
             Requirement::Denied => Err(Lacking::Permission(None, Denial::Rule)),
-            Requirement::Optional => match self.present(app, visit.headers).await? {
-                Presented::Live(live) => Ok(admit(app, Some(&live))),
-                Presented::Nothing(_) => Ok(admit(app, None)),
+            Requirement::Optional => match self.present(visit).await? {
+                Presented::Live(live) => self.admit(app, Some(&live), headers),
+                Presented::Nothing(_) => self.admit(app, None, headers),
             },
-            Requirement::Identity(test) => match self.present(app, visit.headers).await? {
-                Presented::Live(live) => judge(app, &test, live),
+            Requirement::Identity(test) => match self.present(visit).await? {
+                Presented::Live(live) => match test.judge(live.who()) {
+                    Ok(()) => self.admit(app, Some(&live), headers),
+                    Err(denial) => Err(Lacking::Permission(Some(live), denial)),
+                },
                 Presented::Nothing(reason) => Err(Lacking::Session(reason)),
             },
         }
     }
 
-    /// The session that counts for an app. Every cookie of the name is tried; one that cannot be looked up is only
-    /// reported when no other lives.
-    pub(super) async fn present(&self, app: &App, headers: &HeaderMap) -> Result<Presented, Unknown> {
+    /// The session that counts for the app at the asked host. Every cookie of the name is tried; one that cannot be looked up
+    /// is only reported when no other lives.
+    pub(super) async fn present(&self, visit: &Visit<'_>) -> Result<Presented, Unknown> {
+        let (app, audience) = (visit.site.app, self.jar.audience(visit.authority.host()));
         let mut reason = Reason::NoSession;
         let (mut unknown, mut tried) = (None, 0);
-        for value in cookie::values(headers, self.jar.session_name()) {
+        for value in cookie::values(visit.headers, self.jar.session_name()) {
             if tried == MOST_COOKIES {
                 break;
             }
             tried += 1;
-            match self.sessions.find(value).await {
-                Ok(Found::Live(live)) if self.counts_for(app, &live) => match self.renewer.advise(live).await {
-                    Advice::GoOn(live) => return Ok(Presented::Live(live)),
-                    Advice::Ended => reason = Reason::SessionEnded,
-                    Advice::Away => unknown = Some(Unknown::Provider),
+            match self.sessions.find(Cookie { value, audience }).await {
+                Ok(Found::Live(live)) => match self.standing(app, &live) {
+                    Standing::Counts => match self.renewer.advise(live).await {
+                        Advice::GoOn(live) => return Ok(Presented::Live(live)),
+                        Advice::Ended => reason = Reason::SessionEnded,
+                        Advice::Away => unknown = Some(Unknown::Provider),
+                    },
+                    Standing::Over => reason = Reason::SessionEnded,
+                    Standing::Elsewhere => {}
                 },
                 Ok(Found::NotOurs) => tried -= 1,
-                Ok(Found::Live(_)) => {}
                 Ok(Found::Ended) => reason = Reason::SessionEnded,
                 Err(unavailable) => unknown = Some(Unknown::Store(unavailable)),
             }
@@ -129,22 +171,28 @@ impl Check {
         unknown.map_or(Ok(Presented::Nothing(reason)), Err)
     }
 
-    /// Somebody known to one provider is nobody to an app of another.
-    fn counts_for(&self, app: &App, live: &Live) -> bool {
-        self.providers.get(app.provider).is_some_and(|provider| live.who().is_of(provider))
+    fn standing(&self, app: &App, live: &Live) -> Standing {
+        match self.providers.get(app.provider) {
+            Some(provider) if live.who().is_of(&provider.registration) => Standing::Counts,
+            Some(provider) if live.who().provider() == provider.name => Standing::Over,
+            _ => Standing::Elsewhere,
+        }
+    }
+
+    /// Lets in: the only call of [`Admission::grant`]. Every header of the app is there, empty for nobody.
+    fn admit<'p>(&self, app: &App, who: Option<&Live>, asked: &HeaderMap) -> Result<Verdict, Lacking<'p>> {
+        let plan = &app.headers;
+        let mut headers = who.map_or_else(|| plan.blank(), |live| live.headers(plan));
+        if self.own_cookies == OwnCookies::Hidden {
+            headers.insert(header::COOKIE, self.jar.others(asked, MOST_OF_COOKIES).ok_or(Lacking::Room)?);
+        }
+        Ok(Verdict::Allow(Admission::grant(headers)))
     }
 }
 
 impl From<Unknown> for Lacking<'_> {
     fn from(unknown: Unknown) -> Self {
         Self::Answer(unknown)
-    }
-}
-
-fn judge<'p>(app: &App, test: &Test<'p>, live: Arc<Live>) -> Result<Verdict, Lacking<'p>> {
-    match test.judge(live.who()) {
-        Ok(()) => Ok(admit(app, Some(&live))),
-        Err(denial) => Err(Lacking::Permission(Some(live), denial)),
     }
 }
 
@@ -159,11 +207,4 @@ pub(super) fn reason(denial: Denial<'_>, who: Option<&Packed>) -> Reason {
         },
         (Denial::NotAllowed(_), None) => Reason::NotAllowed,
     }
-}
-
-/// Lets in: the only call of [`Admission::grant`]. Every header of the app is there, empty for nobody.
-fn admit(app: &App, who: Option<&Live>) -> Verdict {
-    let plan = &app.headers;
-    let headers = who.map_or_else(|| plan.blank(), |live| live.headers(plan));
-    Verdict::Allow(Admission::grant(headers))
 }

@@ -20,11 +20,12 @@ use crate::{
     cookie::{self, Jar},
     crypto::Keyring,
     edge::{Reason, Redirect, Verdict},
+    identity::Scope,
     metrics,
     oidc::{self, Provider, Redemption, SignedIn},
     pages::Page,
     policy::{Policy, redirect::RedirectTarget},
-    session::{NewSession, Sessions},
+    session::{Cookie, NewSession, Sessions},
 };
 
 /// How many of our cookies of one name are looked at in one request; made-up ones do not count.
@@ -59,7 +60,7 @@ impl Login {
         let mut browser = self.browsers(visit).first().copied().unwrap_or_else(Browser::new);
         if browser.rounds.are_too_many(self.clock.now()) {
             // Who is signed in and begins once more has come round by hand.
-            let Ok(Presented::Live(_)) = self.check.present(visit.site.app, visit.headers).await else {
+            let Ok(Presented::Live(_)) = self.check.present(visit).await else {
                 return self.looped(visit, target);
             };
             browser.rounds = Rounds::default();
@@ -71,9 +72,9 @@ impl Login {
         let Some(provider) = self.provider(visit) else {
             return self.unconfigured(visit);
         };
-        let name = &provider.settings().name;
-        let attempt =
-            Attempt::new(name, visit.authority.to_string(), target.as_str().to_owned(), &browser, self.clock.now());
+        let registration = provider.settings().registration();
+        let (authority, text) = (visit.authority.to_string(), target.as_str().to_owned());
+        let attempt = Attempt::new(registration, authority, text, &browser, self.clock.now());
         let (redirect_uri, state) = (visit.own("/callback"), attempt.seal(&self.keyring));
         let asked = oidc::Attempt {
             redirect_uri: &redirect_uri,
@@ -83,7 +84,7 @@ impl Login {
         };
         match provider.authorize(&asked).await.map(|url| HeaderValue::try_from(String::from(url))) {
             Ok(Ok(location)) => {
-                let cookie = self.jar.set_login(&browser.seal(&self.keyring), attempt::LIFETIME);
+                let cookie = self.jar.set_login(&browser.seal(&self.keyring, self.audience(visit)), attempt::LIFETIME);
                 Verdict::Redirect(Redirect { reason: Reason::NoSession, location, cookies: vec![cookie] })
             }
             Ok(Err(_)) => self.unconfigured(visit),
@@ -104,8 +105,10 @@ impl Login {
         let Some(provider) = self.provider(visit) else {
             return self.unconfigured(visit);
         };
-        if !attempt.belongs_to(&browsers, &visit.authority.to_string(), &provider.settings().name, now) {
-            return self.heal(visit, Some(&attempt), &browsers, "expired, or begun in another browser").await;
+        let registration = provider.settings().registration();
+        if !attempt.belongs_to(&browsers, &visit.authority.to_string(), registration, now) {
+            let why = "expired, or begun in another browser or at another provider";
+            return self.heal(visit, Some(&attempt), &browsers, why).await;
         }
         let target = self.target(visit, &attempt);
         if let Some(error) = &callback.error {
@@ -122,7 +125,10 @@ impl Login {
             verifier: &attempt.verifier,
         };
         match provider.redeem(&redemption).await {
-            Ok(signed_in) => self.welcome(visit, &target, &browsers, signed_in).await,
+            Ok(SignedIn { identity, tokens, sid }) => {
+                let scope = Scope { audience: self.audience(visit).to_owned(), registration };
+                self.welcome(visit, &target, &browsers, NewSession { identity, tokens, sid, scope }).await
+            }
             Err(oidc::Error::GrantRefused) => self.heal(visit, Some(&attempt), &browsers, "code refused").await,
             Err(error) => self.provider_failed(visit, &target, &error),
         }
@@ -134,14 +140,13 @@ impl Login {
         visit: &Visit<'_>,
         target: &RedirectTarget,
         browsers: &[Browser],
-        signed_in: SignedIn,
+        new: NewSession,
     ) -> Verdict {
-        let SignedIn { identity, tokens, sid } = signed_in;
-        let (subject, user) = (identity.subject.clone(), identity.user.clone());
-        if let Some(sid) = &sid {
-            self.unknown_sids.forget(&identity.provider, sid);
+        let (subject, user) = (new.identity.subject.clone(), new.identity.user.clone());
+        if let Some(sid) = &new.sid {
+            self.unknown_sids.forget(&new.identity.provider, sid);
         }
-        let cookie = match self.sessions.create(NewSession { identity, tokens, sid }).await {
+        let cookie = match self.sessions.create(new).await {
             Ok(cookie) => cookie,
             Err(error) => {
                 self.count(visit, metrics::Login::Unavailable);
@@ -169,17 +174,18 @@ impl Login {
         self.count(visit, metrics::Login::Succeeded);
         let cookies = vec![
             self.jar.set_session(&cookie, self.sessions.lifetime()),
-            self.jar.set_login(&browser.seal(&self.keyring), attempt::LIFETIME),
+            self.jar.set_login(&browser.seal(&self.keyring, self.audience(visit)), attempt::LIFETIME),
         ];
         redirect(Reason::SignedIn, target, cookies)
     }
 
     /// Ends the sessions that the browser brought.
     async fn supersede(&self, visit: &Visit<'_>) {
-        let brought = cookie::values(visit.headers, self.jar.session_name());
-        for value in brought.filter(|value| self.sessions.may_be_ours(value)).take(MOST_COOKIES) {
+        let audience = self.audience(visit);
+        let brought = cookie::values(visit.headers, self.jar.session_name()).map(|value| Cookie { value, audience });
+        for cookie in brought.filter(|cookie| self.sessions.may_be_ours(*cookie)).take(MOST_COOKIES) {
             // The new session stands either way, and the old one's row goes when the store takes it.
-            if let Err(error) = self.sessions.revoke(value, metrics::Logout::User).await {
+            if let Err(error) = self.sessions.revoke(cookie, metrics::Logout::User).await {
                 tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %error, "the session before this sign-in could not be ended");
             }
         }
@@ -195,7 +201,7 @@ impl Login {
     ) -> Verdict {
         let target = attempt.map_or_else(|| RedirectTarget::root(visit.here()), |attempt| self.target(visit, attempt));
         // Signed in already, in another tab or by an earlier try of this one: nothing is left to do.
-        if let Ok(Presented::Live(_)) = self.check.present(visit.site.app, visit.headers).await {
+        if let Ok(Presented::Live(_)) = self.check.present(visit).await {
             return redirect(Reason::SignedIn, &target, Vec::new());
         }
         let now = self.clock.now();
@@ -293,9 +299,14 @@ impl Login {
         self.providers.get(visit.site.app.provider)
     }
 
+    /// Where cookies of the asked host count.
+    fn audience<'a>(&'a self, visit: &'a Visit<'_>) -> &'a str {
+        self.jar.audience(visit.authority.host())
+    }
+
     fn browsers(&self, visit: &Visit<'_>) -> Vec<Browser> {
         cookie::values(visit.headers, self.jar.login_name())
-            .filter_map(|value| Browser::open(&self.keyring, value))
+            .filter_map(|value| Browser::open(&self.keyring, self.audience(visit), value))
             .take(MOST_COOKIES)
             .collect()
     }

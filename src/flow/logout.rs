@@ -21,11 +21,11 @@ use crate::{
     oidc::{Provider, Whom},
     pages::Page,
     policy::{Policy, redirect::RedirectTarget},
-    session::{Record, Sessions, Unavailable, Whose},
+    session::{Cookie, Record, Sessions, Unavailable, Whose},
 };
 
-/// Separates the state of a sign-out from that of a sign-in.
-const STATE: &[u8] = b"sign-out";
+/// Separates the state of a sign-out from that of a sign-in, before the host (and port) that it began on.
+const STATE: &str = "sign-out ";
 /// How many sessions of one request are ended; made-up cookies do not count.
 const MOST_COOKIES: usize = 8;
 
@@ -81,7 +81,8 @@ impl Logout {
     /// Where the provider sends the browser back: on to where the person wanted to go, or a page that says it is done.
     pub(super) fn signed_out(&self, visit: &Visit<'_>, state: Option<&str>) -> Verdict {
         let target = state
-            .and_then(|state| self.keyring.open(Purpose::LoginAttempt, STATE, &crypto::decode(state.as_bytes())?))
+            .and_then(|state| crypto::decode(state.as_bytes()))
+            .and_then(|sealed| self.keyring.open(Purpose::LoginAttempt, &context(visit), &sealed))
             .and_then(|plain| RedirectTarget::parse(std::str::from_utf8(&plain).ok()?, visit.here(), &self.policy));
         match target {
             Some(target) => redirect(Reason::SignedOut, &target, Vec::new()),
@@ -165,10 +166,10 @@ impl Logout {
 
     /// Ends every session that the browser brought; the first of them knows how to sign out at the provider.
     async fn end_sessions(&self, visit: &Visit<'_>) -> Result<Option<Record>, Unavailable> {
-        let mut first = None;
-        let brought = cookie::values(visit.headers, self.jar.session_name());
-        for value in brought.filter(|value| self.sessions.may_be_ours(value)).take(MOST_COOKIES) {
-            let ended = self.sessions.revoke(value, Kind::User).await?;
+        let (mut first, audience) = (None, self.jar.audience(visit.authority.host()));
+        let brought = cookie::values(visit.headers, self.jar.session_name()).map(|value| Cookie { value, audience });
+        for cookie in brought.filter(|cookie| self.sessions.may_be_ours(*cookie)).take(MOST_COOKIES) {
+            let ended = self.sessions.revoke(cookie, Kind::User).await?;
             first = first.or(ended);
         }
         Ok(first)
@@ -180,9 +181,11 @@ impl Logout {
         ended: &Record,
         target: Option<&RedirectTarget>,
     ) -> Option<HeaderValue> {
-        let provider = self.providers.iter().find(|provider| provider.settings().name == ended.identity.provider)?;
+        // An ID token is a hint to whoever issued it, under the client that it was issued to, and to nobody else.
+        let issued = |provider: &&Arc<Provider>| provider.settings().registration() == ended.scope.registration;
+        let provider = self.providers.iter().find(issued)?;
         let target = target.map_or_else(String::new, |target| target.as_str().to_owned());
-        let state = crypto::encode(&self.keyring.seal(Purpose::LoginAttempt, STATE, target.as_bytes()));
+        let state = crypto::encode(&self.keyring.seal(Purpose::LoginAttempt, &context(visit), target.as_bytes()));
         let url = provider.end_session(ended.tokens.id.as_ref(), &visit.own("/signed_out"), &state)?;
         HeaderValue::try_from(String::from(url)).ok()
     }
@@ -206,6 +209,11 @@ impl Logout {
             None => name == pattern,
         })
     }
+}
+
+/// What the state of a sign-out is bound to.
+fn context(visit: &Visit<'_>) -> Vec<u8> {
+    format!("{STATE}{}", visit.authority).into_bytes()
 }
 
 /// Whose sessions a provider means.

@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
+pub use self::{check::OwnCookies, renew::Renewer, snapshot::Snapshot};
 use self::{refusals::RefusalLog, renew::Renewing};
-pub use self::{renew::Renewer, snapshot::Snapshot};
 use crate::{
     clock::Clock, cookie::Transport, crypto::Keyring, edge::TrustedProxies, metrics, oidc::Provider, pages::Pages,
     policy::Policy, session::Sessions, shutdown,
@@ -43,6 +43,8 @@ pub struct Settings {
     pub cookie_name: String,
     /// `session.cookie_domain`.
     pub cookie_domain: Option<String>,
+    /// `session.hide_cookies`.
+    pub own_cookies: OwnCookies,
     /// `session.legacy_cookies`.
     pub legacy_cookies: Vec<String>,
 }

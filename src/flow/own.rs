@@ -161,7 +161,7 @@ impl OwnPages {
 
     /// What `/session` says about the caller.
     async fn session(&self, visit: &Visit<'_>) -> Result<Bytes, Verdict> {
-        match self.check.present(visit.site.app, visit.headers).await {
+        match self.check.present(visit).await {
             Ok(Presented::Live(live)) => Ok(self.describe(&live)),
             Ok(Presented::Nothing(reason)) => Err(Verdict::Refuse(Answers::login_required(visit, reason))),
             Err(unknown) => Err(Verdict::Refuse(self.answers.cannot_tell(visit, &unknown, &visit.own("/session")))),

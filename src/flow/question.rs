@@ -76,7 +76,7 @@ impl Snapshot {
         if own::below(&self.outside.prefix, path).is_some() {
             return None;
         }
-        self.check.admit_at_once(site.app, Asked { path, method, client }, asked.headers)
+        self.check.admit_at_once(site.app, Asked { path, method, client }, asked.authority.host(), asked.headers)
     }
 
     pub(super) async fn answer<'r>(
@@ -145,6 +145,7 @@ impl Snapshot {
                 };
                 Verdict::Refuse(self.answers.refuse_because(visit, reason, &page, refused))
             }
+            Lacking::Room => Verdict::Refuse(self.answers.no_room(visit)),
             Lacking::Answer(unknown) => {
                 let retry = RedirectTarget::asked(target, visit.here(), &self.policy);
                 let retry = retry.unwrap_or_else(|| RedirectTarget::root(visit.here()));

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::{
     clock::Timestamp,
+    identity::Registration,
     metrics::{Logout, Renewal, Renewals},
     oidc::{self, Provider, Refreshed},
     session::{Claim, Due, Key, Live, Permit, Record, Sessions},
@@ -77,7 +78,7 @@ enum Errand {
     /// Renew a session.
     Renew(Turn),
     /// Have the provider that issued it forget the refresh token of a session that has ended.
-    Forget { provider: String, refresh: SecretString },
+    Forget { registration: Registration, refresh: SecretString },
 }
 
 /// What the configuration in force says about renewals. One that was begun is finished with what it began with.
@@ -186,7 +187,7 @@ impl Renewer {
     /// worth nothing. Nobody waits for it.
     pub(super) fn forget(&self, ended: &Record) {
         let Some(refresh) = ended.tokens.refresh.clone() else { return };
-        if let Err(error) = self.queue.try_send(Errand::Forget { provider: ended.identity.provider.clone(), refresh }) {
+        if let Err(error) = self.queue.try_send(Errand::Forget { registration: ended.scope.registration, refresh }) {
             tracing::info!(%error, "a refresh token was not revoked and ends by itself");
         }
     }
@@ -209,13 +210,14 @@ impl Renewer {
                         drop(permit);
                     });
                 }
-                Some(Errand::Forget { provider, refresh }) => {
+                Some(Errand::Forget { registration, refresh }) => {
                     // Renewals do not wait for a provider that is slow to forget.
                     let rest = Arc::clone(&rest);
                     tasks.run(async move {
                         let _permit = rest.acquire().await;
                         let with = renewer.with.load_full();
-                        if let Some((_, provider)) = with.named(&provider) {
+                        // One that was issued by somebody else, or to another client, is shown to nobody.
+                        if let Some((_, provider)) = with.of(|issued| *issued == registration) {
                             provider.revoke(&refresh).await;
                         }
                     });
@@ -327,12 +329,13 @@ impl Renewer {
 }
 
 impl Renewing {
+    /// The provider that issued a session's tokens, while it is who it was.
     fn provider(&self, live: &Live) -> Option<(usize, &Arc<Provider>)> {
-        self.named(live.who().provider())
+        self.of(|registration| live.who().is_of(registration))
     }
 
-    fn named(&self, name: &str) -> Option<(usize, &Arc<Provider>)> {
-        self.providers.iter().enumerate().find(|(_, provider)| provider.settings().name == name)
+    fn of(&self, issued: impl Fn(&Registration) -> bool) -> Option<(usize, &Arc<Provider>)> {
+        self.providers.iter().enumerate().find(|(_, provider)| issued(&provider.settings().registration()))
     }
 }
 

@@ -14,7 +14,7 @@ use http::{Method, request::Parts};
 use super::{
     Components, Health, Settings,
     answer::Answers,
-    check::Check,
+    check::{Check, Trusted},
     login::Login,
     logout::{self, Logout},
     notice::{self, Told},
@@ -62,10 +62,19 @@ impl Snapshot {
     ) -> Self {
         let Components { policy, sessions, providers, pages, keyring, clock, metrics } = components;
         let jar = Arc::new(Jar::new(&settings.cookie_name, settings.cookie_domain.as_deref(), settings.transport));
-        let names = providers.iter().map(|provider| provider.settings().name.clone()).collect();
+        let trusted = |provider: &Arc<Provider>| {
+            let settings = provider.settings();
+            Trusted { name: settings.name.clone(), registration: settings.registration() }
+        };
         let (policy, answers) = (Arc::new(policy), Arc::new(Answers::new(pages, Arc::clone(refusals))));
         let unknown_sids = Arc::new(UnknownSids::new());
-        let check = Arc::new(Check::new(Arc::clone(&sessions), Arc::clone(renewer), Arc::clone(&jar), names));
+        let check = Arc::new(Check {
+            sessions: Arc::clone(&sessions),
+            renewer: Arc::clone(renewer),
+            jar: Arc::clone(&jar),
+            own_cookies: settings.own_cookies,
+            providers: providers.iter().map(trusted).collect(),
+        });
         let login = Arc::new(Login {
             policy: Arc::clone(&policy),
             sessions: Arc::clone(&sessions),
@@ -230,7 +239,9 @@ impl Snapshot {
             self.providers.iter().enumerate().partition(|(index, _)| *index == site.app.provider);
         let providers = own.into_iter().chain(others).map(|(_, provider)| provider);
         let end = async |said: LogoutNotice, provider: String| {
-            let once = Once { provider: &provider, word: &said.jti, until: said.until };
+            let spoke = self.providers.iter().find(|known| known.settings().name == provider);
+            let registration = spoke.expect("it is one of those that were asked").settings().registration();
+            let once = Once { provider: &provider, registration, word: &said.jti, until: said.until };
             self.sessions.end_once(once, &logout::whose(said.whom), Kind::Backchannel).await
         };
         notice::hear(request, self.told(id, client, site), providers, end).await

@@ -8,11 +8,11 @@ use std::{fmt, str, sync::Arc};
 use arc_swap::ArcSwapOption;
 use serde_json::{Map, Value};
 
-use super::{Identity, Subject};
+use super::{Identity, Registration, Scope, Subject};
 
-/// An [`Identity`], with its claims still as text.
+/// An [`Identity`] and the [`Scope`] in which it counts, with its claims still as text.
 ///
-/// Pieces stand behind one another, each after its length: the provider and the groups first, because every request looks
+/// Pieces stand behind one another, each after its length: the scope and the groups first, because every request looks
 /// at them.
 pub struct Packed {
     pieces: Box<[u8]>,
@@ -23,9 +23,11 @@ pub struct Packed {
 /// What the pieces are, in their order.
 #[derive(Clone, Copy)]
 enum Piece {
-    Provider,
+    Audience,
+    Registration,
     /// Pieces themselves, one for each group.
     Groups,
+    Provider,
     Subject,
     Email,
     /// Empty where the address is not verified.
@@ -37,15 +39,17 @@ enum Piece {
 }
 
 impl Packed {
-    /// Packs an identity.
+    /// Packs an identity that counts in this scope.
     #[must_use]
-    pub fn new(identity: &Identity) -> Self {
+    pub fn within(identity: &Identity, scope: &Scope) -> Self {
         let Identity { provider, subject, user, email, email_verified, name, groups, claims } = identity;
         let groups = join(groups.iter().map(String::as_bytes));
         let claims = serde_json::to_vec(claims).expect("claims came out of JSON");
         let pieces = [
-            provider.as_bytes(),
+            scope.audience.as_bytes(),
+            &scope.registration.0,
             &groups,
+            provider.as_bytes(),
             subject.0.as_bytes(),
             email.as_bytes(),
             if *email_verified { b"1" } else { b"" },
@@ -54,6 +58,13 @@ impl Packed {
             claims.as_slice(),
         ];
         Self { pieces: join(pieces.into_iter()).into(), claims: ArcSwapOption::empty() }
+    }
+
+    /// Packs an identity that counts nowhere: to be judged, and nothing else.
+    #[cfg(test)]
+    #[must_use]
+    pub fn new(identity: &Identity) -> Self {
+        Self::within(identity, &Scope { audience: String::new(), registration: Registration([0; 8]) })
     }
 
     /// The identity that was packed.
@@ -101,10 +112,22 @@ impl Packed {
         self.text(Piece::User)
     }
 
-    /// Whether `provider` vouches for all the rest.
+    /// [`Scope::audience`].
     #[must_use]
-    pub fn is_of(&self, provider: &str) -> bool {
-        self.piece(Piece::Provider) == provider.as_bytes()
+    pub fn audience(&self) -> &str {
+        self.text(Piece::Audience)
+    }
+
+    /// Whether it counts at this host or in this domain. Compared exactly.
+    #[must_use]
+    pub fn is_at(&self, audience: &str) -> bool {
+        self.piece(Piece::Audience) == audience.as_bytes()
+    }
+
+    /// Whether it came under this registration, which vouches for all the rest.
+    #[must_use]
+    pub fn is_of(&self, registration: &Registration) -> bool {
+        self.piece(Piece::Registration) == registration.0
     }
 
     /// Whether the person is in `group`; names compare exactly.
@@ -212,14 +235,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_packed_comes_out_as_it_was(identity in identity(), other in ".{0,8}") {
-            let packed = Packed::new(&identity);
+        fn what_was_packed_comes_out_as_it_was(
+            identity in identity(), audience in ".{0,8}", registration: [u8; 8], other in ".{0,8}", another: [u8; 8],
+        ) {
+            let scope = Scope { audience, registration: Registration(registration) };
+            let packed = Packed::within(&identity, &scope);
             prop_assert_eq!(packed.unpack(), identity.clone());
             for group in &identity.groups {
                 prop_assert!(packed.is_in(group));
             }
             prop_assert_eq!(packed.is_in(&other), identity.groups.contains(&other));
-            prop_assert_eq!(packed.is_of(&other), identity.provider == other);
+            prop_assert!(packed.is_at(&scope.audience) && packed.is_of(&scope.registration));
+            prop_assert_eq!(packed.is_at(&other), scope.audience == other);
+            prop_assert_eq!(packed.is_of(&Registration(another)), registration == another);
+            prop_assert_eq!((packed.audience(), packed.provider()), (scope.audience.as_str(), identity.provider.as_str()));
             prop_assert_eq!(&*packed.claims(), &identity.claims);
             packed.rest();
             prop_assert!(packed.claims.load().is_none());
@@ -232,7 +261,7 @@ mod tests {
     fn a_piece_may_be_of_any_length() {
         for length in [0, 1, 127, 128, 16_383, 16_384, 3_000_000] {
             let groups = vec!["g".repeat(length), "last".to_owned()];
-            let packed = Packed::new(&Identity { groups: groups.clone(), ..identity_of("ann") });
+            let packed = packed(groups.clone());
             assert_eq!((packed.unpack().groups, packed.user()), (groups, "ann"));
         }
     }
@@ -240,22 +269,23 @@ mod tests {
     #[test]
     fn part_of_a_group_and_two_groups_in_one_are_no_group() {
         let groups = ["ab", "c"].map(str::to_owned).to_vec();
-        let packed = Packed::new(&Identity { groups, ..identity_of("ann") });
+        let packed = packed(groups);
         for other in ["a", "b", "abc", "", "ab\0c", "ann"] {
             assert!(!packed.is_in(other), "{other}");
         }
     }
 
-    fn identity_of(user: &str) -> Identity {
-        Identity {
+    fn packed(groups: Vec<String>) -> Packed {
+        let identity = Identity {
             provider: "main".to_owned(),
             subject: Subject("s".to_owned()),
-            user: user.to_owned(),
+            user: "ann".to_owned(),
             email: String::new(),
             email_verified: false,
             name: String::new(),
-            groups: Vec::new(),
+            groups,
             claims: Map::new(),
-        }
+        };
+        Packed::new(&identity)
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::crypto;
+use crate::{crypto, identity::Registration};
 
 /// One provider as configured and checked. Equal ones need not be told apart: their secrets and the contents of their files
 /// are the same too.
@@ -45,6 +45,20 @@ pub enum UnverifiedEmail {
     Drop,
     /// As if it were verified.
     Trust,
+}
+
+impl Settings {
+    /// The gate's registration there. Whatever else changes, tokens that were issued stay good while this is the same.
+    #[must_use]
+    pub fn registration(&self) -> Registration {
+        let parts = [self.name.as_str(), self.issuer.as_str(), self.client_id.as_str()];
+        // Each behind its length, so that no two look alike.
+        let text: Vec<u8> =
+            parts.iter().flat_map(|part| (part.len() as u64).to_be_bytes().into_iter().chain(part.bytes())).collect();
+        let digest = crypto::digest(&text);
+        let (short, _) = digest.split_first_chunk().expect("SHA-256 gives 32 bytes");
+        Registration(*short)
+    }
 }
 
 /// A file of certificates as it was when it was read.

@@ -4,11 +4,15 @@
 //! by a load that was under way. Memory follows use: what no request asked for in hours is dropped and read again when
 //! it is wanted. It must not know why a session ended.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use moka::{future, notification::RemovalCause, ops::compute::Op, policy::EvictionPolicy, sync};
 
 use super::{
+    hints::{Hints, Watch},
     live::Live,
     room,
     store::Unavailable,
@@ -23,6 +27,12 @@ const ENDED: u64 = 100_000;
 /// How long they are. Forgetting one costs a look-up in the store, nothing else, once its row is gone.
 const REMEMBERED: Duration = Duration::from_hours(1);
 
+/// How often a session is read in one go while hints about it keep coming.
+pub(super) const MOST_LOADS: usize = 3;
+/// How old the last of these readings may be for whoever waits for it, with another hint since: less than the second within
+/// which a session that was ended elsewhere has to be refused.
+const RECENT: Duration = Duration::from_millis(500);
+
 /// Sessions in memory.
 pub(super) struct Cache {
     /// The authority on what is in memory, and for how long: by key, which is what others know of a session.
@@ -33,6 +43,7 @@ pub(super) struct Cache {
     over: sync::Cache<Key, ()>,
     /// Loads under way. It has room for nothing: what it gives is that of many who ask at once one does the work.
     flights: future::Cache<Key, Arc<Live>>,
+    hints: Arc<Hints>,
 }
 
 type Front = papaya::HashMap<Handle, Arc<Live>, Plain>;
@@ -71,19 +82,47 @@ impl Cache {
             .eviction_policy(EvictionPolicy::lru())
             .time_to_live(REMEMBERED)
             .build();
-        Self { live, front, over, flights: future::Cache::new(0) }
+        Self { live, front, over, flights: future::Cache::new(0), hints: Arc::default() }
     }
 
-    /// What `read` makes of the session in memory that has this cookie. Nothing is counted or copied for it, so that many
-    /// cores can read the same session.
-    pub(super) fn with<T>(&self, cookie: &Spelling, read: impl FnOnce(&Arc<Live>) -> Option<T>) -> Option<T> {
+    /// What `read` makes of the session in memory that has this cookie and counts where it was sent to. Nothing is counted or
+    /// copied for it, so that many cores can read the same session.
+    pub(super) fn with<T>(
+        &self,
+        cookie: &Spelling,
+        audience: &str,
+        read: impl FnOnce(&Arc<Live>) -> Option<T>,
+    ) -> Option<T> {
         let front = self.front.pin();
-        front.get(&cookie.handle()).filter(|live| live.answers_to(cookie)).and_then(read)
+        front.get(&cookie.handle()).filter(|live| live.answers_to(cookie, audience)).and_then(read)
     }
 
-    /// The session in memory that has this cookie.
-    pub(super) fn get(&self, cookie: &Spelling) -> Option<Arc<Live>> {
-        self.with(cookie, |live| Some(Arc::clone(live)))
+    /// The session in memory that has this cookie, wherever it counts.
+    fn shown(&self, cookie: &Spelling) -> Option<Arc<Live>> {
+        self.front.pin().get(&cookie.handle()).filter(|live| live.has(cookie)).cloned()
+    }
+
+    /// The session in memory that has this cookie and counts where it was sent to.
+    pub(super) fn get(&self, cookie: &Spelling, audience: &str) -> Option<Arc<Live>> {
+        self.with(cookie, audience, |live| Some(Arc::clone(live)))
+    }
+
+    /// Watches for hints about a session, for whoever is about to ask the store.
+    pub(super) fn watch(&self, key: Key) -> Watch {
+        self.hints.watch(key)
+    }
+
+    /// The keys that are watched.
+    #[cfg(test)]
+    pub(super) fn watched(&self) -> Vec<Key> {
+        self.hints.keys()
+    }
+
+    /// Tells those who are asking the store that it may say something else by now; the session, where it is in memory.
+    pub(super) fn hint(&self, key: &Key) -> Option<Arc<Live>> {
+        // In this order: whoever puts it into memory afterwards has been told.
+        self.hints.give(key);
+        self.live.get(&key.half()).filter(|live| live.key() == *key)
     }
 
     /// Notes that a session is in use, so that it stays. Once in minutes is enough.
@@ -148,13 +187,16 @@ impl Cache {
     }
 
     /// The session of `token`, through `load` where it is not in memory or not `good`: one caller loads, the others
-    /// wait for it. `None` where it is over.
-    pub(super) async fn get_or_load(
+    /// wait for it. Loaded again where somebody hints meanwhile that it has changed. `None` where it is over.
+    pub(super) async fn get_or_load<L>(
         &self,
         token: &Token,
         good: impl Fn(&Live) -> bool,
-        load: impl Future<Output = Result<Option<Arc<Live>>, Unavailable>>,
-    ) -> Result<Option<Arc<Live>>, Unavailable> {
+        load: impl Fn() -> L,
+    ) -> Result<Option<Arc<Live>>, Unavailable>
+    where
+        L: Future<Output = Result<Option<Arc<Live>>, Unavailable>>,
+    {
         let key = token.key();
         if self.is_over(&key) {
             return Ok(None);
@@ -166,16 +208,9 @@ impl Cache {
                 return Err(Miss::Over);
             }
             // The flight before this one may have landed since the caller looked.
-            if let Some(live) = self.get(&token.spelling()).filter(|live| good(live)) {
-                return Ok(live);
-            }
-            match load.await {
-                Ok(Some(live)) => {
-                    self.insert(Arc::clone(&live));
-                    Ok(live)
-                }
-                Ok(None) => Err(Miss::Over),
-                Err(error) => Err(Miss::Unavailable(error)),
+            match self.shown(&token.spelling()).filter(|live| good(live)) {
+                Some(live) => Ok(live),
+                None => self.load_watched(key, load).await,
             }
         };
         let loaded = self.flights.try_get_with(key, flight).await;
@@ -191,6 +226,28 @@ impl Cache {
                 Ok(None)
             }
         }
+    }
+
+    async fn load_watched<L>(&self, key: Key, load: impl Fn() -> L) -> Result<Arc<Live>, Miss>
+    where
+        L: Future<Output = Result<Option<Arc<Live>>, Unavailable>>,
+    {
+        let mut watch = self.watch(key);
+        for turn in 1..=MOST_LOADS {
+            let asked = Instant::now();
+            let live = load().await.map_err(Miss::Unavailable)?.ok_or(Miss::Over)?;
+            self.insert(Arc::clone(&live));
+            if !watch.was_hinted() {
+                return Ok(live);
+            }
+            live.voucher().void();
+            if turn == MOST_LOADS && asked.elapsed() < RECENT {
+                return Ok(live);
+            }
+        }
+        Err(Miss::Unavailable(Unavailable::Failed(
+            "the session is said to change faster than it can be read".to_owned(),
+        )))
     }
 
     /// Takes a buried session out of memory for good, waiting for a load that is under way.

@@ -6,7 +6,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Found, Sessions, in_time,
+    Found, Sessions,
+    hints::Watch,
+    in_time,
     live::Live,
     store::{Ears, Store as _, Unavailable},
     token::{Key, Token},
@@ -27,7 +29,7 @@ impl Sessions {
             return self.stale(live, now, Unavailable::Deadline);
         }
         let good = |live: &Live| self.will_do(live, self.clock.now());
-        match in_time(self.cache.get_or_load(token, good, self.reload(token, &live))).await {
+        match in_time(self.cache.get_or_load(token, good, || self.reload(token, &live))).await {
             Ok(Some(live)) => Ok(self.hit(live, now)),
             Ok(None) => Ok(self.counted(Lookup::Unknown, Found::Ended)),
             Err(_) if self.cache.is_over(&live.key()) => Ok(self.counted(Lookup::Unknown, Found::Ended)),
@@ -45,18 +47,22 @@ impl Sessions {
 
     /// Asks about several sessions at once and says whether the store answered.
     pub(super) async fn confirm_all(&self, doubted: &[Arc<Live>]) -> bool {
-        let asked = self.hearing.asking(self.clock.now());
         let keys: Vec<_> = doubted.iter().map(|live| live.key()).collect();
+        let watches: Vec<_> = keys.iter().map(|key| self.cache.watch(*key)).collect();
+        let asked = self.hearing.asking(self.clock.now());
         let there = if self.is_up() { self.store.versions(&keys).await.ok() } else { None };
         let generations: Option<HashMap<_, _>> =
             there.map(|versions| versions.into_iter().map(|version| (version.key, version.generation)).collect());
-        for live in doubted {
+        for ((live, key), mut watch) in doubted.iter().zip(keys).zip(watches) {
             live.voucher().end_doubt();
             let Some(generations) = &generations else { continue };
-            match generations.get(&live.key()) {
-                Some(generation) if *generation == live.generation() => live.voucher().renew(asked),
-                Some(_) => self.changed(live.key()),
-                None => self.ended(live.key()),
+            match generations.get(&key) {
+                Some(generation) if *generation == live.generation() => {
+                    live.voucher().renew(asked);
+                    self.heed(&mut watch, live);
+                }
+                Some(_) => drop(self.cache.forget(&key)),
+                None => self.bury(key),
             }
         }
         generations.is_some()
@@ -75,8 +81,23 @@ impl Sessions {
         }
     }
 
+    /// Says whether somebody has hinted that a session is not as it was, since the store was asked whose answer is in memory by
+    /// now. Then nobody is answered from it before the store has been asked again.
+    pub(super) fn heed(&self, watch: &mut Watch, live: &Arc<Live>) -> bool {
+        let was_hinted = watch.was_hinted();
+        if was_hinted {
+            live.voucher().void();
+            self.doubt(live);
+        }
+        was_hinted
+    }
+
     fn stale(&self, live: Arc<Live>, now: Timestamp, error: Unavailable) -> Result<Found, Unavailable> {
         let is_vouched_for = self.hearing.trust(&live, now) != Trust::Gone;
+        // Somebody says that it is not as it was, and nobody can tell: that is no outage to be borne.
+        if live.voucher().is_void() {
+            return Err(error);
+        }
         if !is_vouched_for && now.since(live.voucher().at()) > self.terms.outage_grace() {
             return Err(error);
         }
@@ -102,12 +123,11 @@ impl Ears for Sessions {
         self.hearing.end(self.cache.all());
     }
 
-    fn ended(&self, key: Key) {
-        self.cache.bury(key);
-        self.cache.forget(&key);
-    }
-
-    fn changed(&self, key: Key) {
-        self.cache.forget(&key);
+    fn hint(&self, key: Key) {
+        if let Some(live) = self.cache.hint(&key) {
+            live.voucher().void();
+            // Asked about soon even if no request does, so that an outage after that finds it vouched for, or over.
+            self.doubt(&live);
+        }
     }
 }

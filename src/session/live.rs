@@ -79,7 +79,7 @@ impl Live {
             renewed: Mark::at(record.renewed),
             generation: u32::try_from(row.generation).unwrap_or(u32::MAX),
             resting: Mark::default(),
-            who: Packed::new(&record.identity),
+            who: Packed::within(&record.identity, &record.scope),
             headers: Shelf::default(),
             passed: passed.map(Box::new),
         }
@@ -132,8 +132,13 @@ impl Live {
         !self.headers.is_empty()
     }
 
-    /// Whether this is the value of its cookie.
-    pub(super) fn answers_to(&self, cookie: &Spelling) -> bool {
+    /// Whether this is the value of its cookie, sent to where it counts.
+    pub(super) fn answers_to(&self, cookie: &Spelling, audience: &str) -> bool {
+        self.has(cookie) && self.who.is_at(audience)
+    }
+
+    /// Whether this is the value of its cookie, wherever it was sent to.
+    pub(super) fn has(&self, cookie: &Spelling) -> bool {
         self.cookie.is(cookie)
     }
 
@@ -235,16 +240,20 @@ mod tests {
         super::{record::NewSession, trust::Hearing},
         *,
     };
-    use crate::crypto::Keyring;
+    use crate::{
+        crypto::Keyring,
+        identity::{Registration, Scope},
+    };
 
     fn live() -> Live {
         let ring = Keyring::new(&[SecretString::from("a".repeat(32))]).unwrap();
-        let token = Token::fresh(&ring);
+        let token = Token::fresh(&ring, "app.test");
         let identity = serde_json::from_value(serde_json::json!({
             "provider": "p", "subject": "s", "user": "u", "email": "", "name": "", "groups": [], "claims": {}
         }));
         let tokens = Tokens { id: Some(SecretString::from("very-secret")), ..Tokens::default() };
-        let new = NewSession { identity: identity.unwrap(), tokens, sid: None };
+        let scope = Scope { audience: "app.test".to_owned(), registration: Registration([1; 8]) };
+        let new = NewSession { identity: identity.unwrap(), tokens, sid: None, scope };
         let record = Record::new(new, Timestamp::from_unix(1_000));
         let row = record.seal(&ring, token.key());
         let (asked, passed) = (Hearing::of_nobody().asking(Timestamp::from_unix(1_000)), Passed::of(&record, &row));

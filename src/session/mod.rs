@@ -6,6 +6,8 @@
 mod backend;
 mod cache;
 mod confirm;
+mod find;
+mod hints;
 mod lease;
 mod live;
 mod memory;
@@ -31,13 +33,12 @@ use std::{sync::Arc, time::Duration};
 
 use self::{
     cache::Cache,
+    find::Age,
     lease::Holder,
-    live::Passed,
-    record::Unreadable,
-    store::{Row, Selection, Store, Watched},
+    store::{Row, Selection, Store as _, Watched},
     terms::Terms,
-    token::{Spelling, Token},
-    trust::{Hearing, Trust},
+    token::Token,
+    trust::Hearing,
     upkeep::{Backlog, Upkeep},
 };
 pub use self::{
@@ -47,12 +48,12 @@ pub use self::{
     reseal::Left,
     settings::{Backend, Settings},
     store::{DEADLINE, Unavailable},
-    token::Key,
+    token::{Cookie, Key},
 };
 use crate::{
     clock::{Clock, Timestamp},
     crypto::Keyring,
-    metrics::{self, Logout, Lookup},
+    metrics::{self, Logout},
     shutdown,
 };
 
@@ -69,7 +70,7 @@ pub enum Found {
     Live(Arc<Live>),
     /// A session of ours that is over.
     Ended,
-    /// Nothing that we made.
+    /// Nothing that we made for where it was sent to.
     NotOurs,
 }
 
@@ -90,29 +91,6 @@ pub struct Sessions {
 struct Kept {
     row: Row,
     record: Record,
-}
-
-/// How far memory can speak for a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// It lives and can be believed.
-    Good,
-    /// The store has to be asked first: nobody vouches for it, or what is to stay of its tokens has changed.
-    Doubtful,
-    /// It is not current.
-    Past,
-    /// No secret in force made its cookie.
-    Foreign,
-}
-
-/// Where a session is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Age {
-    Current,
-    /// Not used for long enough, as far as this process knows.
-    Idle,
-    /// Past its lifetime, whoever uses it.
-    Over,
 }
 
 impl Sessions {
@@ -156,59 +134,28 @@ impl Sessions {
         }
     }
 
-    /// What `read` makes of the session that a cookie's value stands for, where memory alone can vouch for it. Of all others
-    /// only [`Sessions::find`] can tell what they are, and that counts them; so it does where `read` makes nothing of it.
-    pub fn recall<T>(&self, cookie: &[u8], read: impl FnOnce(&Arc<Live>, Timestamp) -> Option<T>) -> Option<T> {
-        let now = self.clock.now();
-        self.cache.with(&Spelling::of(cookie)?, |live| {
-            if self.standing(live, now) != Standing::Good {
-                return None;
-            }
-            read(live, now).inspect(|_| self.used(live, now))
-        })
-    }
-
-    /// Looks up the session that a cookie's value stands for. Waits for the store little longer than [`DEADLINE`].
-    pub async fn find(&self, cookie: &[u8]) -> Result<Found, Unavailable> {
-        let (now, cookie) = (self.clock.now(), Spelling::of(cookie));
-        // On the heap, so that the future of a hit stays small.
-        let Some(live) = cookie.as_ref().and_then(|cookie| self.cache.get(cookie)) else {
-            return match cookie.and_then(|cookie| cookie.read()) {
-                Some(token) => Box::pin(self.look_up(&token, None, now)).await,
-                None => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
-            };
-        };
-        match self.standing(&live, now) {
-            Standing::Good => Ok(self.hit(live, now)),
-            Standing::Doubtful => Box::pin(self.confirm(&live.token(), Arc::clone(&live), now)).await,
-            Standing::Past => Box::pin(self.look_up(&live.token(), Some(&live), now)).await,
-            Standing::Foreign => {
-                self.cache.forget(&live.key());
-                Box::pin(self.look_up(&live.token(), None, now)).await
-            }
-        }
-    }
-
     /// Makes a session and returns the value of its cookie: always a new one, written before it is returned.
     pub async fn create(&self, new: NewSession) -> Result<String, Unavailable> {
         let keyring = self.terms.keyring();
-        let token = Token::fresh(&keyring);
+        let token = Token::fresh(&keyring, &new.scope.audience);
         let record = Record::new(new, self.clock.now());
         let row = record.seal(&keyring, token.key());
+        let mut watch = self.cache.watch(token.key());
         let live = self.alive(&record, &token, &row, self.hearing.asking(self.clock.now()));
         self.store.insert(row).await?;
-        self.cache.insert(live);
+        self.cache.insert(Arc::clone(&live));
+        self.heed(&mut watch, &live);
         Ok(token.encode())
     }
 
-    /// Ends the session that a cookie's value stands for, and returns what it was; `None` where it is none of ours or was over
-    /// already.
+    /// Ends a cookie's session, and returns what it was; `None` where it is none of ours, is sent to where it does not count, or
+    /// was over already.
     ///
     /// Whatever the store does, and even if the caller does not wait for the answer, this process refuses the session
     /// from here on, and its row is removed when the store takes it.
-    pub async fn revoke(&self, cookie: &[u8], why: Logout) -> Result<Option<Record>, Unavailable> {
-        let Some(token) = Token::parse(cookie) else { return Ok(None) };
-        if !self.made(&token)? {
+    pub async fn revoke(&self, cookie: Cookie<'_>, why: Logout) -> Result<Option<Record>, Unavailable> {
+        let Some(token) = Token::parse(cookie.value) else { return Ok(None) };
+        if !self.made(&token, cookie.audience)? {
             return Ok(None);
         }
         let key = token.key();
@@ -244,10 +191,10 @@ impl Sessions {
         live.created().plus(self.terms.lifetime())
     }
 
-    /// Whether we made a cookie's value, be its session over or not, or cannot tell yet. Asks no store.
+    /// Whether we made a cookie for where it was sent to, be its session over or not, or cannot tell yet. Asks no store.
     #[must_use]
-    pub fn may_be_ours(&self, cookie: &[u8]) -> bool {
-        Token::parse(cookie).is_some_and(|token| self.made(&token).unwrap_or(true))
+    pub fn may_be_ours(&self, cookie: Cookie<'_>) -> bool {
+        Token::parse(cookie.value).is_some_and(|token| self.made(&token, cookie.audience).unwrap_or(true))
     }
 
     /// Until asked to stop: writes when sessions were last used, removes expired ones in small batches, sees whether
@@ -261,71 +208,16 @@ impl Sessions {
         }
     }
 
-    /// How far memory can speak for a session.
-    fn standing(&self, live: &Arc<Live>, now: Timestamp) -> Standing {
-        if !self.terms.acknowledge(live) {
-            return Standing::Foreign;
-        }
-        if self.age_of(live, now) != Age::Current {
-            return Standing::Past;
-        }
-        if !self.has_what_is_passed(live) {
-            return Standing::Doubtful;
-        }
-        match self.hearing.trust(live, now) {
-            Trust::Full => Standing::Good,
-            Trust::Waning => {
-                self.doubt(live);
-                Standing::Good
-            }
-            Trust::Gone => Standing::Doubtful,
-        }
-    }
-
-    /// Whether a session can be answered from as it is in memory.
-    fn will_do(&self, live: &Live, now: Timestamp) -> bool {
-        self.has_what_is_passed(live) && self.hearing.trust(live, now) != Trust::Gone
-    }
-
-    /// Whether its tokens are in memory just where an app is passed them.
-    fn has_what_is_passed(&self, live: &Live) -> bool {
-        live.has_tokens() == self.terms.passes_tokens()
-    }
-
-    /// Whether a secret of ours made this. Until what dropped ones have left is read, whatever the others did not make may be
-    /// theirs.
-    fn made(&self, token: &Token) -> Result<bool, Unavailable> {
+    /// Whether a secret of ours made this for a host or domain. Until what dropped ones have left is read, whatever the others
+    /// did not make may be theirs.
+    fn made(&self, token: &Token, audience: &str) -> Result<bool, Unavailable> {
         let keyring = self.terms.keyring();
         let knows_all = keyring.has_inherited();
-        match token.is_made_by(&keyring) {
+        match token.is_made_by(&keyring, audience) {
             false if !knows_all => {
                 Err(Unavailable::Failed("what dropped secrets have left is not read yet".to_owned()))
             }
             made => Ok(made),
-        }
-    }
-
-    /// What the store says of a session that memory could not vouch for.
-    async fn look_up(&self, token: &Token, cached: Option<&Live>, now: Timestamp) -> Result<Found, Unavailable> {
-        if cached.is_none() && !self.made(token)? {
-            return Ok(self.counted(Lookup::Forged, Found::NotOurs));
-        }
-        if let Some(live) = cached {
-            // Past its lifetime nothing can save it. Idle here, it may have been used at another replica.
-            self.cache.forget(&token.key());
-            if self.age_of(live, now) == Age::Over {
-                return Ok(self.expired(token));
-            }
-        }
-        let good = |live: &Live| self.will_do(live, now);
-        match in_time(self.cache.get_or_load(token, good, self.load(token))).await? {
-            None => Ok(self.counted(Lookup::Unknown, Found::Ended)),
-            Some(live) if !live.answers_to(&token.spelling()) => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
-            Some(live) if self.age_of(&live, now) == Age::Current => {
-                self.note_use(&live, now);
-                Ok(self.counted(Lookup::Miss, Found::Live(live)))
-            }
-            Some(_) => Ok(self.expired(token)),
         }
     }
 
@@ -344,38 +236,10 @@ impl Sessions {
         Ok(record.filter(|_| was_there))
     }
 
-    async fn load(&self, token: &Token) -> Result<Option<Arc<Live>>, Unavailable> {
-        let asked = self.hearing.asking(self.clock.now());
-        let kept = self.read(&token.key()).await?;
-        Ok(kept.map(|Kept { row, record }| {
-            let live = self.alive(&record, token, &row, asked);
-            self.note_seal(row);
-            live
-        }))
-    }
-
-    /// What the store has of a session; `None` where that is nothing, or nothing that can ever be read again.
-    async fn read(&self, key: &Key) -> Result<Option<Kept>, Unavailable> {
-        let Some(row) = self.store.load(key).await? else {
-            return Ok(None);
-        };
-        match Record::open(&self.terms.keyring(), *key, &row.sealed) {
-            Ok(record) => Ok(Some(Kept { row, record })),
-            // It lives, for the replicas that have been updated already.
-            Err(Unreadable::Newer) => {
-                Err(Unavailable::Failed("the session was written by a newer version of doorward".to_owned()))
-            }
-            Err(unreadable) => {
-                tracing::warn!(session = ?key, ?unreadable, "a session can never be read again and counts as ended");
-                Ok(None)
-            }
-        }
-    }
-
-    /// A session as memory keeps it.
-    fn alive(&self, record: &Record, token: &Token, row: &Row, asked: trust::Asked) -> Arc<Live> {
-        let passed = self.terms.passes_tokens().then(|| Passed::of(record, row));
-        Arc::new(Live::new(record, token, row, asked, passed))
+    /// Remembers that a session is over, and drops it from memory.
+    fn bury(&self, key: Key) {
+        self.cache.bury(key);
+        self.cache.forget(&key);
     }
 
     /// Removes a session's row, says whether it was there, and counts the ending if so: whoever removes it counts it.
@@ -384,55 +248,6 @@ impl Sessions {
         self.backlog.settle(key);
         self.metrics.ended(why, u64::from(was_there));
         Ok(was_there)
-    }
-
-    /// Its row is left to the purge, which counts it once for all replicas and spares one that was used elsewhere.
-    fn expired(&self, token: &Token) -> Found {
-        self.cache.bury(token.key());
-        self.cache.forget(&token.key());
-        self.backlog.meet_expired();
-        self.counted(Lookup::Unknown, Found::Ended)
-    }
-
-    fn age_of(&self, live: &Live, now: Timestamp) -> Age {
-        self.age(live.created(), live.last_seen(), now)
-    }
-
-    fn age(&self, created: Timestamp, last_seen: Timestamp, now: Timestamp) -> Age {
-        if now.since(created) >= self.terms.lifetime() {
-            Age::Over
-        } else if now.since(last_seen) >= self.terms.idle_timeout() {
-            Age::Idle
-        } else {
-            Age::Current
-        }
-    }
-
-    fn note_use(&self, live: &Arc<Live>, now: Timestamp) {
-        live.see(now);
-        // More often than an idle timeout that is shorter than the interval, or a restart would end sessions in use.
-        let interval = TOUCH_INTERVAL.min(self.terms.idle_timeout() / 4);
-        if live.put_forward(now, interval) {
-            self.cache.keep(&live.key());
-            if !self.backlog.leave(live) {
-                live.put_back();
-            }
-        }
-    }
-
-    fn hit(&self, live: Arc<Live>, now: Timestamp) -> Found {
-        self.used(&live, now);
-        Found::Live(live)
-    }
-
-    fn used(&self, live: &Arc<Live>, now: Timestamp) {
-        self.note_use(live, now);
-        self.metrics.looked_up(Lookup::Hit);
-    }
-
-    fn counted(&self, result: Lookup, found: Found) -> Found {
-        self.metrics.looked_up(result);
-        found
     }
 }
 

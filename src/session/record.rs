@@ -10,7 +10,7 @@ use super::{store::Row, token::Key};
 use crate::{
     clock::Timestamp,
     crypto::{Keyring, Purpose},
-    identity::{Identity, Tokens},
+    identity::{Identity, Scope, Tokens},
 };
 
 /// What a sign-in yields.
@@ -22,6 +22,8 @@ pub struct NewSession {
     pub tokens: Tokens,
     /// The provider's own name for its session (`sid`), for its sign-out.
     pub sid: Option<String>,
+    /// Where it is to count.
+    pub scope: Scope,
 }
 
 /// A session as it is kept.
@@ -33,6 +35,8 @@ pub struct Record {
     pub tokens: Tokens,
     /// The provider's own name for its session.
     pub sid: Option<String>,
+    /// Where it counts.
+    pub scope: Scope,
     /// When it was made.
     pub created: Timestamp,
     /// When its tokens were last renewed; when it was made, before that.
@@ -52,12 +56,13 @@ pub(super) enum Unreadable {
 
 /// The form of the sealed part. Readers ignore fields that they do not know and writers keep those that older readers
 /// need, so the number changes only where that is impossible.
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 
 /// The record on its way into the seal.
 #[derive(Serialize)]
 struct Exposed<'a> {
     identity: &'a Identity,
+    scope: &'a Scope,
     sid: Option<&'a str>,
     created: u64,
     renewed: u64,
@@ -71,6 +76,7 @@ struct Exposed<'a> {
 #[derive(Deserialize)]
 struct Opened {
     identity: Identity,
+    scope: Scope,
     sid: Option<String>,
     created: u64,
     renewed: u64,
@@ -83,8 +89,8 @@ struct Opened {
 impl Record {
     /// A session that begins now.
     pub(super) fn new(new: NewSession, now: Timestamp) -> Self {
-        let NewSession { identity, tokens, sid } = new;
-        Self { identity, tokens, sid, created: now, renewed: now }
+        let NewSession { identity, tokens, sid, scope } = new;
+        Self { identity, tokens, sid, scope, created: now, renewed: now }
     }
 
     /// The row that keeps it under `key`.
@@ -119,6 +125,7 @@ impl Record {
         let Tokens { access, access_ends, refresh, id } = &self.tokens;
         let exposed = Exposed {
             identity: &self.identity,
+            scope: &self.scope,
             sid: self.sid.as_deref(),
             created: self.created.unix(),
             renewed: self.renewed.unix(),
@@ -138,6 +145,7 @@ impl From<Opened> for Record {
     fn from(opened: Opened) -> Self {
         Self {
             identity: opened.identity,
+            scope: opened.scope,
             sid: opened.sid,
             created: Timestamp::from_unix(opened.created),
             renewed: Timestamp::from_unix(opened.renewed),
@@ -157,18 +165,21 @@ mod tests {
     use serde_json::Value;
 
     use super::{super::token::Token, *};
-    use crate::identity::arbitrary::identity;
+    use crate::identity::{Registration, arbitrary::identity};
 
     fn ring() -> Keyring {
         Keyring::new(&[SecretString::from("a".repeat(32))]).unwrap()
     }
 
     fn record() -> impl Strategy<Value = Record> {
-        (identity(), any::<[Option<String>; 4]>(), any::<Option<u64>>(), any::<u64>()).prop_map(
-            |(identity, [access, refresh, id, sid], access_ends, created)| Record {
+        let scope = (any::<String>(), any::<[u8; 8]>())
+            .prop_map(|(audience, registration)| Scope { audience, registration: Registration(registration) });
+        (identity(), any::<[Option<String>; 4]>(), any::<Option<u64>>(), any::<u64>(), scope).prop_map(
+            |(identity, [access, refresh, id, sid], access_ends, created, scope)| Record {
                 renewed: Timestamp::from_unix(created),
                 identity,
                 sid,
+                scope,
                 created: Timestamp::from_unix(created),
                 tokens: Tokens {
                     access: access.map(SecretString::from),
@@ -184,13 +195,14 @@ mod tests {
         let identity = serde_json::from_value(serde_json::json!({
             "provider": "p", "subject": "s", "user": "u", "email": "", "name": "", "groups": [], "claims": {}
         }));
-        let new = NewSession { identity: identity.unwrap(), tokens: Tokens::default(), sid: None };
+        let scope = Scope { audience: "app.test".to_owned(), registration: Registration([1; 8]) };
+        let new = NewSession { identity: identity.unwrap(), tokens: Tokens::default(), sid: None, scope };
         Record::new(new, Timestamp::from_unix(1_000))
     }
 
     #[test]
     fn a_record_of_a_newer_form_is_told_from_a_garbled_one() {
-        let token = Token::fresh(&ring());
+        let token = Token::fresh(&ring(), "app.test");
         let mut row = one().seal(&ring(), token.key());
         for (plain, expected) in [
             ([FORM + 1, b'{'].as_slice(), Unreadable::Newer),
@@ -205,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_field_of_a_later_version_does_not_make_a_record_unreadable() {
-        let token = Token::fresh(&ring());
+        let token = Token::fresh(&ring(), "app.test");
         let record = one();
         let mut row = record.seal(&ring(), token.key());
         let mut json: Value = serde_json::from_slice(&record.expose()[1..]).unwrap();
@@ -218,11 +230,12 @@ mod tests {
     proptest! {
         #[test]
         fn a_record_comes_back_as_it_was_under_its_own_key_alone(record in record(), other: [u8; 32]) {
-            let key = Token::fresh(&ring()).key();
+            let key = Token::fresh(&ring(), "app.test").key();
             let mut row = record.seal(&ring(), key);
             let back = Record::open(&ring(), row.key, &row.sealed).unwrap();
             prop_assert_eq!(&back.identity, &record.identity);
             prop_assert_eq!(&back.sid, &record.sid);
+            prop_assert_eq!(&back.scope, &record.scope);
             prop_assert_eq!(back.created, record.created);
             prop_assert_eq!(back.tokens.access_ends, record.tokens.access_ends);
             prop_assert!(back.expose() == record.expose());

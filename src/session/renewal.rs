@@ -7,6 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Kept, Sessions,
+    cache::MOST_LOADS,
+    hints::Watch,
     lease::{Lease, Leases as _},
     live::Live,
     record::Record,
@@ -16,7 +18,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     crypto,
-    identity::{Identity, Tokens},
+    identity::{Identity, Registration, Tokens},
     metrics::Logout,
 };
 
@@ -59,6 +61,8 @@ pub enum Claim {
 pub struct Permit {
     live: Arc<Live>,
     record: Box<Record>,
+    /// What was heard of it since its turn began.
+    watch: Watch,
 }
 
 /// A renewed session that has yet to be written.
@@ -81,6 +85,8 @@ pub enum Whose {
 pub struct Once<'a> {
     /// The provider whose word it is.
     pub provider: &'a str,
+    /// Under which registration it says so: under another one the same word is another word.
+    pub registration: Registration,
     /// What it calls it.
     pub word: &'a str,
     /// Until when it has to be remembered.
@@ -146,6 +152,7 @@ impl Sessions {
     pub async fn claim(&self, live: &Arc<Live>, answers_within: Duration) -> Result<Claim, Unavailable> {
         // Read first: a turn that came to nothing for want of a refresh token would hold up everybody else. If it is not of this
         // generation any more, there is no turn.
+        let mut watch = self.cache.watch(live.key());
         let asked = self.hearing.asking(self.clock.now());
         let Some(Kept { row, record }) = self.read(&live.key()).await? else {
             self.bury(live.key());
@@ -154,11 +161,12 @@ impl Sessions {
         if row.generation > live.generation() {
             let newest = self.alive(&record, &live.token(), &row, asked);
             self.cache.insert(Arc::clone(&newest));
-            return Ok(Claim::Done(newest));
+            // It may have been ended since it was read: then whoever asks again is told so.
+            return Ok(if self.heed(&mut watch, &newest) { Claim::Theirs } else { Claim::Done(newest) });
         }
         let is_ours = self.store.claim(&self.lease(live), answers_within + MARGIN).await?;
         Ok(if is_ours {
-            Claim::Ours(Permit { live: Arc::clone(live), record: Box::new(record) })
+            Claim::Ours(Permit { live: Arc::clone(live), record: Box::new(record), watch })
         } else {
             Claim::Theirs
         })
@@ -167,12 +175,13 @@ impl Sessions {
     /// Takes what a provider gave. It is served at once; [`Sessions::write`] keeps it.
     #[must_use]
     pub fn renewed(&self, permit: Permit, identity: Option<Identity>, tokens: Tokens, sid: Option<String>) -> Renewed {
-        let (old, before) = (permit.live, *permit.record);
+        let (old, before, mut watch) = (permit.live, *permit.record, permit.watch);
         let now = self.clock.now();
         let record = Record {
             identity: identity.unwrap_or(before.identity),
             tokens,
             sid: sid.or(before.sid),
+            scope: before.scope,
             created: before.created,
             renewed: now,
         };
@@ -184,6 +193,7 @@ impl Sessions {
         };
         let live = self.alive(&record, &token, &row, self.hearing.asking(now));
         self.cache.insert(Arc::clone(&live));
+        self.heed(&mut watch, &live);
         Renewed { live, row }
     }
 
@@ -272,30 +282,27 @@ impl Sessions {
 
     /// The session as the store has it, put in memory where it is newer; `None` where it is over.
     async fn newest(&self, live: &Arc<Live>) -> Result<Option<Arc<Live>>, Unavailable> {
-        match self.load(&live.token()).await? {
-            None => {
-                self.bury(live.key());
-                Ok(None)
+        let (token, key) = (live.token(), live.key());
+        let mut watch = self.cache.watch(key);
+        for _ in 0..MOST_LOADS {
+            let Some(newest) = self.load(&token).await? else {
+                self.bury(key);
+                return Ok(None);
+            };
+            if newest.generation() > live.generation() {
+                self.cache.insert(Arc::clone(&newest));
             }
-            Some(newest) => {
-                if newest.generation() > live.generation() {
-                    self.cache.insert(Arc::clone(&newest));
-                }
-                Ok(Some(newest))
+            if !self.heed(&mut watch, &newest) {
+                return Ok(Some(newest));
             }
         }
-    }
-
-    fn bury(&self, key: Key) {
-        self.cache.bury(key);
-        self.cache.forget(&key);
+        Err(Unavailable::Failed("the session is said to change faster than it can be read".to_owned()))
     }
 }
 
 impl Once<'_> {
-    /// What it is kept as: the provider's length goes first, so that no two pairs look alike.
+    /// What it is kept as. Registrations are of one length, so that no two pairs look alike.
     fn digest(&self) -> [u8; 32] {
-        let length = (self.provider.len() as u64).to_be_bytes();
-        crypto::digest(&[length.as_slice(), self.provider.as_bytes(), self.word.as_bytes()].concat())
+        crypto::digest(&[&self.registration.0, self.word.as_bytes()].concat())
     }
 }

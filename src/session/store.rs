@@ -158,10 +158,8 @@ pub(super) trait Ears: Send + Sync {
     fn heard_until(&self, moment: Timestamp);
     /// From now on things may be missed.
     fn deaf(&self);
-    /// A session has been ended.
-    fn ended(&self, key: Key);
-    /// A session is not as it was.
-    fn changed(&self, key: Key);
+    /// Somebody says that a session has been ended or is not as it was. Whoever may connect can say so: the store knows.
+    fn hint(&self, key: Key);
 }
 
 /// The store in use, watched.

@@ -122,7 +122,7 @@ impl Terms {
     #[cold]
     fn look_again(&self, live: &Live) -> bool {
         let ring = self.ring.load();
-        let ours = live.token().is_made_by(&ring.keyring);
+        let ours = live.token().is_made_by(&ring.keyring, live.who().audience());
         if ours {
             live.set_edition(ring.edition);
         }

@@ -4,11 +4,13 @@ mod cache;
 mod contract;
 mod doubles;
 mod endings;
+mod hints;
 mod leases;
 mod postgres;
 mod renewal;
 mod rest;
 mod rotation;
+mod scope;
 mod sharing;
 mod terms;
 
@@ -24,8 +26,8 @@ use futures_util::future::join_all;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinSet;
 
-use self::doubles::{House, Mode, somebody};
-use super::*;
+use self::doubles::{HOST, House, Mode, sent, somebody};
+use super::{token::Spelling, trust::Trust, *};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -89,7 +91,7 @@ async fn ten_thousand_who_miss_the_same_session_cost_one_load() {
     let mut all = JoinSet::new();
     for _ in 0..10_000 {
         let (sessions, cookie) = (Arc::clone(&house.sessions), cookie.clone());
-        all.spawn(async move { live(sessions.find(cookie.as_bytes()).await).who().user().to_owned() });
+        all.spawn(async move { live(sessions.find(sent(&cookie)).await).who().user().to_owned() });
     }
     house.store.arrived().await;
     house.store.set(Mode::Up);
@@ -117,8 +119,19 @@ async fn a_cookie_with_any_character_changed_is_not_ours_cached_or_not() {
         for at in 0..cookie.len() {
             let mut changed = cookie.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
-            assert!(matches!(house.sessions.find(&changed).await, Ok(Found::NotOurs)), "character {at}");
-            assert!(house.sessions.revoke(&changed, Logout::User).await.unwrap().is_none(), "character {at}");
+            assert!(
+                matches!(house.sessions.find(Cookie { value: &changed, audience: HOST }).await, Ok(Found::NotOurs)),
+                "character {at}"
+            );
+            assert!(
+                house
+                    .sessions
+                    .revoke(Cookie { value: &changed, audience: HOST }, Logout::User)
+                    .await
+                    .unwrap()
+                    .is_none(),
+                "character {at}"
+            );
         }
         assert_eq!(house.store.loads(), 0);
         live(house.find(&cookie).await);
@@ -130,7 +143,7 @@ async fn a_cookie_with_any_character_changed_is_not_ours_cached_or_not() {
 async fn a_row_moved_to_another_key_does_not_open() {
     let house = House::new();
     let keyring = doubles::keyring();
-    let (victim, thief) = (house.sessions.create(somebody("ann")).await.unwrap(), Token::fresh(&keyring));
+    let (victim, thief) = (house.sessions.create(somebody("ann")).await.unwrap(), Token::fresh(&keyring, HOST));
     let mut row = house.store.load(&Token::parse(victim.as_bytes()).unwrap().key()).await.unwrap().unwrap();
     row.key = thief.key();
     house.store.insert(row).await.unwrap();
@@ -142,9 +155,9 @@ async fn a_row_moved_to_another_key_does_not_open() {
 async fn a_row_of_a_newer_version_is_unavailable_and_not_ended() {
     let house = House::new();
     let keyring = doubles::keyring();
-    let token = Token::fresh(&keyring);
+    let token = Token::fresh(&keyring, HOST);
     let mut row = Record::new(somebody("ann"), house.sessions.clock.now()).seal(&keyring, token.key());
-    row.sealed = keyring.seal(crate::crypto::Purpose::SessionRow, &token.key().0, &[2, b'?']);
+    row.sealed = keyring.seal(crate::crypto::Purpose::SessionRow, &token.key().0, &[3, b'?']);
     house.store.insert(row).await.unwrap();
     assert!(matches!(house.find(&token.encode()).await, Err(Unavailable::Failed(_))));
 }

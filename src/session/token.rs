@@ -1,7 +1,8 @@
 //! The session cookie's value: a random id, and the tag that proves we made it.
 //!
 //! 32 bytes of id and 16 of tag are 64 characters of base64url, which can be spelled in one way only: two values that read
-//! alike are the same. Promises: parsing touches no heap and no store; nothing here prints more than six hex characters of
+//! alike are the same. The tag is over the id and the host or domain that the cookie was made for: sent anywhere else it is
+//! not ours. Promises: parsing touches no heap and no store; nothing here prints more than six hex characters of
 //! the id's hash. It must not know what a session holds.
 
 use std::{
@@ -17,6 +18,15 @@ const ID: usize = 32;
 const VALUE: usize = ID + TAG;
 /// Characters of a value: four for every three bytes.
 const TEXT: usize = VALUE / 3 * 4;
+
+/// A session cookie as a browser sent it.
+#[derive(Clone, Copy, Debug)]
+pub struct Cookie<'r> {
+    /// Its value, whatever that is.
+    pub value: &'r [u8],
+    /// The host that it was sent to, folded; or the domain that shares cookies there, behind a dot.
+    pub audience: &'r str,
+}
 
 /// A value as a cookie carries it. Nothing is known of it but its length.
 #[derive(Clone, Copy)]
@@ -43,10 +53,10 @@ pub(super) struct Token {
 }
 
 impl Token {
-    /// A value that was never there before.
-    pub(super) fn fresh(keyring: &Keyring) -> Self {
+    /// A value that was never there before, for a host or domain.
+    pub(super) fn fresh(keyring: &Keyring, audience: &str) -> Self {
         let id = crypto::random::<ID>();
-        Self { id, tag: keyring.tag(Purpose::SessionCookie, &id) }
+        Self { id, tag: keyring.tag(Purpose::SessionCookie, audience.as_bytes(), &id) }
     }
 
     /// Reads a cookie's value; `None` for whatever we would not have written exactly so.
@@ -64,9 +74,9 @@ impl Token {
         Spelling::of(self.encode().as_bytes()).expect("every value is of one length")
     }
 
-    /// Whether one of our secrets made the tag.
-    pub(super) fn is_made_by(&self, keyring: &Keyring) -> bool {
-        keyring.made(Purpose::SessionCookie, &self.id, &self.tag)
+    /// Whether one of our secrets made the tag, for this host or domain.
+    pub(super) fn is_made_by(&self, keyring: &Keyring, audience: &str) -> bool {
+        keyring.made(Purpose::SessionCookie, audience.as_bytes(), &self.id, &self.tag)
     }
 
     /// The key of the session's row.
@@ -179,22 +189,25 @@ mod tests {
     #[test]
     fn name_and_value_stay_under_120_bytes() {
         let jar = Jar::new("doorward", Some("example.com"), Transport::Https);
-        let value = Token::fresh(&ring("a")).encode();
+        let value = Token::fresh(&ring("a"), "app.test").encode();
         assert_eq!(value.len(), 64);
         assert!(jar.session_name().len() + value.len() < 120);
     }
 
     #[test]
-    fn no_two_tokens_are_the_same_and_each_is_made_by_its_keyring_alone() {
-        let (one, other) = (Token::fresh(&ring("a")), Token::fresh(&ring("a")));
+    fn no_two_tokens_are_the_same_and_each_is_made_by_its_keyring_for_its_audience_alone() {
+        let (one, other) = (Token::fresh(&ring("a"), "app.test"), Token::fresh(&ring("a"), "app.test"));
         assert_ne!(one.encode(), other.encode());
         assert_ne!(one.key(), other.key());
-        assert!(one.is_made_by(&ring("a")) && !one.is_made_by(&ring("b")));
+        assert!(one.is_made_by(&ring("a"), "app.test") && !one.is_made_by(&ring("b"), "app.test"));
+        for elsewhere in ["", "app.tes", "app.testx", ".test", ".app.test", "admin.test"] {
+            assert!(!one.is_made_by(&ring("a"), elsewhere), "{elsewhere}");
+        }
     }
 
     #[test]
     fn it_prints_six_hex_characters_and_none_of_the_value() {
-        let token = Token::fresh(&ring("a"));
+        let token = Token::fresh(&ring("a"), "app.test");
         let printed = format!("{token:?}");
         assert!(printed.len() == 6 && printed.bytes().all(|byte| byte.is_ascii_hexdigit()), "{printed}");
         assert_eq!(printed, format!("{:?}", token.key()));
@@ -223,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_value_of_another_form_is_not_a_token() {
-        let good = Token::fresh(&ring("a")).encode();
+        let good = Token::fresh(&ring("a"), "app.test").encode();
         for (what, value) in [
             ("nothing", String::new()),
             ("a character short", good[1..].to_owned()),
@@ -244,7 +257,7 @@ mod tests {
         fn what_parses_is_spelled_in_one_way_only(text in "[A-Za-z0-9_-]{64}") {
             let token = Token::parse(text.as_bytes()).unwrap();
             prop_assert_eq!(token.encode(), text);
-            prop_assert!(!token.is_made_by(&ring("a")));
+            prop_assert!(!token.is_made_by(&ring("a"), "app.test"));
         }
 
         #[test]

@@ -124,6 +124,8 @@ impl Hearing {
 }
 
 impl Voucher {
+    const VOID: Timestamp = Timestamp::from_unix(0);
+
     pub(super) fn new(asked: Asked) -> Self {
         Self { at: Mark::at(asked.at), state: AtomicU32::new(asked.era << 1) }
     }
@@ -133,6 +135,18 @@ impl Voucher {
         self.at.set(asked.at);
         let renewed = |state| Some(asked.era << 1 | state & DOUBTED);
         let _before = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, renewed);
+    }
+
+    /// Takes back what the store said: the session may be another one by now. Nobody is answered from it before the store has
+    /// been asked, not even while the store is away.
+    pub(super) fn void(&self) {
+        self.at.set(Self::VOID);
+        self.state.fetch_and(DOUBTED, Ordering::Relaxed);
+    }
+
+    /// Whether what the store said was taken back.
+    pub(super) fn is_void(&self) -> bool {
+        self.at.get() == Self::VOID
     }
 
     /// Whether the caller is the one who has to see to it that the store is asked.

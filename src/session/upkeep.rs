@@ -95,6 +95,11 @@ impl Backlog {
         self.doubted.try_send(Arc::clone(live)).is_ok()
     }
 
+    /// How many sessions are to be asked about.
+    fn doubts(&self) -> usize {
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn take_doubts(&self) -> Vec<Arc<Live>> {
         let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
         std::iter::from_fn(|| doubts.try_recv().ok()).take(BATCH as usize).collect()
@@ -241,13 +246,11 @@ impl<'a> Upkeep<'a> {
         }
     }
 
-    /// Asks the store about sessions in use that nobody vouches for just now.
+    /// Asks the store about sessions that nobody vouches for just now. What comes meanwhile waits for the next time: a session
+    /// is asked about once in [`DOUBTS`], however many hints come.
     pub(super) async fn settle_doubts(&self) {
-        loop {
+        for _ in 0..self.sessions.backlog.doubts().div_ceil(BATCH as usize) {
             let doubted = self.sessions.backlog.take_doubts();
-            if doubted.is_empty() {
-                return;
-            }
             self.sessions.confirm_all(&doubted).await;
         }
     }

@@ -6,7 +6,8 @@
 // for each. With `tls` (files `cert` and `key`) it speaks https. Beside the provider's own paths there are
 //   GET  /test/grants              how often each kind of grant was redeemed, when the token endpoint and the keys were
 //                                  asked for (`asked`, `keys`: milliseconds), how often it refused (`refused`), which
-//                                  logout tokens were sent (`notices`), how many refresh tokens of each person it would
+//                                  logout tokens were sent (`notices`), how often it was asked to revoke a token
+//                                  (`revocations`), how many refresh tokens of each person it would
 //                                  still redeem (`redeemable`)
 //   POST /test/groups?user=&groups=   gives a person other groups
 //   POST /test/sign-in-as?user=    sets the cookie `user`
@@ -33,7 +34,7 @@ const people = {
 };
 for (const [id, more] of Object.entries(settings.people ?? {})) Object.assign(people[id], more);
 const grants = {};
-const told = { asked: [], keys: [], refused: 0, notices: [] };
+const told = { asked: [], keys: [], refused: 0, notices: [], revocations: 0 };
 const mood = { isAway: false, slow: {}, broken: {}, clock: 0, says: '' };
 const granted = {};
 const issued = {};
@@ -193,6 +194,7 @@ async function answer(request, response) {
   if (url.pathname.startsWith('/test/')) return steer(response, url);
   if (mood.isAway) return request.socket.destroy();
   if (url.pathname === '/token') told.asked.push(now());
+  if (url.pathname === '/token/revocation') told.revocations += 1;
   if (url.pathname === '/jwks') told.keys.push(now());
   response.setHeader('date', new Date(Date.now()).toUTCString());
   if (mood.broken[url.pathname]) {

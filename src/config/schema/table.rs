@@ -127,6 +127,15 @@ pub(in super::super) const KEYS: &[Key] = &[
         "How long a known session is honoured while the provider or the store is away.",
     ),
     key(
+        "session.hide_cookies",
+        Kind::Flag,
+        Is("false"),
+        Reload,
+        "Whether apps are kept from seeing the gate's own cookies. Every answer that lets in then carries `Cookie` with all \
+         that the client sent but them, up to 32 KiB, beyond which it is 431; `deploy/` has the line that makes the edge put it \
+         in place of the client's. Of use above all with `session.cookie_domain`, where a session counts at every app.",
+    ),
+    key(
         "session.legacy_cookies",
         TEXTS,
         Is("[]"),

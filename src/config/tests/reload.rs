@@ -52,6 +52,7 @@ const CHANGES: &[(&str, Variables, &str)] = &[
     ("session.idle_timeout", &[], "1h"),
     ("session.renew_before", &[], "1h"),
     ("session.outage_grace", &[], "2h"),
+    ("session.hide_cookies", &[], "true"),
     ("session.legacy_cookies", &[], "['other_*']"),
     ("store.url", &[], "memory:"),
     ("store.password", POSTGRES, "another"),

@@ -9,7 +9,7 @@ use super::{
     },
     store,
 };
-use crate::{crypto, host::Authority, session};
+use crate::{crypto, flow::OwnCookies, host::Authority, session};
 
 /// With the token and the longest prefix the cookie stays within 120 bytes.
 const LONGEST_NAME: usize = 32;
@@ -19,6 +19,7 @@ pub(super) struct Session {
     pub(super) secrets: Vec<SecretString>,
     pub(super) cookie_name: String,
     pub(super) cookie_domain: Option<String>,
+    pub(super) own_cookies: OwnCookies,
     pub(super) legacy_cookies: Vec<String>,
     pub(super) settings: session::Settings,
 }
@@ -27,6 +28,10 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Spot<'_>, root: &Spot<'_>)
     let secrets = secrets(reader, section);
     let cookie_name = reader.parsed(section.at("cookie_name").as_ref(), cookie_name);
     let cookie_domain = reader.parsed(section.at("cookie_domain").as_ref(), cookie_domain);
+    let own_cookies = match section.at("hide_cookies").and_then(|spot| spot.flag()) {
+        Some(true) => OwnCookies::Hidden,
+        Some(false) | None => OwnCookies::Shown,
+    };
     let legacy_cookies = reader.list(section.at("legacy_cookies").as_ref(), legacy_cookie);
     let lifetime = reader.duration(section.at("lifetime").as_ref());
     // One that is longer than the lifetime waits for the day when somebody raises that: both are plain upper bounds.
@@ -38,6 +43,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Spot<'_>, root: &Spot<'_>)
         secrets,
         cookie_name: cookie_name?,
         cookie_domain,
+        own_cookies,
         legacy_cookies,
         settings: session::Settings {
             lifetime: lifetime?,

@@ -25,6 +25,10 @@ type Inbox = Receiver<Result<Notification, Error>>;
 /// listens must miss none.
 const INBOX: usize = 65_536;
 
+/// The longest payload that means anything to us, in bytes. Longer ones are nobody's but a stranger's, who may send 8,000 bytes
+/// at a time.
+const LONGEST: usize = 96;
+
 /// Moves a connection's bytes from now on. Whoever wants no notifications drops the inbox.
 pub(super) fn follow(wire: Wire) -> (JoinHandle<()>, Inbox) {
     let (sender, inbox) = channel(INBOX);
@@ -39,6 +43,7 @@ pub(super) fn follow(wire: Wire) -> (JoinHandle<()>, Inbox) {
 async fn carry(mut wire: Wire, inbox: Sender<Result<Notification, Error>>) {
     while let Some(message) = poll_fn(|cx| wire.poll_message(cx)).await {
         let heard = match message {
+            Ok(AsyncMessage::Notification(notification)) if notification.payload().len() > LONGEST => continue,
             Ok(AsyncMessage::Notification(notification)) => Ok(notification),
             Ok(_) => continue,
             Err(error) => Err(error),

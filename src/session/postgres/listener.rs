@@ -172,10 +172,8 @@ fn deliver(payload: &str, ears: &dyn Ears) {
     if word == "round" {
         return;
     }
-    match (word, Key::from_hex(key)) {
-        ("ended", Some(key)) => ears.ended(key),
-        // A newer version may say more. Whatever it is, the store knows.
-        (_, Some(key)) => ears.changed(key),
-        (_, None) => {}
+    // Ended, changed, or what a newer version may say. Whoever may connect can send that: whatever it is, the store knows.
+    if let Some(key) = Key::from_hex(key) {
+        ears.hint(key);
     }
 }

@@ -1,7 +1,7 @@
 //! Sessions in memory that have something in common.
 
 use super::{
-    doubles::{House, keyring, somebody},
+    doubles::{HOST, House, keyring, sent, somebody},
     *,
 };
 use crate::crypto::{self, Purpose};
@@ -10,7 +10,7 @@ use crate::crypto::{self, Purpose};
 fn twin_of(cookie: &str) -> Token {
     let mut id: [u8; 32] = crypto::random();
     id[..12].copy_from_slice(&crypto::decode(&cookie.as_bytes()[..16]).unwrap());
-    let tag = keyring().tag(Purpose::SessionCookie, &id);
+    let tag = keyring().tag(Purpose::SessionCookie, HOST.as_bytes(), &id);
     Token::parse(crypto::encode(&[id.as_slice(), &tag].concat()).as_bytes()).unwrap()
 }
 
@@ -33,10 +33,10 @@ async fn two_sessions_with_one_handle_live_and_end_each_by_its_own_cookie() {
         }
         assert!(house.recalls(&ann).is_none(), "the newer one has the place");
     }
-    assert_eq!(house.sessions.revoke(ann.as_bytes(), Logout::User).await.unwrap().unwrap().identity.user, "ann");
+    assert_eq!(house.sessions.revoke(sent(&ann), Logout::User).await.unwrap().unwrap().identity.user, "ann");
     assert!(matches!(house.find(&ann).await, Ok(Found::Ended)));
     assert_eq!(live(house.find(&bob).await).who().user(), "bob");
     assert_eq!(house.recalls(&bob).unwrap().who().user(), "bob");
-    house.sessions.revoke(bob.as_bytes(), Logout::User).await.unwrap().unwrap();
+    house.sessions.revoke(sent(&bob), Logout::User).await.unwrap().unwrap();
     assert!(house.recalls(&bob).is_none() && matches!(house.find(&bob).await, Ok(Found::Ended)));
 }

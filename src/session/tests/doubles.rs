@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -18,15 +18,23 @@ use super::super::{
     memory::Memory,
     rotation::{Bequest, Reseal, Rotation},
     store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version, Watched},
-    token::Token,
+    token::{Cookie, Token},
     trust::Asked,
 };
 use crate::{
     clock::{Clock, Timestamp},
     crypto::{KeyId, Keyring},
-    identity::{Identity, Subject, Tokens},
+    identity::{Identity, Registration, Scope, Subject, Tokens},
     metrics,
 };
+
+/// Where everybody signs in.
+pub(super) const HOST: &str = "app.test";
+
+/// A cookie as it is sent to where it counts.
+pub(super) fn sent(cookie: &str) -> Cookie<'_> {
+    Cookie { value: cookie.as_bytes(), audience: HOST }
+}
 
 /// How the store behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +46,8 @@ pub(super) enum Mode {
     Unheard,
     /// Does not answer before it is set to something else.
     Held,
+    /// Looks at the rows, and does not answer before it is set to something else.
+    Late,
 }
 
 /// The store.
@@ -49,9 +59,16 @@ pub(super) struct Double {
     /// How many sessions the store was asked to confirm.
     confirmed: AtomicUsize,
     shared: AtomicBool,
+    /// What happens while a row that was read is on its way back.
+    meanwhile: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl Double {
+    /// Has something happen whenever a row that was read is on its way back.
+    pub(super) fn meanwhile(&self, happens: impl Fn() + Send + 'static) {
+        *self.meanwhile.lock().unwrap() = Some(Box::new(happens));
+    }
+
     pub(super) fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
@@ -92,6 +109,10 @@ impl Double {
         }
     }
 
+    async fn come_back(&self) {
+        self.mode.subscribe().wait_for(|mode| *mode != Mode::Late).await.unwrap();
+    }
+
     async fn pass(&self) -> Result<(), Unavailable> {
         let mode = *self.mode.subscribe().wait_for(|mode| *mode != Mode::Held).await.unwrap();
         if mode == Mode::Failing { Err(Unavailable::Failed("broken on purpose".to_owned())) } else { Ok(()) }
@@ -103,7 +124,12 @@ impl Store for Arc<Double> {
     async fn load(&self, key: &Key) -> Result<Option<Row>, Unavailable> {
         self.loads.send_modify(|loads| *loads += 1);
         self.pass().await?;
-        self.rows.load(key).await
+        let row = self.rows.load(key).await;
+        if let Some(happens) = &*self.meanwhile.lock().unwrap() {
+            happens();
+        }
+        self.come_back().await;
+        row
     }
 
     async fn insert(&self, row: Row) -> Result<(), Unavailable> {
@@ -130,7 +156,9 @@ impl Store for Arc<Double> {
     async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable> {
         self.confirmed.fetch_add(keys.len(), Ordering::Relaxed);
         self.pass().await?;
-        self.rows.versions(keys).await
+        let versions = self.rows.versions(keys).await;
+        self.come_back().await;
+        versions
     }
 
     async fn has_sid(&self, provider: &str, sid: &str) -> Result<bool, Unavailable> {
@@ -192,6 +220,7 @@ impl House {
             touches: AtomicUsize::new(0),
             confirmed: AtomicUsize::new(0),
             shared: AtomicBool::new(false),
+            meanwhile: Mutex::default(),
         });
         let metrics =
             Arc::new(metrics::Metrics::new(&metrics::Settings { backend: "memory", version: "", commit: "" }));
@@ -226,7 +255,7 @@ impl House {
     }
 
     pub(super) async fn find(&self, cookie: &str) -> Result<Found, Unavailable> {
-        self.sessions.find(cookie.as_bytes()).await
+        self.sessions.find(sent(cookie)).await
     }
 
     /// As a reload does.
@@ -236,7 +265,7 @@ impl House {
 
     /// What memory alone says, as the hot path asks it.
     pub(super) fn recalls(&self, cookie: &str) -> Option<Arc<Live>> {
-        self.sessions.recall(cookie.as_bytes(), |live, _| Some(Arc::clone(live)))
+        self.sessions.recall(sent(cookie), |live, _| Some(Arc::clone(live)))
     }
 
     pub(super) fn pass(&self, time: Duration) {
@@ -305,6 +334,7 @@ pub(super) fn somebody(name: &str) -> NewSession {
         },
         tokens: Tokens { access: secret("access"), access_ends: None, refresh: secret("refresh"), id: secret("id") },
         sid: Some(format!("sid of {name}")),
+        scope: Scope { audience: HOST.to_owned(), registration: Registration([7; 8]) },
     }
 }
 
@@ -316,7 +346,7 @@ pub(super) fn lasting(house: &House, name: &str, span: Duration) -> NewSession {
 
 /// A session in memory that the store spoke of at this moment.
 pub(super) fn live(asked: Asked) -> Live {
-    let token = Token::fresh(&keyring());
+    let token = Token::fresh(&keyring(), HOST);
     let record = Record::new(somebody("ann"), Timestamp::from_unix(1));
     let row = record.seal(&keyring(), token.key());
     Live::new(&record, &token, &row, asked, None)

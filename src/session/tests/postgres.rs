@@ -7,6 +7,7 @@ mod hearing;
 mod outages;
 mod rows;
 mod schema;
+mod strangers;
 
 use self::database::{Database, name_in, url};
 use super::{
@@ -14,7 +15,7 @@ use super::{
         Backend, Settings,
         postgres::{Address, Postgres, Settings as Server},
     },
-    doubles::{keyring, somebody},
+    doubles::{keyring, sent, somebody},
     *,
 };
 use crate::metrics::Metrics;
@@ -104,7 +105,7 @@ impl Replica {
     }
 
     async fn find(&self, cookie: &str) -> Result<Found, Unavailable> {
-        self.sessions.find(cookie.as_bytes()).await
+        self.sessions.find(sent(cookie)).await
     }
 
     async fn sign_in(&self, name: &str) -> String {

@@ -5,7 +5,7 @@ use super::{
     doubles::lasting,
     *,
 };
-use crate::identity::Tokens;
+use crate::identity::{Registration, Tokens};
 
 const SECOND: Duration = Duration::from_secs(1);
 const WITHIN: Duration = Duration::from_secs(13);
@@ -202,7 +202,7 @@ async fn a_write_whose_answer_was_lost_yields_to_what_came_after_it() {
     let newest = here.sessions.write(&first).await.unwrap().unwrap();
     assert_eq!(newest.generation(), 3);
     assert_eq!(live(here.find(&cookie).await).generation(), 3);
-    there.sessions.revoke(cookie.as_bytes(), Logout::User).await.unwrap().unwrap();
+    there.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
     assert!(here.sessions.write(&first).await.unwrap().is_none(), "and to its end");
     assert!(is_over(&here, &cookie).await);
 }
@@ -217,7 +217,7 @@ enum End {
 
 async fn end(house: &House, cookie: &str, how: End) {
     let ended = match how {
-        End::User => u64::from(house.sessions.revoke(cookie.as_bytes(), Logout::User).await.unwrap().is_some()),
+        End::User => u64::from(house.sessions.revoke(sent(cookie), Logout::User).await.unwrap().is_some()),
         End::Sid => {
             let whose = Whose::Sid("sid of ann".to_owned());
             house.sessions.end_by("authentik", &whose, Logout::Backchannel).await.unwrap()
@@ -298,7 +298,10 @@ async fn a_provider_s_word_ends_sessions_once_for_all_replicas() {
     let there = here.restarted();
     let until = here.sessions.clock.now().plus(HOUR);
     let whose = Whose::Sid("sid of ann".to_owned());
-    let once = |provider, word| Once { provider, word, until };
+    let once = |provider: &'static str, word| {
+        let registration = Registration([provider.as_bytes()[0]; 8]);
+        Once { provider, registration, word, until }
+    };
     let told = async |house: &House, once| house.sessions.end_once(once, &whose, Logout::Backchannel).await;
 
     here.store.set(Mode::Failing);

@@ -22,7 +22,7 @@ async fn two() -> (House, House, String) {
 #[tokio::test]
 async fn a_session_revoked_elsewhere_is_refused_within_five_seconds_of_its_last_confirmation() {
     let (here, there, cookie) = two().await;
-    here.sessions.revoke(cookie.as_bytes(), Logout::User).await.unwrap().unwrap();
+    here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
     there.store.forget_counts();
     for _ in 0..4 {
         live(there.find(&cookie).await);
@@ -53,7 +53,7 @@ async fn no_request_waits_for_a_session_that_is_in_use() {
 #[tokio::test]
 async fn the_upkeep_finds_a_session_in_use_that_was_revoked_elsewhere() {
     let (here, there, cookie) = two().await;
-    here.sessions.revoke(cookie.as_bytes(), Logout::User).await.unwrap().unwrap();
+    here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
     there.pass(2 * SECOND);
     live(there.find(&cookie).await);
     Upkeep::of(&there.sessions).settle_doubts().await;
@@ -139,23 +139,10 @@ async fn a_gap_in_hearing_makes_every_session_be_confirmed() {
     there.sessions.deaf();
     live(there.find(&cookie).await);
     assert_eq!(there.store.confirmed(), 0, "what was heard still vouches for it");
-    here.sessions.revoke(cookie.as_bytes(), Logout::User).await.unwrap().unwrap();
+    here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
     there.pass(4 * SECOND);
     there.sessions.hearing();
     assert!(matches!(there.find(&cookie).await, Ok(Found::Ended)));
-}
-
-#[tokio::test]
-async fn a_load_under_way_does_not_bring_back_a_session_that_others_end_meanwhile() {
-    let (here, _there, cookie) = two().await;
-    let house = here.restarted();
-    house.store.set(Mode::Held);
-    let mut finding = Box::pin(house.find(&cookie));
-    assert!(is_pending(&mut finding).await);
-    house.sessions.ended(Token::parse(cookie.as_bytes()).unwrap().key());
-    house.store.set(Mode::Up);
-    assert!(matches!(finding.await, Ok(Found::Ended)));
-    assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
 }
 
 #[tokio::test]

@@ -136,6 +136,13 @@ impl Database {
         self.try_sql(database, statement).unwrap_or_else(|| panic!("{statement}\n{}", log(&self.dir)))
     }
 
+    /// Whether somebody else may say a statement.
+    pub(crate) fn takes_from(&self, role: &str, database: &str, statement: &str) -> bool {
+        let mut command = self.psql(database);
+        let output = command.args(["-U", role, "-Atqc", statement]).stderr(Stdio::null()).output().unwrap();
+        output.status.success()
+    }
+
     /// Puts the many sessions that a query gives into the store's table. The indexes are made afterwards.
     pub(crate) fn fill(&self, database: &str, query: &str) {
         let indexes = "FROM pg_indexes WHERE tablename = 'doorward_sessions' AND indexname NOT LIKE '%pkey'";

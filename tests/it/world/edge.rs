@@ -40,11 +40,21 @@ pub(crate) enum Pages {
     Guarded,
 }
 
+/// Whose cookies an app gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cookies {
+    /// What the client sent.
+    Everybodys,
+    /// What the gate's answer says: for `session.hide_cookies`.
+    AsAnswered,
+}
+
 /// A running edge.
 pub(crate) struct Edge {
     kind: Kind,
     /// What an operator has changed in the shipped files: a file of the edge's folder, a text in it, another.
     changes: Vec<(&'static str, &'static str, &'static str)>,
+    cookies: Cookies,
     plain: u16,
     tls: u16,
     process: Option<Process>,
@@ -71,7 +81,19 @@ impl Kind {
 impl Edge {
     /// An edge with ports of its own; not yet started.
     pub(crate) fn new(kind: Kind, changes: Vec<(&'static str, &'static str, &'static str)>) -> Self {
-        Self { kind, changes, plain: ports::free(), tls: ports::free(), process: None }
+        let (plain, tls) = (ports::free(), ports::free());
+        Self { kind, changes, cookies: Cookies::Everybodys, plain, tls, process: None }
+    }
+
+    /// The same edge with the lines that the documentation has for these cookies.
+    pub(crate) fn with(self, cookies: Cookies) -> Self {
+        Self { cookies, ..self }
+    }
+
+    /// Takes a documented line in where it is wanted.
+    fn line(&self, commented: &str) -> Swap {
+        let line = commented.trim_start_matches("# ");
+        (commented.to_owned(), if self.cookies == Cookies::AsAnswered { line } else { commented }.to_owned())
     }
 
     /// The port that browsers ask.
@@ -113,7 +135,7 @@ impl Edge {
         let config = places.copy("traefik/traefik.yml", &listen);
         let ca = ("/etc/traefik/gate-ca.pem".to_owned(), places.dir.join("ca.pem").display().to_string());
         let address = ("https://127.0.0.1:9000".to_owned(), format!("{}://127.0.0.1:{}", gate.scheme(), places.gate));
-        places.copy("traefik/dynamic/gate.yml", &[ca.clone(), address.clone()]);
+        places.copy("traefik/dynamic/gate.yml", &[ca.clone(), address.clone(), self.line("# - Cookie")]);
         if pages == Pages::Routed {
             places.copy("traefik/dynamic/pages.yml", &[ca, address, domain(r"example\\.com", r"example\\.test")]);
         }
@@ -136,7 +158,8 @@ impl Edge {
         ];
         let app = places.copy("nginx/app.conf", &swaps);
         places.copy("nginx/server.conf", &[]);
-        places.copy("nginx/location.conf", &[]);
+        let lines = ["# auth_request_set $doorward_app_cookies", "# proxy_set_header Cookie "];
+        places.copy("nginx/location.conf", &lines.map(|line| self.line(line)));
         let main = places.at.join("main.conf");
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("  {name}_temp_path {}/{name};\n", places.at.display()))
@@ -160,6 +183,7 @@ impl Edge {
             ("http_port 80".to_owned(), format!("http_port {}", self.plain)),
             ("https_port 443".to_owned(), format!("https_port {}", self.tls)),
             domain("*.example.com", "*.example.test"),
+            self.line("# Cookie\n"),
             places.certificates("/etc/caddy/tls"),
             places.gate(),
             places.app(),

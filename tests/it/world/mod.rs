@@ -21,7 +21,7 @@ use tempfile::TempDir;
 pub(crate) use self::{
     app::{App, spawn},
     browser::Browser,
-    edge::{Edge, Kind, Pages},
+    edge::{Cookies, Edge, Kind, Pages},
     gate::Gate,
     process::{PATIENCE, STEP, Signal, system},
     provider::Provider,
@@ -119,7 +119,9 @@ impl Plan {
     pub(crate) async fn without_provider(self) -> World {
         let dir = tempfile::tempdir().unwrap();
         tls::issue(dir.path());
-        let edge = Edge::new(self.kind, self.changes.clone());
+        let hides = self.session.contains("hide_cookies = true");
+        let cookies = if hides { Cookies::AsAnswered } else { Cookies::Everybodys };
+        let edge = Edge::new(self.kind, self.changes.clone()).with(cookies);
         let origins = ["app", "admin", "rules"].map(|host| origin(self.kind, &edge, host));
         let mut world = World {
             app: App::start().await,

@@ -10,7 +10,7 @@ async fn a_statement_that_is_stuck_fails_and_its_connection_is_not_used_again() 
     let replica = Replica::of(&place).await;
     let cookie = replica.sign_in("ann").await;
     let lock = Database::shared().visitor(&place.name, "BEGIN; SELECT 1 FROM doorward_sessions FOR UPDATE");
-    let mut revoking = Box::pin(replica.sessions.revoke(cookie.as_bytes(), Logout::User));
+    let mut revoking = Box::pin(replica.sessions.revoke(sent(&cookie), Logout::User));
     assert!(is_pending(&mut revoking).await);
     let gone = tokio::time::timeout(Duration::from_millis(100), &mut revoking).await;
     assert!(gone.is_err(), "it waits for the lock");
@@ -74,7 +74,7 @@ async fn poolers_with_fewer_connections_than_replicas_want_serve_them_all() {
             mode == "transaction" || replicas.iter().all(Replica::hears)
         })
         .await;
-        one.sessions.revoke(cookies[0].as_bytes(), Logout::User).await.unwrap().unwrap();
+        one.sessions.revoke(sent(&cookies[0]), Logout::User).await.unwrap().unwrap();
         eventually("it is refused", async || matches!(other.find(&cookies[0]).await, Ok(Found::Ended))).await;
         assert!(mode == "session" || !other.hears(), "notifications do not pass a pooler in transaction mode");
     }

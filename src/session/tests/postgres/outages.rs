@@ -18,7 +18,7 @@ async fn a_server_that_is_killed_under_load_refuses_no_known_session_and_is_foun
         let (sessions, cookie) = (Arc::clone(&replica.sessions), cookie.clone());
         load.spawn(async move {
             loop {
-                live(sessions.find(cookie.as_bytes()).await);
+                live(sessions.find(sent(&cookie)).await);
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });

@@ -52,7 +52,7 @@ async fn the_version_before_this_one_goes_on_beside_it() {
             );
         }
         let keyring = doubles::keyring();
-        let token = Token::fresh(&keyring);
+        let token = Token::fresh(&keyring, HOST);
         let row = Record::new(somebody("ann"), Clock::System.now()).seal(&keyring, token.key());
         // What that version writes before and after, with the columns that it knows.
         let insert = |key: &Key| {
