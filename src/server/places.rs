@@ -132,8 +132,10 @@ impl Places {
     /// Judges everybody anew who has a place: from now on these peers are trusted.
     pub(super) fn judge_anew(&self, trusts: impl Fn(IpAddr) -> bool) {
         let mut taken = self.taken();
-        let changed: Vec<_> =
+        let mut changed: Vec<_> =
             taken.all.values().filter(|seat| seat.is_stranger() == trusts(seat.peer())).cloned().collect();
+        // Whoever is a stranger no more makes room first.
+        changed.sort_by_key(|seat| !seat.is_stranger());
         for seat in changed {
             if seat.is_stranger() {
                 taken.strangers.leave(seat.since());
