@@ -124,7 +124,7 @@ where
 }
 
 /// The one token in the form.
-fn token(request: &Parts) -> Option<String> {
+pub(super) fn token(request: &Parts) -> Option<String> {
     let kind = request.headers.get(header::CONTENT_TYPE)?.to_str().ok()?.split(';').next()?;
     if !kind.trim_ascii().eq_ignore_ascii_case(FORM) {
         return None;

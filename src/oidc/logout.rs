@@ -90,7 +90,7 @@ fn refused(problem: &str) -> Error {
 }
 
 /// Every check but the signature's. The error is a sentence without its article.
-fn read(token: &Unverified<'_>, client_id: &str, now: Timestamp) -> Result<LogoutNotice, &'static str> {
+pub(super) fn read(token: &Unverified<'_>, client_id: &str, now: Timestamp) -> Result<LogoutNotice, &'static str> {
     let Unverified { header, claims, .. } = token;
     check_type(header)?;
     if !jwt::audience(claims).is_some_and(|audience| audience.iter().all(|one| *one == client_id)) {
@@ -153,7 +153,7 @@ fn whom(claims: &Object) -> Result<Whom, &'static str> {
 
 /// The same rules as for ID tokens: an algorithm that the metadata offer and that takes a public key, and the one key that
 /// fits.
-fn check_signature(
+pub(super) fn check_signature(
     token: &Unverified<'_>,
     algorithms: &[CoreJwsSigningAlgorithm],
     keys: &CoreJsonWebKeySet,

@@ -8,6 +8,8 @@ mod address;
 mod breaker;
 mod clocks;
 mod discovery;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod id_token;
 mod jwt;
 mod keys;

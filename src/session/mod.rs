@@ -7,6 +7,8 @@ mod backend;
 mod cache;
 mod confirm;
 mod ending;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod lease;
 mod live;
 mod memory;

@@ -25,7 +25,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinSet;
 
 use self::doubles::{House, Mode, somebody};
-use super::*;
+use super::{store::Selection, *};
+use crate::metrics::Logout;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
