@@ -1,4 +1,4 @@
-//! What browsers bring back from a sign-in and what is posted as a form, as a fuzzer writes it.
+//! Fuzz targets: `state` and login cookies that browsers bring back, and posted forms.
 //!
 //! Promises, asserted for any bytes: nothing panics; a `state` or a login cookie that we did not make is nobody's.
 

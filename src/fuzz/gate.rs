@@ -51,7 +51,7 @@ impl Running {
         self.runtime.block_on(self.sessions.create(new)).expect("memory takes sessions")
     }
 
-    /// Whether a cookie's session lives.
+    /// Returns `true` while a cookie's session lives.
     pub(super) fn knows(&self, cookie: &str) -> bool {
         matches!(self.runtime.block_on(self.sessions.find(cookie.as_bytes())), Ok(Found::Live(_)))
     }
@@ -69,7 +69,7 @@ impl Running {
 
 async fn built() -> (Gate, Arc<Sessions>) {
     let config = CONFIG.clone();
-    // What is made in one run is read in the next as it was.
+    // Time stands still, so that a run can be repeated.
     let (clock, _hand) = Clock::manual(Timestamp::from_unix(1_800_000_000));
     let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "fuzz", commit: "fuzz" });
     let apps: Vec<_> = config.policy.apps.iter().map(|app| app.name.as_str()).collect();

@@ -22,7 +22,7 @@ use url::Url;
 use super::{POLICY, gate::Running, hop, is_open};
 use crate::edge::{self, Edge};
 
-/// What stands for the cookie of somebody who is signed in.
+/// Placeholder for the cookie of somebody who is signed in.
 const SESSION: &str = "@SESSION@";
 /// More than the server reads of a head.
 const LONGEST: usize = 96 * 1024;
@@ -124,7 +124,7 @@ fn ask(gate: &Running, parts: &Parts, is_signed_in: bool) {
     }
 }
 
-/// What a request asks for, read without the gate's help.
+/// The original request, read without the gate's help.
 #[derive(Debug)]
 struct Told {
     host: String,
@@ -134,7 +134,7 @@ struct Told {
 }
 
 impl Told {
-    /// Whether it is asked of the app that has rules.
+    /// Asked of the app that has rules.
     fn has_rules(&self) -> bool {
         self.host == "app.test" || self.host.ends_with(".wild.test")
     }
@@ -145,7 +145,7 @@ impl Told {
         self.has_rules() && is_open(&self.path, self.method.as_deref(), is_at_home)
     }
 
-    /// Whether gate.toml denies it to everybody.
+    /// Denied to everybody by gate.toml.
     fn is_closed(&self) -> bool {
         let path = percent_decode_str(&self.path).decode_utf8_lossy();
         self.has_rules() && (path == "/public/closed" || path == "/admin" || path.starts_with("/admin/"))

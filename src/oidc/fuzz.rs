@@ -1,4 +1,4 @@
-//! What a provider sends, as a fuzzer writes it: tokens, keys, metadata, claims.
+//! Fuzz targets: the tokens, keys, metadata and claims that a provider sends.
 //!
 //! Promises, asserted for any bytes: nothing panics; a token counts only with the signature of a published key over exactly
 //! these bytes, and only for this gate, this person and this moment; keys are public ones; metadata lead nowhere in clear.
@@ -60,7 +60,7 @@ fn signed(header: &[u8], claims: &[u8]) -> String {
     format!("{message}.{}", BASE64URL_NOPAD.encode(&signature))
 }
 
-/// What the fuzzer says, as a token: raw, signed (`header`, line break, `claims`), or one of ours with bytes changed.
+/// The token of an input: raw, signed (`header`, line break, `claims`), or one of ours with bytes changed.
 fn token(case: Case<'_>, honest: &str) -> Option<String> {
     match case {
         Case::Raw(raw) => std::str::from_utf8(raw).ok().map(ToOwned::to_owned),
@@ -73,7 +73,7 @@ fn token(case: Case<'_>, honest: &str) -> Option<String> {
     }
 }
 
-/// What is signed of a token.
+/// The signed part of a token.
 fn message(token: &str) -> Option<&str> {
     token.rsplit_once('.').map(|(message, _)| message)
 }

@@ -1,4 +1,4 @@
-//! How a session ends: revoked by whoever brings its cookie, removed from the store, or past its time.
+//! The end of a session: revoked by whoever brings its cookie, removed from the store, or past its time.
 //!
 //! Promises: from the moment on at which its end is asked for this process refuses it, whatever the store does; an ending is
 //! counted by whoever removes the row, once for all replicas.

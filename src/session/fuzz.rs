@@ -1,4 +1,4 @@
-//! What comes back from browsers and stores, as a fuzzer writes it: cookies, rows.
+//! Fuzz targets: session cookies that browsers bring back, and rows of the store.
 //!
 //! Promises, asserted for any bytes: nothing panics; what we did not make, or what was changed or moved, is nobody's.
 

@@ -1,4 +1,4 @@
-//! Addresses of PostgreSQL servers and what they notify of, as a fuzzer writes it.
+//! Fuzz targets: addresses of PostgreSQL servers, and their notifications.
 //!
 //! Promises, asserted for any bytes: nothing panics; an address that is taken leads somewhere, and no text of it holds the
 //! password; a notification that does not name one session says nothing.
@@ -55,7 +55,7 @@ impl Ears for Recorder {
     }
 }
 
-/// What PostgreSQL delivers on the channel.
+/// Payloads of the channel.
 pub fn notifications(input: &[u8]) {
     let Ok(payload) = std::str::from_utf8(input) else { return };
     let ears = Recorder::default();
