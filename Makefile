@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo run build check test bench bench-quick bench-documents docs setup
+.PHONY: help demo run build check test fuzz bench bench-quick bench-documents docs setup
 
 TOOLS := tests/neighbours/.tools/bin
 
@@ -21,6 +21,7 @@ build: ## the release binary: target/release/doorward
 
 check: setup ## format, lints, dependencies, documentation, architecture
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --quiet --locked --all-targets -- --deny warnings
 	cargo clippy --quiet --locked --all-targets --no-default-features -- --deny warnings
 	$(TOOLS)/cargo-deny --log-level error check --hide-inclusion-graph bans licenses sources
@@ -31,6 +32,9 @@ check: setup ## format, lints, dependencies, documentation, architecture
 
 test: setup ## everything: unit tests, and the gate between real edges, a real provider and a browser
 	cargo test --locked --no-fail-fast
+
+fuzz: setup ## arbitrary bytes for everything that reads some, a minute each: SECONDS=600 for longer, ONLY="paths rows" for fewer
+	fuzz/run $(or $(SECONDS),60) $(ONLY)
 
 bench: setup ## everything beside its limits, half an hour; ONLY="edge tls" for less. Writes target/bench/report.html
 	cargo bench --quiet --locked --bench check

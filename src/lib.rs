@@ -30,3 +30,6 @@ pub mod cookie;
 pub mod failure;
 pub mod host;
 pub mod shutdown;
+// no floor: what arbitrary bytes are fed to; not in a release
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;

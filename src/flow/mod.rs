@@ -6,6 +6,8 @@
 mod answer;
 mod attempt;
 mod check;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod login;
 mod logout;
 pub mod notice;

@@ -162,7 +162,7 @@ where
 }
 
 /// The one token in the form.
-fn token(request: &Parts) -> Option<String> {
+pub(super) fn token(request: &Parts) -> Option<String> {
     if !is_form(request) {
         return None;
     }

@@ -61,7 +61,7 @@ pub(super) enum ClientAuthentication {
 pub(super) struct Discovery {
     pub(super) clocks: Clocks,
     pub(super) silence: Silence,
-    known: ArcSwapOption<Metadata>,
+    pub(super) known: ArcSwapOption<Metadata>,
     standing: watch::Sender<Standing>,
     /// One may ask at a time; whoever waited takes the answer that came meanwhile.
     turn: Semaphore,
@@ -98,7 +98,7 @@ impl<'a> Change<'a> {
 }
 
 impl Metadata {
-    fn parse(body: &[u8], settings: &Settings) -> Result<Self, Error> {
+    pub(super) fn parse(body: &[u8], settings: &Settings) -> Result<Self, Error> {
         let metadata: Self = serde_json::from_slice(body).map_err(|error| {
             let error = printable(&error.to_string());
             Error::Unbelievable(format!("its metadata are not an OpenID provider's: {error}; mend: check the issuer"))

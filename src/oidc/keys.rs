@@ -64,7 +64,7 @@ impl KeySet {
 }
 
 /// The usable keys of a document.
-fn parse(body: &[u8]) -> Result<CoreJsonWebKeySet, Error> {
+pub(super) fn parse(body: &[u8]) -> Result<CoreJsonWebKeySet, Error> {
     let all: CoreJsonWebKeySet = serde_json::from_slice(body).map_err(|error| {
         Error::Unbelievable(format!("its keys are not a JSON Web Key Set: {}", printable(&error.to_string())))
     })?;

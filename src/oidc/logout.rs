@@ -88,7 +88,7 @@ fn refused(problem: &str) -> Error {
 }
 
 /// Every check but the signature's. The error is a sentence without its article.
-fn read(token: &Unverified<'_>, client_id: &str, now: Timestamp) -> Result<LogoutNotice, &'static str> {
+pub(super) fn read(token: &Unverified<'_>, client_id: &str, now: Timestamp) -> Result<LogoutNotice, &'static str> {
     let Unverified { header, claims, .. } = token;
     check_type(header)?;
     if !jwt::audience(claims).is_some_and(|audience| audience.iter().all(|one| *one == client_id)) {

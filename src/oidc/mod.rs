@@ -9,6 +9,8 @@ mod answer;
 mod breaker;
 mod clocks;
 mod discovery;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod id_token;
 mod jwt;
 mod keys;

@@ -7,6 +7,8 @@ mod backend;
 mod cache;
 mod confirm;
 mod find;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod hints;
 mod lease;
 mod live;

@@ -1,4 +1,4 @@
-//! What there is to know of the production code of one file.
+//! The facts about the production code of one file that rules ask for.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::{
@@ -9,15 +9,15 @@ use syn::{
 
 use super::paths::{self, Absolute};
 
-/// What the rules ask of a file.
+/// The facts about one file.
 pub(crate) struct Facts {
-    /// How many lines it has.
+    /// Lines.
     pub(crate) lines: usize,
     /// The paths that it takes from the crate.
     pub(crate) paths: Vec<Absolute>,
-    /// What it does with permissions.
+    /// Permissions that it grants.
     pub(crate) permissions: Permissions,
-    /// Whether it exposes a secret.
+    /// `true` where a secret is exposed.
     pub(crate) exposes: bool,
 }
 
@@ -43,7 +43,7 @@ impl Facts {
     }
 }
 
-/// What a file does with permissions.
+/// Places where a file lets in.
 #[derive(Default)]
 pub(crate) struct Permissions {
     /// Calls of `Admission::grant`, and other names for it.
@@ -120,7 +120,7 @@ fn is_behind_colons(tokens: &[TokenTree], at: usize) -> bool {
     at.checked_sub(1).and_then(|before| tokens.get(before)).is_some_and(|token| token.to_string() == ":")
 }
 
-/// Whether a pattern takes nothing out.
+/// Patterns that bind nothing: `_` and `..`.
 fn is_wild(group: &proc_macro2::Group) -> bool {
     matches!(group.stream().to_string().as_str(), "_" | ".." | ". .")
 }

@@ -8,9 +8,9 @@ use std::{
 use super::{root, rules, source::Tree};
 
 /// A copy of the source and of ARCHITECTURE.md that can be spoiled.
-struct Copy(tempfile::TempDir);
+struct Spoilable(tempfile::TempDir);
 
-impl Copy {
+impl Spoilable {
     fn new() -> Self {
         let copy = Self(tempfile::tempdir().unwrap());
         duplicate(&root().join("src"), &copy.path("src"));
@@ -63,10 +63,13 @@ fn duplicate(from: &Path, to: &Path) {
     }
 }
 
+/// One thing that is done to a copy.
+type Harm = fn(&Spoilable);
+
 /// Asserts that each spoiled copy has one complaint, and that it is this one.
-fn assert_found(spoiled: &[(fn(&Copy), &str)]) {
+fn assert_found(spoiled: &[(Harm, &str)]) {
     for (spoil, expected) in spoiled {
-        let copy = Copy::new();
+        let copy = Spoilable::new();
         spoil(&copy);
         assert_eq!(copy.complaints(), [*expected]);
     }
@@ -74,7 +77,7 @@ fn assert_found(spoiled: &[(fn(&Copy), &str)]) {
 
 #[test]
 fn a_copy_of_the_source_has_nothing_wrong() {
-    assert!(Copy::new().complaints().is_empty(), "{:?}", Copy::new().complaints());
+    assert!(Spoilable::new().complaints().is_empty(), "{:?}", Spoilable::new().complaints());
 }
 
 #[test]
@@ -90,7 +93,7 @@ fn imports_that_do_not_point_down_are_found_wherever_they_hide() {
         ),
         (
             |copy| {
-                copy.plant("session/mod.rs", "use crate::{\n    clock::{self as c},\n    oidc::{Provider as P},\n};")
+                copy.plant("session/mod.rs", "use crate::{\n    clock::{self as c},\n    oidc::{Provider as P},\n};");
             },
             "session/mod.rs (floor 3) imports oidc (floor 3)",
         ),
@@ -124,7 +127,7 @@ fn imports_that_do_not_point_down_are_found_wherever_they_hide() {
 
 #[test]
 fn imports_of_tests_are_left_alone() {
-    let copy = Copy::new();
+    let copy = Spoilable::new();
     copy.plant("cookie.rs", "#[cfg(test)]\nuse crate::app;\n#[cfg(all(test, unix))]\nmod odd;");
     copy.write("src/cookie/odd.rs", "//! A test.\nmod deeper;\nuse crate::app;\n");
     copy.write("src/cookie/odd/deeper.rs", "//! A test.\nuse crate::cli;\n");
@@ -143,7 +146,7 @@ fn a_second_way_in_is_found() {
                 copy.plant(
                     "server/router.rs",
                     "#[cfg(test)]\nuse a::b;\nfn a() {\n    assert!(Admission::grant(h).x());\n}",
-                )
+                );
             },
             "server/router.rs calls Admission::grant",
         ),
@@ -164,13 +167,13 @@ fn a_second_way_in_is_found() {
                 copy.plant(
                     "flow/answer.rs",
                     "fn a(b: Option<Admission>) -> Option<Verdict> {\n    b.map(Verdict::Allow)\n}",
-                )
+                );
             },
             "flow/answer.rs makes a Verdict::Allow",
         ),
         (
             |copy| {
-                copy.plant("edge/answer.rs", "fn a(headers: HeaderMap) -> Admission {\n    Admission { headers }\n}")
+                copy.plant("edge/answer.rs", "fn a(headers: HeaderMap) -> Admission {\n    Admission { headers }\n}");
             },
             "edge/answer.rs makes an Admission without grant",
         ),
@@ -180,7 +183,7 @@ fn a_second_way_in_is_found() {
 #[test]
 fn a_secret_that_is_exposed_elsewhere_is_found() {
     let exposure = "fn a(b: &SecretString) -> &str {\n    b.expose_secret()\n}";
-    let copy = Copy::new();
+    let copy = Spoilable::new();
     copy.plant("flow/login.rs", exposure);
     let found = copy.complaints();
     assert_eq!(found.len(), 2, "{found:?}");
@@ -188,30 +191,30 @@ fn a_secret_that_is_exposed_elsewhere_is_found() {
     assert!(found[1].starts_with("more than five files expose secrets: "), "{found:?}");
     assert!(found[1].contains("flow/login.rs"), "{found:?}");
 
-    let copy = Copy::new();
+    let copy = Spoilable::new();
     copy.plant("flow/login.rs", exposure);
     copy.replace("src/oidc/address.rs", "expose_secret", "say");
     assert_eq!(copy.complaints(), ["ARCHITECTURE.md does not say why src/flow/login.rs exposes a secret"]);
 
-    let copy = Copy::new();
+    let copy = Spoilable::new();
     copy.replace("ARCHITECTURE.md", "`src/crypto.rs`", "crypto");
     assert_eq!(copy.complaints(), ["ARCHITECTURE.md does not say why src/crypto.rs exposes a secret"]);
 }
 
 #[test]
 fn files_that_are_too_long_or_say_nothing_are_found() {
-    let copy = Copy::new();
+    let copy = Spoilable::new();
     let lines = "fn a() {}\n".repeat(597);
     copy.write("src/identity/packed/long.rs", &format!("//! Long.\n#[cfg(test)]\nuse a::b;\n\n{lines}"));
     copy.plant("identity/packed.rs", "mod long;");
     assert_eq!(copy.complaints(), ["identity/packed/long.rs has 599 lines of production code, the wall is 400"]);
 
-    let copy = Copy::new();
+    let copy = Spoilable::new();
     copy.write("src/identity/packed/silent.rs", "fn a() {}\n");
     copy.plant("identity/packed.rs", "mod silent;");
     assert_eq!(copy.complaints(), ["identity/packed/silent.rs does not begin with //!"]);
 
-    let copy = Copy::new();
+    let copy = Spoilable::new();
     copy.write("src/identity/packed/long.rs", &format!("//! Long.\n\n{lines}"));
     copy.plant("identity/packed.rs", "#[cfg(test)]\nmod long;");
     assert!(copy.complaints().is_empty(), "tests may be as long as they like: {:?}", copy.complaints());

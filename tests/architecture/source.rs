@@ -25,7 +25,7 @@ use super::facts::Facts;
 pub(crate) struct Tree {
     root: PathBuf,
     pub(crate) sources: Vec<Source>,
-    /// What could not be read as the compiler would.
+    /// Complaints about files that could not be read as the compiler reads them.
     pub(crate) unreadable: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Source {
     pub(crate) module: Vec<String>,
     /// All of it.
     pub(crate) text: String,
-    /// What is compiled for production; `None` for a file of tests.
+    /// The production code; `None` for a file of tests.
     pub(crate) production: Option<Arc<Facts>>,
 }
 
@@ -56,8 +56,8 @@ impl Tree {
     /// Reads the tree below `root/src`, from its two crate roots on.
     pub(crate) fn read(root: &Path) -> Self {
         let mut tree = Self { root: root.to_owned(), sources: Vec::new(), unreadable: Vec::new() };
-        tree.follow("lib.rs".into(), Vec::new(), Compiled::Always);
-        tree.follow("main.rs".into(), vec!["main".to_owned()], Compiled::Always);
+        tree.follow("lib.rs".into(), &[], Compiled::Always);
+        tree.follow("main.rs".into(), &["main".to_owned()], Compiled::Always);
         let reached: BTreeSet<_> = tree.sources.iter().map(|source| source.path.clone()).collect();
         for path in files(&root.join("src")).into_iter().filter(|path| !reached.contains(path)) {
             tree.unreadable.push(format!("{}: no module declares it", path.display()));
@@ -75,11 +75,11 @@ impl Tree {
     }
 
     /// Reads a file, and the files of the modules that it declares.
-    fn follow(&mut self, path: PathBuf, module: Vec<String>, compiled: Compiled) {
+    fn follow(&mut self, path: PathBuf, module: &[String], compiled: Compiled) {
         let Ok(text) = fs::read_to_string(self.root.join("src").join(&path)) else {
             return self.unreadable.push(format!("{}: it is declared, and not there", path.display()));
         };
-        let parsed = match parsed(&path, &module, &text) {
+        let parsed = match parsed(&path, module, &text) {
             Ok(parsed) => parsed,
             Err(error) => return self.unreadable.push(format!("{}: {error}", path.display())),
         };
@@ -88,7 +88,7 @@ impl Tree {
         self.unreadable.extend(parsed.lost.iter().map(complaint));
         let compiled = compiled.and(parsed.compiled);
         let production = (compiled == Compiled::Always).then(|| Arc::clone(&parsed.facts));
-        self.sources.push(Source { path, module: module.clone(), text, production });
+        self.sources.push(Source { path, module: module.to_vec(), text, production });
         for child in parsed.children.clone() {
             let compiled = compiled.and(child.compiled);
             // A test may borrow a file from elsewhere. Production that does is found as a file that is not there.
@@ -98,12 +98,12 @@ impl Tree {
             let beside = child.folder.join(format!("{}.rs", child.name));
             let is_beside = self.root.join("src").join(&beside).exists();
             let path = if is_beside { beside } else { child.folder.join(&child.name).join("mod.rs") };
-            self.follow(path, [child.parent, vec![child.name]].concat(), compiled);
+            self.follow(path, &[child.parent, vec![child.name]].concat(), compiled);
         }
     }
 }
 
-/// What one text at one place says. Copies of the tree differ in a file or two, and parsing takes its time.
+/// One parsed file. Copies of the tree differ in a file or two, and parsing takes its time.
 struct Parsed {
     compiled: Compiled,
     children: Vec<Child>,
@@ -145,7 +145,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Where the modules lie that a file declares.
+/// The folder of the modules that a file declares.
 fn folder(path: &Path) -> PathBuf {
     let stem = path.file_stem().unwrap();
     let parent = path.parent().unwrap();
@@ -156,7 +156,7 @@ fn folder(path: &Path) -> PathBuf {
     }
 }
 
-/// When something is compiled.
+/// The builds that something is compiled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Compiled {
     Always,
@@ -168,7 +168,7 @@ impl Compiled {
         if attributes.iter().any(is_for_tests) { Self::ForTests } else { Self::Always }
     }
 
-    /// When something is compiled that is inside.
+    /// The builds of something inside.
     fn and(self, inner: Self) -> Self {
         if self == Self::ForTests { self } else { inner }
     }
@@ -193,14 +193,14 @@ fn declared(items: &[Item], folder: &Path, module: &[String], compiled: Compiled
                 found.push(Child { name, parent: module.to_vec(), folder: folder.to_owned(), compiled, is_elsewhere });
             }
             Some((_, items)) => {
-                let module = [module, &[name.clone()]].concat();
+                let module = [module, std::slice::from_ref(&name)].concat();
                 declared(items, &folder.join(name), &module, compiled, found);
             }
         }
     }
 }
 
-/// Whether an attribute keeps what it stands at out of every production build.
+/// Matches attributes that keep something out of every production build.
 fn is_for_tests(attribute: &Attribute) -> bool {
     let condition = |list: &syn::MetaList| list.parse_args::<Meta>().ok();
     match &attribute.meta {
@@ -211,7 +211,7 @@ fn is_for_tests(attribute: &Attribute) -> bool {
     }
 }
 
-/// Whether a condition holds in production; `None` where builds for production differ in it.
+/// Evaluates a condition for production; `None` where builds for production differ in it.
 fn holds(condition: &Meta) -> Option<bool> {
     let all = |list: &syn::MetaList| -> Vec<_> {
         let inner = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
@@ -246,7 +246,7 @@ struct Cutter<'ast> {
     lost: Vec<String>,
 }
 
-/// What an attribute can stand at. Where it stands at anything else the innermost of these does not begin with it, and
+/// The syntax that attributes can stand at. Where it stands at anything else the innermost of these does not begin with it, and
 /// that is a complaint.
 macro_rules! owners {
     ($($visit:ident: $owner:ident),* $(,)?) => {

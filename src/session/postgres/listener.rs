@@ -166,7 +166,7 @@ async fn in_time<T>(what: &'static str, answer: impl Future<Output = Result<T, E
     Ok(timeout(HEARTBEAT, answer).await.map_err(late)??)
 }
 
-fn deliver(payload: &str, ears: &dyn Ears) {
+pub(super) fn deliver(payload: &str, ears: &dyn Ears) {
     let Some((word, key)) = payload.split_once(' ') else { return };
     // Another's round.
     if word == "round" {

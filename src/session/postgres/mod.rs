@@ -8,6 +8,8 @@ mod address;
 mod connect;
 mod connection;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod leases;
 mod listener;
 mod pool;

@@ -1,0 +1,104 @@
+//! A whole gate in memory at which one person is signed in, and whose provider is known and never asked.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use arc_swap::Guard;
+use http::request::Parts;
+use serde_json::{Map, json};
+use tokio::runtime::{Builder, Runtime};
+
+use super::CONFIG;
+use crate::{
+    clock::{Clock, Timestamp},
+    crypto::Keyring,
+    edge::{Edge, Response},
+    flow::{self, Gate},
+    identity::{Identity, Scope, Subject, Tokens},
+    metrics::{self, Metrics},
+    oidc,
+    pages::Pages,
+    policy::Policy,
+    session::{Cookie, Found, NewSession, Sessions},
+};
+
+/// The host at which somebody is signed in.
+const HOST: &str = "app.test";
+
+/// The gate, and what drives it.
+pub(super) struct Running {
+    pub(super) runtime: Runtime,
+    gate: Gate,
+    sessions: Arc<Sessions>,
+}
+
+impl Running {
+    pub(super) fn start() -> Self {
+        // Nothing here waits for a socket; that it would is a finding.
+        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime can be had");
+        let (gate, sessions) = runtime.block_on(built());
+        Self { runtime, gate, sessions }
+    }
+
+    /// The cookie of somebody who is signed in.
+    pub(super) fn sign_in(&self) -> String {
+        let identity = Identity {
+            provider: "authentik".to_owned(),
+            subject: Subject("subject-1".to_owned()),
+            user: "ann".to_owned(),
+            email: "ann@app.test".to_owned(),
+            email_verified: true,
+            name: "Ann".to_owned(),
+            groups: vec!["staff".to_owned()],
+            claims: [("team".to_owned(), json!("red"))].into_iter().collect::<Map<_, _>>(),
+        };
+        let registration = CONFIG.providers.first().expect("there is one").registration();
+        let scope = Scope { audience: HOST.to_owned(), registration };
+        let new = NewSession { identity, tokens: Tokens::default(), sid: None, scope };
+        self.runtime.block_on(self.sessions.create(new)).expect("memory takes sessions")
+    }
+
+    /// Returns `true` while a cookie's session lives.
+    pub(super) fn knows(&self, cookie: &str) -> bool {
+        let cookie = Cookie { value: cookie.as_bytes(), audience: HOST };
+        matches!(self.runtime.block_on(self.sessions.find(cookie)), Ok(Found::Live(_)))
+    }
+
+    /// Asks as an edge does, first of memory, as the server does.
+    pub(super) fn ask(&self, edge: Edge, request: &Parts, envoy_target: &str) -> Response {
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        if let Some(response) = self.gate.now().admit_at_once(edge, peer, request, envoy_target) {
+            return response;
+        }
+        let now = Guard::into_inner(self.gate.now());
+        self.runtime.block_on(Box::pin(now.authorize(edge, peer, request, envoy_target)))
+    }
+}
+
+async fn built() -> (Gate, Arc<Sessions>) {
+    let config = CONFIG.clone();
+    // Time stands still, so that a run can be repeated.
+    let (clock, _hand) = Clock::manual(Timestamp::from_unix(1_800_000_000));
+    let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "fuzz", commit: "fuzz" });
+    let apps: Vec<_> = config.policy.apps.iter().map(|app| app.name.as_str()).collect();
+    let bound = metrics.bind(&apps, &["authentik"]);
+    let keyring = Arc::new(Keyring::new(&config.secrets).expect("the secret is long enough"));
+    let (counts, store) = (metrics.sessions.clone(), metrics.store.clone());
+    let sessions = Sessions::open(&config.session, Arc::clone(&keyring), clock.clone(), counts, store).await;
+    let sessions = Arc::new(sessions.expect("memory can be opened"));
+    let settings = config.providers.first().expect("there is one").clone();
+    let settings = oidc::Settings { timeout: Duration::from_secs(1), ..settings };
+    let transport = oidc::Transport::new(&settings).expect("the system has certificates");
+    let numbers = bound.providers.first().expect("there is one").clone();
+    let provider = oidc::Provider::new(settings, transport, clock.clone(), numbers);
+    oidc::fuzz::acquaint(&provider);
+    let components = flow::Components {
+        policy: Policy::new(config.policy),
+        sessions: Arc::clone(&sessions),
+        providers: vec![Arc::new(provider)],
+        pages: Pages::new(config.brand),
+        keyring,
+        clock,
+        metrics: bound,
+    };
+    (Gate::new(config.gate, components), sessions)
+}

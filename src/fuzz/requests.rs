@@ -1,0 +1,182 @@
+//! Whole requests of edges, from their bytes to the verdict.
+//!
+//! Promises, asserted for any bytes: nothing but 200 lets in; nobody who is not signed in is let in but where gate.toml opens
+//! to everybody; nobody at all where it is closed; no redirect leaves; what does not let in is not to be stored.
+
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
+use tokio::io::AsyncWriteExt as _;
+use url::Url;
+
+use super::{POLICY, gate::Running, hop, is_open};
+use crate::edge::{self, Edge};
+
+/// Placeholder for the cookie of somebody who is signed in.
+const SESSION: &str = "@SESSION@";
+/// More than the server reads of a head.
+const LONGEST: usize = 96 * 1024;
+
+thread_local! {
+    /// The gate, and the cookie of the one who is signed in.
+    static GATE: RefCell<Option<(Running, String)>> = const { RefCell::new(None) };
+}
+
+/// Requests as they stand on the wire, one or several on one connection.
+pub fn requests(input: &[u8]) {
+    if input.len() > LONGEST {
+        return;
+    }
+    GATE.with_borrow_mut(|held| {
+        let (gate, cookie) = held.get_or_insert_with(|| {
+            let gate = Running::start();
+            let cookie = gate.sign_in();
+            (gate, cookie)
+        });
+        let bytes = with_cookie(input, cookie);
+        for parts in gate.runtime.block_on(parsed(&bytes)) {
+            let is_signed_in = parts.headers.get_all(header::COOKIE).iter().any(|line| holds(line.as_bytes(), cookie));
+            ask(gate, &parts, is_signed_in);
+        }
+        // It may have signed out.
+        if bytes.len() != input.len() && !gate.knows(cookie) {
+            *cookie = gate.sign_in();
+        }
+    });
+}
+
+fn holds(line: &[u8], cookie: &str) -> bool {
+    line.windows(cookie.len()).any(|window| window == cookie.as_bytes())
+}
+
+fn with_cookie(input: &[u8], cookie: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(input.len());
+    let mut rest = input;
+    while let Some((first, after)) = rest.split_first() {
+        if let Some(after) = rest.strip_prefix(SESSION.as_bytes()) {
+            bytes.extend_from_slice(cookie.as_bytes());
+            rest = after;
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
+    }
+    bytes
+}
+
+/// The heads of requests as the server's parser reads them.
+async fn parsed(bytes: &[u8]) -> Vec<Parts> {
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let (mut client, server) = tokio::io::duplex(2 * LONGEST);
+    let own = Arc::clone(&heads);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (parts, _body) = request.into_parts();
+        own.lock().expect("nobody panics with it").push(parts);
+        async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::new()))) }
+    });
+    client.write_all(bytes).await.expect("there is room");
+    client.shutdown().await.expect("it can be shut");
+    // Whatever is no request ends the connection.
+    let _ =
+        http1::Builder::new().half_close(true).max_headers(100).serve_connection(TokioIo::new(server), service).await;
+    std::mem::take(&mut *heads.lock().expect("nobody panics with it"))
+}
+
+fn ask(gate: &Running, parts: &Parts, is_signed_in: bool) {
+    // The server refuses a request line with a fragment, which the parser drops.
+    let (dialect, envoy_target) = match parts.uri.path() {
+        "/_doorward/auth/traefik" => (Edge::Traefik, ""),
+        "/_doorward/auth/caddy" => (Edge::Caddy, ""),
+        "/_doorward/auth/nginx" => (Edge::Nginx, ""),
+        _ => {
+            let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+            let target = target.strip_prefix("/_doorward/auth/envoy").filter(|target| target.starts_with('/'));
+            let Some(target) = target else { return };
+            (Edge::Envoy, target)
+        }
+    };
+    let response = gate.ask(dialect, parts, envoy_target);
+    let (status, headers) = (response.status(), response.headers());
+    if status == StatusCode::OK {
+        assert!(!headers.contains_key(header::SET_COOKIE), "an answer that lets in sets a cookie");
+        let told = told(dialect, parts, envoy_target).expect("what is let in says what it asks for, once");
+        assert!(!told.is_closed(), "{told:?} is let in");
+        assert!(is_signed_in || told.is_open(), "{told:?} is let in without a session");
+        return;
+    }
+    assert!(!status.is_informational() && !status.is_success(), "{status} lets in at some edges");
+    assert!(headers.contains_key(&edge::DOORWARD_REASON), "{status} without a reason");
+    assert_eq!(headers.get(header::CACHE_CONTROL).map(|value| value.as_bytes()), Some(b"no-store".as_slice()));
+    if let Some(location) = headers.get(header::LOCATION) {
+        let url = location.to_str().ok().and_then(|text| Url::parse(text).ok()).expect("it is absolute");
+        let host = url.host_str().unwrap_or_default();
+        assert!(url.scheme() == "https" && (host == "id.test" || POLICY.names(host)), "{url} leaves");
+    }
+}
+
+/// The original request, read without the gate's help.
+#[derive(Debug)]
+struct Told {
+    host: String,
+    path: String,
+    method: Option<String>,
+    client: String,
+}
+
+impl Told {
+    /// Asked of the app that has rules.
+    fn has_rules(&self) -> bool {
+        self.host == "app.test" || self.host.ends_with(".wild.test")
+    }
+
+    fn is_open(&self) -> bool {
+        let home: IpNet = "192.168.0.0/16".parse().expect("a network");
+        let is_at_home = self.client.split(',').filter_map(hop).any(|hop| home.contains(&hop));
+        self.has_rules() && is_open(&self.path, self.method.as_deref(), is_at_home)
+    }
+
+    /// Denied to everybody by gate.toml.
+    fn is_closed(&self) -> bool {
+        let path = percent_decode_str(&self.path).decode_utf8_lossy();
+        self.has_rules() && (path == "/public/closed" || path == "/admin" || path.starts_with("/admin/"))
+    }
+}
+
+fn told(edge: Edge, parts: &Parts, envoy_target: &str) -> Option<Told> {
+    let only = |name: &str| only(&parts.headers, name);
+    let (method, host, target) = match edge {
+        Edge::Traefik | Edge::Caddy => {
+            (only("x-forwarded-method"), only("x-forwarded-host")?, only("x-forwarded-uri")?)
+        }
+        Edge::Nginx => {
+            let url = only("x-original-url")?;
+            let (_, rest) = url.split_once("://")?;
+            let slash = rest.find('/')?;
+            (only("x-original-method"), rest.get(..slash)?.to_owned(), rest.get(slash..)?.to_owned())
+        }
+        Edge::Envoy => {
+            let host = only("host").or_else(|| parts.uri.authority().map(ToString::to_string))?;
+            (Some(parts.method.to_string()), host, envoy_target.to_owned())
+        }
+    };
+    let host = host.to_ascii_lowercase();
+    let host = host.split(':').next()?.trim_end_matches('.').to_owned();
+    let path = target.split('?').next()?.to_owned();
+    Some(Told { host, path, method, client: only("x-forwarded-for").unwrap_or_default() })
+}
+
+fn only(headers: &HeaderMap, name: &str) -> Option<String> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values.next().is_none().then(|| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}

@@ -1,0 +1,259 @@
+//! Fuzz targets: the tokens, keys, metadata and claims that a provider sends.
+//!
+//! Promises, asserted for any bytes: nothing panics; a token counts only with the signature of a published key over exactly
+//! these bytes, and only for this gate, this person and this moment; keys are public ones; metadata lead nowhere in clear.
+
+use std::sync::{Arc, LazyLock};
+
+use data_encoding::BASE64URL_NOPAD;
+use openidconnect::{
+    AccessToken, AuthorizationCode, JsonWebKeyId, PrivateSigningKey as _,
+    core::{CoreEdDsaPrivateSigningKey, CoreJsonWebKeySet, CoreJwsSigningAlgorithm},
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Provider, Settings, UnverifiedEmail,
+    discovery::Metadata,
+    id_token::{self, Expected, LEEWAY, Occasion},
+    jwt::{self, Unverified},
+    keys, logout, profile, signature,
+};
+use crate::{
+    clock::Timestamp,
+    fuzz::{Case, mutated},
+    identity::Identity,
+};
+
+const ISSUER: &str = "https://id.test/o/doorward/";
+const CLIENT: &str = "doorward";
+const NONCE: &str = "a-nonce";
+const SUBJECT: &str = "subject-1";
+const NOW: u64 = 1_800_000_000;
+
+/// The provider's key, which the fuzzer may sign anything with.
+static KEY: LazyLock<CoreEdDsaPrivateSigningKey> = LazyLock::new(|| {
+    let id = JsonWebKeyId::new("one".to_owned());
+    CoreEdDsaPrivateSigningKey::from_ed25519_pem(include_str!("tests/fixtures/ed25519-one.pem"), Some(id))
+        .expect("the fixture is a key")
+});
+
+static PUBLISHED: LazyLock<CoreJsonWebKeySet> =
+    LazyLock::new(|| CoreJsonWebKeySet::new(vec![KEY.as_verification_key()]));
+
+static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
+    name: "authentik".to_owned(),
+    issuer: ISSUER.parse().expect("a URL"),
+    client_id: CLIENT.to_owned(),
+    client_secret: None,
+    scopes: vec!["openid".to_owned()],
+    groups_claim: "groups".to_owned(),
+    ca: None,
+    timeout: std::time::Duration::from_secs(10),
+    extra_authorize_params: std::collections::BTreeMap::new(),
+    end_session: true,
+    unverified_email: UnverifiedEmail::Pass,
+});
+
+fn signed(header: &[u8], claims: &[u8]) -> String {
+    let message = format!("{}.{}", BASE64URL_NOPAD.encode(header), BASE64URL_NOPAD.encode(claims));
+    let signature = KEY.sign(&CoreJwsSigningAlgorithm::EdDsa, message.as_bytes()).expect("the key signs");
+    format!("{message}.{}", BASE64URL_NOPAD.encode(&signature))
+}
+
+/// The token of an input: raw, signed (`header`, line break, `claims`), or one of ours with bytes changed.
+fn token(case: Case<'_>, honest: &str) -> Option<String> {
+    match case {
+        Case::Raw(raw) => std::str::from_utf8(raw).ok().map(ToOwned::to_owned),
+        Case::Made(text) => {
+            let end = text.iter().position(|byte| *byte == b'\n')?;
+            let (header, claims) = text.split_at_checked(end)?;
+            Some(signed(header, claims.get(1..)?))
+        }
+        Case::Mutated(edits) => String::from_utf8(mutated(honest.as_bytes(), edits)).ok(),
+    }
+}
+
+/// The signed part of a token.
+fn message(token: &str) -> Option<&str> {
+    token.rsplit_once('.').map(|(message, _)| message)
+}
+
+/// Asserts that a token that counts is signed by the key, over the bytes that it has.
+fn assert_signed(token: &str, case: &Case<'_>, honest: &str) {
+    match case {
+        // Whoever has no key can only repeat what was signed.
+        Case::Raw(_) | Case::Mutated(_) => {
+            assert_eq!(message(token), message(honest), "a token counts whose signed bytes were changed");
+        }
+        Case::Made(_) => {}
+    }
+}
+
+fn honest_id_token() -> &'static str {
+    static TOKEN: LazyLock<String> = LazyLock::new(|| {
+        let claims = json!({
+            "iss": ISSUER, "sub": SUBJECT, "aud": CLIENT, "exp": NOW + 300, "iat": NOW, "nonce": NONCE, "sid": "sid-1",
+            "preferred_username": "ann", "groups": ["admins"],
+        });
+        signed(br#"{"alg":"EdDSA","kid":"one","typ":"JWT"}"#, claims.to_string().as_bytes())
+    });
+    &TOKEN
+}
+
+fn verify(raw: &str, occasion: Occasion<'_>, keys: &CoreJsonWebKeySet) -> Option<Map<String, Value>> {
+    let access = AccessToken::new("an-access-token".to_owned());
+    let expected = Expected {
+        issuer: ISSUER,
+        client_id: CLIENT,
+        occasion,
+        algorithms: vec![CoreJwsSigningAlgorithm::EdDsa, CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256],
+        now: Timestamp::from_unix(NOW),
+        access: &access,
+    };
+    let verified = id_token::verify(raw, &expected, keys).ok()?;
+    assert_eq!(verified.claims().get("sub").and_then(Value::as_str), Some(verified.subject()));
+    Some(verified.claims().clone())
+}
+
+fn audience_names_us(claims: &Map<String, Value>) -> bool {
+    match claims.get("aud") {
+        Some(Value::String(one)) => one == CLIENT,
+        Some(Value::Array(many)) => {
+            many.iter().any(|one| one == CLIENT)
+                && (many.len() == 1 || claims.get("azp").and_then(Value::as_str) == Some(CLIENT))
+        }
+        _ => false,
+    }
+}
+
+/// ID tokens, at a sign-in and at a renewal.
+pub fn id_tokens(input: &[u8]) {
+    let Some(case) = Case::of(input) else { return };
+    let Some(raw) = token(case, honest_id_token()) else { return };
+    let code = AuthorizationCode::new("a-code".to_owned());
+    let sign_in = Occasion::SignIn { nonce: NONCE, code: &code };
+    let renewal = Occasion::Renewal { subject: SUBJECT, nonce: Some(NONCE) };
+    let (at_sign_in, renewed) = (verify(&raw, sign_in, &PUBLISHED), verify(&raw, renewal, &PUBLISHED));
+    for claims in [&at_sign_in, &renewed].into_iter().flatten() {
+        assert_signed(&raw, &case, honest_id_token());
+        assert_eq!(claims.get("iss").and_then(Value::as_str), Some(ISSUER));
+        assert!(audience_names_us(claims), "a token for somebody else counts: {claims:?}");
+        let time = |claim: &str| claims.get(claim).and_then(Value::as_f64);
+        let leeway = LEEWAY.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "seconds of this century fit")]
+        let now = NOW as f64;
+        assert!(time("exp").is_some_and(|exp| exp > now - leeway - 1.0), "an expired token counts: {claims:?}");
+        assert!(time("iat").is_some_and(|iat| iat < now + leeway + 1.0), "a token from the future counts: {claims:?}");
+    }
+    if let Some(claims) = at_sign_in {
+        assert_eq!(claims.get("nonce").and_then(Value::as_str), Some(NONCE));
+    }
+    if let Some(claims) = renewed {
+        assert_eq!(claims.get("sub").and_then(Value::as_str), Some(SUBJECT));
+        assert!(claims.get("nonce").is_none_or(|nonce| nonce == NONCE), "a renewal of another sign-in counts");
+    }
+}
+
+/// Logout tokens.
+pub fn logout_tokens(input: &[u8]) {
+    static HONEST: LazyLock<String> = LazyLock::new(|| {
+        let claims = json!({
+            "iss": ISSUER, "aud": CLIENT, "iat": NOW, "exp": NOW + 120, "jti": "notice-1", "sub": SUBJECT, "sid": "sid-1",
+            "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+        });
+        signed(br#"{"alg":"EdDSA","kid":"one","typ":"logout+jwt"}"#, claims.to_string().as_bytes())
+    });
+    let Some(case) = Case::of(input) else { return };
+    let Some(raw) = token(case, &HONEST) else { return };
+    let Ok(token) = Unverified::parse(&raw, 16 * 1024) else { return };
+    let read = logout::read(&token, CLIENT, Timestamp::from_unix(NOW));
+    let proven = signature::check("logout token", &token, &[CoreJwsSigningAlgorithm::EdDsa], &PUBLISHED);
+    if let (Ok(notice), Ok(_)) = (read, proven) {
+        assert_signed(&raw, &case, &HONEST);
+        assert!(jwt::is_name(&notice.jti) && notice.until > Timestamp::from_unix(NOW), "{notice:?}");
+        assert!(!token.claims.contains_key("nonce"), "an ID token counts as a logout token");
+        assert!(jwt::audience(&token.claims).is_some_and(|audience| audience.iter().all(|one| *one == CLIENT)));
+    }
+    // The same key signs both, and neither may pass for the other.
+    let code = AuthorizationCode::new("a-code".to_owned());
+    if !matches!(case, Case::Made(_)) {
+        assert!(verify(&raw, Occasion::SignIn { nonce: NONCE, code: &code }, &PUBLISHED).is_none());
+    }
+}
+
+/// Documents of keys.
+pub fn jwks(input: &[u8]) {
+    let Ok(keys) = keys::parse(input) else { return };
+    assert!((1..=100).contains(&keys.keys().len()));
+    for key in keys.keys() {
+        let text = serde_json::to_value(key).expect("a key serialises");
+        assert_ne!(text.get("kty").and_then(Value::as_str), Some("oct"), "a symmetric key is kept");
+        assert_ne!(text.get("use").and_then(Value::as_str), Some("enc"), "a key for encryption is kept");
+    }
+    let code = AuthorizationCode::new("a-code".to_owned());
+    if verify(honest_id_token(), Occasion::SignIn { nonce: NONCE, code: &code }, &keys).is_some() {
+        let own = serde_json::to_value(KEY.as_verification_key()).expect("a key serialises");
+        let is_own = |key| serde_json::to_value(key).is_ok_and(|key| key.get("x") == own.get("x"));
+        assert!(keys.keys().iter().any(is_own), "a key verifies what another signed");
+    }
+}
+
+/// Metadata documents.
+pub fn discovery(input: &[u8]) {
+    let Ok(metadata) = Metadata::parse(input, &SETTINGS) else { return };
+    assert_eq!(metadata.issuer.parse().ok(), Some(SETTINGS.issuer.clone()));
+    let endpoints = [&metadata.authorization_endpoint, &metadata.token_endpoint, &metadata.jwks_uri];
+    let others = [&metadata.userinfo_endpoint, &metadata.end_session_endpoint, &metadata.revocation_endpoint];
+    for url in endpoints.into_iter().chain(others.into_iter().flatten()) {
+        assert_eq!(url.scheme(), "https", "something would go out in clear");
+    }
+    for algorithm in metadata.algorithms() {
+        let name = serde_json::to_string(&algorithm).expect("an algorithm has a name");
+        assert!(!name.starts_with("\"HS") && name != "\"none\"", "{name} takes no public key");
+    }
+    let _ = metadata.client_authentication();
+    let attempt = super::Attempt {
+        redirect_uri: "https://app.test/_doorward/callback",
+        state: "a state",
+        nonce: NONCE,
+        verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+    };
+    let url = super::address::authorization(&SETTINGS, &metadata, &attempt);
+    assert_eq!(url.host_str(), metadata.authorization_endpoint.host_str());
+    let ours = |name: &str| url.query_pairs().filter(|(own, _)| own == name).count();
+    assert_eq!((ours("state"), ours("nonce"), ours("code_challenge")), (1, 1, 1), "{url}");
+}
+
+/// Userinfo answers: the person that they make of somebody who is signed in.
+pub(crate) fn userinfo(input: &[u8]) -> Option<Identity> {
+    let userinfo = profile::parse_userinfo(input, SUBJECT).ok()?;
+    let before = Identity {
+        provider: SETTINGS.name.clone(),
+        subject: crate::identity::Subject(SUBJECT.to_owned()),
+        user: "ann".to_owned(),
+        email: String::new(),
+        email_verified: false,
+        name: String::new(),
+        groups: vec!["users".to_owned()],
+        claims: Map::new(),
+    };
+    let identity = profile::renewed(&SETTINGS, &before, &userinfo).ok()?;
+    assert_eq!(identity.subject, before.subject, "somebody becomes somebody else");
+    assert!(!identity.user.is_empty());
+    let distinct: std::collections::HashSet<_> = identity.groups.iter().collect();
+    assert_eq!(distinct.len(), identity.groups.len());
+    Some(identity)
+}
+
+/// A provider of which everything is known that a sign-in needs, and that is never asked.
+pub(crate) fn acquaint(provider: &Provider) {
+    let at = |path: &str| format!("{}{path}", provider.settings().issuer);
+    let document = json!({
+        "issuer": provider.settings().issuer, "authorization_endpoint": at("authorize"), "token_endpoint": at("token"),
+        "jwks_uri": at("jwks"), "end_session_endpoint": at("end-session"),
+        "id_token_signing_alg_values_supported": ["EdDSA"],
+    });
+    let metadata = Metadata::parse(document.to_string().as_bytes(), provider.settings());
+    provider.discovery.known.store(metadata.ok().map(Arc::new));
+}

@@ -1,0 +1,78 @@
+//! Fuzz targets: session cookies that browsers bring back, and rows of the store.
+//!
+//! Promises, asserted for any bytes: nothing panics; what we did not make, or what was changed or moved, is nobody's.
+
+use std::sync::LazyLock;
+
+use secrecy::SecretString;
+
+pub use super::postgres::fuzz::{notifications, postgres_urls};
+use super::{
+    record::{NewSession, Record},
+    token::{Key, Token},
+};
+use crate::{
+    clock::Timestamp,
+    crypto::{Keyring, Purpose},
+    fuzz::{Case, mutated},
+    identity::{Identity, Registration, Scope, Subject, Tokens},
+};
+
+const HOST: &str = "app.test";
+
+static KEYRING: LazyLock<Keyring> =
+    LazyLock::new(|| Keyring::new(&[SecretString::from("a".repeat(32))]).expect("it is long enough"));
+
+/// Values of session cookies.
+pub fn session_cookies(input: &[u8]) {
+    static OURS: LazyLock<String> = LazyLock::new(|| Token::fresh(&KEYRING, HOST).encode());
+    let Some(case) = Case::of(input) else { return };
+    let value = match case {
+        Case::Raw(value) | Case::Made(value) => value.to_owned(),
+        Case::Mutated(edits) => mutated(OURS.as_bytes(), edits),
+    };
+    let Some(token) = Token::parse(&value) else { return };
+    assert_eq!(token.encode().as_bytes(), value, "a value can be spelled in two ways");
+    if token.is_made_by(&KEYRING, HOST) {
+        assert_eq!(value, OURS.as_bytes(), "a cookie that we did not make counts");
+        assert!(!token.is_made_by(&KEYRING, "other.test"), "a cookie counts where it was not made");
+    }
+}
+
+/// Sealed rows.
+pub fn rows(input: &[u8]) {
+    static OURS: LazyLock<(Key, Vec<u8>)> = LazyLock::new(|| {
+        let identity = Identity {
+            provider: "authentik".to_owned(),
+            subject: Subject("subject-1".to_owned()),
+            user: "ann".to_owned(),
+            email: String::new(),
+            email_verified: false,
+            name: String::new(),
+            groups: vec!["users".to_owned()],
+            claims: serde_json::Map::new(),
+        };
+        let scope = Scope { audience: HOST.to_owned(), registration: Registration([1; 8]) };
+        let record = Record::new(
+            NewSession { identity, tokens: Tokens::default(), sid: None, scope },
+            Timestamp::from_unix(1_800_000_000),
+        );
+        let key = Token::fresh(&KEYRING, HOST).key();
+        (key, record.seal(&KEYRING, key).sealed)
+    });
+    let Some(case) = Case::of(input) else { return };
+    let (key, ours) = &*OURS;
+    let sealed = match case {
+        Case::Raw(sealed) => sealed.to_owned(),
+        Case::Made(plain) => KEYRING.seal(Purpose::SessionRow, &key.0, plain),
+        Case::Mutated(edits) => mutated(ours, edits),
+    };
+    if let Ok(record) = Record::open(&KEYRING, *key, &sealed) {
+        assert!(matches!(case, Case::Made(_)) || sealed == *ours, "a row opens that we did not seal");
+        // What is sealed again is what was opened.
+        let again = Record::open(&KEYRING, *key, &record.seal(&KEYRING, *key).sealed).expect("we have just sealed it");
+        assert_eq!((&again.identity, &again.sid), (&record.identity, &record.sid));
+    }
+    let moved = Token::fresh(&KEYRING, HOST).key();
+    assert!(Record::open(&KEYRING, moved, &sealed).is_err(), "a row opens under another key");
+}
