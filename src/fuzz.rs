@@ -195,9 +195,10 @@ pub fn paths(input: &[u8]) {
 /// An independent oracle: `true` where gate.toml may let everybody in to this path. It shares no code with the rules.
 fn is_open(raw: &str, method: Option<&str>, is_at_home: bool) -> bool {
     let path = percent_decode_str(raw).decode_utf8_lossy();
-    let odd = ["..", "//", "/./", "\\", ";", "%2f", "%5c", "%2e", "%00", "%25", "#"];
+    let odd = ["//", "\\", ";", "%2f", "%5c", "%2e", "%00", "%25", "#"];
     let spelled = raw.to_ascii_lowercase();
-    if odd.iter().any(|odd| spelled.contains(odd)) || path.eq_ignore_ascii_case("/public/closed") {
+    let climbs = path.split('/').any(|segment| matches!(segment, "." | ".."));
+    if climbs || odd.iter().any(|odd| spelled.contains(odd)) || path == "/public/closed" {
         return false;
     }
     path == "/public"

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -116,7 +116,7 @@ fn ask(gate: &Running, parts: &Parts, is_signed_in: bool) {
     }
     assert!(!status.is_informational() && !status.is_success(), "{status} lets in at some edges");
     assert!(headers.contains_key(&edge::DOORWARD_REASON), "{status} without a reason");
-    assert_eq!(headers.get(header::CACHE_CONTROL).map(|value| value.as_bytes()), Some(b"no-store".as_slice()));
+    assert_eq!(headers.get(header::CACHE_CONTROL).map(HeaderValue::as_bytes), Some(b"no-store".as_slice()));
     if let Some(location) = headers.get(header::LOCATION) {
         let url = location.to_str().ok().and_then(|text| Url::parse(text).ok()).expect("it is absolute");
         let host = url.host_str().unwrap_or_default();

@@ -44,6 +44,10 @@ impl Address {
             return Err("it does not begin with postgres://".to_owned());
         }
         let (server, query) = url.split_once('?').unwrap_or((url, ""));
+        // The first one would end the password, and the rest of it would pass for a host or a database, which logs name.
+        if server.matches('@').count() > 1 {
+            return Err("it has more than one @; write an @ in a user name or a password as %40".to_owned());
+        }
         let (mut mode, mut authorities, mut rest) = (None, None, Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
@@ -185,6 +189,21 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_with_an_at_sign_is_refused_and_no_part_of_it_repeated() {
+        for url in [
+            "postgres://doorward:hunter@hunter@db/doorward",
+            "postgres://doorward:p@hunter/hunter@db/doorward?sslmode=require",
+            "postgresql://doorward@a//:hunter@db",
+        ] {
+            let problem = Address::parse(url).unwrap_err();
+            assert!(problem.contains("%40") && !problem.contains("hunter"), "{url}: {problem}");
+        }
+        let address = Address::parse("postgres://doorward:p%40hunter%2F@db/doorward").unwrap();
+        assert_eq!(address.hosts()[0].get_password(), Some(b"p@hunter/".as_slice()));
+        assert_eq!(address.to_string(), "db/doorward");
+    }
 
     #[test]
     fn sslmode_means_what_it_means_to_libpq() {
