@@ -92,15 +92,37 @@ fn texts(folder: &str) -> Vec<String> {
     found
 }
 
+/// Words in backticks that are names of tests.
+fn cited(page: &str) -> Vec<&str> {
+    let is_sentence = |word: &&str| {
+        word.matches('_').count() > 2
+            && word.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    page.split('`').filter(is_sentence).collect()
+}
+
 #[test]
-fn every_test_that_the_architecture_cites_is_there() {
-    let architecture = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+fn every_test_that_the_documents_cite_is_there() {
     let code: String = ["src", "tests"].iter().flat_map(|folder| texts(folder)).collect();
-    let is_sentence =
-        |word: &&str| word.matches('_').count() > 4 && word.bytes().all(|b| b == b'_' || b.is_ascii_lowercase());
-    let cited: Vec<_> = architecture.split('`').filter(is_sentence).collect();
-    assert!(cited.len() > 15, "{cited:?}");
-    for test in cited {
-        assert!(code.contains(&format!("fn {test}(")), "ARCHITECTURE.md cites {test}, which is not there");
+    for page in ["ARCHITECTURE.md", "docs/security-model.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let cited: Vec<_> = cited(&text).into_iter().filter(|name| name.matches('_').count() > 4).collect();
+        assert!(cited.len() > 15, "{page}: {cited:?}");
+        for test in cited {
+            assert!(code.contains(&format!("fn {test}(")), "{page} cites {test}, which is not there");
+        }
+    }
+}
+
+#[test]
+fn every_attack_of_the_security_model_has_a_test() {
+    let text = fs::read_to_string(root().join("docs/security-model.md")).unwrap();
+    let (_, attacks) = text.split_once("## Attacks, and what stops each").unwrap();
+    let (attacks, _) = attacks.split_once("## What the operator has to see to").unwrap();
+    let rows: Vec<_> = attacks.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| attack")).collect();
+    assert!(rows.len() > 40, "{}", rows.len());
+    for row in rows {
+        let proof = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        assert!(!cited(proof).is_empty(), "no test proves this row: {row}");
     }
 }
