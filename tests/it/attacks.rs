@@ -27,7 +27,12 @@ async fn bare() -> World {
 
 /// The `Cookie` line of somebody's browser at the app.
 fn cookies(world: &World, visitor: &Visitor) -> String {
-    format!("Cookie: {}\r\n", visitor.cookies(&world.at("app", "/").parse().unwrap()))
+    cookies_at(world, visitor, "app")
+}
+
+/// The same at another host.
+fn cookies_at(world: &World, visitor: &Visitor, host: &str) -> String {
+    format!("Cookie: {}\r\n", visitor.cookies(&world.at(host, "/").parse().unwrap()))
 }
 
 /// A request for one of the gate's own pages over a direct route.

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{APP, BARE, PAGE, RULES, SCRIPT, bare, cookies, direct};
+use super::{APP, BARE, PAGE, RULES, SCRIPT, bare, cookies, cookies_at, direct};
 use crate::world::{
     Plan, Signal, World,
     raw::{self, Original, Said},
@@ -22,12 +22,13 @@ fn refusals(world: &World, reason: &str) -> Vec<Value> {
 #[tokio::test]
 async fn a_refusal_says_what_was_needed_and_what_was_there_and_repeats_itself_as_a_count() {
     let mut world = bare().await;
-    let bob = world.signed_in("bob").await;
-    let lines = format!("{}X-Forwarded-For: 203.0.113.7\r\n", cookies(&world, &bob));
+    let bob = world.person("bob");
+    bob.visit(&world.at("rules", "/")).await.echo();
+    let lines = format!("{}X-Forwarded-For: 203.0.113.7\r\n", cookies_at(&world, &bob, "rules"));
     let mut ids = Vec::new();
     for number in 0..30 {
         let intent = if number % 2 == 0 { PAGE } else { SCRIPT };
-        let said = ask(&world, "admin.example.test", &format!("/{number}"), &format!("{lines}{intent}")).await;
+        let said = ask(&world, RULES, &format!("/admin/{number}"), &format!("{lines}{intent}")).await;
         assert_eq!((said.status, said.reason()), (StatusCode::FORBIDDEN, "group_missing"));
         ids.push(said.header("doorward-request-id").to_owned());
         assert!(said.body.contains(ids.last().unwrap()), "the answer quotes its id: {said:?}");
@@ -35,12 +36,12 @@ async fn a_refusal_says_what_was_needed_and_what_was_there_and_repeats_itself_as
     let told = refusals(&world, "group_missing");
     let [line] = told.as_slice() else { panic!("one line: {told:?}") };
     for (field, value) in [
-        ("app", json!("admin")),
-        ("host", json!("admin.example.test")),
+        ("app", json!("rules")),
+        ("host", json!(RULES)),
         ("client", json!("203.0.113.7")),
         ("user", json!("bob")),
         ("subject", json!("bob")),
-        ("path", json!("/0")),
+        ("path", json!("/admin/0")),
         ("needs", json!("groups = [\"admins\"]")),
         ("has", json!("groups = [\"staff\"]")),
     ] {
@@ -128,10 +129,13 @@ async fn what_a_provider_says_forges_no_line_of_text_and_no_row_of_a_table() {
 #[tokio::test]
 async fn nothing_is_logged_at_info_for_whoever_is_let_in() {
     let world = bare().await;
-    let alice = world.signed_in("alice").await;
+    let (alice, hosts) = (world.person("alice"), [("app", APP), ("admin", "admin.example.test"), ("rules", RULES)]);
+    for (name, _) in hosts {
+        alice.visit(&world.at(name, "/")).await.echo();
+    }
     let before = world.gate.log().len();
-    let lines = format!("{}{SCRIPT}", cookies(&world, &alice));
-    for host in [APP, "admin.example.test", RULES] {
+    for (name, host) in hosts {
+        let lines = format!("{}{SCRIPT}", cookies_at(&world, &alice, name));
         assert_eq!(ask(&world, host, "/", &lines).await.status, StatusCode::OK);
     }
     assert_eq!(&world.gate.log()[before..], "");

@@ -44,6 +44,9 @@ hosts = ["a.deep.example.test"]
 allow = { groups = ["admins"] }
 "#;
 
+/// One session for every host.
+const SHARED: &str = "cookie_domain = \"example.test\"";
+
 pub(super) fn get<'a>(host: &'a str, target: &'a str, lines: &'a str) -> Original<'a> {
     Original { method: "GET", host, target, lines }
 }
@@ -172,7 +175,7 @@ async fn a_method_is_itself_in_capitals_and_nothing_otherwise() {
 
 #[tokio::test]
 async fn a_host_in_another_spelling_is_the_same_app() {
-    let world = Plan::with(BARE).tables(OPEN).start().await;
+    let world = Plan::with(BARE).session(SHARED).tables(OPEN).start().await;
     let bob = cookies(&world, &world.signed_in("bob").await);
     for dialect in DIALECTS {
         for host in ["a.deep.example.test", "A.Deep.Example.TEST", "a.deep.example.test.", "a.deep.example.test:8443"] {
@@ -327,7 +330,7 @@ async fn nginx_is_believed_only_about_a_host_that_it_routes_by() {
             StatusCode::OK,
         ),
     ] {
-        let world = Plan::with(BARE).tables(tables).start().await;
+        let world = Plan::with(BARE).session(SHARED).tables(tables).start().await;
         let signed_in = cookies(&world, &world.signed_in("alice").await);
         for (lines, status) in [(SCRIPT, stranger), (signed_in.as_str(), alice)] {
             let head = get(url, "/health", lines).as_told_by("nginx").replacen(

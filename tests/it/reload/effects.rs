@@ -3,13 +3,17 @@
 use http::StatusCode;
 
 use super::{APP, applied, cookies, until, with, world};
-use crate::world::{As, Visitor, eventually, raw::Kept};
+use crate::{
+    postgres::EDGE,
+    world::{As, Plan, Visitor, eventually, raw::Kept},
+};
 
 const NEW: &str = "new.example.test";
 
 #[tokio::test]
 async fn an_added_app_is_known_and_a_removed_one_is_not() {
-    let world = world().await;
+    // One session for every host, the new one included.
+    let world = Plan::with(EDGE).session("cookie_domain = \"example.test\"").start().await;
     let alice = cookies(&world, &world.signed_in("alice").await);
     let mut kept = Kept::open(world.gate.port).await;
     let said = kept.ask(NEW, "/", &alice).await;
@@ -113,9 +117,20 @@ async fn whom_the_gate_believes_and_where_its_pages_are_can_change() {
     .await;
     assert_eq!(status(ping("/_doorward")).await, StatusCode::NOT_FOUND);
     world.gate.configure(&with(&world.config(), "[server]", "[server]\ntrusted_proxies = [\"192.0.2.0/24\"]"));
-    let said = until(&mut kept, "rules.example.test", "/health", "", StatusCode::FORBIDDEN).await;
+    // Whoever is believed no more is answered and let go.
+    let said = eventually("nobody is believed", async || {
+        let said = Kept::open(world.gate.port).await.ask("rules.example.test", "/health", "").await;
+        (said.status == StatusCode::FORBIDDEN).then_some(said)
+    })
+    .await;
     assert_eq!(said.reason(), "untrusted_peer");
     world.gate.configure(&world.config());
+    eventually("the edge is believed again", async || {
+        let said = Kept::open(world.gate.port).await.ask("rules.example.test", "/health", "").await;
+        (said.status == StatusCode::OK).then_some(())
+    })
+    .await;
+    let mut kept = Kept::open(world.gate.port).await;
     until(&mut kept, "rules.example.test", "/health", "", StatusCode::OK).await;
 }
 
