@@ -44,9 +44,10 @@ impl Address {
             return Err("it does not begin with postgres://".to_owned());
         }
         let (server, query) = url.split_once('?').unwrap_or((url, ""));
-        // The first one would end the password, and the rest of it would pass for a host or a database, which logs name.
-        if server.matches('@').count() > 1 {
-            return Err("it has more than one @; write an @ in a user name or a password as %40".to_owned());
+        // The driver ends the password at the first @ wherever it stands. The rest would pass for a host, a database or a
+        // parameter, which texts name, and a ? before it would hide `sslmode` from what is read here.
+        if url.matches('@').count() > server.matches('@').count().min(1) {
+            return Err("an @ stands behind the password or within it; there it is written %40, and a ? %3F".to_owned());
         }
         let (mut mode, mut authorities, mut rest) = (None, None, Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -191,11 +192,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_with_an_at_sign_is_refused_and_no_part_of_it_repeated() {
+    fn a_password_that_ends_too_early_is_refused_and_no_part_of_it_repeated() {
         for url in [
             "postgres://doorward:hunter@hunter@db/doorward",
             "postgres://doorward:p@hunter/hunter@db/doorward?sslmode=require",
             "postgresql://doorward@a//:hunter@db",
+            "postgres://doorward:p?hunter@db/doorward?sslmode=require",
+            "postgres://doorward:p@b?hunter=x@db/doorward",
         ] {
             let problem = Address::parse(url).unwrap_err();
             assert!(problem.contains("%40") && !problem.contains("hunter"), "{url}: {problem}");

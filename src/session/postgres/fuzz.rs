@@ -5,6 +5,8 @@
 
 use std::sync::Mutex;
 
+use tokio_postgres::{Config, config::SslMode};
+
 use super::{
     super::{store::Ears, token::Key},
     address::Address,
@@ -22,6 +24,11 @@ pub fn postgres_urls(input: &[u8]) {
     match Address::parse(url) {
         Ok(address) => {
             assert!(!address.hosts().is_empty(), "it leads nowhere");
+            let only = url.split_once('?').map(|(_, query)| query);
+            if matches!(only, Some("sslmode=require" | "sslmode=verify-full")) {
+                let is_required = |host: &Config| host.get_ssl_mode() == SslMode::Require;
+                assert!(address.hosts().iter().all(is_required), "what sslmode says does not happen");
+            }
             assert!(!is_secret || !address.to_string().contains(PASSWORD), "the password is shown");
             let _ = address.with_password("another");
         }
