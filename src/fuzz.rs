@@ -198,11 +198,10 @@ fn is_open(raw: &str, method: Option<&str>, is_at_home: bool) -> bool {
     let odd = ["//", "\\", ";", "%2f", "%5c", "%2e", "%00", "%25", "#"];
     let spelled = raw.to_ascii_lowercase();
     let climbs = path.split('/').any(|segment| matches!(segment, "." | ".."));
-    if climbs || odd.iter().any(|odd| spelled.contains(odd)) || path == "/public/closed" {
+    if climbs || odd.iter().any(|odd| spelled.contains(odd)) || path.eq_ignore_ascii_case("/public/closed") {
         return false;
     }
-    path == "/public"
-        || path.starts_with("/public/")
+    path.starts_with("/public/")
         || path == "/open"
         || (path == "/post" && method == Some("POST"))
         || (is_at_home && (path == "/net" || path.starts_with("/net/")))

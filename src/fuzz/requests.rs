@@ -147,7 +147,9 @@ impl Told {
 
     /// Denied to everybody by gate.toml.
     fn is_closed(&self) -> bool {
-        let path = percent_decode_str(&self.path).decode_utf8_lossy();
+        // What closes is compared folded.
+        let path = percent_decode_str(&self.path).decode_utf8_lossy().to_ascii_lowercase();
+        let path = path.trim_end_matches(['/', '.', ' ']);
         self.has_rules() && (path == "/public/closed" || path == "/admin" || path.starts_with("/admin/"))
     }
 }
