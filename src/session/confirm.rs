@@ -24,8 +24,8 @@ impl Sessions {
         if self.cache.is_over(&live.key()) {
             return Ok(self.counted(Lookup::Unknown, Found::Ended));
         }
-        // An outage that is known of makes nobody wait.
-        if !self.is_up() {
+        // An outage that is known of makes nobody wait. Where a hint has come there is somebody to ask, or nothing to answer with.
+        if !self.is_up() && !live.voucher().is_void() {
             return self.stale(live, now, Unavailable::Deadline);
         }
         let good = |live: &Live| self.will_do(live, self.clock.now());
