@@ -61,11 +61,11 @@ impl fmt::Display for Timestamp {
 }
 
 /// A [`Timestamp`] that threads set and read without waiting for each other, in half the room: for what there are a million
-/// of. It reaches to the year 2106; what is later reads as [`Mark::NEVER`].
+/// of. It reaches to the year 2106; what is later reads as [`AtomicTimestamp::NEVER`].
 #[derive(Debug, Default)]
-pub struct Mark(AtomicU32);
+pub struct AtomicTimestamp(AtomicU32);
 
-impl Mark {
+impl AtomicTimestamp {
     /// The last moment that there is.
     pub const NEVER: Timestamp = Timestamp(u32::MAX as u64);
 
@@ -146,14 +146,14 @@ mod tests {
 
     #[test]
     fn a_mark_goes_forward_changes_for_one_of_many_and_ends_with_its_century() {
-        let (mark, at) = (Mark::at(Timestamp(1_000)), Timestamp);
+        let (mark, at) = (AtomicTimestamp::at(Timestamp(1_000)), Timestamp);
         mark.advance(at(900));
         assert_eq!(mark.get(), at(1_000));
         mark.advance(at(1_100));
         assert!(mark.exchange(at(1_100), at(1_200)) && !mark.exchange(at(1_100), at(1_300)));
         assert_eq!(mark.get(), at(1_200));
         mark.set(at(u64::MAX));
-        assert_eq!(mark.get(), Mark::NEVER);
+        assert_eq!(mark.get(), AtomicTimestamp::NEVER);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{self, Config},
-    session::{Backend, Left},
+    session::{Backend, RotationStatus},
 };
 
 /// How to print a report.
@@ -47,18 +47,18 @@ pub fn run(file: Option<&Path>, format: Format) -> ExitCode {
 }
 
 /// What the store says of a rotation that is under way. That it says nothing is no fault of the configuration.
-fn rotation(config: &Config) -> Option<anyhow::Result<Left>> {
+fn rotation(config: &Config) -> Option<anyhow::Result<RotationStatus>> {
     let under_way = config.secrets.len() > 1 && config.session.backend != Backend::Memory;
     under_way.then(|| serve::block_on(async { Ok(sessions::register(config.clone()).await?.left().await?) }))
 }
 
-fn in_words(rotation: &anyhow::Result<Left>) -> String {
+fn in_words(rotation: &anyhow::Result<RotationStatus>) -> String {
     match rotation {
-        Ok(Left { older: 0, unknown: 0, .. }) => {
+        Ok(RotationStatus { older: 0, unknown: 0, .. }) => {
             "The first secret has sealed every row: when every replica runs with these secrets, the others can be dropped.\n"
                 .to_owned()
         }
-        Ok(Left { older, unknown, .. }) => format!(
+        Ok(RotationStatus { older, unknown, .. }) => format!(
             "Not by the first secret are sealed: {older} rows of another one in the list, which must stay until the gate has \
              sealed them anew; {unknown} rows of secrets that are not in the list, which nobody can open.\n"
         ),
@@ -66,10 +66,10 @@ fn in_words(rotation: &anyhow::Result<Left>) -> String {
     }
 }
 
-fn in_numbers(rotation: Option<&anyhow::Result<Left>>) -> Value {
+fn in_numbers(rotation: Option<&anyhow::Result<RotationStatus>>) -> Value {
     match rotation {
         None => Value::Null,
-        Some(Ok(Left { older, unknown, .. })) => json!({ "older": older, "unknown": unknown }),
+        Some(Ok(RotationStatus { older, unknown, .. })) => json!({ "older": older, "unknown": unknown }),
         Some(Err(error)) => json!({ "unavailable": format!("{error:#}") }),
     }
 }

@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     check::Unknown,
+    context::{RequestContext, RequestId, Via},
     refusals::{RefusalLog, Refused, is_logged},
-    visit::{Arrival, RequestId, Visit},
 };
 use crate::{
     edge::{Body, Intent, Reason, Redirect, Refusal, Verdict},
@@ -46,14 +46,14 @@ impl Answers {
     }
 
     /// A refusal with this page, or its JSON where no page is being opened.
-    pub(super) fn refuse(&self, visit: &Visit<'_>, reason: Reason, page: &Page<'_>) -> Refusal {
+    pub(super) fn refuse(&self, visit: &RequestContext<'_>, reason: Reason, page: &Page<'_>) -> Refusal {
         self.refuse_because(visit, reason, page, Refused::default())
     }
 
     /// The same, with more to tell the log than the request itself does.
     pub(super) fn refuse_because(
         &self,
-        visit: &Visit<'_>,
+        visit: &RequestContext<'_>,
         reason: Reason,
         page: &Page<'_>,
         more: Refused<'_>,
@@ -82,7 +82,7 @@ impl Answers {
     }
 
     /// 503 where nobody can tell whose session it is.
-    pub(super) fn cannot_tell(&self, visit: &Visit<'_>, unknown: &Unknown, retry: &str) -> Refusal {
+    pub(super) fn cannot_tell(&self, visit: &RequestContext<'_>, unknown: &Unknown, retry: &str) -> Refusal {
         match unknown {
             Unknown::Store(error) => {
                 let refused = Refused { detail: Some(error), ..Refused::default() };
@@ -97,7 +97,7 @@ impl Answers {
     }
 
     /// 431 where the app's own cookies are longer than an answer may be.
-    pub(super) fn no_room(&self, visit: &Visit<'_>) -> Refusal {
+    pub(super) fn no_room(&self, visit: &RequestContext<'_>) -> Refusal {
         let page = Page::BadRequest { detail: message(Reason::HeadersTooLarge) };
         let detail = "the app's own cookies are longer than session.hide_cookies can pass on";
         let refused = Refused { detail: Some(&detail), ..Refused::default() };
@@ -105,14 +105,14 @@ impl Answers {
     }
 
     /// 401 for a script, a socket or a program: where a person can sign in.
-    pub(super) fn login_required(visit: &Visit<'_>, reason: Reason) -> Refusal {
+    pub(super) fn login_required(visit: &RequestContext<'_>, reason: Reason) -> Refusal {
         let login_url = visit.own("/start");
         let body = Body::Json(pages::json("login_required", message(reason), visit.id.as_str(), Some(&login_url)));
         Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers: Vec::new() }
     }
 
     /// 401 for a form: a page that keeps what was typed.
-    pub(super) fn form_held(&self, visit: &Visit<'_>, reason: Reason) -> Refusal {
+    pub(super) fn form_held(&self, visit: &RequestContext<'_>, reason: Reason) -> Refusal {
         let sign_in = visit.sign_in_to(RedirectTarget::root(visit.here()).as_str());
         let body = self.html(&Page::FormHeld { sign_in: &sign_in }, "");
         Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers: Vec::new() }
@@ -122,14 +122,14 @@ impl Answers {
     /// there.
     pub(super) fn notice(
         &self,
-        visit: &Visit<'_>,
+        visit: &RequestContext<'_>,
         reason: Reason,
         page: &Page<'_>,
         cookies: Vec<HeaderValue>,
     ) -> Refusal {
         let status = match visit.arrival {
-            Arrival::Question => status(reason),
-            Arrival::Direct => StatusCode::OK,
+            Via::Subrequest => status(reason),
+            Via::Direct => StatusCode::OK,
         };
         let headers = cookies.into_iter().map(|cookie| (header::SET_COOKIE, cookie)).collect();
         Refusal { status, reason, body: self.html(page, ""), headers }

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use http::{HeaderMap, header};
 
 use super::{
+    context::RequestContext,
     renew::{Advice, Renewer},
-    visit::Visit,
 };
 use crate::{
     cookie::{self, Jar},
     edge::{Admission, Reason, Verdict},
     identity::{Packed, Registration},
     policy::{App, Asked, Denial, Lack, Requirement},
-    session::{Cookie, Found, Live, Sessions, Unavailable},
+    session::{CachedSession, Cookie, Found, Sessions, Unavailable},
 };
 
 /// How many session cookies of ours are tried in one request: a browser has one for each path and domain. Made-up ones do
@@ -67,7 +67,7 @@ pub(super) enum Lacking<'p> {
     /// A session: never had one, or it is over.
     Session(Reason),
     /// The permission: whose session it is, where it was asked for, and what refused it.
-    Permission(Option<Arc<Live>>, Denial<'p>),
+    Permission(Option<Arc<CachedSession>>, Denial<'p>),
     /// Room for the app's own cookies.
     Room,
     /// We cannot tell.
@@ -87,7 +87,7 @@ pub(super) enum Unknown {
 #[derive(Debug)]
 pub(super) enum Presented {
     /// Lives, and belongs to the app's provider.
-    Live(Arc<Live>),
+    Live(Arc<CachedSession>),
     /// There is none that counts here.
     Nothing(Reason),
 }
@@ -103,7 +103,7 @@ impl Check {
         headers: &HeaderMap,
     ) -> Option<Verdict> {
         let requirement = app.requirement(asked);
-        let suffices = |live: &Live| match &requirement {
+        let suffices = |live: &CachedSession| match &requirement {
             Requirement::Nothing | Requirement::Denied => false,
             Requirement::Optional => true,
             Requirement::Identity(test) => test.judge(live.who()).is_ok(),
@@ -123,7 +123,11 @@ impl Check {
     }
 
     /// Decides about one request. Nothing but the `Ok` of this function, and what [`Check::admit_at_once`] gives, lets in.
-    pub(super) async fn decide<'p>(&self, visit: &Visit<'p>, asked: Asked<'_>) -> Result<Verdict, Lacking<'p>> {
+    pub(super) async fn decide<'p>(
+        &self,
+        visit: &RequestContext<'p>,
+        asked: Asked<'_>,
+    ) -> Result<Verdict, Lacking<'p>> {
         let (app, headers) = (visit.site.app, visit.headers);
         match app.requirement(asked) {
             Requirement::Nothing => self.admit(app, None, headers),
@@ -144,7 +148,7 @@ impl Check {
 
     /// The session that counts for the app at the asked host. Every cookie of the name is tried; one that cannot be looked up
     /// is only reported when no other lives.
-    pub(super) async fn present(&self, visit: &Visit<'_>) -> Result<Presented, Unknown> {
+    pub(super) async fn present(&self, visit: &RequestContext<'_>) -> Result<Presented, Unknown> {
         let (app, audience) = (visit.site.app, self.jar.audience(visit.authority.host()));
         let mut reason = Reason::NoSession;
         let (mut unknown, mut tried) = (None, 0);
@@ -171,7 +175,7 @@ impl Check {
         unknown.map_or(Ok(Presented::Nothing(reason)), Err)
     }
 
-    fn standing(&self, app: &App, live: &Live) -> Standing {
+    fn standing(&self, app: &App, live: &CachedSession) -> Standing {
         match self.providers.get(app.provider) {
             Some(provider) if live.who().is_of(&provider.registration) => Standing::Counts,
             Some(provider) if live.who().provider() == provider.name => Standing::Over,
@@ -180,7 +184,7 @@ impl Check {
     }
 
     /// Lets in: the only call of [`Admission::grant`]. Every header of the app is there, empty for nobody.
-    fn admit<'p>(&self, app: &App, who: Option<&Live>, asked: &HeaderMap) -> Result<Verdict, Lacking<'p>> {
+    fn admit<'p>(&self, app: &App, who: Option<&CachedSession>, asked: &HeaderMap) -> Result<Verdict, Lacking<'p>> {
         let plan = &app.headers;
         let mut headers = who.map_or_else(|| plan.blank(), |live| live.headers(plan));
         if self.own_cookies == OwnCookies::Hidden {

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use super::{
     attempt::{Attempt, Browser},
-    notice::{self, Form},
+    backchannel_logout::{self, Form},
 };
 use crate::{
     clock::Timestamp,
@@ -83,7 +83,7 @@ pub fn notices(input: &[u8]) {
     };
     let (mut parts, ()) = request.into_parts();
     parts.extensions.insert(Form(Bytes::copy_from_slice(form)));
-    if let Some(token) = notice::token(&parts) {
+    if let Some(token) = backchannel_logout::token(&parts) {
         let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
         assert!(kind.trim_start().starts_with("application/x-www-form-urlencoded"), "{kind} is no form");
         let pairs: Vec<_> = url::form_urlencoded::parse(form).filter(|(name, _)| name == "logout_token").collect();

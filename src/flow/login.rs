@@ -11,9 +11,9 @@ use super::{
     answer::{Answers, redirect},
     attempt::{self, Attempt, Browser, Rounds},
     check::{Check, Presented},
+    context::RequestContext,
     refusals::{Refused, cut},
     sids::UnknownSids,
-    visit::Visit,
 };
 use crate::{
     clock::Clock,
@@ -56,7 +56,7 @@ struct Callback {
 
 impl Login {
     /// Sends somebody without a session to the provider; stops when that has gone round too often.
-    pub(super) async fn challenge(&self, visit: &Visit<'_>, target: &RedirectTarget) -> Verdict {
+    pub(super) async fn challenge(&self, visit: &RequestContext<'_>, target: &RedirectTarget) -> Verdict {
         let mut browser = self.browsers(visit).first().copied().unwrap_or_else(Browser::new);
         if browser.rounds.are_too_many(self.clock.now()) {
             // Who is signed in and begins once more has come round by hand.
@@ -68,7 +68,7 @@ impl Login {
         self.begin(visit, target, browser).await
     }
 
-    async fn begin(&self, visit: &Visit<'_>, target: &RedirectTarget, browser: Browser) -> Verdict {
+    async fn begin(&self, visit: &RequestContext<'_>, target: &RedirectTarget, browser: Browser) -> Verdict {
         let Some(provider) = self.provider(visit) else {
             return self.unconfigured(visit);
         };
@@ -93,7 +93,7 @@ impl Login {
     }
 
     /// Answers the callback. `query` is what the browser brought.
-    pub(super) async fn complete(&self, visit: &Visit<'_>, query: &str) -> Verdict {
+    pub(super) async fn complete(&self, visit: &RequestContext<'_>, query: &str) -> Verdict {
         let now = self.clock.now();
         let browsers = self.browsers(visit);
         let Some(callback) = Callback::parse(query) else {
@@ -137,7 +137,7 @@ impl Login {
     /// Makes the session, and ends the one that the browser had before: a sign-in always yields a new id.
     async fn welcome(
         &self,
-        visit: &Visit<'_>,
+        visit: &RequestContext<'_>,
         target: &RedirectTarget,
         browsers: &[Browser],
         new: NewSession,
@@ -180,7 +180,7 @@ impl Login {
     }
 
     /// Ends the sessions that the browser brought.
-    async fn supersede(&self, visit: &Visit<'_>) {
+    async fn supersede(&self, visit: &RequestContext<'_>) {
         let audience = self.audience(visit);
         let brought = cookie::values(visit.headers, self.jar.session_name()).map(|value| Cookie { value, audience });
         for cookie in brought.filter(|cookie| self.sessions.may_be_ours(*cookie)).take(MOST_COOKIES) {
@@ -194,7 +194,7 @@ impl Login {
     /// What to do with a callback that cannot be completed.
     async fn heal(
         &self,
-        visit: &Visit<'_>,
+        visit: &RequestContext<'_>,
         attempt: Option<&Attempt>,
         browsers: &[Browser],
         why: &'static str,
@@ -216,7 +216,7 @@ impl Login {
         self.begin(visit, &target, browser).await
     }
 
-    fn looped(&self, visit: &Visit<'_>, target: &RedirectTarget) -> Verdict {
+    fn looped(&self, visit: &RequestContext<'_>, target: &RedirectTarget) -> Verdict {
         self.count(visit, metrics::Login::Looped);
         let (retry, reset) = (visit.sign_in_to(target.as_str()), visit.own("/reset"));
         Verdict::Refuse(self.answers.refuse(
@@ -228,7 +228,7 @@ impl Login {
 
     /// The provider sent the browser back with an error (RFC 6749, section 4.1.2.1). Only known codes are repeated:
     /// the description is whatever somebody put into the address.
-    fn provider_said_no(&self, visit: &Visit<'_>, target: &RedirectTarget, error: &str) -> Verdict {
+    fn provider_said_no(&self, visit: &RequestContext<'_>, target: &RedirectTarget, error: &str) -> Verdict {
         let detail = match error {
             "temporarily_unavailable" | "server_error" => {
                 return self.provider_failed(visit, target, &oidc::Error::Unavailable("it said so itself".to_owned()));
@@ -244,7 +244,7 @@ impl Login {
         self.failed(visit, target, detail, Refused { detail: Some(&detail), ..Refused::default() })
     }
 
-    fn provider_failed(&self, visit: &Visit<'_>, target: &RedirectTarget, error: &oidc::Error) -> Verdict {
+    fn provider_failed(&self, visit: &RequestContext<'_>, target: &RedirectTarget, error: &oidc::Error) -> Verdict {
         let provider = self.provider(visit).map(|provider| provider.settings().name.as_str());
         let mend = match error {
             oidc::Error::ClientRefused(_) => {
@@ -275,14 +275,20 @@ impl Login {
         self.failed(visit, target, detail, refused)
     }
 
-    fn failed(&self, visit: &Visit<'_>, target: &RedirectTarget, detail: &str, refused: Refused<'_>) -> Verdict {
+    fn failed(
+        &self,
+        visit: &RequestContext<'_>,
+        target: &RedirectTarget,
+        detail: &str,
+        refused: Refused<'_>,
+    ) -> Verdict {
         let retry = visit.sign_in_to(target.as_str());
         let page = Page::SignInFailed { detail, retry: &retry };
         Verdict::Refuse(self.answers.refuse_because(visit, Reason::SignInFailed, &page, refused))
     }
 
     /// A provider whose address cannot be sent, or an app without one: the configuration's check excludes both.
-    fn unconfigured(&self, visit: &Visit<'_>) -> Verdict {
+    fn unconfigured(&self, visit: &RequestContext<'_>) -> Verdict {
         let page = Page::BadRequest { detail: "No identity provider is set up." };
         let detail = "no usable provider for this app";
         let refused = Refused { detail: Some(&detail), ..Refused::default() };
@@ -290,28 +296,28 @@ impl Login {
     }
 
     /// The attempt's target, checked again: the apps may have changed since it began.
-    fn target(&self, visit: &Visit<'_>, attempt: &Attempt) -> RedirectTarget {
+    fn target(&self, visit: &RequestContext<'_>, attempt: &Attempt) -> RedirectTarget {
         RedirectTarget::parse(&attempt.target, visit.here(), &self.policy)
             .unwrap_or_else(|| RedirectTarget::root(visit.here()))
     }
 
-    fn provider(&self, visit: &Visit<'_>) -> Option<&Arc<Provider>> {
+    fn provider(&self, visit: &RequestContext<'_>) -> Option<&Arc<Provider>> {
         self.providers.get(visit.site.app.provider)
     }
 
     /// Where cookies of the asked host count.
-    fn audience<'a>(&'a self, visit: &'a Visit<'_>) -> &'a str {
+    fn audience<'a>(&'a self, visit: &'a RequestContext<'_>) -> &'a str {
         self.jar.audience(visit.authority.host())
     }
 
-    fn browsers(&self, visit: &Visit<'_>) -> Vec<Browser> {
+    fn browsers(&self, visit: &RequestContext<'_>) -> Vec<Browser> {
         cookie::values(visit.headers, self.jar.login_name())
             .filter_map(|value| Browser::open(&self.keyring, self.audience(visit), value))
             .take(MOST_COOKIES)
             .collect()
     }
 
-    fn count(&self, visit: &Visit<'_>, result: metrics::Login) {
+    fn count(&self, visit: &RequestContext<'_>, result: metrics::Login) {
         self.metrics.count(visit.site.app.provider, result);
     }
 }

@@ -8,10 +8,10 @@ use http::{HeaderName, HeaderValue};
 use super::{
     answer::{Answers, redirect},
     check::Unknown,
+    context::RequestContext,
     refusals::cut,
     renew::Renewer,
     sids::UnknownSids,
-    visit::Visit,
 };
 use crate::{
     cookie::{self, Jar},
@@ -44,7 +44,7 @@ pub(super) struct Logout {
 
 impl Logout {
     /// Ends the caller's session here and at the provider. Asks first where another origin may have made the request.
-    pub(super) async fn sign_out(&self, visit: &Visit<'_>, rd: Option<&str>) -> Verdict {
+    pub(super) async fn sign_out(&self, visit: &RequestContext<'_>, rd: Option<&str>) -> Verdict {
         if visit.is_foreign() {
             return self.confirm(visit, &visit.own("/sign_out"));
         }
@@ -79,7 +79,7 @@ impl Logout {
     }
 
     /// Where the provider sends the browser back: on to where the person wanted to go, or a page that says it is done.
-    pub(super) fn signed_out(&self, visit: &Visit<'_>, state: Option<&str>) -> Verdict {
+    pub(super) fn signed_out(&self, visit: &RequestContext<'_>, state: Option<&str>) -> Verdict {
         let target = state
             .and_then(|state| crypto::decode(state.as_bytes()))
             .and_then(|sealed| self.keyring.open(Purpose::LoginAttempt, &context(visit), &sealed))
@@ -91,7 +91,7 @@ impl Logout {
     }
 
     /// Clears every cookie that the gate may have set on this host.
-    pub(super) async fn reset(&self, visit: &Visit<'_>) -> Verdict {
+    pub(super) async fn reset(&self, visit: &RequestContext<'_>) -> Verdict {
         if visit.is_foreign() {
             return self.confirm(visit, &visit.own("/reset"));
         }
@@ -113,7 +113,7 @@ impl Logout {
 
     /// A provider's page tells this browser's sessions to end, through the browser (`OpenID` Connect Front-Channel Logout
     /// 1.0). The `sid` is what somebody else could not know, and its issuer has to be the right one.
-    pub(super) async fn told(&self, visit: &Visit<'_>, iss: Option<&str>, sid: Option<&str>) -> Verdict {
+    pub(super) async fn told(&self, visit: &RequestContext<'_>, iss: Option<&str>, sid: Option<&str>) -> Verdict {
         let own = self.providers.get(visit.site.app.provider);
         let meant = own.and_then(|provider| Some((provider, provider.logout_request(iss, sid)?)));
         let Some((provider, whom)) = meant else {
@@ -165,7 +165,7 @@ impl Logout {
     }
 
     /// Ends every session that the browser brought; the first of them knows how to sign out at the provider.
-    async fn end_sessions(&self, visit: &Visit<'_>) -> Result<Option<Record>, Unavailable> {
+    async fn end_sessions(&self, visit: &RequestContext<'_>) -> Result<Option<Record>, Unavailable> {
         let (mut first, audience) = (None, self.jar.audience(visit.authority.host()));
         let brought = cookie::values(visit.headers, self.jar.session_name()).map(|value| Cookie { value, audience });
         for cookie in brought.filter(|cookie| self.sessions.may_be_ours(*cookie)).take(MOST_COOKIES) {
@@ -177,7 +177,7 @@ impl Logout {
 
     fn provider_sign_out(
         &self,
-        visit: &Visit<'_>,
+        visit: &RequestContext<'_>,
         ended: &Record,
         target: Option<&RedirectTarget>,
     ) -> Option<HeaderValue> {
@@ -190,12 +190,12 @@ impl Logout {
         HeaderValue::try_from(String::from(url)).ok()
     }
 
-    fn farewell(&self, visit: &Visit<'_>, cookies: Vec<HeaderValue>) -> Refusal {
+    fn farewell(&self, visit: &RequestContext<'_>, cookies: Vec<HeaderValue>) -> Refusal {
         let sign_in = RedirectTarget::root(visit.here());
         self.answers.notice(visit, Reason::SignedOut, &Page::SignedOut { sign_in: sign_in.as_str() }, cookies)
     }
 
-    fn confirm(&self, visit: &Visit<'_>, action: &str) -> Verdict {
+    fn confirm(&self, visit: &RequestContext<'_>, action: &str) -> Verdict {
         let stay = RedirectTarget::root(visit.here());
         let page = Page::ConfirmSignOut { action, stay: stay.as_str() };
         Verdict::Refuse(self.answers.notice(visit, Reason::ConfirmSignOut, &page, Vec::new()))
@@ -212,7 +212,7 @@ impl Logout {
 }
 
 /// What the state of a sign-out is bound to.
-fn context(visit: &Visit<'_>) -> Vec<u8> {
+fn context(visit: &RequestContext<'_>) -> Vec<u8> {
     format!("{STATE}{}", visit.authority).into_bytes()
 }
 

@@ -5,19 +5,19 @@
 
 mod answer;
 mod attempt;
+pub mod backchannel_logout;
 mod check;
+mod context;
+mod endpoints;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod login;
 mod logout;
-pub mod notice;
-mod own;
-mod question;
 mod refusals;
 mod renew;
 mod sids;
 mod snapshot;
-mod visit;
+mod subrequest;
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use super::visit::RequestId;
+use super::context::RequestId;
 use crate::{
     clock::{Clock, Timestamp},
     edge::Reason,

@@ -19,7 +19,7 @@ use crate::{
     identity::Registration,
     metrics::{Logout, Renewal, Renewals},
     oidc::{self, Provider, Refreshed},
-    session::{Claim, Due, Key, Live, Permit, Record, Sessions},
+    session::{CachedSession, Claim, Due, Record, RenewalPermit, SessionId, Sessions},
     shutdown,
 };
 
@@ -44,7 +44,7 @@ const LAST_TRIES: u32 = 5;
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
     /// The session as it is now, renewed here or by another replica.
-    Renewed(Arc<Live>),
+    Renewed(Arc<CachedSession>),
     /// The provider says that it is over, or it was ended meanwhile.
     Ended,
     /// Nobody can tell at the moment.
@@ -55,7 +55,7 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) enum Advice {
     /// Go on with this one.
-    GoOn(Arc<Live>),
+    GoOn(Arc<CachedSession>),
     /// It is over.
     Ended,
     /// It cannot be renewed, and the grace has passed.
@@ -67,7 +67,7 @@ pub struct Renewer {
     sessions: Arc<Sessions>,
     with: ArcSwap<Renewing>,
     /// Renewals that wait or are under way in this process, by session.
-    turns: Mutex<HashMap<Key, UnderWay>>,
+    turns: Mutex<HashMap<SessionId, UnderWay>>,
     stop: shutdown::Signal,
     queue: mpsc::Sender<Errand>,
     waiting: Mutex<Option<mpsc::Receiver<Errand>>>,
@@ -98,7 +98,7 @@ struct UnderWay {
 
 /// One renewal to be done, and where its outcome is told.
 struct Turn {
-    live: Arc<Live>,
+    live: Arc<CachedSession>,
     told: watch::Sender<Option<Outcome>>,
 }
 
@@ -124,26 +124,26 @@ impl Renewer {
 
     /// Whether a session that lives goes on as it is, without anything to wait for: its access token has not ended. Sees to
     /// its renewal where that is due soon.
-    pub(super) fn lets_go_on(&self, live: &Arc<Live>, now: Timestamp) -> bool {
+    pub(super) fn lets_go_on(&self, live: &Arc<CachedSession>, now: Timestamp) -> bool {
         !matches!(self.nudged(live, self.sessions.due_at(live, now)), Due::Past { .. })
     }
 
     /// What to do about a session that lives. Waits only where its access token has ended and the provider answers.
-    pub(super) async fn advise(&self, live: Arc<Live>) -> Advice {
+    pub(super) async fn advise(&self, live: Arc<CachedSession>) -> Advice {
         match self.nudged(&live, self.sessions.due(&live)) {
             Due::Past { graceful } => Box::pin(self.join(live, graceful)).await,
             Due::No | Due::Soon => Advice::GoOn(live),
         }
     }
 
-    fn nudged(&self, live: &Arc<Live>, due: Due) -> Due {
+    fn nudged(&self, live: &Arc<CachedSession>, due: Due) -> Due {
         if due == Due::Soon {
             self.nudge(live);
         }
         due
     }
 
-    async fn join(&self, live: Arc<Live>, graceful: bool) -> Advice {
+    async fn join(&self, live: Arc<CachedSession>, graceful: bool) -> Advice {
         let under_way = self.nudge(&live);
         // An outage that is known of makes nobody wait.
         let with = self.with.load_full();
@@ -166,7 +166,7 @@ impl Renewer {
     }
 
     /// Sees to it that a session is renewed, once however often it is asked for; `None` where it is not its turn.
-    fn nudge(&self, live: &Arc<Live>) -> Option<UnderWay> {
+    fn nudge(&self, live: &Arc<CachedSession>) -> Option<UnderWay> {
         let key = live.key();
         let mut turns = self.turns();
         if let Some(under_way) = turns.get(&key) {
@@ -230,7 +230,7 @@ impl Renewer {
         }
     }
 
-    async fn renew(&self, live: &Arc<Live>) -> Outcome {
+    async fn renew(&self, live: &Arc<CachedSession>) -> Outcome {
         let with = self.with.load_full();
         let Some((index, provider)) = with.provider(live) else { return Outcome::Unknown };
         let count = |result| with.metrics.count(index, result);
@@ -253,7 +253,7 @@ impl Renewer {
         }
     }
 
-    async fn redeem(&self, provider: &Provider, permit: Permit, count: impl Fn(Renewal)) -> Outcome {
+    async fn redeem(&self, provider: &Provider, permit: RenewalPermit, count: impl Fn(Renewal)) -> Outcome {
         let record = permit.record();
         let Some(refresh) = &record.tokens.refresh else { return Outcome::Unknown };
         let renewal = oidc::Renewal { refresh, id: record.tokens.id.as_ref(), identity: &record.identity };
@@ -275,7 +275,7 @@ impl Renewer {
     }
 
     /// Writes until it holds: the provider has forgotten the old refresh token already.
-    async fn write(&self, provider: &Provider, permit: Permit, refreshed: Refreshed) -> Outcome {
+    async fn write(&self, provider: &Provider, permit: RenewalPermit, refreshed: Refreshed) -> Outcome {
         let Refreshed { identity, tokens, sid } = refreshed;
         let refresh = tokens.refresh.clone();
         let renewed = self.sessions.renewed(permit, identity, tokens, sid);
@@ -307,7 +307,7 @@ impl Renewer {
     }
 
     /// The provider will not renew it: over, unless somebody else has renewed it meanwhile.
-    async fn believe(&self, permit: Permit, refusal: &oidc::Error) -> Outcome {
+    async fn believe(&self, permit: RenewalPermit, refusal: &oidc::Error) -> Outcome {
         let (key, who) = (permit.live().key(), permit.live().who());
         let (user, subject) = (who.user().to_owned(), who.subject().to_owned());
         match self.sessions.end_unless_renewed(permit, Logout::Expired).await {
@@ -323,14 +323,14 @@ impl Renewer {
         }
     }
 
-    fn turns(&self) -> MutexGuard<'_, HashMap<Key, UnderWay>> {
+    fn turns(&self) -> MutexGuard<'_, HashMap<SessionId, UnderWay>> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Renewing {
     /// The provider that issued a session's tokens, while it is who it was.
-    fn provider(&self, live: &Live) -> Option<(usize, &Arc<Provider>)> {
+    fn provider(&self, live: &CachedSession) -> Option<(usize, &Arc<Provider>)> {
         self.of(|registration| live.who().is_of(registration))
     }
 

@@ -14,16 +14,16 @@ use http::{Method, request::Parts};
 use super::{
     Components, Health, Settings,
     answer::Answers,
+    backchannel_logout::{self, Told},
     check::{Check, Trusted},
+    context::{PublicOrigin, RequestContext, RequestId, Via},
+    endpoints::{self, Endpoints},
     login::Login,
     logout::{self, Logout},
-    notice::{self, Told},
-    own::{self, OwnPages},
-    question::{Unread, label, reason},
     refusals::{RefusalLog, Refused},
     renew::Renewer,
     sids::UnknownSids,
-    visit::{Arrival, Outside, RequestId, Visit},
+    subrequest::{Unread, label, reason},
 };
 use crate::{
     cookie::{Jar, Transport},
@@ -32,12 +32,12 @@ use crate::{
     metrics::{self, Logout as Kind},
     oidc::{LogoutNotice, Provider},
     policy::{Policy, Site},
-    session::{Once, Sessions},
+    session::{LogoutTokenId, Sessions},
 };
 
 /// One configuration of the gate.
 pub struct Snapshot {
-    pub(super) outside: Outside,
+    pub(super) outside: PublicOrigin,
     pub(super) proxies: TrustedProxies,
     /// Names under which edges reach the gate itself.
     pub(super) service_hosts: Vec<String>,
@@ -48,7 +48,7 @@ pub struct Snapshot {
     providers: Vec<Arc<Provider>>,
     pub(super) check: Arc<Check>,
     pub(super) login: Arc<Login>,
-    pub(super) own: OwnPages,
+    pub(super) own: Endpoints,
     pub(super) answers: Arc<Answers>,
     metrics: metrics::Auth,
 }
@@ -98,7 +98,7 @@ impl Snapshot {
             legacy_cookies: settings.legacy_cookies,
             unknown_sids,
         };
-        let own = OwnPages {
+        let own = Endpoints {
             policy: Arc::clone(&policy),
             login: Arc::clone(&login),
             logout,
@@ -109,7 +109,7 @@ impl Snapshot {
             Transport::Https => "https",
             Transport::Http => "http",
         };
-        let outside = Outside { scheme, prefix: settings.prefix };
+        let outside = PublicOrigin { scheme, prefix: settings.prefix };
         Self {
             outside,
             proxies: settings.trusted_proxies,
@@ -177,7 +177,7 @@ impl Snapshot {
     /// prefix, beginning with a slash.
     pub async fn own_page(&self, peer: IpAddr, request: &Parts, page: &str) -> Response {
         if page == "/ping" {
-            return own::pong();
+            return endpoints::pong();
         }
         let id = RequestId::default();
         let method = request.method.as_str();
@@ -190,17 +190,17 @@ impl Snapshot {
                 return edge::write_direct(self.refuse_unread(intent, &id, unread, refused), id.as_str());
             }
         };
-        if page == notice::PAGE && request.method == Method::POST {
+        if page == backchannel_logout::PAGE && request.method == Method::POST {
             return Box::pin(self.heed(request, &id, client, site)).await;
         }
-        let visit = Visit {
+        let visit = RequestContext {
             authority,
             site,
             client,
             intent,
             method: Some(method),
             headers: &request.headers,
-            arrival: Arrival::Direct,
+            arrival: Via::Direct,
             id: &id,
             outside: &self.outside,
         };
@@ -220,7 +220,7 @@ impl Snapshot {
         let id = RequestId::default();
         let client = edge::direct_client(&self.proxies, peer, &request.headers);
         match self.asked_directly(request) {
-            Ok((_, site)) => notice::unheard(request, self.told(&id, client, site)),
+            Ok((_, site)) => backchannel_logout::unheard(request, self.told(&id, client, site)),
             Err(unread) => {
                 let intent = edge::intent(Some(request.method.as_str()), &request.headers);
                 let refused = Refused { client, ..Refused::default() };
@@ -241,24 +241,24 @@ impl Snapshot {
         let end = async |said: LogoutNotice, provider: String| {
             let spoke = self.providers.iter().find(|known| known.settings().name == provider);
             let registration = spoke.expect("it is one of those that were asked").settings().registration();
-            let once = Once { provider: &provider, registration, word: &said.jti, until: said.until };
+            let once = LogoutTokenId { provider: &provider, registration, word: &said.jti, until: said.until };
             self.sessions.end_once(once, &logout::whose(said.whom), Kind::Backchannel).await
         };
-        notice::hear(request, self.told(id, client, site), providers, end).await
+        backchannel_logout::hear(request, self.told(id, client, site), providers, end).await
     }
 
     /// Answers a request for anything else.
     #[must_use]
     pub fn nothing_here(&self, request: &Parts) -> Response {
         let intent = edge::intent(Some(request.method.as_str()), &request.headers);
-        own::nothing(&self.answers, intent, Reason::NotFound)
+        endpoints::nothing(&self.answers, intent, Reason::NotFound)
     }
 
     /// Answers a request that there is no room or no time for.
     #[must_use]
     pub fn overloaded(&self) -> Response {
         // JSON for everybody: under overload nothing is rendered.
-        own::nothing(&self.answers, Intent::Fetch, Reason::Overloaded)
+        endpoints::nothing(&self.answers, Intent::Fetch, Reason::Overloaded)
     }
 
     /// How the things that the gate depends on are.

@@ -19,7 +19,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{flow::notice::LONGEST, shutdown::Signal};
+use crate::{flow::backchannel_logout::LONGEST, shutdown::Signal};
 
 /// How long a form may take.
 #[derive(Clone, Copy, Debug)]

@@ -21,7 +21,7 @@ use super::{
     form::{Forms, Pace},
     router::{Router, Work},
 };
-use crate::{edge::Response, flow::notice::Form};
+use crate::{edge::Response, flow::backchannel_logout::Form};
 
 /// How long a request may take. Every wait inside has a shorter deadline of its own; this one is for a defect, and shorter than
 /// what edges wait for a callback.

@@ -11,7 +11,7 @@ use http::{Method, Uri, request::Parts};
 use super::connection::FragmentDropped;
 use crate::{
     edge::{Edge, Response},
-    flow::{Gate, notice},
+    flow::{Gate, backchannel_logout},
 };
 
 /// Where a request goes.
@@ -103,7 +103,8 @@ impl Router {
     /// Whether the body of a request says anything.
     pub(super) fn reads_body(&self, request: &Parts) -> bool {
         request.method == Method::POST
-            && route(self.gate.now().prefix(), &request.method, &request.uri) == Route::OwnPage(notice::PAGE)
+            && route(self.gate.now().prefix(), &request.method, &request.uri)
+                == Route::OwnPage(backchannel_logout::PAGE)
     }
 
     /// Answers an edge's question that memory alone can answer. Nothing waits for such an answer and nothing makes room

@@ -7,16 +7,16 @@ use super::{
     memory::Memory,
     postgres::Postgres,
     sqlite::Sqlite,
-    store::{DEADLINE, Store, Unavailable, Watched},
+    store::{DEADLINE, ObservedStore, Store, Unavailable},
 };
 use crate::metrics;
 
 /// Opens the store, as far as it is there.
-pub(super) async fn open(backend: &Backend, metrics: metrics::Store) -> Result<Watched, Unavailable> {
+pub(super) async fn open(backend: &Backend, metrics: metrics::Store) -> Result<ObservedStore, Unavailable> {
     let opened: Box<dyn Store> = match backend {
         Backend::Memory => Box::new(Memory::default()),
         Backend::Sqlite(path) => Box::new(Sqlite::open(path).await?),
         Backend::Postgres(settings) => Box::new(Postgres::new(settings, metrics.clone())?),
     };
-    Ok(Watched::new(opened, backend.kind(), metrics, DEADLINE))
+    Ok(ObservedStore::new(opened, backend.kind(), metrics, DEADLINE))
 }

@@ -13,10 +13,10 @@ use moka::{future, notification::RemovalCause, ops::compute::Op, policy::Evictio
 
 use super::{
     hints::{Hints, Watch},
-    live::Live,
+    live::CachedSession,
     room,
     store::Unavailable,
-    token::{Half, Handle, Key, Spelling, Token},
+    token::{CacheKey, CookieHash, CookieValue, SessionId, Token},
 };
 use crate::clock::Timestamp;
 
@@ -36,17 +36,17 @@ const RECENT: Duration = Duration::from_millis(500);
 /// Sessions in memory.
 pub(super) struct Cache {
     /// The authority on what is in memory, and for how long: by key, which is what others know of a session.
-    live: sync::Cache<Half, Arc<Live>, Plain>,
+    live: sync::Cache<CacheKey, Arc<CachedSession>, Plain>,
     /// The same sessions by their cookies, where requests read them: nothing is decoded, and moka's account of every reading
     /// costs ten times the reading. Of two with the same handle the older one is not here, and read from the store each time.
     front: Arc<Front>,
-    over: sync::Cache<Key, ()>,
+    over: sync::Cache<SessionId, ()>,
     /// Loads under way. It has room for nothing: what it gives is that of many who ask at once one does the work.
-    flights: future::Cache<Key, Arc<Live>>,
+    flights: future::Cache<SessionId, Arc<CachedSession>>,
     hints: Arc<Hints>,
 }
 
-type Front = papaya::HashMap<Handle, Arc<Live>, Plain>;
+type Front = papaya::HashMap<CookieHash, Arc<CachedSession>, Plain>;
 
 /// Cookies are random and keys are hashes: what places them in a table need not withstand anybody.
 type Plain = foldhash::fast::RandomState;
@@ -65,12 +65,12 @@ impl Cache {
         let shown = Arc::clone(&front);
         let live = sync::Cache::builder()
             .max_capacity(room::for_sessions())
-            .weigher(|_, live: &Arc<Live>| live.weight())
+            .weigher(|_, live: &Arc<CachedSession>| live.weight())
             // The newest are the ones that are asked for, here and among the endings: how often somebody came counts for
             // nothing, and moka is not told.
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(UNUSED)
-            .eviction_listener(move |_, live: Arc<Live>, cause| {
+            .eviction_listener(move |_, live: Arc<CachedSession>, cause| {
                 if cause != RemovalCause::Replaced {
                     // What has taken its place meanwhile stays.
                     let _newer = shown.pin().remove_if(&live.handle(), |_, shown| Arc::ptr_eq(shown, &live));
@@ -89,49 +89,49 @@ impl Cache {
     /// copied for it, so that many cores can read the same session.
     pub(super) fn with<T>(
         &self,
-        cookie: &Spelling,
+        cookie: &CookieValue,
         audience: &str,
-        read: impl FnOnce(&Arc<Live>) -> Option<T>,
+        read: impl FnOnce(&Arc<CachedSession>) -> Option<T>,
     ) -> Option<T> {
         let front = self.front.pin();
         front.get(&cookie.handle()).filter(|live| live.answers_to(cookie, audience)).and_then(read)
     }
 
     /// The session in memory that has this cookie, wherever it counts.
-    fn shown(&self, cookie: &Spelling) -> Option<Arc<Live>> {
+    fn shown(&self, cookie: &CookieValue) -> Option<Arc<CachedSession>> {
         self.front.pin().get(&cookie.handle()).filter(|live| live.has(cookie)).cloned()
     }
 
     /// The session in memory that has this cookie and counts where it was sent to.
-    pub(super) fn get(&self, cookie: &Spelling, audience: &str) -> Option<Arc<Live>> {
+    pub(super) fn get(&self, cookie: &CookieValue, audience: &str) -> Option<Arc<CachedSession>> {
         self.with(cookie, audience, |live| Some(Arc::clone(live)))
     }
 
     /// Watches for hints about a session, for whoever is about to ask the store.
-    pub(super) fn watch(&self, key: Key) -> Watch {
+    pub(super) fn watch(&self, key: SessionId) -> Watch {
         self.hints.watch(key)
     }
 
     /// The keys that are watched.
     #[cfg(test)]
-    pub(super) fn watched(&self) -> Vec<Key> {
+    pub(super) fn watched(&self) -> Vec<SessionId> {
         self.hints.keys()
     }
 
     /// Tells those who are asking the store that it may say something else by now; the session, where it is in memory.
-    pub(super) fn hint(&self, key: &Key) -> Option<Arc<Live>> {
+    pub(super) fn hint(&self, key: &SessionId) -> Option<Arc<CachedSession>> {
         // In this order: whoever puts it into memory afterwards has been told.
         self.hints.give(key);
         self.live.get(&key.half()).filter(|live| live.key() == *key)
     }
 
     /// Notes that a session is in use, so that it stays. Once in minutes is enough.
-    pub(super) fn keep(&self, key: &Key) {
+    pub(super) fn keep(&self, key: &SessionId) {
         let _kept = self.live.get(&key.half());
     }
 
     /// Keeps a session that has just been made or read, unless a newer one is kept.
-    pub(super) fn insert(&self, live: Arc<Live>) {
+    pub(super) fn insert(&self, live: Arc<CachedSession>) {
         let key = live.key();
         // One after the other for each key. In front first: what is evicted from then on is taken away there too, and what
         // only the front had would stay for ever.
@@ -152,7 +152,7 @@ impl Cache {
     }
 
     /// Drops a session from memory; the store decides whether it comes back.
-    pub(super) fn forget(&self, key: &Key) -> Option<Arc<Live>> {
+    pub(super) fn forget(&self, key: &SessionId) -> Option<Arc<CachedSession>> {
         // What it drops leaves the front as well, by the listener.
         self.live.remove(&key.half())
     }
@@ -172,17 +172,17 @@ impl Cache {
     }
 
     /// Every session in memory.
-    pub(super) fn all(&self) -> impl Iterator<Item = Arc<Live>> {
+    pub(super) fn all(&self) -> impl Iterator<Item = Arc<CachedSession>> {
         self.live.iter().map(|(_, live)| live)
     }
 
     /// Remembers that the session under `key` is over. Ids are never used again, so that stays true.
-    pub(super) fn bury(&self, key: Key) {
+    pub(super) fn bury(&self, key: SessionId) {
         self.over.insert(key, ());
     }
 
     /// Whether the session under `key` is known to be over.
-    pub(super) fn is_over(&self, key: &Key) -> bool {
+    pub(super) fn is_over(&self, key: &SessionId) -> bool {
         self.over.contains_key(key)
     }
 
@@ -191,11 +191,11 @@ impl Cache {
     pub(super) async fn get_or_load<L>(
         &self,
         token: &Token,
-        good: impl Fn(&Live) -> bool,
+        good: impl Fn(&CachedSession) -> bool,
         load: impl Fn() -> L,
-    ) -> Result<Option<Arc<Live>>, Unavailable>
+    ) -> Result<Option<Arc<CachedSession>>, Unavailable>
     where
-        L: Future<Output = Result<Option<Arc<Live>>, Unavailable>>,
+        L: Future<Output = Result<Option<Arc<CachedSession>>, Unavailable>>,
     {
         let key = token.key();
         if self.is_over(&key) {
@@ -228,9 +228,9 @@ impl Cache {
         }
     }
 
-    async fn load_watched<L>(&self, key: Key, load: impl Fn() -> L) -> Result<Arc<Live>, Miss>
+    async fn load_watched<L>(&self, key: SessionId, load: impl Fn() -> L) -> Result<Arc<CachedSession>, Miss>
     where
-        L: Future<Output = Result<Option<Arc<Live>>, Unavailable>>,
+        L: Future<Output = Result<Option<Arc<CachedSession>>, Unavailable>>,
     {
         let mut watch = self.watch(key);
         for turn in 1..=MOST_LOADS {
@@ -251,7 +251,7 @@ impl Cache {
     }
 
     /// Takes a buried session out of memory for good, waiting for a load that is under way.
-    pub(super) async fn take(&self, token: &Token) -> Option<Arc<Live>> {
+    pub(super) async fn take(&self, token: &Token) -> Option<Arc<CachedSession>> {
         // A flight of our own has nothing to do.
         let landed = self.flights.try_get_with(token.key(), async { Err(Miss::Over) }).await.ok();
         self.forget(&token.key()).or(landed)

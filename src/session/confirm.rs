@@ -9,17 +9,22 @@ use super::{
     Found, Sessions,
     hints::Watch,
     in_time,
-    live::Live,
-    store::{Ears, Store as _, Unavailable},
-    token::{Key, Token},
-    trust::Trust,
+    live::CachedSession,
+    store::{Invalidations, Store as _, Unavailable},
+    token::{SessionId, Token},
+    trust::Freshness,
 };
 use crate::{clock::Timestamp, metrics::Lookup};
 
 impl Sessions {
     /// Answers from a session that may not be believed any more, or that lacks what an app is passed by now: once the store has
     /// been asked, or for the grace while the store is away.
-    pub(super) async fn confirm(&self, token: &Token, live: Arc<Live>, now: Timestamp) -> Result<Found, Unavailable> {
+    pub(super) async fn confirm(
+        &self,
+        token: &Token,
+        live: Arc<CachedSession>,
+        now: Timestamp,
+    ) -> Result<Found, Unavailable> {
         // It may be on its way out, behind a store that does not answer.
         if self.cache.is_over(&live.key()) {
             return Ok(self.counted(Lookup::Unknown, Found::Ended));
@@ -28,7 +33,7 @@ impl Sessions {
         if !self.is_up() && !live.voucher().is_void() {
             return self.stale(live, now, Unavailable::Deadline);
         }
-        let good = |live: &Live| self.will_do(live, self.clock.now());
+        let good = |live: &CachedSession| self.will_do(live, self.clock.now());
         match in_time(self.cache.get_or_load(token, good, || self.reload(token, &live))).await {
             Ok(Some(live)) => Ok(self.hit(live, now)),
             Ok(None) => Ok(self.counted(Lookup::Unknown, Found::Ended)),
@@ -38,7 +43,7 @@ impl Sessions {
     }
 
     /// Leaves it to the upkeep to ask about a session.
-    pub(super) fn doubt(&self, live: &Arc<Live>) {
+    pub(super) fn doubt(&self, live: &Arc<CachedSession>) {
         let voucher = live.voucher();
         if voucher.doubt() && !self.backlog.doubt(live) {
             voucher.end_doubt();
@@ -46,7 +51,7 @@ impl Sessions {
     }
 
     /// Asks about several sessions at once and says whether the store answered.
-    pub(super) async fn confirm_all(&self, doubted: &[Arc<Live>]) -> bool {
+    pub(super) async fn confirm_all(&self, doubted: &[Arc<CachedSession>]) -> bool {
         let keys: Vec<_> = doubted.iter().map(|live| live.key()).collect();
         let watches: Vec<_> = keys.iter().map(|key| self.cache.watch(*key)).collect();
         let asked = self.hearing.asking(self.clock.now());
@@ -69,7 +74,11 @@ impl Sessions {
     }
 
     /// The session as the store has it now: the same one where nothing has changed.
-    async fn reload(&self, token: &Token, live: &Arc<Live>) -> Result<Option<Arc<Live>>, Unavailable> {
+    async fn reload(
+        &self,
+        token: &Token,
+        live: &Arc<CachedSession>,
+    ) -> Result<Option<Arc<CachedSession>>, Unavailable> {
         let asked = self.hearing.asking(self.clock.now());
         match self.store.versions(&[live.key()]).await?.first() {
             None => Ok(None),
@@ -83,7 +92,7 @@ impl Sessions {
 
     /// Says whether somebody has hinted that a session is not as it was, since the store was asked whose answer is in memory by
     /// now. Then nobody is answered from it before the store has been asked again.
-    pub(super) fn heed(&self, watch: &mut Watch, live: &Arc<Live>) -> bool {
+    pub(super) fn heed(&self, watch: &mut Watch, live: &Arc<CachedSession>) -> bool {
         let was_hinted = watch.was_hinted();
         if was_hinted {
             live.voucher().void();
@@ -92,8 +101,8 @@ impl Sessions {
         was_hinted
     }
 
-    fn stale(&self, live: Arc<Live>, now: Timestamp, error: Unavailable) -> Result<Found, Unavailable> {
-        let is_vouched_for = self.hearing.trust(&live, now) != Trust::Gone;
+    fn stale(&self, live: Arc<CachedSession>, now: Timestamp, error: Unavailable) -> Result<Found, Unavailable> {
+        let is_vouched_for = self.hearing.trust(&live, now) != Freshness::Stale;
         // Somebody says that it is not as it was, and nobody can tell: that is no outage to be borne.
         if live.voucher().is_void() {
             return Err(error);
@@ -106,7 +115,7 @@ impl Sessions {
     }
 }
 
-impl Ears for Sessions {
+impl Invalidations for Sessions {
     fn hearing(&self) {
         self.hearing.begin();
     }
@@ -123,7 +132,7 @@ impl Ears for Sessions {
         self.hearing.end(self.cache.all());
     }
 
-    fn hint(&self, key: Key) {
+    fn hint(&self, key: SessionId) {
         if let Some(live) = self.cache.hint(&key) {
             live.voucher().void();
             // Asked about soon even if no request does, so that an outage after that finds it vouched for, or over.

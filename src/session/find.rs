@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use super::{
     Found, Kept, Sessions, in_time,
-    live::{Live, Passed},
+    live::{CachedSession, ForwardedTokens},
     record::{Record, Unreadable},
     store::{Row, Store as _, Unavailable},
-    token::{Cookie, Key, Spelling, Token},
-    trust::{Asked, Trust},
+    token::{Cookie, CookieValue, SessionId, Token},
+    trust::{Asked, Freshness},
 };
 use crate::{clock::Timestamp, metrics::Lookup};
 
@@ -41,9 +41,13 @@ pub(super) enum Age {
 impl Sessions {
     /// What `read` makes of a cookie's session, where memory alone can vouch for it. Of all others only [`Sessions::find`] can
     /// tell what they are, and that counts them; so it does where `read` makes nothing of it.
-    pub fn recall<T>(&self, cookie: Cookie<'_>, read: impl FnOnce(&Arc<Live>, Timestamp) -> Option<T>) -> Option<T> {
+    pub fn recall<T>(
+        &self,
+        cookie: Cookie<'_>,
+        read: impl FnOnce(&Arc<CachedSession>, Timestamp) -> Option<T>,
+    ) -> Option<T> {
         let now = self.clock.now();
-        self.cache.with(&Spelling::of(cookie.value)?, cookie.audience, |live| {
+        self.cache.with(&CookieValue::of(cookie.value)?, cookie.audience, |live| {
             if self.standing(live, now) != Standing::Good {
                 return None;
             }
@@ -53,7 +57,7 @@ impl Sessions {
 
     /// Looks up a cookie's session. Waits for the store little longer than [`super::DEADLINE`].
     pub async fn find(&self, cookie: Cookie<'_>) -> Result<Found, Unavailable> {
-        let (now, spelling, audience) = (self.clock.now(), Spelling::of(cookie.value), cookie.audience);
+        let (now, spelling, audience) = (self.clock.now(), CookieValue::of(cookie.value), cookie.audience);
         // On the heap, so that the future of a hit stays small.
         let Some(live) = spelling.as_ref().and_then(|spelling| self.cache.get(spelling, audience)) else {
             return match spelling.and_then(|spelling| spelling.read()) {
@@ -73,7 +77,7 @@ impl Sessions {
     }
 
     /// How far memory can speak for a session.
-    fn standing(&self, live: &Arc<Live>, now: Timestamp) -> Standing {
+    fn standing(&self, live: &Arc<CachedSession>, now: Timestamp) -> Standing {
         if !self.terms.acknowledge(live) {
             return Standing::Foreign;
         }
@@ -84,22 +88,22 @@ impl Sessions {
             return Standing::Doubtful;
         }
         match self.hearing.trust(live, now) {
-            Trust::Full => Standing::Good,
-            Trust::Waning => {
+            Freshness::Fresh => Standing::Good,
+            Freshness::Revalidate => {
                 self.doubt(live);
                 Standing::Good
             }
-            Trust::Gone => Standing::Doubtful,
+            Freshness::Stale => Standing::Doubtful,
         }
     }
 
     /// Whether a session can be answered from as it is in memory.
-    pub(super) fn will_do(&self, live: &Live, now: Timestamp) -> bool {
-        self.has_what_is_passed(live) && self.hearing.trust(live, now) != Trust::Gone
+    pub(super) fn will_do(&self, live: &CachedSession, now: Timestamp) -> bool {
+        self.has_what_is_passed(live) && self.hearing.trust(live, now) != Freshness::Stale
     }
 
     /// Whether its tokens are in memory just where an app is passed them.
-    pub(super) fn has_what_is_passed(&self, live: &Live) -> bool {
+    pub(super) fn has_what_is_passed(&self, live: &CachedSession) -> bool {
         live.has_tokens() == self.terms.passes_tokens()
     }
 
@@ -112,7 +116,7 @@ impl Sessions {
     }
 
     /// What the store says of a session that is past here.
-    async fn look_again(&self, live: &Live, now: Timestamp) -> Result<Found, Unavailable> {
+    async fn look_again(&self, live: &CachedSession, now: Timestamp) -> Result<Found, Unavailable> {
         // Past its lifetime nothing can save it. Idle here, it may have been used at another replica.
         let token = live.token();
         self.cache.forget(&token.key());
@@ -123,7 +127,7 @@ impl Sessions {
     }
 
     async fn look_up(&self, token: &Token, audience: &str, now: Timestamp) -> Result<Found, Unavailable> {
-        let good = |live: &Live| self.will_do(live, now);
+        let good = |live: &CachedSession| self.will_do(live, now);
         match in_time(self.cache.get_or_load(token, good, || self.load(token))).await? {
             None => Ok(self.counted(Lookup::Unknown, Found::Ended)),
             Some(live) if !live.answers_to(&token.spelling(), audience) => {
@@ -138,7 +142,7 @@ impl Sessions {
     }
 
     /// The session as the store has it now; `None` where it is over.
-    pub(super) async fn load(&self, token: &Token) -> Result<Option<Arc<Live>>, Unavailable> {
+    pub(super) async fn load(&self, token: &Token) -> Result<Option<Arc<CachedSession>>, Unavailable> {
         let asked = self.hearing.asking(self.clock.now());
         let kept = self.read(&token.key()).await?;
         Ok(kept.map(|Kept { row, record }| {
@@ -149,7 +153,7 @@ impl Sessions {
     }
 
     /// What the store has of a session; `None` where that is nothing, or nothing that can ever be read again.
-    pub(super) async fn read(&self, key: &Key) -> Result<Option<Kept>, Unavailable> {
+    pub(super) async fn read(&self, key: &SessionId) -> Result<Option<Kept>, Unavailable> {
         let Some(row) = self.store.load(key).await? else {
             return Ok(None);
         };
@@ -167,9 +171,9 @@ impl Sessions {
     }
 
     /// A session as memory keeps it.
-    pub(super) fn alive(&self, record: &Record, token: &Token, row: &Row, asked: Asked) -> Arc<Live> {
-        let passed = self.terms.passes_tokens().then(|| Passed::of(record, row));
-        Arc::new(Live::new(record, token, row, asked, passed))
+    pub(super) fn alive(&self, record: &Record, token: &Token, row: &Row, asked: Asked) -> Arc<CachedSession> {
+        let passed = self.terms.passes_tokens().then(|| ForwardedTokens::of(record, row));
+        Arc::new(CachedSession::new(record, token, row, asked, passed))
     }
 
     /// Its row is left to the purge, which counts it once for all replicas and spares one that was used elsewhere.
@@ -179,7 +183,7 @@ impl Sessions {
         self.counted(Lookup::Unknown, Found::Ended)
     }
 
-    pub(super) fn age_of(&self, live: &Live, now: Timestamp) -> Age {
+    pub(super) fn age_of(&self, live: &CachedSession, now: Timestamp) -> Age {
         self.age(live.created(), live.last_seen(), now)
     }
 
@@ -193,7 +197,7 @@ impl Sessions {
         }
     }
 
-    fn note_use(&self, live: &Arc<Live>, now: Timestamp) {
+    fn note_use(&self, live: &Arc<CachedSession>, now: Timestamp) {
         live.see(now);
         // More often than an idle timeout that is shorter than the interval, or a restart would end sessions in use.
         let interval = super::TOUCH_INTERVAL.min(self.terms.idle_timeout() / 4);
@@ -205,12 +209,12 @@ impl Sessions {
         }
     }
 
-    pub(super) fn hit(&self, live: Arc<Live>, now: Timestamp) -> Found {
+    pub(super) fn hit(&self, live: Arc<CachedSession>, now: Timestamp) -> Found {
         self.used(&live, now);
         Found::Live(live)
     }
 
-    fn used(&self, live: &Arc<Live>, now: Timestamp) {
+    fn used(&self, live: &Arc<CachedSession>, now: Timestamp) {
         self.note_use(live, now);
         self.metrics.looked_up(Lookup::Hit);
     }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 pub use super::postgres::fuzz::{notifications, postgres_urls};
 use super::{
     record::{NewSession, Record},
-    token::{Key, Token},
+    token::{SessionId, Token},
 };
 use crate::{
     clock::Timestamp,
@@ -41,7 +41,7 @@ pub fn session_cookies(input: &[u8]) {
 
 /// Sealed rows.
 pub fn rows(input: &[u8]) {
-    static OURS: LazyLock<(Key, Vec<u8>)> = LazyLock::new(|| {
+    static OURS: LazyLock<(SessionId, Vec<u8>)> = LazyLock::new(|| {
         let identity = Identity {
             provider: "authentik".to_owned(),
             subject: Subject("subject-1".to_owned()),

@@ -9,11 +9,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::token::Key;
+use super::token::SessionId;
 
 /// The keys that the store is being asked about.
 #[derive(Default)]
-pub(super) struct Hints(Mutex<HashMap<Key, Asked>>);
+pub(super) struct Hints(Mutex<HashMap<SessionId, Asked>>);
 
 #[derive(Default)]
 struct Asked {
@@ -27,13 +27,13 @@ struct Asked {
 #[derive(Debug)]
 pub(super) struct Watch {
     all: Arc<Hints>,
-    key: Key,
+    key: SessionId,
     seen: u64,
 }
 
 impl Hints {
     /// Watches for hints about a session. To be taken before the store is asked.
-    pub(super) fn watch(self: &Arc<Self>, key: Key) -> Watch {
+    pub(super) fn watch(self: &Arc<Self>, key: SessionId) -> Watch {
         let mut asked = self.lock();
         let entry = asked.entry(key).or_default();
         entry.askers += 1;
@@ -41,7 +41,7 @@ impl Hints {
     }
 
     /// Tells those who watch.
-    pub(super) fn give(&self, key: &Key) {
+    pub(super) fn give(&self, key: &SessionId) {
         if let Some(entry) = self.lock().get_mut(key) {
             entry.hints += 1;
         }
@@ -49,11 +49,11 @@ impl Hints {
 
     /// The keys that are watched.
     #[cfg(test)]
-    pub(super) fn keys(&self) -> Vec<Key> {
+    pub(super) fn keys(&self) -> Vec<SessionId> {
         self.lock().keys().copied().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Asked>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Asked>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_hint_is_told_once_to_everybody_who_watches_that_key() {
-        let (hints, key, other) = (Arc::new(Hints::default()), Key([1; 32]), Key([2; 32]));
+        let (hints, key, other) = (Arc::new(Hints::default()), SessionId([1; 32]), SessionId([2; 32]));
         let [mut one, mut two, mut stranger] = [key, key, other].map(|key| hints.watch(key));
         hints.give(&key);
         assert!(one.was_hinted() && !one.was_hinted());
@@ -105,10 +105,10 @@ mod tests {
     fn nothing_is_kept_of_hints_that_nobody_watches_for() {
         let hints = Arc::new(Hints::default());
         for byte in 0..=u8::MAX {
-            hints.give(&Key([byte; 32]));
+            hints.give(&SessionId([byte; 32]));
         }
         assert!(hints.lock().is_empty());
-        drop((hints.watch(Key([1; 32])), hints.watch(Key([1; 32]))));
+        drop((hints.watch(SessionId([1; 32])), hints.watch(SessionId([1; 32]))));
         assert!(hints.lock().is_empty());
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    store::{Row, Unavailable, Watched},
-    token::Key,
+    store::{ObservedStore, Row, Unavailable},
+    token::SessionId,
 };
 use crate::{clock::Timestamp, crypto, metrics::Operation};
 
@@ -21,7 +21,7 @@ pub(super) struct Holder(pub(super) [u8; 16]);
 /// The lease of a session in a generation, for one holder.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lease {
-    pub(super) key: Key,
+    pub(super) key: SessionId,
     pub(super) generation: u64,
     pub(super) holder: Holder,
 }
@@ -50,7 +50,7 @@ pub(super) trait Leases: Send + Sync {
 }
 
 #[async_trait]
-impl Leases for Watched {
+impl Leases for ObservedStore {
     async fn claim(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
         self.ask(Operation::Claim, self.store().claim(lease, span)).await
     }

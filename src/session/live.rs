@@ -13,15 +13,15 @@ use std::{
 
 use http::HeaderMap;
 
-use self::shelf::Shelf;
+use self::shelf::HeaderCache;
 use super::{
     record::Record,
     store::Row,
-    token::{Handle, Key, Spelling, Token},
-    trust::{Asked, Voucher},
+    token::{CookieHash, CookieValue, SessionId, Token},
+    trust::{Asked, Validation},
 };
 use crate::{
-    clock::{Mark, Timestamp},
+    clock::{AtomicTimestamp, Timestamp},
     identity::{Packed, Tokens},
     policy::headers::Plan,
 };
@@ -29,32 +29,32 @@ use crate::{
 /// A session in memory: who it is of, and the headers that it answers with.
 ///
 /// There may be millions of them, most of them of people who do something else at the moment, so what can be had again is
-/// dropped while nobody asks (see [`Live::rest`]), and what few have is apart. What every request looks at comes first and stays
+/// dropped while nobody asks (see [`CachedSession::rest`]), and what few have is apart. What every request looks at comes first and stays
 /// together: a session is in no core's cache when somebody comes back after a while, and every 64 bytes are a wait of their
 /// own.
 #[repr(C)]
-pub struct Live {
-    cookie: Spelling,
-    last_seen: Mark,
+pub struct CachedSession {
+    cookie: CookieValue,
+    last_seen: AtomicTimestamp,
     /// When `last_seen` was last put forward for writing.
-    noted: Mark,
-    created: Mark,
+    noted: AtomicTimestamp,
+    created: AtomicTimestamp,
     /// Which secrets its cookie was last held against; none yet where it is 0.
     edition: AtomicU32,
-    voucher: Voucher,
+    voucher: Validation,
     /// When its access token ends, where there is a refresh token: otherwise never.
-    ends: Mark,
-    renewed: Mark,
+    ends: AtomicTimestamp,
+    renewed: AtomicTimestamp,
     generation: u32,
     /// Until then no renewal is tried: the last one failed.
-    resting: Mark,
+    resting: AtomicTimestamp,
     who: Packed,
-    headers: Shelf,
-    passed: Option<Box<Passed>>,
+    headers: HeaderCache,
+    passed: Option<Box<ForwardedTokens>>,
 }
 
 /// The tokens that an app is passed.
-pub(super) struct Passed {
+pub(super) struct ForwardedTokens {
     tokens: Tokens,
     /// Roughly what they take while the session is in use, in bytes.
     size: u32,
@@ -62,25 +62,31 @@ pub(super) struct Passed {
 
 static NO_TOKENS: Tokens = Tokens { access: None, access_ends: None, refresh: None, id: None };
 
-impl Live {
+impl CachedSession {
     /// The session of `token` as its row had it when the store was asked. Of its tokens only those that are `passed` on stay in
     /// memory: the others are asked for once in minutes, and are longer than all the rest.
-    pub(super) fn new(record: &Record, token: &Token, row: &Row, asked: Asked, passed: Option<Passed>) -> Self {
+    pub(super) fn new(
+        record: &Record,
+        token: &Token,
+        row: &Row,
+        asked: Asked,
+        passed: Option<ForwardedTokens>,
+    ) -> Self {
         let tokens = &record.tokens;
         let ends = tokens.refresh.as_ref().and(tokens.access_ends);
         Self {
             cookie: token.spelling(),
-            last_seen: Mark::at(row.last_seen),
-            noted: Mark::at(row.last_seen),
-            created: Mark::at(record.created),
+            last_seen: AtomicTimestamp::at(row.last_seen),
+            noted: AtomicTimestamp::at(row.last_seen),
+            created: AtomicTimestamp::at(record.created),
             edition: AtomicU32::new(0),
-            voucher: Voucher::new(asked),
-            ends: Mark::at(ends.unwrap_or(Mark::NEVER)),
-            renewed: Mark::at(record.renewed),
+            voucher: Validation::new(asked),
+            ends: AtomicTimestamp::at(ends.unwrap_or(AtomicTimestamp::NEVER)),
+            renewed: AtomicTimestamp::at(record.renewed),
             generation: u32::try_from(row.generation).unwrap_or(u32::MAX),
-            resting: Mark::default(),
+            resting: AtomicTimestamp::default(),
             who: Packed::within(&record.identity, &record.scope),
-            headers: Shelf::default(),
+            headers: HeaderCache::default(),
             passed: passed.map(Box::new),
         }
     }
@@ -110,7 +116,7 @@ impl Live {
 
     /// When its access token ends, where it can be renewed.
     pub(super) fn ends(&self) -> Option<Timestamp> {
-        Some(self.ends.get()).filter(|ends| *ends != Mark::NEVER)
+        Some(self.ends.get()).filter(|ends| *ends != AtomicTimestamp::NEVER)
     }
 
     /// The headers of an answer under a plan: rendered once, then copied.
@@ -133,23 +139,23 @@ impl Live {
     }
 
     /// Whether this is the value of its cookie, sent to where it counts.
-    pub(super) fn answers_to(&self, cookie: &Spelling, audience: &str) -> bool {
+    pub(super) fn answers_to(&self, cookie: &CookieValue, audience: &str) -> bool {
         self.has(cookie) && self.who.is_at(audience)
     }
 
     /// Whether this is the value of its cookie, wherever it was sent to.
-    pub(super) fn has(&self, cookie: &Spelling) -> bool {
+    pub(super) fn has(&self, cookie: &CookieValue) -> bool {
         self.cookie.is(cookie)
     }
 
     /// The key of its row: what logs and look-ups call it, useless as a cookie. It is worked out, for it is seldom asked for.
     #[must_use]
-    pub fn key(&self) -> Key {
+    pub fn key(&self) -> SessionId {
         self.token().key()
     }
 
     /// What its cookie is found by.
-    pub(super) fn handle(&self) -> Handle {
+    pub(super) fn handle(&self) -> CookieHash {
         self.cookie.handle()
     }
 
@@ -183,7 +189,7 @@ impl Live {
     }
 
     /// What the store said last of it.
-    pub(super) fn voucher(&self) -> &Voucher {
+    pub(super) fn voucher(&self) -> &Validation {
         &self.voucher
     }
 
@@ -218,7 +224,7 @@ impl Live {
     }
 }
 
-impl Passed {
+impl ForwardedTokens {
     /// Those of a record, which is sealed in this row. The refresh token is for nobody but the gate.
     pub(super) fn of(record: &Record, row: &Row) -> Self {
         let size = u32::try_from(size_of::<Self>() + 2 * row.sealed.len()).unwrap_or(u32::MAX);
@@ -226,9 +232,9 @@ impl Passed {
     }
 }
 
-impl fmt::Debug for Live {
+impl fmt::Debug for CachedSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live").field("key", &self.key()).field("who", &self.who).finish_non_exhaustive()
+        f.debug_struct("CachedSession").field("key", &self.key()).field("who", &self.who).finish_non_exhaustive()
     }
 }
 
@@ -237,7 +243,7 @@ mod tests {
     use secrecy::SecretString;
 
     use super::{
-        super::{record::NewSession, trust::Hearing},
+        super::{record::NewSession, trust::ChangeFeed},
         *,
     };
     use crate::{
@@ -245,7 +251,7 @@ mod tests {
         identity::{Registration, Scope},
     };
 
-    fn live() -> Live {
+    fn live() -> CachedSession {
         let ring = Keyring::new(&[SecretString::from("a".repeat(32))]).unwrap();
         let token = Token::fresh(&ring, "app.test");
         let identity = serde_json::from_value(serde_json::json!({
@@ -256,14 +262,15 @@ mod tests {
         let new = NewSession { identity: identity.unwrap(), tokens, sid: None, scope };
         let record = Record::new(new, Timestamp::from_unix(1_000));
         let row = record.seal(&ring, token.key());
-        let (asked, passed) = (Hearing::of_nobody().asking(Timestamp::from_unix(1_000)), Passed::of(&record, &row));
-        Live::new(&record, &token, &row, asked, Some(passed))
+        let (asked, passed) =
+            (ChangeFeed::of_nobody().asking(Timestamp::from_unix(1_000)), ForwardedTokens::of(&record, &row));
+        CachedSession::new(&record, &token, &row, asked, Some(passed))
     }
 
     #[test]
     fn what_a_million_people_have_is_small() {
         // With the two counts of its `Arc` a size that allocators have.
-        assert_eq!(size_of::<Live>() + 2 * size_of::<usize>(), 160);
+        assert_eq!(size_of::<CachedSession>() + 2 * size_of::<usize>(), 160);
     }
 
     #[test]

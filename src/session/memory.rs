@@ -17,7 +17,7 @@ use super::{
     lease::{Holder, Lease, Leases},
     rotation::{Bequest, MOST_COUNTED, Reseal, Rotation},
     store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version},
-    token::Key,
+    token::SessionId,
 };
 use crate::{
     clock::Timestamp,
@@ -27,22 +27,22 @@ use crate::{
 /// Rows in memory.
 #[derive(Default)]
 pub(super) struct Memory {
-    rows: Mutex<HashMap<Key, Row>>,
+    rows: Mutex<HashMap<SessionId, Row>>,
     uncounted: AtomicU64,
-    leases: Mutex<HashMap<(Key, u64), (Holder, Instant)>>,
+    leases: Mutex<HashMap<(SessionId, u64), (Holder, Instant)>>,
     spent: Mutex<HashSet<[u8; 32]>>,
     bequests: Mutex<BTreeMap<KeyId, Bequest>>,
 }
 
 impl Memory {
-    fn rows(&self) -> MutexGuard<'_, HashMap<Key, Row>> {
+    fn rows(&self) -> MutexGuard<'_, HashMap<SessionId, Row>> {
         lock(&self.rows)
     }
 }
 
 #[async_trait]
 impl Store for Memory {
-    async fn load(&self, key: &Key) -> Result<Option<Row>, Unavailable> {
+    async fn load(&self, key: &SessionId) -> Result<Option<Row>, Unavailable> {
         Ok(self.rows().get(key).cloned())
     }
 
@@ -56,7 +56,7 @@ impl Store for Memory {
         }
     }
 
-    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<Key>, Unavailable> {
+    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<SessionId>, Unavailable> {
         let mut rows = self.rows();
         let mut gone: Vec<_> = match selection {
             Selection::Keys(keys) => keys.iter().filter(|key| rows.contains_key(key)).copied().collect(),
@@ -97,9 +97,9 @@ impl Store for Memory {
         Ok(u32::try_from(over.len()).unwrap_or(limit))
     }
 
-    async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable> {
+    async fn versions(&self, keys: &[SessionId]) -> Result<Vec<Version>, Unavailable> {
         let rows = self.rows();
-        let version = |key: &Key| rows.get(key).map(|row| Version { key: row.key, generation: row.generation });
+        let version = |key: &SessionId| rows.get(key).map(|row| Version { key: row.key, generation: row.generation });
         Ok(keys.iter().filter_map(version).collect())
     }
 
@@ -108,7 +108,7 @@ impl Store for Memory {
         Ok(self.rows().values().any(is_theirs))
     }
 
-    async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+    async fn page(&self, from: &SessionId, to: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
         let mut rows: Vec<_> = self.rows().values().filter(|row| (from..=to).contains(&&row.key)).cloned().collect();
         rows.sort_unstable_by_key(|row| row.key);
         rows.truncate(limit as usize);
@@ -148,7 +148,7 @@ impl Leases for Memory {
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
-        let is_theirs = |(key, generation): &(Key, u64), holder: Holder| {
+        let is_theirs = |(key, generation): &(SessionId, u64), holder: Holder| {
             (*key, *generation, holder) == (lease.key, lease.generation, lease.holder)
         };
         lock(&self.leases).retain(|place, (holder, _)| !is_theirs(place, *holder));
@@ -187,7 +187,7 @@ impl Rotation for Memory {
         Ok(counts.into_iter().filter(|(secret, _)| *secret != newest).collect())
     }
 
-    async fn sealed_by(&self, secret: KeyId, from: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+    async fn sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
         let theirs = |row: &&Row| row.key >= *from && crypto::sealed_by(&row.sealed) == Some(secret);
         let mut rows: Vec<_> = self.rows().values().filter(theirs).cloned().collect();
         rows.sort_unstable_by_key(|row| row.key);

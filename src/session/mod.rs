@@ -37,20 +37,20 @@ use self::{
     cache::Cache,
     find::Age,
     lease::Holder,
-    store::{Row, Selection, Store as _, Watched},
+    store::{ObservedStore, Row, Selection, Store as _},
     terms::Terms,
     token::Token,
-    trust::Hearing,
+    trust::ChangeFeed,
     upkeep::{Backlog, Upkeep},
 };
 pub use self::{
-    live::Live,
+    live::CachedSession,
     record::{NewSession, Record},
-    renewal::{Claim, Due, Once, Permit, Renewed, Whose},
-    reseal::Left,
+    renewal::{Claim, Due, LogoutTokenId, RenewalPermit, Renewed, Whose},
+    reseal::RotationStatus,
     settings::{Backend, Settings},
     store::{DEADLINE, Unavailable},
-    token::{Cookie, Key},
+    token::{Cookie, SessionId},
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -69,7 +69,7 @@ const TOUCH_INTERVAL: Duration = Duration::from_mins(1);
 #[derive(Clone, Debug)]
 pub enum Found {
     /// A session that lives.
-    Live(Arc<Live>),
+    Live(Arc<CachedSession>),
     /// A session of ours that is over.
     Ended,
     /// Nothing that we made for where it was sent to.
@@ -81,9 +81,9 @@ pub struct Sessions {
     terms: Terms,
     clock: Clock,
     metrics: metrics::Sessions,
-    store: Watched,
+    store: ObservedStore,
     cache: Cache,
-    hearing: Hearing,
+    hearing: ChangeFeed,
     backlog: Backlog,
     /// Who this process is to those it shares a store with.
     holder: Holder,
@@ -118,13 +118,13 @@ impl Sessions {
     }
 
     fn with(
-        store: Watched,
+        store: ObservedStore,
         settings: &Settings,
         keyring: Arc<Keyring>,
         clock: Clock,
         metrics: metrics::Sessions,
     ) -> Self {
-        let hearing = if store.is_shared() { Hearing::of_others() } else { Hearing::of_nobody() };
+        let hearing = if store.is_shared() { ChangeFeed::of_others() } else { ChangeFeed::of_nobody() };
         let (terms, cache) = (Terms::new(settings, keyring), Cache::new());
         Self { terms, clock, metrics, store, cache, hearing, backlog: Backlog::new(), holder: Holder::fresh() }
     }
@@ -189,7 +189,7 @@ impl Sessions {
 
     /// When a session ends even if it is used until then.
     #[must_use]
-    pub fn ends(&self, live: &Live) -> Timestamp {
+    pub fn ends(&self, live: &CachedSession) -> Timestamp {
         live.created().plus(self.terms.lifetime())
     }
 
@@ -239,13 +239,13 @@ impl Sessions {
     }
 
     /// Remembers that a session is over, and drops it from memory.
-    fn bury(&self, key: Key) {
+    fn bury(&self, key: SessionId) {
         self.cache.bury(key);
         self.cache.forget(&key);
     }
 
     /// Removes a session's row, says whether it was there, and counts the ending if so: whoever removes it counts it.
-    async fn end(&self, key: &Key, why: Logout) -> Result<bool, Unavailable> {
+    async fn end(&self, key: &SessionId, why: Logout) -> Result<bool, Unavailable> {
         let was_there = !self.store.delete(&Selection::from(*key), 1).await?.is_empty();
         self.backlog.settle(key);
         self.metrics.ended(why, u64::from(was_there));

@@ -6,7 +6,7 @@
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use serde::{Deserialize, Serialize};
 
-use super::{store::Row, token::Key};
+use super::{store::Row, token::SessionId};
 use crate::{
     clock::Timestamp,
     crypto::{Keyring, Purpose},
@@ -94,7 +94,7 @@ impl Record {
     }
 
     /// The row that keeps it under `key`.
-    pub(super) fn seal(&self, keyring: &Keyring, key: Key) -> Row {
+    pub(super) fn seal(&self, keyring: &Keyring, key: SessionId) -> Row {
         Row {
             key,
             provider: self.identity.provider.clone(),
@@ -108,7 +108,7 @@ impl Record {
     }
 
     /// Reads what [`Record::seal`] wrote under `key`.
-    pub(super) fn open(keyring: &Keyring, key: Key, sealed: &[u8]) -> Result<Self, Unreadable> {
+    pub(super) fn open(keyring: &Keyring, key: SessionId, sealed: &[u8]) -> Result<Self, Unreadable> {
         let plain = keyring.open(Purpose::SessionRow, &key.0, sealed).ok_or(Unreadable::Sealed)?;
         let plain = Zeroizing::new(plain);
         match plain.split_first() {
@@ -239,7 +239,7 @@ mod tests {
             prop_assert_eq!(back.created, record.created);
             prop_assert_eq!(back.tokens.access_ends, record.tokens.access_ends);
             prop_assert!(back.expose() == record.expose());
-            row.key = Key(other);
+            row.key = SessionId(other);
             prop_assert_eq!(Record::open(&ring(), row.key, &row.sealed).unwrap_err(), Unreadable::Sealed);
         }
     }

@@ -8,9 +8,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     Backend, Settings,
     record::Record,
-    reseal::Left,
-    store::{Row, Selection, Store as _, Unavailable, Watched},
-    token::Key,
+    reseal::RotationStatus,
+    store::{ObservedStore, Row, Selection, Store as _, Unavailable},
+    token::SessionId,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -26,7 +26,7 @@ pub struct Register {
     settings: Settings,
     keyring: Arc<Keyring>,
     clock: Clock,
-    store: Watched,
+    store: ObservedStore,
 }
 
 /// One session, without what is secret in it.
@@ -67,7 +67,7 @@ pub struct Person {
 
 /// Where reading goes on.
 #[derive(Clone, Copy, Debug)]
-pub struct Place(Option<Key>);
+pub struct Place(Option<SessionId>);
 
 /// What to look for.
 #[derive(Clone, Debug)]
@@ -121,14 +121,14 @@ impl Register {
     }
 
     /// What is left to be done before older secrets can be dropped.
-    pub async fn left(&self) -> Result<Left, Unavailable> {
-        Left::of(&self.store, &self.keyring).await
+    pub async fn left(&self) -> Result<RotationStatus, Unavailable> {
+        RotationStatus::of(&self.store, &self.keyring).await
     }
 
     /// Reads on: what there is among the next rows, perhaps nothing; `None` when all have been read.
     pub async fn next(&self, search: &Search, place: &mut Place) -> Result<Option<Vec<Entry>>, Unavailable> {
         let Some(from) = place.0 else { return Ok(None) };
-        let rows = self.store.page(&from, &Key::ENDS.1, PAGE).await?;
+        let rows = self.store.page(&from, &SessionId::ENDS.1, PAGE).await?;
         let full = rows.len() as u64 >= u64::from(PAGE);
         place.0 = rows.last().and_then(|row| row.key.next()).filter(|_| full);
         let now = self.clock.now();
@@ -179,7 +179,7 @@ impl Register {
     }
 
     async fn row(&self, prefix: &str) -> Result<Row, Unclear> {
-        let range = Key::range(prefix).filter(|_| !prefix.is_empty());
+        let range = SessionId::range(prefix).filter(|_| !prefix.is_empty());
         let (from, to) = range.ok_or_else(|| Unclear::Malformed(prefix.to_owned()))?;
         let mut rows = self.store.page(&from, &to, 2).await?;
         match (rows.pop(), rows.pop()) {
@@ -218,7 +218,7 @@ impl Place {
     /// Before the first session.
     #[must_use]
     pub fn first() -> Self {
-        Self(Some(Key::ENDS.0))
+        Self(Some(SessionId::ENDS.0))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A session's renewal as the sessions see it: when it is due, whose turn it is, and how what it brings is kept.
 //!
-//! Promises: a [`Permit`] is held by one process at a time; a renewed session is served here before it is written, and
+//! Promises: a [`RenewalPermit`] is held by one process at a time; a renewed session is served here before it is written, and
 //! written before its lease ends; one that was ended meanwhile stays ended. It must not know providers.
 
 use std::{sync::Arc, time::Duration};
@@ -10,10 +10,10 @@ use super::{
     cache::MOST_LOADS,
     hints::Watch,
     lease::{Lease, Leases as _},
-    live::Live,
+    live::CachedSession,
     record::Record,
     store::{Row, Selection, Store as _, Unavailable},
-    token::Key,
+    token::SessionId,
 };
 use crate::{
     clock::Timestamp,
@@ -47,19 +47,19 @@ pub enum Due {
 #[derive(Debug)]
 pub enum Claim {
     /// Ours.
-    Ours(Permit),
+    Ours(RenewalPermit),
     /// Another process is at it.
     Theirs,
     /// Another process has done it.
-    Done(Arc<Live>),
+    Done(Arc<CachedSession>),
     /// The session is over.
     Gone,
 }
 
 /// Proof that this process holds the lease of a session's renewal, and nobody else does.
 #[derive(Debug)]
-pub struct Permit {
-    live: Arc<Live>,
+pub struct RenewalPermit {
+    live: Arc<CachedSession>,
     record: Box<Record>,
     /// What was heard of it since its turn began.
     watch: Watch,
@@ -67,7 +67,7 @@ pub struct Permit {
 
 /// A renewed session that has yet to be written.
 pub struct Renewed {
-    live: Arc<Live>,
+    live: Arc<CachedSession>,
     row: Row,
 }
 
@@ -82,7 +82,7 @@ pub enum Whose {
 
 /// A word that counts once.
 #[derive(Clone, Copy, Debug)]
-pub struct Once<'a> {
+pub struct LogoutTokenId<'a> {
     /// The provider whose word it is.
     pub provider: &'a str,
     /// Under which registration it says so: under another one the same word is another word.
@@ -93,10 +93,10 @@ pub struct Once<'a> {
     pub until: Timestamp,
 }
 
-impl Permit {
+impl RenewalPermit {
     /// The session as it was when its turn came.
     #[must_use]
-    pub fn live(&self) -> &Arc<Live> {
+    pub fn live(&self) -> &Arc<CachedSession> {
         &self.live
     }
 
@@ -110,21 +110,21 @@ impl Permit {
 impl Renewed {
     /// The key of its row.
     #[must_use]
-    pub fn key(&self) -> Key {
+    pub fn key(&self) -> SessionId {
         self.row.key
     }
 }
 
 impl Sessions {
-    /// Whether a session is to be renewed. Half of a token's life at the most is given away, however short it is.
+    /// Whether a session is to be renewed. CacheKey of a token's life at the most is given away, however short it is.
     #[must_use]
-    pub fn due(&self, live: &Live) -> Due {
+    pub fn due(&self, live: &CachedSession) -> Due {
         self.due_at(live, self.clock.now())
     }
 
     /// The same for whoever knows the time already.
     #[must_use]
-    pub fn due_at(&self, live: &Live, now: Timestamp) -> Due {
+    pub fn due_at(&self, live: &CachedSession, now: Timestamp) -> Due {
         let Some(ends) = live.ends() else { return Due::No };
         let lead = self.terms.renew_before().min(ends.since(live.renewed()) / 2);
         // Nearly every request ends here.
@@ -144,12 +144,12 @@ impl Sessions {
 
     /// Whether enough time has passed since a renewal of this session failed here.
     #[must_use]
-    pub fn may_try(&self, live: &Live) -> bool {
+    pub fn may_try(&self, live: &CachedSession) -> bool {
         live.resting_until() <= self.clock.now()
     }
 
     /// Asks for a session's turn. `answers_within` is the longest that the provider may take.
-    pub async fn claim(&self, live: &Arc<Live>, answers_within: Duration) -> Result<Claim, Unavailable> {
+    pub async fn claim(&self, live: &Arc<CachedSession>, answers_within: Duration) -> Result<Claim, Unavailable> {
         // Read first: a turn that came to nothing for want of a refresh token would hold up everybody else. If it is not of this
         // generation any more, there is no turn.
         let mut watch = self.cache.watch(live.key());
@@ -166,7 +166,7 @@ impl Sessions {
         }
         let is_ours = self.store.claim(&self.lease(live), answers_within + MARGIN).await?;
         Ok(if is_ours {
-            Claim::Ours(Permit { live: Arc::clone(live), record: Box::new(record), watch })
+            Claim::Ours(RenewalPermit { live: Arc::clone(live), record: Box::new(record), watch })
         } else {
             Claim::Theirs
         })
@@ -174,7 +174,13 @@ impl Sessions {
 
     /// Takes what a provider gave. It is served at once; [`Sessions::write`] keeps it.
     #[must_use]
-    pub fn renewed(&self, permit: Permit, identity: Option<Identity>, tokens: Tokens, sid: Option<String>) -> Renewed {
+    pub fn renewed(
+        &self,
+        permit: RenewalPermit,
+        identity: Option<Identity>,
+        tokens: Tokens,
+        sid: Option<String>,
+    ) -> Renewed {
         let (old, before, mut watch) = (permit.live, *permit.record, permit.watch);
         let now = self.clock.now();
         let record = Record {
@@ -198,7 +204,7 @@ impl Sessions {
     }
 
     /// Writes a renewed session: the session as it is kept now, `None` where it was ended meanwhile.
-    pub async fn write(&self, renewed: &Renewed) -> Result<Option<Arc<Live>>, Unavailable> {
+    pub async fn write(&self, renewed: &Renewed) -> Result<Option<Arc<CachedSession>>, Unavailable> {
         if self.store.replace(&renewed.row).await? {
             return Ok(Some(Arc::clone(&renewed.live)));
         }
@@ -210,7 +216,7 @@ impl Sessions {
     }
 
     /// Leaves a session as it is for a while, and lets others try.
-    pub async fn put_off(&self, permit: Permit) {
+    pub async fn put_off(&self, permit: RenewalPermit) {
         let jitter = PAUSE * u32::from(crypto::random::<1>()[0]) / u32::from(u8::MAX);
         permit.live.rest_until(self.clock.now().plus(PAUSE + jitter));
         // If this fails, the lease ends by itself.
@@ -218,7 +224,11 @@ impl Sessions {
     }
 
     /// Ends a session that its provider will not renew, unless somebody else has renewed it: then that one is returned.
-    pub async fn end_unless_renewed(&self, permit: Permit, why: Logout) -> Result<Option<Arc<Live>>, Unavailable> {
+    pub async fn end_unless_renewed(
+        &self,
+        permit: RenewalPermit,
+        why: Logout,
+    ) -> Result<Option<Arc<CachedSession>>, Unavailable> {
         let live = permit.live;
         match self.newest(&live).await? {
             Some(newest) if newest.generation() > live.generation() => Ok(Some(newest)),
@@ -259,7 +269,12 @@ impl Sessions {
 
     /// The same on a provider's word that counts once for all processes and is remembered until a moment, such as the
     /// `jti` of a logout token: `None` where it was spent before. If the sessions cannot be ended, it may come again.
-    pub async fn end_once(&self, once: Once<'_>, whose: &Whose, why: Logout) -> Result<Option<u64>, Unavailable> {
+    pub async fn end_once(
+        &self,
+        once: LogoutTokenId<'_>,
+        whose: &Whose,
+        why: Logout,
+    ) -> Result<Option<u64>, Unavailable> {
         let word = once.digest();
         if !self.store.spend(&word, once.until).await? {
             return Ok(None);
@@ -276,12 +291,12 @@ impl Sessions {
         self.metrics.stale_served.inc();
     }
 
-    fn lease(&self, live: &Live) -> Lease {
+    fn lease(&self, live: &CachedSession) -> Lease {
         Lease { key: live.key(), generation: live.generation(), holder: self.holder }
     }
 
     /// The session as the store has it, put in memory where it is newer; `None` where it is over.
-    async fn newest(&self, live: &Arc<Live>) -> Result<Option<Arc<Live>>, Unavailable> {
+    async fn newest(&self, live: &Arc<CachedSession>) -> Result<Option<Arc<CachedSession>>, Unavailable> {
         let (token, key) = (live.token(), live.key());
         let mut watch = self.cache.watch(key);
         for _ in 0..MOST_LOADS {
@@ -300,7 +315,7 @@ impl Sessions {
     }
 }
 
-impl Once<'_> {
+impl LogoutTokenId<'_> {
     /// What it is kept as. Registrations are of one length, so that no two pairs look alike.
     fn digest(&self) -> [u8; 32] {
         crypto::digest(&[&self.registration.0, self.word.as_bytes()].concat())

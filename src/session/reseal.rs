@@ -9,8 +9,8 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Sessions,
     rotation::{Bequest, Reseal, Rotation as _},
-    store::{Row, Unavailable, Watched},
-    token::Key,
+    store::{ObservedStore, Row, Unavailable},
+    token::SessionId,
 };
 use crate::{
     clock::Clock,
@@ -25,7 +25,7 @@ const SKEW: Duration = Duration::from_hours(1);
 
 /// What is left to be done before older secrets can be dropped. No number of rows is counted far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Left {
+pub struct RotationStatus {
     /// Rows of secrets that are configured, and the secrets whose cookies would not be known without them.
     pub older: u64,
     /// Rows of secrets that are not: nobody can open them here.
@@ -34,9 +34,9 @@ pub struct Left {
     secrets: Vec<KeyId>,
 }
 
-impl Left {
+impl RotationStatus {
     /// Asks the store.
-    pub(super) async fn of(store: &Watched, keyring: &Keyring) -> Result<Self, Unavailable> {
+    pub(super) async fn of(store: &ObservedStore, keyring: &Keyring) -> Result<Self, Unavailable> {
         let (counts, left) = (store.count_others(keyring.newest()).await?, store.bequests().await?);
         let is_left = |secret| {
             let is_newest = |bequest: &Bequest| crypto::sealed_by(&bequest.sealed) == Some(keyring.newest());
@@ -81,7 +81,7 @@ impl Sessions {
 }
 
 /// Takes over what dropped secrets have left, and leaves what those may that are to be dropped next.
-async fn settle(store: &Watched, keyring: &Keyring, clock: &Clock) -> Result<(), Unavailable> {
+async fn settle(store: &ObservedStore, keyring: &Keyring, clock: &Clock) -> Result<(), Unavailable> {
     let left = store.bequests().await?;
     let now = clock.now();
     if !left.is_empty() {
@@ -104,15 +104,15 @@ async fn settle(store: &Watched, keyring: &Keyring, clock: &Clock) -> Result<(),
 }
 
 /// The walk through all that older secrets have sealed.
-pub(super) struct Walk<'a> {
+pub(super) struct Reencryption<'a> {
     sessions: &'a Sessions,
     ahead: Vec<KeyId>,
-    from: Key,
+    from: SessionId,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> Reencryption<'a> {
     pub(super) fn of(sessions: &'a Sessions) -> Self {
-        Self { sessions, ahead: Vec::new(), from: Key::ENDS.0 }
+        Self { sessions, ahead: Vec::new(), from: SessionId::ENDS.0 }
     }
 
     /// Sees what is left, and begins with it where no walk is under way.
@@ -142,7 +142,7 @@ impl<'a> Walk<'a> {
         }
         let is_full = rows.len() >= BATCH as usize;
         let next = rows.last().and_then(|row| row.key.next()).filter(|_| is_full);
-        self.from = next.unwrap_or(Key::ENDS.0);
+        self.from = next.unwrap_or(SessionId::ENDS.0);
         if next.is_none() {
             self.ahead.pop();
             if self.ahead.is_empty() {
@@ -151,10 +151,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    async fn count(&self) -> Option<Left> {
+    async fn count(&self) -> Option<RotationStatus> {
         let Sessions { store, terms, metrics, .. } = self.sessions;
         let keyring = terms.keyring();
-        let left = Left::of(store, &keyring).await.ok()?;
+        let left = RotationStatus::of(store, &keyring).await.ok()?;
         // Others may have come into force meanwhile: what is left of these would say nothing of those.
         if !Arc::ptr_eq(&keyring, &terms.keyring()) {
             return None;

@@ -7,8 +7,8 @@
 use async_trait::async_trait;
 
 use super::{
-    store::{Row, Unavailable, Watched},
-    token::Key,
+    store::{ObservedStore, Row, Unavailable},
+    token::SessionId,
 };
 use crate::{clock::Timestamp, crypto::KeyId, metrics::Operation};
 
@@ -21,7 +21,7 @@ pub(super) const MOST_SECRETS: u32 = 1_000;
 /// A row's new seal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reseal {
-    pub(super) key: Key,
+    pub(super) key: SessionId,
     /// The generation that the row was read in.
     pub(super) generation: u64,
     /// The secret that had sealed it.
@@ -45,7 +45,7 @@ pub(super) trait Rotation: Send + Sync {
     /// The secrets that have sealed rows, and how many each, up to [`MOST_COUNTED`]; `newest` is left out.
     async fn count_others(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable>;
     /// The first rows that a secret has sealed, from this key on, in the order of their keys.
-    async fn sealed_by(&self, secret: KeyId, from: &Key, limit: u32) -> Result<Vec<Row>, Unavailable>;
+    async fn sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable>;
     /// Writes new seals on rows that are in the generation they were read in and still sealed by the same secret. Nothing
     /// else of them changes. Says how many there were.
     async fn reseal(&self, reseals: &[Reseal]) -> Result<u64, Unavailable>;
@@ -58,12 +58,12 @@ pub(super) trait Rotation: Send + Sync {
 }
 
 #[async_trait]
-impl Rotation for Watched {
+impl Rotation for ObservedStore {
     async fn count_others(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
         self.ask(Operation::Reseal, self.store().count_others(newest)).await
     }
 
-    async fn sealed_by(&self, secret: KeyId, from: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+    async fn sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
         self.ask(Operation::Reseal, self.store().sealed_by(secret, from, limit)).await
     }
 

@@ -20,7 +20,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 use self::pulse::Pulse;
 use super::{
     store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version},
-    token::Key,
+    token::SessionId,
 };
 use crate::clock::Timestamp;
 
@@ -127,7 +127,7 @@ macro_rules! delete {
 
 #[async_trait]
 impl Store for Sqlite {
-    async fn load(&self, key: &Key) -> Result<Option<Row>, Unavailable> {
+    async fn load(&self, key: &SessionId) -> Result<Option<Row>, Unavailable> {
         let key = *key;
         self.read(move |file| {
             file.prepare_cached(concat!(columns!(), " WHERE key = ?1"))?.query_row([key.0], read).optional()
@@ -156,10 +156,10 @@ impl Store for Sqlite {
         .await
     }
 
-    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<Key>, Unavailable> {
+    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<SessionId>, Unavailable> {
         let selection = selection.clone();
         self.write(move |file| {
-            let key = |row: &rusqlite::Row<'_>| row.get(0).map(Key);
+            let key = |row: &rusqlite::Row<'_>| row.get(0).map(SessionId);
             match selection {
                 Selection::Keys(keys) => {
                     let transaction = begin(file)?;
@@ -214,11 +214,11 @@ impl Store for Sqlite {
         .map(|rows| u32::try_from(rows).unwrap_or(limit))
     }
 
-    async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable> {
+    async fn versions(&self, keys: &[SessionId]) -> Result<Vec<Version>, Unavailable> {
         let keys = keys.to_vec();
         self.read(move |file| {
             let mut statement = file.prepare_cached("SELECT generation FROM sessions WHERE key = ?1")?;
-            let mut version = |key: Key| {
+            let mut version = |key: SessionId| {
                 let generation = statement.query_row([key.0], |row| row.get::<_, i64>(0)).optional()?;
                 Ok(generation.map(|generation| Version { key, generation: generation.unsigned_abs() }))
             };
@@ -236,7 +236,7 @@ impl Store for Sqlite {
         .await
     }
 
-    async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+    async fn page(&self, from: &SessionId, to: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
         let (from, to) = (*from, *to);
         self.read(move |file| {
             file.prepare_cached(concat!(columns!(), " WHERE key BETWEEN ?1 AND ?2 ORDER BY key LIMIT ?3"))?
@@ -284,7 +284,7 @@ impl Store for Sqlite {
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     Ok(Row {
-        key: row.get(0).map(Key)?,
+        key: row.get(0).map(SessionId)?,
         provider: row.get(1)?,
         subject: row.get(2)?,
         sid: row.get(3)?,

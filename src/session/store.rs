@@ -14,7 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{lease::Leases, rotation::Rotation, token::Key};
+use super::{lease::Leases, rotation::Rotation, token::SessionId};
 use crate::{
     clock::Timestamp,
     failure::Kind,
@@ -51,7 +51,7 @@ impl Unavailable {
 /// A session as the store sees it. The columns are what rows are found by; they are trusted for nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {
-    pub(super) key: Key,
+    pub(super) key: SessionId,
     /// The configured name of the provider.
     pub(super) provider: String,
     /// The provider's name for the person.
@@ -69,7 +69,7 @@ pub(super) struct Row {
 /// When a session was last used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Touch {
-    pub(super) key: Key,
+    pub(super) key: SessionId,
     pub(super) last_seen: Timestamp,
 }
 
@@ -85,7 +85,7 @@ pub(super) struct Cutoffs {
 /// How far a session has come, as the store knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version {
-    pub(super) key: Key,
+    pub(super) key: SessionId,
     pub(super) generation: u64,
 }
 
@@ -93,7 +93,7 @@ pub(super) struct Version {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Selection {
     /// Those under these keys.
-    Keys(Vec<Key>),
+    Keys(Vec<SessionId>),
     /// Those of one person, as a provider knows them.
     Subject {
         provider: String,
@@ -107,8 +107,8 @@ pub(super) enum Selection {
     Everything,
 }
 
-impl From<Key> for Selection {
-    fn from(key: Key) -> Self {
+impl From<SessionId> for Selection {
+    fn from(key: SessionId) -> Self {
         Self::Keys(vec![key])
     }
 }
@@ -117,21 +117,21 @@ impl From<Key> for Selection {
 #[async_trait]
 pub(super) trait Store: Leases + Rotation {
     /// The row under `key`, if it is there.
-    async fn load(&self, key: &Key) -> Result<Option<Row>, Unavailable>;
+    async fn load(&self, key: &SessionId) -> Result<Option<Row>, Unavailable>;
     /// Writes a new row durably. A row that is there already is never overwritten: that is an error.
     async fn insert(&self, row: Row) -> Result<(), Unavailable>;
     /// Removes at most `limit` rows durably and says which, so that of two who end a session one knows it was them.
-    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<Key>, Unavailable>;
+    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<SessionId>, Unavailable>;
     /// Notes later uses. An earlier one than is known, or a row that is gone, changes nothing.
     async fn touch(&self, touches: &[Touch]) -> Result<(), Unavailable>;
     /// Removes at most `limit` rows that are over and says how many.
     async fn purge(&self, cutoffs: Cutoffs, limit: u32) -> Result<u32, Unavailable>;
     /// Of these rows those that are there.
-    async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable>;
+    async fn versions(&self, keys: &[SessionId]) -> Result<Vec<Version>, Unavailable>;
     /// Whether there is a row of the session that a provider calls so. Reads an index and writes nothing.
     async fn has_sid(&self, provider: &str, sid: &str) -> Result<bool, Unavailable>;
     /// The first rows from one key to another, both included, in the order of their keys.
-    async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable>;
+    async fn page(&self, from: &SessionId, to: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable>;
     /// Notes that somebody who shows no metrics ended this many sessions.
     async fn leave_uncounted(&self, many: u64) -> Result<(), Unavailable>;
     /// How many such there are. Nobody is told of the same ones again.
@@ -140,7 +140,7 @@ pub(super) trait Store: Leases + Rotation {
     async fn ping(&self) -> Result<(), Unavailable>;
 
     /// Passes on what others do to rows, for ever, as far as the store tells.
-    async fn listen(&self, _ears: &dyn Ears) -> Infallible {
+    async fn listen(&self, _ears: &dyn Invalidations) -> Infallible {
         std::future::pending().await
     }
 
@@ -149,21 +149,21 @@ pub(super) trait Store: Leases + Rotation {
 }
 
 /// Who is told what others do.
-pub(super) trait Ears: Send + Sync {
+pub(super) trait Invalidations: Send + Sync {
     /// From now on everything is heard. What happened before may have been missed.
     fn hearing(&self);
-    /// The time, for [`Ears::heard_until`].
+    /// The time, for [`Invalidations::heard_until`].
     fn now(&self) -> Timestamp;
     /// Nothing has been missed up to this moment.
     fn heard_until(&self, moment: Timestamp);
     /// From now on things may be missed.
     fn deaf(&self);
     /// Somebody says that a session has been ended or is not as it was. Whoever may connect can say so: the store knows.
-    fn hint(&self, key: Key);
+    fn hint(&self, key: SessionId);
 }
 
 /// The store in use, watched.
-pub(super) struct Watched {
+pub(super) struct ObservedStore {
     store: Box<dyn Store>,
     backend: &'static str,
     metrics: metrics::Store,
@@ -174,7 +174,7 @@ pub(super) struct Watched {
     away_since: Mutex<Option<Instant>>,
 }
 
-impl Watched {
+impl ObservedStore {
     /// Watches `store`, which is taken to be up until it is asked.
     pub(super) fn new(
         store: Box<dyn Store>,
@@ -246,8 +246,8 @@ impl Watched {
 }
 
 #[async_trait]
-impl Store for Watched {
-    async fn load(&self, key: &Key) -> Result<Option<Row>, Unavailable> {
+impl Store for ObservedStore {
+    async fn load(&self, key: &SessionId) -> Result<Option<Row>, Unavailable> {
         self.ask(Operation::Load, self.store.load(key)).await
     }
 
@@ -255,7 +255,7 @@ impl Store for Watched {
         self.ask(Operation::Insert, self.store.insert(row)).await
     }
 
-    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<Key>, Unavailable> {
+    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<SessionId>, Unavailable> {
         self.ask(Operation::Delete, self.store.delete(selection, limit)).await
     }
 
@@ -267,7 +267,7 @@ impl Store for Watched {
         self.ask(Operation::Purge, self.store.purge(cutoffs, limit)).await
     }
 
-    async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable> {
+    async fn versions(&self, keys: &[SessionId]) -> Result<Vec<Version>, Unavailable> {
         self.ask(Operation::Confirm, self.store.versions(keys)).await
     }
 
@@ -275,7 +275,7 @@ impl Store for Watched {
         self.ask(Operation::Load, self.store.has_sid(provider, sid)).await
     }
 
-    async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+    async fn page(&self, from: &SessionId, to: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
         self.ask(Operation::Page, self.store.page(from, to, limit)).await
     }
 
@@ -291,7 +291,7 @@ impl Store for Watched {
         self.ask(Operation::Ping, self.store.ping()).await
     }
 
-    async fn listen(&self, ears: &dyn Ears) -> Infallible {
+    async fn listen(&self, ears: &dyn Invalidations) -> Infallible {
         self.store.listen(ears).await
     }
 

@@ -14,15 +14,15 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{Settings, live::Live};
+use super::{Settings, live::CachedSession};
 use crate::crypto::Keyring;
 
 /// The terms in force.
 pub(super) struct Terms {
-    lifetime: Span,
-    idle_timeout: Span,
-    renew_before: Span,
-    outage_grace: Span,
+    lifetime: AtomicDuration,
+    idle_timeout: AtomicDuration,
+    renew_before: AtomicDuration,
+    outage_grace: AtomicDuration,
     passes_tokens: AtomicBool,
     ring: ArcSwap<Ring>,
     /// That of `ring`, for whoever has to know no more than whether it is still the same.
@@ -36,9 +36,9 @@ struct Ring {
 }
 
 /// A span of time that can be changed. The longest that is configured fits by far.
-struct Span(AtomicU64);
+struct AtomicDuration(AtomicU64);
 
-impl Span {
+impl AtomicDuration {
     fn new(span: Duration) -> Self {
         let new = Self(AtomicU64::new(0));
         new.set(span);
@@ -57,10 +57,10 @@ impl Span {
 impl Terms {
     pub(super) fn new(settings: &Settings, keyring: Arc<Keyring>) -> Self {
         Self {
-            lifetime: Span::new(settings.lifetime),
-            idle_timeout: Span::new(settings.idle_timeout),
-            renew_before: Span::new(settings.renew_before),
-            outage_grace: Span::new(settings.outage_grace),
+            lifetime: AtomicDuration::new(settings.lifetime),
+            idle_timeout: AtomicDuration::new(settings.idle_timeout),
+            renew_before: AtomicDuration::new(settings.renew_before),
+            outage_grace: AtomicDuration::new(settings.outage_grace),
             passes_tokens: AtomicBool::new(settings.passes_tokens),
             ring: ArcSwap::from_pointee(Ring { keyring, edition: 1 }),
             edition: AtomicU32::new(1),
@@ -115,12 +115,12 @@ impl Terms {
     }
 
     /// Whether one of the secrets in force made the cookie of a session in memory. They are asked once after each change.
-    pub(super) fn acknowledge(&self, live: &Live) -> bool {
+    pub(super) fn acknowledge(&self, live: &CachedSession) -> bool {
         live.edition() == self.edition.load(Ordering::Acquire) || self.look_again(live)
     }
 
     #[cold]
-    fn look_again(&self, live: &Live) -> bool {
+    fn look_again(&self, live: &CachedSession) -> bool {
         let ring = self.ring.load();
         let ours = live.token().is_made_by(&ring.keyring, live.who().audience());
         if ours {

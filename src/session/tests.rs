@@ -27,13 +27,13 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinSet;
 
 use self::doubles::{HOST, House, Mode, sent, somebody};
-use super::{token::Spelling, trust::Trust, *};
+use super::{token::CookieValue, trust::Freshness, *};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-fn live(found: Result<Found, Unavailable>) -> Arc<Live> {
+fn live(found: Result<Found, Unavailable>) -> Arc<CachedSession> {
     match found {
         Ok(Found::Live(live)) => live,
         other => panic!("not alive: {other:?}"),
@@ -265,6 +265,6 @@ async fn headers_are_rendered_once_for_all_who_find_the_session() {
     let plan = crate::policy::headers::Plan::remote();
     let (one, other) = (live(house.find(&cookie).await), live(house.find(&cookie).await));
     // A value that is copied stays where it is.
-    let place = |live: &Live| live.headers(&plan)["remote-user"].as_bytes().as_ptr();
+    let place = |live: &CachedSession| live.headers(&plan)["remote-user"].as_bytes().as_ptr();
     assert_eq!(place(&one), place(&other));
 }

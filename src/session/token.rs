@@ -30,19 +30,19 @@ pub struct Cookie<'r> {
 
 /// A value as a cookie carries it. Nothing is known of it but its length.
 #[derive(Clone, Copy)]
-pub(super) struct Spelling([u8; TEXT]);
+pub(super) struct CookieValue([u8; TEXT]);
 
 /// What a session is found by: a hash of its cookie's first 96 bits. Two sessions may have the same one, once in a long time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Handle(u64);
+pub(super) struct CookieHash(u64);
 
-/// What a session in memory is known by: the first half of its [`Key`], which no two have in common either.
+/// What a session in memory is known by: the first half of its [`SessionId`], which no two have in common either.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Half([u8; 16]);
+pub(super) struct CacheKey([u8; 16]);
 
 /// What the store knows of an id: its SHA-256, useless as a cookie.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(pub(super) [u8; 32]);
+pub struct SessionId(pub(super) [u8; 32]);
 
 /// A cookie's value that has the right form. [`Token::is_made_by`] tells whether it is ours.
 #[derive(Clone, Copy)]
@@ -61,7 +61,7 @@ impl Token {
 
     /// Reads a cookie's value; `None` for whatever we would not have written exactly so.
     pub(super) fn parse(value: &[u8]) -> Option<Self> {
-        Spelling::of(value)?.read()
+        CookieValue::of(value)?.read()
     }
 
     /// The value as a cookie carries it.
@@ -70,8 +70,8 @@ impl Token {
     }
 
     /// The same, to be compared.
-    pub(super) fn spelling(&self) -> Spelling {
-        Spelling::of(self.encode().as_bytes()).expect("every value is of one length")
+    pub(super) fn spelling(&self) -> CookieValue {
+        CookieValue::of(self.encode().as_bytes()).expect("every value is of one length")
     }
 
     /// Whether one of our secrets made the tag, for this host or domain.
@@ -80,12 +80,12 @@ impl Token {
     }
 
     /// The key of the session's row.
-    pub(super) fn key(&self) -> Key {
-        Key(crypto::digest(&self.id))
+    pub(super) fn key(&self) -> SessionId {
+        SessionId(crypto::digest(&self.id))
     }
 }
 
-impl Spelling {
+impl CookieValue {
     /// A cookie's value; `None` where it is not as long as ours are.
     pub(super) fn of(value: &[u8]) -> Option<Self> {
         value.try_into().ok().map(Self)
@@ -100,9 +100,9 @@ impl Spelling {
     }
 
     /// What a session of this value is found by.
-    pub(super) fn handle(&self) -> Handle {
+    pub(super) fn handle(&self) -> CookieHash {
         let (head, _) = self.0.split_first_chunk().expect("a value has 64 characters");
-        Handle(FixedState::default().hash_one(u128::from_ne_bytes(*head)))
+        CookieHash(FixedState::default().hash_one(u128::from_ne_bytes(*head)))
     }
 
     /// Whether both are the same, in constant time.
@@ -111,7 +111,7 @@ impl Spelling {
     }
 }
 
-impl Key {
+impl SessionId {
     /// Comes before and after every other.
     pub(super) const ENDS: (Self, Self) = (Self([0; 32]), Self([u8::MAX; 32]));
 
@@ -135,9 +135,9 @@ impl Key {
     }
 
     /// What its session in memory is known by.
-    pub(super) fn half(&self) -> Half {
+    pub(super) fn half(&self) -> CacheKey {
         let (half, _) = self.0.split_first_chunk().expect("a key has 32 bytes");
-        Half(*half)
+        CacheKey(*half)
     }
 
     /// The next one; `None` after the last.
@@ -161,7 +161,7 @@ impl Key {
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().take(3).try_for_each(|byte| write!(f, "{byte:02x}"))
     }
@@ -215,23 +215,23 @@ mod tests {
 
     #[test]
     fn a_prefix_stands_for_the_keys_that_begin_with_it() {
-        let (first, last) = Key::range("aB3").unwrap();
+        let (first, last) = SessionId::range("aB3").unwrap();
         assert_eq!(first.hex(), format!("ab3{}", "0".repeat(61)));
         assert_eq!(last.hex(), format!("ab3{}", "f".repeat(61)));
-        assert_eq!(Key::range(""), Some(Key::ENDS));
-        assert_eq!(Key::from_hex(&first.hex()), Some(first));
+        assert_eq!(SessionId::range(""), Some(SessionId::ENDS));
+        assert_eq!(SessionId::from_hex(&first.hex()), Some(first));
         for wrong in ["x", "ab ", &"a".repeat(65)] {
-            assert_eq!(Key::range(wrong), None, "{wrong}");
+            assert_eq!(SessionId::range(wrong), None, "{wrong}");
         }
-        assert_eq!(Key::from_hex("ab"), None);
+        assert_eq!(SessionId::from_hex("ab"), None);
     }
 
     #[test]
     fn after_each_key_comes_another_until_the_last() {
         let [mut one, mut carried] = [[0; 32]; 2];
         (one[31], carried[30]) = (255, 1);
-        assert_eq!(Key(one).next(), Some(Key(carried)));
-        assert_eq!(Key::ENDS.1.next(), None);
+        assert_eq!(SessionId(one).next(), Some(SessionId(carried)));
+        assert_eq!(SessionId::ENDS.1.next(), None);
     }
 
     #[test]

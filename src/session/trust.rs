@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
-use super::live::Live;
-use crate::clock::{Mark, Timestamp};
+use super::live::CachedSession;
+use crate::clock::{AtomicTimestamp, Timestamp};
 
 /// After this a session that is in use is to be asked about, while it is still believed. Time is counted in whole
 /// seconds, so that the span may be up to one second longer.
@@ -25,27 +25,27 @@ const DEAF: u32 = 0;
 
 /// Whether we hear what others do to sessions, and since when. Each time that hearing begins is an era of its own,
 /// because something may have been missed before.
-pub(super) struct Hearing {
+pub(super) struct ChangeFeed {
     now: AtomicU32,
     eras: AtomicU32,
-    heard_until: Mark,
+    heard_until: AtomicTimestamp,
 }
 
 /// How far a session in memory can be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
+pub(super) enum Freshness {
     /// Entirely.
-    Full,
+    Fresh,
     /// For a moment; somebody should ask.
-    Waning,
+    Revalidate,
     /// The store has to be asked first.
-    Gone,
+    Stale,
 }
 
 /// What the store said last of a session, and when.
 #[derive(Debug)]
-pub(super) struct Voucher {
-    at: Mark,
+pub(super) struct Validation {
+    at: AtomicTimestamp,
     /// The era, and in the lowest bit whether somebody is to ask the store already.
     state: AtomicU32,
 }
@@ -59,7 +59,7 @@ pub(super) struct Asked {
     era: u32,
 }
 
-impl Hearing {
+impl ChangeFeed {
     /// Of a store that nobody else changes: there is nothing to hear.
     pub(super) fn of_nobody() -> Self {
         let hearing = Self::of_others();
@@ -69,7 +69,7 @@ impl Hearing {
 
     /// Of a store that others change: deaf until told otherwise.
     pub(super) fn of_others() -> Self {
-        Self { now: AtomicU32::new(DEAF), eras: AtomicU32::new(DEAF), heard_until: Mark::default() }
+        Self { now: AtomicU32::new(DEAF), eras: AtomicU32::new(DEAF), heard_until: AtomicTimestamp::default() }
     }
 
     /// From now on everything is heard.
@@ -86,7 +86,7 @@ impl Hearing {
 
     /// From now on things may be missed. What was heard until then still vouches for `sessions`, for as long as that
     /// lasts.
-    pub(super) fn end(&self, sessions: impl Iterator<Item = Arc<Live>>) {
+    pub(super) fn end(&self, sessions: impl Iterator<Item = Arc<CachedSession>>) {
         let era = self.now.load(Ordering::SeqCst);
         if era == DEAF {
             return;
@@ -107,27 +107,27 @@ impl Hearing {
     }
 
     /// How far a session can be believed.
-    pub(super) fn trust(&self, live: &Live, now: Timestamp) -> Trust {
+    pub(super) fn trust(&self, live: &CachedSession, now: Timestamp) -> Freshness {
         let voucher = live.voucher();
         let era = self.now.load(Ordering::Acquire);
         if era != DEAF && voucher.era() == era {
-            return Trust::Full;
+            return Freshness::Fresh;
         }
         match voucher.at() {
             // The clock was set back.
-            at if at > now => Trust::Gone,
-            at if now.since(at) < DOUBT => Trust::Full,
-            at if now.since(at) < LIMIT => Trust::Waning,
-            _ => Trust::Gone,
+            at if at > now => Freshness::Stale,
+            at if now.since(at) < DOUBT => Freshness::Fresh,
+            at if now.since(at) < LIMIT => Freshness::Revalidate,
+            _ => Freshness::Stale,
         }
     }
 }
 
-impl Voucher {
+impl Validation {
     const VOID: Timestamp = Timestamp::from_unix(0);
 
     pub(super) fn new(asked: Asked) -> Self {
-        Self { at: Mark::at(asked.at), state: AtomicU32::new(asked.era << 1) }
+        Self { at: AtomicTimestamp::at(asked.at), state: AtomicU32::new(asked.era << 1) }
     }
 
     /// The store has said that the session is as it was.

@@ -22,11 +22,11 @@ use tokio::{
 
 use super::{
     Sessions,
-    live::Live,
-    reseal::Walk,
+    live::CachedSession,
+    reseal::Reencryption,
     store::{Cutoffs, Row, Store, Touch},
-    token::{Key, Token},
-    trust::Trust,
+    token::{SessionId, Token},
+    trust::Freshness,
 };
 use crate::{metrics::Logout, shutdown};
 
@@ -60,13 +60,13 @@ const MOST_OLDER: usize = 1_024;
 
 /// What requests leave to be done.
 pub(super) struct Backlog {
-    used: mpsc::Sender<Arc<Live>>,
-    taken: Mutex<mpsc::Receiver<Arc<Live>>>,
-    doubted: mpsc::Sender<Arc<Live>>,
-    doubts: Mutex<mpsc::Receiver<Arc<Live>>>,
+    used: mpsc::Sender<Arc<CachedSession>>,
+    taken: Mutex<mpsc::Receiver<Arc<CachedSession>>>,
+    doubted: mpsc::Sender<Arc<CachedSession>>,
+    doubts: Mutex<mpsc::Receiver<Arc<CachedSession>>>,
     older: Mutex<Vec<Row>>,
     /// Sessions that are over for us and may still have a row.
-    owed: Mutex<HashMap<Key, (Token, Logout)>>,
+    owed: Mutex<HashMap<SessionId, (Token, Logout)>>,
     expired: AtomicBool,
 }
 
@@ -86,12 +86,12 @@ impl Backlog {
     }
 
     /// Leaves a session's last use to be written; false where there is no room.
-    pub(super) fn leave(&self, live: &Arc<Live>) -> bool {
+    pub(super) fn leave(&self, live: &Arc<CachedSession>) -> bool {
         self.used.try_send(Arc::clone(live)).is_ok()
     }
 
     /// Leaves a session to be asked about; false where there is no room.
-    pub(super) fn doubt(&self, live: &Arc<Live>) -> bool {
+    pub(super) fn doubt(&self, live: &Arc<CachedSession>) -> bool {
         self.doubted.try_send(Arc::clone(live)).is_ok()
     }
 
@@ -100,7 +100,7 @@ impl Backlog {
         self.doubts.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    fn take_doubts(&self) -> Vec<Arc<Live>> {
+    fn take_doubts(&self) -> Vec<Arc<CachedSession>> {
         let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
         std::iter::from_fn(|| doubts.try_recv().ok()).take(BATCH as usize).collect()
     }
@@ -138,20 +138,20 @@ impl Backlog {
     }
 
     /// Notes that a row is gone.
-    pub(super) fn settle(&self, key: &Key) {
+    pub(super) fn settle(&self, key: &SessionId) {
         self.owed().remove(key);
     }
 
     /// Whether a row is yet to go.
-    pub(super) fn owes(&self, key: &Key) -> bool {
+    pub(super) fn owes(&self, key: &SessionId) -> bool {
         self.owed().contains_key(key)
     }
 
-    fn owed(&self) -> MutexGuard<'_, HashMap<Key, (Token, Logout)>> {
+    fn owed(&self) -> MutexGuard<'_, HashMap<SessionId, (Token, Logout)>> {
         self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn collect(&self, pending: &mut HashMap<Key, Arc<Live>>) {
+    fn collect(&self, pending: &mut HashMap<SessionId, Arc<CachedSession>>) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         while pending.len() < MOST
             && let Ok(live) = taken.try_recv()
@@ -191,15 +191,15 @@ pub(super) async fn rest(sessions: &Sessions) {
 /// The loop behind [`Sessions::maintain`].
 pub(super) struct Upkeep<'a> {
     sessions: &'a Sessions,
-    pending: HashMap<Key, Arc<Live>>,
-    walk: Walk<'a>,
+    pending: HashMap<SessionId, Arc<CachedSession>>,
+    walk: Reencryption<'a>,
     /// When the next expired sessions may be removed; absent while there are none to remove.
     purge: Option<tokio::time::Instant>,
 }
 
 impl<'a> Upkeep<'a> {
     pub(super) fn of(sessions: &'a Sessions) -> Self {
-        Self { sessions, pending: HashMap::new(), walk: Walk::of(sessions), purge: None }
+        Self { sessions, pending: HashMap::new(), walk: Reencryption::of(sessions), purge: None }
     }
 
     /// Until asked to stop, and then once more what must not be lost.
@@ -259,8 +259,9 @@ impl<'a> Upkeep<'a> {
     pub(super) async fn survey(&self) {
         let Sessions { terms, cache, clock, hearing, .. } = self.sessions;
         let (now, old) = (clock.now(), terms.outage_grace() / 4);
-        let unsure =
-            |live: &Arc<Live>| hearing.trust(live, now) != Trust::Full && now.since(live.voucher().at()) >= old;
+        let unsure = |live: &Arc<CachedSession>| {
+            hearing.trust(live, now) != Freshness::Fresh && now.since(live.voucher().at()) >= old
+        };
         let mut found = Vec::new();
         for (seen, live) in cache.all().enumerate() {
             found.extend(Some(live).filter(unsure));

@@ -15,7 +15,7 @@ pub(super) const MOST_PLANS: usize = 32;
 
 /// Rendered headers, in the order in which their plans were first asked for: few, mostly one. It grows until it is cleared.
 #[derive(Default)]
-pub(super) struct Shelf(ArcSwapOption<Rendering>);
+pub(super) struct HeaderCache(ArcSwapOption<Rendering>);
 
 struct Rendering {
     plan: PlanId,
@@ -23,7 +23,7 @@ struct Rendering {
     next: OnceLock<Box<Self>>,
 }
 
-impl Shelf {
+impl HeaderCache {
     /// The headers under a plan, rendered where they are not there.
     pub(super) fn headers(&self, plan: &Plan, render: impl Fn() -> Rendered) -> HeaderMap {
         let new = || Rendering { plan: plan.id(), headers: render(), next: OnceLock::new() };
@@ -95,7 +95,7 @@ mod tests {
     }
 
     /// Asks a shelf under a plan, and says whether something was rendered for it.
-    fn renders(shelf: &Shelf, number: usize) -> bool {
+    fn renders(shelf: &HeaderCache, number: usize) -> bool {
         let (plan, rendered) = (plan(number), Cell::new(0));
         let render = || {
             rendered.set(rendered.get() + 1);
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn headers_are_rendered_once_for_each_plan_as_long_as_there_is_room() {
-        let shelf = Shelf::default();
+        let shelf = HeaderCache::default();
         assert!((0..MOST_PLANS).all(|number| renders(&shelf, number)));
         assert!(!(0..MOST_PLANS).any(|number| renders(&shelf, number)));
         assert!(renders(&shelf, MOST_PLANS) && renders(&shelf, MOST_PLANS), "a session does not grow for ever");
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn what_was_cleared_away_is_rendered_anew() {
-        let shelf = Shelf::default();
+        let shelf = HeaderCache::default();
         assert!(renders(&shelf, 1) && !renders(&shelf, 1));
         shelf.clear();
         assert!(shelf.is_empty() && renders(&shelf, 1) && !renders(&shelf, 1));

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use tokio_postgres::{Config, config::SslMode};
 
 use super::{
-    super::{store::Ears, token::Key},
+    super::{store::Invalidations, token::SessionId},
     address::Address,
     listener,
 };
@@ -40,9 +40,9 @@ pub fn postgres_urls(input: &[u8]) {
 }
 
 #[derive(Default)]
-struct Recorder(Mutex<Vec<Key>>);
+struct Recorder(Mutex<Vec<SessionId>>);
 
-impl Ears for Recorder {
+impl Invalidations for Recorder {
     fn hearing(&self) {}
 
     fn now(&self) -> Timestamp {
@@ -53,7 +53,7 @@ impl Ears for Recorder {
 
     fn deaf(&self) {}
 
-    fn hint(&self, key: Key) {
+    fn hint(&self, key: SessionId) {
         self.0.lock().expect("nobody panics with it").push(key);
     }
 }

@@ -1,4 +1,4 @@
-//! Hearing from PostgreSQL what other replicas and operators did to sessions.
+//! ChangeFeed from PostgreSQL what other replicas and operators did to sessions.
 //!
 //! Promises: while it says that it hears, nothing that was done is missed for longer than a heartbeat and its limit; when
 //! it cannot be sure, it says so. It must not know what is done about what it hears.
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_postgres::{Error, types::Type};
 
 use super::{
-    super::{store::Ears, token::Key},
+    super::{store::Invalidations, token::SessionId},
     connect::Connector,
     connection::Line,
     fault::Fault,
@@ -62,7 +62,7 @@ impl Listener {
     }
 
     /// Listens, for ever and again.
-    pub(super) async fn run(&self, pool: &Pool, ears: &dyn Ears) -> Infallible {
+    pub(super) async fn run(&self, pool: &Pool, ears: &dyn Invalidations) -> Infallible {
         let (mut wait, mut warned) = (WAITS.0, false);
         loop {
             let Err(silence) = self.listen(pool, ears).await;
@@ -84,7 +84,7 @@ impl Listener {
         }
     }
 
-    async fn listen(&self, pool: &Pool, ears: &dyn Ears) -> Result<Infallible, Silence> {
+    async fn listen(&self, pool: &Pool, ears: &dyn Invalidations) -> Result<Infallible, Silence> {
         let mut line = Line::new(self.connector.open().await?);
         in_time("listening", line.client.batch_execute("LISTEN doorward_sessions")).await?;
         go_round(&mut line, pool, ears).await?;
@@ -134,7 +134,7 @@ impl Listener {
 }
 
 /// Sends a notification through the connections that write, and waits for it here.
-async fn go_round(line: &mut Line, pool: &Pool, ears: &dyn Ears) -> Result<(), Silence> {
+async fn go_round(line: &mut Line, pool: &Pool, ears: &dyn Invalidations) -> Result<(), Silence> {
     let token = format!("round {}", crypto::encode(&crypto::random::<12>()));
     let is_sent = AtomicBool::new(false);
     let sending = async {
@@ -166,14 +166,14 @@ async fn in_time<T>(what: &'static str, answer: impl Future<Output = Result<T, E
     Ok(timeout(HEARTBEAT, answer).await.map_err(late)??)
 }
 
-pub(super) fn deliver(payload: &str, ears: &dyn Ears) {
+pub(super) fn deliver(payload: &str, ears: &dyn Invalidations) {
     let Some((word, key)) = payload.split_once(' ') else { return };
     // Another's round.
     if word == "round" {
         return;
     }
     // Ended, changed, or what a newer version may say. Whoever may connect can send that: whatever it is, the store knows.
-    if let Some(key) = Key::from_hex(key) {
+    if let Some(key) = SessionId::from_hex(key) {
         ears.hint(key);
     }
 }

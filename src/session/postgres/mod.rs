@@ -37,8 +37,8 @@ use self::{
     pool::{Again, Parameter, Pool},
 };
 use super::{
-    store::{Cutoffs, Ears, Row, Selection, Store, Touch, Unavailable, Version},
-    token::Key,
+    store::{Cutoffs, Invalidations, Row, Selection, Store, Touch, Unavailable, Version},
+    token::SessionId,
 };
 use crate::{clock::Timestamp, metrics};
 
@@ -129,7 +129,7 @@ const COLUMNS: &str =
 
 #[async_trait]
 impl Store for Postgres {
-    async fn load(&self, key: &Key) -> Result<Option<Row>, Unavailable> {
+    async fn load(&self, key: &SessionId) -> Result<Option<Row>, Unavailable> {
         let statement = format!("{COLUMNS} WHERE key = $1");
         let rows = self.query(&statement, &[(&key.0.as_slice(), Type::BYTEA)], Again::Yes).await?;
         rows.first().map(read).transpose()
@@ -153,7 +153,7 @@ impl Store for Postgres {
         self.query(statement, parameters, Again::No).await.map(drop)
     }
 
-    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<Key>, Unavailable> {
+    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<SessionId>, Unavailable> {
         let limit = i64::from(limit);
         let limit: Parameter<'_> = (&limit, Type::INT8);
         let rows = match selection {
@@ -200,7 +200,7 @@ impl Store for Postgres {
         number(&rows).map(|many| u32::try_from(many).unwrap_or(u32::MAX))
     }
 
-    async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable> {
+    async fn versions(&self, keys: &[SessionId]) -> Result<Vec<Version>, Unavailable> {
         let keys: Vec<_> = keys.iter().map(|key| key.0.as_slice()).collect();
         let statement = "SELECT key, generation FROM doorward_sessions WHERE key = ANY($1)";
         let rows = self.query(statement, &[(&keys, Type::BYTEA_ARRAY)], Again::Yes).await?;
@@ -214,7 +214,7 @@ impl Store for Postgres {
         Ok(!rows.is_empty())
     }
 
-    async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+    async fn page(&self, from: &SessionId, to: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
         let statement = format!("{COLUMNS} WHERE key BETWEEN $1 AND $2 ORDER BY key LIMIT $3");
         let limit = i64::from(limit);
         let parameters: &[Parameter<'_>] =
@@ -255,7 +255,7 @@ impl Store for Postgres {
         }
     }
 
-    async fn listen(&self, ears: &dyn Ears) -> Infallible {
+    async fn listen(&self, ears: &dyn Invalidations) -> Infallible {
         if let Some(listener) = &self.listener {
             listener.run(&self.pool, ears).await
         } else {
@@ -284,9 +284,9 @@ fn read(row: &Columns) -> Result<Row, Unavailable> {
     })
 }
 
-fn key(row: &Columns) -> Result<Key, Unavailable> {
+fn key(row: &Columns) -> Result<SessionId, Unavailable> {
     let bytes: &[u8] = field(row, 0)?;
-    bytes.try_into().map(Key).map_err(|_| Unavailable::Failed("a key is not as long as a key".to_owned()))
+    bytes.try_into().map(SessionId).map_err(|_| Unavailable::Failed("a key is not as long as a key".to_owned()))
 }
 
 fn number(rows: &[Columns]) -> Result<u64, Unavailable> {

@@ -10,7 +10,7 @@ use crate::{
     session::{
         rotation::{Bequest, MOST_COUNTED, MOST_SECRETS, Reseal, Rotation},
         store::{Row, Unavailable},
-        token::Key,
+        token::SessionId,
     },
 };
 
@@ -38,7 +38,7 @@ impl Rotation for Postgres {
         rows.iter().map(|row| Ok((secret(row)?, field::<i64>(row, 1)?.unsigned_abs()))).collect()
     }
 
-    async fn sealed_by(&self, secret: KeyId, from: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+    async fn sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
         let statement =
             format!("{COLUMNS} WHERE substring(sealed FROM 1 FOR 4) = $1 AND key >= $2 ORDER BY key LIMIT $3");
         let limit = i64::from(limit);

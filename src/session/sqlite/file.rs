@@ -94,7 +94,7 @@ fn create(path: &Path) -> std::io::Result<()> {
         _ if path.is_dir() => Err(ErrorKind::IsADirectory.into()),
         Ok(_) => Ok(()),
         Err(_) => {
-            // Left as it is: somebody may want it so, for a backup. What matters in it is sealed.
+            // RotationStatus as it is: somebody may want it so, for a backup. What matters in it is sealed.
             if fs::metadata(path)?.mode() & 0o077 != 0 {
                 tracing::warn!(path = %path.display(), "others may read the session store; `chmod 600` keeps it private");
             }

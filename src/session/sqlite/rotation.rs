@@ -10,7 +10,7 @@ use crate::{
     session::{
         rotation::{Bequest, MOST_COUNTED, MOST_SECRETS, Reseal, Rotation},
         store::{Row, Unavailable},
-        token::Key,
+        token::SessionId,
     },
 };
 
@@ -39,7 +39,7 @@ impl Rotation for Sqlite {
         .await
     }
 
-    async fn sealed_by(&self, secret: KeyId, from: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+    async fn sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
         let from = from.0;
         self.read(move |file| {
             file.prepare_cached(concat!(

@@ -7,7 +7,7 @@ use super::super::{
     postgres::Postgres,
     sqlite::Sqlite,
     store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version},
-    token::Key,
+    token::SessionId,
 };
 use super::postgres::Place;
 use crate::clock::Timestamp;
@@ -55,7 +55,7 @@ pub(super) fn at(seconds: u64) -> Timestamp {
 
 pub(super) fn row(number: u8, created: u64, last_seen: u64) -> Row {
     Row {
-        key: Key([number; 32]),
+        key: SessionId([number; 32]),
         provider: "authentik".to_owned(),
         subject: format!("subject {number}"),
         sid: number.is_multiple_of(2).then(|| "sid".to_owned()),
@@ -71,23 +71,23 @@ async fn what_was_written_is_read_as_it_was(store: &dyn Store) {
         store.insert(row(number, 10, 20)).await.unwrap();
     }
     for number in [1, 2] {
-        assert_eq!(store.load(&Key([number; 32])).await.unwrap(), Some(row(number, 10, 20)));
+        assert_eq!(store.load(&SessionId([number; 32])).await.unwrap(), Some(row(number, 10, 20)));
     }
-    assert_eq!(store.load(&Key([3; 32])).await.unwrap(), None);
+    assert_eq!(store.load(&SessionId([3; 32])).await.unwrap(), None);
 }
 
 async fn a_row_is_never_overwritten(store: &dyn Store) {
     store.insert(row(1, 10, 20)).await.unwrap();
     assert!(matches!(store.insert(row(1, 11, 21)).await, Err(Unavailable::Failed(_))));
-    assert_eq!(store.load(&Key([1; 32])).await.unwrap(), Some(row(1, 10, 20)));
+    assert_eq!(store.load(&SessionId([1; 32])).await.unwrap(), Some(row(1, 10, 20)));
 }
 
 async fn only_the_first_who_removes_a_row_is_told_so(store: &dyn Store) {
     store.insert(row(1, 10, 20)).await.unwrap();
-    let both = Selection::Keys(vec![Key([1; 32]), Key([2; 32])]);
-    assert_eq!(store.delete(&both, 9).await.unwrap(), [Key([1; 32])]);
+    let both = Selection::Keys(vec![SessionId([1; 32]), SessionId([2; 32])]);
+    assert_eq!(store.delete(&both, 9).await.unwrap(), [SessionId([1; 32])]);
     assert_eq!(store.delete(&both, 9).await.unwrap(), []);
-    assert_eq!(store.load(&Key([1; 32])).await.unwrap(), None);
+    assert_eq!(store.load(&SessionId([1; 32])).await.unwrap(), None);
 }
 
 async fn a_person_and_everybody_can_be_removed_in_small_batches(store: &dyn Store) {
@@ -104,15 +104,15 @@ async fn a_person_and_everybody_can_be_removed_in_small_batches(store: &dyn Stor
     assert_eq!(store.delete(&of("authentik", "ann"), 3).await.unwrap().len(), 2);
     assert_eq!(store.delete(&Selection::Everything, 9).await.unwrap().len(), 9);
     assert_eq!(store.delete(&Selection::Everything, 9).await.unwrap().len(), 6);
-    assert_eq!(store.page(&Key::ENDS.0, &Key::ENDS.1, 9).await.unwrap(), []);
+    assert_eq!(store.page(&SessionId::ENDS.0, &SessionId::ENDS.1, 9).await.unwrap(), []);
 }
 
 async fn of_many_keys_those_with_a_row_are_told_with_their_generation(store: &dyn Store) {
     store.insert(row(1, 10, 20)).await.unwrap();
     store.insert(Row { generation: 7, ..row(2, 10, 20) }).await.unwrap();
-    let mut versions = store.versions(&[1, 2, 3].map(|number| Key([number; 32]))).await.unwrap();
+    let mut versions = store.versions(&[1, 2, 3].map(|number| SessionId([number; 32]))).await.unwrap();
     versions.sort_unstable_by_key(|version| version.key);
-    let expected = [(1, 1), (2, 7)].map(|(number, generation)| Version { key: Key([number; 32]), generation });
+    let expected = [(1, 1), (2, 7)].map(|(number, generation)| Version { key: SessionId([number; 32]), generation });
     assert_eq!(versions, expected);
 }
 
@@ -123,7 +123,7 @@ async fn pages_follow_the_keys_and_stay_within_their_bounds(store: &dyn Store) {
     for (from, to, limit, expected) in
         [(0, 255, 9, [1, 3, 5, 7, 9].as_slice()), (3, 7, 9, &[3, 5, 7]), (2, 255, 2, &[3, 5]), (10, 255, 9, &[])]
     {
-        let rows = store.page(&Key([from; 32]), &Key([to; 32]), limit).await.unwrap();
+        let rows = store.page(&SessionId([from; 32]), &SessionId([to; 32]), limit).await.unwrap();
         assert_eq!(rows, expected.iter().map(|number| row(*number, 10, 20)).collect::<Vec<_>>());
     }
 }
@@ -139,12 +139,12 @@ async fn what_was_left_to_be_counted_is_taken_once(store: &dyn Store) {
 async fn a_use_moves_forward_only_and_makes_nothing(store: &dyn Store) {
     store.insert(row(1, 10, 20)).await.unwrap();
     for (seen, expected) in [(30, 30), (25, 30), (31, 31)] {
-        let touch = |number| Touch { key: Key([number; 32]), last_seen: at(seen) };
+        let touch = |number| Touch { key: SessionId([number; 32]), last_seen: at(seen) };
         store.touch(&[touch(1), touch(9)]).await.unwrap();
-        assert_eq!(store.load(&Key([1; 32])).await.unwrap(), Some(row(1, 10, expected)));
+        assert_eq!(store.load(&SessionId([1; 32])).await.unwrap(), Some(row(1, 10, expected)));
     }
     store.touch(&[]).await.unwrap();
-    assert_eq!(store.load(&Key([9; 32])).await.unwrap(), None);
+    assert_eq!(store.load(&SessionId([9; 32])).await.unwrap(), None);
 }
 
 async fn a_purge_removes_what_is_over_and_no_more_than_its_limit(store: &dyn Store) {
@@ -156,7 +156,7 @@ async fn a_purge_removes_what_is_over_and_no_more_than_its_limit(store: &dyn Sto
     assert_eq!(store.purge(cutoffs, 2).await.unwrap(), 1);
     assert_eq!(store.purge(cutoffs, 2).await.unwrap(), 0);
     for (number, stays) in [(1, false), (2, true), (3, false), (4, true), (5, false)] {
-        assert_eq!(store.load(&Key([number; 32])).await.unwrap().is_some(), stays, "row {number}");
+        assert_eq!(store.load(&SessionId([number; 32])).await.unwrap().is_some(), stays, "row {number}");
     }
 }
 
@@ -167,8 +167,8 @@ async fn a_store_that_is_there_answers_a_ping(store: &dyn Store) {
 async fn many_at_once_do_not_disturb_each_other(store: &dyn Store) {
     let all = (0..100).map(|number| async move {
         store.insert(row(number, 10, 20)).await.unwrap();
-        store.touch(&[Touch { key: Key([number; 32]), last_seen: at(30) }]).await.unwrap();
-        store.load(&Key([number; 32])).await.unwrap()
+        store.touch(&[Touch { key: SessionId([number; 32]), last_seen: at(30) }]).await.unwrap();
+        store.load(&SessionId([number; 32])).await.unwrap()
     });
     for (number, found) in (0..100).zip(futures_util::future::join_all(all).await) {
         assert_eq!(found, Some(row(number, 10, 30)));
@@ -196,10 +196,10 @@ async fn what_was_written_is_in_the_file_though_nobody_closed_it() {
     let running = Sqlite::open(&path).await.unwrap();
     running.insert(row(1, 10, 20)).await.unwrap();
     running.insert(row(2, 10, 20)).await.unwrap();
-    running.delete(&Selection::from(Key([2; 32])), 1).await.unwrap();
+    running.delete(&Selection::from(SessionId([2; 32])), 1).await.unwrap();
     let next = Sqlite::open(&path).await.unwrap();
-    assert_eq!(next.load(&Key([1; 32])).await.unwrap(), Some(row(1, 10, 20)));
-    assert_eq!(next.load(&Key([2; 32])).await.unwrap(), None);
+    assert_eq!(next.load(&SessionId([1; 32])).await.unwrap(), Some(row(1, 10, 20)));
+    assert_eq!(next.load(&SessionId([2; 32])).await.unwrap(), None);
     drop(running);
 }
 
@@ -214,7 +214,7 @@ async fn a_copy_of_file_and_journal_as_a_killed_process_leaves_them_holds_everyt
         fs::copy(with(&path), with(&copy)).unwrap();
     }
     let next = Sqlite::open(&copy).await.unwrap();
-    assert_eq!(next.load(&Key([1; 32])).await.unwrap(), Some(row(1, 10, 20)));
+    assert_eq!(next.load(&SessionId([1; 32])).await.unwrap(), Some(row(1, 10, 20)));
 }
 
 #[tokio::test]
@@ -266,7 +266,7 @@ async fn a_newer_schema_is_used_where_it_says_that_it_may_be() {
         rusqlite::Connection::open(&path).unwrap().execute_batch(&newer).unwrap();
         if usable {
             let store = Sqlite::open(&path).await.unwrap();
-            assert_eq!(store.load(&Key([1; 32])).await.unwrap(), Some(row(1, 10, 20)));
+            assert_eq!(store.load(&SessionId([1; 32])).await.unwrap(), Some(row(1, 10, 20)));
             store.insert(row(2, 10, 20)).await.unwrap();
         } else {
             assert!(refusal(&path).await.contains("newer version"));
@@ -299,7 +299,7 @@ async fn a_write_waits_for_another_process_and_reads_do_not() {
     let mut writing = std::pin::pin!(store.insert(row(2, 10, 20)));
     let waits = std::future::poll_fn(|cx| std::task::Poll::Ready(writing.as_mut().poll(cx).is_pending())).await;
     assert!(waits);
-    assert!(store.load(&Key([1; 32])).await.unwrap().is_some());
+    assert!(store.load(&SessionId([1; 32])).await.unwrap().is_some());
     other.execute_batch("COMMIT").unwrap();
     writing.await.unwrap();
 }

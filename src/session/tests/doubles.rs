@@ -13,11 +13,11 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use super::super::{
-    Backend, DEADLINE, Found, Key, Live, NewSession, Record, Sessions, Settings,
+    Backend, CachedSession, DEADLINE, Found, NewSession, Record, SessionId, Sessions, Settings,
     lease::{Lease, Leases},
     memory::Memory,
     rotation::{Bequest, Reseal, Rotation},
-    store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version, Watched},
+    store::{Cutoffs, ObservedStore, Row, Selection, Store, Touch, Unavailable, Version},
     token::{Cookie, Token},
     trust::Asked,
 };
@@ -121,7 +121,7 @@ impl Double {
 
 #[async_trait]
 impl Store for Arc<Double> {
-    async fn load(&self, key: &Key) -> Result<Option<Row>, Unavailable> {
+    async fn load(&self, key: &SessionId) -> Result<Option<Row>, Unavailable> {
         self.loads.send_modify(|loads| *loads += 1);
         self.pass().await?;
         let row = self.rows.load(key).await;
@@ -137,7 +137,7 @@ impl Store for Arc<Double> {
         self.rows.insert(row).await
     }
 
-    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<Key>, Unavailable> {
+    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<SessionId>, Unavailable> {
         self.pass().await?;
         self.rows.delete(selection, limit).await
     }
@@ -153,7 +153,7 @@ impl Store for Arc<Double> {
         self.rows.purge(cutoffs, limit).await
     }
 
-    async fn versions(&self, keys: &[Key]) -> Result<Vec<Version>, Unavailable> {
+    async fn versions(&self, keys: &[SessionId]) -> Result<Vec<Version>, Unavailable> {
         self.confirmed.fetch_add(keys.len(), Ordering::Relaxed);
         self.pass().await?;
         let versions = self.rows.versions(keys).await;
@@ -166,7 +166,7 @@ impl Store for Arc<Double> {
         self.rows.has_sid(provider, sid).await
     }
 
-    async fn page(&self, from: &Key, to: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+    async fn page(&self, from: &SessionId, to: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
         self.pass().await?;
         self.rows.page(from, to, limit).await
     }
@@ -264,7 +264,7 @@ impl House {
     }
 
     /// What memory alone says, as the hot path asks it.
-    pub(super) fn recalls(&self, cookie: &str) -> Option<Arc<Live>> {
+    pub(super) fn recalls(&self, cookie: &str) -> Option<Arc<CachedSession>> {
         self.sessions.recall(sent(cookie), |live, _| Some(Arc::clone(live)))
     }
 
@@ -291,7 +291,7 @@ fn sessions(
     deadline: Duration,
     secrets: &[&str],
 ) -> Arc<Sessions> {
-    let watched = Watched::new(Box::new(Arc::clone(store)), "memory", metrics.store.clone(), deadline);
+    let watched = ObservedStore::new(Box::new(Arc::clone(store)), "memory", metrics.store.clone(), deadline);
     let keyring = Arc::new(keyring_of(secrets));
     Arc::new(Sessions::with(watched, &settings(), keyring, clock.clone(), metrics.sessions.clone()))
 }
@@ -345,11 +345,11 @@ pub(super) fn lasting(house: &House, name: &str, span: Duration) -> NewSession {
 }
 
 /// A session in memory that the store spoke of at this moment.
-pub(super) fn live(asked: Asked) -> Live {
+pub(super) fn live(asked: Asked) -> CachedSession {
     let token = Token::fresh(&keyring(), HOST);
     let record = Record::new(somebody("ann"), Timestamp::from_unix(1));
     let row = record.seal(&keyring(), token.key());
-    Live::new(&record, &token, &row, asked, None)
+    CachedSession::new(&record, &token, &row, asked, None)
 }
 
 #[async_trait]
@@ -387,7 +387,7 @@ impl Rotation for Arc<Double> {
         self.rows.count_others(newest).await
     }
 
-    async fn sealed_by(&self, secret: KeyId, from: &Key, limit: u32) -> Result<Vec<Row>, Unavailable> {
+    async fn sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
         self.pass().await?;
         self.rows.sealed_by(secret, from, limit).await
     }

@@ -1,13 +1,13 @@
 //! What a hint does that a session is not as it was, be it true or a stranger's.
 
 use super::{
-    super::store::{Ears as _, Row},
+    super::store::{Invalidations as _, Row},
     doubles::lasting,
     *,
 };
 
 /// A replica that hears, over a store that others change, with ann's session in memory.
-async fn hearing() -> (House, String, Key) {
+async fn hearing() -> (House, String, SessionId) {
     let first = House::impatient();
     first.store.share();
     let house = first.restarted();
@@ -18,7 +18,7 @@ async fn hearing() -> (House, String, Key) {
     (house, cookie, key)
 }
 
-async fn removed(house: &House, key: Key) {
+async fn removed(house: &House, key: SessionId) {
     assert_eq!(house.store.delete(&Selection::from(key), 1).await.unwrap(), [key]);
 }
 
@@ -53,7 +53,7 @@ async fn a_flood_of_hints_costs_one_question_a_session_and_turn_while_nobody_com
 async fn hints_about_what_is_not_in_memory_cost_nothing_and_are_not_kept() {
     let (house, cookie, _) = hearing().await;
     for number in 0..100_000_u32 {
-        house.sessions.hint(Key(crate::crypto::digest(&number.to_be_bytes())));
+        house.sessions.hint(SessionId(crate::crypto::digest(&number.to_be_bytes())));
     }
     Upkeep::of(&house.sessions).settle_doubts().await;
     assert!(house.recalls(&cookie).is_some());
@@ -65,7 +65,7 @@ async fn tombstones_are_not_driven_out_by_hints() {
     let (house, cookie, _) = hearing().await;
     house.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
     for number in 0..200_000_u32 {
-        house.sessions.hint(Key(crate::crypto::digest(&number.to_be_bytes())));
+        house.sessions.hint(SessionId(crate::crypto::digest(&number.to_be_bytes())));
     }
     house.sessions.cache.tidy();
     house.store.forget_counts();

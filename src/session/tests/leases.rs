@@ -9,13 +9,13 @@ use super::{
         postgres::Postgres,
         sqlite::Sqlite,
         store::{Row, Selection, Store, Touch},
-        token::Key,
+        token::SessionId,
     },
     contract::{at, every_store, row},
     postgres::Place,
 };
 
-const KEY: Key = Key([1; 32]);
+const KEY: SessionId = SessionId([1; 32]);
 const SPAN: Duration = Duration::from_mins(1);
 
 every_store!(
@@ -53,7 +53,7 @@ async fn a_lease_has_one_holder(store: &dyn Store) {
     assert!(store.claim(&ours(1), SPAN).await.unwrap());
     assert!(!store.claim(&theirs(1), SPAN).await.unwrap());
     assert!(
-        store.claim(&Lease { key: Key([2; 32]), ..ours(1) }, SPAN).await.unwrap(),
+        store.claim(&Lease { key: SessionId([2; 32]), ..ours(1) }, SPAN).await.unwrap(),
         "another session has a lease of its own"
     );
     assert_eq!(store.load(&KEY).await.unwrap(), Some(row(1, 10, 20)), "a claim changes nothing else");
@@ -81,7 +81,7 @@ async fn a_lease_is_free_after_its_release_and_after_its_span(store: &dyn Store)
     assert!(store.claim(&theirs(1), Duration::ZERO).await.unwrap());
     assert!(store.claim(&ours(1), SPAN).await.unwrap(), "a span that is over holds up nobody");
     assert!(!store.claim(&theirs(1), SPAN).await.unwrap());
-    store.release(&Lease { key: Key([9; 32]), ..ours(1) }).await.unwrap();
+    store.release(&Lease { key: SessionId([9; 32]), ..ours(1) }).await.unwrap();
 }
 
 async fn of_many_who_claim_at_once_one_gets_the_lease(store: &dyn Store) {
@@ -96,7 +96,7 @@ async fn nobody_gets_the_lease_of_another_generation_or_of_no_session(store: &dy
     for generation in [0, 1, 4, 6, u64::MAX] {
         assert!(!store.claim(&ours(generation), SPAN).await.unwrap(), "generation {generation}");
     }
-    assert!(!store.claim(&Lease { key: Key([9; 32]), ..ours(5) }, SPAN).await.unwrap());
+    assert!(!store.claim(&Lease { key: SessionId([9; 32]), ..ours(5) }, SPAN).await.unwrap());
     assert!(store.claim(&ours(5), SPAN).await.unwrap(), "and none of them took it");
 }
 

@@ -101,7 +101,7 @@ impl Replica {
         let long_ago = Timestamp::from_unix(1);
         let voucher = self.sessions.hearing.asking(long_ago);
         let live = doubles::live(voucher);
-        self.sessions.hearing.trust(&live, Clock::System.now()) == Trust::Full
+        self.sessions.hearing.trust(&live, Clock::System.now()) == Freshness::Fresh
     }
 
     async fn find(&self, cookie: &str) -> Result<Found, Unavailable> {

@@ -11,13 +11,13 @@ const SECOND: Duration = Duration::from_secs(1);
 const WITHIN: Duration = Duration::from_secs(13);
 
 /// A session with five minutes to go, and its cookie.
-async fn begun(house: &House) -> (String, Arc<Live>) {
+async fn begun(house: &House) -> (String, Arc<CachedSession>) {
     let cookie = house.sessions.create(lasting(house, "ann", 5 * MINUTE)).await.unwrap();
     let session = live(house.find(&cookie).await);
     (cookie, session)
 }
 
-async fn ours(house: &House, session: &Arc<Live>) -> Permit {
+async fn ours(house: &House, session: &Arc<CachedSession>) -> RenewalPermit {
     match house.sessions.claim(session, WITHIN).await.unwrap() {
         Claim::Ours(permit) => permit,
         other => panic!("not ours: {other:?}"),
@@ -25,7 +25,7 @@ async fn ours(house: &House, session: &Arc<Live>) -> Permit {
 }
 
 /// What a provider gave: other groups, and tokens for another five minutes.
-fn given(house: &House, permit: Permit) -> Renewed {
+fn given(house: &House, permit: RenewalPermit) -> Renewed {
     let new = lasting(house, "ann", 5 * MINUTE);
     let mut identity = new.identity;
     identity.groups = vec!["renewed".to_owned()];
@@ -33,7 +33,7 @@ fn given(house: &House, permit: Permit) -> Renewed {
 }
 
 /// The lease that this replica has on a session ends.
-async fn run_out(house: &House, session: &Arc<Live>) {
+async fn run_out(house: &House, session: &Arc<CachedSession>) {
     let lease = Lease { key: session.key(), generation: session.generation(), holder: house.sessions.holder };
     house.store.release(&lease).await.unwrap();
 }
@@ -300,7 +300,7 @@ async fn a_provider_s_word_ends_sessions_once_for_all_replicas() {
     let whose = Whose::Sid("sid of ann".to_owned());
     let once = |provider: &'static str, word| {
         let registration = Registration([provider.as_bytes()[0]; 8]);
-        Once { provider, registration, word, until }
+        LogoutTokenId { provider, registration, word, until }
     };
     let told = async |house: &House, once| house.sessions.end_once(once, &whose, Logout::Backchannel).await;
 

@@ -14,8 +14,9 @@ async fn a_session_that_is_not_in_use_gives_its_headers_back_and_has_them_again_
     let [idle, busy] = [idle.unwrap(), busy.unwrap()];
     let before = [&idle, &busy].map(|cookie| house.recalls(cookie).unwrap().headers(&Plan::remote()));
     upkeep(&house).await;
-    let has_headers =
-        |cookie: &str| house.sessions.cache.get(&Spelling::of(cookie.as_bytes()).unwrap(), HOST).unwrap().has_headers();
+    let has_headers = |cookie: &str| {
+        house.sessions.cache.get(&CookieValue::of(cookie.as_bytes()).unwrap(), HOST).unwrap().has_headers()
+    };
     assert!(has_headers(&idle) && has_headers(&busy), "both were used a moment ago");
     house.pass(Duration::from_mins(3));
     assert!(house.recalls(&busy).is_some());

@@ -7,7 +7,7 @@ use super::{
         lease::{Holder, Lease},
         memory::Memory,
         postgres::Postgres,
-        reseal::Walk,
+        reseal::Reencryption,
         rotation::{Bequest, Reseal, Rotation as _},
         sqlite::Sqlite,
         store::{Row, Store, Touch},
@@ -35,7 +35,7 @@ fn sealed(number: u8, secret: KeyId) -> Row {
 }
 
 fn reseal(number: u8, generation: u64) -> Reseal {
-    Reseal { key: Key([number; 32]), generation, from: OLD, sealed: [&NEW[..], b"anew"].concat() }
+    Reseal { key: SessionId([number; 32]), generation, from: OLD, sealed: [&NEW[..], b"anew"].concat() }
 }
 
 async fn rows_are_counted_by_the_secret_that_sealed_them(store: &dyn Store) {
@@ -54,20 +54,20 @@ async fn rows_of_a_secret_are_found_in_the_order_of_their_keys(store: &dyn Store
         store.insert(sealed(number, secret)).await.unwrap();
     }
     for (from, limit, expected) in [(0, 9, [1, 3, 5, 9].as_slice()), (3, 2, &[3, 5]), (10, 9, &[])] {
-        let rows = store.sealed_by(OLD, &Key([from; 32]), limit).await.unwrap();
+        let rows = store.sealed_by(OLD, &SessionId([from; 32]), limit).await.unwrap();
         assert_eq!(rows, expected.iter().map(|number| sealed(*number, OLD)).collect::<Vec<_>>());
     }
-    assert_eq!(store.sealed_by(*b"none", &Key::ENDS.0, 9).await.unwrap(), []);
+    assert_eq!(store.sealed_by(*b"none", &SessionId::ENDS.0, 9).await.unwrap(), []);
 }
 
 async fn a_row_is_sealed_anew_and_nothing_else_of_it_changes(store: &dyn Store) {
     store.insert(Row { generation: 7, ..sealed(1, OLD) }).await.unwrap();
-    let lease = Lease { key: Key([1; 32]), generation: 7, holder: Holder([1; 16]) };
+    let lease = Lease { key: SessionId([1; 32]), generation: 7, holder: Holder([1; 16]) };
     assert!(store.claim(&lease, MINUTE).await.unwrap());
-    store.touch(&[Touch { key: Key([1; 32]), last_seen: at(30) }]).await.unwrap();
+    store.touch(&[Touch { key: SessionId([1; 32]), last_seen: at(30) }]).await.unwrap();
     assert_eq!(store.reseal(&[reseal(1, 7), reseal(2, 7)]).await.unwrap(), 1);
     let expected = Row { generation: 7, sealed: reseal(1, 7).sealed, last_seen: at(30), ..row(1, 10, 20) };
-    assert_eq!(store.load(&Key([1; 32])).await.unwrap(), Some(expected.clone()));
+    assert_eq!(store.load(&SessionId([1; 32])).await.unwrap(), Some(expected.clone()));
     let other = Lease { holder: Holder([2; 16]), ..lease };
     assert!(!store.claim(&other, MINUTE).await.unwrap(), "whoever renews it holds its lease still");
     assert!(store.replace(&Row { generation: 8, ..expected }).await.unwrap(), "and writes what the provider gave");
@@ -80,9 +80,9 @@ async fn a_row_that_is_not_as_it_was_read_is_left_alone(store: &dyn Store) {
         store.insert(row.clone()).await.unwrap();
     }
     // Ended, renewed, sealed anew by another replica: meanwhile.
-    store.delete(&Selection::from(Key([1; 32])), 1).await.unwrap();
+    store.delete(&Selection::from(SessionId([1; 32])), 1).await.unwrap();
     assert_eq!(store.reseal(&[1, 2, 3].map(|number| reseal(number, 1))).await.unwrap(), 0);
-    assert_eq!(store.load(&Key([1; 32])).await.unwrap(), None);
+    assert_eq!(store.load(&SessionId([1; 32])).await.unwrap(), None);
     for row in &rows[1..] {
         assert_eq!(store.load(&row.key).await.unwrap().as_ref(), Some(row));
     }
@@ -103,7 +103,7 @@ async fn what_a_secret_leaves_is_kept_while_there_are_sessions_from_its_time(sto
     store.insert(row(2, 200, 200)).await.unwrap();
     store.forget_bequests(at(300)).await.unwrap();
     assert_eq!(kept().await.len(), 2);
-    store.delete(&Selection::from(Key([1; 32])), 1).await.unwrap();
+    store.delete(&Selection::from(SessionId([1; 32])), 1).await.unwrap();
     store.forget_bequests(at(100)).await.unwrap();
     assert_eq!(kept().await.len(), 2, "it may be needed yet by replicas whose clocks are behind");
     store.forget_bequests(at(300)).await.unwrap();
@@ -114,7 +114,7 @@ async fn what_a_secret_leaves_is_kept_while_there_are_sessions_from_its_time(sto
 }
 
 async fn turns(house: &House, many: usize) {
-    let mut walk = Walk::of(&house.sessions);
+    let mut walk = Reencryption::of(&house.sessions);
     walk.begin().await;
     for _ in 0..many {
         walk.advance().await;
@@ -193,7 +193,7 @@ async fn what_is_in_use_is_sealed_anew_first() {
     let cookie = old.sessions.create(somebody("ann")).await.unwrap();
     let both = old.restarted_with(&["new", "old"]);
     live(both.find(&cookie).await);
-    let mut walk = Walk::of(&both.sessions);
+    let mut walk = Reencryption::of(&both.sessions);
     walk.advance().await;
     let sealed = both.store.load(&Token::parse(cookie.as_bytes()).unwrap().key()).await.unwrap().unwrap().sealed;
     assert_eq!(crate::crypto::sealed_by(&sealed), Some(both.sessions.terms.keyring().newest()));
@@ -225,7 +225,10 @@ async fn what_cannot_be_opened_or_was_written_by_a_newer_version_holds_up_nothin
     // Rows that were moved to keys that come first.
     for number in 0..250_u8 {
         old.store
-            .insert(Row { key: Key([0, number].repeat(16).try_into().unwrap()), ..record.seal(&keyring, token.key()) })
+            .insert(Row {
+                key: SessionId([0, number].repeat(16).try_into().unwrap()),
+                ..record.seal(&keyring, token.key())
+            })
             .await
             .unwrap();
     }

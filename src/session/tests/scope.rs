@@ -51,7 +51,7 @@ async fn cookies_of_secrets_that_are_rotated_dropped_or_inherited_count_where_th
     let cookie = old.sessions.create(somebody("ann")).await.unwrap();
     let rotated = old.restarted_with(&["new", "old"]);
     rotated.sessions.settle().await;
-    let mut walk = reseal::Walk::of(&rotated.sessions);
+    let mut walk = reseal::Reencryption::of(&rotated.sessions);
     walk.begin().await;
     walk.advance().await;
     let dropped = old.restarted_with(&["new"]);

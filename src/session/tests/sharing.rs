@@ -1,7 +1,7 @@
 //! What sessions promise where others change the rows and do not tell, over a store that can be held and counted.
 
 use super::{
-    super::store::{Ears as _, Row},
+    super::store::{Invalidations as _, Row},
     *,
 };
 

@@ -48,7 +48,7 @@ async fn secrets_are_rotated_while_sessions_live_and_a_dropped_one_ends_them_in_
 }
 
 /// What an app is passed that wants the ID token.
-fn passed(live: &Live) -> String {
+fn passed(live: &CachedSession) -> String {
     let plan = Plan::new(vec![(HeaderName::from_static("x-id-token"), Source::IdToken)], Vec::new());
     live.headers(&plan)["x-id-token"].to_str().unwrap().to_owned()
 }

@@ -41,7 +41,7 @@ async fn every_statement_that_looks_for_rows_finds_them_by_an_index() {
     };
     let before = scans().await;
     let store = place.opened().await;
-    let key = Key([7; 32]);
+    let key = SessionId([7; 32]);
     let now = Timestamp::from_unix(1_000_100);
     store.load(&key).await.unwrap();
     store.versions(&[key; 100]).await.unwrap();
@@ -50,7 +50,7 @@ async fn every_statement_that_looks_for_rows_finds_them_by_an_index() {
     let ann = Selection::Subject { provider: "authentik".to_owned(), subject: "subject 77".to_owned() };
     assert_eq!(store.delete(&ann, 500).await.unwrap().len(), 1);
     assert_eq!(store.purge(Cutoffs { created: now, last_seen: now }, 500).await.unwrap(), 99);
-    assert_eq!(store.page(&Key::ENDS.0, &Key::ENDS.1, 500).await.unwrap().len(), 500);
+    assert_eq!(store.page(&SessionId::ENDS.0, &SessionId::ENDS.1, 500).await.unwrap().len(), 500);
     assert_eq!(store.count_others(*b"new!").await.unwrap(), [(*b"old!", u64::from(MOST_COUNTED))]);
     let rows = store.sealed_by(*b"old!", &key, 200).await.unwrap();
     let reseal = |row: &Row| Reseal { key: row.key, generation: 1, from: *b"old!", sealed: b"new!".to_vec() };
@@ -66,7 +66,7 @@ async fn a_row_read_while_others_write_is_whole() {
     let place = Place::fresh();
     let store = place.opened().await;
     let rows = (0..50).map(|number| Row {
-        key: Key([number; 32]),
+        key: SessionId([number; 32]),
         provider: "authentik".to_owned(),
         subject: "it's \"quoted\" \\ and é".to_owned(),
         sid: None,

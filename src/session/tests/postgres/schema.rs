@@ -55,7 +55,7 @@ async fn the_version_before_this_one_goes_on_beside_it() {
         let token = Token::fresh(&keyring, HOST);
         let row = Record::new(somebody("ann"), Clock::System.now()).seal(&keyring, token.key());
         // What that version writes before and after, with the columns that it knows.
-        let insert = |key: &Key| {
+        let insert = |key: &SessionId| {
             let sealed = row.sealed.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
             place.sql(&format!(
                 "INSERT INTO doorward_sessions (key, provider, subject, sid, generation, created, last_seen, sealed) \
@@ -68,7 +68,7 @@ async fn the_version_before_this_one_goes_on_beside_it() {
         let replica = Replica::of(&place).await;
         assert_eq!(place.sql("SELECT version, oldest_reader FROM doorward_schema"), "2|1", "it may go on");
         let session = live(replica.find(&token.encode()).await);
-        insert(&Key([9; 32]));
+        insert(&SessionId([9; 32]));
         assert!(matches!(replica.sessions.claim(&session, MINUTE).await, Ok(Claim::Ours(_))));
         // Our lease runs out, and that version takes the next one.
         place.sql("UPDATE doorward_sessions SET lease = 60, held = 60");

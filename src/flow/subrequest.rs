@@ -8,10 +8,10 @@ use http::request::Parts;
 use super::{
     answer::{Answers, To},
     check::{self, Lacking},
-    own,
+    context::{RequestContext, RequestId, Via},
+    endpoints,
     refusals::{self, Groups, Needs, Refused},
     snapshot::Snapshot,
-    visit::{Arrival, RequestId, Visit},
 };
 use crate::{
     edge::{self, AuthRequest, BadRequest, Edge, Intent, Reason, Verdict},
@@ -73,7 +73,7 @@ impl Snapshot {
     /// Lets in whom memory alone can decide about.
     pub(super) fn recognise(&self, asked: &AuthRequest<'_>, site: Site<'_>) -> Option<Verdict> {
         let (path, method, client) = (asked.path(), asked.method, asked.client);
-        if own::below(&self.outside.prefix, path).is_some() {
+        if endpoints::below(&self.outside.prefix, path).is_some() {
             return None;
         }
         self.check.admit_at_once(site.app, Asked { path, method, client }, asked.authority.host(), asked.headers)
@@ -88,18 +88,18 @@ impl Snapshot {
     ) -> Verdict {
         let (path, query, intent) = (asked.path(), asked.query().unwrap_or_default(), asked.intent());
         let (target, method, client, edge) = (asked.target, asked.method, asked.client, asked.edge);
-        let visit = Visit {
+        let visit = RequestContext {
             authority: asked.authority,
             site,
             client,
             intent,
             method,
             headers: &request.headers,
-            arrival: Arrival::Question,
+            arrival: Via::Subrequest,
             id,
             outside: &self.outside,
         };
-        if let Some(page) = own::below(&self.outside.prefix, path) {
+        if let Some(page) = endpoints::below(&self.outside.prefix, path) {
             if edge == Edge::Nginx {
                 return Verdict::Refuse(self.answers.refuse(&visit, Reason::NeedsRoute, &Page::NotFound));
             }
@@ -113,7 +113,7 @@ impl Snapshot {
     }
 
     /// What somebody is told who is not let in.
-    async fn refuse(&self, visit: &Visit<'_>, target: &str, lacking: Lacking<'_>) -> Verdict {
+    async fn refuse(&self, visit: &RequestContext<'_>, target: &str, lacking: Lacking<'_>) -> Verdict {
         let app = visit.site.app.name.as_str();
         match lacking {
             Lacking::Session(reason) => match visit.intent {

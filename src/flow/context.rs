@@ -14,7 +14,7 @@ use crate::{
 
 /// Someone at one of the protected hosts.
 #[derive(Debug)]
-pub(super) struct Visit<'r> {
+pub(super) struct RequestContext<'r> {
     /// The host that was asked, and its port.
     pub(super) authority: Authority<'r>,
     /// The app there.
@@ -28,32 +28,32 @@ pub(super) struct Visit<'r> {
     /// All headers, for the cookies.
     pub(super) headers: &'r HeaderMap,
     /// How the request got here.
-    pub(super) arrival: Arrival,
+    pub(super) arrival: Via,
     /// What the log calls this request.
     pub(super) id: &'r RequestId,
     /// `server.scheme` and `server.prefix`.
-    pub(super) outside: &'r Outside,
+    pub(super) outside: &'r PublicOrigin,
 }
 
 /// How a request got here, which decides what a browser would see of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arrival {
+pub(super) enum Via {
     /// Inside an edge's question: any 2xx would let the request through to the app.
-    Question,
+    Subrequest,
     /// Over a route of its own: the answer is the client's.
     Direct,
 }
 
 /// How the world outside sees the gate. Configuration, never a header.
 #[derive(Clone, Debug)]
-pub(super) struct Outside {
+pub(super) struct PublicOrigin {
     /// `https` or `http`.
     pub(super) scheme: &'static str,
     /// Where the gate's own pages are; no slash at the end.
     pub(super) prefix: String,
 }
 
-impl Visit<'_> {
+impl RequestContext<'_> {
     /// Where redirects start from.
     pub(super) fn here(&self) -> Here<'_> {
         Here { scheme: self.outside.scheme, authority: &self.authority, prefix: &self.outside.prefix }

@@ -12,22 +12,22 @@ use serde_json::json;
 
 use super::{
     answer::{Answers, To, status},
+    backchannel_logout,
     check::{Check, Presented},
+    context::{RequestContext, RequestId},
     login::Login,
     logout::Logout,
-    notice,
     refusals::Refused,
-    visit::{RequestId, Visit},
 };
 use crate::{
     edge::{Intent, Reason, Response, Verdict, write_direct},
     pages::{self, Page},
     policy::{Policy, redirect::RedirectTarget},
-    session::Live,
+    session::CachedSession,
 };
 
 /// Answers the gate's own pages.
-pub(super) struct OwnPages {
+pub(super) struct Endpoints {
     pub(super) policy: Arc<Policy>,
     pub(super) login: Arc<Login>,
     pub(super) logout: Logout,
@@ -61,7 +61,7 @@ impl<'r> Destination<'r> {
             "/signed_out" => Self::SignedOut,
             "/reset" => Self::Reset,
             "/session" => Self::Session,
-            notice::PAGE => Self::Notice,
+            backchannel_logout::PAGE => Self::Notice,
             "/frontchannel_logout" => Self::Told,
             "/ping" => Self::Ping,
             "/client.js" => Self::Client,
@@ -88,9 +88,9 @@ impl<'r> Destination<'r> {
     }
 }
 
-impl OwnPages {
+impl Endpoints {
     /// Answers inside an edge's question: never with a 2xx.
-    pub(super) async fn ask(&self, visit: &Visit<'_>, page: &str, query: &str) -> Verdict {
+    pub(super) async fn ask(&self, visit: &RequestContext<'_>, page: &str, query: &str) -> Verdict {
         let destination = Destination::of(page);
         if destination.needs_route() {
             let mend = Some("route what is below server.prefix to the gate itself");
@@ -101,7 +101,7 @@ impl OwnPages {
     }
 
     /// Answers over a direct route.
-    pub(super) async fn show(&self, visit: &Visit<'_>, page: &str, query: &str) -> Response {
+    pub(super) async fn show(&self, visit: &RequestContext<'_>, page: &str, query: &str) -> Response {
         let destination = Destination::of(page);
         let verdict = match destination {
             Destination::Session | Destination::Static(_) if !destination.takes(visit.method) => {
@@ -121,7 +121,7 @@ impl OwnPages {
         write_direct(verdict, visit.id.as_str())
     }
 
-    async fn visit(&self, visit: &Visit<'_>, destination: Destination<'_>, query: &str) -> Verdict {
+    async fn visit(&self, visit: &RequestContext<'_>, destination: Destination<'_>, query: &str) -> Verdict {
         if !destination.takes(visit.method) {
             return self.wrong_method(visit, destination);
         }
@@ -146,7 +146,7 @@ impl OwnPages {
         }
     }
 
-    async fn start(&self, visit: &Visit<'_>, query: &str) -> Verdict {
+    async fn start(&self, visit: &RequestContext<'_>, query: &str) -> Verdict {
         let target = parameter(query, "rd")
             .and_then(|rd| RedirectTarget::parse(&rd, visit.here(), &self.policy))
             .unwrap_or_else(|| RedirectTarget::root(visit.here()));
@@ -160,7 +160,7 @@ impl OwnPages {
     }
 
     /// What `/session` says about the caller.
-    async fn session(&self, visit: &Visit<'_>) -> Result<Bytes, Verdict> {
+    async fn session(&self, visit: &RequestContext<'_>) -> Result<Bytes, Verdict> {
         match self.check.present(visit).await {
             Ok(Presented::Live(live)) => Ok(self.describe(&live)),
             Ok(Presented::Nothing(reason)) => Err(Verdict::Refuse(Answers::login_required(visit, reason))),
@@ -168,7 +168,7 @@ impl OwnPages {
         }
     }
 
-    fn describe(&self, live: &Live) -> Bytes {
+    fn describe(&self, live: &CachedSession) -> Bytes {
         let identity = live.who().unpack();
         let body = json!({
             "user": identity.user,
@@ -196,11 +196,11 @@ impl OwnPages {
         Some(response)
     }
 
-    fn nowhere(&self, visit: &Visit<'_>) -> Verdict {
+    fn nowhere(&self, visit: &RequestContext<'_>) -> Verdict {
         Verdict::Refuse(self.answers.refuse(visit, Reason::NotFound, &Page::NotFound))
     }
 
-    fn wrong_method(&self, visit: &Visit<'_>, destination: Destination<'_>) -> Verdict {
+    fn wrong_method(&self, visit: &RequestContext<'_>, destination: Destination<'_>) -> Verdict {
         let page = Page::BadRequest { detail: "This page is opened, not sent to." };
         let mut refusal = self.answers.refuse(visit, Reason::BadRequest, &page);
         refusal.status = StatusCode::METHOD_NOT_ALLOWED;
@@ -210,7 +210,7 @@ impl OwnPages {
     }
 
     /// A script or an image would be sent to the provider, and a link that is fetched ahead of the click would sign out.
-    fn not_a_page(&self, visit: &Visit<'_>) -> Verdict {
+    fn not_a_page(&self, visit: &RequestContext<'_>) -> Verdict {
         let page = Page::BadRequest { detail: "This page is opened, not fetched in the background." };
         Verdict::Refuse(self.answers.refuse(visit, Reason::BadRequest, &page))
     }

@@ -11,8 +11,8 @@ use http::{HeaderValue, StatusCode, header, request::Parts};
 use http_body_util::Full;
 
 use super::{
+    context::RequestId,
     refusals::{RefusalLog, Refused},
-    visit::RequestId,
 };
 use crate::{
     edge::{Body, Reason, Refusal, Response, Verdict, write_direct},
@@ -30,7 +30,7 @@ pub const LONGEST: usize = 32 * 1024;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The body of a notice, put among its request's extensions by whoever read it. Empty where it could not be read.
+/// The body of a backchannel_logout, put among its request's extensions by whoever read it. Empty where it could not be read.
 #[derive(Clone, Debug)]
 pub struct Form(pub Bytes);
 
@@ -105,7 +105,7 @@ impl Told<'_> {
 }
 
 /// Takes a notice and answers it. `providers` begin with the asked app's own; `end` ends the sessions that a provider of
-/// this name means and remembers the notice, both or neither: how many it ended, `None` where the notice came before.
+/// this name means and remembers the backchannel_logout, both or neither: how many it ended, `None` where the notice came before.
 pub(super) async fn hear<F, E>(
     request: &Parts,
     told: Told<'_>,
