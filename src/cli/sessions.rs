@@ -21,7 +21,7 @@ use crate::{
     config::{self, Config},
     crypto::Keyring,
     metrics::{self, Metrics},
-    session::register::{Entry, Place, Register, Search},
+    session::admin::{Entry, Place, Register, Search},
 };
 
 /// Digits of an id in the table: enough to name one among millions.

@@ -6,16 +6,16 @@ use std::sync::LazyLock;
 
 use secrecy::SecretString;
 
-pub use super::postgres::fuzz::{notifications, postgres_urls};
-use super::{
-    record::{NewSession, Record},
-    token::{SessionId, Token},
-};
+pub use crate::session::store::postgres::fuzz::{notifications, postgres_urls};
 use crate::{
     clock::Timestamp,
     crypto::{Keyring, Purpose},
     fuzz::{Case, mutated},
     identity::{Identity, Registration, Scope, Subject, Tokens},
+    session::{
+        cookie::{SessionId, Token},
+        record::{NewSession, Record},
+    },
 };
 
 const HOST: &str = "app.test";

@@ -3,29 +3,18 @@
 //! Promises: a cookie that we did not make costs no store look-up; a store that does not answer never looks like a
 //! session that is over; nothing is written on a request's path. It must not know providers, edges or pages.
 
-mod backend;
+pub mod admin;
 mod cache;
-mod confirm;
-mod find;
+mod cookie;
+mod freshness;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod hints;
-mod lease;
-mod live;
-mod memory;
-pub mod postgres;
+mod lookup;
 mod record;
-pub mod register;
 mod renewal;
-mod reseal;
-mod room;
-mod rotation;
 mod settings;
-mod sqlite;
 mod store;
 mod terms;
-mod token;
-mod trust;
 mod upkeep;
 
 #[cfg(test)]
@@ -35,22 +24,21 @@ use std::{sync::Arc, time::Duration};
 
 use self::{
     cache::Cache,
-    find::Age,
-    lease::Holder,
-    store::{ObservedStore, Row, Selection, Store as _},
+    cookie::Token,
+    freshness::ChangeFeed,
+    lookup::Age,
+    store::{ObservedStore, Row, Selection, Store as _, lease::Holder},
     terms::Terms,
-    token::Token,
-    trust::ChangeFeed,
     upkeep::{Backlog, Upkeep},
 };
 pub use self::{
-    live::CachedSession,
+    cache::session::CachedSession,
+    cookie::{Cookie, SessionId},
     record::{NewSession, Record},
     renewal::{Claim, Due, LogoutTokenId, RenewalPermit, Renewed, Whose},
-    reseal::RotationStatus,
     settings::{Backend, Settings},
-    store::{DEADLINE, Unavailable},
-    token::{Cookie, SessionId},
+    store::{DEADLINE, Unavailable, postgres},
+    upkeep::reencryption::RotationStatus,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -105,7 +93,7 @@ impl Sessions {
         sessions: metrics::Sessions,
         store: metrics::Store,
     ) -> Result<Self, Unavailable> {
-        let store = backend::open(&settings.backend, store).await?;
+        let store = store::open::open(&settings.backend, store).await?;
         let sessions = Self::with(store, settings, keyring, clock, sessions);
         let first_look = async {
             if sessions.store.ping().await.is_ok() {

@@ -6,11 +6,11 @@
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use serde::{Deserialize, Serialize};
 
-use super::{store::Row, token::SessionId};
 use crate::{
     clock::Timestamp,
     crypto::{Keyring, Purpose},
     identity::{Identity, Scope, Tokens},
+    session::{cookie::SessionId, store::Row},
 };
 
 /// What a sign-in yields.
@@ -164,8 +164,11 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    use super::{super::token::Token, *};
-    use crate::identity::{Registration, arbitrary::identity};
+    use super::*;
+    use crate::{
+        identity::{Registration, arbitrary::identity},
+        session::cookie::Token,
+    };
 
     fn ring() -> Keyring {
         Keyring::new(&[SecretString::from("a".repeat(32))]).unwrap()

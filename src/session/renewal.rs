@@ -5,21 +5,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    Kept, Sessions,
-    cache::MOST_LOADS,
-    hints::Watch,
-    lease::{Lease, Leases as _},
-    live::CachedSession,
-    record::Record,
-    store::{Row, Selection, Store as _, Unavailable},
-    token::SessionId,
-};
 use crate::{
     clock::Timestamp,
     crypto,
     identity::{Identity, Registration, Tokens},
     metrics::Logout,
+    session::{
+        Kept, Sessions,
+        cache::{MOST_LOADS, session::CachedSession},
+        cookie::SessionId,
+        freshness::hints::Watch,
+        record::Record,
+        store::{
+            Row, Selection, Store as _, Unavailable,
+            lease::{Lease, Leases as _},
+        },
+    },
 };
 
 /// How long a lease lasts beyond the longest answer of a provider: for a store that takes no writes for a while.

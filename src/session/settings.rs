@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::postgres;
+use crate::session::store::postgres;
 
 /// How long sessions last and where they are kept.
 #[derive(Clone, Debug)]

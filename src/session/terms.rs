@@ -14,8 +14,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{Settings, live::CachedSession};
-use crate::crypto::Keyring;
+use crate::{
+    crypto::Keyring,
+    session::{Settings, cache::session::CachedSession},
+};
 
 /// The terms in force.
 pub(super) struct Terms {

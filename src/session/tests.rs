@@ -27,7 +27,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinSet;
 
 use self::doubles::{HOST, House, Mode, sent, somebody};
-use super::{token::CookieValue, trust::Freshness, *};
+use crate::session::{cookie::CookieValue, freshness::Freshness, *};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);

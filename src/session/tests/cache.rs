@@ -1,10 +1,12 @@
 //! Sessions in memory that have something in common.
 
-use super::{
-    doubles::{HOST, House, keyring, sent, somebody},
-    *,
+use crate::{
+    crypto::{self, Purpose},
+    session::tests::{
+        doubles::{HOST, House, keyring, sent, somebody},
+        *,
+    },
 };
-use crate::crypto::{self, Purpose};
 
 /// A cookie of ours that begins with the same 96 bits as another one, as no two ever do.
 fn twin_of(cookie: &str) -> Token {

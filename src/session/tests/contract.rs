@@ -2,15 +2,17 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
-use super::super::{
-    memory::Memory,
-    postgres::Postgres,
-    sqlite::Sqlite,
-    store::{Cutoffs, Row, Selection, Store, Touch, Unavailable, Version},
-    token::SessionId,
+use crate::{
+    clock::Timestamp,
+    session::{
+        cookie::SessionId,
+        store::{
+            Cutoffs, Row, Selection, Store, Touch, Unavailable, Version, memory::Memory, postgres::Postgres,
+            sqlite::Sqlite,
+        },
+        tests::postgres::Place,
+    },
 };
-use super::postgres::Place;
-use crate::clock::Timestamp;
 
 /// One test for each promise and store.
 macro_rules! every_store {

@@ -12,20 +12,22 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-use super::super::{
-    Backend, CachedSession, DEADLINE, Found, NewSession, Record, SessionId, Sessions, Settings,
-    lease::{Lease, Leases},
-    memory::Memory,
-    rotation::{Bequest, Reseal, Rotation},
-    store::{Cutoffs, ObservedStore, Row, Selection, Store, Touch, Unavailable, Version},
-    token::{Cookie, Token},
-    trust::Asked,
-};
 use crate::{
     clock::{Clock, Timestamp},
     crypto::{KeyId, Keyring},
     identity::{Identity, Registration, Scope, Subject, Tokens},
     metrics,
+    session::{
+        Backend, CachedSession, DEADLINE, Found, NewSession, Record, SessionId, Sessions, Settings,
+        cookie::{Cookie, Token},
+        freshness::Asked,
+        store::{
+            Cutoffs, ObservedStore, Row, Selection, Store, Touch, Unavailable, Version,
+            lease::{Lease, Leases},
+            memory::Memory,
+            rotation::{Bequest, Reseal, Rotation},
+        },
+    },
 };
 
 /// Where everybody signs in.

@@ -1,6 +1,6 @@
 //! How sessions end, and that they stay ended.
 
-use super::*;
+use crate::session::tests::*;
 
 #[tokio::test]
 async fn a_revoked_session_is_over_here_and_after_a_restart() {

@@ -1,9 +1,8 @@
 //! What a hint does that a session is not as it was, be it true or a stranger's.
 
-use super::{
-    super::store::{Invalidations as _, Row},
-    doubles::lasting,
-    *,
+use crate::session::{
+    store::{Invalidations as _, Row},
+    tests::{doubles::lasting, *},
 };
 
 /// A replica that hears, over a store that others change, with ann's session in memory.

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use super::{
-    super::{
+use crate::session::{
+    cookie::SessionId,
+    store::{
+        Row, Selection, Store, Touch,
         lease::{Holder, Lease},
         memory::Memory,
         postgres::Postgres,
         sqlite::Sqlite,
-        store::{Row, Selection, Store, Touch},
-        token::SessionId,
     },
-    contract::{at, every_store, row},
-    postgres::Place,
+    tests::{
+        contract::{at, every_store, row},
+        postgres::Place,
+    },
 };
 
 const KEY: SessionId = SessionId([1; 32]);

@@ -10,15 +10,17 @@ mod schema;
 mod strangers;
 
 use self::database::{Database, name_in, url};
-use super::{
-    super::{
+use crate::{
+    metrics::Metrics,
+    session::{
         Backend, Settings,
-        postgres::{Address, Postgres, Settings as Server},
+        store::postgres::{Address, Postgres, Settings as Server},
+        tests::{
+            doubles::{keyring, sent, somebody},
+            *,
+        },
     },
-    doubles::{keyring, sent, somebody},
-    *,
 };
-use crate::metrics::Metrics;
 
 /// A place for sessions.
 #[derive(Clone)]

@@ -1,11 +1,12 @@
 //! What sessions promise while they are renewed: when it is due, who does it, and what becomes of what it brings.
 
-use super::{
-    super::lease::{Lease, Leases as _},
-    doubles::lasting,
-    *,
+use crate::{
+    identity::{Registration, Tokens},
+    session::{
+        store::lease::{Lease, Leases as _},
+        tests::{doubles::lasting, *},
+    },
 };
-use crate::identity::{Registration, Tokens};
 
 const SECOND: Duration = Duration::from_secs(1);
 const WITHIN: Duration = Duration::from_secs(13);

@@ -1,7 +1,6 @@
 //! Sessions that are not in use take less memory, and answer as before when they are asked for again.
 
-use super::*;
-use crate::policy::headers::Plan;
+use crate::{policy::headers::Plan, session::tests::*};
 
 async fn upkeep(house: &House) {
     upkeep::rest(&house.sessions).await;

@@ -2,22 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    super::{
-        lease::{Holder, Lease},
-        memory::Memory,
-        postgres::Postgres,
-        reseal::Reencryption,
-        rotation::{Bequest, Reseal, Rotation as _},
-        sqlite::Sqlite,
-        store::{Row, Store, Touch},
+use crate::{
+    crypto::KeyId,
+    session::{
+        store::{
+            Row, Store, Touch,
+            lease::{Holder, Lease},
+            memory::Memory,
+            postgres::Postgres,
+            rotation::{Bequest, Reseal, Rotation as _},
+            sqlite::Sqlite,
+        },
+        tests::{
+            contract::{at, every_store, row},
+            doubles::lasting,
+            postgres::Place,
+            *,
+        },
+        upkeep::reencryption::Reencryption,
     },
-    contract::{at, every_store, row},
-    doubles::lasting,
-    postgres::Place,
-    *,
 };
-use crate::crypto::KeyId;
 
 const OLD: KeyId = *b"old!";
 const NEW: KeyId = *b"new!";

@@ -1,7 +1,9 @@
 //! Where a session counts, and that it is nobody elsewhere.
 
-use super::*;
-use crate::identity::{Registration, Scope};
+use crate::{
+    identity::{Registration, Scope},
+    session::tests::*,
+};
 
 /// What others may ask with ann's cookie.
 const ELSEWHERE: [&str; 7] = ["admin.test", "", "test", ".test", ".app.test", "app.test.", "x.app.test"];
@@ -51,7 +53,7 @@ async fn cookies_of_secrets_that_are_rotated_dropped_or_inherited_count_where_th
     let cookie = old.sessions.create(somebody("ann")).await.unwrap();
     let rotated = old.restarted_with(&["new", "old"]);
     rotated.sessions.settle().await;
-    let mut walk = reseal::Reencryption::of(&rotated.sessions);
+    let mut walk = upkeep::reencryption::Reencryption::of(&rotated.sessions);
     walk.begin().await;
     walk.advance().await;
     let dropped = old.restarted_with(&["new"]);

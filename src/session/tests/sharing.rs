@@ -1,8 +1,8 @@
 //! What sessions promise where others change the rows and do not tell, over a store that can be held and counted.
 
-use super::{
-    super::store::{Invalidations as _, Row},
-    *,
+use crate::session::{
+    store::{Invalidations as _, Row},
+    tests::*,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -2,10 +2,10 @@
 
 use http::HeaderName;
 
-use super::*;
 use crate::{
     identity::Tokens,
     policy::headers::{Plan, Source},
+    session::tests::*,
 };
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! What replicas tell each other through PostgreSQL, and what they do where nothing is heard.
 
-use super::{
-    super::super::register::{Place as From, Register, Search},
-    database::{Bouncer, Weather, Wire},
-    *,
+use crate::session::{
+    admin::{Place as From, Register, Search},
+    tests::postgres::{
+        database::{Bouncer, Weather, Wire},
+        *,
+    },
 };
 
 #[tokio::test]

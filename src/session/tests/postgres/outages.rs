@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{
+use crate::session::tests::postgres::{
     database::{Weather, Wire},
     *,
 };

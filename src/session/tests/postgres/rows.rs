@@ -1,11 +1,11 @@
 //! Rows in PostgreSQL: few queries, by indexes, whole.
 
-use super::{
-    super::super::{
+use crate::session::{
+    store::{
+        Cutoffs, Row, Touch,
         rotation::{MOST_COUNTED, Reseal, Rotation as _},
-        store::{Cutoffs, Row, Touch},
     },
-    *,
+    tests::postgres::*,
 };
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The tables in PostgreSQL: who makes them, who may use them.
 
-use super::*;
+use crate::session::tests::postgres::*;
 
 #[tokio::test]
 async fn a_newer_schema_is_used_where_it_says_that_it_may_be() {
@@ -43,7 +43,7 @@ async fn of_many_who_start_at_once_one_makes_the_schema() {
 async fn the_version_before_this_one_goes_on_beside_it() {
     for is_indexed in [false, true] {
         let place = Place::fresh();
-        place.sql(include_str!("../../postgres/1.sql"));
+        place.sql(include_str!("../../store/postgres/1.sql"));
         if is_indexed {
             // As an operator does whose table is too large to be locked for it.
             place.sql(

@@ -1,6 +1,6 @@
 //! What a role can do to sessions that may connect to the database, and nothing else.
 
-use super::*;
+use crate::session::tests::postgres::*;
 
 /// A role that may connect to a replica's database.
 struct Stranger {

@@ -1,0 +1,233 @@
+//! Sessions in this process alone: for a laboratory, and for tests. Gone when the process ends.
+//!
+//! It keeps the same rows as every other store, sealed and all, so that nothing above it has a second way of working.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+
+use crate::{
+    clock::Timestamp,
+    crypto::{self, KeyId},
+    session::{
+        cookie::SessionId,
+        store::{
+            Cutoffs, Row, Selection, Store, Touch, Unavailable, Version,
+            lease::{Holder, Lease, Leases},
+            rotation::{Bequest, MOST_COUNTED, Reseal, Rotation},
+        },
+    },
+};
+
+/// Rows in memory.
+#[derive(Default)]
+pub(in crate::session) struct Memory {
+    rows: Mutex<HashMap<SessionId, Row>>,
+    uncounted: AtomicU64,
+    leases: Mutex<HashMap<(SessionId, u64), (Holder, Instant)>>,
+    spent: Mutex<HashSet<[u8; 32]>>,
+    bequests: Mutex<BTreeMap<KeyId, Bequest>>,
+}
+
+impl Memory {
+    fn rows(&self) -> MutexGuard<'_, HashMap<SessionId, Row>> {
+        lock(&self.rows)
+    }
+}
+
+#[async_trait]
+impl Store for Memory {
+    async fn load(&self, key: &SessionId) -> Result<Option<Row>, Unavailable> {
+        Ok(self.rows().get(key).cloned())
+    }
+
+    async fn insert(&self, row: Row) -> Result<(), Unavailable> {
+        match self.rows().entry(row.key) {
+            Entry::Occupied(_) => Err(Unavailable::Failed("there is a session under this key already".to_owned())),
+            Entry::Vacant(place) => {
+                place.insert(row);
+                Ok(())
+            }
+        }
+    }
+
+    async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<SessionId>, Unavailable> {
+        let mut rows = self.rows();
+        let mut gone: Vec<_> = match selection {
+            Selection::Keys(keys) => keys.iter().filter(|key| rows.contains_key(key)).copied().collect(),
+            Selection::Subject { provider, subject } => {
+                let theirs = |row: &&Row| row.provider == *provider && row.subject == *subject;
+                rows.values().filter(theirs).map(|row| row.key).collect()
+            }
+            Selection::Sid { provider, sid } => {
+                let theirs = |row: &&Row| row.provider == *provider && row.sid.as_ref() == Some(sid);
+                rows.values().filter(theirs).map(|row| row.key).collect()
+            }
+            Selection::Everything => rows.keys().copied().collect(),
+        };
+        gone.truncate(limit as usize);
+        for key in &gone {
+            rows.remove(key);
+        }
+        Ok(gone)
+    }
+
+    async fn touch(&self, touches: &[Touch]) -> Result<(), Unavailable> {
+        let mut rows = self.rows();
+        for touch in touches {
+            if let Some(row) = rows.get_mut(&touch.key) {
+                row.last_seen = row.last_seen.max(touch.last_seen);
+            }
+        }
+        Ok(())
+    }
+
+    async fn purge(&self, cutoffs: Cutoffs, limit: u32) -> Result<u32, Unavailable> {
+        let mut rows = self.rows();
+        let is_over = |row: &&Row| row.created <= cutoffs.created || row.last_seen <= cutoffs.last_seen;
+        let over: Vec<_> = rows.values().filter(is_over).map(|row| row.key).take(limit as usize).collect();
+        for key in &over {
+            rows.remove(key);
+        }
+        Ok(u32::try_from(over.len()).unwrap_or(limit))
+    }
+
+    async fn versions(&self, keys: &[SessionId]) -> Result<Vec<Version>, Unavailable> {
+        let rows = self.rows();
+        let version = |key: &SessionId| rows.get(key).map(|row| Version { key: row.key, generation: row.generation });
+        Ok(keys.iter().filter_map(version).collect())
+    }
+
+    async fn has_sid(&self, provider: &str, sid: &str) -> Result<bool, Unavailable> {
+        let is_theirs = |row: &Row| row.provider == provider && row.sid.as_deref() == Some(sid);
+        Ok(self.rows().values().any(is_theirs))
+    }
+
+    async fn page(&self, from: &SessionId, to: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
+        let mut rows: Vec<_> = self.rows().values().filter(|row| (from..=to).contains(&&row.key)).cloned().collect();
+        rows.sort_unstable_by_key(|row| row.key);
+        rows.truncate(limit as usize);
+        Ok(rows)
+    }
+
+    async fn leave_uncounted(&self, many: u64) -> Result<(), Unavailable> {
+        self.uncounted.fetch_add(many, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn take_uncounted(&self) -> Result<u64, Unavailable> {
+        Ok(self.uncounted.swap(0, Ordering::Relaxed))
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    async fn ping(&self) -> Result<(), Unavailable> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Leases for Memory {
+    async fn claim(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
+        let Lease { key, generation, holder } = *lease;
+        let is_current = self.rows().get(&key).is_some_and(|row| row.generation == generation);
+        let (mut leases, now) = (lock(&self.leases), Instant::now());
+        leases.retain(|_, (_, until)| *until > now);
+        let is_free = is_current && leases.get(&(key, generation)).is_none_or(|(theirs, _)| *theirs == holder);
+        if is_free {
+            leases.insert((key, generation), (holder, now + span));
+        }
+        Ok(is_free)
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
+        let is_theirs = |(key, generation): &(SessionId, u64), holder: Holder| {
+            (*key, *generation, holder) == (lease.key, lease.generation, lease.holder)
+        };
+        lock(&self.leases).retain(|place, (holder, _)| !is_theirs(place, *holder));
+        Ok(())
+    }
+
+    async fn replace(&self, row: &Row) -> Result<bool, Unavailable> {
+        let mut rows = self.rows();
+        let Some(kept) = rows.get_mut(&row.key).filter(|kept| kept.generation + 1 == row.generation) else {
+            return Ok(false);
+        };
+        let last_seen = kept.last_seen;
+        *kept = Row { last_seen, ..row.clone() };
+        Ok(true)
+    }
+
+    async fn spend(&self, word: &[u8; 32], _until: Timestamp) -> Result<bool, Unavailable> {
+        // Never forgotten: a laboratory's process does not live that long.
+        Ok(lock(&self.spent).insert(*word))
+    }
+
+    async fn unspend(&self, word: &[u8; 32]) -> Result<(), Unavailable> {
+        lock(&self.spent).remove(word);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Rotation for Memory {
+    async fn count_others(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
+        let mut counts = HashMap::new();
+        for secret in self.rows().values().filter_map(|row| crypto::sealed_by(&row.sealed)) {
+            let many: &mut u64 = counts.entry(secret).or_default();
+            *many = u64::from(MOST_COUNTED).min(*many + 1);
+        }
+        Ok(counts.into_iter().filter(|(secret, _)| *secret != newest).collect())
+    }
+
+    async fn sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
+        let theirs = |row: &&Row| row.key >= *from && crypto::sealed_by(&row.sealed) == Some(secret);
+        let mut rows: Vec<_> = self.rows().values().filter(theirs).cloned().collect();
+        rows.sort_unstable_by_key(|row| row.key);
+        rows.truncate(limit as usize);
+        Ok(rows)
+    }
+
+    async fn reseal(&self, reseals: &[Reseal]) -> Result<u64, Unavailable> {
+        let (mut rows, mut many) = (self.rows(), 0);
+        for reseal in reseals {
+            let is_as_read = |row: &&mut Row| {
+                row.generation == reseal.generation && crypto::sealed_by(&row.sealed) == Some(reseal.from)
+            };
+            if let Some(row) = rows.get_mut(&reseal.key).filter(is_as_read) {
+                row.sealed.clone_from(&reseal.sealed);
+                many += 1;
+            }
+        }
+        Ok(many)
+    }
+
+    async fn bequests(&self) -> Result<Vec<Bequest>, Unavailable> {
+        Ok(lock(&self.bequests).values().cloned().collect())
+    }
+
+    async fn bequeath(&self, bequest: &Bequest) -> Result<(), Unavailable> {
+        lock(&self.bequests).insert(bequest.secret, bequest.clone());
+        Ok(())
+    }
+
+    async fn forget_bequests(&self, before: Timestamp) -> Result<(), Unavailable> {
+        let oldest = self.rows().values().map(|row| row.created).min();
+        let is_needed = |bequest: &Bequest| oldest.is_some_and(|oldest| oldest <= bequest.retired);
+        lock(&self.bequests).retain(|_, bequest| bequest.retired >= before || is_needed(bequest));
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
