@@ -1,8 +1,10 @@
 //! The facts about the production code of one file that rules ask for.
 
+use std::collections::BTreeSet;
+
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::{
-    Expr, Token,
+    Expr, Item, Token, Type,
     punctuated::Punctuated,
     visit::{self, Visit},
 };
@@ -15,6 +17,10 @@ pub(crate) struct Facts {
     pub(crate) lines: usize,
     /// The paths that it takes from the crate.
     pub(crate) paths: Vec<Absolute>,
+    /// The names of the items that it defines at its top level.
+    pub(crate) items: BTreeSet<String>,
+    /// The types that it has inherent `impl` blocks of, without those that it defines.
+    pub(crate) foreign_impls: Vec<String>,
     /// Permissions that it grants.
     pub(crate) permissions: Permissions,
     /// `true` where a secret is exposed.
@@ -29,7 +35,8 @@ impl Facts {
         // The binary knows the crate by its name.
         let crate_name = (top == "main").then_some(env!("CARGO_PKG_NAME"));
         let mut permissions = Permissions::default();
-        permissions.visit_file(&syn::parse_file(text)?);
+        let file = syn::parse_file(text)?;
+        permissions.visit_file(&file);
         // Neither can know what a verdict of `edge` is: the floors see to that. They have an `Allow` of their own.
         if matches!(top, "metrics" | "policy") {
             permissions.verdicts = 0;
@@ -37,9 +44,62 @@ impl Facts {
         Ok(Self {
             lines: text.lines().count(),
             paths: paths::taken(&tokens, module, crate_name),
+            items: file.items.iter().filter_map(name).collect(),
+            foreign_impls: foreign_impls(&file),
             permissions,
             exposes: exposes(&tokens),
         })
+    }
+}
+
+/// The name of an item, unless it is an import or a module.
+fn name(item: &Item) -> Option<String> {
+    let name = match item {
+        Item::Const(item) => &item.ident,
+        Item::Enum(item) => &item.ident,
+        Item::Fn(item) => &item.sig.ident,
+        Item::Macro(item) => item.ident.as_ref()?,
+        Item::Static(item) => &item.ident,
+        Item::Struct(item) => &item.ident,
+        Item::Trait(item) => &item.ident,
+        Item::Type(item) => &item.ident,
+        Item::Union(item) => &item.ident,
+        _ => return None,
+    };
+    Some(name.to_string())
+}
+
+/// The types of inherent `impl` blocks that stand in another file than their type.
+fn foreign_impls(file: &syn::File) -> Vec<String> {
+    let (mut defined, mut implemented) = (Types::default(), Implemented::default());
+    defined.visit_file(file);
+    implemented.visit_file(file);
+    implemented.0.retain(|name| !defined.0.contains(name));
+    implemented.0
+}
+
+/// The names of the types and traits of a file, wherever in it they are defined.
+#[derive(Default)]
+pub(crate) struct Types(pub(crate) Vec<String>);
+
+impl<'ast> Visit<'ast> for Types {
+    fn visit_item(&mut self, node: &'ast Item) {
+        if matches!(node, Item::Enum(_) | Item::Struct(_) | Item::Trait(_) | Item::Type(_) | Item::Union(_)) {
+            self.0.extend(name(node));
+        }
+        visit::visit_item(self, node);
+    }
+}
+
+#[derive(Default)]
+struct Implemented(Vec<String>);
+
+impl<'ast> Visit<'ast> for Implemented {
+    fn visit_item_impl(&mut self, node: &'ast syn::ItemImpl) {
+        if let (None, Type::Path(path)) = (&node.trait_, &*node.self_ty) {
+            self.0.extend(path.path.segments.last().map(|segment| segment.ident.to_string()));
+        }
+        visit::visit_item_impl(self, node);
     }
 }
 

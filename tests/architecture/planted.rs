@@ -221,6 +221,47 @@ fn files_that_are_too_long_or_say_nothing_are_found() {
 }
 
 #[test]
+fn circles_of_files_are_found_directly_round_a_ring_and_through_a_module_that_passes_an_item_on() {
+    assert_found(&[
+        (
+            |copy| {
+                copy.plant("policy/path.rs", "use super::allow::Allow;");
+                copy.plant("policy/allow.rs", "use crate::policy::path::Form;");
+            },
+            "a circle of files: policy/allow.rs, policy/path.rs",
+        ),
+        (
+            |copy| {
+                copy.plant("edge/address.rs", "fn a() {\n    super::intent::a();\n}");
+                copy.plant("edge/intent.rs", "use super::trust::TrustedPeer;");
+                copy.plant("edge/trust.rs", "use super::address;");
+            },
+            "a circle of files: edge/address.rs, edge/intent.rs, edge/trust.rs",
+        ),
+        (|copy| copy.plant("edge/intent.rs", "use super::write;"), "a circle of files: edge/answer.rs, edge/intent.rs"),
+    ]);
+}
+
+#[test]
+fn a_type_name_that_is_used_twice_is_found_in_tests_too() {
+    assert_found(&[
+        (|copy| copy.plant("host.rs", "struct Keyring;"), "2 types are called Keyring: in crypto.rs, host.rs"),
+        (
+            |copy| copy.plant("host.rs", "#[cfg(test)]\nmod odd {\n    fn a() {\n        enum Keyring {}\n    }\n}"),
+            "2 types are called Keyring: in crypto.rs, host.rs",
+        ),
+    ]);
+}
+
+#[test]
+fn methods_that_stand_in_another_file_are_found() {
+    assert_found(&[(
+        |copy| copy.plant("oidc/jwt.rs", "impl super::Provider {\n    fn a() {}\n}"),
+        "oidc/jwt.rs has methods of Provider, which is defined elsewhere",
+    )]);
+}
+
+#[test]
 fn a_module_without_a_floor_and_a_file_without_a_module_are_found() {
     assert_found(&[
         (

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{FLOORS, WALL, source::Tree};
+use super::{FLOORS, WALL, circles::Circles, source::Tree};
 
 /// The one file that lets in.
 const GRANTING: &str = "flow/check.rs";
@@ -93,6 +93,35 @@ pub(crate) fn one_place_lets_in(tree: &Tree) -> Vec<String> {
     wrong
 }
 
+/// No two files import from each other, directly or round a ring. A module and those inside it are not held against each other.
+pub(crate) fn no_files_form_a_circle(tree: &Tree) -> Vec<String> {
+    Circles::of(tree).into_iter().map(|files| format!("a circle of files: {}", files.join(", "))).collect()
+}
+
+/// Type names that many modules may have, because the module is part of the name: `oidc::Error`, `server::Settings`.
+const SHARED: &[&str] = &["Error", "Settings"];
+
+/// A type's name says which type it is.
+pub(crate) fn no_type_name_is_used_twice(tree: &Tree) -> Vec<String> {
+    let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for source in &tree.sources {
+        for name in source.types.iter().filter(|name| !SHARED.contains(&name.as_str())) {
+            places.entry(name).or_default().push(source.name());
+        }
+    }
+    let twice = places.into_iter().filter(|(_, files)| files.len() > 1);
+    twice.map(|(name, files)| format!("{} types are called {name}: in {}", files.len(), files.join(", "))).collect()
+}
+
+/// Go to the definition of a type, and its methods are there.
+pub(crate) fn methods_stand_with_their_types(tree: &Tree) -> Vec<String> {
+    let elsewhere = tree.production().flat_map(|(source, facts)| {
+        let name = source.name();
+        facts.foreign_impls.iter().map(move |of| format!("{name} has methods of {of}, which is defined elsewhere"))
+    });
+    elsewhere.collect()
+}
+
 /// Secrets are exposed in at most five files, and ARCHITECTURE.md names each.
 pub(crate) fn secrets_are_exposed_in_five_places(tree: &Tree) -> Vec<String> {
     let architecture = tree.architecture();
@@ -112,5 +141,8 @@ pub(crate) const ALL: &[fn(&Tree) -> Vec<String>] = &[
     every_file_says_what_it_is,
     no_file_grows_past_the_wall,
     one_place_lets_in,
+    no_files_form_a_circle,
+    no_type_name_is_used_twice,
+    methods_stand_with_their_types,
     secrets_are_exposed_in_five_places,
 ];

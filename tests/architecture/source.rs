@@ -19,7 +19,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-use super::facts::Facts;
+use super::facts::{Facts, Types};
 
 /// A folder that holds `src` and `ARCHITECTURE.md`.
 pub(crate) struct Tree {
@@ -37,6 +37,8 @@ pub(crate) struct Source {
     pub(crate) module: Vec<String>,
     /// All of it.
     pub(crate) text: String,
+    /// The names of its types, those of its tests included.
+    pub(crate) types: Vec<String>,
     /// The production code; `None` for a file of tests.
     pub(crate) production: Option<Arc<Facts>>,
 }
@@ -88,7 +90,8 @@ impl Tree {
         self.unreadable.extend(parsed.lost.iter().map(complaint));
         let compiled = compiled.and(parsed.compiled);
         let production = (compiled == Compiled::Always).then(|| Arc::clone(&parsed.facts));
-        self.sources.push(Source { path, module: module.to_vec(), text, production });
+        let types = parsed.types.clone();
+        self.sources.push(Source { path, module: module.to_vec(), text, types, production });
         for child in parsed.children.clone() {
             let compiled = compiled.and(child.compiled);
             // A test may borrow a file from elsewhere. Production that does is found as a file that is not there.
@@ -108,6 +111,7 @@ struct Parsed {
     compiled: Compiled,
     children: Vec<Child>,
     lost: Vec<String>,
+    types: Vec<String>,
     facts: Arc<Facts>,
 }
 
@@ -122,9 +126,11 @@ fn parsed(path: &Path, module: &[String], text: &str) -> syn::Result<Arc<Parsed>
     let file = syn::parse_file(text)?;
     let mut children = Vec::new();
     declared(&file.items, &folder(path), module, Compiled::Always, &mut children);
+    let mut types = Types::default();
+    types.visit_file(&file);
     let Cutter { cuts, lost, .. } = Cutter::read(text, &file);
     let facts = Arc::new(Facts::of(&without(text, cuts), module)?);
-    let parsed = Arc::new(Parsed { compiled: Compiled::by(&file.attrs), children, lost, facts });
+    let parsed = Arc::new(Parsed { compiled: Compiled::by(&file.attrs), children, lost, types: types.0, facts });
     KNOWN.lock().unwrap().insert(key, Arc::clone(&parsed));
     Ok(parsed)
 }
