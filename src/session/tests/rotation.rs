@@ -1,4 +1,4 @@
-//! What every store has to do when a secret is rotated, and what becomes of sessions then.
+//! Key rotation: the contract of [`KeyRotation`](crate::session::store::rotation::KeyRotation), run against every store, and sessions across a rotation.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use crate::{
     session::{
         store::{
             Row, Store, Touch,
-            lease::{Holder, Lease},
-            memory::Memory,
-            postgres::Postgres,
-            rotation::{Bequest, Reseal, Rotation as _},
-            sqlite::Sqlite,
+            lease::{Lease, LeaseHolder},
+            memory::MemoryStore,
+            postgres::PostgresStore,
+            rotation::{KeyRotation as _, ReencryptedRow, RetiredCookieKey},
+            sqlite::SqliteStore,
         },
         tests::{
             contract::{at, every_store, row},
             doubles::lasting,
-            postgres::Place,
+            postgres::TestDatabase,
             *,
         },
         upkeep::reencryption::Reencryption,
@@ -29,27 +29,27 @@ const NEW: KeyId = *b"new!";
 every_store!(
     rows_are_counted_by_the_secret_that_sealed_them,
     rows_of_a_secret_are_found_in_the_order_of_their_keys,
-    a_row_is_sealed_anew_and_nothing_else_of_it_changes,
+    a_row_is_reencrypted_and_nothing_else_of_it_changes,
     a_row_that_is_not_as_it_was_read_is_left_alone,
-    what_a_secret_leaves_is_kept_while_there_are_sessions_from_its_time,
+    a_retired_cookie_key_is_kept_while_there_are_sessions_from_its_time,
 );
 
 fn sealed(number: u8, secret: KeyId) -> Row {
     Row { sealed: [&secret[..], &[number; 500]].concat(), ..row(number, 10, 20) }
 }
 
-fn reseal(number: u8, generation: u64) -> Reseal {
-    Reseal { key: SessionId([number; 32]), generation, from: OLD, sealed: [&NEW[..], b"anew"].concat() }
+fn reencrypted(number: u8, generation: u64) -> ReencryptedRow {
+    ReencryptedRow { key: SessionId([number; 32]), generation, from: OLD, sealed: [&NEW[..], b"anew"].concat() }
 }
 
 async fn rows_are_counted_by_the_secret_that_sealed_them(store: &dyn Store) {
-    assert_eq!(store.count_others(NEW).await.unwrap(), []);
+    assert_eq!(store.count_rows_by_other_secrets(NEW).await.unwrap(), []);
     for (number, secret) in [(1, OLD), (2, NEW), (3, OLD), (4, *b"a..."), (5, [0; 4]), (6, [255; 4]), (7, NEW)] {
         store.insert(sealed(number, secret)).await.unwrap();
     }
-    let counts: BTreeMap<_, _> = store.count_others(NEW).await.unwrap().into_iter().collect();
+    let counts: BTreeMap<_, _> = store.count_rows_by_other_secrets(NEW).await.unwrap().into_iter().collect();
     assert_eq!(counts, BTreeMap::from([(OLD, 2), (*b"a...", 1), ([0; 4], 1), ([255; 4], 1)]));
-    let counts: BTreeMap<_, _> = store.count_others([255; 4]).await.unwrap().into_iter().collect();
+    let counts: BTreeMap<_, _> = store.count_rows_by_other_secrets([255; 4]).await.unwrap().into_iter().collect();
     assert_eq!(counts, BTreeMap::from([(OLD, 2), (NEW, 2), (*b"a...", 1), ([0; 4], 1)]));
 }
 
@@ -58,24 +58,24 @@ async fn rows_of_a_secret_are_found_in_the_order_of_their_keys(store: &dyn Store
         store.insert(sealed(number, secret)).await.unwrap();
     }
     for (from, limit, expected) in [(0, 9, [1, 3, 5, 9].as_slice()), (3, 2, &[3, 5]), (10, 9, &[])] {
-        let rows = store.sealed_by(OLD, &SessionId([from; 32]), limit).await.unwrap();
+        let rows = store.rows_sealed_by(OLD, &SessionId([from; 32]), limit).await.unwrap();
         assert_eq!(rows, expected.iter().map(|number| sealed(*number, OLD)).collect::<Vec<_>>());
     }
-    assert_eq!(store.sealed_by(*b"none", &SessionId::ENDS.0, 9).await.unwrap(), []);
+    assert_eq!(store.rows_sealed_by(*b"none", &SessionId::ENDS.0, 9).await.unwrap(), []);
 }
 
-async fn a_row_is_sealed_anew_and_nothing_else_of_it_changes(store: &dyn Store) {
+async fn a_row_is_reencrypted_and_nothing_else_of_it_changes(store: &dyn Store) {
     store.insert(Row { generation: 7, ..sealed(1, OLD) }).await.unwrap();
-    let lease = Lease { key: SessionId([1; 32]), generation: 7, holder: Holder([1; 16]) };
-    assert!(store.claim(&lease, MINUTE).await.unwrap());
+    let lease = Lease { key: SessionId([1; 32]), generation: 7, holder: LeaseHolder([1; 16]) };
+    assert!(store.acquire_lease(&lease, MINUTE).await.unwrap());
     store.touch(&[Touch { key: SessionId([1; 32]), last_seen: at(30) }]).await.unwrap();
-    assert_eq!(store.reseal(&[reseal(1, 7), reseal(2, 7)]).await.unwrap(), 1);
-    let expected = Row { generation: 7, sealed: reseal(1, 7).sealed, last_seen: at(30), ..row(1, 10, 20) };
+    assert_eq!(store.reencrypt(&[reencrypted(1, 7), reencrypted(2, 7)]).await.unwrap(), 1);
+    let expected = Row { generation: 7, sealed: reencrypted(1, 7).sealed, last_seen: at(30), ..row(1, 10, 20) };
     assert_eq!(store.load(&SessionId([1; 32])).await.unwrap(), Some(expected.clone()));
-    let other = Lease { holder: Holder([2; 16]), ..lease };
-    assert!(!store.claim(&other, MINUTE).await.unwrap(), "whoever renews it holds its lease still");
+    let other = Lease { holder: LeaseHolder([2; 16]), ..lease };
+    assert!(!store.acquire_lease(&other, MINUTE).await.unwrap(), "its holder has the lease still");
     assert!(store.replace(&Row { generation: 8, ..expected }).await.unwrap(), "and writes what the provider gave");
-    assert_eq!(store.reseal(&[]).await.unwrap(), 0);
+    assert_eq!(store.reencrypt(&[]).await.unwrap(), 0);
 }
 
 async fn a_row_that_is_not_as_it_was_read_is_left_alone(store: &dyn Store) {
@@ -83,45 +83,45 @@ async fn a_row_that_is_not_as_it_was_read_is_left_alone(store: &dyn Store) {
     for row in &rows {
         store.insert(row.clone()).await.unwrap();
     }
-    // Ended, renewed, sealed anew by another replica: meanwhile.
+    // Ended, renewed and reencrypted by another replica, meanwhile.
     store.delete(&Selection::from(SessionId([1; 32])), 1).await.unwrap();
-    assert_eq!(store.reseal(&[1, 2, 3].map(|number| reseal(number, 1))).await.unwrap(), 0);
+    assert_eq!(store.reencrypt(&[1, 2, 3].map(|number| reencrypted(number, 1))).await.unwrap(), 0);
     assert_eq!(store.load(&SessionId([1; 32])).await.unwrap(), None);
     for row in &rows[1..] {
         assert_eq!(store.load(&row.key).await.unwrap().as_ref(), Some(row));
     }
 }
 
-async fn what_a_secret_leaves_is_kept_while_there_are_sessions_from_its_time(store: &dyn Store) {
-    let left = |retired| Bequest { secret: OLD, retired: at(retired), sealed: vec![9; 80] };
-    store.bequeath(&Bequest { sealed: vec![1], ..left(50) }).await.unwrap();
-    store.bequeath(&left(100)).await.unwrap();
-    store.bequeath(&Bequest { secret: NEW, ..left(300) }).await.unwrap();
+async fn a_retired_cookie_key_is_kept_while_there_are_sessions_from_its_time(store: &dyn Store) {
+    let retired_key = |retired| RetiredCookieKey { secret: OLD, retired: at(retired), sealed: vec![9; 80] };
+    store.save_retired_key(&RetiredCookieKey { sealed: vec![1], ..retired_key(50) }).await.unwrap();
+    store.save_retired_key(&retired_key(100)).await.unwrap();
+    store.save_retired_key(&RetiredCookieKey { secret: NEW, ..retired_key(300) }).await.unwrap();
     let kept = async || {
-        let mut kept = store.bequests().await.unwrap();
-        kept.sort_unstable_by_key(|bequest| bequest.secret);
+        let mut kept = store.load_retired_keys().await.unwrap();
+        kept.sort_unstable_by_key(|retired_key| retired_key.secret);
         kept
     };
-    assert_eq!(kept().await, [Bequest { secret: NEW, ..left(300) }, left(100)]);
+    assert_eq!(kept().await, [RetiredCookieKey { secret: NEW, ..retired_key(300) }, retired_key(100)]);
     store.insert(row(1, 100, 100)).await.unwrap();
     store.insert(row(2, 200, 200)).await.unwrap();
-    store.forget_bequests(at(300)).await.unwrap();
+    store.delete_retired_keys(at(300)).await.unwrap();
     assert_eq!(kept().await.len(), 2);
     store.delete(&Selection::from(SessionId([1; 32])), 1).await.unwrap();
-    store.forget_bequests(at(100)).await.unwrap();
+    store.delete_retired_keys(at(100)).await.unwrap();
     assert_eq!(kept().await.len(), 2, "it may be needed yet by replicas whose clocks are behind");
-    store.forget_bequests(at(300)).await.unwrap();
-    assert_eq!(kept().await, [Bequest { secret: NEW, ..left(300) }]);
+    store.delete_retired_keys(at(300)).await.unwrap();
+    assert_eq!(kept().await, [RetiredCookieKey { secret: NEW, ..retired_key(300) }]);
     store.delete(&Selection::Everything, 9).await.unwrap();
-    store.forget_bequests(at(301)).await.unwrap();
+    store.delete_retired_keys(at(301)).await.unwrap();
     assert_eq!(kept().await, []);
 }
 
 async fn turns(house: &House, many: usize) {
-    let mut walk = Reencryption::of(&house.sessions);
-    walk.begin().await;
+    let mut reencryption = Reencryption::of(&house.sessions);
+    reencryption.begin().await;
     for _ in 0..many {
-        walk.advance().await;
+        reencryption.advance().await;
     }
 }
 
@@ -150,7 +150,10 @@ async fn after_a_rotation_a_secret_can_be_dropped_and_nobody_is_signed_out() {
     assert_eq!(left(&both), is("0", "0"));
     let new = both.restarted_with(&["new"]);
     assert!(new.find(&cookies[0]).await.is_err(), "nobody has said yet whose it is");
-    assert!(new.sessions.revoke(sent(&cookies[0]), Logout::User).await.is_err(), "nor that there is nothing to end");
+    assert!(
+        new.sessions.revoke(sent(&cookies[0]), LogoutKind::User).await.is_err(),
+        "nor that there is nothing to end"
+    );
     assert!(new.sessions.may_be_ours(sent(&cookies[0])));
     assert_eq!(new.store.loads(), 0, "that costs no look-up");
     new.sessions.settle().await;
@@ -174,11 +177,11 @@ async fn a_dropped_secret_s_cookies_are_known_after_the_next_rotation_too() {
     house.pass(28 * DAY);
     Upkeep::of(&house.sessions).purge().await;
     turns(&house, 0).await;
-    assert_eq!(house.store.bequests().await.unwrap(), [], "there is nobody left who needs them");
+    assert_eq!(house.store.load_retired_keys().await.unwrap(), [], "there is nobody left who needs them");
 }
 
 #[tokio::test]
-async fn a_secret_that_is_dropped_too_early_is_told_and_its_return_mends_all() {
+async fn a_secret_that_is_dropped_too_early_is_reported_and_its_return_mends_all() {
     let old = House::new();
     let cookie = old.sessions.create(somebody("ann")).await.unwrap();
     let new = old.restarted_with(&["new"]);
@@ -192,13 +195,13 @@ async fn a_secret_that_is_dropped_too_early_is_told_and_its_return_mends_all() {
 }
 
 #[tokio::test]
-async fn what_is_in_use_is_sealed_anew_first() {
+async fn what_is_in_use_is_reencrypted_first() {
     let old = House::new();
     let cookie = old.sessions.create(somebody("ann")).await.unwrap();
     let both = old.restarted_with(&["new", "old"]);
     live(both.find(&cookie).await);
-    let mut walk = Reencryption::of(&both.sessions);
-    walk.advance().await;
+    let mut reencryption = Reencryption::of(&both.sessions);
+    reencryption.advance().await;
     let sealed = both.store.load(&Token::parse(cookie.as_bytes()).unwrap().key()).await.unwrap().unwrap().sealed;
     assert_eq!(crate::crypto::sealed_by(&sealed), Some(both.sessions.terms.keyring().newest()));
 }
@@ -246,7 +249,7 @@ async fn what_cannot_be_opened_or_was_written_by_a_newer_version_holds_up_nothin
 }
 
 #[tokio::test]
-async fn while_the_store_is_away_nothing_is_sealed_and_nothing_is_told() {
+async fn while_the_store_is_unavailable_nothing_is_reencrypted_and_nothing_is_reported() {
     let old = House::new();
     old.sessions.create(somebody("ann")).await.unwrap();
     let both = old.restarted_with(&["new", "old"]);
