@@ -60,8 +60,8 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// An atomic [`Timestamp`] in four bytes, for values that there are millions of. It reaches to the year 2106; later moments
-/// read as [`AtomicTimestamp::NEVER`].
+/// An atomic [`Timestamp`] in four bytes, for values that there are millions of. It reaches to the year 2106; later
+/// moments read as [`AtomicTimestamp::NEVER`].
 #[derive(Debug, Default)]
 pub struct AtomicTimestamp(AtomicU32);
 

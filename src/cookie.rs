@@ -1,6 +1,7 @@
 //! Cookies on the wire (RFC 6265bis): reading `Cookie` lines and writing `Set-Cookie` lines.
 //!
-//! Promises: our own cookies are never passed on to an app; a cookie is removed with the attributes that it was set with.
+//! Promises: our own cookies are never passed on to an app; a cookie is removed with the attributes that it was set
+//! with.
 
 use std::time::Duration;
 
@@ -52,7 +53,8 @@ impl GateCookies {
         }
     }
 
-    /// Returns the audience of cookies of this normalized host: the domain that shares them with a dot in front, or the host.
+    /// Returns the audience of cookies of this normalized host: the domain that shares them with a dot in front, or the
+    /// host.
     #[must_use]
     pub fn audience<'a>(&'a self, host: &'a str) -> &'a str {
         let shared = self.domain.as_ref().filter(|domain| host == domain.name || host.ends_with(&domain.suffix));
@@ -71,8 +73,8 @@ impl GateCookies {
         &self.login
     }
 
-    /// Returns the request's cookies without the gate's own, for the app: in one `Cookie` line, byte for byte, in their order,
-    /// with lines joined by `; `. `None` where they take more than `max_length` bytes.
+    /// Returns the request's cookies without the gate's own, for the app: in one `Cookie` line, byte for byte, in their
+    /// order, with lines joined by `; `. `None` where they take more than `max_length` bytes.
     #[must_use]
     pub fn forwarded(&self, headers: &HeaderMap, max_length: usize) -> Option<HeaderValue> {
         let lines = headers.get_all(header::COOKIE);
@@ -87,7 +89,8 @@ impl GateCookies {
             let (start, mut kept) = (forwarded.len(), 0_usize);
             for pair in pairs(line.as_bytes()).filter(|pair| !is_own(pair)) {
                 let (separator, pair): (&[u8], _) = match (kept, start) {
-                    // The space before the first pair of a line separated it from one that is not forwarded, or from nothing.
+                    // The space before the first pair of a line separated it from one that is not forwarded, or from
+                    // nothing.
                     (0, 0) => (b"", pair.trim_ascii_start()),
                     (0, _) => (b"; ", pair.trim_ascii_start()),
                     _ => (b";", pair),
@@ -124,7 +127,8 @@ impl GateCookies {
         self.line(&self.login, "", Duration::ZERO)
     }
 
-    /// Returns `Set-Cookie` lines that remove a foreign cookie of this host, and of the shared domain where there is one.
+    /// Returns `Set-Cookie` lines that remove a foreign cookie of this host, and of the shared domain where there is
+    /// one.
     #[must_use]
     pub fn clear_foreign(&self, name: &str) -> Vec<HeaderValue> {
         let own_host = Cookie::build((name.to_owned(), ""))
@@ -136,7 +140,8 @@ impl GateCookies {
         std::iter::once(own_host).chain(shared).filter_map(|line| header_value(&line.build())).collect()
     }
 
-    /// Makes a `Set-Cookie` line. A cookie is removed only with the attributes that it was set with, so one function makes both.
+    /// Makes a `Set-Cookie` line. A cookie is removed only with the attributes that it was set with, so one function
+    /// makes both.
     fn line(&self, name: &str, value: &str, lifetime: Duration) -> HeaderValue {
         let mut line = Cookie::build((name, value))
             .path("/")
@@ -157,8 +162,8 @@ fn header_value(line: &Cookie<'_>) -> Option<HeaderValue> {
 
 /// Returns the values of all cookies with exactly this name, in their order, over all `Cookie` lines.
 ///
-/// A browser may send a name several times (another path, another domain), so callers try each one. Splits at `;` only: some
-/// edges join lines with a comma, and such a value is not one of ours.
+/// A browser may send a name several times (another path, another domain), so callers try each one. Splits at `;` only:
+/// some edges join lines with a comma, and such a value is not one of ours.
 pub fn values<'r>(headers: &'r HeaderMap, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
     headers.get_all(header::COOKIE).into_iter().flat_map(move |line| {
         pairs(line.as_bytes()).filter_map(move |pair| {

@@ -1,8 +1,8 @@
 //! Keys: authenticated encryption, tags, hashes and randomness, with key rotation.
 //!
-//! Promises: a sealed value opens only for the purpose and the context that it was sealed for, so that a row cannot be moved
-//! to another key, nor a login attempt be passed off as a session. The algorithms are XChaCha20-Poly1305 (24 random bytes of
-//! nonce, safe without a counter), HMAC and HKDF over SHA-256, all from the `RustCrypto` crates.
+//! Promises: a sealed value opens only for the purpose and the context that it was sealed for, so that a row cannot be
+//! moved to another key, nor a login attempt be passed off as a session. The algorithms are XChaCha20-Poly1305 (24
+//! random bytes of nonce, safe without a counter), HMAC and HKDF over SHA-256, all from the `RustCrypto` crates.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -27,7 +27,8 @@ pub const TAG_LENGTH: usize = 16;
 /// Message authentication code of a value: proof that we made it.
 pub type Tag = [u8; TAG_LENGTH];
 
-/// Identifier of a secret, derived from it and telling nothing of it. Every sealed value begins with the one of its secret.
+/// Identifier of a secret, derived from it and telling nothing of it. Every sealed value begins with the one of its
+/// secret.
 pub type KeyId = [u8; KEY_ID_LENGTH];
 
 /// Purpose of a sealed or tagged value. Each has keys of its own.
@@ -135,7 +136,8 @@ impl Keyring {
         compute_tag(self.newest_keys().key(purpose), context, message)
     }
 
-    /// Returns `true` if any of the secrets made `tag` over `message` in this context. Takes the same time whatever the tag.
+    /// Returns `true` if any of the secrets made `tag` over `message` in this context. Takes the same time whatever the
+    /// tag.
     #[must_use]
     pub fn verify_tag(&self, purpose: Purpose, context: &[u8], message: &[u8], tag: &Tag) -> bool {
         let made_it = |key: &[u8; 32]| constant_time_eq(&compute_tag(key, context, message), tag);
@@ -164,7 +166,8 @@ impl Keyring {
         self.keys.iter().skip(1).map(|keys| keys.id)
     }
 
-    /// Reencrypts a value of an older secret with the newest one; `None` where it is of the newest already, or does not open.
+    /// Reencrypts a value of an older secret with the newest one; `None` where it is of the newest already, or does not
+    /// open.
     #[must_use]
     pub fn reencrypt(&self, purpose: Purpose, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         if sealed_by(sealed)? == self.newest() {
@@ -174,8 +177,8 @@ impl Keyring {
         Some(self.seal(purpose, context, &plain))
     }
 
-    /// Returns the session-cookie key of each older secret, sealed by the newest, so that its cookies can be verified after it
-    /// is dropped. The key opens nothing.
+    /// Returns the session-cookie key of each older secret, sealed by the newest, so that its cookies can be verified
+    /// after it is dropped. The key opens nothing.
     #[must_use]
     pub fn older_cookie_keys(&self) -> Vec<(KeyId, Vec<u8>)> {
         let sealed = |keys: &DerivedKeys| {
@@ -184,7 +187,8 @@ impl Keyring {
         self.keys.iter().skip(1).map(sealed).collect()
     }
 
-    /// Loads the sealed cookie keys of retired secrets, in place of those loaded before. Those that do not open are skipped.
+    /// Loads the sealed cookie keys of retired secrets, in place of those loaded before. Those that do not open are
+    /// skipped.
     pub fn load_retired(&self, sealed: Vec<(KeyId, Vec<u8>)>) {
         let opened = sealed
             .iter()
@@ -254,8 +258,8 @@ impl DerivedKeys {
     }
 }
 
-/// Computes HMAC-SHA-256, cut to 128 bits. The context's length goes first, so that no two pairs of context and message are
-/// encoded alike.
+/// Computes HMAC-SHA-256, cut to 128 bits. The context's length goes first, so that no two pairs of context and message
+/// are encoded alike.
 fn compute_tag(key: &[u8; 32], context: &[u8], message: &[u8]) -> Tag {
     let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
     mac.update(&(context.len() as u64).to_be_bytes());

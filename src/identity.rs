@@ -37,7 +37,8 @@ pub struct Identity {
     pub user: String,
     /// `email`, empty when the provider gives none.
     pub email: String,
-    /// `email_verified`, or `true` if the configuration trusts the provider's addresses. An unverified address allows nobody.
+    /// `email_verified`, or `true` if the configuration trusts the provider's addresses. An unverified address allows
+    /// nobody.
     #[serde(default)]
     pub email_verified: bool,
     /// `name`, empty when the provider gives none.
@@ -56,9 +57,9 @@ impl Identity {
     }
 }
 
-/// Client registration at a provider: a digest of the provider's configured name, its issuer and the client id. Tokens are
-/// sent to the registration that they were issued to, and to no other. Only the operator chooses these values, so that 64 bits
-/// are enough to tell a few apart.
+/// Client registration at a provider: a digest of the provider's configured name, its issuer and the client id. Tokens
+/// are sent to the registration that they were issued to, and to no other. Only the operator chooses these values, so
+/// that 64 bits are enough to tell a few apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Registration(pub [u8; 8]);

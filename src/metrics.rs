@@ -52,8 +52,8 @@ pub struct Settings<'a> {
     pub commit: &'a str,
 }
 
-/// Metrics with the apps and providers of one configuration as labels. A series goes on in the next configuration that has
-/// the same name.
+/// Metrics with the apps and providers of one configuration as labels. A series goes on in the next configuration that
+/// has the same name.
 pub struct BoundMetrics {
     /// Authorization requests.
     pub auth: AuthMetrics,

@@ -1,7 +1,7 @@
 //! Graceful shutdown: a signal that anyone can await, and the tasks and threads to be joined.
 //!
-//! Promises: only a holder of [`Tasks`], which `app` hands out, can spawn; a background task that ends before the shutdown is
-//! reported, and ends the process, because something that the gate relies on is gone.
+//! Promises: only a holder of [`Tasks`], which `app` hands out, can spawn; a background task that ends before the
+//! shutdown is reported, and ends the process, because something that the gate relies on is gone.
 
 use std::{future::Future, io, thread};
 

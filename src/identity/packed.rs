@@ -1,7 +1,7 @@
 //! An identity packed into one allocation, as a session in memory keeps it.
 //!
-//! A session that has not been used for a while is in no CPU cache: each string of its own would be another cache miss, and
-//! its allocation costs more than it holds. Promises: an identity is unpacked as it was packed.
+//! A session that has not been used for a while is in no CPU cache: each string of its own would be another cache miss,
+//! and its allocation costs more than it holds. Promises: an identity is unpacked as it was packed.
 
 use std::{fmt, str, sync::Arc};
 
@@ -12,7 +12,8 @@ use super::{Identity, Registration, SessionScope, Subject};
 
 /// An [`Identity`] and its [`SessionScope`], with the claims still as JSON.
 ///
-/// The fields follow one another, each after its length: the scope and the groups first, because every request reads them.
+/// The fields follow one another, each after its length: the scope and the groups first, because every request reads
+/// them.
 pub struct PackedIdentity {
     fields: Box<[u8]>,
     /// Parsed claims, where a rule has asked for them, which few do.

@@ -1,9 +1,9 @@
 //! Renewal under a lease, and replay protection of logout tokens: what one of many processes does, once.
 //!
-//! A lease keeps other processes from renewing a session at the same time. The generation of the row is the fencing token:
-//! a process whose lease has run out cannot overwrite what another one wrote meanwhile. Promises: a lease expires by the
-//! store's own clock, so that a process that dies blocks nobody for long; a generation is written once; a lease whose answer
-//! was lost still belongs to its holder.
+//! A lease keeps other processes from renewing a session at the same time. The generation of the row is the fencing
+//! token: a process whose lease has run out cannot overwrite what another one wrote meanwhile. Promises: a lease
+//! expires by the store's own clock, so that a process that dies blocks nobody for long; a generation is written once;
+//! a lease whose answer was lost still belongs to its holder.
 
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ impl LeaseHolder {
 /// Store operations for renewals and for logout tokens.
 #[async_trait]
 pub(in crate::session) trait Leases: Send + Sync {
-    /// Acquires a lease for `span` and returns `true` if the session is still at its generation and nobody else holds the
-    /// lease. Its holder may acquire it again: the first answer may have been lost.
+    /// Acquires a lease for `span` and returns `true` if the session is still at its generation and nobody else holds
+    /// the lease. Its holder may acquire it again: the first answer may have been lost.
     async fn acquire_lease(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable>;
     /// Releases a lease where its holder has it.
     async fn release_lease(&self, lease: &Lease) -> Result<(), Unavailable>;

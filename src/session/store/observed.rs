@@ -1,7 +1,7 @@
 //! The session store in use, with a deadline, a metric and a log for each operation.
 //!
-//! Promises: every call ends within its deadline and is measured; an outage is logged once when it begins and once when it
-//! ends.
+//! Promises: every call ends within its deadline and is measured; an outage is logged once when it begins and once when
+//! it ends.
 
 use std::{
     convert::Infallible,

@@ -1,7 +1,7 @@
 //! Key rotation: store operations that reencrypt rows and keep the cookie keys of retired secrets.
 //!
-//! Promises: a renewal or a sign-out that happens meanwhile is never undone; the cost of a statement is bounded, however
-//! many rows there are.
+//! Promises: a renewal or a sign-out that happens meanwhile is never undone; the cost of a statement is bounded,
+//! however many rows there are.
 
 use async_trait::async_trait;
 
@@ -44,17 +44,19 @@ pub(in crate::session) struct RetiredCookieKey {
 /// Store operations for key rotation.
 #[async_trait]
 pub(in crate::session) trait KeyRotation: Send + Sync {
-    /// Returns the secrets other than `newest` that have sealed rows, with the number of rows up to [`MAX_COUNTED_ROWS`].
+    /// Returns the secrets other than `newest` that have sealed rows, with the number of rows up to
+    /// [`MAX_COUNTED_ROWS`].
     async fn count_rows_by_other_secrets(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable>;
     /// Returns the first rows sealed by a secret from one key on, in the order of their keys.
     async fn rows_sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable>;
-    /// Writes reencrypted records to rows that still are in the generation in which they were read and sealed by the same
-    /// secret. Nothing else of them changes. Returns how many there were.
+    /// Writes reencrypted records to rows that still are in the generation in which they were read and sealed by the
+    /// same secret. Nothing else of them changes. Returns how many there were.
     async fn reencrypt(&self, rows: &[ReencryptedRow]) -> Result<u64, Unavailable>;
     /// Returns the cookie keys of older and retired secrets.
     async fn load_retired_keys(&self) -> Result<Vec<RetiredCookieKey>, Unavailable>;
     /// Saves the cookie key of a secret in place of the one saved before.
     async fn save_retired_key(&self, retired_key: &RetiredCookieKey) -> Result<(), Unavailable>;
-    /// Deletes the cookie keys of secrets that were retired before `before` and before any existing session was created.
+    /// Deletes the cookie keys of secrets that were retired before `before` and before any existing session was
+    /// created.
     async fn delete_retired_keys(&self, before: Timestamp) -> Result<(), Unavailable>;
 }

@@ -24,7 +24,8 @@ pub(in crate::session) trait Store: Leases + KeyRotation {
     async fn load(&self, key: &SessionId) -> Result<Option<Row>, Unavailable>;
     /// Inserts a new row durably. An error where its key is taken: rows are never overwritten.
     async fn insert(&self, row: Row) -> Result<(), Unavailable>;
-    /// Deletes at most `limit` rows durably and returns their keys. Of several callers who end a session, one gets its key.
+    /// Deletes at most `limit` rows durably and returns their keys. Of several callers who end a session, one gets its
+    /// key.
     async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<SessionId>, Unavailable>;
     /// Records uses. An earlier one than is recorded, or one of a row that is gone, changes nothing.
     async fn touch(&self, touches: &[Touch]) -> Result<(), Unavailable>;
@@ -62,7 +63,7 @@ pub(in crate::session) trait Invalidations: Send + Sync {
     fn caught_up_to(&self, moment: Timestamp);
     /// Notifications may be missed from now on.
     fn disconnected(&self);
-    /// A notification that a session was ended or changed. Anyone who may connect to the database can send one, so it is a
-    /// hint to ask the store.
+    /// A notification that a session was ended or changed. Anyone who may connect to the database can send one, so it
+    /// is a hint to ask the store.
     fn notified(&self, key: SessionId);
 }

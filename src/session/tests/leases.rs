@@ -1,4 +1,5 @@
-//! Contract of [`Leases`](crate::session::store::lease::Leases): leases, fencing by generation, and the replay check; run against every store.
+//! Contract of [`Leases`](crate::session::store::lease::Leases): leases, fencing by generation, and the replay check;
+//! run against every store.
 
 use std::time::Duration;
 

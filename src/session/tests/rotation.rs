@@ -1,4 +1,5 @@
-//! Key rotation: the contract of [`KeyRotation`](crate::session::store::rotation::KeyRotation), run against every store, and sessions across a rotation.
+//! Key rotation: the contract of [`KeyRotation`](crate::session::store::rotation::KeyRotation), run against every
+//! store, and sessions across a rotation.
 
 use std::collections::BTreeMap;
 
@@ -117,7 +118,7 @@ async fn a_retired_cookie_key_is_kept_while_there_are_sessions_from_its_time(sto
     assert_eq!(kept().await, []);
 }
 
-async fn turns(house: &House, many: usize) {
+async fn advance(house: &House, many: usize) {
     let mut reencryption = Reencryption::of(&house.sessions);
     reencryption.begin().await;
     for _ in 0..many {
@@ -125,12 +126,12 @@ async fn turns(house: &House, many: usize) {
     }
 }
 
-fn left(house: &House) -> (String, String) {
+fn rows_to_reencrypt(house: &House) -> (String, String) {
     let of = |secret| house.text(&format!(r#"doorward_session_rows_to_reseal{{secret="{secret}"}}"#));
     (of("older"), of("unknown"))
 }
 
-fn is(older: &str, unknown: &str) -> (String, String) {
+fn counts(older: &str, unknown: &str) -> (String, String) {
     (older.to_owned(), unknown.to_owned())
 }
 
@@ -142,14 +143,14 @@ async fn after_a_rotation_a_secret_can_be_dropped_and_nobody_is_signed_out() {
         cookies.push(old.sessions.create(somebody(&format!("person {number}"))).await.unwrap());
     }
     let both = old.restarted_with(&["new", "old"]);
-    assert_eq!(left(&both), is("NaN", "NaN"), "what has not been counted is not told");
-    turns(&both, 0).await;
-    assert_eq!(left(&both), is("1000", "0"));
+    assert_eq!(rows_to_reencrypt(&both), counts("NaN", "NaN"), "what has not been counted is not reported");
+    advance(&both, 0).await;
+    assert_eq!(rows_to_reencrypt(&both), counts("1000", "0"));
     let late = both.sessions.create(somebody("late")).await.unwrap();
-    turns(&both, 6).await;
-    assert_eq!(left(&both), is("0", "0"));
+    advance(&both, 6).await;
+    assert_eq!(rows_to_reencrypt(&both), counts("0", "0"));
     let new = both.restarted_with(&["new"]);
-    assert!(new.find(&cookies[0]).await.is_err(), "nobody has said yet whose it is");
+    assert!(new.find(&cookies[0]).await.is_err(), "it is not known yet whether a secret of ours made it");
     assert!(
         new.sessions.revoke(sent(&cookies[0]), LogoutKind::User).await.is_err(),
         "nor that there is nothing to end"
@@ -170,13 +171,13 @@ async fn a_dropped_secret_s_cookies_are_known_after_the_next_rotation_too() {
     let mut house = first;
     for secrets in [["new", "old"].as_slice(), &["new"], &["newer", "new"], &["newer"]] {
         house = house.restarted_with(secrets);
-        turns(&house, 3).await;
+        advance(&house, 3).await;
         live(house.find(&cookie).await);
-        assert_eq!(left(&house), is("0", "0"), "{secrets:?}");
+        assert_eq!(rows_to_reencrypt(&house), counts("0", "0"), "{secrets:?}");
     }
     house.pass(28 * DAY);
     Upkeep::of(&house.sessions).purge().await;
-    turns(&house, 0).await;
+    advance(&house, 0).await;
     assert_eq!(house.store.load_retired_keys().await.unwrap(), [], "there is nobody left who needs them");
 }
 
@@ -185,13 +186,13 @@ async fn a_secret_that_is_dropped_too_early_is_reported_and_its_return_mends_all
     let old = House::new();
     let cookie = old.sessions.create(somebody("ann")).await.unwrap();
     let new = old.restarted_with(&["new"]);
-    turns(&new, 3).await;
-    assert_eq!(left(&new), is("0", "1"));
+    advance(&new, 3).await;
+    assert_eq!(rows_to_reencrypt(&new), counts("0", "1"));
     assert!(matches!(new.find(&cookie).await, Ok(Found::NotOurs)));
     let both = new.restarted_with(&["new", "old"]);
     live(both.find(&cookie).await);
-    turns(&both, 3).await;
-    assert_eq!(left(&both), is("0", "0"));
+    advance(&both, 3).await;
+    assert_eq!(rows_to_reencrypt(&both), counts("0", "0"));
 }
 
 #[tokio::test]
@@ -213,11 +214,11 @@ async fn a_renewal_seals_with_the_newest_secret_and_one_under_way_is_not_disturb
     let both = old.restarted_with(&["new", "old"]);
     let session = live(both.find(&cookie).await);
     let Claim::Ours(permit) = both.sessions.claim(&session, MINUTE).await.unwrap() else { panic!("not ours") };
-    turns(&both, 3).await;
+    advance(&both, 3).await;
     let renewed = both.sessions.renewed(permit, None, somebody("ann").tokens, None);
     assert_eq!(both.sessions.write(&renewed).await.unwrap().unwrap().generation(), 2);
     live(both.restarted_with(&["new", "old"]).find(&cookie).await);
-    assert_eq!(left(&both), is("0", "0"));
+    assert_eq!(rows_to_reencrypt(&both), counts("0", "0"));
 }
 
 #[tokio::test]
@@ -240,8 +241,8 @@ async fn what_cannot_be_opened_or_was_written_by_a_newer_version_holds_up_nothin
             .unwrap();
     }
     let both = old.restarted_with(&["new", "old"]);
-    turns(&both, 3).await;
-    assert_eq!(left(&both), is("250", "0"));
+    advance(&both, 3).await;
+    assert_eq!(rows_to_reencrypt(&both), counts("250", "0"));
     let row = both.store.load(&token.key()).await.unwrap().unwrap();
     let plain = both.sessions.terms.keyring().open(purpose, &row.key.0, &row.sealed);
     assert_eq!(plain.as_deref(), Some([2, b'?'].as_slice()));
@@ -254,12 +255,12 @@ async fn while_the_store_is_unavailable_nothing_is_reencrypted_and_nothing_is_re
     old.sessions.create(somebody("ann")).await.unwrap();
     let both = old.restarted_with(&["new", "old"]);
     both.store.set(Mode::Failing);
-    turns(&both, 3).await;
-    assert_eq!(left(&both), is("NaN", "NaN"));
+    advance(&both, 3).await;
+    assert_eq!(rows_to_reencrypt(&both), counts("NaN", "NaN"));
     both.store.set(Mode::Up);
     let _ = both.sessions.store.ping().await;
-    turns(&both, 3).await;
-    assert_eq!(left(&both), is("0", "0"));
+    advance(&both, 3).await;
+    assert_eq!(rows_to_reencrypt(&both), counts("0", "0"));
 }
 
 #[tokio::test]
@@ -267,17 +268,17 @@ async fn a_reload_rotates_as_a_restart_does() {
     let house = House::new();
     let (ann, bob) =
         (house.sessions.create(somebody("ann")).await.unwrap(), house.sessions.create(somebody("bob")).await.unwrap());
-    turns(&house, 1).await;
-    assert_eq!(left(&house), is("0", "0"));
+    advance(&house, 1).await;
+    assert_eq!(rows_to_reencrypt(&house), counts("0", "0"));
     house.change(&doubles::settings(), &["new", "old"]);
-    assert_eq!(left(&house), is("NaN", "NaN"), "what was counted was counted for another list");
-    turns(&house, 2).await;
-    assert_eq!(left(&house), is("0", "0"));
+    assert_eq!(rows_to_reencrypt(&house), counts("NaN", "NaN"), "what was counted was counted for another list");
+    advance(&house, 2).await;
+    assert_eq!(rows_to_reencrypt(&house), counts("0", "0"));
     house.change(&doubles::settings(), &["new"]);
     assert!(house.recalls(&ann).is_some(), "without asking the store");
     live(house.find(&bob).await);
     for house in [&house, &house.restarted_with(&["new"])] {
-        turns(house, 1).await;
+        advance(house, 1).await;
         live(house.find(&ann).await);
     }
 }

@@ -1,7 +1,7 @@
 //! Opening connections to PostgreSQL: the host, the password, and the server's timeouts.
 //!
-//! Promises: password and root certificates are read for every connection, so that they can be rotated; of several hosts
-//! the one that takes writes is found; no attempt waits for long.
+//! Promises: password and root certificates are read for every connection, so that they can be rotated; of several
+//! hosts the one that takes writes is found; no attempt waits for long.
 
 use std::{
     io,
@@ -33,7 +33,7 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Timeouts at the server for statements that nobody waits for any more. The URL's own `options` come later and win.
 const SERVER_TIMEOUTS: &str = "-c statement_timeout=5s -c lock_timeout=3s -c idle_in_transaction_session_timeout=5s";
 
-/// A maker of connections to one server.
+/// Connection factory of one server.
 pub(super) struct Connector {
     hosts: Vec<Config>,
     url: PostgresUrl,

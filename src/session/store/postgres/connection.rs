@@ -1,7 +1,7 @@
 //! The task that drives one connection to PostgreSQL, and the notifications that it receives.
 //!
-//! Promises: the task ends with the connection; notifications that the server sent before an answer have arrived when the
-//! answer does; none is missed without the connection being lost.
+//! Promises: the task ends with the connection; notifications that the server sent before an answer have arrived when
+//! the answer does; none is missed without the connection being lost.
 
 use std::future::poll_fn;
 
@@ -22,7 +22,8 @@ pub(super) type ConnectionDriver =
 /// Received notifications, and at last the error that ended the connection.
 type Notifications = Receiver<Result<Notification, Error>>;
 
-/// Most notifications that wait to be taken. Beyond that the connection counts as lost, because a listener must miss none.
+/// Most notifications that wait to be taken. Beyond that the connection counts as lost, because a listener must miss
+/// none.
 const MAX_PENDING: usize = 65_536;
 
 /// Longest payload with a meaning, in bytes. Others may send up to 8,000 bytes at a time.

@@ -1,6 +1,6 @@
 //! Errors of PostgreSQL, and the decisions that depend on them.
 //!
-//! Promises: the text of an error says how to mend it where that is known; it holds no password and no row.
+//! Promises: the text of an error says how to mend it, where that is known.
 
 use std::{fmt, io, path::PathBuf, time::Duration};
 
@@ -38,7 +38,7 @@ impl PostgresError {
         }
     }
 
-    fn message_contains(&self, text: &str) -> bool {
+    fn mentions(&self, text: &str) -> bool {
         let Self::Database(error) = self else { return false };
         error.as_db_error().is_some_and(|error| error.message().contains(text))
     }
@@ -49,12 +49,12 @@ impl PostgresError {
         code == Some(&SqlState::INVALID_PASSWORD)
             || code == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
             // A pooler's own message, under its code for everything.
-            || (code == Some(&SqlState::PROTOCOL_VIOLATION) && (self.message_contains("password") || self.message_contains("auth")))
+            || (code == Some(&SqlState::PROTOCOL_VIOLATION) && (self.mentions("password") || self.mentions("auth")))
     }
 
     /// Returns `true` if a pooler refused the startup parameter `options`.
     pub(super) fn are_options_refused(&self) -> bool {
-        self.code() == Some(&SqlState::PROTOCOL_VIOLATION) && self.message_contains("startup parameter")
+        self.code() == Some(&SqlState::PROTOCOL_VIOLATION) && self.mentions("startup parameter")
     }
 
     /// Returns `true` if a table or a column is missing.
@@ -85,7 +85,8 @@ impl PostgresError {
         }
     }
 
-    /// Converts to the driver's error, which the pool asks for. Only the driver can make one, so it is given a stream that fails.
+    /// Converts to the driver's error, which the pool asks for. Only the driver can make one, so it is given a stream
+    /// that fails.
     pub(super) async fn into_driver_error(self) -> Error {
         let error = match self {
             Self::Database(error) => return error,

@@ -1,7 +1,7 @@
 //! Fuzz targets: URLs of PostgreSQL servers, and payloads of notifications.
 //!
-//! Promises, asserted for any bytes: nothing panics; an accepted URL has a host, and no text of it holds the password; a
-//! notification that does not name one session invalidates nothing.
+//! Promises, asserted for any bytes: nothing panics; an accepted URL has a host, and no text of it holds the password;
+//! a notification that does not name one session invalidates nothing.
 
 use std::sync::Mutex;
 

@@ -22,7 +22,8 @@ use crate::{
 impl Leases for PostgresStore {
     async fn acquire_lease(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
         let span = integer(span.as_secs());
-        // An older version without holders moves the lease and leaves `held` as it was: the lease is then that version's.
+        // An older version without holders moves the lease and leaves `held` as it was: the lease is then that
+        // version's.
         let statement = "UPDATE doorward_sessions SET holder = $4, held = extract(epoch FROM now())::bigint + $3, \
                          lease = extract(epoch FROM now())::bigint + $3 \
                          WHERE key = $1 AND generation = $2 \

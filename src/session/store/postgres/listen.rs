@@ -1,7 +1,7 @@
 //! `LISTEN`: invalidations from other replicas and from operators, by PostgreSQL notifications.
 //!
-//! Promises: while it reports to be connected, no notification is missed for longer than a heartbeat and its timeout; when
-//! it cannot be sure, it reports to be disconnected.
+//! Promises: while it reports to be connected, no notification is missed for longer than a heartbeat and its timeout;
+//! when it cannot be sure, it reports to be disconnected.
 
 use std::{
     convert::Infallible,
@@ -188,7 +188,8 @@ pub(super) fn dispatch(payload: &str, invalidations: &dyn Invalidations) {
     if word == "round" {
         return;
     }
-    // `ended`, `changed`, or a word of a newer version. Anyone who may connect can send one, so the word decides nothing.
+    // `ended`, `changed`, or a word of a newer version. Anyone who may connect can send one, so the word decides
+    // nothing.
     if let Some(key) = SessionId::from_hex(key) {
         invalidations.notified(key);
     }

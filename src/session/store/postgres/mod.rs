@@ -1,7 +1,7 @@
 //! Sessions in PostgreSQL, shared by any number of replicas.
 //!
-//! Promises: each call is one short statement that commits by itself and leaves nothing behind in its connection, so that
-//! it works through a pooler in any mode; the process starts and lives while the server is unavailable; a deletion
+//! Promises: each call is one short statement that commits by itself and leaves nothing behind in its connection, so
+//! that it works through a pooler in any mode; the process starts and lives while the server is unavailable; a deletion
 //! notifies every replica (`NOTIFY`).
 
 mod connect;

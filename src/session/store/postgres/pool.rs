@@ -1,7 +1,7 @@
 //! Connection pool: `deadpool`, with a stricter rule for what is returned to it.
 //!
-//! Promises: never more connections than its size; one that failed, or whose caller went away, is not used again; few stay
-//! open without work, because a pooler before the server may have none to spare for other replicas.
+//! Promises: never more connections than its size; one that failed, or whose caller went away, is not used again; few
+//! stay open without work, because a pooler before the server may have none to spare for other replicas.
 
 use std::{ops::Deref, time::Duration};
 
@@ -161,7 +161,8 @@ impl Deref for PooledConnection<'_> {
 
 impl Drop for PooledConnection<'_> {
     fn drop(&mut self) {
-        // Dropped outside the pool, a client takes its connection's task and socket with it, even in the midst of a statement.
+        // Dropped outside the pool, a client takes its connection's task and socket with it, even in the midst of a
+        // statement.
         drop(self.client.take().map(Object::take));
         self.pool.update_metrics();
     }

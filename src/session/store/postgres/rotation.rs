@@ -23,8 +23,8 @@ use crate::{
 #[async_trait]
 impl KeyRotation for PostgresStore {
     async fn count_rows_by_other_secrets(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
-        // Skips from each secret to the next one in the index, however many rows are between them. The order by key keeps
-        // the planner from reading the table where most of its rows are of one secret.
+        // Skips from each secret to the next one in the index, however many rows are between them. The order by key
+        // keeps the planner from reading the table where most of its rows are of one secret.
         let statement = "WITH RECURSIVE secrets (secret) AS (\
                              SELECT (SELECT substring(sealed FROM 1 FOR 4) FROM doorward_sessions \
                                      ORDER BY substring(sealed FROM 1 FOR 4), key LIMIT 1) \

@@ -1,13 +1,14 @@
 //! The schema in PostgreSQL and its migrations.
 //!
-//! Promises: a migration never waits for a lock longer than a moment, and never makes others wait for it; two replicas do
-//! not apply the same one; a schema is never downgraded.
+//! Promises: a migration never waits for a lock longer than a moment, and never makes others wait for it; two replicas
+//! do not apply the same one; a schema is never downgraded.
 
 use tokio_postgres::{Client, types::Type};
 
 use crate::session::store::postgres::error::PostgresError;
 
-/// Migrations from an empty database to the schema of this version. Each ends by recording its number in `doorward_schema`.
+/// Migrations from an empty database to the schema of this version. Each ends by recording its number in
+/// `doorward_schema`.
 const MIGRATIONS: &[&str] = &[include_str!("1.sql"), include_str!("2.sql")];
 
 /// Advisory lock held while the schema is changed: "doorward" in ASCII.

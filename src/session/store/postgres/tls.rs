@@ -54,7 +54,8 @@ fn system_roots() -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// A verifier that checks less than chain and name, as the operator asks for with `sslmode`. Signatures are always checked.
+/// A verifier that checks less than chain and name, as the operator asks for with `sslmode`. Signatures are always
+/// checked.
 #[derive(Debug)]
 struct RelaxedVerifier {
     provider: Arc<CryptoProvider>,

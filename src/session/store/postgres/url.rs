@@ -38,14 +38,15 @@ pub(super) enum CertificateVerification {
 }
 
 impl PostgresUrl {
-    /// Parses `postgres://user@host[,host]/database?sslmode=…`. The error names the problem and never repeats the password.
+    /// Parses `postgres://user@host[,host]/database?sslmode=…`. The error names the problem and never repeats the
+    /// password.
     pub fn parse(url: &str) -> Result<Self, String> {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err("it does not begin with postgres://".to_owned());
         }
         let (server, query) = url.split_once('?').unwrap_or((url, ""));
-        // The driver ends the password at the first @. The rest would pass for a host, a database or a parameter, which are
-        // printed, and a ? before it would hide `sslmode` from the parsing below.
+        // The driver ends the password at the first @. The rest would pass for a host, a database or a parameter, which
+        // are printed, and a ? before it would hide `sslmode` from the parsing below.
         if url.matches('@').count() > server.matches('@').count().min(1) {
             return Err("an @ stands behind the password or within it; there it is written %40, and a ? %3F".to_owned());
         }

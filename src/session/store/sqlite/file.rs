@@ -91,7 +91,8 @@ fn apply_migrations(transaction: Transaction<'_>, applied: usize) -> rusqlite::R
     transaction.commit()
 }
 
-/// Creates the file for its owner alone. SQLite would make it readable for everybody, and gives its journals the file's mode.
+/// Creates the file for its owner alone. SQLite would make it readable for everybody, and gives its journals the file's
+/// mode.
 fn create(path: &Path) -> std::io::Result<()> {
     match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),

@@ -22,7 +22,8 @@ impl Leases for SqliteStore {
     async fn acquire_lease(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
         let (lease, span) = (*lease, integer(span.as_secs()));
         self.write(move |file| {
-            // An older version without holders moves the lease and leaves `held` as it was: the lease is then that version's.
+            // An older version without holders moves the lease and leaves `held` as it was: the lease is then that
+            // version's.
             file.prepare_cached(
                 "UPDATE sessions SET lease = unixepoch() + ?3, held = unixepoch() + ?3, holder = ?4 \
                  WHERE key = ?1 AND generation = ?2 \
