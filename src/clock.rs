@@ -1,6 +1,6 @@
 //! The time, as a parameter: wall-clock seconds since the Unix epoch, and a clock that tests can move.
 //!
-//! This is the only file that asks the system for the wall clock.
+//! Promises: no other file asks the system for the wall clock.
 
 use std::{
     fmt,
@@ -16,37 +16,37 @@ use std::{
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The moment `seconds` after the Unix epoch.
+    /// Creates the moment `seconds` after the Unix epoch.
     #[must_use]
     pub const fn from_unix(seconds: u64) -> Self {
         Self(seconds)
     }
 
-    /// Seconds since the Unix epoch.
+    /// Returns the seconds since the Unix epoch.
     #[must_use]
     pub const fn unix(self) -> u64 {
         self.0
     }
 
-    /// This moment moved forward, stopping at the end of time rather than wrapping.
+    /// Adds a duration, saturating at the end of time.
     #[must_use]
     pub const fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(span.as_secs()))
     }
 
-    /// This moment moved back, stopping at the epoch.
+    /// Subtracts a duration, saturating at the epoch.
     #[must_use]
     pub const fn minus(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(span.as_secs()))
     }
 
-    /// How long before `self` the moment `earlier` was; zero when it was not.
+    /// Returns the time from `earlier` to `self`; zero if `earlier` is the later one.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
     }
 
-    /// The same moment for libraries that speak of the system's clock.
+    /// Converts to the system's time, for libraries that need it.
     #[must_use]
     pub fn to_system(self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.0)
@@ -60,39 +60,39 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A [`Timestamp`] that threads set and read without waiting for each other, in half the room: for what there are a million
-/// of. It reaches to the year 2106; what is later reads as [`AtomicTimestamp::NEVER`].
+/// An atomic [`Timestamp`] in four bytes, for values that there are millions of. It reaches to the year 2106; later
+/// moments read as [`AtomicTimestamp::NEVER`].
 #[derive(Debug, Default)]
 pub struct AtomicTimestamp(AtomicU32);
 
 impl AtomicTimestamp {
-    /// The last moment that there is.
+    /// The last moment that can be represented.
     pub const NEVER: Timestamp = Timestamp(u32::MAX as u64);
 
-    /// Set to `moment`.
+    /// Creates an atomic timestamp of `moment`.
     #[must_use]
-    pub fn at(moment: Timestamp) -> Self {
+    pub fn new(moment: Timestamp) -> Self {
         Self(AtomicU32::new(Self::short(moment)))
     }
 
-    /// What it is set to.
+    /// Returns the moment.
     #[must_use]
     pub fn get(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::Relaxed).into())
     }
 
-    /// Sets it.
+    /// Sets the moment.
     pub fn set(&self, moment: Timestamp) {
         self.0.store(Self::short(moment), Ordering::Relaxed);
     }
 
-    /// Sets it where that is later than what it is set to.
+    /// Sets the moment if it is later than the current one.
     pub fn advance(&self, moment: Timestamp) {
         self.0.fetch_max(Self::short(moment), Ordering::Relaxed);
     }
 
-    /// Sets it where it is set to `before`, and says whether it was.
-    pub fn exchange(&self, before: Timestamp, moment: Timestamp) -> bool {
+    /// Sets the moment if the current one is `before`, and returns `true` if it was.
+    pub fn compare_exchange(&self, before: Timestamp, moment: Timestamp) -> bool {
         let (before, moment) = (Self::short(before), Self::short(moment));
         self.0.compare_exchange(before, moment, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -102,29 +102,29 @@ impl AtomicTimestamp {
     }
 }
 
-/// Where the time comes from.
+/// A source of the time.
 #[derive(Clone, Debug)]
 pub enum Clock {
     /// The system's wall clock.
     System,
-    /// A clock that stands still until it is moved: tests hold the other end.
+    /// A clock that stands still until a test moves it.
     Manual(Arc<AtomicU64>),
 }
 
 impl Clock {
-    /// A clock that stands at `start`; store another number in `hand` to move it.
+    /// Creates a clock that stands at `start`, and its hand: store another number there to move it.
     #[must_use]
     pub fn manual(start: Timestamp) -> (Self, Arc<AtomicU64>) {
         let hand = Arc::new(AtomicU64::new(start.unix()));
         (Self::Manual(Arc::clone(&hand)), hand)
     }
 
-    /// The time now.
+    /// Returns the current time.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one home of the wall clock")]
     pub fn now(&self) -> Timestamp {
         match self {
-            // A clock before 1970 reads as 1970: every session is then from the future and nothing is let in early.
+            // A clock before 1970 reads as 1970: every session is then from the future, and none is accepted early.
             Self::System => {
                 Timestamp(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs()))
             }
@@ -145,15 +145,15 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_goes_forward_changes_for_one_of_many_and_ends_with_its_century() {
-        let (mark, at) = (AtomicTimestamp::at(Timestamp(1_000)), Timestamp);
-        mark.advance(at(900));
-        assert_eq!(mark.get(), at(1_000));
-        mark.advance(at(1_100));
-        assert!(mark.exchange(at(1_100), at(1_200)) && !mark.exchange(at(1_100), at(1_300)));
-        assert_eq!(mark.get(), at(1_200));
-        mark.set(at(u64::MAX));
-        assert_eq!(mark.get(), AtomicTimestamp::NEVER);
+    fn an_atomic_timestamp_advances_is_exchanged_once_and_saturates() {
+        let (atomic, at) = (AtomicTimestamp::new(Timestamp(1_000)), Timestamp);
+        atomic.advance(at(900));
+        assert_eq!(atomic.get(), at(1_000));
+        atomic.advance(at(1_100));
+        assert!(atomic.compare_exchange(at(1_100), at(1_200)) && !atomic.compare_exchange(at(1_100), at(1_300)));
+        assert_eq!(atomic.get(), at(1_200));
+        atomic.set(at(u64::MAX));
+        assert_eq!(atomic.get(), AtomicTimestamp::NEVER);
     }
 
     #[test]

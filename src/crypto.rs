@@ -1,8 +1,8 @@
-//! Sealing, tagging, hashing and randomness: everything that touches a key.
+//! Keys: authenticated encryption, tags, hashes and randomness, with key rotation.
 //!
-//! A sealed value opens only for the purpose and the context it was sealed for, so a row cannot be moved to another
-//! row, nor a login attempt be passed off as a session. The algorithms are XChaCha20-Poly1305 (24 random bytes of nonce,
-//! safe without a counter), HMAC and HKDF over SHA-256; the implementations are those of the `RustCrypto` crates.
+//! Promises: a sealed value opens only for the purpose and the context that it was sealed for, so that a row cannot be
+//! moved to another key, nor a login attempt be passed off as a session. The algorithms are XChaCha20-Poly1305 (24
+//! random bytes of nonce, safe without a counter), HMAC and HKDF over SHA-256, all from the `RustCrypto` crates.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -18,71 +18,72 @@ use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-const KEY_ID: usize = 4;
-const NONCE: usize = 24;
+const KEY_ID_LENGTH: usize = 4;
+const NONCE_LENGTH: usize = 24;
 
 /// Length of a [`Tag`] in bytes: 128 bits cannot be guessed over a network.
-pub const TAG: usize = 16;
+pub const TAG_LENGTH: usize = 16;
 
-/// Proof that we made a value; useless without the value.
-pub type Tag = [u8; TAG];
+/// Message authentication code of a value: proof that we made it.
+pub type Tag = [u8; TAG_LENGTH];
 
-/// Names a secret without telling anything of it. Every sealed value begins with that of the secret that sealed it.
-pub type KeyId = [u8; KEY_ID];
+/// Identifier of a secret, derived from it and telling nothing of it. Every sealed value begins with the one of its
+/// secret.
+pub type KeyId = [u8; KEY_ID_LENGTH];
 
-/// What a value is sealed or tagged for. Each purpose has keys of its own.
+/// Purpose of a sealed or tagged value. Each has keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// A session's row in the store; the context is the hash of its id.
+    /// A session's row in the store; the context is its key.
     SessionRow,
-    /// The session cookie's tag; the context is the host or domain that the cookie was made for.
+    /// The session cookie's tag; the context is the cookie's audience.
     SessionCookie,
-    /// A sign-in or a sign-out under way, travelling in `state`.
+    /// A sign-in or a sign-out under way, in the parameter `state`.
     LoginAttempt,
-    /// The login cookie; the context is the host or domain that it was made for.
+    /// The login cookie; the context is the cookie's audience.
     LoginCookie,
-    /// What is left of a secret that may be dropped; the context is its [`KeyId`].
-    Bequest,
+    /// The session-cookie key of a retired secret; the context is its [`KeyId`].
+    RetiredCookieKey,
 }
 
 impl Purpose {
     const ALL: [Self; 5] =
-        [Self::SessionRow, Self::SessionCookie, Self::LoginAttempt, Self::LoginCookie, Self::Bequest];
+        [Self::SessionRow, Self::SessionCookie, Self::LoginAttempt, Self::LoginCookie, Self::RetiredCookieKey];
 
-    /// The label that separates the purposes' keys. Changing one makes every value sealed for it unreadable.
+    /// Label that separates the purposes' keys in HKDF. Changing one makes every value sealed for it unreadable.
     const fn label(self) -> &'static [u8] {
         match self {
             Self::SessionRow => b"doorward v1 session row",
             Self::SessionCookie => b"doorward v1 session cookie",
             Self::LoginAttempt => b"doorward v1 login attempt",
             Self::LoginCookie => b"doorward v1 login cookie",
-            Self::Bequest => b"doorward v1 bequest",
+            Self::RetiredCookieKey => b"doorward v1 bequest",
         }
     }
 }
 
-/// A secret that is too short to make keys of.
+/// The error of a secret that is too short.
 #[derive(Debug, thiserror::Error)]
-#[error("a sealing secret needs at least {MINIMUM} characters; `doorward secret` prints a good one")]
+#[error("a sealing secret needs at least {MIN_SECRET_LENGTH} characters; `doorward secret` prints a good one")]
 pub struct WeakSecret;
 
-/// The least number of bytes in a sealing secret.
-pub const MINIMUM: usize = 32;
+/// Shortest sealing secret, in bytes.
+pub const MIN_SECRET_LENGTH: usize = 32;
 
-/// The keys made of the configured secrets. The first seals and tags; the others only open and verify, for rotation. Equal
-/// ones are made of the same secrets in the same order.
+/// Keys derived from the configured secrets. The first secret seals and tags; the others only open and verify, for key
+/// rotation. Keyrings are equal if they have the same secrets in the same order.
 pub struct Keyring {
-    keys: Vec<Keys>,
-    /// What other secrets have left, once it is known.
-    inherited: RwLock<Option<Inheritance>>,
+    keys: Vec<DerivedKeys>,
+    /// Cookie keys of retired secrets, once they are loaded.
+    retired: RwLock<Option<RetiredKeys>>,
 }
 
-/// What secrets have left.
-struct Inheritance {
-    /// As it is sealed, for whoever comes after.
+/// Session-cookie keys of retired secrets.
+struct RetiredKeys {
+    /// All of them, sealed, for the next keyring.
     sealed: Vec<(KeyId, Vec<u8>)>,
-    /// Of secrets that are configured no more: what made their session cookies' tags.
-    tags: Vec<Zeroizing<[u8; 32]>>,
+    /// Opened, of the secrets that are no longer configured.
+    cookie_keys: Vec<Zeroizing<[u8; 32]>>,
 }
 
 impl PartialEq for Keyring {
@@ -91,17 +92,18 @@ impl PartialEq for Keyring {
     }
 }
 
+/// Keys derived from one secret.
 #[derive(PartialEq, Eq)]
-struct Keys {
+struct DerivedKeys {
     id: KeyId,
     by_purpose: [[u8; 32]; Purpose::ALL.len()],
 }
 
 impl Keyring {
-    /// Derives the keys. `secrets` must hold at least one, each of [`MINIMUM`] bytes or more.
+    /// Derives the keys of at least one secret, each of [`MIN_SECRET_LENGTH`] bytes or more.
     pub fn new(secrets: &[SecretString]) -> Result<Self, WeakSecret> {
-        let keys: Vec<_> = secrets.iter().map(Keys::derive).collect::<Result<_, _>>()?;
-        if keys.is_empty() { Err(WeakSecret) } else { Ok(Self { keys, inherited: RwLock::default() }) }
+        let keys: Vec<_> = secrets.iter().map(DerivedKeys::derive).collect::<Result<_, _>>()?;
+        if keys.is_empty() { Err(WeakSecret) } else { Ok(Self { keys, retired: RwLock::default() }) }
     }
 
     /// Encrypts `plain` so that only [`Keyring::open`] with the same purpose and context reads it.
@@ -109,8 +111,8 @@ impl Keyring {
     /// Layout: key id (4), nonce (24), ciphertext with its 16-byte tag.
     #[must_use]
     pub fn seal(&self, purpose: Purpose, context: &[u8], plain: &[u8]) -> Vec<u8> {
-        let keys = self.first();
-        let nonce = random::<NONCE>();
+        let keys = self.newest_keys();
+        let nonce = random::<NONCE_LENGTH>();
         let payload = Payload { msg: plain, aad: context };
         let sealed = keys
             .cipher(purpose)
@@ -119,53 +121,55 @@ impl Keyring {
         [keys.id.as_slice(), &nonce, &sealed].concat()
     }
 
-    /// Decrypts what [`Keyring::seal`] made; `None` for anything else whatever.
+    /// Decrypts a value of [`Keyring::seal`]; `None` for anything else.
     #[must_use]
     pub fn open(&self, purpose: Purpose, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-        let (id, rest) = sealed.split_first_chunk::<KEY_ID>()?;
-        let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
-        let keys = self.known(*id)?;
+        let (id, rest) = sealed.split_first_chunk::<KEY_ID_LENGTH>()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LENGTH>()?;
+        let keys = self.find(*id)?;
         keys.cipher(purpose).decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: context }).ok()
     }
 
-    /// A tag over `message` in this context by the first secret.
+    /// Computes the tag of `message` in this context, by the newest secret.
     #[must_use]
     pub fn tag(&self, purpose: Purpose, context: &[u8], message: &[u8]) -> Tag {
-        make_tag(self.first().key(purpose), context, message)
+        compute_tag(self.newest_keys().key(purpose), context, message)
     }
 
-    /// Whether any of the secrets made `tag` over `message` in this context. Takes the same time whatever the tag.
+    /// Returns `true` if any of the secrets made `tag` over `message` in this context. Takes the same time whatever the
+    /// tag.
     #[must_use]
-    pub fn made(&self, purpose: Purpose, context: &[u8], message: &[u8], tag: &Tag) -> bool {
-        let made_it = |key: &[u8; 32]| same(&make_tag(key, context, message), tag);
+    pub fn verify_tag(&self, purpose: Purpose, context: &[u8], message: &[u8], tag: &Tag) -> bool {
+        let made_it = |key: &[u8; 32]| constant_time_eq(&compute_tag(key, context, message), tag);
         if self.keys.iter().any(|keys| made_it(keys.key(purpose))) {
             return true;
         }
-        let inherited = self.inherited.read().unwrap_or_else(PoisonError::into_inner);
+        let retired = self.retired.read().unwrap_or_else(PoisonError::into_inner);
         purpose == Purpose::SessionCookie
-            && inherited.iter().flat_map(|inherited| &inherited.tags).any(|key| made_it(key))
+            && retired.iter().flat_map(|retired| &retired.cookie_keys).any(|key| made_it(key))
     }
 
-    /// The secret that seals.
+    /// Returns the secret that seals.
     #[must_use]
     pub fn newest(&self) -> KeyId {
-        self.first().id
+        self.newest_keys().id
     }
 
-    /// Whether this secret is among those that open.
+    /// Returns `true` if this secret is configured.
     #[must_use]
-    pub fn knows(&self, secret: KeyId) -> bool {
-        self.known(secret).is_some()
+    pub fn contains(&self, secret: KeyId) -> bool {
+        self.find(secret).is_some()
     }
 
-    /// The secrets that open and do not seal.
+    /// Returns the secrets that open and do not seal.
     pub fn older(&self) -> impl Iterator<Item = KeyId> {
         self.keys.iter().skip(1).map(|keys| keys.id)
     }
 
-    /// Seals anew what an older secret has sealed, whatever is in it; `None` where that is not so.
+    /// Reencrypts a value of an older secret with the newest one; `None` where it is of the newest already, or does not
+    /// open.
     #[must_use]
-    pub fn reseal(&self, purpose: Purpose, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    pub fn reencrypt(&self, purpose: Purpose, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         if sealed_by(sealed)? == self.newest() {
             return None;
         }
@@ -173,61 +177,64 @@ impl Keyring {
         Some(self.seal(purpose, context, &plain))
     }
 
-    /// What each older secret leaves to those that come after it, sealed: the key that made its session cookies' tags, so
-    /// that they are known when it is dropped. Nothing that it sealed can be opened with that.
+    /// Returns the session-cookie key of each older secret, sealed by the newest, so that its cookies can be verified
+    /// after it is dropped. The key opens nothing.
     #[must_use]
-    pub fn bequests(&self) -> Vec<(KeyId, Vec<u8>)> {
-        let bequest = |keys: &Keys| (keys.id, self.seal(Purpose::Bequest, &keys.id, keys.key(Purpose::SessionCookie)));
-        self.keys.iter().skip(1).map(bequest).collect()
+    pub fn older_cookie_keys(&self) -> Vec<(KeyId, Vec<u8>)> {
+        let sealed = |keys: &DerivedKeys| {
+            (keys.id, self.seal(Purpose::RetiredCookieKey, &keys.id, keys.key(Purpose::SessionCookie)))
+        };
+        self.keys.iter().skip(1).map(sealed).collect()
     }
 
-    /// Takes over what secrets have left, and gives up what it took over before. What does not open is passed over.
-    pub fn inherit(&self, sealed: Vec<(KeyId, Vec<u8>)>) {
+    /// Loads the sealed cookie keys of retired secrets, in place of those loaded before. Those that do not open are
+    /// skipped.
+    pub fn load_retired(&self, sealed: Vec<(KeyId, Vec<u8>)>) {
         let opened = sealed
             .iter()
-            .filter(|(secret, _)| !self.knows(*secret))
-            .filter_map(|(secret, sealed)| self.open(Purpose::Bequest, secret, sealed).map(Zeroizing::new))
+            .filter(|(secret, _)| !self.contains(*secret))
+            .filter_map(|(secret, sealed)| self.open(Purpose::RetiredCookieKey, secret, sealed).map(Zeroizing::new))
             .filter_map(|key| key.as_slice().try_into().ok().map(Zeroizing::new));
-        let tags = opened.collect();
-        *self.inherited.write().unwrap_or_else(PoisonError::into_inner) = Some(Inheritance { sealed, tags });
+        let cookie_keys = opened.collect();
+        *self.retired.write().unwrap_or_else(PoisonError::into_inner) = Some(RetiredKeys { sealed, cookie_keys });
     }
 
-    /// Takes over what another one, in whose place this one comes, knew to be left.
-    pub fn succeed(&self, other: &Self) {
-        let known = other.inherited.read().unwrap_or_else(PoisonError::into_inner);
-        let sealed = known.as_ref().map(|known| known.sealed.clone());
-        drop(known);
+    /// Loads the cookie keys that the keyring before this one had loaded.
+    pub fn carry_over_retired(&self, previous: &Self) {
+        let retired = previous.retired.read().unwrap_or_else(PoisonError::into_inner);
+        let sealed = retired.as_ref().map(|retired| retired.sealed.clone());
+        drop(retired);
         if let Some(sealed) = sealed {
-            self.inherit(sealed);
+            self.load_retired(sealed);
         }
     }
 
-    /// Whether anything, or nothing, has been taken over.
+    /// Returns `true` once the cookie keys of retired secrets are loaded, be there any or not.
     #[must_use]
-    pub fn has_inherited(&self) -> bool {
-        self.inherited.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    pub fn has_loaded_retired(&self) -> bool {
+        self.retired.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    fn known(&self, secret: KeyId) -> Option<&Keys> {
+    fn find(&self, secret: KeyId) -> Option<&DerivedKeys> {
         self.keys.iter().find(|keys| keys.id == secret)
     }
 
-    fn first(&self) -> &Keys {
+    fn newest_keys(&self) -> &DerivedKeys {
         self.keys.first().expect("a keyring is made with at least one secret")
     }
 }
 
-impl Keys {
+impl DerivedKeys {
     fn derive(secret: &SecretString) -> Result<Self, WeakSecret> {
         let secret = secret.expose_secret().as_bytes();
-        if secret.len() < MINIMUM {
+        if secret.len() < MIN_SECRET_LENGTH {
             return Err(WeakSecret);
         }
         let root = Hkdf::<Sha256>::new(None, secret);
         let expand = |label: &[u8], out: &mut [u8]| {
             root.expand(label, out).expect("HKDF-SHA-256 gives up to 8160 bytes");
         };
-        let mut keys = Self { id: [0; KEY_ID], by_purpose: [[0; 32]; Purpose::ALL.len()] };
+        let mut keys = Self { id: [0; KEY_ID_LENGTH], by_purpose: [[0; 32]; Purpose::ALL.len()] };
         expand(b"doorward v1 key id", &mut keys.id);
         for (purpose, key) in Purpose::ALL.into_iter().zip(&mut keys.by_purpose) {
             expand(purpose.label(), key);
@@ -236,13 +243,13 @@ impl Keys {
     }
 
     fn key(&self, purpose: Purpose) -> &[u8; 32] {
-        let [row, cookie, attempt, login, bequest] = &self.by_purpose;
+        let [row, cookie, attempt, login, retired] = &self.by_purpose;
         match purpose {
             Purpose::SessionRow => row,
             Purpose::SessionCookie => cookie,
             Purpose::LoginAttempt => attempt,
             Purpose::LoginCookie => login,
-            Purpose::Bequest => bequest,
+            Purpose::RetiredCookieKey => retired,
         }
     }
 
@@ -251,39 +258,40 @@ impl Keys {
     }
 }
 
-/// The context's length goes first, so that no two pairs look alike.
-fn make_tag(key: &[u8; 32], context: &[u8], message: &[u8]) -> Tag {
+/// Computes HMAC-SHA-256, cut to 128 bits. The context's length goes first, so that no two pairs of context and message
+/// are encoded alike.
+fn compute_tag(key: &[u8; 32], context: &[u8], message: &[u8]) -> Tag {
     let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
     mac.update(&(context.len() as u64).to_be_bytes());
     mac.update(context);
     mac.update(message);
     let whole: [u8; 32] = mac.finalize().into_bytes().into();
-    let (tag, _) = whole.split_first_chunk::<TAG>().expect("SHA-256 gives 32 bytes");
+    let (tag, _) = whole.split_first_chunk::<TAG_LENGTH>().expect("SHA-256 gives 32 bytes");
     *tag
 }
 
-/// Which secret sealed a value; `None` for what is too short to be one.
+/// Returns the secret that sealed a value; `None` for a value that is too short.
 #[must_use]
 pub fn sealed_by(sealed: &[u8]) -> Option<KeyId> {
     sealed.first_chunk().copied()
 }
 
-/// Whether two secrets are the same one.
+/// Returns `true` if two secrets are equal, in constant time.
 #[must_use]
 pub fn is_same_secret(a: &SecretString, b: &SecretString) -> bool {
     a.expose_secret().as_bytes().ct_eq(b.expose_secret().as_bytes()).into()
 }
 
-/// Whether two values are equal, in constant time.
+/// Returns `true` if two values are equal, in constant time.
 #[must_use]
-pub fn same<const N: usize>(a: &[u8; N], b: &[u8; N]) -> bool {
+pub fn constant_time_eq<const N: usize>(a: &[u8; N], b: &[u8; N]) -> bool {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks(), b.as_chunks());
-    // As numbers they are compared sixteen at once, not byte by byte.
+    // As numbers, sixteen bytes are compared at once.
     let wide = a.iter().zip(b).map(|(a, b)| u128::from_ne_bytes(*a).ct_eq(&u128::from_ne_bytes(*b)));
-    wide.fold(a_rest.ct_eq(b_rest), |same, these| same & these).into()
+    wide.fold(a_rest.ct_eq(b_rest), |equal, chunk| equal & chunk).into()
 }
 
-/// `N` bytes from the operating system's generator.
+/// Returns `N` bytes from the operating system's random number generator.
 #[must_use]
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
@@ -291,25 +299,25 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// SHA-256.
+/// Computes SHA-256.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// base64url without padding (RFC 4648, section 5).
+/// Encodes as base64url without padding (RFC 4648, section 5).
 #[must_use]
 pub fn encode(bytes: &[u8]) -> String {
     BASE64URL_NOPAD.encode(bytes)
 }
 
-/// The bytes of a base64url text; `None` when it is not one, or not in its only canonical spelling.
+/// Decodes base64url without padding; `None` for any other text, and for all but the canonical encoding.
 #[must_use]
 pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     BASE64URL_NOPAD.decode(text).ok()
 }
 
-/// Like [`decode`] for exactly `N` bytes, without touching the heap.
+/// Decodes exactly `N` bytes like [`decode`], without allocating.
 #[must_use]
 pub fn decode_exact<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];

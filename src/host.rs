@@ -1,73 +1,73 @@
-//! Host names as they are compared: lower case, without port and trailing dot.
+//! Host names, normalized for comparison: lower case, without port and trailing dot.
 //!
-//! The one place that folds a host. What it refuses is not a host name that an edge could have routed.
+//! Promises: no other place normalizes a host; a host that an edge could not have routed is refused.
 
 use std::{borrow::Cow, fmt};
 
-/// A folded host and the port that was asked for, if any. Borrowed from the request unless it had to be folded.
+/// A normalized host and its port, if there is one. Borrowed from the request unless it had to be lowered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority<'r> {
     host: Cow<'r, str>,
     port: Option<u16>,
 }
 
-/// Why a text is not a host with an optional port.
+/// The reason why a text is not a host with an optional port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
-    /// There is nothing before the port.
+pub enum InvalidHost {
+    /// An empty host.
     #[error("the host is empty")]
     Empty,
     /// A character that no host name has, or labels that are empty or too long.
     #[error("the host holds something that no host name has")]
     Name,
-    /// What follows the colon is not a port.
+    /// No port after the colon.
     #[error("the port is not a number from 1 to 65535")]
     Port,
 }
 
 impl<'r> Authority<'r> {
-    /// Reads `host`, `host:port` or `[v6]:port` as an HTTP `Host` line has it (RFC 9110, section 7.2).
-    pub fn parse(text: &'r str) -> Result<Self, Malformed> {
-        // Nearly every text is a host and nothing else.
-        let (host, port, spelling) = match spelling(text) {
-            Some(spelling) => (text, None, spelling),
+    /// Parses `host`, `host:port` or `[v6]:port`, the value of an HTTP `Host` line (RFC 9110, section 7.2).
+    pub fn parse(text: &'r str) -> Result<Self, InvalidHost> {
+        // Nearly every text is a host without a port.
+        let (host, port, case) = match letter_case(text) {
+            Some(case) => (text, None, case),
             None => split(text)?,
         };
-        let host = match spelling {
-            Spelling::Folded => Cow::Borrowed(host),
-            Spelling::Capitals => Cow::Owned(host.to_ascii_lowercase()),
+        let host = match case {
+            LetterCase::Lower => Cow::Borrowed(host),
+            LetterCase::Mixed => Cow::Owned(host.to_ascii_lowercase()),
         };
         Ok(Self { host, port })
     }
 
-    /// The folded host: lower case, no port, no trailing dot; an IPv6 address keeps its brackets.
+    /// Returns the host: lower case, no port, no trailing dot; an IPv6 address keeps its brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port that was named.
+    /// Returns the port, where there is one.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// The same authority without the port that its scheme has anyway: `app.example.com:443` over https is
-    /// `app.example.com` to browsers and to providers, which compare redirect URIs character by character.
+    /// Removes the default port of a scheme: `app.example.com:443` over https is `app.example.com` to browsers and to
+    /// providers, which compare redirect URIs character by character.
     #[must_use]
     pub fn without_default_port(self, scheme: &str) -> Self {
         let port = self.port.filter(|port| Some(*port) != default_port(scheme));
         Self { port, ..self }
     }
 
-    /// The same authority, free of the request.
+    /// Converts to an authority that does not borrow from the request.
     #[must_use]
     pub fn into_owned(self) -> Authority<'static> {
         Authority { host: Cow::Owned(self.host.into_owned()), port: self.port }
     }
 }
 
-/// The port of a scheme, RFC 9110, sections 4.2.1 and 4.2.2.
+/// Returns the default port of a scheme (RFC 9110, sections 4.2.1 and 4.2.2).
 #[must_use]
 pub fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
@@ -87,17 +87,17 @@ impl fmt::Display for Authority<'_> {
     }
 }
 
-/// A host that has something behind it, or is none.
-fn split(text: &str) -> Result<(&str, Option<u16>, Spelling), Malformed> {
+/// Parses a host that is followed by a port or a dot, or is invalid.
+fn split(text: &str) -> Result<(&str, Option<u16>, LetterCase), InvalidHost> {
     let (host, port) = split_port(text)?;
     match host.strip_suffix('.').unwrap_or(host) {
-        "" => Err(Malformed::Empty),
-        host => spelling(host).map(|spelling| (host, port, spelling)).ok_or(Malformed::Name),
+        "" => Err(InvalidHost::Empty),
+        host => letter_case(host).map(|case| (host, port, case)).ok_or(InvalidHost::Name),
     }
 }
 
-fn split_port(text: &str) -> Result<(&str, Option<u16>), Malformed> {
-    // The colons of an IPv6 address stand inside brackets.
+fn split_port(text: &str) -> Result<(&str, Option<u16>), InvalidHost> {
+    // The colons of an IPv6 address are inside brackets.
     let after_brackets = text.rfind(']').map_or(0, |at| at + 1);
     let Some(colon) = text.get(after_brackets..).and_then(|rest| rest.find(':')).map(|at| at + after_brackets) else {
         return Ok((text, None));
@@ -105,28 +105,28 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), Malformed> {
     let (host, port) = text.split_at(colon);
     let port = port.get(1..).unwrap_or_default();
     if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Malformed::Port);
+        return Err(InvalidHost::Port);
     }
     match port.parse() {
-        Ok(0) | Err(_) => Err(Malformed::Port),
+        Ok(0) | Err(_) => Err(InvalidHost::Port),
         Ok(port) => Ok((host, Some(port))),
     }
 }
 
-/// How a host is written.
+/// Letter case of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spelling {
-    Folded,
-    Capitals,
+enum LetterCase {
+    Lower,
+    Mixed,
 }
 
-/// How this host is written; `None` where it is no host.
-fn spelling(host: &str) -> Option<Spelling> {
+/// Returns the letter case of a host; `None` where it is invalid.
+fn letter_case(host: &str) -> Option<LetterCase> {
     if let Some(v6) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        // Its digits may be capitals.
-        return v6.parse::<std::net::Ipv6Addr>().is_ok().then_some(Spelling::Capitals);
+        // Its hexadecimal digits may be upper case.
+        return v6.parse::<std::net::Ipv6Addr>().is_ok().then_some(LetterCase::Mixed);
     }
-    // All bytes are looked at before any is judged: what is asked at each of them would cost more than what follows.
+    // Without a branch for each byte: that would cost more than all that follows.
     let (mut kinds, mut neighbours, mut last) = (0, 0, kind::DOT);
     for byte in host.bytes() {
         let kind = kind::of(byte);
@@ -136,31 +136,31 @@ fn spelling(host: &str) -> Option<Spelling> {
     }
     let has_empty_label = (neighbours | last) & kind::DOT != 0;
     let has_long_label = host.len() > 63 && host.split('.').any(|label| label.len() > 63);
-    if kinds & kind::FOREIGN != 0 || has_empty_label || has_long_label || host.len() > 253 {
+    if kinds & kind::INVALID != 0 || has_empty_label || has_long_label || host.len() > 253 {
         return None;
     }
-    Some(if kinds & kind::CAPITAL == 0 { Spelling::Folded } else { Spelling::Capitals })
+    Some(if kinds & kind::UPPER == 0 { LetterCase::Lower } else { LetterCase::Mixed })
 }
 
-/// What a byte is in a host name, as a bit, so that the kinds of many bytes fit into one number.
+/// Kinds of bytes in a host name, as bits, so that those of many bytes fit into one number.
 mod kind {
-    pub(super) const FOREIGN: u8 = 1;
+    pub(super) const INVALID: u8 = 1;
     pub(super) const DOT: u8 = 2;
-    pub(super) const CAPITAL: u8 = 4;
-    const FOLDED: u8 = 8;
+    pub(super) const UPPER: u8 = 4;
+    const LOWER: u8 = 8;
 
-    /// By byte: looked up, because every request names a host.
+    /// Kinds by byte: looked up, because every request names a host.
     #[expect(clippy::indexing_slicing, reason = "done by the compiler, which sees that it fits")]
     const TABLE: [u8; 256] = {
-        let mut table = [FOREIGN; 256];
+        let mut table = [INVALID; 256];
         let mut byte = 0_u8;
         while byte < 128 {
             table[byte as usize] = match byte {
                 b'.' => DOT,
-                b'A'..=b'Z' => CAPITAL,
-                // Underscores are no part of a host name by RFC 952, and yet people have them inside their networks.
-                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => FOLDED,
-                _ => FOREIGN,
+                b'A'..=b'Z' => UPPER,
+                // RFC 952 has no underscores in host names, and yet people use them inside their networks.
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => LOWER,
+                _ => INVALID,
             };
             byte += 1;
         }
@@ -168,7 +168,7 @@ mod kind {
     };
 
     pub(super) fn of(byte: u8) -> u8 {
-        TABLE.get(usize::from(byte)).copied().unwrap_or(FOREIGN)
+        TABLE.get(usize::from(byte)).copied().unwrap_or(INVALID)
     }
 }
 
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_port_that_a_scheme_has_anyway_is_folded_away() {
+    fn the_default_port_of_a_scheme_is_removed() {
         for (text, scheme, expected) in [
             ("app.example.com:443", "https", "app.example.com"),
             ("app.example.com:80", "https", "app.example.com:80"),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_folded_once_and_the_same_way() {
+    fn a_host_is_normalized_in_one_way() {
         for (text, host, port) in [
             ("app.example.com", "app.example.com", None),
             ("APP.Example.COM.", "app.example.com", None),
@@ -234,30 +234,30 @@ mod tests {
             };
             let expected = host.split('.').all(is_label).then(|| {
                 let has_capitals = host.chars().any(|one| one.is_ascii_uppercase());
-                if has_capitals { Spelling::Capitals } else { Spelling::Folded }
+                if has_capitals { LetterCase::Mixed } else { LetterCase::Lower }
             });
-            proptest::prop_assert_eq!(spelling(&host), expected);
+            proptest::prop_assert_eq!(letter_case(&host), expected);
         }
     }
 
     #[test]
-    fn what_is_no_host_is_refused() {
+    fn an_invalid_host_is_refused() {
         for (text, why) in [
-            ("", Malformed::Empty),
-            (".", Malformed::Empty),
-            (":80", Malformed::Empty),
-            ("a..b", Malformed::Name),
-            ("a b", Malformed::Name),
-            ("\0not-one-factor.example.com", Malformed::Name),
-            ("app.example.com,evil.example.net", Malformed::Name),
-            ("user@app.example.com", Malformed::Name),
-            ("app.example.com/..", Malformed::Name),
-            ("[::g]", Malformed::Name),
-            ("app.example.com:", Malformed::Port),
-            ("app.example.com:0", Malformed::Port),
-            ("app.example.com:65536", Malformed::Port),
-            ("app.example.com:+80", Malformed::Port),
-            ("a:80:90", Malformed::Port),
+            ("", InvalidHost::Empty),
+            (".", InvalidHost::Empty),
+            (":80", InvalidHost::Empty),
+            ("a..b", InvalidHost::Name),
+            ("a b", InvalidHost::Name),
+            ("\0not-one-factor.example.com", InvalidHost::Name),
+            ("app.example.com,evil.example.net", InvalidHost::Name),
+            ("user@app.example.com", InvalidHost::Name),
+            ("app.example.com/..", InvalidHost::Name),
+            ("[::g]", InvalidHost::Name),
+            ("app.example.com:", InvalidHost::Port),
+            ("app.example.com:0", InvalidHost::Port),
+            ("app.example.com:65536", InvalidHost::Port),
+            ("app.example.com:+80", InvalidHost::Port),
+            ("a:80:90", InvalidHost::Port),
         ] {
             assert_eq!(Authority::parse(text), Err(why), "{text}");
         }

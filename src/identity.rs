@@ -1,6 +1,6 @@
-//! Who somebody is, as the provider vouched for it: the words that rules and headers are written in.
+//! Identities: the claims of a signed-in person that rules judge and headers carry, and the tokens issued with them.
 //!
-//! Plain values. It must not know how they were verified, stored or sent.
+//! Promises: plain values, which know nothing of how they are verified, stored or sent.
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
@@ -12,10 +12,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::packed::Packed;
+pub use self::packed::PackedIdentity;
 use crate::clock::Timestamp;
 
-/// The provider's own, never reassigned name for a person (`sub`).
+/// Subject identifier: the provider's own name for a person, never reassigned (`sub`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Subject(pub String);
@@ -29,7 +29,7 @@ impl fmt::Display for Subject {
 /// A signed-in person: the claims that rules judge and headers carry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
-    /// The configured name of the provider that vouches for all the rest.
+    /// Configured name of the provider that asserts all the rest.
     pub provider: String,
     /// `sub`.
     pub subject: Subject,
@@ -37,57 +37,57 @@ pub struct Identity {
     pub user: String,
     /// `email`, empty when the provider gives none.
     pub email: String,
-    /// Whether the provider vouches for `email` (`email_verified`), or the configuration says that it may be believed.
-    /// Nobody is let in by an address that is not.
+    /// `email_verified`, or `true` if the configuration trusts the provider's addresses. An unverified address allows
+    /// nobody.
     #[serde(default)]
     pub email_verified: bool,
     /// `name`, empty when the provider gives none.
     pub name: String,
-    /// The groups found under the provider's `groups_claim`, in the provider's order, without repeats.
+    /// Groups from the provider's `groups_claim`, in the provider's order, without repeats.
     pub groups: Vec<String>,
-    /// Every claim of the ID token and the userinfo answer but those that only serve the protocol.
+    /// All claims of the ID token and the userinfo response but those that only serve the protocol.
     pub claims: Map<String, Value>,
 }
 
 impl Identity {
-    /// The claim at a dotted path: `department`, `ak_proxy.user_attributes.team`.
+    /// Returns the claim at a dotted path: `department`, `ak_proxy.user_attributes.team`.
     #[must_use]
     pub fn claim(&self, path: &str) -> Option<&Value> {
         claim_at(&self.claims, path)
     }
 }
 
-/// The gate's registration at a provider: a digest of the provider's configured name, its issuer and the client id. Tokens are
-/// worth something under the registration that they were issued to, and are shown to no other. The operator alone chooses what
-/// it is made of, so that 64 bits are enough to tell a few apart.
+/// Client registration at a provider: a digest of the provider's configured name, its issuer and the client id. Tokens
+/// are sent to the registration that they were issued to, and to no other. Only the operator chooses these values, so
+/// that 64 bits are enough to tell a few apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Registration(pub [u8; 8]);
 
-/// Where a session counts. Everywhere else its cookie is nobody's.
+/// Scope of a session: outside it, its cookie is worth nothing. Not an OAuth scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scope {
-    /// The host at which it was made, folded; or the domain that shares its cookie, behind a dot.
+pub struct SessionScope {
+    /// Host at which it was created, normalized; or the domain that shares its cookie, with a dot in front.
     pub audience: String,
-    /// The registration under which its tokens were issued.
+    /// Registration to which its tokens were issued.
     pub registration: Registration,
 }
 
-/// What the provider issued along with an identity. None of it leaves the gate unless the configuration asks for it.
+/// Tokens issued along with an identity. None of them leaves the gate unless the configuration asks for it.
 #[derive(Clone, Debug, Default)]
 pub struct Tokens {
     /// The access token.
     pub access: Option<SecretString>,
-    /// When the access token ends, where the provider said so.
+    /// Expiry of the access token, where the provider gave one (`expires_in`).
     pub access_ends: Option<Timestamp>,
     /// The refresh token, where one was granted.
     pub refresh: Option<SecretString>,
-    /// The ID token as it came, for the provider's sign-out (`id_token_hint`).
+    /// The ID token as received, for the provider's sign-out (`id_token_hint`).
     pub id: Option<SecretString>,
 }
 
-/// The value at a dotted path below `claims`. A claim whose own name holds the dots wins over nesting, because providers
-/// such as Auth0 name claims by URL.
+/// Returns the value at a dotted path below `claims`. A claim whose own name has the dots wins over nesting, because
+/// providers such as Auth0 name claims by URL.
 #[must_use]
 pub fn claim_at<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     if let Some(whole) = claims.get(path) {
@@ -98,7 +98,7 @@ pub fn claim_at<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Va
     steps.try_fold(first, |value, step| value.as_object()?.get(step))
 }
 
-/// The strings in a claim that is a string or a list of strings; anything else in it is left out.
+/// Returns the strings in a claim that is a string or a list; other values in it are left out.
 #[must_use]
 pub fn strings(claim: &Value) -> Vec<&str> {
     match claim {

@@ -27,7 +27,6 @@ pub mod metrics;
 // floor 0: import nothing of ours
 pub mod clock;
 pub mod cookie;
-pub mod failure;
 pub mod host;
 pub mod shutdown;
 // no floor: what arbitrary bytes are fed to; not in a release

@@ -1,57 +1,47 @@
-//! The numbers that `/metrics` shows: every metric of the product, its labels, and who counts on it.
+//! Metrics in the Prometheus text format: every metric of the product and its labels.
 //!
-//! Each area is handed its own struct with handles bound beforehand: once, or for the names of one configuration
-//! ([`Metrics::bind`]). Label values come from closed enums and from the configuration, never from a request. It must not
-//! know what the areas do.
+//! Each area gets a struct of its own, with handles bound beforehand: once, or for the names of one configuration
+//! ([`Metrics::bind`]). Promises: label values come from closed enums and from the configuration, never from a request.
 
 mod configuration;
 mod connections;
 mod labels;
 mod providers;
+mod registry;
+mod requests;
 mod sessions;
+mod store;
 
-use std::{sync::OnceLock, time::Duration};
+use prometheus::{IntGauge, Opts, Registry, TextEncoder};
 
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder, core::Collector,
-};
-
-use self::providers::Families;
 pub use self::{
-    configuration::Configuration,
-    connections::{Connections, Handshakes},
+    configuration::ConfigMetrics,
+    connections::{ConnectionMetrics, HandshakeMetrics},
     labels::*,
-    providers::{Logins, Provider, Renewals},
-    sessions::Sessions,
+    providers::{LoginMetrics, ProviderMetrics, RenewalMetrics},
+    registry::Gauge,
+    requests::{AppIndex, AuthMetrics},
+    sessions::SessionMetrics,
+    store::StoreMetrics,
 };
-
-/// A number that goes up and down.
-pub type Gauge = IntGauge;
-
-/// An app's place in the configuration; what the metrics know of it.
-pub type AppIndex = usize;
-
-/// The label of requests for a host that no app names.
-const NO_APP: &str = "-";
+use self::{providers::ProviderFamilies, registry::register, requests::RequestFamilies};
 
 /// All metrics of a process, and the registry that prints them.
 pub struct Metrics {
     registry: Registry,
     /// Session look-ups.
-    pub sessions: Sessions,
+    pub sessions: SessionMetrics,
     /// The session store.
-    pub store: Store,
+    pub store: StoreMetrics,
     /// The configuration in force.
-    pub configuration: Configuration,
+    pub configuration: ConfigMetrics,
     /// Connections to the listeners.
-    pub connections: Connections,
-    requests: IntCounterVec,
-    durations: Vec<Histogram>,
-    providers: Families,
+    pub connections: ConnectionMetrics,
+    requests: RequestFamilies,
+    providers: ProviderFamilies,
 }
 
-/// What is the same for as long as the process runs.
+/// Label values that stay the same for as long as the process runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
     /// The store's kind, such as `sqlite`.
@@ -62,16 +52,17 @@ pub struct Settings<'a> {
     pub commit: &'a str,
 }
 
-/// What is counted under the names of one configuration. The series of a name go on from one configuration to the next.
-pub struct Bound {
+/// Metrics with the apps and providers of one configuration as labels. A series goes on in the next configuration that
+/// has the same name.
+pub struct BoundMetrics {
     /// Authorization requests.
-    pub auth: Auth,
+    pub auth: AuthMetrics,
     /// Sign-ins.
-    pub logins: Logins,
+    pub logins: LoginMetrics,
     /// Renewals of sessions.
-    pub renewals: Renewals,
+    pub renewals: RenewalMetrics,
     /// The providers, in the order of the configuration.
-    pub providers: Vec<Provider>,
+    pub providers: Vec<ProviderMetrics>,
 }
 
 impl Metrics {
@@ -91,34 +82,33 @@ impl Metrics {
             registry.register(Box::new(process)).expect("process metrics are registered once");
         }
         Self {
-            sessions: Sessions::new(&registry),
-            store: Store::new(&registry, settings.backend),
-            configuration: Configuration::new(&registry),
-            connections: Connections::new(&registry),
-            requests: requests(&registry),
-            durations: durations(&registry),
-            providers: Families::new(&registry),
+            sessions: SessionMetrics::new(&registry),
+            store: StoreMetrics::new(&registry, settings.backend),
+            configuration: ConfigMetrics::new(&registry),
+            connections: ConnectionMetrics::new(&registry),
+            requests: RequestFamilies::new(&registry),
+            providers: ProviderFamilies::new(&registry),
             registry,
         }
     }
 
-    /// The handles for these apps and providers, each in the order of the configuration.
+    /// Binds the handles for these apps and providers, each in the order of the configuration.
     #[must_use]
-    pub fn bind(&self, apps: &[&str], providers: &[&str]) -> Bound {
-        Bound {
-            auth: Auth::new(self.requests.clone(), self.durations.clone(), apps),
+    pub fn bind(&self, apps: &[&str], providers: &[&str]) -> BoundMetrics {
+        BoundMetrics {
+            auth: self.requests.of(apps),
             logins: self.providers.logins(providers),
             renewals: self.providers.renewals(providers),
             providers: providers.iter().map(|name| self.providers.of(name)).collect(),
         }
     }
 
-    /// A provider is configured no more: nobody is to wait for it to come back. What was counted stays.
-    pub fn forget_provider(&self, name: &str) {
-        self.providers.forget(name);
+    /// Removes the gauges of a provider that is no longer configured, so that no alert waits for it. Its counters stay.
+    pub fn remove_provider_gauges(&self, name: &str) {
+        self.providers.remove_gauges(name);
     }
 
-    /// All metrics in the Prometheus text format.
+    /// Prints all metrics in the Prometheus text format.
     #[must_use]
     pub fn print(&self) -> String {
         TextEncoder::new()
@@ -127,139 +117,17 @@ impl Metrics {
     }
 }
 
-fn requests(registry: &Registry) -> IntCounterVec {
-    let requests =
-        counters(registry, "doorward_auth_requests_total", "Authorization requests", &["edge", "app", "verdict"]);
-    for edge in Edge::ALL {
-        for verdict in Verdict::ALL {
-            requests.with_label_values(&[edge.label(), NO_APP, verdict.label()]);
-        }
-    }
-    requests
-}
-
-fn durations(registry: &Registry) -> Vec<Histogram> {
-    // 10 µs to 10 s: an answer from memory, from the store, and the deadline.
-    let buckets =
-        vec![1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0, 10.0];
-    let opts = HistogramOpts::new("doorward_auth_duration_seconds", "Time to answer an authorization request")
-        .buckets(buckets);
-    let durations = register(registry, HistogramVec::new(opts, &["edge"]));
-    Edge::ALL.iter().map(|edge| durations.with_label_values(&[edge.label()])).collect()
-}
-
-/// Authorization requests by edge, app and verdict.
-pub struct Auth {
-    requests: IntCounterVec,
-    /// One handle for each combination, made when it is first counted: most combinations never occur.
-    handles: Vec<OnceLock<IntCounter>>,
-    apps: Vec<String>,
-    durations: Vec<Histogram>,
-}
-
-impl Auth {
-    fn new(requests: IntCounterVec, durations: Vec<Histogram>, apps: &[&str]) -> Self {
-        let apps: Vec<_> = apps.iter().copied().chain([NO_APP]).map(ToOwned::to_owned).collect();
-        let combinations = apps.len() * Edge::ALL.len() * Verdict::ALL.len();
-        let handles = std::iter::repeat_with(OnceLock::new).take(combinations).collect();
-        Self { requests, handles, apps, durations }
-    }
-
-    /// Counts one answered request. `app` is `None` where no app was found.
-    pub fn count(&self, edge: Edge, app: Option<AppIndex>, verdict: Verdict, took: Duration) {
-        let last = self.apps.len() - 1;
-        let app = app.unwrap_or(last).min(last);
-        let slot = (app * Edge::ALL.len() + edge as usize) * Verdict::ALL.len() + verdict as usize;
-        if let (Some(handle), Some(name)) = (self.handles.get(slot), self.apps.get(app)) {
-            handle.get_or_init(|| self.requests.with_label_values(&[edge.label(), name, verdict.label()])).inc();
-        }
-        if let Some(histogram) = self.durations.get(edge as usize) {
-            histogram.observe(took.as_secs_f64());
-        }
-    }
-}
-
-/// The session store's health.
-#[derive(Clone)]
-pub struct Store {
-    up: IntGauge,
-    idle: IntGauge,
-    used: IntGauge,
-    durations: Vec<Histogram>,
-    errors: Vec<IntCounter>,
-}
-
-impl Store {
-    fn new(registry: &Registry, backend: &str) -> Self {
-        let up = register(
-            registry,
-            IntGaugeVec::new(Opts::new("doorward_store_up", "Whether the session store answers"), &["backend"]),
-        );
-        let opts = HistogramOpts::new("doorward_store_duration_seconds", "Time of store operations");
-        let durations = register(registry, HistogramVec::new(opts, &["operation"]));
-        let errors = counters(registry, "doorward_store_errors_total", "Store operations that failed", &["operation"]);
-        let connections = register(
-            registry,
-            IntGaugeVec::new(
-                Opts::new("doorward_store_connections", "Connections to the session store's server"),
-                &["state"],
-            ),
-        );
-        Self {
-            up: up.with_label_values(&[backend]),
-            idle: connections.with_label_values(&["idle"]),
-            used: connections.with_label_values(&["used"]),
-            durations: Operation::ALL.iter().map(|op| durations.with_label_values(&[op.label()])).collect(),
-            errors: Operation::ALL.iter().map(|op| errors.with_label_values(&[op.label()])).collect(),
-        }
-    }
-
-    /// Notes whether the store answers.
-    pub fn set_up(&self, up: bool) {
-        self.up.set(i64::from(up));
-    }
-
-    /// Notes how many connections to its server wait and how many work.
-    pub fn connections(&self, idle: usize, used: usize) {
-        let number = |many| i64::try_from(many).unwrap_or(i64::MAX);
-        self.idle.set(number(idle));
-        self.used.set(number(used));
-    }
-
-    /// Counts one operation and how it ended.
-    pub fn observed(&self, operation: Operation, took: Duration, failed: bool) {
-        if let Some(histogram) = self.durations.get(operation as usize) {
-            histogram.observe(took.as_secs_f64());
-        }
-        increment(&self.errors, operation as usize, u64::from(failed));
-    }
-}
-
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    register(registry, IntCounterVec::new(Opts::new(name, help), labels))
-}
-
-fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
-    let metric = metric.expect("names and labels of metrics are literals");
-    registry.register(Box::new(metric.clone())).expect("every metric is registered once");
-    metric
-}
-
-fn increment(handles: &[IntCounter], at: usize, by: u64) {
-    if let Some(handle) = handles.get(at) {
-        handle.inc_by(by);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn metrics() -> Metrics {
         Metrics::new(&Settings { backend: "sqlite", version: "0", commit: "none" })
     }
 
-    fn bound(metrics: &Metrics) -> Bound {
+    fn bound(metrics: &Metrics) -> BoundMetrics {
         metrics.bind(&["grafana", "wiki"], &["authentik"])
     }
 
@@ -267,7 +135,7 @@ mod tests {
     fn every_metric_exists_before_anything_happened() {
         let metrics = metrics();
         let _handles = bound(&metrics);
-        metrics.configuration.loaded("abc");
+        metrics.configuration.set_hash("abc");
         let text = metrics.print();
         for name in [
             "doorward_auth_requests_total",
@@ -306,8 +174,8 @@ mod tests {
     fn a_request_is_counted_under_its_own_app_and_an_unknown_host_under_none() {
         let metrics = metrics();
         let auth = bound(&metrics).auth;
-        auth.count(Edge::Traefik, Some(1), Verdict::Allow, Duration::from_micros(20));
-        auth.count(Edge::Nginx, None, Verdict::Forbidden, Duration::from_micros(20));
+        auth.count(Edge::Traefik, Some(1), VerdictLabel::Allow, Duration::from_micros(20));
+        auth.count(Edge::Nginx, None, VerdictLabel::Forbidden, Duration::from_micros(20));
         let text = metrics.print();
         assert!(
             text.contains(r#"doorward_auth_requests_total{app="wiki",edge="traefik",verdict="allow"} 1"#),
@@ -320,10 +188,10 @@ mod tests {
     #[test]
     fn the_series_of_a_name_go_on_wherever_it_stands_in_the_next_configuration() {
         let metrics = metrics();
-        let count = |bound: &Bound, app, provider| {
-            bound.auth.count(Edge::Caddy, Some(app), Verdict::Allow, Duration::ZERO);
-            bound.logins.count(provider, Login::Denied);
-            bound.renewals.count(provider, Renewal::Shared);
+        let count = |bound: &BoundMetrics, app, provider| {
+            bound.auth.count(Edge::Caddy, Some(app), VerdictLabel::Allow, Duration::ZERO);
+            bound.logins.count(provider, LoginResult::Denied);
+            bound.renewals.count(provider, RenewalResult::Shared);
         };
         count(&metrics.bind(&["grafana", "wiki"], &["authentik"]), 1, 0);
         count(&metrics.bind(&["wiki"], &["dex", "authentik"]), 0, 1);
@@ -342,9 +210,9 @@ mod tests {
     fn a_count_for_no_provider_is_nobodys() {
         let metrics = metrics();
         let bound = bound(&metrics);
-        bound.logins.count(0, Login::Restarted);
-        bound.logins.count(7, Login::Restarted);
-        bound.renewals.count(1, Renewal::Shared);
+        bound.logins.count(0, LoginResult::Restarted);
+        bound.logins.count(7, LoginResult::Restarted);
+        bound.renewals.count(1, RenewalResult::Shared);
         let text = metrics.print();
         assert!(text.contains(r#"doorward_logins_total{provider="authentik",result="restarted"} 1"#), "{text}");
         assert!(text.contains(r#"doorward_renewals_total{provider="authentik",result="shared"} 0"#), "{text}");
@@ -355,8 +223,8 @@ mod tests {
         let metrics = metrics();
         let bound = metrics.bind(&[], &["gone", "stays"]);
         bound.providers.iter().for_each(|provider| provider.set_up(false));
-        bound.logins.count(0, Login::Succeeded);
-        metrics.forget_provider("gone");
+        bound.logins.count(0, LoginResult::Succeeded);
+        metrics.remove_provider_gauges("gone");
         let text = metrics.print();
         assert!(!text.contains(r#"doorward_provider_up{provider="gone"}"#), "{text}");
         assert!(text.contains(r#"doorward_provider_up{provider="stays"} 0"#), "{text}");

@@ -1,7 +1,7 @@
-//! Stopping: one signal that everybody can await, and the tasks and threads that have to be joined.
+//! Graceful shutdown: a signal that anyone can await, and the tasks and threads to be joined.
 //!
-//! Only `app` hands out `Tasks`; whoever holds one can spawn, nobody else can. A background task that ends without
-//! having been asked to ends the process, because something that we rely on is gone.
+//! Promises: only a holder of [`Tasks`], which `app` hands out, can spawn; a background task that ends before the
+//! shutdown is reported, and ends the process, because something that the gate relies on is gone.
 
 use std::{future::Future, io, thread};
 
@@ -14,131 +14,131 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-/// The wish to stop, seen by everyone who holds a clone.
+/// Shutdown signal. All clones share its state.
 #[derive(Clone, Debug, Default)]
 pub struct Signal {
     token: CancellationToken,
 }
 
 impl Signal {
-    /// The wish to stop one thing: raised with this one, or by itself.
+    /// Creates a child signal: raised with this one, or alone.
     #[must_use]
-    pub fn branch(&self) -> Self {
+    pub fn child(&self) -> Self {
         Self { token: self.token.child_token() }
     }
 
-    /// Asks everyone to stop. Asking again changes nothing.
+    /// Raises the signal. Raising it again changes nothing.
     pub fn raise(&self) {
         self.token.cancel();
     }
 
-    /// Whether stopping has been asked for.
+    /// Returns `true` once the signal has been raised.
     #[must_use]
     pub fn is_raised(&self) -> bool {
         self.token.is_cancelled()
     }
 
-    /// Asks everyone to stop once what is returned is dropped, however that comes about.
+    /// Returns a guard that raises the signal when dropped, also by a panic.
     #[must_use]
-    pub fn raise_at_last(&self) -> DropGuard {
+    pub fn raise_on_drop(&self) -> DropGuard {
         self.token.clone().drop_guard()
     }
 
-    /// Returns once stopping has been asked for.
+    /// Waits until the signal is raised.
     pub async fn raised(&self) {
         self.token.cancelled().await;
     }
 }
 
-/// The right to spawn, and the list of what was spawned.
+/// The right to spawn tasks, and the list of those spawned.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
     signal: Signal,
-    lost: Signal,
+    failed: Signal,
 }
 
 impl Tasks {
-    /// Tasks that are to stop when `signal` is raised.
+    /// Creates an empty list of tasks that stop when `signal` is raised.
     #[must_use]
     pub fn new(signal: Signal) -> Self {
-        Self { tracker: TaskTracker::new(), signal, lost: Signal::default() }
+        Self { tracker: TaskTracker::new(), signal, failed: Signal::default() }
     }
 
-    /// The same list, for tasks that are to stop when a branch of its signal is raised.
+    /// Returns the same list, for tasks that stop when another signal is raised, such as a child of its own.
     #[must_use]
-    pub fn until(&self, branch: Signal) -> Self {
-        Self { signal: branch, ..self.clone() }
+    pub fn with_signal(&self, signal: Signal) -> Self {
+        Self { signal, ..self.clone() }
     }
 
-    /// Runs a piece of work that ends by itself, such as a connection.
-    pub fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
+    /// Spawns a task that ends by itself, such as a connection.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn(work);
     }
 
-    /// Runs a loop that must not end before stopping is asked for; `name` is for the log.
+    /// Spawns a task that must not end before the signal is raised; `name` is for the log.
     pub fn supervise(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        // A task of its own turns a panic into a value.
+        // The task of its own turns a panic into an error.
         self.watch(name, self.tracker.spawn(work));
     }
 
-    /// The same on a thread of its own, with all that the work spawns there.
-    pub fn supervise_on(&self, thread: Thread, work: impl Future<Output = ()> + Send + 'static) {
+    /// Like [`Tasks::supervise`], on a thread of its own, together with all that the work spawns there.
+    pub fn supervise_on(&self, thread: RuntimeThread, work: impl Future<Output = ()> + Send + 'static) {
         let name = thread.name;
         let (done, ended) = oneshot::channel();
-        let begun = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
             thread.work(work);
-            // Nobody waits for it where the process is on its way out.
-            let _unheard = done.send(());
+            // The receiver is gone where the process is about to exit.
+            let _receiver_gone = done.send(());
         });
-        if let Err(error) = begun {
+        if let Err(error) = started {
             tracing::error!(thread = name, %error, "a thread cannot be started");
         }
-        // A thread that panics, or was never there, has dropped its end.
+        // A thread that panics, or never started, has dropped its sender.
         self.watch(name, ended);
     }
 
-    /// Acts on an end that nobody asked for; an error is a panic.
+    /// Reports an end before the signal; an error is a panic.
     fn watch<E: Send>(&self, name: &'static str, ended: impl Future<Output = Result<(), E>> + Send + 'static) {
-        let (signal, lost) = (self.signal.clone(), self.lost.clone());
+        let (signal, failed) = (self.signal.clone(), self.failed.clone());
         self.tracker.spawn(async move {
             let panicked = ended.await.is_err();
             if !signal.is_raised() {
                 tracing::error!(task = name, panicked, "a background task ended by itself; stopping");
-                lost.raise();
+                failed.raise();
             }
         });
     }
 
-    /// Returns once a supervised task has ended unasked.
-    pub async fn lost(&self) {
-        self.lost.raised().await;
+    /// Waits until a supervised task has ended before the signal.
+    pub async fn failed(&self) {
+        self.failed.raised().await;
     }
 
-    /// Returns once everything that was spawned has ended.
+    /// Waits until every spawned task has ended.
     pub async fn joined(&self) {
         self.tracker.close();
         self.tracker.wait().await;
     }
 }
 
-/// A thread with a runtime of its own that has yet to be given its work: it gets its turn from the system, whatever keeps
-/// the others busy.
-pub struct Thread {
+/// A thread with a runtime of its own, before it is given its work: the operating system schedules it, however busy the
+/// workers are.
+pub struct RuntimeThread {
     name: &'static str,
-    /// Always there, but for the end: a runtime that is dropped inside another one panics.
+    /// Taken only at the end: a runtime that is dropped inside another one panics.
     runtime: Option<Runtime>,
 }
 
-impl Thread {
-    /// One that will be known by this name, of which Linux shows fifteen letters.
+impl RuntimeThread {
+    /// Creates a runtime for a thread of this name, of which Linux shows fifteen bytes.
     pub fn new(name: &'static str) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         Ok(Self { name, runtime: Some(runtime) })
     }
 
-    /// Opens something there: a socket is served by the runtime that it was opened on.
-    pub fn within<T>(&self, open: impl FnOnce() -> T) -> T {
+    /// Runs a function in the context of the runtime: a socket is served by the runtime in which it was opened.
+    pub fn enter<T>(&self, open: impl FnOnce() -> T) -> T {
         let _entered = self.runtime.as_ref().map(Runtime::enter);
         open()
     }
@@ -150,7 +150,7 @@ impl Thread {
     }
 }
 
-impl Drop for Thread {
+impl Drop for RuntimeThread {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -163,29 +163,29 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_thread_that_panics_is_noticed_and_one_that_ends_when_asked_is_not_lost() {
+    async fn a_thread_that_panics_is_noticed_and_one_that_ends_when_asked_has_not_failed() {
         let signal = Signal::default();
         let tasks = Tasks::new(signal.clone());
         let until = signal.clone();
-        tasks.supervise_on(Thread::new("test").unwrap(), async move { until.raised().await });
+        tasks.supervise_on(RuntimeThread::new("test").unwrap(), async move { until.raised().await });
         let others = Tasks::new(signal.clone());
-        others.supervise_on(Thread::new("test").unwrap(), async { panic!("as some library may") });
-        others.lost().await;
-        assert!(!tasks.lost.is_raised());
+        others.supervise_on(RuntimeThread::new("test").unwrap(), async { panic!("as some library may") });
+        others.failed().await;
+        assert!(!tasks.failed.is_raised());
         signal.raise();
         tasks.joined().await;
-        assert!(!tasks.lost.is_raised());
+        assert!(!tasks.failed.is_raised());
     }
 
     #[tokio::test]
     async fn a_thread_does_its_work_and_what_that_spawns_by_itself() {
         let (signal, tasks) = (Signal::default(), Tasks::new(Signal::default()));
         let (own, spawning) = (signal.clone(), tasks.clone());
-        tasks.supervise_on(Thread::new("test").unwrap(), async move {
+        tasks.supervise_on(RuntimeThread::new("test").unwrap(), async move {
             let named = || thread::current().name().map(ToOwned::to_owned);
             assert_eq!(named().as_deref(), Some("test"));
             let raise = own.clone();
-            spawning.run(async move {
+            spawning.spawn(async move {
                 assert_eq!(named().as_deref(), Some("test"));
                 raise.raise();
             });
@@ -201,41 +201,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_thread_that_gets_no_work_is_let_go() {
-        drop(Thread::new("test").unwrap());
+    async fn a_thread_that_gets_no_work_is_dropped() {
+        drop(RuntimeThread::new("test").unwrap());
     }
 
     #[tokio::test]
     async fn a_supervised_task_that_ends_unasked_is_noticed() {
         let tasks = Tasks::new(Signal::default());
         tasks.supervise("test", async {});
-        tasks.lost().await;
+        tasks.failed().await;
     }
 
     #[tokio::test]
     async fn one_task_can_be_stopped_without_the_others() {
         let signal = Signal::default();
         let tasks = Tasks::new(signal.clone());
-        let [one, other] = [signal.branch(), signal.branch()];
+        let [one, other] = [signal.child(), signal.child()];
         for branch in [&one, &other] {
             let own = branch.clone();
-            tasks.until(branch.clone()).supervise("test", async move { own.raised().await });
+            tasks.with_signal(branch.clone()).supervise("test", async move { own.raised().await });
         }
         one.raise();
         assert!(one.is_raised() && !other.is_raised() && !signal.is_raised());
         signal.raise();
         tasks.joined().await;
-        assert!(other.is_raised() && !tasks.lost.is_raised());
+        assert!(other.is_raised() && !tasks.failed.is_raised());
     }
 
     #[tokio::test]
-    async fn a_supervised_task_that_ends_when_asked_is_not_lost() {
+    async fn a_supervised_task_that_ends_when_asked_has_not_failed() {
         let signal = Signal::default();
         let tasks = Tasks::new(signal.clone());
         let own = signal.clone();
         tasks.supervise("test", async move { own.raised().await });
         signal.raise();
         tasks.joined().await;
-        assert!(!tasks.lost.is_raised());
+        assert!(!tasks.failed.is_raised());
     }
 }

@@ -33,7 +33,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (3, &["session", "oidc", "pages"]),
     (2, &["edge", "policy"]),
     (1, &["crypto", "identity", "metrics"]),
-    (0, &["cookie", "host", "clock", "failure", "shutdown"]),
+    (0, &["cookie", "host", "clock", "shutdown"]),
 ];
 
 /// Lines of production code that a file may have.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use doorward::metrics::Logout;
+use doorward::metrics::LogoutKind;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::runtime::Builder;
 
@@ -100,7 +100,7 @@ fn revoked(postgres: &Postgres, place: &Place, cookies: &[String]) -> Work {
     alone(postgres, async |timed| {
         let bench = Bench::on(&place.url(), 1).await;
         let all = stream::iter(cookies.iter())
-            .map(|cookie| bench.sessions.revoke(sent(cookie), Logout::User))
+            .map(|cookie| bench.sessions.revoke(sent(cookie), LogoutKind::User))
             .buffer_unordered(CONNECTIONS)
             .try_collect::<Vec<_>>();
         let all = async {

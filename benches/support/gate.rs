@@ -9,7 +9,7 @@ use doorward::{
     crypto::Keyring,
     edge::{Edge, Response},
     flow::{self, Gate},
-    identity::{Identity, Registration, Scope, Subject, Tokens},
+    identity::{Identity, Registration, SessionScope, Subject, Tokens},
     metrics::{self, Metrics},
     oidc,
     pages::Pages,
@@ -109,7 +109,7 @@ impl Bench {
 
     /// Signs so many people in, with these tokens.
     pub(crate) async fn sign_in_with(&mut self, people: usize, tokens: &Tokens) {
-        let scope = Scope { audience: HOST.to_owned(), registration: self.registration };
+        let scope = SessionScope { audience: HOST.to_owned(), registration: self.registration };
         let new =
             |person| NewSession { identity: somebody(person), tokens: tokens.clone(), sid: None, scope: scope.clone() };
         let written = stream::iter(0..people).map(|person| self.sessions.create(new(person)));

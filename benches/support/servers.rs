@@ -40,9 +40,9 @@ pub(crate) async fn doorward(bench: &Bench, stop: Signal) -> SocketAddr {
     let (address, _) = server.addresses();
     let tasks = Tasks::new(stop.clone());
     let (sessions, until) = (Arc::clone(&bench.sessions), stop.clone());
-    tasks.run(async move { sessions.maintain(until).await });
+    tasks.spawn(async move { sessions.maintain(until).await });
     let serving = server.run(Arc::clone(&bench.gate), Arc::clone(&bench.metrics), tasks.clone(), stop);
-    tasks.run(serving);
+    tasks.spawn(serving);
     address
 }
 
@@ -77,12 +77,12 @@ where
     let small = Small { address, accepted: Arc::default() };
     let (tasks, accepted) = (Tasks::default(), Arc::clone(&small.accepted));
     let connections = tasks.clone();
-    tasks.run(async move {
+    tasks.spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             accepted.fetch_add(1, Ordering::Relaxed);
             stream.set_nodelay(true).expect("a socket has the option");
             let answer = answer.clone();
-            connections.run(async move {
+            connections.spawn(async move {
                 let answer = service_fn(move |request| answer(request).map(Ok::<_, Infallible>));
                 let connection = http1::Builder::new().writev(false).serve_connection(TokioIo::new(stream), answer);
                 // A client that goes away ends its connection, and nothing else.

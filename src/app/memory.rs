@@ -29,7 +29,7 @@ pub(super) async fn give_back(tasks: Tasks) -> Infallible {
         sleep(EVERY).await;
         // More than there are threads: which of them runs what is theirs to say.
         for _ in 0..threads * 2 {
-            tasks.run(async { ask() });
+            tasks.spawn(async { ask() });
         }
     }
 }

@@ -96,7 +96,7 @@ impl App {
         }
         let serving = self.server.run(gate, metrics, tasks.clone(), stop.clone());
         let lost = async {
-            tokio::select! { () = tasks.lost() => {}, () = background.lost() => {} }
+            tokio::select! { () = tasks.failed() => {}, () = background.failed() => {} }
             stop.raise();
         };
         let asked = {
@@ -124,7 +124,7 @@ impl Works {
             version: env!("CARGO_PKG_VERSION"),
             commit: env!("DOORWARD_COMMIT"),
         }));
-        metrics.configuration.loaded(&config.hash);
+        metrics.configuration.set_hash(&config.hash);
         let bound = bind(&metrics, &config);
         let providers = providers::made(prepared, &bound.providers, &clock);
         let sessions = Sessions::open(
@@ -185,9 +185,9 @@ impl Works {
             metrics: bound,
         };
         self.gate.change(gate, components);
-        self.metrics.configuration.loaded(&hash);
+        self.metrics.configuration.set_hash(&hash);
         for gone in self.config.providers.iter().filter(|before| !has(&config, &before.name)) {
-            self.metrics.forget_provider(&gone.name);
+            self.metrics.remove_provider_gauges(&gone.name);
         }
         (self.config, self.providers) = (config, providers);
         Ok(difference)
@@ -206,7 +206,7 @@ fn keyring(config: &Config) -> anyhow::Result<Arc<Keyring>> {
     Ok(Arc::new(Keyring::new(&config.secrets).context("session.secrets")?))
 }
 
-fn bind(metrics: &Metrics, config: &Config) -> metrics::Bound {
+fn bind(metrics: &Metrics, config: &Config) -> metrics::BoundMetrics {
     let apps: Vec<_> = config.policy.apps.iter().map(|app| app.name.as_str()).collect();
     let providers: Vec<_> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
     metrics.bind(&apps, &providers)

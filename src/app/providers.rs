@@ -38,8 +38,8 @@ pub(super) fn prepare(before: &[Arc<Provider>], settings: &[Settings]) -> anyhow
 }
 
 /// Makes the providers, each with its numbers.
-pub(super) fn made(prepared: Vec<Prepared>, numbers: &[metrics::Provider], clock: &Clock) -> Vec<Arc<Provider>> {
-    let make = |(prepared, numbers): (Prepared, &metrics::Provider)| match prepared {
+pub(super) fn made(prepared: Vec<Prepared>, numbers: &[metrics::ProviderMetrics], clock: &Clock) -> Vec<Arc<Provider>> {
+    let make = |(prepared, numbers): (Prepared, &metrics::ProviderMetrics)| match prepared {
         Prepared::Same(provider) => provider,
         Prepared::Changed(known, settings, transport) => Arc::new(known.under(settings, transport)),
         Prepared::New(settings, transport) => {
@@ -78,9 +78,9 @@ impl Caretaker {
     }
 
     fn begin(&self, provider: &Arc<Provider>) -> Signal {
-        let (provider, until) = (Arc::clone(provider), self.stop.branch());
+        let (provider, until) = (Arc::clone(provider), self.stop.child());
         let stop = until.clone();
-        self.tasks.until(until.clone()).supervise("provider", async move { provider.maintain(stop).await });
+        self.tasks.with_signal(until.clone()).supervise("provider", async move { provider.maintain(stop).await });
         until
     }
 }

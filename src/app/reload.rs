@@ -59,7 +59,7 @@ impl Reload {
                 };
                 if let Some(read) = read {
                     let result = self.take(read, occasion, &level);
-                    self.works.metrics.configuration.reloaded(result);
+                    self.works.metrics.configuration.count_reload(result);
                 }
                 (self, watch, level)
             });
@@ -72,7 +72,7 @@ impl Reload {
         read: Result<Config, Complaints>,
         occasion: Occasion,
         level: &(dyn Fn(&str) + Send),
-    ) -> metrics::Reload {
+    ) -> metrics::ReloadResult {
         let changed = read.map_err(|complaints| on_one_line(&complaints)).and_then(|next| {
             let changed = self.works.change(next);
             changed.map_err(|error| format!("{error:#}"))
@@ -80,21 +80,21 @@ impl Reload {
         match changed {
             Err(reasons) => {
                 tracing::error!(reasons, "the changed configuration is refused; the one before stays in force");
-                metrics::Reload::Refused
+                metrics::ReloadResult::Refused
             }
             Ok(difference) if difference.is_none() => {
                 match occasion {
                     Occasion::Hangup => tracing::info!("the configuration was read again and says the same"),
                     Occasion::Look => tracing::debug!("the configuration was read again and says the same"),
                 }
-                metrics::Reload::Unchanged
+                metrics::ReloadResult::Unchanged
             }
             Ok(difference) => {
                 self.caretaker.look_after(&self.works.providers);
                 level(&self.works.config.log.level);
                 self.tell(&difference);
                 warn_of(&self.works.config);
-                metrics::Reload::Applied
+                metrics::ReloadResult::Applied
             }
         }
     }

@@ -68,7 +68,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 pub(super) fn on_signal(stop: shutdown::Signal) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    shutdown::Tasks::new(stop.clone()).run(async move {
+    shutdown::Tasks::new(stop.clone()).spawn(async move {
         for first in [true, false] {
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
             if first {

@@ -10,7 +10,7 @@ use std::{io::Write as _, path::PathBuf, time::Duration};
 
 use super::*;
 use crate::{
-    cookie::Transport,
+    cookie::SiteScheme,
     policy::{Access, Allow, HostPattern, PathPattern},
 };
 
@@ -59,7 +59,7 @@ fn a_small_file_becomes_settings_with_every_default() {
     assert_eq!(config.server.management.to_string(), "127.0.0.1:9300");
     assert_eq!(config.server.shutdown_grace, Duration::from_secs(20));
     assert!(config.server.tls.is_none());
-    assert_eq!((config.gate.prefix.as_str(), config.gate.transport), ("/_doorward", Transport::Https));
+    assert_eq!((config.gate.prefix.as_str(), config.gate.transport), ("/_doorward", SiteScheme::Https));
     assert!(config.gate.trusted_proxies.contains("10.1.2.3".parse().unwrap()));
     assert!(!config.gate.trusted_proxies.contains("127.0.0.1".parse().unwrap()));
     assert_eq!((config.gate.cookie_name.as_str(), config.gate.cookie_domain), ("doorward", None));
@@ -130,14 +130,14 @@ fn a_store_for_replicas_is_read_with_its_password_and_pool() {
         *settings
     };
     let plain = store("");
-    assert_eq!((plain.pool_size, &plain.listen, &plain.password), (8, &None, &None));
+    assert_eq!((plain.pool_size, &plain.listen_url, &plain.password_file), (8, &None, &None));
     let more = store(&format!(
         "pool_size = 3\nlisten_url = 'postgres://ann@direct/doorward'\npassword = {{ file = '{}' }}",
         file.path().display()
     ));
-    assert_eq!((more.pool_size, more.listen.is_some()), (3, true));
-    assert_eq!(more.password.as_deref(), Some(file.path()));
-    assert_ne!(store("password = 'other'").address, plain.address);
+    assert_eq!((more.pool_size, more.listen_url.is_some()), (3, true));
+    assert_eq!(more.password_file.as_deref(), Some(file.path()));
+    assert_ne!(store("password = 'other'").url, plain.url);
     let report = report_text(&Ok(loaded(&format!("{GOOD}[store]\nurl = 'postgres://ann:hidden@db/x'\n"))));
     assert!(report.contains("postgres://ann:********@db/x") && !report.contains("hidden"), "{report}");
 }

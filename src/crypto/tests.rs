@@ -1,4 +1,4 @@
-//! What keys promise.
+//! Tests of keys and of key rotation.
 
 use proptest::prelude::*;
 
@@ -16,52 +16,57 @@ fn a_rotated_secret_still_opens_and_a_dropped_one_does_not() {
         (old.seal(Purpose::SessionRow, b"row", b"plain"), old.tag(Purpose::SessionCookie, b"host", b"id"));
     let rotated = ring(&["b", "a"]);
     assert_eq!(rotated.open(Purpose::SessionRow, b"row", &sealed).as_deref(), Some(b"plain".as_slice()));
-    assert!(rotated.made(Purpose::SessionCookie, b"host", b"id", &tag));
+    assert!(rotated.verify_tag(Purpose::SessionCookie, b"host", b"id", &tag));
     let dropped = ring(&["b"]);
     assert_eq!(dropped.open(Purpose::SessionRow, b"row", &sealed), None);
-    assert!(!dropped.made(Purpose::SessionCookie, b"host", b"id", &tag));
+    assert!(!dropped.verify_tag(Purpose::SessionCookie, b"host", b"id", &tag));
 }
 
 #[test]
-fn what_an_older_secret_sealed_is_sealed_anew_and_nothing_else_is() {
+fn what_an_older_secret_sealed_is_reencrypted_and_nothing_else_is() {
     let (old, rotated, new) = (ring(&["a"]), ring(&["b", "a"]), ring(&["b"]));
     let sealed = old.seal(Purpose::SessionRow, b"row", b"plain");
-    let anew = rotated.reseal(Purpose::SessionRow, b"row", &sealed).unwrap();
+    let anew = rotated.reencrypt(Purpose::SessionRow, b"row", &sealed).unwrap();
     assert_eq!(new.open(Purpose::SessionRow, b"row", &anew).as_deref(), Some(b"plain".as_slice()));
     assert_eq!((sealed_by(&sealed), sealed_by(&anew)), (Some(old.newest()), Some(new.newest())));
-    assert_eq!(rotated.reseal(Purpose::SessionRow, b"row", &anew), None, "it is the newest already");
-    assert_eq!(rotated.reseal(Purpose::SessionRow, b"another row", &sealed), None);
-    assert_eq!(new.reseal(Purpose::SessionRow, b"row", &sealed), None, "its secret is not known");
-    assert_eq!(rotated.reseal(Purpose::SessionRow, b"row", b"abc"), None);
+    assert_eq!(rotated.reencrypt(Purpose::SessionRow, b"row", &anew), None, "it is the newest already");
+    assert_eq!(rotated.reencrypt(Purpose::SessionRow, b"another row", &sealed), None);
+    assert_eq!(new.reencrypt(Purpose::SessionRow, b"row", &sealed), None, "its secret is not known");
+    assert_eq!(rotated.reencrypt(Purpose::SessionRow, b"row", b"abc"), None);
 }
 
 #[test]
-fn what_a_dropped_secret_left_proves_its_session_cookies_and_opens_nothing() {
+fn a_retired_cookie_key_verifies_session_cookies_and_opens_nothing() {
     let (old, rotated, new) = (ring(&["a"]), ring(&["b", "a"]), ring(&["b"]));
-    let bequests = rotated.bequests();
-    let [(secret, sealed)] = bequests.as_slice() else { panic!("{}", bequests.len()) };
+    let retired = rotated.older_cookie_keys();
+    let [(secret, sealed)] = retired.as_slice() else { panic!("{}", retired.len()) };
     assert_eq!(*secret, old.newest());
-    new.inherit(bequests.clone());
-    assert!(new.made(Purpose::SessionCookie, b"host", b"id", &old.tag(Purpose::SessionCookie, b"host", b"id")));
-    assert!(!new.made(
+    new.load_retired(retired.clone());
+    assert!(new.verify_tag(Purpose::SessionCookie, b"host", b"id", &old.tag(Purpose::SessionCookie, b"host", b"id")));
+    assert!(!new.verify_tag(
         Purpose::SessionCookie,
         b"host",
         b"id",
         &ring(&["c"]).tag(Purpose::SessionCookie, b"host", b"id")
     ));
-    assert!(!new.made(Purpose::LoginCookie, b"host", b"id", &old.tag(Purpose::LoginCookie, b"host", b"id")));
+    assert!(!new.verify_tag(Purpose::LoginCookie, b"host", b"id", &old.tag(Purpose::LoginCookie, b"host", b"id")));
     assert_eq!(new.open(Purpose::SessionRow, b"row", &old.seal(Purpose::SessionRow, b"row", b"plain")), None);
-    // Under another's name, by another's hand, or given up again.
-    for bequest in [([0; KEY_ID], sealed.clone()), (*secret, vec![0; 90])] {
-        new.inherit(vec![bequest]);
-        assert!(!new.made(Purpose::SessionCookie, b"host", b"id", &old.tag(Purpose::SessionCookie, b"host", b"id")));
+    // Under another id, sealed by another, or replaced by the next load.
+    for key in [([0; KEY_ID_LENGTH], sealed.clone()), (*secret, vec![0; 90])] {
+        new.load_retired(vec![key]);
+        assert!(!new.verify_tag(
+            Purpose::SessionCookie,
+            b"host",
+            b"id",
+            &old.tag(Purpose::SessionCookie, b"host", b"id")
+        ));
     }
 }
 
 #[test]
 fn a_short_secret_and_no_secret_are_refused() {
     assert!(Keyring::new(&[]).is_err());
-    assert!(Keyring::new(&[SecretString::from("x".repeat(MINIMUM - 1))]).is_err());
+    assert!(Keyring::new(&[SecretString::from("x".repeat(MIN_SECRET_LENGTH - 1))]).is_err());
 }
 
 #[test]
@@ -82,7 +87,7 @@ fn a_tag_holds_in_its_own_context_and_no_two_pairs_are_alike() {
     for (context, message) in
         [(b"app.tes".as_slice(), b"tid".as_slice()), (b"app.testi", b"d"), (b"", b"app.testid"), (b"wiki.test", b"id")]
     {
-        assert!(!ring.made(Purpose::SessionCookie, context, message, &tag));
+        assert!(!ring.verify_tag(Purpose::SessionCookie, context, message, &tag));
     }
 }
 

@@ -8,7 +8,7 @@ use std::ops::BitOr;
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
 use super::BadRequest;
-use crate::host::{Authority, Malformed};
+use crate::host::{Authority, InvalidHost};
 
 /// A header line that occurs at most once: what has been seen of it, and how people spell its name.
 #[derive(Clone, Copy, Debug)]
@@ -72,9 +72,9 @@ impl<'r> Field<'r> {
     pub(super) fn authority(&self, text: &'r str) -> Result<Authority<'r>, BadRequest> {
         Authority::parse(text).map_err(|malformed| {
             self.fault(match malformed {
-                Malformed::Empty => "names no host",
-                Malformed::Name => "holds something that no host name has",
-                Malformed::Port => "has a port that is not a number from 1 to 65535",
+                InvalidHost::Empty => "names no host",
+                InvalidHost::Name => "holds something that no host name has",
+                InvalidHost::Port => "has a port that is not a number from 1 to 65535",
             })
         })
     }

@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{
     edge::{Body, Reason, Refusal, Response, Verdict, write_direct},
-    failure::Kind,
     oidc::{self, LogoutNotice, Provider},
     pages,
     session::Unavailable,
@@ -55,16 +54,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// What it means to the one who has to act on it.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::NotANotice | Self::Unbelievable(_) | Self::Repeated => Kind::Client,
-            Self::Provider(_) => Kind::Provider,
-            Self::Store(error) => error.kind(),
-        }
-    }
-
     fn reason(&self) -> Reason {
         match self {
             Self::NotANotice | Self::Unbelievable(_) | Self::Repeated => Reason::BadRequest,
@@ -195,9 +184,10 @@ fn thanks() -> Response {
 
 /// JSON, whoever asks: no person reads it (section 2.8).
 fn refuse(error: &Error, request_id: &str) -> Response {
-    let (status, reason) = match error.kind() {
-        Kind::Client => (StatusCode::BAD_REQUEST, error.reason()),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, error.reason()),
+    let reason = error.reason();
+    let status = match reason {
+        Reason::BadRequest => StatusCode::BAD_REQUEST,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     let headers = match status {
         StatusCode::SERVICE_UNAVAILABLE => vec![(header::RETRY_AFTER, HeaderValue::from_static("5"))],

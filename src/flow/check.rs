@@ -11,9 +11,9 @@ use super::{
     renew::{Advice, Renewer},
 };
 use crate::{
-    cookie::{self, Jar},
+    cookie::{self, GateCookies},
     edge::{Admission, Reason, Verdict},
-    identity::{Packed, Registration},
+    identity::{PackedIdentity, Registration},
     policy::{App, Asked, Denial, Lack, Requirement},
     session::{CachedSession, Cookie, Found, Sessions, Unavailable},
 };
@@ -30,7 +30,7 @@ const MOST_OF_COOKIES: usize = 32 << 10;
 pub(super) struct Check {
     pub(super) sessions: Arc<Sessions>,
     pub(super) renewer: Arc<Renewer>,
-    pub(super) jar: Arc<Jar>,
+    pub(super) jar: Arc<GateCookies>,
     pub(super) own_cookies: OwnCookies,
     /// The providers, by place in the configuration.
     pub(super) providers: Vec<Trusted>,
@@ -177,7 +177,7 @@ impl Check {
 
     fn standing(&self, app: &App, live: &CachedSession) -> Standing {
         match self.providers.get(app.provider) {
-            Some(provider) if live.who().is_of(&provider.registration) => Standing::Counts,
+            Some(provider) if live.who().has_registration(&provider.registration) => Standing::Counts,
             Some(provider) if live.who().provider() == provider.name => Standing::Over,
             _ => Standing::Elsewhere,
         }
@@ -188,7 +188,7 @@ impl Check {
         let plan = &app.headers;
         let mut headers = who.map_or_else(|| plan.blank(), |live| live.headers(plan));
         if self.own_cookies == OwnCookies::Hidden {
-            headers.insert(header::COOKIE, self.jar.others(asked, MOST_OF_COOKIES).ok_or(Lacking::Room)?);
+            headers.insert(header::COOKIE, self.jar.forwarded(asked, MOST_OF_COOKIES).ok_or(Lacking::Room)?);
         }
         Ok(Verdict::Allow(Admission::grant(headers)))
     }
@@ -201,7 +201,7 @@ impl From<Unknown> for Lacking<'_> {
 }
 
 /// The reason that somebody is given who may not pass.
-pub(super) fn reason(denial: Denial<'_>, who: Option<&Packed>) -> Reason {
+pub(super) fn reason(denial: Denial<'_>, who: Option<&PackedIdentity>) -> Reason {
     match (denial, who) {
         (Denial::Rule, _) => Reason::RuleDenied,
         (Denial::NotAllowed(allow), Some(who)) => match allow.lack(who) {

@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    cookie::{self, Jar},
+    cookie::{self, GateCookies},
     crypto::Keyring,
     edge::{Reason, Redirect, Verdict},
-    identity::Scope,
+    identity::SessionScope,
     metrics,
     oidc::{self, Provider, Redemption, SignedIn},
     pages::Page,
@@ -39,10 +39,10 @@ pub(super) struct Login {
     pub(super) check: Arc<Check>,
     pub(super) answers: Arc<Answers>,
     pub(super) keyring: Arc<Keyring>,
-    pub(super) jar: Arc<Jar>,
+    pub(super) jar: Arc<GateCookies>,
     pub(super) clock: Clock,
     pub(super) unknown_sids: Arc<UnknownSids>,
-    pub(super) metrics: metrics::Logins,
+    pub(super) metrics: metrics::LoginMetrics,
 }
 
 /// What a provider sent back with the browser (OpenID Connect Core, sections 3.1.2.5 and 3.1.2.6; RFC 9207).
@@ -126,7 +126,7 @@ impl Login {
         };
         match provider.redeem(&redemption).await {
             Ok(SignedIn { identity, tokens, sid }) => {
-                let scope = Scope { audience: self.audience(visit).to_owned(), registration };
+                let scope = SessionScope { audience: self.audience(visit).to_owned(), registration };
                 self.welcome(visit, &target, &browsers, NewSession { identity, tokens, sid, scope }).await
             }
             Err(oidc::Error::GrantRefused) => self.heal(visit, Some(&attempt), &browsers, "code refused").await,
@@ -149,7 +149,7 @@ impl Login {
         let cookie = match self.sessions.create(new).await {
             Ok(cookie) => cookie,
             Err(error) => {
-                self.count(visit, metrics::Login::Unavailable);
+                self.count(visit, metrics::LoginResult::Unavailable);
                 let detail = format!("signed in, but the session could not be kept: {error}");
                 let (user, subject) = (Some(user.as_str()), Some(subject.0.as_str()));
                 let refused = Refused { user, subject, detail: Some(&detail), ..Refused::default() };
@@ -171,7 +171,7 @@ impl Login {
             subject = cut(&subject),
             "signed in"
         );
-        self.count(visit, metrics::Login::Succeeded);
+        self.count(visit, metrics::LoginResult::Succeeded);
         let cookies = vec![
             self.jar.set_session(&cookie, self.sessions.lifetime()),
             self.jar.set_login(&browser.seal(&self.keyring, self.audience(visit)), attempt::LIFETIME),
@@ -185,7 +185,7 @@ impl Login {
         let brought = cookie::values(visit.headers, self.jar.session_name()).map(|value| Cookie { value, audience });
         for cookie in brought.filter(|cookie| self.sessions.may_be_ours(*cookie)).take(MOST_COOKIES) {
             // The new session stands either way, and the old one's row goes when the store takes it.
-            if let Err(error) = self.sessions.revoke(cookie, metrics::Logout::User).await {
+            if let Err(error) = self.sessions.revoke(cookie, metrics::LogoutKind::User).await {
                 tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %error, "the session before this sign-in could not be ended");
             }
         }
@@ -212,12 +212,12 @@ impl Login {
             return self.looped(visit, &target);
         }
         tracing::info!(request_id = %visit.id, app = visit.site.app.name, client = visit.client_text(), why, "a callback could not be completed; sign-in begins again");
-        self.count(visit, metrics::Login::Restarted);
+        self.count(visit, metrics::LoginResult::Restarted);
         self.begin(visit, &target, browser).await
     }
 
     fn looped(&self, visit: &RequestContext<'_>, target: &RedirectTarget) -> Verdict {
-        self.count(visit, metrics::Login::Looped);
+        self.count(visit, metrics::LoginResult::Looped);
         let (retry, reset) = (visit.sign_in_to(target.as_str()), visit.own("/reset"));
         Verdict::Refuse(self.answers.refuse(
             visit,
@@ -240,7 +240,7 @@ impl Login {
             "invalid_scope" => "The identity provider does not know one of the scopes that were asked for.",
             _ => "The identity provider refused the sign-in.",
         };
-        self.count(visit, metrics::Login::Denied);
+        self.count(visit, metrics::LoginResult::Denied);
         self.failed(visit, target, detail, Refused { detail: Some(&detail), ..Refused::default() })
     }
 
@@ -256,7 +256,7 @@ impl Login {
         let refused = Refused { detail: Some(&cause), mend, ..Refused::default() };
         let detail = match error {
             oidc::Error::Unavailable(_) => {
-                self.count(visit, metrics::Login::Unavailable);
+                self.count(visit, metrics::LoginResult::Unavailable);
                 let retry = visit.sign_in_to(target.as_str());
                 let page = Page::ProviderAway { retry: &retry };
                 return Verdict::Refuse(self.answers.refuse_because(
@@ -271,7 +271,7 @@ impl Login {
             }
             _ => "The identity provider's answer could not be used. The operator finds the reason in the log.",
         };
-        self.count(visit, metrics::Login::Failed);
+        self.count(visit, metrics::LoginResult::Failed);
         self.failed(visit, target, detail, refused)
     }
 
@@ -317,7 +317,7 @@ impl Login {
             .collect()
     }
 
-    fn count(&self, visit: &RequestContext<'_>, result: metrics::Login) {
+    fn count(&self, visit: &RequestContext<'_>, result: metrics::LoginResult) {
         self.metrics.count(visit.site.app.provider, result);
     }
 }

@@ -14,10 +14,10 @@ use super::{
     sids::UnknownSids,
 };
 use crate::{
-    cookie::{self, Jar},
+    cookie::{self, GateCookies},
     crypto::{self, Keyring, Purpose},
     edge::{Reason, Redirect, Refusal, Verdict},
-    metrics::Logout as Kind,
+    metrics::LogoutKind,
     oidc::{Provider, Whom},
     pages::Page,
     policy::{Policy, redirect::RedirectTarget},
@@ -37,7 +37,7 @@ pub(super) struct Logout {
     pub(super) providers: Vec<Arc<Provider>>,
     pub(super) answers: Arc<Answers>,
     pub(super) keyring: Arc<Keyring>,
-    pub(super) jar: Arc<Jar>,
+    pub(super) jar: Arc<GateCookies>,
     pub(super) legacy_cookies: Vec<String>,
     pub(super) unknown_sids: Arc<UnknownSids>,
 }
@@ -161,7 +161,7 @@ impl Logout {
                 }
             }
         }
-        self.sessions.end_by(provider, &whose(whom), Kind::Frontchannel).await.map(Some)
+        self.sessions.end_by(provider, &whose(whom), LogoutKind::Frontchannel).await.map(Some)
     }
 
     /// Ends every session that the browser brought; the first of them knows how to sign out at the provider.
@@ -169,7 +169,7 @@ impl Logout {
         let (mut first, audience) = (None, self.jar.audience(visit.authority.host()));
         let brought = cookie::values(visit.headers, self.jar.session_name()).map(|value| Cookie { value, audience });
         for cookie in brought.filter(|cookie| self.sessions.may_be_ours(*cookie)).take(MOST_COOKIES) {
-            let ended = self.sessions.revoke(cookie, Kind::User).await?;
+            let ended = self.sessions.revoke(cookie, LogoutKind::User).await?;
             first = first.or(ended);
         }
         Ok(first)

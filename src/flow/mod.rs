@@ -26,7 +26,7 @@ use arc_swap::{ArcSwap, Guard};
 pub use self::{check::OwnCookies, renew::Renewer, snapshot::Snapshot};
 use self::{refusals::RefusalLog, renew::Renewing};
 use crate::{
-    clock::Clock, cookie::Transport, crypto::Keyring, edge::TrustedProxies, metrics, oidc::Provider, pages::Pages,
+    clock::Clock, cookie::SiteScheme, crypto::Keyring, edge::TrustedProxies, metrics, oidc::Provider, pages::Pages,
     policy::Policy, session::Sessions, shutdown,
 };
 
@@ -36,7 +36,7 @@ pub struct Settings {
     /// `server.prefix`: begins with a slash, never ends with one.
     pub prefix: String,
     /// `server.scheme`.
-    pub transport: Transport,
+    pub transport: SiteScheme,
     /// `server.trusted_proxies`.
     pub trusted_proxies: TrustedProxies,
     /// `server.service_hosts`, folded.
@@ -66,7 +66,7 @@ pub struct Components {
     /// The time.
     pub clock: Clock,
     /// The numbers, bound to the apps and providers.
-    pub metrics: metrics::Bound,
+    pub metrics: metrics::BoundMetrics,
 }
 
 impl Components {

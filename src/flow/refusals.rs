@@ -17,7 +17,7 @@ use super::context::RequestId;
 use crate::{
     clock::{Clock, Timestamp},
     edge::Reason,
-    identity::Packed,
+    identity::PackedIdentity,
     policy::Denial,
     shutdown,
 };
@@ -50,7 +50,7 @@ impl fmt::Display for Needs<'_> {
 }
 
 /// Prints somebody's groups.
-pub(super) struct Groups<'p>(pub(super) &'p Packed);
+pub(super) struct Groups<'p>(pub(super) &'p PackedIdentity);
 
 impl fmt::Display for Groups<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

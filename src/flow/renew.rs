@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::{
     clock::Timestamp,
     identity::Registration,
-    metrics::{Logout, Renewal, Renewals},
+    metrics::{LogoutKind, RenewalMetrics, RenewalResult},
     oidc::{self, Provider, Refreshed},
     session::{CachedSession, Claim, Due, Record, RenewalPermit, SessionId, Sessions},
     shutdown,
@@ -86,7 +86,7 @@ pub(super) struct Renewing {
     /// The providers in their order.
     pub(super) providers: Vec<Arc<Provider>>,
     /// The numbers, bound to them.
-    pub(super) metrics: Renewals,
+    pub(super) metrics: RenewalMetrics,
 }
 
 /// A renewal that waits or is under way.
@@ -149,7 +149,7 @@ impl Renewer {
         let with = self.with.load_full();
         let settled = match (under_way, with.provider(&live)) {
             (Some(under_way), Some((index, provider))) if !graceful || (self.sessions.is_up() && provider.is_up()) => {
-                with.metrics.waits(index);
+                with.metrics.count_wait(index);
                 under_way.settled().await
             }
             _ => None,
@@ -202,7 +202,7 @@ impl Renewer {
             match errand {
                 Some(Errand::Renew(turn)) => {
                     let permit = Arc::clone(&room).acquire_owned().await;
-                    tasks.run(async move {
+                    tasks.spawn(async move {
                         let outcome = renewer.renew(&turn.live).await;
                         // Out of the list first: whoever comes now finds the new session, and not this turn.
                         renewer.turns().remove(&turn.live.key());
@@ -213,7 +213,7 @@ impl Renewer {
                 Some(Errand::Forget { registration, refresh }) => {
                     // Renewals do not wait for a provider that is slow to forget.
                     let rest = Arc::clone(&rest);
-                    tasks.run(async move {
+                    tasks.spawn(async move {
                         let _permit = rest.acquire().await;
                         let with = renewer.with.load_full();
                         // One that was issued by somebody else, or to another client, is shown to nobody.
@@ -238,7 +238,7 @@ impl Renewer {
             match self.sessions.claim(live, provider.refreshes_within()).await {
                 Ok(Claim::Ours(permit)) => return self.redeem(provider, permit, count).await,
                 Ok(Claim::Done(renewed)) => {
-                    count(Renewal::Shared);
+                    count(RenewalResult::Shared);
                     return Outcome::Renewed(renewed);
                 }
                 Ok(Claim::Gone) => return Outcome::Ended,
@@ -246,26 +246,26 @@ impl Renewer {
                 Ok(Claim::Theirs) => tokio::time::sleep(LOOK).await,
                 Err(error) => {
                     tracing::debug!(session = ?live.key(), %error, "a renewal has to wait for the session store");
-                    count(Renewal::Unavailable);
+                    count(RenewalResult::Unavailable);
                     return Outcome::Unknown;
                 }
             }
         }
     }
 
-    async fn redeem(&self, provider: &Provider, permit: RenewalPermit, count: impl Fn(Renewal)) -> Outcome {
+    async fn redeem(&self, provider: &Provider, permit: RenewalPermit, count: impl Fn(RenewalResult)) -> Outcome {
         let record = permit.record();
         let Some(refresh) = &record.tokens.refresh else { return Outcome::Unknown };
         let renewal = oidc::Renewal { refresh, id: record.tokens.id.as_ref(), identity: &record.identity };
         let error = match provider.refresh(&renewal).await {
             Ok(refreshed) => {
-                count(Renewal::Renewed);
+                count(RenewalResult::Renewed);
                 return self.write(provider, permit, refreshed).await;
             }
             Err(error) => error,
         };
         count(error.renewal());
-        if error.renewal() == Renewal::Rejected {
+        if error.renewal() == RenewalResult::Rejected {
             return self.believe(permit, &error).await;
         }
         let (user, subject) = (&record.identity.user, &record.identity.subject);
@@ -310,7 +310,7 @@ impl Renewer {
     async fn believe(&self, permit: RenewalPermit, refusal: &oidc::Error) -> Outcome {
         let (key, who) = (permit.live().key(), permit.live().who());
         let (user, subject) = (who.user().to_owned(), who.subject().to_owned());
-        match self.sessions.end_unless_renewed(permit, Logout::Expired).await {
+        match self.sessions.end_unless_renewed(permit, LogoutKind::Expired).await {
             Ok(Some(live)) => Outcome::Renewed(live),
             Ok(None) => {
                 tracing::info!(session = ?key, user, subject, %refusal, "a session has ended: its provider will not renew it");
@@ -331,7 +331,7 @@ impl Renewer {
 impl Renewing {
     /// The provider that issued a session's tokens, while it is who it was.
     fn provider(&self, live: &CachedSession) -> Option<(usize, &Arc<Provider>)> {
-        self.of(|registration| live.who().is_of(registration))
+        self.of(|registration| live.who().has_registration(registration))
     }
 
     fn of(&self, issued: impl Fn(&Registration) -> bool) -> Option<(usize, &Arc<Provider>)> {

@@ -26,10 +26,10 @@ use super::{
     subrequest::{Unread, label, reason},
 };
 use crate::{
-    cookie::{Jar, Transport},
+    cookie::{GateCookies, SiteScheme},
     edge::{self, Edge, Intent, Reason, Response, TrustedProxies, Verdict},
     host::Authority,
-    metrics::{self, Logout as Kind},
+    metrics::{self, LogoutKind},
     oidc::{LogoutNotice, Provider},
     policy::{Policy, Site},
     session::{LogoutTokenId, Sessions},
@@ -50,7 +50,7 @@ pub struct Snapshot {
     pub(super) login: Arc<Login>,
     pub(super) own: Endpoints,
     pub(super) answers: Arc<Answers>,
-    metrics: metrics::Auth,
+    metrics: metrics::AuthMetrics,
 }
 
 impl Snapshot {
@@ -61,7 +61,8 @@ impl Snapshot {
         refusals: &Arc<RefusalLog>,
     ) -> Self {
         let Components { policy, sessions, providers, pages, keyring, clock, metrics } = components;
-        let jar = Arc::new(Jar::new(&settings.cookie_name, settings.cookie_domain.as_deref(), settings.transport));
+        let jar =
+            Arc::new(GateCookies::new(&settings.cookie_name, settings.cookie_domain.as_deref(), settings.transport));
         let trusted = |provider: &Arc<Provider>| {
             let settings = provider.settings();
             Trusted { name: settings.name.clone(), registration: settings.registration() }
@@ -106,8 +107,8 @@ impl Snapshot {
             answers: Arc::clone(&answers),
         };
         let scheme = match settings.transport {
-            Transport::Https => "https",
-            Transport::Http => "http",
+            SiteScheme::Https => "https",
+            SiteScheme::Http => "http",
         };
         let outside = PublicOrigin { scheme, prefix: settings.prefix };
         Self {
@@ -242,7 +243,7 @@ impl Snapshot {
             let spoke = self.providers.iter().find(|known| known.settings().name == provider);
             let registration = spoke.expect("it is one of those that were asked").settings().registration();
             let once = LogoutTokenId { provider: &provider, registration, word: &said.jti, until: said.until };
-            self.sessions.end_once(once, &logout::whose(said.whom), Kind::Backchannel).await
+            self.sessions.end_once(once, &logout::whose(said.whom), LogoutKind::Backchannel).await
         };
         backchannel_logout::hear(request, self.told(id, client, site), providers, end).await
     }

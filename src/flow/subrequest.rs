@@ -16,7 +16,7 @@ use super::{
 use crate::{
     edge::{self, AuthRequest, BadRequest, Edge, Intent, Reason, Verdict},
     host::Authority,
-    identity::Packed,
+    identity::PackedIdentity,
     metrics,
     pages::Page,
     policy::{Asked, Site, redirect::RedirectTarget},
@@ -135,8 +135,8 @@ impl Snapshot {
                 };
                 let (needs, groups) = (Needs(denial), who.map(Groups));
                 let refused = Refused {
-                    user: who.map(Packed::user),
-                    subject: who.map(Packed::subject),
+                    user: who.map(PackedIdentity::user),
+                    subject: who.map(PackedIdentity::subject),
                     path: target.split('?').next(),
                     needs: Some(&needs),
                     has: groups.as_ref().map(|groups| groups as &dyn fmt::Display),
@@ -240,15 +240,15 @@ pub(super) fn reason(verdict: &Verdict) -> Option<Reason> {
 }
 
 /// The one table from verdict to metric.
-pub(super) fn label(verdict: &Verdict) -> metrics::Verdict {
+pub(super) fn label(verdict: &Verdict) -> metrics::VerdictLabel {
     let reason = match verdict {
-        Verdict::Allow(_) => return metrics::Verdict::Allow,
-        Verdict::Redirect(_) => return metrics::Verdict::Login,
+        Verdict::Allow(_) => return metrics::VerdictLabel::Allow,
+        Verdict::Redirect(_) => return metrics::VerdictLabel::Login,
         Verdict::Refuse(refusal) => refusal.reason,
     };
     match reason {
         Reason::NoSession | Reason::SessionEnded | Reason::SignedOut | Reason::Reset | Reason::ConfirmSignOut => {
-            metrics::Verdict::Unauthenticated
+            metrics::VerdictLabel::Unauthenticated
         }
         Reason::GroupMissing
         | Reason::NotAllowed
@@ -256,8 +256,10 @@ pub(super) fn label(verdict: &Verdict) -> metrics::Verdict {
         | Reason::RuleDenied
         | Reason::UnknownHost
         | Reason::SignInFailed
-        | Reason::SignInLoop => metrics::Verdict::Forbidden,
-        Reason::StoreUnavailable | Reason::ProviderUnavailable | Reason::Overloaded => metrics::Verdict::Unavailable,
+        | Reason::SignInLoop => metrics::VerdictLabel::Forbidden,
+        Reason::StoreUnavailable | Reason::ProviderUnavailable | Reason::Overloaded => {
+            metrics::VerdictLabel::Unavailable
+        }
         Reason::UntrustedPeer
         | Reason::BadRequest
         | Reason::HeadersTooLarge
@@ -265,6 +267,6 @@ pub(super) fn label(verdict: &Verdict) -> metrics::Verdict {
         | Reason::NotFound
         | Reason::SigningIn
         | Reason::SignedIn
-        | Reason::Internal => metrics::Verdict::Rejected,
+        | Reason::Internal => metrics::VerdictLabel::Rejected,
     }
 }

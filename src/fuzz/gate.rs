@@ -13,7 +13,7 @@ use crate::{
     crypto::Keyring,
     edge::{Edge, Response},
     flow::{self, Gate},
-    identity::{Identity, Scope, Subject, Tokens},
+    identity::{Identity, SessionScope, Subject, Tokens},
     metrics::{self, Metrics},
     oidc,
     pages::Pages,
@@ -52,7 +52,7 @@ impl Running {
             claims: [("team".to_owned(), json!("red"))].into_iter().collect::<Map<_, _>>(),
         };
         let registration = CONFIG.providers.first().expect("there is one").registration();
-        let scope = Scope { audience: HOST.to_owned(), registration };
+        let scope = SessionScope { audience: HOST.to_owned(), registration };
         let new = NewSession { identity, tokens: Tokens::default(), sid: None, scope };
         self.runtime.block_on(self.sessions.create(new)).expect("memory takes sessions")
     }

@@ -1,4 +1,4 @@
-//! Identities of every kind, for property tests.
+//! Arbitrary identities, for property tests.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value};

@@ -1,31 +1,31 @@
-//! An identity in one piece of memory, as a session keeps it.
+//! An identity packed into one allocation, as a session in memory keeps it.
 //!
-//! A session that is asked for after a while is in no core's cache: each string of its own would be one more wait, and each
-//! costs more than it holds. Promises: what was packed comes out as it was.
+//! A session that has not been used for a while is in no CPU cache: each string of its own would be another cache miss,
+//! and its allocation costs more than it holds. Promises: an identity is unpacked as it was packed.
 
 use std::{fmt, str, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 use serde_json::{Map, Value};
 
-use super::{Identity, Registration, Scope, Subject};
+use super::{Identity, Registration, SessionScope, Subject};
 
-/// An [`Identity`] and the [`Scope`] in which it counts, with its claims still as text.
+/// An [`Identity`] and its [`SessionScope`], with the claims still as JSON.
 ///
-/// Pieces stand behind one another, each after its length: the scope and the groups first, because every request looks
-/// at them.
-pub struct Packed {
-    pieces: Box<[u8]>,
-    /// Read where a rule asks for claims, which few do.
+/// The fields follow one another, each after its length: the scope and the groups first, because every request reads
+/// them.
+pub struct PackedIdentity {
+    fields: Box<[u8]>,
+    /// Parsed claims, where a rule has asked for them, which few do.
     claims: ArcSwapOption<Map<String, Value>>,
 }
 
-/// What the pieces are, in their order.
+/// A field, in the order of the layout.
 #[derive(Clone, Copy)]
-enum Piece {
+enum PackedField {
     Audience,
     Registration,
-    /// Pieces themselves, one for each group.
+    /// Packed fields themselves, one for each group.
     Groups,
     Provider,
     Subject,
@@ -38,14 +38,14 @@ enum Piece {
     Claims,
 }
 
-impl Packed {
-    /// Packs an identity that counts in this scope.
+impl PackedIdentity {
+    /// Packs an identity with its scope.
     #[must_use]
-    pub fn within(identity: &Identity, scope: &Scope) -> Self {
+    pub fn scoped(identity: &Identity, scope: &SessionScope) -> Self {
         let Identity { provider, subject, user, email, email_verified, name, groups, claims } = identity;
         let groups = join(groups.iter().map(String::as_bytes));
         let claims = serde_json::to_vec(claims).expect("claims came out of JSON");
-        let pieces = [
+        let fields = [
             scope.audience.as_bytes(),
             &scope.registration.0,
             &groups,
@@ -57,17 +57,17 @@ impl Packed {
             name.as_bytes(),
             claims.as_slice(),
         ];
-        Self { pieces: join(pieces.into_iter()).into(), claims: ArcSwapOption::empty() }
+        Self { fields: join(fields.into_iter()).into(), claims: ArcSwapOption::empty() }
     }
 
-    /// Packs an identity that counts nowhere: to be judged, and nothing else.
+    /// Packs an identity with an empty scope: to be judged, and nothing else.
     #[cfg(test)]
     #[must_use]
     pub fn new(identity: &Identity) -> Self {
-        Self::within(identity, &Scope { audience: String::new(), registration: Registration([0; 8]) })
+        Self::scoped(identity, &SessionScope { audience: String::new(), registration: Registration([0; 8]) })
     }
 
-    /// The identity that was packed.
+    /// Unpacks the identity.
     #[must_use]
     pub fn unpack(&self) -> Identity {
         Identity {
@@ -76,7 +76,7 @@ impl Packed {
             user: self.user().to_owned(),
             email: self.email().to_owned(),
             email_verified: self.has_verified_email(),
-            name: self.text(Piece::Name).to_owned(),
+            name: self.text(PackedField::Name).to_owned(),
             groups: self.groups().map(|group| text(group).to_owned()).collect(),
             claims: self.read_claims(),
         }
@@ -85,54 +85,54 @@ impl Packed {
     /// [`Identity::provider`].
     #[must_use]
     pub fn provider(&self) -> &str {
-        self.text(Piece::Provider)
+        self.text(PackedField::Provider)
     }
 
     /// [`Identity::subject`].
     #[must_use]
     pub fn subject(&self) -> &str {
-        self.text(Piece::Subject)
+        self.text(PackedField::Subject)
     }
 
     /// [`Identity::email`].
     #[must_use]
     pub fn email(&self) -> &str {
-        self.text(Piece::Email)
+        self.text(PackedField::Email)
     }
 
     /// [`Identity::email_verified`].
     #[must_use]
     pub fn has_verified_email(&self) -> bool {
-        !self.piece(Piece::EmailVerified).is_empty()
+        !self.field(PackedField::EmailVerified).is_empty()
     }
 
     /// [`Identity::user`].
     #[must_use]
     pub fn user(&self) -> &str {
-        self.text(Piece::User)
+        self.text(PackedField::User)
     }
 
-    /// [`Scope::audience`].
+    /// [`SessionScope::audience`].
     #[must_use]
     pub fn audience(&self) -> &str {
-        self.text(Piece::Audience)
+        self.text(PackedField::Audience)
     }
 
-    /// Whether it counts at this host or in this domain. Compared exactly.
+    /// Returns `true` if the scope has this audience. Compared exactly.
     #[must_use]
-    pub fn is_at(&self, audience: &str) -> bool {
-        self.piece(Piece::Audience) == audience.as_bytes()
+    pub fn has_audience(&self, audience: &str) -> bool {
+        self.field(PackedField::Audience) == audience.as_bytes()
     }
 
-    /// Whether it came under this registration, which vouches for all the rest.
+    /// Returns `true` if the scope has this registration, which asserts all the rest.
     #[must_use]
-    pub fn is_of(&self, registration: &Registration) -> bool {
-        self.piece(Piece::Registration) == registration.0
+    pub fn has_registration(&self, registration: &Registration) -> bool {
+        self.field(PackedField::Registration) == registration.0
     }
 
-    /// Whether the person is in `group`; names compare exactly.
+    /// Returns `true` if the person is in `group`. Names are compared exactly.
     #[must_use]
-    pub fn is_in(&self, group: &str) -> bool {
+    pub fn is_in_group(&self, group: &str) -> bool {
         self.groups().any(|own| own == group.as_bytes())
     }
 
@@ -146,47 +146,46 @@ impl Packed {
         })
     }
 
-    /// How much is packed, in bytes.
+    /// Returns the packed size in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.pieces.len()
+        self.fields.len()
     }
 
-    /// Gives back what was read out of it: while nobody asks, it takes no more than what was packed.
-    pub fn rest(&self) {
+    /// Drops the parsed claims, so that an idle session takes no more memory than its packed size.
+    pub fn drop_parsed_claims(&self) {
         if self.claims.load().is_some() {
             self.claims.store(None);
         }
     }
 
     fn groups(&self) -> impl Iterator<Item = &[u8]> {
-        Pieces(self.piece(Piece::Groups))
+        PackedFields(self.field(PackedField::Groups))
     }
 
     fn read_claims(&self) -> Map<String, Value> {
-        serde_json::from_slice(self.piece(Piece::Claims)).expect("they were packed as JSON")
+        serde_json::from_slice(self.field(PackedField::Claims)).expect("claims were packed as JSON")
     }
 
-    fn text(&self, piece: Piece) -> &str {
-        text(self.piece(piece))
+    fn text(&self, field: PackedField) -> &str {
+        text(self.field(field))
     }
 
-    fn piece(&self, piece: Piece) -> &[u8] {
-        Pieces(&self.pieces).nth(piece as usize).expect("every piece was packed")
+    fn field(&self, field: PackedField) -> &[u8] {
+        PackedFields(&self.fields).nth(field as usize).expect("every field was packed")
     }
 }
 
-impl fmt::Debug for Packed {
+impl fmt::Debug for PackedIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.unpack().fmt(f)
     }
 }
 
-/// Pieces one after the other, each behind its length: seven bits in a byte, the lowest first, and the eighth bit where more
-/// follow. Nearly all are short, and there is a length for every group of everybody.
-struct Pieces<'p>(&'p [u8]);
+/// Iterator over fields, each after its length as a LEB128 number: nearly all are short, and every group has one.
+struct PackedFields<'p>(&'p [u8]);
 
-impl<'p> Iterator for Pieces<'p> {
+impl<'p> Iterator for PackedFields<'p> {
     type Item = &'p [u8];
 
     fn next(&mut self) -> Option<&'p [u8]> {
@@ -200,15 +199,15 @@ impl<'p> Iterator for Pieces<'p> {
             }
             shift += 7;
         }
-        let (piece, rest) = self.0.split_at_checked(length)?;
+        let (field, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
-        Some(piece)
+        Some(field)
     }
 }
 
-fn join<'p>(pieces: impl Iterator<Item = &'p [u8]>) -> Vec<u8> {
-    pieces.fold(Vec::new(), |mut joined, piece| {
-        let mut length = piece.len();
+fn join<'p>(fields: impl Iterator<Item = &'p [u8]>) -> Vec<u8> {
+    fields.fold(Vec::new(), |mut joined, field| {
+        let mut length = field.len();
         loop {
             let [low, ..] = length.to_le_bytes();
             length >>= 7;
@@ -218,13 +217,13 @@ fn join<'p>(pieces: impl Iterator<Item = &'p [u8]>) -> Vec<u8> {
             }
             joined.push(low | 0x80);
         }
-        joined.extend_from_slice(piece);
+        joined.extend_from_slice(field);
         joined
     })
 }
 
-fn text(piece: &[u8]) -> &str {
-    str::from_utf8(piece).expect("it was packed as text")
+fn text(field: &[u8]) -> &str {
+    str::from_utf8(field).expect("the field was packed as text")
 }
 
 #[cfg(test)]
@@ -235,22 +234,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_packed_comes_out_as_it_was(
+        fn an_identity_is_unpacked_as_it_was_packed(
             identity in identity(), audience in ".{0,8}", registration: [u8; 8], other in ".{0,8}", another: [u8; 8],
         ) {
-            let scope = Scope { audience, registration: Registration(registration) };
-            let packed = Packed::within(&identity, &scope);
+            let scope = SessionScope { audience, registration: Registration(registration) };
+            let packed = PackedIdentity::scoped(&identity, &scope);
             prop_assert_eq!(packed.unpack(), identity.clone());
             for group in &identity.groups {
-                prop_assert!(packed.is_in(group));
+                prop_assert!(packed.is_in_group(group));
             }
-            prop_assert_eq!(packed.is_in(&other), identity.groups.contains(&other));
-            prop_assert!(packed.is_at(&scope.audience) && packed.is_of(&scope.registration));
-            prop_assert_eq!(packed.is_at(&other), scope.audience == other);
-            prop_assert_eq!(packed.is_of(&Registration(another)), registration == another);
+            prop_assert_eq!(packed.is_in_group(&other), identity.groups.contains(&other));
+            prop_assert!(packed.has_audience(&scope.audience) && packed.has_registration(&scope.registration));
+            prop_assert_eq!(packed.has_audience(&other), scope.audience == other);
+            prop_assert_eq!(packed.has_registration(&Registration(another)), registration == another);
             prop_assert_eq!((packed.audience(), packed.provider()), (scope.audience.as_str(), identity.provider.as_str()));
             prop_assert_eq!(&*packed.claims(), &identity.claims);
-            packed.rest();
+            packed.drop_parsed_claims();
             prop_assert!(packed.claims.load().is_none());
             prop_assert_eq!(&*packed.claims(), &identity.claims);
             prop_assert_eq!([packed.subject(), packed.email(), packed.user()], [&identity.subject.0, &identity.email, &identity.user]);
@@ -271,11 +270,11 @@ mod tests {
         let groups = ["ab", "c"].map(str::to_owned).to_vec();
         let packed = packed(groups);
         for other in ["a", "b", "abc", "", "ab\0c", "ann"] {
-            assert!(!packed.is_in(other), "{other}");
+            assert!(!packed.is_in_group(other), "{other}");
         }
     }
 
-    fn packed(groups: Vec<String>) -> Packed {
+    fn packed(groups: Vec<String>) -> PackedIdentity {
         let identity = Identity {
             provider: "main".to_owned(),
             subject: Subject("s".to_owned()),
@@ -286,6 +285,6 @@ mod tests {
             groups,
             claims: Map::new(),
         };
-        Packed::new(&identity)
+        PackedIdentity::new(&identity)
     }
 }

@@ -1,20 +1,23 @@
-//! Which configuration is in force, and what became of changes to it.
+//! Metrics of the configuration: the one in force, and reloads.
 
 use std::sync::{Mutex, PoisonError};
 
 use prometheus::{IntCounter, IntGaugeVec, Opts, Registry};
 
-use super::{Reload, counters, increment, register};
+use super::{
+    labels::ReloadResult,
+    registry::{counters, increment, register},
+};
 
 /// The configuration in force.
-pub struct Configuration {
+pub struct ConfigMetrics {
     info: IntGaugeVec,
     /// The hash that `info` shows.
     shown: Mutex<Option<String>>,
     reloads: Vec<IntCounter>,
 }
 
-impl Configuration {
+impl ConfigMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
         let opts = Opts::new("doorward_config_info", "The configuration in force");
         let reloads = counters(
@@ -26,22 +29,21 @@ impl Configuration {
         Self {
             info: register(registry, IntGaugeVec::new(opts, &["hash"])),
             shown: Mutex::default(),
-            reloads: Reload::ALL.iter().map(|result| reloads.with_label_values(&[result.label()])).collect(),
+            reloads: ReloadResult::ALL.iter().map(|result| reloads.with_label_values(&[result.label()])).collect(),
         }
     }
 
-    /// Shows the hash of a configuration, and that of no other.
-    pub fn loaded(&self, hash: &str) {
+    /// Sets the hash of the configuration in force; removes the one before.
+    pub fn set_hash(&self, hash: &str) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = shown.replace(hash.to_owned()).filter(|before| before != hash) {
-            // It was put there by us.
-            let _removed = self.info.remove_label_values(&[&before]);
+            let _was_set_above = self.info.remove_label_values(&[&before]);
         }
         self.info.with_label_values(&[hash]).set(1);
     }
 
-    /// Counts one reading.
-    pub fn reloaded(&self, result: Reload) {
+    /// Counts a reload.
+    pub fn count_reload(&self, result: ReloadResult) {
         increment(&self.reloads, result as usize, 1);
     }
 }
@@ -55,11 +57,11 @@ mod tests {
     #[test]
     fn one_hash_is_shown_and_each_result_counted() {
         let registry = Registry::new();
-        let configuration = Configuration::new(&registry);
+        let configuration = ConfigMetrics::new(&registry);
         for hash in ["a", "b", "b", "a"] {
-            configuration.loaded(hash);
+            configuration.set_hash(hash);
         }
-        configuration.reloaded(Reload::Refused);
+        configuration.count_reload(ReloadResult::Refused);
         let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
         let series: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(

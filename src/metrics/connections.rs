@@ -1,50 +1,53 @@
-//! Connections: how many there are at each listener, and how TLS handshakes end.
+//! Metrics of connections: open ones by listener, and TLS handshakes by result.
 
 use prometheus::{IntCounter, IntGaugeVec, Opts, Registry};
 
-use super::{Gauge, Handshake, Listener, counters, increment, register};
+use super::{
+    labels::{HandshakeResult, ListenerLabel},
+    registry::{Gauge, counters, increment, register},
+};
 
 /// Connections and their TLS handshakes.
 #[derive(Clone)]
-pub struct Connections {
+pub struct ConnectionMetrics {
     open: IntGaugeVec,
-    handshakes: Handshakes,
+    handshakes: HandshakeMetrics,
 }
 
-/// TLS handshakes, by how they ended.
+/// TLS handshakes by result.
 #[derive(Clone)]
-pub struct Handshakes {
+pub struct HandshakeMetrics {
     handles: Vec<IntCounter>,
 }
 
-impl Connections {
+impl ConnectionMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
         let open = IntGaugeVec::new(Opts::new("doorward_connections", "Open connections"), &["listener"]);
         let open = register(registry, open);
-        for listener in Listener::ALL {
+        for listener in ListenerLabel::ALL {
             open.with_label_values(&[listener.label()]);
         }
         let ended = counters(registry, "doorward_tls_handshakes_total", "TLS handshakes that have ended", &["result"]);
-        let handles = Handshake::ALL.iter().map(|result| ended.with_label_values(&[result.label()])).collect();
-        Self { open, handshakes: Handshakes { handles } }
+        let handles = HandshakeResult::ALL.iter().map(|result| ended.with_label_values(&[result.label()])).collect();
+        Self { open, handshakes: HandshakeMetrics { handles } }
     }
 
-    /// The open connections of a listener.
+    /// Returns the gauge of a listener's open connections.
     #[must_use]
-    pub fn open(&self, listener: Listener) -> Gauge {
+    pub fn open(&self, listener: ListenerLabel) -> Gauge {
         self.open.with_label_values(&[listener.label()])
     }
 
-    /// The TLS handshakes.
+    /// Returns the counters of TLS handshakes.
     #[must_use]
-    pub fn handshakes(&self) -> Handshakes {
+    pub fn handshakes(&self) -> HandshakeMetrics {
         self.handshakes.clone()
     }
 }
 
-impl Handshakes {
-    /// Counts one that has ended.
-    pub fn count(&self, result: Handshake) {
+impl HandshakeMetrics {
+    /// Counts a handshake that has ended.
+    pub fn count(&self, result: HandshakeResult) {
         increment(&self.handles, result as usize, 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What is counted for each provider: its health, sign-ins and renewals.
+//! Metrics of each provider: its health, sign-ins and renewals.
 
 use std::time::Duration;
 
@@ -6,10 +6,13 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use super::{Endpoint, Login, Outcome, Renewal, counters, increment, register};
+use super::{
+    labels::{Endpoint, LoginResult, ProviderResult, RenewalResult},
+    registry::{counters, increment, register},
+};
 
-/// The metrics with a label `provider`.
-pub(super) struct Families {
+/// The metric families with a label `provider`.
+pub(super) struct ProviderFamilies {
     up: IntGaugeVec,
     refresh_tokens: IntGaugeVec,
     clock_offset: IntGaugeVec,
@@ -21,7 +24,7 @@ pub(super) struct Families {
     renewal_waits: IntCounterVec,
 }
 
-impl Families {
+impl ProviderFamilies {
     pub(super) fn new(registry: &Registry) -> Self {
         let gauge = |name: &str, help: &str| register(registry, IntGaugeVec::new(Opts::new(name, help), &["provider"]));
         let opts = HistogramOpts::new("doorward_provider_duration_seconds", "Time of requests to the provider");
@@ -59,52 +62,57 @@ impl Families {
         }
     }
 
-    pub(super) fn of(&self, name: &str) -> Provider {
-        Provider {
+    /// Binds the handles for a provider.
+    pub(super) fn of(&self, name: &str) -> ProviderMetrics {
+        ProviderMetrics {
             up: self.up.with_label_values(&[name]),
             refresh_tokens: self.refresh_tokens.with_label_values(&[name]),
             clock_offset: self.clock_offset.with_label_values(&[name]),
             requests: Endpoint::ALL
                 .iter()
-                .flat_map(|endpoint| Outcome::ALL.iter().map(move |outcome| (endpoint, outcome)))
+                .flat_map(|endpoint| ProviderResult::ALL.iter().map(move |outcome| (endpoint, outcome)))
                 .map(|(endpoint, outcome)| self.requests.with_label_values(&[name, endpoint.label(), outcome.label()]))
                 .collect(),
             durations: Endpoint::ALL
                 .iter()
                 .map(|endpoint| self.durations.with_label_values(&[name, endpoint.label()]))
                 .collect(),
-            jwks_refreshes: Outcome::ALL
+            jwks_refreshes: ProviderResult::ALL
                 .iter()
                 .map(|outcome| self.jwks_refreshes.with_label_values(&[name, outcome.label()]))
                 .collect(),
         }
     }
 
-    pub(super) fn logins(&self, providers: &[&str]) -> Logins {
-        let pairs = providers.iter().flat_map(|provider| Login::ALL.iter().map(move |result| (*provider, result)));
-        Logins { handles: pairs.map(|(p, r)| self.logins.with_label_values(&[p, r.label()])).collect() }
+    /// Binds the counters of sign-ins for these providers.
+    pub(super) fn logins(&self, providers: &[&str]) -> LoginMetrics {
+        let pairs =
+            providers.iter().flat_map(|provider| LoginResult::ALL.iter().map(move |result| (*provider, result)));
+        LoginMetrics { handles: pairs.map(|(p, r)| self.logins.with_label_values(&[p, r.label()])).collect() }
     }
 
-    pub(super) fn renewals(&self, providers: &[&str]) -> Renewals {
-        let pairs = providers.iter().flat_map(|provider| Renewal::ALL.iter().map(move |result| (*provider, result)));
-        Renewals {
+    /// Binds the counters of renewals for these providers.
+    pub(super) fn renewals(&self, providers: &[&str]) -> RenewalMetrics {
+        let pairs =
+            providers.iter().flat_map(|provider| RenewalResult::ALL.iter().map(move |result| (*provider, result)));
+        RenewalMetrics {
             handles: pairs.map(|(p, r)| self.renewals.with_label_values(&[p, r.label()])).collect(),
             waits: providers.iter().map(|provider| self.renewal_waits.with_label_values(&[*provider])).collect(),
         }
     }
 
-    /// Takes back what was said about how a provider is now.
-    pub(super) fn forget(&self, name: &str) {
+    /// Removes the gauges of a provider.
+    pub(super) fn remove_gauges(&self, name: &str) {
         for gauge in [&self.up, &self.refresh_tokens, &self.clock_offset] {
-            // It fails where nothing was said.
+            // Fails where it was never set.
             let _not_there = gauge.remove_label_values(&[name]);
         }
     }
 }
 
-/// One provider's health.
+/// One provider: availability, requests and key fetches.
 #[derive(Clone)]
-pub struct Provider {
+pub struct ProviderMetrics {
     up: IntGauge,
     refresh_tokens: IntGauge,
     clock_offset: IntGauge,
@@ -113,25 +121,25 @@ pub struct Provider {
     jwks_refreshes: Vec<IntCounter>,
 }
 
-impl Provider {
-    /// Notes whether the provider answers.
+impl ProviderMetrics {
+    /// Sets whether the provider answers.
     pub fn set_up(&self, up: bool) {
         self.up.set(i64::from(up));
     }
 
-    /// Notes whether the provider's last token answer held a refresh token.
+    /// Sets whether the provider's last token response held a refresh token.
     pub fn set_refresh_tokens(&self, given: bool) {
         self.refresh_tokens.set(i64::from(given));
     }
 
-    /// Notes how many seconds the provider's clock is ahead.
+    /// Sets the number of seconds by which the provider's clock is ahead.
     pub fn set_clock_offset(&self, seconds: i64) {
         self.clock_offset.set(seconds);
     }
 
-    /// Counts one request to the provider.
-    pub fn requested(&self, endpoint: Endpoint, outcome: Outcome, took: Duration) {
-        increment(&self.requests, endpoint as usize * Outcome::ALL.len() + outcome as usize, 1);
+    /// Counts a request to the provider.
+    pub fn count_request(&self, endpoint: Endpoint, outcome: ProviderResult, took: Duration) {
+        increment(&self.requests, endpoint as usize * ProviderResult::ALL.len() + outcome as usize, 1);
         if let Some(histogram) = self.durations.get(endpoint as usize) {
             histogram.observe(took.as_secs_f64());
         }
@@ -143,32 +151,32 @@ impl Provider {
 
 /// Sign-ins by provider and result.
 #[derive(Clone)]
-pub struct Logins {
+pub struct LoginMetrics {
     handles: Vec<IntCounter>,
 }
 
-impl Logins {
-    /// Counts one sign-in at the provider with this place in the configuration.
-    pub fn count(&self, provider: usize, result: Login) {
-        increment(&self.handles, provider * Login::ALL.len() + result as usize, 1);
+impl LoginMetrics {
+    /// Counts a sign-in at the provider with this index in the configuration.
+    pub fn count(&self, provider: usize, result: LoginResult) {
+        increment(&self.handles, provider * LoginResult::ALL.len() + result as usize, 1);
     }
 }
 
 /// Renewals by provider and result.
 #[derive(Clone)]
-pub struct Renewals {
+pub struct RenewalMetrics {
     handles: Vec<IntCounter>,
     waits: Vec<IntCounter>,
 }
 
-impl Renewals {
-    /// Counts one renewal at the provider with this place in the configuration.
-    pub fn count(&self, provider: usize, result: Renewal) {
-        increment(&self.handles, provider * Renewal::ALL.len() + result as usize, 1);
+impl RenewalMetrics {
+    /// Counts a renewal at the provider with this index in the configuration.
+    pub fn count(&self, provider: usize, result: RenewalResult) {
+        increment(&self.handles, provider * RenewalResult::ALL.len() + result as usize, 1);
     }
 
-    /// Counts a request that waits for a renewal at the provider with this place in the configuration.
-    pub fn waits(&self, provider: usize) {
+    /// Counts a request that waits for a renewal at the provider with this index in the configuration.
+    pub fn count_wait(&self, provider: usize) {
         increment(&self.waits, provider, 1);
     }
 }

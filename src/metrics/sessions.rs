@@ -1,28 +1,31 @@
-//! What becomes of sessions, in numbers.
+//! Metrics of sessions: look-ups, endings, and rows to reencrypt.
 
 use prometheus::{Gauge, GaugeVec, IntCounter, IntGauge, Opts, Registry};
 
-use super::{Logout, Lookup, Secret, counters, increment, register};
+use super::{
+    labels::{LogoutKind, Lookup, SealingSecret},
+    registry::{counters, increment, register},
+};
 
-/// Session look-ups, and how many sessions are in memory.
+/// Session look-ups, endings, and the number of sessions in memory.
 #[derive(Clone)]
-pub struct Sessions {
+pub struct SessionMetrics {
     /// Sessions in memory.
     pub cached: IntGauge,
-    /// Answers from sessions that the store could not vouch for.
+    /// Answers from sessions that the store could not confirm.
     pub stale_served: IntCounter,
     lookups: Vec<IntCounter>,
-    /// Why sessions ended.
+    /// Ended sessions, by reason.
     logouts: Vec<IntCounter>,
-    /// Which rows the newest secret has not sealed.
-    to_reseal: Vec<Gauge>,
+    /// Rows not sealed by the newest secret, by the one that did.
+    to_reencrypt: Vec<Gauge>,
 }
 
-impl Sessions {
+impl SessionMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
         let lookups = counters(registry, "doorward_session_lookups_total", "Session cookies looked up", &["result"]);
         let logouts = counters(registry, "doorward_logouts_total", "Sessions ended", &["kind"]);
-        let to_reseal = register(
+        let to_reencrypt = register(
             registry,
             GaugeVec::new(
                 Opts::new("doorward_session_rows_to_reseal", "Rows in the store that the first secret has not sealed"),
@@ -39,34 +42,37 @@ impl Sessions {
                 ),
             ),
             lookups: Lookup::ALL.iter().map(|result| lookups.with_label_values(&[result.label()])).collect(),
-            logouts: Logout::ALL.iter().map(|kind| logouts.with_label_values(&[kind.label()])).collect(),
-            to_reseal: Secret::ALL.iter().map(|secret| to_reseal.with_label_values(&[secret.label()])).collect(),
+            logouts: LogoutKind::ALL.iter().map(|kind| logouts.with_label_values(&[kind.label()])).collect(),
+            to_reencrypt: SealingSecret::ALL
+                .iter()
+                .map(|secret| to_reencrypt.with_label_values(&[secret.label()]))
+                .collect(),
         };
-        sessions.count_again();
+        sessions.reset_rows_to_reencrypt();
         sessions
     }
 
-    /// Counts one look-up.
-    pub fn looked_up(&self, result: Lookup) {
+    /// Counts a look-up.
+    pub fn count_lookup(&self, result: Lookup) {
         increment(&self.lookups, result as usize, 1);
     }
 
-    /// Counts sessions that ended.
-    pub fn ended(&self, kind: Logout, many: u64) {
+    /// Counts ended sessions.
+    pub fn count_ended(&self, kind: LogoutKind, many: u64) {
         increment(&self.logouts, kind as usize, many);
     }
 
-    /// Notes that nobody knows how many rows there are: nobody is to take it that a secret can be dropped.
-    pub fn count_again(&self) {
-        for gauge in &self.to_reseal {
+    /// Sets the numbers of rows to NaN: they are unknown, and must not read as if a secret could be dropped.
+    pub fn reset_rows_to_reencrypt(&self) {
+        for gauge in &self.to_reencrypt {
             gauge.set(f64::NAN);
         }
     }
 
-    /// Notes how many rows such secrets have sealed.
-    pub fn left_to_reseal(&self, secret: Secret, many: u64) {
-        if let Some(gauge) = self.to_reseal.get(secret as usize) {
-            #[expect(clippy::cast_precision_loss, reason = "it is exact beyond any number of rows that is counted")]
+    /// Sets the number of rows sealed by such secrets.
+    pub fn set_rows_to_reencrypt(&self, secret: SealingSecret, many: u64) {
+        if let Some(gauge) = self.to_reencrypt.get(secret as usize) {
+            #[expect(clippy::cast_precision_loss, reason = "exact beyond any number of rows that is counted")]
             gauge.set(many as f64);
         }
     }

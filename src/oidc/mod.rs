@@ -42,7 +42,7 @@ use self::{breaker::Breaker, discovery::Discovery, keys::Keys, token::Told};
 use crate::{
     clock::Clock,
     identity::{Identity, Tokens},
-    metrics::{self, Endpoint, Outcome},
+    metrics::{self, Endpoint, ProviderResult},
     shutdown,
 };
 
@@ -111,7 +111,7 @@ pub struct Provider {
     settings: Settings,
     transport: Transport,
     clock: Clock,
-    metrics: metrics::Provider,
+    metrics: metrics::ProviderMetrics,
     discovery: Discovery,
     keys: Keys,
     told: Told,
@@ -121,7 +121,7 @@ pub struct Provider {
 impl Provider {
     /// A provider that nothing is known of yet. Asks nothing.
     #[must_use]
-    pub fn new(settings: Settings, transport: Transport, clock: Clock, metrics: metrics::Provider) -> Self {
+    pub fn new(settings: Settings, transport: Transport, clock: Clock, metrics: metrics::ProviderMetrics) -> Self {
         Self {
             settings,
             transport,
@@ -201,13 +201,13 @@ impl Provider {
         let begun = Instant::now();
         let result = request.await;
         let outcome = match &result {
-            Ok(_) => Outcome::Ok,
-            Err(Error::Unavailable(_)) => Outcome::Unavailable,
+            Ok(_) => ProviderResult::Ok,
+            Err(Error::Unavailable(_)) => ProviderResult::Unavailable,
             Err(Error::GrantRefused | Error::ClientRefused(_) | Error::Unbelievable(_) | Error::Clocks(_)) => {
-                Outcome::Refused
+                ProviderResult::Refused
             }
         };
-        self.metrics.requested(endpoint, outcome, begun.elapsed());
+        self.metrics.count_request(endpoint, outcome, begun.elapsed());
         result
     }
 }

@@ -147,10 +147,10 @@ impl Provider {
 impl Error {
     /// How a renewal that failed so is counted.
     #[must_use]
-    pub fn renewal(&self) -> metrics::Renewal {
+    pub fn renewal(&self) -> metrics::RenewalResult {
         match self {
-            Self::Unavailable(_) | Self::ClientRefused(_) => metrics::Renewal::Unavailable,
-            Self::GrantRefused | Self::Unbelievable(_) | Self::Clocks(_) => metrics::Renewal::Rejected,
+            Self::Unavailable(_) | Self::ClientRefused(_) => metrics::RenewalResult::Unavailable,
+            Self::GrantRefused | Self::Unbelievable(_) | Self::Clocks(_) => metrics::RenewalResult::Rejected,
         }
     }
 }

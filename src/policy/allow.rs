@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 
-use crate::identity::{Packed, claim_at};
+use crate::identity::{PackedIdentity, claim_at};
 
 /// Before a domain: everybody with a verified address there.
 const EVERYBODY_AT: &str = "*@";
@@ -42,18 +42,18 @@ pub enum Allow {
 
 impl Allow {
     /// Whether this person is in the set.
-    pub(super) fn admits(&self, who: &Packed) -> bool {
+    pub(super) fn admits(&self, who: &PackedIdentity) -> bool {
         match self {
             Self::Anyone => true,
             Self::Some { groups, users, claims } => {
-                groups.iter().any(|group| who.is_in(group)) || includes(users, who) || claims_one_of(claims, who)
+                groups.iter().any(|group| who.is_in_group(group)) || includes(users, who) || claims_one_of(claims, who)
             }
         }
     }
 
     /// What somebody lacks who is not in the set.
     #[must_use]
-    pub fn lack(&self, who: &Packed) -> Lack {
+    pub fn lack(&self, who: &PackedIdentity) -> Lack {
         match self {
             Self::Some { users, claims, .. } if !who.has_verified_email() && is_named(users, claims, who) => {
                 Lack::VerifiedEmail
@@ -83,7 +83,7 @@ impl fmt::Display for Allow {
     }
 }
 
-fn includes(users: &[String], who: &Packed) -> bool {
+fn includes(users: &[String], who: &PackedIdentity) -> bool {
     if users.is_empty() {
         return false;
     }
@@ -96,7 +96,7 @@ fn includes(users: &[String], who: &Packed) -> bool {
 }
 
 /// Whether the address of somebody would let them in if it were verified.
-fn is_named(users: &[String], claims: &[(String, Vec<String>)], who: &Packed) -> bool {
+fn is_named(users: &[String], claims: &[(String, Vec<String>)], who: &PackedIdentity) -> bool {
     let email = who.email();
     let by_address = |user: &String| match user.strip_prefix(EVERYBODY_AT) {
         Some(domain) => is_at(email, domain),
@@ -119,7 +119,7 @@ fn is_at(email: &str, domain: &str) -> bool {
     halves.is_some_and(|(_, own)| own.eq_ignore_ascii_case(domain) && !own.contains('@'))
 }
 
-fn claims_one_of(wanted: &[(String, Vec<String>)], who: &Packed) -> bool {
+fn claims_one_of(wanted: &[(String, Vec<String>)], who: &PackedIdentity) -> bool {
     if wanted.is_empty() {
         return false;
     }

@@ -18,7 +18,7 @@ pub use self::{
     rule::{Access, Asked, Expression, PathPattern, Pattern, Rule},
 };
 use self::{readings::Readings, rule::Applies};
-use crate::identity::Packed;
+use crate::identity::PackedIdentity;
 
 /// The apps and rules as configured and checked.
 #[derive(Clone, Debug)]
@@ -247,7 +247,7 @@ impl App {
 
 impl<'p> Test<'p> {
     /// Judges an identity.
-    pub fn judge(&self, who: &Packed) -> Result<(), Denial<'p>> {
+    pub fn judge(&self, who: &PackedIdentity) -> Result<(), Denial<'p>> {
         match &self.passes {
             Passes::Allow => self.allow(who),
             Passes::Rule(rule) => rule.access.judge(who),
@@ -263,7 +263,7 @@ impl<'p> Test<'p> {
         }
     }
 
-    fn allow(&self, who: &Packed) -> Result<(), Denial<'p>> {
+    fn allow(&self, who: &PackedIdentity) -> Result<(), Denial<'p>> {
         if self.app.allow.admits(who) { Ok(()) } else { Err(Denial::NotAllowed(&self.app.allow)) }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     Allow, Denial,
     readings::{Readings, fold, is_format},
 };
-use crate::identity::Packed;
+use crate::identity::PackedIdentity;
 
 /// One rule of an app.
 #[derive(Clone, Debug)]
@@ -159,7 +159,7 @@ impl Access {
     }
 
     /// Judges somebody who is signed in.
-    pub(super) fn judge(&self, who: &Packed) -> Result<(), Denial<'_>> {
+    pub(super) fn judge(&self, who: &PackedIdentity) -> Result<(), Denial<'_>> {
         match self {
             Self::Public | Self::Optional | Self::Authenticated => Ok(()),
             Self::Allow(people) if people.admits(who) => Ok(()),

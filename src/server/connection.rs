@@ -44,7 +44,7 @@ use super::{
 };
 use crate::{
     edge::{self, Reason, Response},
-    metrics::{Gauge, Handshake, Handshakes},
+    metrics::{Gauge, HandshakeMetrics, HandshakeResult},
     shutdown::Tasks,
 };
 
@@ -65,7 +65,7 @@ pub(super) struct Peers {
     /// How many connections are open.
     pub(super) open: Gauge,
     /// Where TLS handshakes are counted.
-    pub(super) handshakes: Handshakes,
+    pub(super) handshakes: HandshakeMetrics,
 }
 
 /// What all connections of one listener have in common. `answer` turns a peer, a request and its unread body into an
@@ -130,10 +130,10 @@ where
                 // Both on the heap, so that a connection in clear does not take the room that one over TLS needs, nor
                 // that one the room for its handshake.
                 let Some(mut stream) = Box::pin(self.shake_hands(certificates, stream, place)).await else {
-                    self.peers.handshakes.count(Handshake::Failed);
+                    self.peers.handshakes.count(HandshakeResult::Failed);
                     return tracing::debug!(peer = %place.seat().peer(), "a TLS handshake failed");
                 };
-                self.peers.handshakes.count(Handshake::Ok);
+                self.peers.handshakes.count(HandshakeResult::Ok);
                 self.speak(&mut *stream, place).await;
             }
         }
@@ -331,7 +331,8 @@ mod tests {
     async fn what_a_resting_connection_takes_is_little() {
         let answer = |_, _, _| std::future::ready(Response::new(Full::default()));
         let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "0", commit: "none" });
-        let (open, handshakes) = (metrics.connections.open(metrics::Listener::Edges), metrics.connections.handshakes());
+        let (open, handshakes) =
+            (metrics.connections.open(metrics::ListenerLabel::Edges), metrics.connections.handshakes());
         let (trusts, timeouts) = (Box::new(|_| true), Timeouts::EDGES);
         let peers = Peers { trusts, timeouts, open: open.clone(), handshakes };
         let host = Host::new(answer, peers, Arc::default(), None, Tasks::default());

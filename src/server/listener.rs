@@ -136,7 +136,7 @@ impl Listener {
             let (stream, peer) = self.next().await;
             let place = self.places.take(permit, peer, |peer| host.trusts(peer), host.open());
             let (serving, token) = (Arc::clone(host), self.open.token());
-            host.tasks().run(async move {
+            host.tasks().spawn(async move {
                 serving.serve(stream, &place).await;
                 drop((place, token));
             });

@@ -25,7 +25,7 @@ use crate::{
     edge::Response,
     flow::Health,
     metrics::Metrics,
-    shutdown::{Signal, Tasks, Thread},
+    shutdown::{RuntimeThread, Signal, Tasks},
 };
 
 const LISTEN: &str = "server.management";
@@ -39,14 +39,14 @@ const JSON: &str = "application/json";
 /// The listener, and the thread that it is for.
 pub(super) struct Management {
     listener: Listener,
-    thread: Thread,
+    thread: RuntimeThread,
 }
 
 impl Management {
     /// Binds the address.
     pub(super) fn bind(address: SocketAddr) -> Result<Self, Error> {
-        let thread = Thread::new("management").map_err(|source| Error::Bind { key: LISTEN, address, source })?;
-        let listener = thread.within(|| Listener::bind(LISTEN, address, Shares::alike(MAX_CONNECTIONS)))?;
+        let thread = RuntimeThread::new("management").map_err(|source| Error::Bind { key: LISTEN, address, source })?;
+        let listener = thread.enter(|| Listener::bind(LISTEN, address, Shares::alike(MAX_CONNECTIONS)))?;
         Ok(Self { listener, thread })
     }
 
@@ -62,7 +62,7 @@ impl Management {
         F: Future<Output = Response> + Send + 'static,
     {
         let Self { listener, thread } = self;
-        tasks.until(until.clone()).supervise_on(thread, async move {
+        tasks.with_signal(until.clone()).supervise_on(thread, async move {
             // Whoever watches has seen all there was: nobody is waited for.
             let _dropped = listener.serve(host, &until, Duration::ZERO).await;
         });

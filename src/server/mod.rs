@@ -170,7 +170,7 @@ impl Server {
             tokio::select! { never = follow(&known, &places) => match never {}, () = until.raised() => {} }
         });
         let (drain, drained) = (Arc::new(Drain::default()), shutdown::Signal::default());
-        let _at_last = drained.raise_at_last();
+        let _at_last = drained.raise_on_drop();
         let host = watch(Arc::clone(&gate), Arc::clone(&metrics), Arc::clone(&drain), tasks.clone());
         self.management.serve(host, &tasks, drained);
 
@@ -180,7 +180,7 @@ impl Server {
                 Box::new(move |peer| gate.now().trusts(peer))
             },
             timeouts: Timeouts::EDGES,
-            open: metrics.connections.open(metrics::Listener::Edges),
+            open: metrics.connections.open(metrics::ListenerLabel::Edges),
             handshakes: metrics.connections.handshakes(),
         };
         let host = Host::new(ask(gate), peers, drain, self.certificates, tasks);
@@ -239,7 +239,7 @@ fn watch(
         // Nobody is told from anybody else.
         trusts: Box::new(|_| false),
         timeouts: Timeouts::MANAGEMENT,
-        open: metrics.connections.open(metrics::Listener::Management),
+        open: metrics.connections.open(metrics::ListenerLabel::Management),
         handshakes: metrics.connections.handshakes(),
     };
     let answer = move |_peer, request: Parts, _body| {

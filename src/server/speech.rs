@@ -91,7 +91,7 @@ pub(super) struct Streams {
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
         let (drain, within) = (Arc::clone(&self.drain), self.within);
-        self.tasks.run(async move {
+        self.tasks.spawn(async move {
             // A stream that is dropped is reset, and what was queued for it is let go.
             select(pin!(timeout(within, stream)), pin!(drain.until_cut())).await;
         });

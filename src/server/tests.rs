@@ -109,12 +109,12 @@ impl Running {
         let peers = Peers {
             trusts: Box::new(|peer| peer == IpAddr::from(Ipv4Addr::LOCALHOST)),
             timeouts: Timeouts { trusted: plan.patience, strangers: plan.strangers },
-            open: metrics.connections.open(metrics::Listener::Edges),
+            open: metrics.connections.open(metrics::ListenerLabel::Edges),
             handshakes: metrics.connections.handshakes(),
         };
         let host = Host::new(answer, peers, Arc::clone(&drain), plan.certificates, tasks.clone());
         let (stopping, ending) = (stop.clone(), ended.clone());
-        tasks.run(async move {
+        tasks.spawn(async move {
             listener.serve(host, &stopping, plan.grace).await;
             ending.raise();
         });
@@ -141,7 +141,7 @@ impl Running {
         let (client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await.unwrap();
         let closed = Signal::default();
         let closing = closed.clone();
-        self.tasks.run(async move {
+        self.tasks.spawn(async move {
             let _ended = connection.await;
             closing.raise();
         });

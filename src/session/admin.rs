@@ -101,7 +101,7 @@ impl Register {
         settings: Settings,
         keyring: Arc<Keyring>,
         clock: Clock,
-        metrics: metrics::Store,
+        metrics: metrics::StoreMetrics,
     ) -> Result<Self, Unavailable> {
         match &settings.backend {
             Backend::Memory => Err(Unavailable::Unusable(
@@ -169,7 +169,7 @@ impl Register {
         loop {
             let gone = self.store.delete(selection, PAGE).await?.len() as u64;
             if gone > 0 {
-                self.store.leave_uncounted(gone).await?;
+                self.store.add_uncounted(gone).await?;
             }
             ended += gone;
             if gone < u64::from(PAGE) {

@@ -11,7 +11,7 @@ use crate::{
     clock::Timestamp,
     crypto::{Keyring, Purpose},
     fuzz::{Case, mutated},
-    identity::{Identity, Registration, Scope, Subject, Tokens},
+    identity::{Identity, Registration, SessionScope, Subject, Tokens},
     session::{
         cookie::{SessionId, Token},
         record::{NewSession, Record},
@@ -52,7 +52,7 @@ pub fn rows(input: &[u8]) {
             groups: vec!["users".to_owned()],
             claims: serde_json::Map::new(),
         };
-        let scope = Scope { audience: HOST.to_owned(), registration: Registration([1; 8]) };
+        let scope = SessionScope { audience: HOST.to_owned(), registration: Registration([1; 8]) };
         let record = Record::new(
             NewSession { identity, tokens: Tokens::default(), sid: None, scope },
             Timestamp::from_unix(1_800_000_000),

@@ -220,11 +220,11 @@ impl Sessions {
 
     fn used(&self, live: &Arc<CachedSession>, now: Timestamp) {
         self.note_use(live, now);
-        self.metrics.looked_up(Lookup::Hit);
+        self.metrics.count_lookup(Lookup::Hit);
     }
 
     pub(super) fn counted(&self, result: Lookup, found: Found) -> Found {
-        self.metrics.looked_up(result);
+        self.metrics.count_lookup(result);
         found
     }
 }

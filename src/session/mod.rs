@@ -27,7 +27,7 @@ use self::{
     cookie::Token,
     freshness::ChangeFeed,
     lookup::Age,
-    store::{ObservedStore, Row, Selection, Store as _, lease::Holder},
+    store::{ObservedStore, Row, Selection, Store as _, lease::LeaseHolder},
     terms::Terms,
     upkeep::{Backlog, Upkeep},
 };
@@ -43,7 +43,7 @@ pub use self::{
 use crate::{
     clock::{Clock, Timestamp},
     crypto::Keyring,
-    metrics::{self, Logout},
+    metrics::{self, LogoutKind},
     shutdown,
 };
 
@@ -68,13 +68,13 @@ pub enum Found {
 pub struct Sessions {
     terms: Terms,
     clock: Clock,
-    metrics: metrics::Sessions,
+    metrics: metrics::SessionMetrics,
     store: ObservedStore,
     cache: Cache,
     hearing: ChangeFeed,
     backlog: Backlog,
     /// Who this process is to those it shares a store with.
-    holder: Holder,
+    holder: LeaseHolder,
 }
 
 /// What the store has of a session.
@@ -90,8 +90,8 @@ impl Sessions {
         settings: &Settings,
         keyring: Arc<Keyring>,
         clock: Clock,
-        sessions: metrics::Sessions,
-        store: metrics::Store,
+        sessions: metrics::SessionMetrics,
+        store: metrics::StoreMetrics,
     ) -> Result<Self, Unavailable> {
         let store = store::open::open(&settings.backend, store).await?;
         let sessions = Self::with(store, settings, keyring, clock, sessions);
@@ -110,17 +110,17 @@ impl Sessions {
         settings: &Settings,
         keyring: Arc<Keyring>,
         clock: Clock,
-        metrics: metrics::Sessions,
+        metrics: metrics::SessionMetrics,
     ) -> Self {
         let hearing = if store.is_shared() { ChangeFeed::of_others() } else { ChangeFeed::of_nobody() };
         let (terms, cache) = (Terms::new(settings, keyring), Cache::new());
-        Self { terms, clock, metrics, store, cache, hearing, backlog: Backlog::new(), holder: Holder::fresh() }
+        Self { terms, clock, metrics, store, cache, hearing, backlog: Backlog::new(), holder: LeaseHolder::random() }
     }
 
     /// Other lifetimes and keys, for sessions that live already too. Where sessions are kept stays as it is.
     pub fn change(&self, settings: &Settings, keyring: Arc<Keyring>) {
         if self.terms.change(settings, keyring) {
-            self.metrics.count_again();
+            self.metrics.reset_rows_to_reencrypt();
         }
     }
 
@@ -143,7 +143,7 @@ impl Sessions {
     ///
     /// Whatever the store does, and even if the caller does not wait for the answer, this process refuses the session
     /// from here on, and its row is removed when the store takes it.
-    pub async fn revoke(&self, cookie: Cookie<'_>, why: Logout) -> Result<Option<Record>, Unavailable> {
+    pub async fn revoke(&self, cookie: Cookie<'_>, why: LogoutKind) -> Result<Option<Record>, Unavailable> {
         let Some(token) = Token::parse(cookie.value) else { return Ok(None) };
         if !self.made(&token, cookie.audience)? {
             return Ok(None);
@@ -160,13 +160,13 @@ impl Sessions {
     /// Whether the store answered when it was last asked.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.store.is_up()
+        self.store.is_available()
     }
 
     /// Whether the store ever answered. Before that no session can be told from a stranger's cookie.
     #[must_use]
     pub fn was_opened(&self) -> bool {
-        self.store.was_opened() && self.terms.keyring().has_inherited()
+        self.store.was_opened() && self.terms.keyring().has_loaded_retired()
     }
 
     /// How long a new session's cookie is worth keeping.
@@ -202,7 +202,7 @@ impl Sessions {
     /// did not make may be theirs.
     fn made(&self, token: &Token, audience: &str) -> Result<bool, Unavailable> {
         let keyring = self.terms.keyring();
-        let knows_all = keyring.has_inherited();
+        let knows_all = keyring.has_loaded_retired();
         match token.is_made_by(&keyring, audience) {
             false if !knows_all => {
                 Err(Unavailable::Failed("what dropped secrets have left is not read yet".to_owned()))
@@ -211,7 +211,7 @@ impl Sessions {
         }
     }
 
-    async fn revoke_owed(&self, token: &Token, why: Logout) -> Result<Option<Record>, Unavailable> {
+    async fn revoke_owed(&self, token: &Token, why: LogoutKind) -> Result<Option<Record>, Unavailable> {
         let (key, in_memory) = (token.key(), self.cache.take(token).await);
         let kept = self.read(&key).await?;
         // Memory may know of a later use, and of a session whose row cannot be read any more.
@@ -221,7 +221,7 @@ impl Sessions {
                 .as_ref()
                 .is_some_and(|Kept { row, record }| self.age(record.created, row.last_seen, now) == Age::Current);
         let record = kept.map(|kept| kept.record).filter(|_| was_current);
-        let why = if was_current { why } else { Logout::Expired };
+        let why = if was_current { why } else { LogoutKind::Expired };
         let was_there = self.end(&key, why).await?;
         Ok(record.filter(|_| was_there))
     }
@@ -233,10 +233,10 @@ impl Sessions {
     }
 
     /// Removes a session's row, says whether it was there, and counts the ending if so: whoever removes it counts it.
-    async fn end(&self, key: &SessionId, why: Logout) -> Result<bool, Unavailable> {
+    async fn end(&self, key: &SessionId, why: LogoutKind) -> Result<bool, Unavailable> {
         let was_there = !self.store.delete(&Selection::from(*key), 1).await?.is_empty();
         self.backlog.settle(key);
-        self.metrics.ended(why, u64::from(was_there));
+        self.metrics.count_ended(why, u64::from(was_there));
         Ok(was_there)
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Timestamp,
     crypto::{Keyring, Purpose},
-    identity::{Identity, Scope, Tokens},
+    identity::{Identity, SessionScope, Tokens},
     session::{cookie::SessionId, store::Row},
 };
 
@@ -23,7 +23,7 @@ pub struct NewSession {
     /// The provider's own name for its session (`sid`), for its sign-out.
     pub sid: Option<String>,
     /// Where it is to count.
-    pub scope: Scope,
+    pub scope: SessionScope,
 }
 
 /// A session as it is kept.
@@ -36,7 +36,7 @@ pub struct Record {
     /// The provider's own name for its session.
     pub sid: Option<String>,
     /// Where it counts.
-    pub scope: Scope,
+    pub scope: SessionScope,
     /// When it was made.
     pub created: Timestamp,
     /// When its tokens were last renewed; when it was made, before that.
@@ -62,7 +62,7 @@ const FORM: u8 = 2;
 #[derive(Serialize)]
 struct Exposed<'a> {
     identity: &'a Identity,
-    scope: &'a Scope,
+    scope: &'a SessionScope,
     sid: Option<&'a str>,
     created: u64,
     renewed: u64,
@@ -76,7 +76,7 @@ struct Exposed<'a> {
 #[derive(Deserialize)]
 struct Opened {
     identity: Identity,
-    scope: Scope,
+    scope: SessionScope,
     sid: Option<String>,
     created: u64,
     renewed: u64,
@@ -176,7 +176,7 @@ mod tests {
 
     fn record() -> impl Strategy<Value = Record> {
         let scope = (any::<String>(), any::<[u8; 8]>())
-            .prop_map(|(audience, registration)| Scope { audience, registration: Registration(registration) });
+            .prop_map(|(audience, registration)| SessionScope { audience, registration: Registration(registration) });
         (identity(), any::<[Option<String>; 4]>(), any::<Option<u64>>(), any::<u64>(), scope).prop_map(
             |(identity, [access, refresh, id, sid], access_ends, created, scope)| Record {
                 renewed: Timestamp::from_unix(created),
@@ -198,7 +198,7 @@ mod tests {
         let identity = serde_json::from_value(serde_json::json!({
             "provider": "p", "subject": "s", "user": "u", "email": "", "name": "", "groups": [], "claims": {}
         }));
-        let scope = Scope { audience: "app.test".to_owned(), registration: Registration([1; 8]) };
+        let scope = SessionScope { audience: "app.test".to_owned(), registration: Registration([1; 8]) };
         let new = NewSession { identity: identity.unwrap(), tokens: Tokens::default(), sid: None, scope };
         Record::new(new, Timestamp::from_unix(1_000))
     }

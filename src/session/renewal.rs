@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     crypto,
     identity::{Identity, Registration, Tokens},
-    metrics::Logout,
+    metrics::LogoutKind,
     session::{
         Kept, Sessions,
         cache::{MOST_LOADS, session::CachedSession},
@@ -165,7 +165,7 @@ impl Sessions {
             // It may have been ended since it was read: then whoever asks again is told so.
             return Ok(if self.heed(&mut watch, &newest) { Claim::Theirs } else { Claim::Done(newest) });
         }
-        let is_ours = self.store.claim(&self.lease(live), answers_within + MARGIN).await?;
+        let is_ours = self.store.acquire_lease(&self.lease(live), answers_within + MARGIN).await?;
         Ok(if is_ours {
             Claim::Ours(RenewalPermit { live: Arc::clone(live), record: Box::new(record), watch })
         } else {
@@ -221,14 +221,14 @@ impl Sessions {
         let jitter = PAUSE * u32::from(crypto::random::<1>()[0]) / u32::from(u8::MAX);
         permit.live.rest_until(self.clock.now().plus(PAUSE + jitter));
         // If this fails, the lease ends by itself.
-        let _ended_anyway = self.store.release(&self.lease(&permit.live)).await;
+        let _ended_anyway = self.store.release_lease(&self.lease(&permit.live)).await;
     }
 
     /// Ends a session that its provider will not renew, unless somebody else has renewed it: then that one is returned.
     pub async fn end_unless_renewed(
         &self,
         permit: RenewalPermit,
-        why: Logout,
+        why: LogoutKind,
     ) -> Result<Option<Arc<CachedSession>>, Unavailable> {
         let live = permit.live;
         match self.newest(&live).await? {
@@ -247,7 +247,7 @@ impl Sessions {
     }
 
     /// Ends sessions by what their provider calls them, here and at every other process. Says how many.
-    pub async fn end_by(&self, provider: &str, whose: &Whose, why: Logout) -> Result<u64, Unavailable> {
+    pub async fn end_by(&self, provider: &str, whose: &Whose, why: LogoutKind) -> Result<u64, Unavailable> {
         let provider = provider.to_owned();
         let selection = match whose.clone() {
             Whose::Sid(sid) => Selection::Sid { provider, sid },
@@ -260,7 +260,7 @@ impl Sessions {
                 self.bury(*key);
             }
             let many = gone.len() as u64;
-            self.metrics.ended(why, many);
+            self.metrics.count_ended(why, many);
             ended += many;
             if many < u64::from(BATCH) {
                 return Ok(ended);
@@ -274,15 +274,15 @@ impl Sessions {
         &self,
         once: LogoutTokenId<'_>,
         whose: &Whose,
-        why: Logout,
+        why: LogoutKind,
     ) -> Result<Option<u64>, Unavailable> {
         let word = once.digest();
-        if !self.store.spend(&word, once.until).await? {
+        if !self.store.record_jti(&word, once.until).await? {
             return Ok(None);
         }
         let ended = self.end_by(once.provider, whose, why).await;
         if ended.is_err() {
-            let _remembered_at_worst = self.store.unspend(&word).await;
+            let _remembered_at_worst = self.store.forget_jti(&word).await;
         }
         ended.map(Some)
     }

@@ -78,7 +78,7 @@ impl Terms {
         self.passes_tokens.store(settings.passes_tokens, Ordering::Relaxed);
         let is_other = *self.keyring() != *keyring;
         if is_other {
-            keyring.succeed(&self.keyring());
+            keyring.carry_over_retired(&self.keyring());
             let edition = self.ring.load().edition + 1;
             self.ring.store(Arc::new(Ring { keyring, edition }));
             self.edition.store(edition, Ordering::Release);

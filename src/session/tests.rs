@@ -126,7 +126,7 @@ async fn a_cookie_with_any_character_changed_is_not_ours_cached_or_not() {
             assert!(
                 house
                     .sessions
-                    .revoke(Cookie { value: &changed, audience: HOST }, Logout::User)
+                    .revoke(Cookie { value: &changed, audience: HOST }, LogoutKind::User)
                     .await
                     .unwrap()
                     .is_none(),

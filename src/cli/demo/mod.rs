@@ -121,7 +121,7 @@ impl Demo {
         }
         let ended = tokio::select! {
             ended = self.gate.run(stop.clone()) => ended,
-            () = tasks.lost() => Err(anyhow::anyhow!("a part of the demo ended by itself")),
+            () = tasks.failed() => Err(anyhow::anyhow!("a part of the demo ended by itself")),
         };
         stop.raise();
         last.raise();

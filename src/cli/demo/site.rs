@@ -64,7 +64,7 @@ pub(super) async fn serve<S: Site>(listener: TcpListener, site: Arc<S>, tasks: T
             () = stop.raised() => return,
         };
         match accepted {
-            Ok((stream, peer)) => tasks.run(converse(stream, peer.ip(), Arc::clone(&site), stop.clone())),
+            Ok((stream, peer)) => tasks.spawn(converse(stream, peer.ip(), Arc::clone(&site), stop.clone())),
             Err(error) => {
                 tracing::warn!(%error, "the demo could not accept a connection");
                 tokio::time::sleep(BREATH).await;

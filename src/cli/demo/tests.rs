@@ -28,7 +28,7 @@ impl Running {
         let demo = Demo::build(Some(0)).await.unwrap();
         let (origins, stop) = (demo.origins, Signal::default());
         let (tasks, own) = (Tasks::new(stop.clone()), stop.clone());
-        tasks.run(async move { demo.run(own).await.unwrap() });
+        tasks.spawn(async move { demo.run(own).await.unwrap() });
         Self { origins, stop, tasks }
     }
 

@@ -9,11 +9,11 @@ use super::super::{
     reader::{self, Reader, Spot},
 };
 use crate::{
-    cookie::Transport,
+    cookie::SiteScheme,
     oidc::{self, UnverifiedEmail},
 };
 
-pub(super) fn read(reader: &mut Reader<'_>, root: &Spot<'_>, transport: Transport) -> Option<Vec<oidc::Settings>> {
+pub(super) fn read(reader: &mut Reader<'_>, root: &Spot<'_>, transport: SiteScheme) -> Option<Vec<oidc::Settings>> {
     let Some(list) = root.at("providers") else {
         reader.complain(root, "`providers` is missing: nobody could sign in", "add a section [[providers]]");
         return None;
@@ -27,7 +27,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Spot<'_>, transport: Transpor
     providers.into_iter().collect()
 }
 
-fn provider(reader: &mut Reader<'_>, section: &Spot<'_>, transport: Transport) -> Option<oidc::Settings> {
+fn provider(reader: &mut Reader<'_>, section: &Spot<'_>, transport: SiteScheme) -> Option<oidc::Settings> {
     let name = reader.text(section.at("name").as_ref());
     let issuer = reader.parsed(section.at("issuer").as_ref(), |text| issuer(text, transport));
     let client_id = reader.text(section.at("client_id").as_ref());
@@ -82,7 +82,7 @@ fn unverified_email(section: &Spot<'_>) -> Option<UnverifiedEmail> {
     }
 }
 
-fn issuer(text: &str, transport: Transport) -> Result<Url, Fault> {
+fn issuer(text: &str, transport: SiteScheme) -> Result<Url, Fault> {
     let example = "write it as the provider states it, such as \"https://auth.example.com/realms/home\"";
     let url = Url::parse(text).map_err(|error| Fault::new(format!("`{text}` is no URL: {error}"), example))?;
     let host = url.host().ok_or_else(|| Fault::new(format!("`{text}` has no host"), example))?;
@@ -91,7 +91,7 @@ fn issuer(text: &str, transport: Transport) -> Result<Url, Fault> {
     }
     match url.scheme() {
         "https" => {}
-        "http" if transport == Transport::Http || is_local(&host) => {}
+        "http" if transport == SiteScheme::Http || is_local(&host) => {}
         "http" => {
             let hint = "use https; http is for a provider on this machine, and for a laboratory with `server.scheme = \"http\"`";
             return Err(Fault::new("codes and secrets would travel in the clear", hint));

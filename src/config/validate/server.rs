@@ -8,7 +8,7 @@ use super::super::{
     complaint::Fault,
     reader::{self, Reader, Spot},
 };
-use crate::{cookie::Transport, edge::TrustedProxies, host::Authority, server};
+use crate::{cookie::SiteScheme, edge::TrustedProxies, host::Authority, server};
 
 /// What the section says.
 pub(super) struct Server {
@@ -49,11 +49,11 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Spot<'_>) -> Option<Server
 }
 
 /// `server.scheme`. The stricter one where it cannot be read.
-pub(super) fn transport(root: &Spot<'_>) -> Transport {
+pub(super) fn transport(root: &Spot<'_>) -> SiteScheme {
     let scheme = root.at("server").and_then(|section| section.at("scheme"));
     match scheme.and_then(|scheme| scheme.text()) {
-        Some("http") => Transport::Http,
-        _ => Transport::Https,
+        Some("http") => SiteScheme::Http,
+        _ => SiteScheme::Https,
     }
 }
 

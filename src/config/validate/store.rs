@@ -33,10 +33,10 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Backend> 
 /// What a URL leads to.
 enum Kind {
     Local(Backend),
-    Server(Box<postgres::Address>),
+    Server(Box<postgres::PostgresUrl>),
 }
 
-fn server(reader: &mut Reader<'_>, section: &Spot<'_>, address: postgres::Address) -> Option<Backend> {
+fn server(reader: &mut Reader<'_>, section: &Spot<'_>, address: postgres::PostgresUrl) -> Option<Backend> {
     let listen = section.at("listen_url");
     let listen_address = reader.parsed(listen.as_ref(), |text| parse(text).map(Some));
     let pool_size = reader.number(section.at("pool_size").as_ref(), 1, LARGEST_POOL);
@@ -51,14 +51,14 @@ fn server(reader: &mut Reader<'_>, section: &Spot<'_>, address: postgres::Addres
     }
     // A file is read again for every connection, so that a rotated password is found.
     let file = password.as_ref().and_then(|spot| spot.at("file")).and_then(|file| file.text()).map(PathBuf::from);
-    let with_password = |address: postgres::Address| match &plain {
+    let with_password = |address: postgres::PostgresUrl| match &plain {
         Some(plain) if file.is_none() => address.with_password(plain),
         _ => address,
     };
     let settings = postgres::Settings {
-        address: with_password(address),
-        listen: listen_address.flatten().map(with_password),
-        password: file.clone(),
+        url: with_password(address),
+        listen_url: listen_address.flatten().map(with_password),
+        password_file: file.clone(),
         pool_size: pool_size?,
     };
     Some(Backend::Postgres(Box::new(settings)))
@@ -86,8 +86,8 @@ fn kind(text: &str) -> Result<Kind, Fault> {
     }
 }
 
-fn parse(text: &str) -> Result<postgres::Address, Fault> {
+fn parse(text: &str) -> Result<postgres::PostgresUrl, Fault> {
     let hint = "write it as \"postgres://user@host:5432/database?sslmode=verify-full\"; special characters of the \
                 password are percent-encoded, or `store.password` holds it";
-    postgres::Address::parse(text).map_err(|problem| Fault::new(format!("this is no address: {problem}"), hint))
+    postgres::PostgresUrl::parse(text).map_err(|problem| Fault::new(format!("this is no address: {problem}"), hint))
 }

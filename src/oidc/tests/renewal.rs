@@ -147,7 +147,7 @@ async fn an_id_token_of_a_renewal_passes_every_check_but_may_leave_out_the_nonce
             (Err(error), Some(reason)) => {
                 assert!(matches!(error, Error::Unbelievable(_)), "{claims}: {error:?}");
                 assert!(error.to_string().to_lowercase().contains(reason), "{claims}: {error}");
-                assert_eq!(error.renewal(), metrics::Renewal::Rejected);
+                assert_eq!(error.renewal(), metrics::RenewalResult::Rejected);
                 assert_discreet(&error);
             }
             (result, _) => panic!("{claims}: {result:?}"),
@@ -190,7 +190,7 @@ async fn userinfo_about_somebody_else_is_refused() {
 
 #[tokio::test]
 async fn what_the_token_endpoint_says_decides_what_becomes_of_the_session() {
-    use metrics::Renewal::{Rejected, Unavailable};
+    use metrics::RenewalResult::{Rejected, Unavailable};
     let says = |status, code: &str| Sin::Says(status, json!({ "error": code }).to_string());
     for (sin, kind, counted) in [
         (says(400, "invalid_grant"), "GrantRefused", Rejected),

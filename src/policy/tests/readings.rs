@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{ann, app, groups, rule};
 use crate::{
-    identity::{Identity, Packed},
+    identity::{Identity, PackedIdentity},
     policy::{
         Access, Allow, App, Asked, PathPattern, Requirement, Rule,
         readings::{
@@ -89,7 +89,7 @@ fn rules() -> impl Strategy<Value = Vec<Rule>> {
 fn passes(app: &App, path: &str, who: Option<&Identity>) -> bool {
     match (app.requirement(Asked { path, method: Some("GET"), client: None }), who) {
         (Requirement::Nothing | Requirement::Optional, _) => true,
-        (Requirement::Identity(test), Some(who)) => test.judge(&Packed::new(who)).is_ok(),
+        (Requirement::Identity(test), Some(who)) => test.judge(&PackedIdentity::new(who)).is_ok(),
         (Requirement::Identity(_) | Requirement::Denied, _) => false,
     }
 }
@@ -123,7 +123,7 @@ fn is_folded_at(pattern: &PathPattern, served: &str) -> bool {
 /// Whether the first rule about the path that a server serves lets somebody in; on a server that folds names, a rule that
 /// closes is about every spelling of its path.
 fn is_let_in(app: &App, served: &str, folds: bool, who: Option<&Identity>) -> bool {
-    let packed = who.map(Packed::new);
+    let packed = who.map(PackedIdentity::new);
     let is_about = |rule: &&Rule| {
         let closes = !rule.access.opens();
         is_at(&rule.path, served, closes) || folds && closes && is_folded_at(&rule.path, served)

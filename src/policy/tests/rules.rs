@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{ann, app, claims, groups, rule};
 use crate::{
-    identity::{Identity, Packed, Subject},
+    identity::{Identity, PackedIdentity, Subject},
     policy::{Access, Allow, App, Asked, Denial, Expression, Lack, PathPattern, Requirement, Rule},
 };
 
@@ -26,7 +26,7 @@ fn verdict(app: &App, asked: Asked<'_>, identity: &Identity) -> &'static str {
         Requirement::Nothing => "public",
         Requirement::Optional => "optional",
         Requirement::Denied => "denied",
-        Requirement::Identity(test) => match test.judge(&Packed::new(identity)) {
+        Requirement::Identity(test) => match test.judge(&PackedIdentity::new(identity)) {
             Ok(()) => "in",
             Err(Denial::NotAllowed(_)) => "not allowed",
             Err(Denial::Rule) => "ruled out",
@@ -333,7 +333,7 @@ fn any_one_of_group_user_and_claim_lets_in() {
         (set(&[], &[], None), false),
         (Allow::Anyone, true),
     ] {
-        assert_eq!(allow.admits(&Packed::new(&ann())), expected, "{allow:?}");
+        assert_eq!(allow.admits(&PackedIdentity::new(&ann())), expected, "{allow:?}");
     }
 }
 
@@ -349,7 +349,7 @@ fn an_address_that_nobody_vouches_for_is_nobodys_and_the_refusal_says_so() {
         claims: claims(serde_json::json!({ "email": "Ann@Example.com", "email_verified": false })),
         ..ann()
     };
-    let unverified = Packed::new(&unverified);
+    let unverified = PackedIdentity::new(&unverified);
     for (allow, lack) in [
         (named(&["ann@example.com"], &[], &[]), Lack::VerifiedEmail),
         (named(&["*@example.com"], &[], &[]), Lack::VerifiedEmail),
@@ -386,7 +386,7 @@ fn a_domain_is_everybody_whose_one_at_sign_is_before_it() {
     ] {
         // A subject of the same text is no address.
         let identity = Identity { email: email.to_owned(), subject: Subject("*@example.com".to_owned()), ..ann() };
-        assert_eq!(allow.admits(&Packed::new(&identity)), expected, "{email}");
+        assert_eq!(allow.admits(&PackedIdentity::new(&identity)), expected, "{email}");
     }
 }
 
@@ -417,7 +417,7 @@ fn an_address_with_two_at_signs_is_nobodys() {
             claims: claims(serde_json::json!({})),
             ..ann()
         };
-        assert!(!allow.admits(&Packed::new(&identity)), "{email}");
+        assert!(!allow.admits(&PackedIdentity::new(&identity)), "{email}");
     }
 }
 

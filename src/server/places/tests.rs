@@ -7,7 +7,7 @@ use crate::metrics::{self, Metrics};
 
 fn gauge() -> Gauge {
     let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "0", commit: "none" });
-    metrics.connections.open(metrics::Listener::Edges)
+    metrics.connections.open(metrics::ListenerLabel::Edges)
 }
 
 fn peer(last: u8) -> IpAddr {

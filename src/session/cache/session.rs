@@ -13,7 +13,7 @@ use http::HeaderMap;
 
 use crate::{
     clock::{AtomicTimestamp, Timestamp},
-    identity::{Packed, Tokens},
+    identity::{PackedIdentity, Tokens},
     policy::headers::Plan,
     session::{
         cache::headers::HeaderCache,
@@ -46,7 +46,7 @@ pub struct CachedSession {
     generation: u32,
     /// Until then no renewal is tried: the last one failed.
     resting: AtomicTimestamp,
-    who: Packed,
+    who: PackedIdentity,
     headers: HeaderCache,
     passed: Option<Box<ForwardedTokens>>,
 }
@@ -74,16 +74,16 @@ impl CachedSession {
         let ends = tokens.refresh.as_ref().and(tokens.access_ends);
         Self {
             cookie: token.spelling(),
-            last_seen: AtomicTimestamp::at(row.last_seen),
-            noted: AtomicTimestamp::at(row.last_seen),
-            created: AtomicTimestamp::at(record.created),
+            last_seen: AtomicTimestamp::new(row.last_seen),
+            noted: AtomicTimestamp::new(row.last_seen),
+            created: AtomicTimestamp::new(record.created),
             edition: AtomicU32::new(0),
             voucher: Validation::new(asked),
-            ends: AtomicTimestamp::at(ends.unwrap_or(AtomicTimestamp::NEVER)),
-            renewed: AtomicTimestamp::at(record.renewed),
+            ends: AtomicTimestamp::new(ends.unwrap_or(AtomicTimestamp::NEVER)),
+            renewed: AtomicTimestamp::new(record.renewed),
             generation: u32::try_from(row.generation).unwrap_or(u32::MAX),
             resting: AtomicTimestamp::default(),
-            who: Packed::within(&record.identity, &record.scope),
+            who: PackedIdentity::scoped(&record.identity, &record.scope),
             headers: HeaderCache::default(),
             passed: passed.map(Box::new),
         }
@@ -91,7 +91,7 @@ impl CachedSession {
 
     /// Who signed in.
     #[must_use]
-    pub fn who(&self) -> &Packed {
+    pub fn who(&self) -> &PackedIdentity {
         &self.who
     }
 
@@ -127,7 +127,7 @@ impl CachedSession {
     /// Gives back what it only needs while it is asked for.
     pub(in crate::session) fn rest(&self) {
         self.headers.clear();
-        self.who.rest();
+        self.who.drop_parsed_claims();
     }
 
     /// Whether it has headers ready.
@@ -138,7 +138,7 @@ impl CachedSession {
 
     /// Whether this is the value of its cookie, sent to where it counts.
     pub(in crate::session) fn answers_to(&self, cookie: &CookieValue, audience: &str) -> bool {
-        self.has(cookie) && self.who.is_at(audience)
+        self.has(cookie) && self.who.has_audience(audience)
     }
 
     /// Whether this is the value of its cookie, wherever it was sent to.
@@ -213,7 +213,7 @@ impl CachedSession {
     /// Whether the caller is to put its last use forward for writing: true once in `interval`, for one of all who ask.
     pub(in crate::session) fn put_forward(&self, now: Timestamp, interval: Duration) -> bool {
         let noted = self.noted.get();
-        now.since(noted) > interval && self.noted.exchange(noted, now)
+        now.since(noted) > interval && self.noted.compare_exchange(noted, now)
     }
 
     /// Takes that back: there was no room.
@@ -243,7 +243,7 @@ mod tests {
     use super::*;
     use crate::{
         crypto::Keyring,
-        identity::{Registration, Scope},
+        identity::{Registration, SessionScope},
         session::{freshness::ChangeFeed, record::NewSession},
     };
 
@@ -254,7 +254,7 @@ mod tests {
             "provider": "p", "subject": "s", "user": "u", "email": "", "name": "", "groups": [], "claims": {}
         }));
         let tokens = Tokens { id: Some(SecretString::from("very-secret")), ..Tokens::default() };
-        let scope = Scope { audience: "app.test".to_owned(), registration: Registration([1; 8]) };
+        let scope = SessionScope { audience: "app.test".to_owned(), registration: Registration([1; 8]) };
         let new = NewSession { identity: identity.unwrap(), tokens, sid: None, scope };
         let record = Record::new(new, Timestamp::from_unix(1_000));
         let row = record.seal(&ring, token.key());

@@ -12,10 +12,10 @@ use std::{
 
 use foldhash::fast::FixedState;
 
-use crate::crypto::{self, Keyring, Purpose, TAG, Tag};
+use crate::crypto::{self, Keyring, Purpose, TAG_LENGTH, Tag};
 
 const ID: usize = 32;
-const VALUE: usize = ID + TAG;
+const VALUE: usize = ID + TAG_LENGTH;
 /// Characters of a value: four for every three bytes.
 const TEXT: usize = VALUE / 3 * 4;
 
@@ -76,7 +76,7 @@ impl Token {
 
     /// Whether one of our secrets made the tag, for this host or domain.
     pub(super) fn is_made_by(&self, keyring: &Keyring, audience: &str) -> bool {
-        keyring.made(Purpose::SessionCookie, audience.as_bytes(), &self.id, &self.tag)
+        keyring.verify_tag(Purpose::SessionCookie, audience.as_bytes(), &self.id, &self.tag)
     }
 
     /// The key of the session's row.
@@ -95,7 +95,7 @@ impl CookieValue {
     pub(super) fn read(&self) -> Option<Token> {
         let bytes = crypto::decode_exact::<VALUE>(&self.0)?;
         let (id, rest) = bytes.split_first_chunk::<ID>()?;
-        let (tag, _) = rest.split_first_chunk::<TAG>()?;
+        let (tag, _) = rest.split_first_chunk::<TAG_LENGTH>()?;
         Some(Token { id: *id, tag: *tag })
     }
 
@@ -107,7 +107,7 @@ impl CookieValue {
 
     /// Whether both are the same, in constant time.
     pub(super) fn is(&self, other: &Self) -> bool {
-        crypto::same(&self.0, &other.0)
+        crypto::constant_time_eq(&self.0, &other.0)
     }
 }
 
@@ -180,7 +180,7 @@ mod tests {
     use secrecy::SecretString;
 
     use super::*;
-    use crate::cookie::{Jar, Transport};
+    use crate::cookie::{GateCookies, SiteScheme};
 
     fn ring(secret: &str) -> Keyring {
         Keyring::new(&[SecretString::from(secret.repeat(32))]).unwrap()
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn name_and_value_stay_under_120_bytes() {
-        let jar = Jar::new("doorward", Some("example.com"), Transport::Https);
+        let jar = GateCookies::new("doorward", Some("example.com"), SiteScheme::Https);
         let value = Token::fresh(&ring("a"), "app.test").encode();
         assert_eq!(value.len(), 64);
         assert!(jar.session_name().len() + value.len() < 120);

@@ -132,7 +132,7 @@ impl Validation {
     const VOID: Timestamp = Timestamp::from_unix(0);
 
     pub(super) fn new(asked: Asked) -> Self {
-        Self { at: AtomicTimestamp::at(asked.at), state: AtomicU32::new(asked.era << 1) }
+        Self { at: AtomicTimestamp::new(asked.at), state: AtomicU32::new(asked.era << 1) }
     }
 
     /// The store has said that the session is as it was.

@@ -118,7 +118,7 @@ impl Sessions {
 }
 
 impl Invalidations for Sessions {
-    fn hearing(&self) {
+    fn connected(&self) {
         self.hearing.begin();
     }
 
@@ -126,15 +126,15 @@ impl Invalidations for Sessions {
         self.clock.now()
     }
 
-    fn heard_until(&self, moment: Timestamp) {
+    fn caught_up_to(&self, moment: Timestamp) {
         self.hearing.continued(moment);
     }
 
-    fn deaf(&self) {
+    fn disconnected(&self) {
         self.hearing.end(self.cache.all());
     }
 
-    fn hint(&self, key: SessionId) {
+    fn notified(&self, key: SessionId) {
         if let Some(live) = self.cache.hint(&key) {
             live.voucher().void();
             // Asked about soon even if no request does, so that an outage after that finds it vouched for, or over.

@@ -1,8 +1,9 @@
-//! Renewing under a lease: of any number of processes one renews a session, and what it brings replaces what there was
-//! only if nobody else was faster. And words that count once, for all processes.
+//! Renewal under a lease, and replay protection of logout tokens: what one of many processes does, once.
 //!
-//! Promises: a lease ends by itself by the store's own clock, so a process that dies holds up nobody for long; a generation
-//! is written once; one whose answer was lost is its holder's still. It must not know how a session is renewed.
+//! A lease keeps other processes from renewing a session at the same time. The generation of the row is the fencing
+//! token: a process whose lease has run out cannot overwrite what another one wrote meanwhile. Promises: a lease
+//! expires by the store's own clock, so that a process that dies blocks nobody for long; a generation is written once;
+//! a lease whose answer was lost still belongs to its holder.
 
 use std::time::Duration;
 
@@ -11,67 +12,43 @@ use async_trait::async_trait;
 use crate::{
     clock::Timestamp,
     crypto,
-    metrics::Operation,
     session::{
         cookie::SessionId,
-        store::{ObservedStore, Row, Unavailable},
+        store::{error::Unavailable, row::Row},
     },
 };
 
-/// Whoever asks for leases: one process, as long as it runs.
+/// Random identifier of a process, for as long as it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::session) struct Holder(pub(in crate::session) [u8; 16]);
+pub(in crate::session) struct LeaseHolder(pub(in crate::session) [u8; 16]);
 
-/// The lease of a session in a generation, for one holder.
+/// The lease of a session in one generation, for one holder.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::session) struct Lease {
     pub(in crate::session) key: SessionId,
     pub(in crate::session) generation: u64,
-    pub(in crate::session) holder: Holder,
+    pub(in crate::session) holder: LeaseHolder,
 }
 
-impl Holder {
-    /// One that is like no other.
-    pub(in crate::session) fn fresh() -> Self {
+impl LeaseHolder {
+    /// Creates a random identifier.
+    pub(in crate::session) fn random() -> Self {
         Self(crypto::random())
     }
 }
 
-/// What a store has to do for renewals, whatever it is made of.
+/// Store operations for renewals and for logout tokens.
 #[async_trait]
 pub(in crate::session) trait Leases: Send + Sync {
-    /// Takes a lease for `span` if the session is still at its generation and nobody else holds it. Says whether it did. Its
-    /// holder may take it again: the answer to the first time may have been lost.
-    async fn claim(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable>;
-    /// Gives a lease back that its holder has.
-    async fn release(&self, lease: &Lease) -> Result<(), Unavailable>;
-    /// Replaces the row of the generation before this one and ends its lease. Says whether it was there.
+    /// Acquires a lease for `span` and returns `true` if the session is still at its generation and nobody else holds
+    /// the lease. Its holder may acquire it again: the first answer may have been lost.
+    async fn acquire_lease(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable>;
+    /// Releases a lease where its holder has it.
+    async fn release_lease(&self, lease: &Lease) -> Result<(), Unavailable>;
+    /// Replaces the row of the previous generation, ends its lease, and returns `true` if there was such a row.
     async fn replace(&self, row: &Row) -> Result<bool, Unavailable>;
-    /// Spends a word that counts once and is forgotten after `until`. Says whether it had not been spent.
-    async fn spend(&self, word: &[u8; 32], until: Timestamp) -> Result<bool, Unavailable>;
-    /// Takes that back: nothing came of it.
-    async fn unspend(&self, word: &[u8; 32]) -> Result<(), Unavailable>;
-}
-
-#[async_trait]
-impl Leases for ObservedStore {
-    async fn claim(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
-        self.ask(Operation::Claim, self.store().claim(lease, span)).await
-    }
-
-    async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
-        self.ask(Operation::Claim, self.store().release(lease)).await
-    }
-
-    async fn replace(&self, row: &Row) -> Result<bool, Unavailable> {
-        self.ask(Operation::Replace, self.store().replace(row)).await
-    }
-
-    async fn spend(&self, word: &[u8; 32], until: Timestamp) -> Result<bool, Unavailable> {
-        self.ask(Operation::Spend, self.store().spend(word, until)).await
-    }
-
-    async fn unspend(&self, word: &[u8; 32]) -> Result<(), Unavailable> {
-        self.ask(Operation::Spend, self.store().unspend(word)).await
-    }
+    /// Records the digest of a logout token's `jti` until `until`; `false` if it is recorded already (replay).
+    async fn record_jti(&self, digest: &[u8; 32], until: Timestamp) -> Result<bool, Unavailable>;
+    /// Removes a recorded `jti`, so that the token may be sent again.
+    async fn forget_jti(&self, digest: &[u8; 32]) -> Result<(), Unavailable>;
 }

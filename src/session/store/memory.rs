@@ -1,6 +1,6 @@
-//! Sessions in this process alone: for a laboratory, and for tests. Gone when the process ends.
+//! Sessions in the memory of this process: for a laboratory, and for tests. Gone when the process ends.
 //!
-//! It keeps the same rows as every other store, sealed and all, so that nothing above it has a second way of working.
+//! Rows are sealed as in every other store, so that nothing above it has a second way of working.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
@@ -19,31 +19,31 @@ use crate::{
     session::{
         cookie::SessionId,
         store::{
-            Cutoffs, Row, Selection, Store, Touch, Unavailable, Version,
-            lease::{Holder, Lease, Leases},
-            rotation::{Bequest, MOST_COUNTED, Reseal, Rotation},
+            Cutoffs, Row, RowVersion, Selection, Store, Touch, Unavailable,
+            lease::{Lease, LeaseHolder, Leases},
+            rotation::{KeyRotation, MAX_COUNTED_ROWS, ReencryptedRow, RetiredCookieKey},
         },
     },
 };
 
 /// Rows in memory.
 #[derive(Default)]
-pub(in crate::session) struct Memory {
+pub(in crate::session) struct MemoryStore {
     rows: Mutex<HashMap<SessionId, Row>>,
     uncounted: AtomicU64,
-    leases: Mutex<HashMap<(SessionId, u64), (Holder, Instant)>>,
-    spent: Mutex<HashSet<[u8; 32]>>,
-    bequests: Mutex<BTreeMap<KeyId, Bequest>>,
+    leases: Mutex<HashMap<(SessionId, u64), (LeaseHolder, Instant)>>,
+    jtis: Mutex<HashSet<[u8; 32]>>,
+    retired_keys: Mutex<BTreeMap<KeyId, RetiredCookieKey>>,
 }
 
-impl Memory {
+impl MemoryStore {
     fn rows(&self) -> MutexGuard<'_, HashMap<SessionId, Row>> {
         lock(&self.rows)
     }
 }
 
 #[async_trait]
-impl Store for Memory {
+impl Store for MemoryStore {
     async fn load(&self, key: &SessionId) -> Result<Option<Row>, Unavailable> {
         Ok(self.rows().get(key).cloned())
     }
@@ -51,8 +51,8 @@ impl Store for Memory {
     async fn insert(&self, row: Row) -> Result<(), Unavailable> {
         match self.rows().entry(row.key) {
             Entry::Occupied(_) => Err(Unavailable::Failed("there is a session under this key already".to_owned())),
-            Entry::Vacant(place) => {
-                place.insert(row);
+            Entry::Vacant(entry) => {
+                entry.insert(row);
                 Ok(())
             }
         }
@@ -99,9 +99,10 @@ impl Store for Memory {
         Ok(u32::try_from(over.len()).unwrap_or(limit))
     }
 
-    async fn versions(&self, keys: &[SessionId]) -> Result<Vec<Version>, Unavailable> {
+    async fn versions(&self, keys: &[SessionId]) -> Result<Vec<RowVersion>, Unavailable> {
         let rows = self.rows();
-        let version = |key: &SessionId| rows.get(key).map(|row| Version { key: row.key, generation: row.generation });
+        let version =
+            |key: &SessionId| rows.get(key).map(|row| RowVersion { key: row.key, generation: row.generation });
         Ok(keys.iter().filter_map(version).collect())
     }
 
@@ -117,7 +118,7 @@ impl Store for Memory {
         Ok(rows)
     }
 
-    async fn leave_uncounted(&self, many: u64) -> Result<(), Unavailable> {
+    async fn add_uncounted(&self, many: u64) -> Result<(), Unavailable> {
         self.uncounted.fetch_add(many, Ordering::Relaxed);
         Ok(())
     }
@@ -136,8 +137,8 @@ impl Store for Memory {
 }
 
 #[async_trait]
-impl Leases for Memory {
-    async fn claim(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
+impl Leases for MemoryStore {
+    async fn acquire_lease(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
         let Lease { key, generation, holder } = *lease;
         let is_current = self.rows().get(&key).is_some_and(|row| row.generation == generation);
         let (mut leases, now) = (lock(&self.leases), Instant::now());
@@ -149,11 +150,11 @@ impl Leases for Memory {
         Ok(is_free)
     }
 
-    async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
-        let is_theirs = |(key, generation): &(SessionId, u64), holder: Holder| {
+    async fn release_lease(&self, lease: &Lease) -> Result<(), Unavailable> {
+        let is_theirs = |(key, generation): &(SessionId, u64), holder: LeaseHolder| {
             (*key, *generation, holder) == (lease.key, lease.generation, lease.holder)
         };
-        lock(&self.leases).retain(|place, (holder, _)| !is_theirs(place, *holder));
+        lock(&self.leases).retain(|lease, (holder, _)| !is_theirs(lease, *holder));
         Ok(())
     }
 
@@ -167,29 +168,29 @@ impl Leases for Memory {
         Ok(true)
     }
 
-    async fn spend(&self, word: &[u8; 32], _until: Timestamp) -> Result<bool, Unavailable> {
-        // Never forgotten: a laboratory's process does not live that long.
-        Ok(lock(&self.spent).insert(*word))
+    async fn record_jti(&self, digest: &[u8; 32], _until: Timestamp) -> Result<bool, Unavailable> {
+        // Never expires: a laboratory's process does not live that long.
+        Ok(lock(&self.jtis).insert(*digest))
     }
 
-    async fn unspend(&self, word: &[u8; 32]) -> Result<(), Unavailable> {
-        lock(&self.spent).remove(word);
+    async fn forget_jti(&self, digest: &[u8; 32]) -> Result<(), Unavailable> {
+        lock(&self.jtis).remove(digest);
         Ok(())
     }
 }
 
 #[async_trait]
-impl Rotation for Memory {
-    async fn count_others(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
+impl KeyRotation for MemoryStore {
+    async fn count_rows_by_other_secrets(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
         let mut counts = HashMap::new();
         for secret in self.rows().values().filter_map(|row| crypto::sealed_by(&row.sealed)) {
             let many: &mut u64 = counts.entry(secret).or_default();
-            *many = u64::from(MOST_COUNTED).min(*many + 1);
+            *many = u64::from(MAX_COUNTED_ROWS).min(*many + 1);
         }
         Ok(counts.into_iter().filter(|(secret, _)| *secret != newest).collect())
     }
 
-    async fn sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
+    async fn rows_sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
         let theirs = |row: &&Row| row.key >= *from && crypto::sealed_by(&row.sealed) == Some(secret);
         let mut rows: Vec<_> = self.rows().values().filter(theirs).cloned().collect();
         rows.sort_unstable_by_key(|row| row.key);
@@ -197,33 +198,33 @@ impl Rotation for Memory {
         Ok(rows)
     }
 
-    async fn reseal(&self, reseals: &[Reseal]) -> Result<u64, Unavailable> {
+    async fn reencrypt(&self, reencrypted: &[ReencryptedRow]) -> Result<u64, Unavailable> {
         let (mut rows, mut many) = (self.rows(), 0);
-        for reseal in reseals {
+        for update in reencrypted {
             let is_as_read = |row: &&mut Row| {
-                row.generation == reseal.generation && crypto::sealed_by(&row.sealed) == Some(reseal.from)
+                row.generation == update.generation && crypto::sealed_by(&row.sealed) == Some(update.from)
             };
-            if let Some(row) = rows.get_mut(&reseal.key).filter(is_as_read) {
-                row.sealed.clone_from(&reseal.sealed);
+            if let Some(row) = rows.get_mut(&update.key).filter(is_as_read) {
+                row.sealed.clone_from(&update.sealed);
                 many += 1;
             }
         }
         Ok(many)
     }
 
-    async fn bequests(&self) -> Result<Vec<Bequest>, Unavailable> {
-        Ok(lock(&self.bequests).values().cloned().collect())
+    async fn load_retired_keys(&self) -> Result<Vec<RetiredCookieKey>, Unavailable> {
+        Ok(lock(&self.retired_keys).values().cloned().collect())
     }
 
-    async fn bequeath(&self, bequest: &Bequest) -> Result<(), Unavailable> {
-        lock(&self.bequests).insert(bequest.secret, bequest.clone());
+    async fn save_retired_key(&self, retired_key: &RetiredCookieKey) -> Result<(), Unavailable> {
+        lock(&self.retired_keys).insert(retired_key.secret, retired_key.clone());
         Ok(())
     }
 
-    async fn forget_bequests(&self, before: Timestamp) -> Result<(), Unavailable> {
+    async fn delete_retired_keys(&self, before: Timestamp) -> Result<(), Unavailable> {
         let oldest = self.rows().values().map(|row| row.created).min();
-        let is_needed = |bequest: &Bequest| oldest.is_some_and(|oldest| oldest <= bequest.retired);
-        lock(&self.bequests).retain(|_, bequest| bequest.retired >= before || is_needed(bequest));
+        let is_needed = |retired_key: &RetiredCookieKey| oldest.is_some_and(|oldest| oldest <= retired_key.retired);
+        lock(&self.retired_keys).retain(|_, retired_key| retired_key.retired >= before || is_needed(retired_key));
         Ok(())
     }
 }

@@ -1,21 +1,25 @@
-//! Opening what sessions are kept in.
-//!
-//! It must not know what is done with them.
+//! Opening the configured session store.
 
 use crate::{
     metrics,
     session::{
         Backend,
-        store::{DEADLINE, ObservedStore, Store, Unavailable, memory::Memory, postgres::Postgres, sqlite::Sqlite},
+        store::{
+            DEADLINE, ObservedStore, Store, Unavailable, memory::MemoryStore, postgres::PostgresStore,
+            sqlite::SqliteStore,
+        },
     },
 };
 
-/// Opens the store, as far as it is there.
-pub(in crate::session) async fn open(backend: &Backend, metrics: metrics::Store) -> Result<ObservedStore, Unavailable> {
+/// Opens the store. A PostgreSQL server need not be reachable yet.
+pub(in crate::session) async fn open(
+    backend: &Backend,
+    metrics: metrics::StoreMetrics,
+) -> Result<ObservedStore, Unavailable> {
     let opened: Box<dyn Store> = match backend {
-        Backend::Memory => Box::new(Memory::default()),
-        Backend::Sqlite(path) => Box::new(Sqlite::open(path).await?),
-        Backend::Postgres(settings) => Box::new(Postgres::new(settings, metrics.clone())?),
+        Backend::Memory => Box::new(MemoryStore::default()),
+        Backend::Sqlite(path) => Box::new(SqliteStore::open(path).await?),
+        Backend::Postgres(settings) => Box::new(PostgresStore::new(settings, metrics.clone())?),
     };
     Ok(ObservedStore::new(opened, backend.kind(), metrics, DEADLINE))
 }

@@ -1,89 +1,62 @@
-//! Rotating a secret: what a store has to do so that rows can be sealed anew, and so that cookies of a secret that is
-//! dropped are known.
+//! Key rotation: store operations that reencrypt rows and keep the cookie keys of retired secrets.
 //!
-//! Promises: whatever a renewal or a sign-out does meanwhile is never undone; no statement looks at more rows than it is
-//! told to, however many there are. It must not know what opens a seal.
+//! Promises: a renewal or a sign-out that happens meanwhile is never undone; the cost of a statement is bounded,
+//! however many rows there are.
 
 use async_trait::async_trait;
 
 use crate::{
     clock::Timestamp,
     crypto::KeyId,
-    metrics::Operation,
     session::{
         cookie::SessionId,
-        store::{ObservedStore, Row, Unavailable},
+        store::{error::Unavailable, row::Row},
     },
 };
 
-/// Beyond this many rows of a secret are not counted, because others wait: it is enough to know that they are many.
-pub(in crate::session) const MOST_COUNTED: u32 = 100_000;
+/// Most rows of a secret that are counted: beyond that it is enough to know that they are many, and others wait.
+pub(in crate::session) const MAX_COUNTED_ROWS: u32 = 100_000;
 
-/// More secrets than anybody ever had are not told apart: rows that begin in so many ways are no rows of ours.
-pub(in crate::session) const MOST_SECRETS: u32 = 1_000;
+/// Most secrets that are told apart: nobody has had more, and rows that begin in so many ways are not ours.
+pub(in crate::session) const MAX_SECRETS: u32 = 1_000;
 
-/// A row's new seal.
+/// A row's record, sealed by another secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::session) struct Reseal {
+pub(in crate::session) struct ReencryptedRow {
     pub(in crate::session) key: SessionId,
-    /// The generation that the row was read in.
+    /// Generation in which the row was read.
     pub(in crate::session) generation: u64,
-    /// The secret that had sealed it.
+    /// The secret that sealed it when it was read.
     pub(in crate::session) from: KeyId,
-    /// The same record, sealed by another secret.
+    /// The same record, sealed by the newest secret.
     pub(in crate::session) sealed: Vec<u8>,
 }
 
-/// What is left of a secret that may be dropped.
+/// The session-cookie key of a secret that is retired, or about to be. It verifies cookies and opens nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::session) struct Bequest {
+pub(in crate::session) struct RetiredCookieKey {
     pub(in crate::session) secret: KeyId,
-    /// When it was last seen among the older secrets: sessions that are younger have other cookies.
+    /// Time at which the secret was last configured as an older one: younger sessions have cookies of newer secrets.
     pub(in crate::session) retired: Timestamp,
     pub(in crate::session) sealed: Vec<u8>,
 }
 
-/// What a store has to do when a secret is rotated, whatever it is made of.
+/// Store operations for key rotation.
 #[async_trait]
-pub(in crate::session) trait Rotation: Send + Sync {
-    /// The secrets that have sealed rows, and how many each, up to [`MOST_COUNTED`]; `newest` is left out.
-    async fn count_others(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable>;
-    /// The first rows that a secret has sealed, from this key on, in the order of their keys.
-    async fn sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable>;
-    /// Writes new seals on rows that are in the generation they were read in and still sealed by the same secret. Nothing
-    /// else of them changes. Says how many there were.
-    async fn reseal(&self, reseals: &[Reseal]) -> Result<u64, Unavailable>;
-    /// What dropped and older secrets have left.
-    async fn bequests(&self) -> Result<Vec<Bequest>, Unavailable>;
-    /// Keeps what a secret leaves, in place of what it left before.
-    async fn bequeath(&self, bequest: &Bequest) -> Result<(), Unavailable>;
-    /// Forgets what was left by secrets that were retired before this moment and before any session that is there was made.
-    async fn forget_bequests(&self, before: Timestamp) -> Result<(), Unavailable>;
-}
-
-#[async_trait]
-impl Rotation for ObservedStore {
-    async fn count_others(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
-        self.ask(Operation::Reseal, self.store().count_others(newest)).await
-    }
-
-    async fn sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
-        self.ask(Operation::Reseal, self.store().sealed_by(secret, from, limit)).await
-    }
-
-    async fn reseal(&self, reseals: &[Reseal]) -> Result<u64, Unavailable> {
-        self.ask(Operation::Reseal, self.store().reseal(reseals)).await
-    }
-
-    async fn bequests(&self) -> Result<Vec<Bequest>, Unavailable> {
-        self.ask(Operation::Reseal, self.store().bequests()).await
-    }
-
-    async fn bequeath(&self, bequest: &Bequest) -> Result<(), Unavailable> {
-        self.ask(Operation::Reseal, self.store().bequeath(bequest)).await
-    }
-
-    async fn forget_bequests(&self, before: Timestamp) -> Result<(), Unavailable> {
-        self.ask(Operation::Reseal, self.store().forget_bequests(before)).await
-    }
+pub(in crate::session) trait KeyRotation: Send + Sync {
+    /// Returns the secrets other than `newest` that have sealed rows, with the number of rows up to
+    /// [`MAX_COUNTED_ROWS`].
+    async fn count_rows_by_other_secrets(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable>;
+    /// Returns the first rows sealed by a secret from one key on, in the order of their keys.
+    async fn rows_sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable>;
+    /// Writes reencrypted records to rows that still are in the generation in which they were read and sealed by the
+    /// same secret. Nothing else of them changes. Returns how many there were.
+    async fn reencrypt(&self, rows: &[ReencryptedRow]) -> Result<u64, Unavailable>;
+    /// Returns the cookie keys of older and retired secrets.
+    async fn load_retired_keys(&self) -> Result<Vec<RetiredCookieKey>, Unavailable>;
+    /// Saves the cookie key of a secret in place of the one saved before.
+    async fn save_retired_key(&self, retired_key: &RetiredCookieKey) -> Result<(), Unavailable>;
+    /// Deletes the cookie keys of secrets that were retired before `before` and before any existing session was
+    /// created.
+    async fn delete_retired_keys(&self, before: Timestamp) -> Result<(), Unavailable>;
 }

@@ -35,10 +35,10 @@ async fn two_sessions_with_one_handle_live_and_end_each_by_its_own_cookie() {
         }
         assert!(house.recalls(&ann).is_none(), "the newer one has the place");
     }
-    assert_eq!(house.sessions.revoke(sent(&ann), Logout::User).await.unwrap().unwrap().identity.user, "ann");
+    assert_eq!(house.sessions.revoke(sent(&ann), LogoutKind::User).await.unwrap().unwrap().identity.user, "ann");
     assert!(matches!(house.find(&ann).await, Ok(Found::Ended)));
     assert_eq!(live(house.find(&bob).await).who().user(), "bob");
     assert_eq!(house.recalls(&bob).unwrap().who().user(), "bob");
-    house.sessions.revoke(sent(&bob), Logout::User).await.unwrap().unwrap();
+    house.sessions.revoke(sent(&bob), LogoutKind::User).await.unwrap().unwrap();
     assert!(house.recalls(&bob).is_none() && matches!(house.find(&bob).await, Ok(Found::Ended)));
 }

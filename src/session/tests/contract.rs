@@ -1,4 +1,4 @@
-//! What every store has to do, run against each of them, and what a file has to do on top.
+//! Contract of [`Store`], run against every store, and tests of the SQLite file.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
@@ -7,28 +7,28 @@ use crate::{
     session::{
         cookie::SessionId,
         store::{
-            Cutoffs, Row, Selection, Store, Touch, Unavailable, Version, memory::Memory, postgres::Postgres,
-            sqlite::Sqlite,
+            Cutoffs, Row, RowVersion, Selection, Store, Touch, Unavailable, memory::MemoryStore,
+            postgres::PostgresStore, sqlite::SqliteStore,
         },
-        tests::postgres::Place,
+        tests::postgres::TestDatabase,
     },
 };
 
-/// One test for each promise and store.
+/// Makes one test for each promise and store.
 macro_rules! every_store {
     ($($promise:ident),+ $(,)?) => {
         mod memory {
-            $(#[tokio::test] async fn $promise() { super::$promise(&super::Memory::default()).await; })+
+            $(#[tokio::test] async fn $promise() { super::$promise(&super::MemoryStore::default()).await; })+
         }
         mod sqlite {
             $(#[tokio::test] async fn $promise() {
                 let directory = tempfile::tempdir().unwrap();
-                super::$promise(&super::Sqlite::open(&directory.path().join("s.db")).await.unwrap()).await;
+                super::$promise(&super::SqliteStore::open(&directory.path().join("s.db")).await.unwrap()).await;
             })+
         }
         mod postgres {
             $(#[tokio::test] async fn $promise() {
-                let store: super::Postgres = super::Place::fresh().opened().await;
+                let store: super::PostgresStore = super::TestDatabase::fresh().opened().await;
                 super::$promise(&store).await;
             })+
         }
@@ -40,9 +40,9 @@ pub(super) use every_store;
 every_store!(
     what_was_written_is_read_as_it_was,
     a_row_is_never_overwritten,
-    only_the_first_who_removes_a_row_is_told_so,
+    only_the_first_who_removes_a_row_gets_its_key,
     a_person_and_everybody_can_be_removed_in_small_batches,
-    of_many_keys_those_with_a_row_are_told_with_their_generation,
+    of_many_keys_those_with_a_row_are_returned_with_their_generation,
     pages_follow_the_keys_and_stay_within_their_bounds,
     what_was_left_to_be_counted_is_taken_once,
     a_use_moves_forward_only_and_makes_nothing,
@@ -84,7 +84,7 @@ async fn a_row_is_never_overwritten(store: &dyn Store) {
     assert_eq!(store.load(&SessionId([1; 32])).await.unwrap(), Some(row(1, 10, 20)));
 }
 
-async fn only_the_first_who_removes_a_row_is_told_so(store: &dyn Store) {
+async fn only_the_first_who_removes_a_row_gets_its_key(store: &dyn Store) {
     store.insert(row(1, 10, 20)).await.unwrap();
     let both = Selection::Keys(vec![SessionId([1; 32]), SessionId([2; 32])]);
     assert_eq!(store.delete(&both, 9).await.unwrap(), [SessionId([1; 32])]);
@@ -109,12 +109,12 @@ async fn a_person_and_everybody_can_be_removed_in_small_batches(store: &dyn Stor
     assert_eq!(store.page(&SessionId::ENDS.0, &SessionId::ENDS.1, 9).await.unwrap(), []);
 }
 
-async fn of_many_keys_those_with_a_row_are_told_with_their_generation(store: &dyn Store) {
+async fn of_many_keys_those_with_a_row_are_returned_with_their_generation(store: &dyn Store) {
     store.insert(row(1, 10, 20)).await.unwrap();
     store.insert(Row { generation: 7, ..row(2, 10, 20) }).await.unwrap();
     let mut versions = store.versions(&[1, 2, 3].map(|number| SessionId([number; 32]))).await.unwrap();
     versions.sort_unstable_by_key(|version| version.key);
-    let expected = [(1, 1), (2, 7)].map(|(number, generation)| Version { key: SessionId([number; 32]), generation });
+    let expected = [(1, 1), (2, 7)].map(|(number, generation)| RowVersion { key: SessionId([number; 32]), generation });
     assert_eq!(versions, expected);
 }
 
@@ -132,8 +132,8 @@ async fn pages_follow_the_keys_and_stay_within_their_bounds(store: &dyn Store) {
 
 async fn what_was_left_to_be_counted_is_taken_once(store: &dyn Store) {
     assert_eq!(store.take_uncounted().await.unwrap(), 0);
-    store.leave_uncounted(3).await.unwrap();
-    store.leave_uncounted(4).await.unwrap();
+    store.add_uncounted(3).await.unwrap();
+    store.add_uncounted(4).await.unwrap();
     assert_eq!(store.take_uncounted().await.unwrap(), 7);
     assert_eq!(store.take_uncounted().await.unwrap(), 0);
 }
@@ -178,14 +178,14 @@ async fn many_at_once_do_not_disturb_each_other(store: &dyn Store) {
 }
 
 /// A directory that goes away with the test, and a file in it.
-fn somewhere() -> (tempfile::TempDir, PathBuf) {
+fn temporary_path() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("sessions.db");
     (directory, path)
 }
 
 async fn refusal(path: &std::path::Path) -> String {
-    match Sqlite::open(path).await {
+    match SqliteStore::open(path).await {
         Err(Unavailable::Unusable(why)) => why,
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("it opened"),
@@ -194,12 +194,12 @@ async fn refusal(path: &std::path::Path) -> String {
 
 #[tokio::test]
 async fn what_was_written_is_in_the_file_though_nobody_closed_it() {
-    let (_directory, path) = somewhere();
-    let running = Sqlite::open(&path).await.unwrap();
+    let (_directory, path) = temporary_path();
+    let running = SqliteStore::open(&path).await.unwrap();
     running.insert(row(1, 10, 20)).await.unwrap();
     running.insert(row(2, 10, 20)).await.unwrap();
     running.delete(&Selection::from(SessionId([2; 32])), 1).await.unwrap();
-    let next = Sqlite::open(&path).await.unwrap();
+    let next = SqliteStore::open(&path).await.unwrap();
     assert_eq!(next.load(&SessionId([1; 32])).await.unwrap(), Some(row(1, 10, 20)));
     assert_eq!(next.load(&SessionId([2; 32])).await.unwrap(), None);
     drop(running);
@@ -207,22 +207,22 @@ async fn what_was_written_is_in_the_file_though_nobody_closed_it() {
 
 #[tokio::test]
 async fn a_copy_of_file_and_journal_as_a_killed_process_leaves_them_holds_everything() {
-    let (_directory, path) = somewhere();
-    let (_elsewhere, copy) = somewhere();
-    let running = Sqlite::open(&path).await.unwrap();
+    let (_directory, path) = temporary_path();
+    let (_elsewhere, copy) = temporary_path();
+    let running = SqliteStore::open(&path).await.unwrap();
     running.insert(row(1, 10, 20)).await.unwrap();
     for suffix in ["", "-wal"] {
         let with = |path: &PathBuf| format!("{}{suffix}", path.display());
         fs::copy(with(&path), with(&copy)).unwrap();
     }
-    let next = Sqlite::open(&copy).await.unwrap();
+    let next = SqliteStore::open(&copy).await.unwrap();
     assert_eq!(next.load(&SessionId([1; 32])).await.unwrap(), Some(row(1, 10, 20)));
 }
 
 #[tokio::test]
 async fn the_file_and_its_journal_are_for_their_owner_alone() {
-    let (directory, path) = somewhere();
-    let store = Sqlite::open(&path).await.unwrap();
+    let (directory, path) = temporary_path();
+    let store = SqliteStore::open(&path).await.unwrap();
     store.insert(row(1, 10, 20)).await.unwrap();
     for entry in fs::read_dir(directory.path()).unwrap() {
         let entry = entry.unwrap();
@@ -233,7 +233,7 @@ async fn the_file_and_its_journal_are_for_their_owner_alone() {
 
 #[tokio::test]
 async fn a_place_that_cannot_be_a_store_is_refused_with_a_mend() {
-    let (directory, path) = somewhere();
+    let (directory, path) = temporary_path();
     let missing = directory.path().join("missing").join("sessions.db");
     assert!(refusal(&missing).await.contains("create the directory"), "{}", refusal(&missing).await);
     assert!(refusal(directory.path()).await.contains("must name a file"), "{}", refusal(directory.path()).await);
@@ -249,7 +249,7 @@ async fn a_place_that_cannot_be_a_store_is_refused_with_a_mend() {
 
 #[tokio::test]
 async fn the_database_of_another_program_is_left_untouched() {
-    let (_directory, path) = somewhere();
+    let (_directory, path) = temporary_path();
     rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (id INTEGER)").unwrap();
     let before = fs::read(&path).unwrap();
     assert!(refusal(&path).await.contains("another program"));
@@ -259,15 +259,15 @@ async fn the_database_of_another_program_is_left_untouched() {
 #[tokio::test]
 async fn a_newer_schema_is_used_where_it_says_that_it_may_be() {
     for (oldest_reader, usable) in [(1, true), (99, false)] {
-        let (_directory, path) = somewhere();
-        Sqlite::open(&path).await.unwrap().insert(row(1, 10, 20)).await.unwrap();
+        let (_directory, path) = temporary_path();
+        SqliteStore::open(&path).await.unwrap().insert(row(1, 10, 20)).await.unwrap();
         let newer = format!(
             "ALTER TABLE sessions ADD COLUMN purpose INTEGER; PRAGMA user_version = 99; \
              UPDATE compatibility SET oldest_reader = {oldest_reader}"
         );
         rusqlite::Connection::open(&path).unwrap().execute_batch(&newer).unwrap();
         if usable {
-            let store = Sqlite::open(&path).await.unwrap();
+            let store = SqliteStore::open(&path).await.unwrap();
             assert_eq!(store.load(&SessionId([1; 32])).await.unwrap(), Some(row(1, 10, 20)));
             store.insert(row(2, 10, 20)).await.unwrap();
         } else {
@@ -282,9 +282,9 @@ async fn a_newer_schema_is_used_where_it_says_that_it_may_be() {
 }
 
 #[tokio::test]
-async fn a_file_that_goes_away_is_an_outage_and_is_not_made_anew() {
-    let (_directory, path) = somewhere();
-    let store = Sqlite::open(&path).await.unwrap();
+async fn a_file_that_goes_away_is_an_outage_and_is_not_created_again() {
+    let (_directory, path) = temporary_path();
+    let store = SqliteStore::open(&path).await.unwrap();
     fs::remove_file(&path).unwrap();
     assert!(store.ping().await.is_err());
     assert!(store.insert(row(1, 10, 20)).await.is_err());
@@ -293,8 +293,8 @@ async fn a_file_that_goes_away_is_an_outage_and_is_not_made_anew() {
 
 #[tokio::test]
 async fn a_write_waits_for_another_process_and_reads_do_not() {
-    let (_directory, path) = somewhere();
-    let store = Sqlite::open(&path).await.unwrap();
+    let (_directory, path) = temporary_path();
+    let store = SqliteStore::open(&path).await.unwrap();
     store.insert(row(1, 10, 20)).await.unwrap();
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();

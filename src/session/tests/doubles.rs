@@ -15,17 +15,17 @@ use tokio::sync::watch;
 use crate::{
     clock::{Clock, Timestamp},
     crypto::{KeyId, Keyring},
-    identity::{Identity, Registration, Scope, Subject, Tokens},
+    identity::{Identity, Registration, SessionScope, Subject, Tokens},
     metrics,
     session::{
         Backend, CachedSession, DEADLINE, Found, NewSession, Record, SessionId, Sessions, Settings,
         cookie::{Cookie, Token},
         freshness::Asked,
         store::{
-            Cutoffs, ObservedStore, Row, Selection, Store, Touch, Unavailable, Version,
+            Cutoffs, ObservedStore, Row, RowVersion, Selection, Store, Touch, Unavailable,
             lease::{Lease, Leases},
-            memory::Memory,
-            rotation::{Bequest, Reseal, Rotation},
+            memory::MemoryStore,
+            rotation::{KeyRotation, ReencryptedRow, RetiredCookieKey},
         },
     },
 };
@@ -54,7 +54,7 @@ pub(super) enum Mode {
 
 /// The store.
 pub(super) struct Double {
-    rows: Memory,
+    rows: MemoryStore,
     mode: watch::Sender<Mode>,
     loads: watch::Sender<usize>,
     touches: AtomicUsize,
@@ -155,7 +155,7 @@ impl Store for Arc<Double> {
         self.rows.purge(cutoffs, limit).await
     }
 
-    async fn versions(&self, keys: &[SessionId]) -> Result<Vec<Version>, Unavailable> {
+    async fn versions(&self, keys: &[SessionId]) -> Result<Vec<RowVersion>, Unavailable> {
         self.confirmed.fetch_add(keys.len(), Ordering::Relaxed);
         self.pass().await?;
         let versions = self.rows.versions(keys).await;
@@ -173,9 +173,9 @@ impl Store for Arc<Double> {
         self.rows.page(from, to, limit).await
     }
 
-    async fn leave_uncounted(&self, many: u64) -> Result<(), Unavailable> {
+    async fn add_uncounted(&self, many: u64) -> Result<(), Unavailable> {
         self.pass().await?;
-        self.rows.leave_uncounted(many).await
+        self.rows.add_uncounted(many).await
     }
 
     async fn take_uncounted(&self) -> Result<u64, Unavailable> {
@@ -216,7 +216,7 @@ impl House {
     fn over(deadline: Duration) -> Self {
         let (clock, hand) = Clock::manual(Timestamp::from_unix(1_800_000_000));
         let store = Arc::new(Double {
-            rows: Memory::default(),
+            rows: MemoryStore::default(),
             mode: watch::Sender::new(Mode::Up),
             loads: watch::Sender::new(0),
             touches: AtomicUsize::new(0),
@@ -232,7 +232,7 @@ impl House {
 
     /// As if the store had been asked what dropped secrets have left.
     fn with_nothing_left(self) -> Self {
-        self.sessions.terms.keyring().inherit(Vec::new());
+        self.sessions.terms.keyring().load_retired(Vec::new());
         self
     }
 
@@ -336,7 +336,7 @@ pub(super) fn somebody(name: &str) -> NewSession {
         },
         tokens: Tokens { access: secret("access"), access_ends: None, refresh: secret("refresh"), id: secret("id") },
         sid: Some(format!("sid of {name}")),
-        scope: Scope { audience: HOST.to_owned(), registration: Registration([7; 8]) },
+        scope: SessionScope { audience: HOST.to_owned(), registration: Registration([7; 8]) },
     }
 }
 
@@ -356,14 +356,14 @@ pub(super) fn live(asked: Asked) -> CachedSession {
 
 #[async_trait]
 impl Leases for Arc<Double> {
-    async fn claim(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
+    async fn acquire_lease(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
         self.pass().await?;
-        self.answer(self.rows.claim(lease, span).await?)
+        self.answer(self.rows.acquire_lease(lease, span).await?)
     }
 
-    async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
+    async fn release_lease(&self, lease: &Lease) -> Result<(), Unavailable> {
         self.pass().await?;
-        self.rows.release(lease).await
+        self.rows.release_lease(lease).await
     }
 
     async fn replace(&self, row: &Row) -> Result<bool, Unavailable> {
@@ -371,46 +371,46 @@ impl Leases for Arc<Double> {
         self.answer(self.rows.replace(row).await?)
     }
 
-    async fn spend(&self, word: &[u8; 32], until: Timestamp) -> Result<bool, Unavailable> {
+    async fn record_jti(&self, digest: &[u8; 32], until: Timestamp) -> Result<bool, Unavailable> {
         self.pass().await?;
-        self.answer(self.rows.spend(word, until).await?)
+        self.answer(self.rows.record_jti(digest, until).await?)
     }
 
-    async fn unspend(&self, word: &[u8; 32]) -> Result<(), Unavailable> {
+    async fn forget_jti(&self, digest: &[u8; 32]) -> Result<(), Unavailable> {
         self.pass().await?;
-        self.rows.unspend(word).await
+        self.rows.forget_jti(digest).await
     }
 }
 
 #[async_trait]
-impl Rotation for Arc<Double> {
-    async fn count_others(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
+impl KeyRotation for Arc<Double> {
+    async fn count_rows_by_other_secrets(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
         self.pass().await?;
-        self.rows.count_others(newest).await
+        self.rows.count_rows_by_other_secrets(newest).await
     }
 
-    async fn sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
+    async fn rows_sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
         self.pass().await?;
-        self.rows.sealed_by(secret, from, limit).await
+        self.rows.rows_sealed_by(secret, from, limit).await
     }
 
-    async fn reseal(&self, reseals: &[Reseal]) -> Result<u64, Unavailable> {
+    async fn reencrypt(&self, rows: &[ReencryptedRow]) -> Result<u64, Unavailable> {
         self.pass().await?;
-        self.rows.reseal(reseals).await
+        self.rows.reencrypt(rows).await
     }
 
-    async fn bequests(&self) -> Result<Vec<Bequest>, Unavailable> {
+    async fn load_retired_keys(&self) -> Result<Vec<RetiredCookieKey>, Unavailable> {
         self.pass().await?;
-        self.rows.bequests().await
+        self.rows.load_retired_keys().await
     }
 
-    async fn bequeath(&self, bequest: &Bequest) -> Result<(), Unavailable> {
+    async fn save_retired_key(&self, retired_key: &RetiredCookieKey) -> Result<(), Unavailable> {
         self.pass().await?;
-        self.rows.bequeath(bequest).await
+        self.rows.save_retired_key(retired_key).await
     }
 
-    async fn forget_bequests(&self, before: Timestamp) -> Result<(), Unavailable> {
+    async fn delete_retired_keys(&self, before: Timestamp) -> Result<(), Unavailable> {
         self.pass().await?;
-        self.rows.forget_bequests(before).await
+        self.rows.delete_retired_keys(before).await
     }
 }

@@ -8,12 +8,12 @@ async fn a_revoked_session_is_over_here_and_after_a_restart() {
         let before = House::new();
         let cookie = before.sessions.create(somebody("ann")).await.unwrap();
         let house = if cached { before } else { before.restarted() };
-        let ended = house.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+        let ended = house.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
         assert_eq!(ended.identity.user, "ann");
         assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
         house.store.forget_counts();
         assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
-        assert!(house.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().is_none());
+        assert!(house.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().is_none());
         assert_eq!(house.store.loads(), 0, "an ended session is remembered");
         assert!(matches!(house.restarted().find(&cookie).await, Ok(Found::Ended)));
         assert_eq!(house.metric(r#"doorward_logouts_total{kind="user"}"#), 1);
@@ -31,7 +31,7 @@ async fn a_load_under_way_does_not_bring_back_a_session_revoked_meanwhile() {
         let mut finding = JoinSet::new();
         finding.spawn(async move { sessions.find(sent(&asked)).await });
         house.store.arrived().await;
-        let mut revoking = Box::pin(house.sessions.revoke(sent(&cookie), Logout::User));
+        let mut revoking = Box::pin(house.sessions.revoke(sent(&cookie), LogoutKind::User));
         assert!(is_pending(&mut revoking).await, "the revocation waits for the load");
         if waited_for {
             house.store.set(Mode::Up);
@@ -53,7 +53,7 @@ async fn a_revocation_that_nobody_waits_for_is_finished_by_the_upkeep() {
     let house = House::new();
     let cookie = house.sessions.create(somebody("ann")).await.unwrap();
     house.store.set(Mode::Held);
-    let mut revoking = Box::pin(house.sessions.revoke(sent(&cookie), Logout::User));
+    let mut revoking = Box::pin(house.sessions.revoke(sent(&cookie), LogoutKind::User));
     assert!(is_pending(&mut revoking).await);
     drop(revoking);
     house.store.set(Mode::Up);
@@ -69,7 +69,7 @@ async fn a_session_signed_out_while_the_store_is_away_is_refused_at_once_and_gon
         let cookie = before.sessions.create(somebody("ann")).await.unwrap();
         let house = if cached { before } else { before.restarted() };
         house.store.set(Mode::Failing);
-        assert!(house.sessions.revoke(sent(&cookie), Logout::User).await.is_err());
+        assert!(house.sessions.revoke(sent(&cookie), LogoutKind::User).await.is_err());
         assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
         let upkeep = Upkeep::of(&house.sessions);
         upkeep.finish_endings().await;
@@ -93,7 +93,7 @@ async fn an_expired_session_is_over_however_much_it_is_used() {
     assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)), "no store is needed to know");
     house.store.set(Mode::Up);
     assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
-    assert!(house.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().is_none());
+    assert!(house.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().is_none());
     let mut upkeep = Upkeep::of(&house.sessions);
     upkeep.purge().await;
     upkeep.purge().await;

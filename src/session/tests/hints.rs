@@ -10,7 +10,7 @@ async fn hearing() -> (House, String, SessionId) {
     let first = House::impatient();
     first.store.share();
     let house = first.restarted();
-    house.sessions.hearing();
+    house.sessions.connected();
     let cookie = house.sessions.create(somebody("ann")).await.unwrap();
     let key = live(house.find(&cookie).await).key();
     house.store.forget_counts();
@@ -25,7 +25,7 @@ async fn removed(house: &House, key: SessionId) {
 async fn a_hint_that_is_not_true_ends_nothing_and_costs_one_question() {
     let (house, cookie, key) = hearing().await;
     for _ in 0..1_000 {
-        house.sessions.hint(key);
+        house.sessions.notified(key);
     }
     assert!(house.recalls(&cookie).is_none(), "the store is asked first");
     for _ in 0..10 {
@@ -40,7 +40,7 @@ async fn a_flood_of_hints_costs_one_question_a_session_and_turn_while_nobody_com
     let (house, cookie, key) = hearing().await;
     for turns in 1..=3 {
         for _ in 0..10_000 {
-            house.sessions.hint(key);
+            house.sessions.notified(key);
         }
         Upkeep::of(&house.sessions).settle_doubts().await;
         assert_eq!((house.store.confirmed(), house.store.loads()), (turns, 0));
@@ -52,7 +52,7 @@ async fn a_flood_of_hints_costs_one_question_a_session_and_turn_while_nobody_com
 async fn hints_about_what_is_not_in_memory_cost_nothing_and_are_not_kept() {
     let (house, cookie, _) = hearing().await;
     for number in 0..100_000_u32 {
-        house.sessions.hint(SessionId(crate::crypto::digest(&number.to_be_bytes())));
+        house.sessions.notified(SessionId(crate::crypto::digest(&number.to_be_bytes())));
     }
     Upkeep::of(&house.sessions).settle_doubts().await;
     assert!(house.recalls(&cookie).is_some());
@@ -62,9 +62,9 @@ async fn hints_about_what_is_not_in_memory_cost_nothing_and_are_not_kept() {
 #[tokio::test]
 async fn tombstones_are_not_driven_out_by_hints() {
     let (house, cookie, _) = hearing().await;
-    house.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+    house.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     for number in 0..200_000_u32 {
-        house.sessions.hint(SessionId(crate::crypto::digest(&number.to_be_bytes())));
+        house.sessions.notified(SessionId(crate::crypto::digest(&number.to_be_bytes())));
     }
     house.sessions.cache.tidy();
     house.store.forget_counts();
@@ -78,7 +78,7 @@ async fn a_true_hint_is_the_end_at_the_next_use_or_the_next_turn() {
         let (house, cookie, key) = hearing().await;
         removed(&house, key).await;
         live(house.find(&cookie).await);
-        house.sessions.hint(key);
+        house.sessions.notified(key);
         if !is_used {
             Upkeep::of(&house.sessions).settle_doubts().await;
             house.store.set(Mode::Failing);
@@ -95,14 +95,14 @@ async fn a_session_that_is_said_to_have_ended_is_not_served_for_the_grace_and_is
         let (house, cookie, key) = hearing().await;
         house.store.set(mode);
         live(house.find(&cookie).await);
-        house.sessions.hint(key);
+        house.sessions.notified(key);
         assert!(house.find(&cookie).await.is_err(), "{mode:?}: nobody can tell");
         assert!(house.find(&cookie).await.is_err(), "{mode:?}: it is known that nobody can tell");
         house.store.set(Mode::Up);
         house.sessions.store.ping().await.unwrap();
         live(house.find(&cookie).await);
         house.store.set(mode);
-        house.sessions.deaf();
+        house.sessions.disconnected();
         house.pass(MINUTE);
         live(house.find(&cookie).await);
     }
@@ -112,12 +112,12 @@ async fn a_session_that_is_said_to_have_ended_is_not_served_for_the_grace_and_is
 async fn a_load_under_way_does_not_bring_back_a_session_that_others_end_meanwhile() {
     let (before, cookie, key) = hearing().await;
     let house = before.restarted();
-    house.sessions.hearing();
+    house.sessions.connected();
     house.store.set(Mode::Late);
     let mut finding = Box::pin(house.find(&cookie));
     assert!(is_pending(&mut finding).await);
     removed(&house, key).await;
-    house.sessions.hint(key);
+    house.sessions.notified(key);
     house.store.set(Mode::Up);
     assert!(matches!(finding.await, Ok(Found::Ended)));
     assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
@@ -127,7 +127,7 @@ async fn a_load_under_way_does_not_bring_back_a_session_that_others_end_meanwhil
 async fn a_confirmation_under_way_does_not_vouch_for_a_session_that_others_end_meanwhile() {
     for by_upkeep in [true, false] {
         let (house, cookie, key) = hearing().await;
-        house.sessions.hint(key);
+        house.sessions.notified(key);
         house.store.set(Mode::Late);
         let upkeep = Upkeep::of(&house.sessions);
         let mut asking: Pin<Box<dyn Future<Output = ()>>> = if by_upkeep {
@@ -137,7 +137,7 @@ async fn a_confirmation_under_way_does_not_vouch_for_a_session_that_others_end_m
         };
         assert!(is_pending(&mut asking).await);
         removed(&house, key).await;
-        house.sessions.hint(key);
+        house.sessions.notified(key);
         house.store.set(Mode::Up);
         asking.await;
         assert!(house.recalls(&cookie).is_none(), "{by_upkeep}");
@@ -149,9 +149,9 @@ async fn a_confirmation_under_way_does_not_vouch_for_a_session_that_others_end_m
 async fn a_load_that_strangers_disturb_all_the_time_gives_the_session_and_is_not_believed_for_long() {
     let (before, cookie, key) = hearing().await;
     let house = before.restarted();
-    house.sessions.hearing();
+    house.sessions.connected();
     let sessions = Arc::downgrade(&house.sessions);
-    house.store.meanwhile(move || sessions.upgrade().unwrap().hint(key));
+    house.store.meanwhile(move || sessions.upgrade().unwrap().notified(key));
     live(house.find(&cookie).await);
     assert!(house.recalls(&cookie).is_none());
     live(house.find(&cookie).await);
@@ -167,7 +167,7 @@ async fn a_sign_in_that_is_ended_while_it_is_written_is_asked_about_before_it_co
     assert!(is_pending(&mut making).await);
     let watched = house.sessions.cache.watched();
     assert_eq!(watched.len(), 1);
-    house.sessions.hint(watched[0]);
+    house.sessions.notified(watched[0]);
     house.store.set(Mode::Up);
     let cookie = making.await.unwrap();
     assert!(house.recalls(&cookie).is_none());
@@ -183,7 +183,7 @@ async fn a_renewal_under_way_does_not_bring_back_a_session_that_others_end_meanw
     let session = live(house.find(&cookie).await);
     let Claim::Ours(permit) = house.sessions.claim(&session, MINUTE).await.unwrap() else { panic!("not ours") };
     removed(&house, session.key()).await;
-    house.sessions.hint(session.key());
+    house.sessions.notified(session.key());
     let renewed = house.sessions.renewed(permit, None, new.tokens, None);
     assert!(house.recalls(&cookie).is_none());
     assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
@@ -201,7 +201,7 @@ async fn what_another_replica_wrote_while_its_turn_was_asked_for_is_not_taken_fr
     let mut claiming = Box::pin(house.sessions.claim(&session, MINUTE));
     assert!(is_pending(&mut claiming).await);
     removed(&house, key).await;
-    house.sessions.hint(key);
+    house.sessions.notified(key);
     house.store.set(Mode::Up);
     assert!(matches!(claiming.await.unwrap(), Claim::Theirs), "to be asked again");
     assert!(matches!(house.sessions.claim(&session, MINUTE).await.unwrap(), Claim::Gone));

@@ -1,4 +1,5 @@
-//! What every store has to do for renewals and for words that count once, run against each of them.
+//! Contract of [`Leases`](crate::session::store::lease::Leases): leases, fencing by generation, and the replay check;
+//! run against every store.
 
 use std::time::Duration;
 
@@ -6,14 +7,14 @@ use crate::session::{
     cookie::SessionId,
     store::{
         Row, Selection, Store, Touch,
-        lease::{Holder, Lease},
-        memory::Memory,
-        postgres::Postgres,
-        sqlite::Sqlite,
+        lease::{Lease, LeaseHolder},
+        memory::MemoryStore,
+        postgres::PostgresStore,
+        sqlite::SqliteStore,
     },
     tests::{
         contract::{at, every_store, row},
-        postgres::Place,
+        postgres::TestDatabase,
     },
 };
 
@@ -31,16 +32,16 @@ every_store!(
     a_row_that_was_removed_cannot_be_replaced,
     a_use_that_came_meanwhile_outlives_the_replacement,
     a_replaced_row_is_found_by_its_new_sid_alone,
-    a_word_counts_once_until_it_is_taken_back,
-    of_many_who_spend_a_word_at_once_one_has_spent_it,
+    a_jti_is_accepted_once_until_it_is_forgotten,
+    of_many_who_record_a_jti_at_once_one_succeeds,
 );
 
 fn ours(generation: u64) -> Lease {
-    Lease { key: KEY, generation, holder: Holder([1; 16]) }
+    Lease { key: KEY, generation, holder: LeaseHolder([1; 16]) }
 }
 
 fn theirs(generation: u64) -> Lease {
-    Lease { holder: Holder([2; 16]), ..ours(generation) }
+    Lease { holder: LeaseHolder([2; 16]), ..ours(generation) }
 }
 
 /// The row in a later generation, as a renewal would write it.
@@ -52,10 +53,10 @@ async fn a_lease_has_one_holder(store: &dyn Store) {
     for number in [1, 2] {
         store.insert(row(number, 10, 20)).await.unwrap();
     }
-    assert!(store.claim(&ours(1), SPAN).await.unwrap());
-    assert!(!store.claim(&theirs(1), SPAN).await.unwrap());
+    assert!(store.acquire_lease(&ours(1), SPAN).await.unwrap());
+    assert!(!store.acquire_lease(&theirs(1), SPAN).await.unwrap());
     assert!(
-        store.claim(&Lease { key: SessionId([2; 32]), ..ours(1) }, SPAN).await.unwrap(),
+        store.acquire_lease(&Lease { key: SessionId([2; 32]), ..ours(1) }, SPAN).await.unwrap(),
         "another session has a lease of its own"
     );
     assert_eq!(store.load(&KEY).await.unwrap(), Some(row(1, 10, 20)), "a claim changes nothing else");
@@ -64,42 +65,42 @@ async fn a_lease_has_one_holder(store: &dyn Store) {
 async fn a_holder_may_take_its_lease_again(store: &dyn Store) {
     store.insert(row(1, 10, 20)).await.unwrap();
     for _ in 0..3 {
-        assert!(store.claim(&ours(1), SPAN).await.unwrap(), "the answer may have been lost");
-        assert!(!store.claim(&theirs(1), SPAN).await.unwrap());
+        assert!(store.acquire_lease(&ours(1), SPAN).await.unwrap(), "the answer may have been lost");
+        assert!(!store.acquire_lease(&theirs(1), SPAN).await.unwrap());
     }
-    store.release(&ours(1)).await.unwrap();
-    assert!(store.claim(&theirs(1), SPAN).await.unwrap(), "once is enough to give it back");
-    assert!(!store.claim(&ours(1), SPAN).await.unwrap());
+    store.release_lease(&ours(1)).await.unwrap();
+    assert!(store.acquire_lease(&theirs(1), SPAN).await.unwrap(), "once is enough to give it back");
+    assert!(!store.acquire_lease(&ours(1), SPAN).await.unwrap());
 }
 
 async fn a_lease_is_free_after_its_release_and_after_its_span(store: &dyn Store) {
     store.insert(row(1, 10, 20)).await.unwrap();
-    assert!(store.claim(&ours(1), SPAN).await.unwrap());
+    assert!(store.acquire_lease(&ours(1), SPAN).await.unwrap());
     for not_it in [ours(2), theirs(1)] {
-        store.release(&not_it).await.unwrap();
-        assert!(!store.claim(&theirs(1), SPAN).await.unwrap(), "{not_it:?}");
+        store.release_lease(&not_it).await.unwrap();
+        assert!(!store.acquire_lease(&theirs(1), SPAN).await.unwrap(), "{not_it:?}");
     }
-    store.release(&ours(1)).await.unwrap();
-    assert!(store.claim(&theirs(1), Duration::ZERO).await.unwrap());
-    assert!(store.claim(&ours(1), SPAN).await.unwrap(), "a span that is over holds up nobody");
-    assert!(!store.claim(&theirs(1), SPAN).await.unwrap());
-    store.release(&Lease { key: SessionId([9; 32]), ..ours(1) }).await.unwrap();
+    store.release_lease(&ours(1)).await.unwrap();
+    assert!(store.acquire_lease(&theirs(1), Duration::ZERO).await.unwrap());
+    assert!(store.acquire_lease(&ours(1), SPAN).await.unwrap(), "a span that is over holds up nobody");
+    assert!(!store.acquire_lease(&theirs(1), SPAN).await.unwrap());
+    store.release_lease(&Lease { key: SessionId([9; 32]), ..ours(1) }).await.unwrap();
 }
 
 async fn of_many_who_claim_at_once_one_gets_the_lease(store: &dyn Store) {
     store.insert(row(1, 10, 20)).await.unwrap();
-    let leases: Vec<_> = (0..50).map(|number| Lease { holder: Holder([number; 16]), ..ours(1) }).collect();
-    let claims = futures_util::future::join_all(leases.iter().map(|lease| store.claim(lease, SPAN))).await;
+    let leases: Vec<_> = (0..50).map(|number| Lease { holder: LeaseHolder([number; 16]), ..ours(1) }).collect();
+    let claims = futures_util::future::join_all(leases.iter().map(|lease| store.acquire_lease(lease, SPAN))).await;
     assert_eq!(claims.into_iter().filter(|claim| *claim.as_ref().unwrap()).count(), 1);
 }
 
 async fn nobody_gets_the_lease_of_another_generation_or_of_no_session(store: &dyn Store) {
     store.insert(Row { generation: 5, ..row(1, 10, 20) }).await.unwrap();
     for generation in [0, 1, 4, 6, u64::MAX] {
-        assert!(!store.claim(&ours(generation), SPAN).await.unwrap(), "generation {generation}");
+        assert!(!store.acquire_lease(&ours(generation), SPAN).await.unwrap(), "generation {generation}");
     }
-    assert!(!store.claim(&Lease { key: SessionId([9; 32]), ..ours(5) }, SPAN).await.unwrap());
-    assert!(store.claim(&ours(5), SPAN).await.unwrap(), "and none of them took it");
+    assert!(!store.acquire_lease(&Lease { key: SessionId([9; 32]), ..ours(5) }, SPAN).await.unwrap());
+    assert!(store.acquire_lease(&ours(5), SPAN).await.unwrap(), "and none of them took it");
 }
 
 async fn only_the_next_generation_replaces_a_row_and_once(store: &dyn Store) {
@@ -112,15 +113,15 @@ async fn only_the_next_generation_replaces_a_row_and_once(store: &dyn Store) {
 
 async fn replacing_a_row_ends_its_lease(store: &dyn Store) {
     store.insert(row(1, 10, 20)).await.unwrap();
-    assert!(store.claim(&ours(1), SPAN).await.unwrap());
+    assert!(store.acquire_lease(&ours(1), SPAN).await.unwrap());
     assert!(store.replace(&later(2)).await.unwrap());
-    assert!(!store.claim(&ours(1), SPAN).await.unwrap());
-    assert!(store.claim(&ours(2), SPAN).await.unwrap());
+    assert!(!store.acquire_lease(&ours(1), SPAN).await.unwrap());
+    assert!(store.acquire_lease(&ours(2), SPAN).await.unwrap());
 }
 
 async fn a_row_that_was_removed_cannot_be_replaced(store: &dyn Store) {
     store.insert(row(1, 10, 20)).await.unwrap();
-    assert!(store.claim(&ours(1), SPAN).await.unwrap());
+    assert!(store.acquire_lease(&ours(1), SPAN).await.unwrap());
     store.delete(&Selection::from(KEY), 1).await.unwrap();
     assert!(!store.replace(&later(2)).await.unwrap());
     assert_eq!(store.load(&KEY).await.unwrap(), None);
@@ -141,19 +142,19 @@ async fn a_replaced_row_is_found_by_its_new_sid_alone(store: &dyn Store) {
     assert_eq!(store.delete(&of("sid 2"), 9).await.unwrap(), [KEY]);
 }
 
-async fn a_word_counts_once_until_it_is_taken_back(store: &dyn Store) {
+async fn a_jti_is_accepted_once_until_it_is_forgotten(store: &dyn Store) {
     let until = at(4_000_000_000);
-    for word in [[1; 32], [2; 32]] {
-        assert!(store.spend(&word, until).await.unwrap());
-        assert!(!store.spend(&word, until).await.unwrap());
+    for digest in [[1; 32], [2; 32]] {
+        assert!(store.record_jti(&digest, until).await.unwrap());
+        assert!(!store.record_jti(&digest, until).await.unwrap());
     }
-    store.unspend(&[1; 32]).await.unwrap();
-    assert!(store.spend(&[1; 32], until).await.unwrap());
-    assert!(!store.spend(&[2; 32], until).await.unwrap(), "the other one is still spent");
+    store.forget_jti(&[1; 32]).await.unwrap();
+    assert!(store.record_jti(&[1; 32], until).await.unwrap());
+    assert!(!store.record_jti(&[2; 32], until).await.unwrap(), "the other one is still recorded");
 }
 
-async fn of_many_who_spend_a_word_at_once_one_has_spent_it(store: &dyn Store) {
-    let spent = (0..50).map(|_| store.spend(&[1; 32], at(4_000_000_000)));
-    let spent = futures_util::future::join_all(spent).await;
-    assert_eq!(spent.into_iter().filter(|spent| *spent.as_ref().unwrap()).count(), 1);
+async fn of_many_who_record_a_jti_at_once_one_succeeds(store: &dyn Store) {
+    let recorded = (0..50).map(|_| store.record_jti(&[1; 32], at(4_000_000_000)));
+    let recorded = futures_util::future::join_all(recorded).await;
+    assert_eq!(recorded.into_iter().filter(|recorded| *recorded.as_ref().unwrap()).count(), 1);
 }

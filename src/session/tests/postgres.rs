@@ -1,20 +1,20 @@
-//! What sessions in PostgreSQL promise, over real servers, poolers and a wire that misbehaves.
+//! Tests of sessions in PostgreSQL, over real servers, poolers and a faulty network.
 
 mod connections;
 #[path = "../../../tests/it/world/database.rs"]
 mod database;
-mod hearing;
+mod notifications;
 mod outages;
+mod privileges;
 mod rows;
 mod schema;
-mod strangers;
 
 use self::database::{Database, name_in, url};
 use crate::{
     metrics::Metrics,
     session::{
         Backend, Settings,
-        store::postgres::{Address, Postgres, Settings as Server},
+        store::postgres::{PostgresStore, PostgresUrl, Settings as Server},
         tests::{
             doubles::{keyring, sent, somebody},
             *,
@@ -22,29 +22,30 @@ use crate::{
     },
 };
 
-/// A place for sessions.
+/// A database for sessions.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct TestDatabase {
     server: Server,
     name: String,
 }
 
-impl Place {
-    /// A database with nothing in it, on the server that tests share.
+impl TestDatabase {
+    /// Creates an empty database on the server that tests share.
     pub(super) fn fresh() -> Self {
         Self::at(&Database::shared().create())
     }
 
     fn at(url: &str) -> Self {
-        let address = Address::parse(url).unwrap();
-        Self { server: Server { address, listen: None, password: None, pool_size: 8 }, name: name_in(url).to_owned() }
+        let server =
+            Server { url: PostgresUrl::parse(url).unwrap(), listen_url: None, password_file: None, pool_size: 8 };
+        Self { server, name: name_in(url).to_owned() }
     }
 
-    /// The same database through another port.
+    /// Returns the same database through another port.
     fn through(&self, port: u16) -> Self {
-        let mut place = Self::at(&url(port, &self.name));
-        place.server.pool_size = self.server.pool_size;
-        place
+        let mut db = Self::at(&url(port, &self.name));
+        db.server.pool_size = self.server.pool_size;
+        db
     }
 
     fn pool_size(mut self, size: usize) -> Self {
@@ -52,9 +53,9 @@ impl Place {
         self
     }
 
-    /// The store alone.
-    pub(super) async fn opened(&self) -> Postgres {
-        let store = Postgres::new(&self.server, metrics().store).unwrap();
+    /// Opens the store alone.
+    pub(super) async fn opened(&self) -> PostgresStore {
+        let store = PostgresStore::new(&self.server, metrics().store).unwrap();
         store.ping().await.unwrap();
         store
     }
@@ -76,8 +77,8 @@ struct Replica {
 }
 
 impl Replica {
-    async fn of(place: &Place) -> Self {
-        let (metrics, settings) = (metrics(), settings(place));
+    async fn start(db: &TestDatabase) -> Self {
+        let (metrics, settings) = (metrics(), settings(db));
         let sessions = Sessions::open(
             &settings,
             Arc::new(keyring()),
@@ -92,14 +93,14 @@ impl Replica {
         Self { sessions, metrics, _upkeep: upkeep }
     }
 
-    /// One that hears what others do.
-    async fn hearing(place: &Place) -> Self {
-        let replica = Self::of(place).await;
-        eventually("it hears", async || replica.hears()).await;
+    /// Starts a replica and waits until it listens.
+    async fn listening(db: &TestDatabase) -> Self {
+        let replica = Self::start(db).await;
+        eventually("it listens", async || replica.is_listening()).await;
         replica
     }
 
-    fn hears(&self) -> bool {
+    fn is_listening(&self) -> bool {
         let long_ago = Timestamp::from_unix(1);
         let voucher = self.sessions.hearing.asking(long_ago);
         let live = doubles::live(voucher);
@@ -124,18 +125,18 @@ impl Replica {
     }
 }
 
-fn settings(place: &Place) -> Settings {
+fn settings(db: &TestDatabase) -> Settings {
     Settings {
         lifetime: 28 * DAY,
         idle_timeout: 7 * DAY,
         renew_before: MINUTE,
         outage_grace: HOUR,
         passes_tokens: false,
-        backend: Backend::Postgres(Box::new(place.server.clone())),
+        backend: Backend::Postgres(Box::new(db.server.clone())),
     }
 }
 
-/// Waits for something that comes by itself. The limit is a way out, not an expectation.
+/// Polls a condition until it holds. The limit is a way out, not an expectation.
 async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !done().await {

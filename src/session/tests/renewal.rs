@@ -36,7 +36,7 @@ fn given(house: &House, permit: RenewalPermit) -> Renewed {
 /// The lease that this replica has on a session ends.
 async fn run_out(house: &House, session: &Arc<CachedSession>) {
     let lease = Lease { key: session.key(), generation: session.generation(), holder: house.sessions.holder };
-    house.store.release(&lease).await.unwrap();
+    house.store.release_lease(&lease).await.unwrap();
 }
 
 async fn groups(house: &House, cookie: &str) -> Vec<String> {
@@ -203,7 +203,7 @@ async fn a_write_whose_answer_was_lost_yields_to_what_came_after_it() {
     let newest = here.sessions.write(&first).await.unwrap().unwrap();
     assert_eq!(newest.generation(), 3);
     assert_eq!(live(here.find(&cookie).await).generation(), 3);
-    there.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+    there.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     assert!(here.sessions.write(&first).await.unwrap().is_none(), "and to its end");
     assert!(is_over(&here, &cookie).await);
 }
@@ -218,14 +218,14 @@ enum End {
 
 async fn end(house: &House, cookie: &str, how: End) {
     let ended = match how {
-        End::User => u64::from(house.sessions.revoke(sent(cookie), Logout::User).await.unwrap().is_some()),
+        End::User => u64::from(house.sessions.revoke(sent(cookie), LogoutKind::User).await.unwrap().is_some()),
         End::Sid => {
             let whose = Whose::Sid("sid of ann".to_owned());
-            house.sessions.end_by("authentik", &whose, Logout::Backchannel).await.unwrap()
+            house.sessions.end_by("authentik", &whose, LogoutKind::Backchannel).await.unwrap()
         }
         End::Subject => {
             let whose = Whose::Subject("subject of ann".to_owned());
-            house.sessions.end_by("authentik", &whose, Logout::Backchannel).await.unwrap()
+            house.sessions.end_by("authentik", &whose, LogoutKind::Backchannel).await.unwrap()
         }
     };
     assert_eq!(ended, 1, "{how:?}");
@@ -273,18 +273,18 @@ async fn a_refusal_is_believed_only_where_nobody_has_renewed_it() {
     let known = live(there.find(&cookie).await);
     let renewed = given(&there, ours(&there, &known).await);
     there.sessions.write(&renewed).await.unwrap().unwrap();
-    let newest = here.sessions.end_unless_renewed(permit, Logout::Expired).await.unwrap().expect("it lives");
+    let newest = here.sessions.end_unless_renewed(permit, LogoutKind::Expired).await.unwrap().expect("it lives");
     assert_eq!(newest.generation(), 2);
     assert_eq!(groups(&here, &cookie).await, ["renewed"]);
 
     let permit = ours(&here, &newest).await;
     here.store.set(Mode::Failing);
-    assert!(here.sessions.end_unless_renewed(permit, Logout::Expired).await.is_err());
+    assert!(here.sessions.end_unless_renewed(permit, LogoutKind::Expired).await.is_err());
     assert_eq!(groups(&here, &cookie).await, ["renewed"], "what cannot be read again is not believed");
     here.store.set(Mode::Up);
     run_out(&here, &newest).await;
     let again = ours(&here, &newest).await;
-    assert!(here.sessions.end_unless_renewed(again, Logout::Expired).await.unwrap().is_none());
+    assert!(here.sessions.end_unless_renewed(again, LogoutKind::Expired).await.unwrap().is_none());
     for house in [&here, &here.restarted()] {
         assert!(is_over(house, &cookie).await);
     }
@@ -303,7 +303,7 @@ async fn a_provider_s_word_ends_sessions_once_for_all_replicas() {
         let registration = Registration([provider.as_bytes()[0]; 8]);
         LogoutTokenId { provider, registration, word, until }
     };
-    let told = async |house: &House, once| house.sessions.end_once(once, &whose, Logout::Backchannel).await;
+    let told = async |house: &House, once| house.sessions.end_once(once, &whose, LogoutKind::Backchannel).await;
 
     here.store.set(Mode::Failing);
     assert!(told(&here, once("authentik", "a")).await.is_err());
@@ -317,7 +317,7 @@ async fn a_provider_s_word_ends_sessions_once_for_all_replicas() {
     // Another word, and the same one of another provider, which may not end what is not its own.
     assert_eq!(told(&there, once("authentik", "b")).await.unwrap(), Some(0));
     let (other, bobs) = (once("other", "a"), Whose::Sid("sid of bob".to_owned()));
-    assert_eq!(there.sessions.end_once(other, &bobs, Logout::Backchannel).await.unwrap(), Some(0));
+    assert_eq!(there.sessions.end_once(other, &bobs, LogoutKind::Backchannel).await.unwrap(), Some(0));
     live(here.find(&bob).await);
     assert_eq!(here.metric(r#"doorward_logouts_total{kind="backchannel"}"#), 1);
 }
@@ -329,5 +329,5 @@ async fn more_sessions_of_a_person_than_one_statement_ends_all_end() {
         house.sessions.create(somebody("ann")).await.unwrap();
     }
     let whose = Whose::Subject("subject of ann".to_owned());
-    assert_eq!(house.sessions.end_by("authentik", &whose, Logout::Backchannel).await.unwrap(), 1_001);
+    assert_eq!(house.sessions.end_by("authentik", &whose, LogoutKind::Backchannel).await.unwrap(), 1_001);
 }

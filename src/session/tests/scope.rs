@@ -1,7 +1,7 @@
 //! Where a session counts, and that it is nobody elsewhere.
 
 use crate::{
-    identity::{Registration, Scope},
+    identity::{Registration, SessionScope},
     session::tests::*,
 };
 
@@ -37,12 +37,12 @@ async fn a_cookie_ends_nothing_where_it_was_not_made() {
     let cookie = before.sessions.create(somebody("ann")).await.unwrap();
     for house in [&before, &before.restarted()] {
         for elsewhere in ELSEWHERE {
-            assert!(house.sessions.revoke(to(elsewhere, &cookie), Logout::User).await.unwrap().is_none());
+            assert!(house.sessions.revoke(to(elsewhere, &cookie), LogoutKind::User).await.unwrap().is_none());
         }
         live(house.find(&cookie).await);
     }
     // Nor is it told that it is over.
-    before.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+    before.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     assert!(matches!(before.find(&cookie).await, Ok(Found::Ended)));
     assert!(matches!(before.sessions.find(to("admin.test", &cookie)).await, Ok(Found::NotOurs)));
 }
@@ -72,7 +72,7 @@ async fn cookies_of_secrets_that_are_rotated_dropped_or_inherited_count_where_th
 #[tokio::test]
 async fn where_a_session_counts_is_sealed_into_its_row_and_outlives_restarts_and_renewals() {
     let before = House::new();
-    let scope = Scope { audience: ".test".to_owned(), registration: Registration([9; 8]) };
+    let scope = SessionScope { audience: ".test".to_owned(), registration: Registration([9; 8]) };
     let cookie = before.sessions.create(NewSession { scope: scope.clone(), ..somebody("ann") }).await.unwrap();
     let house = before.restarted();
     assert!(matches!(house.find(&cookie).await, Ok(Found::NotOurs)));
@@ -83,7 +83,10 @@ async fn where_a_session_counts_is_sealed_into_its_row_and_outlives_restarts_and
     house.sessions.write(&renewed).await.unwrap().unwrap();
     for house in [&house, &house.restarted()] {
         let session = live(house.sessions.find(to(".test", &cookie)).await);
-        assert!(session.who().is_of(&Registration([9; 8])) && !session.who().is_of(&Registration([7; 8])));
+        assert!(
+            session.who().has_registration(&Registration([9; 8]))
+                && !session.who().has_registration(&Registration([7; 8]))
+        );
         assert!(matches!(house.find(&cookie).await, Ok(Found::NotOurs)));
     }
 }
@@ -92,7 +95,7 @@ async fn where_a_session_counts_is_sealed_into_its_row_and_outlives_restarts_and
 async fn a_row_of_another_scope_under_a_good_cookie_is_nobody() {
     let house = House::new();
     let token = Token::fresh(&doubles::keyring(), HOST);
-    let scope = Scope { audience: "admin.test".to_owned(), registration: Registration([7; 8]) };
+    let scope = SessionScope { audience: "admin.test".to_owned(), registration: Registration([7; 8]) };
     let record = Record::new(NewSession { scope, ..somebody("ann") }, house.sessions.clock.now());
     house.store.insert(record.seal(&doubles::keyring(), token.key())).await.unwrap();
     for _ in 0..2 {

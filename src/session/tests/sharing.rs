@@ -22,7 +22,7 @@ async fn two() -> (House, House, String) {
 #[tokio::test]
 async fn a_session_revoked_elsewhere_is_refused_within_five_seconds_of_its_last_confirmation() {
     let (here, there, cookie) = two().await;
-    here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+    here.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     there.store.forget_counts();
     for _ in 0..4 {
         live(there.find(&cookie).await);
@@ -53,7 +53,7 @@ async fn no_request_waits_for_a_session_that_is_in_use() {
 #[tokio::test]
 async fn the_upkeep_finds_a_session_in_use_that_was_revoked_elsewhere() {
     let (here, there, cookie) = two().await;
-    here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+    here.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     there.pass(2 * SECOND);
     live(there.find(&cookie).await);
     Upkeep::of(&there.sessions).settle_doubts().await;
@@ -128,27 +128,27 @@ async fn sessions_that_nobody_uses_are_confirmed_in_time_for_the_grace() {
 #[tokio::test]
 async fn a_gap_in_hearing_makes_every_session_be_confirmed() {
     let (here, there, cookie) = two().await;
-    there.sessions.hearing();
+    there.sessions.connected();
     there.pass(MINUTE);
     live(there.find(&cookie).await);
     there.store.forget_counts();
     there.pass(DAY);
-    there.sessions.heard_until(there.sessions.now());
+    there.sessions.caught_up_to(there.sessions.now());
     live(there.find(&cookie).await);
     assert_eq!(there.store.confirmed(), 0, "while it hears, a session is believed");
-    there.sessions.deaf();
+    there.sessions.disconnected();
     live(there.find(&cookie).await);
     assert_eq!(there.store.confirmed(), 0, "what was heard still vouches for it");
-    here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+    here.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     there.pass(4 * SECOND);
-    there.sessions.hearing();
+    there.sessions.connected();
     assert!(matches!(there.find(&cookie).await, Ok(Found::Ended)));
 }
 
 #[tokio::test]
 async fn what_others_ended_is_counted_as_the_operators() {
     let (here, there, _cookie) = two().await;
-    here.store.leave_uncounted(3).await.unwrap();
+    here.store.add_uncounted(3).await.unwrap();
     for house in [&here, &there] {
         Upkeep::of(&house.sessions).count_for_others().await;
     }

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    metrics::Logout,
+    metrics::LogoutKind,
     session::{
         Sessions,
         cache::session::CachedSession,
@@ -71,7 +71,7 @@ pub(super) struct Backlog {
     doubts: Mutex<mpsc::Receiver<Arc<CachedSession>>>,
     older: Mutex<Vec<Row>>,
     /// Sessions that are over for us and may still have a row.
-    owed: Mutex<HashMap<SessionId, (Token, Logout)>>,
+    owed: Mutex<HashMap<SessionId, (Token, LogoutKind)>>,
     expired: AtomicBool,
 }
 
@@ -134,7 +134,7 @@ impl Backlog {
     }
 
     /// Notes that a row has to go, before it is tried.
-    pub(super) fn owe(&self, token: Token, why: Logout) {
+    pub(super) fn owe(&self, token: Token, why: LogoutKind) {
         let mut owed = self.owed();
         // Beyond that many the caller's own attempt is the only one, and its failure has been told.
         if owed.len() < MOST {
@@ -152,7 +152,7 @@ impl Backlog {
         self.owed().contains_key(key)
     }
 
-    fn owed(&self) -> MutexGuard<'_, HashMap<SessionId, (Token, Logout)>> {
+    fn owed(&self) -> MutexGuard<'_, HashMap<SessionId, (Token, LogoutKind)>> {
         self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -284,7 +284,7 @@ impl<'a> Upkeep<'a> {
     /// Counts what was ended by those who show no metrics.
     pub(super) async fn count_for_others(&self) {
         if let Ok(many) = self.sessions.store.take_uncounted().await {
-            self.sessions.metrics.ended(Logout::Operator, many);
+            self.sessions.metrics.count_ended(LogoutKind::Operator, many);
         }
     }
 
@@ -329,7 +329,7 @@ impl<'a> Upkeep<'a> {
             Cutoffs { created: now.minus(terms.lifetime()), last_seen: now.minus(terms.idle_timeout()).minus(MARGIN) };
         // What fails is tried again in a minute: a store in trouble has better things to do.
         let gone = self.sessions.store.purge(cutoffs, FEW).await.unwrap_or(0);
-        self.sessions.metrics.ended(Logout::Expired, u64::from(gone));
+        self.sessions.metrics.count_ended(LogoutKind::Expired, u64::from(gone));
         self.purge = (gone == FEW).then(|| tokio::time::Instant::now() + (begun.elapsed() * PEACE.0).min(PEACE.1));
     }
 }

@@ -9,13 +9,13 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     clock::Clock,
     crypto::{self, KeyId, Keyring, Purpose},
-    metrics::Secret,
+    metrics::SealingSecret,
     session::{
         Sessions,
         cookie::SessionId,
         store::{
             ObservedStore, Row, Unavailable,
-            rotation::{Bequest, Reseal, Rotation as _},
+            rotation::{KeyRotation as _, ReencryptedRow, RetiredCookieKey},
         },
     },
 };
@@ -39,14 +39,16 @@ pub struct RotationStatus {
 impl RotationStatus {
     /// Asks the store.
     pub(in crate::session) async fn of(store: &ObservedStore, keyring: &Keyring) -> Result<Self, Unavailable> {
-        let (counts, left) = (store.count_others(keyring.newest()).await?, store.bequests().await?);
+        let (counts, left) =
+            (store.count_rows_by_other_secrets(keyring.newest()).await?, store.load_retired_keys().await?);
         let is_left = |secret| {
-            let is_newest = |bequest: &Bequest| crypto::sealed_by(&bequest.sealed) == Some(keyring.newest());
-            left.iter().any(|bequest| bequest.secret == secret && is_newest(bequest))
+            let is_newest =
+                |retired_key: &RetiredCookieKey| crypto::sealed_by(&retired_key.sealed) == Some(keyring.newest());
+            left.iter().any(|retired_key| retired_key.secret == secret && is_newest(retired_key))
         };
         let older = keyring.older().filter(|secret| !is_left(*secret)).count() as u64;
         Ok(counts.into_iter().fold(Self { older, ..Self::default() }, |mut left, (secret, many)| {
-            if keyring.knows(secret) {
+            if keyring.contains(secret) {
                 left.older += many;
                 left.secrets.push(secret);
             } else {
@@ -57,10 +59,10 @@ impl RotationStatus {
     }
 }
 
-impl Reseal {
+impl ReencryptedRow {
     /// The new seal of a row; `None` where it needs none, or where no configured secret opens it.
     pub(in crate::session) fn of(row: &Row, keyring: &Keyring) -> Option<Self> {
-        let sealed = keyring.reseal(Purpose::SessionRow, &row.key.0, &row.sealed)?;
+        let sealed = keyring.reencrypt(Purpose::SessionRow, &row.key.0, &row.sealed)?;
         Some(Self { key: row.key, generation: row.generation, from: crypto::sealed_by(&row.sealed)?, sealed })
     }
 }
@@ -69,7 +71,7 @@ impl Sessions {
     /// Takes over what dropped secrets have left, once, before anybody is told that no secret of ours made a cookie.
     pub(in crate::session) async fn settle(&self) {
         let keyring = self.terms.keyring();
-        if !keyring.has_inherited() {
+        if !keyring.has_loaded_retired() {
             let _tried_again_with_the_next_ping = settle(&self.store, &keyring, &self.clock).await;
         }
     }
@@ -84,24 +86,30 @@ impl Sessions {
 
 /// Takes over what dropped secrets have left, and leaves what those may that are to be dropped next.
 async fn settle(store: &ObservedStore, keyring: &Keyring, clock: &Clock) -> Result<(), Unavailable> {
-    let left = store.bequests().await?;
+    let left = store.load_retired_keys().await?;
     let now = clock.now();
     if !left.is_empty() {
-        store.forget_bequests(now.minus(SKEW)).await?;
+        store.delete_retired_keys(now.minus(SKEW)).await?;
     }
-    let of_the_dropped = left.iter().filter(|bequest| !keyring.knows(bequest.secret));
-    let mut known: Vec<_> = of_the_dropped.map(|bequest| (bequest.secret, bequest.sealed.clone())).collect();
-    let again = left.into_iter().filter(|bequest| !keyring.knows(bequest.secret)).filter_map(|bequest| {
-        let sealed = keyring.reseal(Purpose::Bequest, &bequest.secret, &bequest.sealed)?;
-        Some(Bequest { sealed, ..bequest })
+    let of_the_dropped = left.iter().filter(|retired_key| !keyring.contains(retired_key.secret));
+    let mut known: Vec<_> =
+        of_the_dropped.map(|retired_key| (retired_key.secret, retired_key.sealed.clone())).collect();
+    let again =
+        left.into_iter().filter(|retired_key| !keyring.contains(retired_key.secret)).filter_map(|retired_key| {
+            let sealed = keyring.reencrypt(Purpose::RetiredCookieKey, &retired_key.secret, &retired_key.sealed)?;
+            Some(RetiredCookieKey { sealed, ..retired_key })
+        });
+    let own = keyring.older_cookie_keys().into_iter().map(|(secret, sealed)| RetiredCookieKey {
+        secret,
+        retired: now,
+        sealed,
     });
-    let own = keyring.bequests().into_iter().map(|(secret, sealed)| Bequest { secret, retired: now, sealed });
-    for bequest in again.chain(own) {
-        store.bequeath(&bequest).await?;
-        known.retain(|(secret, _)| *secret != bequest.secret);
-        known.push((bequest.secret, bequest.sealed));
+    for retired_key in again.chain(own) {
+        store.save_retired_key(&retired_key).await?;
+        known.retain(|(secret, _)| *secret != retired_key.secret);
+        known.push((retired_key.secret, retired_key.sealed));
     }
-    keyring.inherit(known);
+    keyring.load_retired(known);
     Ok(())
 }
 
@@ -120,7 +128,7 @@ impl<'a> Reencryption<'a> {
     /// Sees what is left, and begins with it where no walk is under way.
     pub(in crate::session) async fn begin(&mut self) {
         let Sessions { store, terms, clock, .. } = self.sessions;
-        if !store.is_up() || settle(store, &terms.keyring(), clock).await.is_err() {
+        if !store.is_available() || settle(store, &terms.keyring(), clock).await.is_err() {
             return;
         }
         let left = self.count().await;
@@ -133,12 +141,12 @@ impl<'a> Reencryption<'a> {
     pub(in crate::session) async fn advance(&mut self) {
         let Sessions { store, backlog, .. } = self.sessions;
         let used = backlog.take_older(BATCH as usize);
-        if !store.is_up() || (used.is_empty() && self.ahead.is_empty()) {
+        if !store.is_available() || (used.is_empty() && self.ahead.is_empty()) {
             return;
         }
         let _tried_again_by_the_walk = self.seal(&used).await;
         let Some(secret) = self.ahead.last().copied() else { return };
-        let Ok(rows) = store.sealed_by(secret, &self.from, BATCH).await else { return };
+        let Ok(rows) = store.rows_sealed_by(secret, &self.from, BATCH).await else { return };
         if self.seal(&rows).await.is_err() {
             return;
         }
@@ -161,17 +169,17 @@ impl<'a> Reencryption<'a> {
         if !Arc::ptr_eq(&keyring, &terms.keyring()) {
             return None;
         }
-        metrics.left_to_reseal(Secret::Older, left.older);
-        metrics.left_to_reseal(Secret::Unknown, left.unknown);
+        metrics.set_rows_to_reencrypt(SealingSecret::Older, left.older);
+        metrics.set_rows_to_reencrypt(SealingSecret::Unknown, left.unknown);
         Some(left)
     }
 
     async fn seal(&self, rows: &[Row]) -> Result<(), Unavailable> {
         let keyring = self.sessions.terms.keyring();
-        let reseals: Vec<_> = rows.iter().filter_map(|row| Reseal::of(row, &keyring)).collect();
+        let reseals: Vec<_> = rows.iter().filter_map(|row| ReencryptedRow::of(row, &keyring)).collect();
         if reseals.is_empty() {
             return Ok(());
         }
-        self.sessions.store.reseal(&reseals).await.map(drop)
+        self.sessions.store.reencrypt(&reseals).await.map(drop)
     }
 }

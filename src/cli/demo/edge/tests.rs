@@ -45,7 +45,7 @@ impl Drop for Street {
 async fn settle<S: Site>(site: Arc<S>, tasks: &Tasks, stop: &Signal) -> SocketAddr {
     let listener = site::listen(0).await.unwrap();
     let address = listener.local_addr().unwrap();
-    tasks.run(site::serve(listener, site, tasks.clone(), stop.clone()));
+    tasks.spawn(site::serve(listener, site, tasks.clone(), stop.clone()));
     address
 }
 

@@ -15,12 +15,12 @@ CREATE INDEX doorward_sessions_by_subject ON doorward_sessions (provider, subjec
 CREATE INDEX doorward_sessions_by_created ON doorward_sessions (created);
 CREATE INDEX doorward_sessions_by_last_seen ON doorward_sessions (last_seen);
 
--- Words that count once, such as the jti of a logout token.
+-- Replay check: digests of the jti of logout tokens, until they expire.
 CREATE TABLE doorward_spent (word bytea PRIMARY KEY, until bigint NOT NULL);
 
 -- Sessions that an operator ended and that no replica has counted yet.
 CREATE TABLE doorward_uncounted (many bigint NOT NULL);
 
--- The steps taken, and the oldest schema whose programs can still work with this one.
+-- Number of migrations applied, and the oldest schema version whose programs can still work with this one.
 CREATE TABLE doorward_schema (version integer NOT NULL, oldest_reader integer NOT NULL);
 INSERT INTO doorward_schema VALUES (1, 1);

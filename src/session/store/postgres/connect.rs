@@ -1,7 +1,7 @@
-//! Making connections to PostgreSQL: which host, which password, with which limits.
+//! Opening connections to PostgreSQL: the host, the password, and the server's timeouts.
 //!
-//! Promises: the files with the password and with authorities' certificates are read for every connection; of several hosts the one that takes writes is found; no
-//! attempt waits for long. It must not know what connections are used for.
+//! Promises: password and root certificates are read for every connection, so that they can be rotated; of several
+//! hosts the one that takes writes is found; no attempt waits for long.
 
 use std::{
     io,
@@ -20,111 +20,118 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::session::store::{
     Unavailable,
     postgres::{
-        address::Address,
-        connection::{Wire, follow},
-        fault::Fault,
+        connection::{ConnectionDriver, spawn_driver},
+        error::PostgresError,
         tls,
+        url::PostgresUrl,
     },
 };
 
-/// How long one host has to let us in: less than half of what a request waits, so that a second one can be tried.
-const LIMIT: Duration = Duration::from_secs(2);
+/// Timeout of a login at one host: less than half of a request's deadline, so that a second host can be tried.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Ends what a caller has stopped waiting for, at the server too. The URL's own `options` come later and win.
-const LIMITS: &str = "-c statement_timeout=5s -c lock_timeout=3s -c idle_in_transaction_session_timeout=5s";
+/// Timeouts at the server for statements that nobody waits for any more. The URL's own `options` come later and win.
+const SERVER_TIMEOUTS: &str = "-c statement_timeout=5s -c lock_timeout=3s -c idle_in_transaction_session_timeout=5s";
 
-/// What makes connections.
+/// Connection factory of one server.
 pub(super) struct Connector {
     hosts: Vec<Config>,
-    address: Address,
-    password: Option<PathBuf>,
+    url: PostgresUrl,
+    password_file: Option<PathBuf>,
     tls: MakeRustlsConnect,
-    /// The host that let us in last.
-    last: AtomicUsize,
-    /// Whether a pooler has refused the limits.
-    bare: AtomicBool,
+    /// Index of the host of the last connection.
+    last_host: AtomicUsize,
+    /// A pooler has refused [`SERVER_TIMEOUTS`].
+    without_options: AtomicBool,
 }
 
 impl Connector {
-    /// Connects to nobody yet. `password` is a file, and overrides the URL's own.
-    pub(super) fn new(address: &Address, password: Option<PathBuf>) -> Result<Self, Unavailable> {
-        let tls = tls::connector(address).map_err(|why| Unavailable::Unusable(format!("store.url: {why}")))?;
-        let (hosts, address) = (address.hosts(), address.clone());
-        Ok(Self { hosts, address, password, tls, last: AtomicUsize::new(0), bare: AtomicBool::new(false) })
+    /// Creates the connector; connects later. A password from the file overrides the URL's own.
+    pub(super) fn new(url: &PostgresUrl, password_file: Option<PathBuf>) -> Result<Self, Unavailable> {
+        let tls = tls::connector(url).map_err(|why| Unavailable::Unusable(format!("store.url: {why}")))?;
+        Ok(Self {
+            hosts: url.hosts(),
+            url: url.clone(),
+            password_file,
+            tls,
+            last_host: AtomicUsize::new(0),
+            without_options: AtomicBool::new(false),
+        })
     }
 
-    /// The halves of a new connection.
-    pub(super) async fn open(&self) -> Result<(Client, Wire), Fault> {
-        match self.attempt().await {
-            Err(fault) if fault.is_refused_options() && !self.bare.swap(true, Ordering::Relaxed) => {
+    /// Opens a connection and returns its halves.
+    pub(super) async fn open(&self) -> Result<(Client, ConnectionDriver), PostgresError> {
+        match self.try_hosts().await {
+            Err(error) if error.are_options_refused() && !self.without_options.swap(true, Ordering::Relaxed) => {
                 tracing::warn!(
                     "a pooler before the session store refuses the startup parameter `options`: statements are limited \
                      by doorward alone; `ignore_startup_parameters = options` and timeouts at the server mend that"
                 );
-                self.attempt().await
+                self.try_hosts().await
             }
-            // It may have been rotated since it was read.
-            Err(fault) if fault.is_refused_login() && self.password.is_some() => self.attempt().await,
+            // The password may have been rotated since it was read.
+            Err(error) if error.is_login_refused() && self.password_file.is_some() => self.try_hosts().await,
             outcome => outcome,
         }
     }
 
-    async fn attempt(&self) -> Result<(Client, Wire), Fault> {
-        let (password, tls) = (self.password().await?, self.tls().await?);
-        let first = self.last.load(Ordering::Relaxed);
-        let mut fault = Fault::Closed;
-        for place in (0..self.hosts.len()).map(|turn| (first + turn) % self.hosts.len()) {
-            let Some(host) = self.hosts.get(place) else { continue };
-            let config = self.complete(host, password.as_deref());
-            // On the heap, because it is large and whoever waits for a statement waits for this too.
+    async fn try_hosts(&self) -> Result<(Client, ConnectionDriver), PostgresError> {
+        let (password, tls) = (self.read_password().await?, self.tls().await?);
+        let first = self.last_host.load(Ordering::Relaxed);
+        let mut last_error = PostgresError::Closed;
+        for index in (0..self.hosts.len()).map(|turn| (first + turn) % self.hosts.len()) {
+            let Some(host) = self.hosts.get(index) else { continue };
+            let config = self.configure(host, password.as_deref());
+            // On the heap, because it is large and part of the future of every statement.
             let opening = Box::pin(config.connect(tls.clone()));
-            let late = |_| Fault::Late("connecting", LIMIT);
-            match tokio::time::timeout(LIMIT, opening).await.map_err(late).and_then(|opened| Ok(opened?)) {
+            let late = |_| PostgresError::Timeout("connecting", LOGIN_TIMEOUT);
+            match tokio::time::timeout(LOGIN_TIMEOUT, opening).await.map_err(late).and_then(|opened| Ok(opened?)) {
                 Ok(halves) => {
-                    self.last.store(place, Ordering::Relaxed);
+                    self.last_host.store(index, Ordering::Relaxed);
                     return Ok(halves);
                 }
-                // Others would say the same, and the caller can do something about it.
-                Err(refused) if refused.is_refused_options() || refused.is_refused_login() => return Err(refused),
-                Err(other) => fault = other,
+                // Other hosts would answer the same, and the caller can do something about it.
+                Err(refused) if refused.are_options_refused() || refused.is_login_refused() => return Err(refused),
+                Err(other) => last_error = other,
             }
         }
-        Err(fault)
+        Err(last_error)
     }
 
-    /// The certificates of authorities may have changed since they were read.
-    async fn tls(&self) -> Result<MakeRustlsConnect, Fault> {
-        if self.address.authorities.is_none() {
+    /// Returns the TLS connector, with the root certificates read anew: they may have been rotated.
+    async fn tls(&self) -> Result<MakeRustlsConnect, PostgresError> {
+        if self.url.root_certificates.is_none() {
             return Ok(self.tls.clone());
         }
-        let address = self.address.clone();
-        let reading = tokio::task::spawn_blocking(move || tls::connector(&address)).await;
-        reading.map_err(|_| Fault::Closed)?.map_err(Fault::Authorities)
+        let url = self.url.clone();
+        let reading = tokio::task::spawn_blocking(move || tls::connector(&url)).await;
+        reading.map_err(|_| PostgresError::Closed)?.map_err(PostgresError::RootCertificates)
     }
 
-    async fn password(&self) -> Result<Option<Zeroizing<Vec<u8>>>, Fault> {
-        let Some(path) = &self.password else { return Ok(None) };
+    async fn read_password(&self) -> Result<Option<Zeroizing<Vec<u8>>>, PostgresError> {
+        let Some(path) = &self.password_file else { return Ok(None) };
         let reading = async {
             let mut password = Zeroizing::new(tokio::fs::read(path).await?);
             let length = password.trim_ascii_end().len();
             password.truncate(length);
             if password.is_empty() { Err(io::Error::other("the file is empty")) } else { Ok(password) }
         };
-        reading.await.map(Some).map_err(|error| Fault::Password(path.clone(), error))
+        reading.await.map(Some).map_err(|error| PostgresError::Password(path.clone(), error))
     }
 
-    fn complete(&self, host: &Config, password: Option<&Vec<u8>>) -> Config {
+    fn configure(&self, host: &Config, password: Option<&Vec<u8>>) -> Config {
         let mut config = host.clone();
         password.map(|password| config.password(password));
-        if !self.bare.load(Ordering::Relaxed) {
-            let options = host.get_options().map_or_else(|| LIMITS.to_owned(), |own| format!("{LIMITS} {own}"));
+        if !self.without_options.load(Ordering::Relaxed) {
+            let options =
+                host.get_options().map_or_else(|| SERVER_TIMEOUTS.to_owned(), |own| format!("{SERVER_TIMEOUTS} {own}"));
             config.options(&options);
         }
         config
     }
 }
 
-/// What the pool makes its connections with. It asks for the driver's errors, and for a task behind each connection.
+/// For the pool, which asks for the driver's errors and for the task of each connection.
 impl Connect for Connector {
     fn connect(
         &self,
@@ -132,8 +139,8 @@ impl Connect for Connector {
     ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
         Box::pin(async {
             match self.open().await {
-                Ok((client, wire)) => Ok((client, follow(wire).0)),
-                Err(fault) => Err(fault.into_error().await),
+                Ok((client, driver)) => Ok((client, spawn_driver(driver).0)),
+                Err(error) => Err(error.into_driver_error().await),
             }
         })
     }

@@ -1,7 +1,7 @@
-//! The task behind one connection to PostgreSQL, and what it hears.
+//! The task that drives one connection to PostgreSQL, and the notifications that it receives.
 //!
-//! Promises: the task ends with the connection; what the server sent before an answer has been heard when the answer
-//! comes; nothing is missed without the connection being lost. It must not know why the connection is used.
+//! Promises: the task ends with the connection; notifications that the server sent before an answer have arrived when
+//! the answer does; none is missed without the connection being lost.
 
 use std::future::poll_fn;
 
@@ -13,69 +13,69 @@ use tokio::{
 use tokio_postgres::{AsyncMessage, Client, Error, Notification, Socket, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::session::store::postgres::fault::Fault;
+use crate::session::store::postgres::error::PostgresError;
 
-/// The half of a connection that moves its bytes.
-pub(super) type Wire = tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+/// The half of a connection that reads and writes its socket.
+pub(super) type ConnectionDriver =
+    tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
-/// What the server said unasked, and last why it says no more.
-type Inbox = Receiver<Result<Notification, Error>>;
+/// Received notifications, and at last the error that ended the connection.
+type Notifications = Receiver<Result<Notification, Error>>;
 
-/// How many notifications wait for somebody to take them. Beyond that the connection counts as lost, because whoever
-/// listens must miss none.
-const INBOX: usize = 65_536;
+/// Most notifications that wait to be taken. Beyond that the connection counts as lost, because a listener must miss
+/// none.
+const MAX_PENDING: usize = 65_536;
 
-/// The longest payload that means anything to us, in bytes. Longer ones are nobody's but a stranger's, who may send 8,000 bytes
-/// at a time.
-const LONGEST: usize = 96;
+/// Longest payload with a meaning, in bytes. Others may send up to 8,000 bytes at a time.
+const MAX_PAYLOAD: usize = 96;
 
-/// Moves a connection's bytes from now on. Whoever wants no notifications drops the inbox.
-pub(super) fn follow(wire: Wire) -> (JoinHandle<()>, Inbox) {
-    let (sender, inbox) = channel(INBOX);
+/// Spawns the task that drives a connection. Drop the receiver if no notifications are wanted.
+pub(super) fn spawn_driver(driver: ConnectionDriver) -> (JoinHandle<()>, Notifications) {
+    let (sender, notifications) = channel(MAX_PENDING);
     #[expect(
         clippy::disallowed_methods,
         reason = "deadpool asks for the handle of a task of its own, which it aborts when it drops the connection"
     )]
-    let task = tokio::spawn(carry(wire, sender));
-    (task, inbox)
+    let task = tokio::spawn(drive(driver, sender));
+    (task, notifications)
 }
 
-async fn carry(mut wire: Wire, inbox: Sender<Result<Notification, Error>>) {
-    while let Some(message) = poll_fn(|cx| wire.poll_message(cx)).await {
-        let heard = match message {
-            Ok(AsyncMessage::Notification(notification)) if notification.payload().len() > LONGEST => continue,
+async fn drive(mut driver: ConnectionDriver, notifications: Sender<Result<Notification, Error>>) {
+    while let Some(message) = poll_fn(|cx| driver.poll_message(cx)).await {
+        let received = match message {
+            Ok(AsyncMessage::Notification(notification)) if notification.payload().len() > MAX_PAYLOAD => continue,
             Ok(AsyncMessage::Notification(notification)) => Ok(notification),
             Ok(_) => continue,
             Err(error) => Err(error),
         };
-        let is_over = heard.is_err();
-        if matches!(inbox.try_send(heard), Err(TrySendError::Full(_))) || is_over {
+        let is_over = received.is_err();
+        if matches!(notifications.try_send(received), Err(TrySendError::Full(_))) || is_over {
             return;
         }
     }
 }
 
-/// A connection outside the pool, whose notifications are heard. It is closed when it is dropped.
-pub(super) struct Line {
+/// A connection outside the pool that receives notifications. Closed when dropped.
+pub(super) struct ListenConnection {
     /// For statements.
     pub(super) client: ClientWrapper,
-    inbox: Inbox,
+    notifications: Notifications,
 }
 
-impl Line {
-    /// Puts the halves of a new connection to work.
-    pub(super) fn new((client, wire): (Client, Wire)) -> Self {
-        let (task, inbox) = follow(wire);
-        Self { client: ClientWrapper::new(client, task), inbox }
+impl ListenConnection {
+    /// Drives a new connection.
+    pub(super) fn new((client, driver): (Client, ConnectionDriver)) -> Self {
+        let (task, notifications) = spawn_driver(driver);
+        Self { client: ClientWrapper::new(client, task), notifications }
     }
 
-    /// The next notification; the error says why there are no more.
-    pub(super) async fn hear(&mut self) -> Result<Notification, Fault> {
-        Ok(self.inbox.recv().await.ok_or(Fault::Closed)??)
+    /// Waits for the next notification. The error says why there are no more.
+    pub(super) async fn next_notification(&mut self) -> Result<Notification, PostgresError> {
+        Ok(self.notifications.recv().await.ok_or(PostgresError::Closed)??)
     }
 
-    /// A notification that has come already.
-    pub(super) fn heard(&mut self) -> Result<Option<Notification>, Fault> {
-        Ok(self.inbox.try_recv().ok().transpose()?)
+    /// Returns a notification that has arrived already.
+    pub(super) fn try_next_notification(&mut self) -> Result<Option<Notification>, PostgresError> {
+        Ok(self.notifications.try_recv().ok().transpose()?)
     }
 }

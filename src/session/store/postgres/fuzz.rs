@@ -1,7 +1,7 @@
-//! Fuzz targets: addresses of PostgreSQL servers, and their notifications.
+//! Fuzz targets: URLs of PostgreSQL servers, and payloads of notifications.
 //!
-//! Promises, asserted for any bytes: nothing panics; an address that is taken leads somewhere, and no text of it holds the
-//! password; a notification that does not name one session says nothing.
+//! Promises, asserted for any bytes: nothing panics; an accepted URL has a host, and no text of it holds the password;
+//! a notification that does not name one session invalidates nothing.
 
 use std::sync::Mutex;
 
@@ -13,28 +13,28 @@ use crate::{
         cookie::SessionId,
         store::{
             Invalidations,
-            postgres::{address::Address, listener},
+            postgres::{listen, url::PostgresUrl},
         },
     },
 };
 
-/// The password in the seeds. Where it stands in a password's place alone, nothing may repeat it.
+/// The password in the seeds. Where it stands nowhere but in a password's place, no text may repeat it.
 const PASSWORD: &str = "hunter2hunter2";
 
-/// Values of `store.url` and `store.listen_url`.
+/// Parses values of `store.url` and `store.listen_url`.
 pub fn postgres_urls(input: &[u8]) {
-    let Ok(url) = std::str::from_utf8(input) else { return };
-    let is_secret = url.matches(PASSWORD).count() == 1 && url.contains(&format!(":{PASSWORD}@"));
-    match Address::parse(url) {
-        Ok(address) => {
-            assert!(!address.hosts().is_empty(), "it leads nowhere");
-            let only = url.split_once('?').map(|(_, query)| query);
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let is_secret = text.matches(PASSWORD).count() == 1 && text.contains(&format!(":{PASSWORD}@"));
+    match PostgresUrl::parse(text) {
+        Ok(url) => {
+            assert!(!url.hosts().is_empty(), "it leads nowhere");
+            let only = text.split_once('?').map(|(_, query)| query);
             if matches!(only, Some("sslmode=require" | "sslmode=verify-full")) {
                 let is_required = |host: &Config| host.get_ssl_mode() == SslMode::Require;
-                assert!(address.hosts().iter().all(is_required), "what sslmode says does not happen");
+                assert!(url.hosts().iter().all(is_required), "what sslmode says does not happen");
             }
-            assert!(!is_secret || !address.to_string().contains(PASSWORD), "the password is shown");
-            let _ = address.with_password("another");
+            assert!(!is_secret || !url.to_string().contains(PASSWORD), "the password is shown");
+            let _ = url.with_password("another");
         }
         Err(problem) => {
             assert!(!problem.is_empty());
@@ -44,32 +44,32 @@ pub fn postgres_urls(input: &[u8]) {
 }
 
 #[derive(Default)]
-struct Recorder(Mutex<Vec<SessionId>>);
+struct RecordedNotifications(Mutex<Vec<SessionId>>);
 
-impl Invalidations for Recorder {
-    fn hearing(&self) {}
+impl Invalidations for RecordedNotifications {
+    fn connected(&self) {}
 
     fn now(&self) -> Timestamp {
         Timestamp::default()
     }
 
-    fn heard_until(&self, _: Timestamp) {}
+    fn caught_up_to(&self, _: Timestamp) {}
 
-    fn deaf(&self) {}
+    fn disconnected(&self) {}
 
-    fn hint(&self, key: SessionId) {
+    fn notified(&self, key: SessionId) {
         self.0.lock().expect("nobody panics with it").push(key);
     }
 }
 
-/// Payloads of the channel.
+/// Dispatches payloads of notifications.
 pub fn notifications(input: &[u8]) {
     let Ok(payload) = std::str::from_utf8(input) else { return };
-    let ears = Recorder::default();
-    listener::deliver(payload, &ears);
-    let heard = ears.0.into_inner().expect("nobody panics with it");
-    assert!(heard.len() <= 1);
-    if let Some(key) = heard.first() {
+    let recorded = RecordedNotifications::default();
+    listen::dispatch(payload, &recorded);
+    let notified = recorded.0.into_inner().expect("nobody panics with it");
+    assert!(notified.len() <= 1);
+    if let Some(key) = notified.first() {
         let named = payload.split_once(' ').map(|(_, key)| key.to_ascii_lowercase());
         assert_eq!(named, Some(key.hex()), "a session is meant that was not named");
     }

@@ -1,13 +1,13 @@
-//! Connections that wait to be used again: how `deadpool` is used, and what is never given back to it.
+//! Connection pool: `deadpool`, with a stricter rule for what is returned to it.
 //!
-//! Promises: never more than its size; one that failed, or whose caller went away, is not used again; few stay open
-//! without work, because a pooler before the server may have none to spare for other replicas. It must not know what is
-//! asked.
+//! Promises: never more connections than its size; one that failed, or whose caller went away, is not used again; few
+//! stay open without work, because a pooler before the server may have none to spare for other replicas.
 
 use std::{ops::Deref, time::Duration};
 
 use deadpool_postgres::{
-    Client, Hook, HookError, Manager, ManagerConfig, Object, PoolConfig, QueueMode, RecyclingMethod, Runtime, Timeouts,
+    Client, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolConfig, QueueMode, RecyclingMethod, Runtime,
+    Timeouts,
 };
 use tokio_postgres::{
     Config, Row,
@@ -18,51 +18,51 @@ use crate::{
     metrics,
     session::store::{
         DEADLINE,
-        postgres::{connect::Connector, fault::Fault},
+        postgres::{connect::Connector, error::PostgresError},
     },
 };
 
 /// A statement's parameter and its type: named here, so that the server is not asked about it first and no prepared
-/// statement stays behind with it.
+/// statement stays behind in the connection.
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// How long a connection stays open without work. The ping every few seconds is work for the one last used.
-const SPARE: Duration = Duration::from_secs(10);
+/// Time after which an idle connection is closed. The ping every few seconds is work for the one last used.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The pool.
-pub(super) struct Pool {
-    connections: deadpool_postgres::Pool,
-    metrics: metrics::Store,
+/// A pool of connections.
+pub(super) struct PostgresPool {
+    connections: Pool,
+    metrics: metrics::StoreMetrics,
 }
 
-/// Whether a statement may be sent again when a connection broke under it.
+/// Retry of a statement whose connection broke, so that it may or may not have taken effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
-    /// Doing it twice is doing it once.
-    Yes,
-    /// The first time may have taken effect.
-    No,
+pub(super) enum Retry {
+    /// Sent once more over a new connection: the statement is idempotent.
+    Once,
+    /// Not sent again.
+    Never,
 }
 
-/// A connection on loan. It is closed unless it is given back, which is `deadpool`'s rule turned round: a connection
-/// whose statement nobody waits for any more must not be handed to the next.
-pub(super) struct Loan<'p> {
-    /// Absent once it has been given back.
+/// A connection in use. It is closed when dropped unless [returned](PooledConnection::return_to_pool), the reverse of
+/// `deadpool`'s rule: a connection whose statement nobody waits for any more must not be handed to the next caller.
+pub(super) struct PooledConnection<'p> {
+    /// Absent once returned.
     client: Option<Client>,
-    pool: &'p Pool,
+    pool: &'p PostgresPool,
 }
 
-impl Pool {
-    /// An empty pool.
-    pub(super) fn new(connector: Connector, size: usize, metrics: metrics::Store) -> Self {
+impl PostgresPool {
+    /// Creates an empty pool.
+    pub(super) fn new(connector: Connector, size: usize, metrics: metrics::StoreMetrics) -> Self {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         // The connector knows its hosts, and a configuration of its own for each.
         let manager = Manager::from_connect(Config::new(), connector, recycling);
-        let connections = deadpool_postgres::Pool::builder(manager)
+        let connections = Pool::builder(manager)
             .config(PoolConfig {
                 max_size: size,
                 timeouts: Timeouts { wait: Some(DEADLINE), create: Some(DEADLINE), recycle: Some(DEADLINE) },
-                // The one last used goes first, so that the others grow old.
+                // The one last used goes first, so that the others become idle.
                 queue_mode: QueueMode::Lifo,
             })
             // Dropped here, because the manager would warn of each that a restart of the server has closed.
@@ -75,94 +75,95 @@ impl Pool {
         Self { connections, metrics }
     }
 
-    /// Runs one statement. How long it waits is the caller's business.
+    /// Runs one statement. The caller bounds how long it waits.
     pub(super) async fn query(
         &self,
         statement: &str,
         parameters: &[Parameter<'_>],
-        again: Again,
-    ) -> Result<Vec<Row>, Fault> {
-        let loan = self.lend().await?;
-        match loan.query_typed(statement, parameters).await.map_err(Fault::from) {
-            Err(fault) => {
-                let broke = loan.is_reused() && fault.is_break();
-                loan.give_up(&fault);
-                // Idle connections have been dropped: the second one is new.
-                if broke && again == Again::Yes { self.fresh(statement, parameters).await } else { Err(fault) }
+        retry: Retry,
+    ) -> Result<Vec<Row>, PostgresError> {
+        let connection = self.acquire().await?;
+        match connection.query_typed(statement, parameters).await.map_err(PostgresError::from) {
+            Err(error) => {
+                let broke = connection.is_reused() && error.is_connection_lost();
+                connection.discard(&error);
+                // Idle connections have been closed: the second one is new.
+                if broke && retry == Retry::Once { self.query_again(statement, parameters).await } else { Err(error) }
             }
             Ok(rows) => {
-                loan.give_back();
+                connection.return_to_pool();
                 Ok(rows)
             }
         }
     }
 
-    /// A connection for more than one statement.
-    pub(super) async fn lend(&self) -> Result<Loan<'_>, Fault> {
+    /// Takes a connection out of the pool, for more than one statement.
+    pub(super) async fn acquire(&self) -> Result<PooledConnection<'_>, PostgresError> {
         let client = Some(self.connections.get().await?);
-        self.tell();
-        Ok(Loan { client, pool: self })
+        self.update_metrics();
+        Ok(PooledConnection { client, pool: self })
     }
 
-    /// Closes connections that nobody has used for a while.
-    pub(super) fn trim(&self) {
-        self.keep(|idle| idle < SPARE);
+    /// Closes connections that have been idle for [`IDLE_TIMEOUT`].
+    pub(super) fn close_idle(&self) {
+        self.retain_idle(|idle| idle < IDLE_TIMEOUT);
     }
 
-    /// Closes every connection that waits.
-    pub(super) fn clear(&self) {
-        self.keep(|_| false);
+    /// Closes every idle connection.
+    pub(super) fn close_all_idle(&self) {
+        self.retain_idle(|_| false);
     }
 
-    fn keep(&self, is_kept: impl Fn(Duration) -> bool) {
+    fn retain_idle(&self, is_kept: impl Fn(Duration) -> bool) {
         drop(self.connections.retain(|_, metrics| is_kept(metrics.last_used())));
-        self.tell();
+        self.update_metrics();
     }
 
-    async fn fresh(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Fault> {
-        let loan = self.lend().await?;
-        let rows = loan.query_typed(statement, parameters).await?;
-        loan.give_back();
+    async fn query_again(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, PostgresError> {
+        let connection = self.acquire().await?;
+        let rows = connection.query_typed(statement, parameters).await?;
+        connection.return_to_pool();
         Ok(rows)
     }
 
-    fn tell(&self) {
+    fn update_metrics(&self) {
         let status = self.connections.status();
-        self.metrics.connections(status.available, status.size - status.available);
+        self.metrics.set_connections(status.available, status.size - status.available);
     }
 }
 
-impl Loan<'_> {
-    /// To be used again: the last statement has been answered.
-    pub(super) fn give_back(mut self) {
+impl PooledConnection<'_> {
+    /// Returns the connection to the pool: its last statement has been answered.
+    pub(super) fn return_to_pool(mut self) {
         drop(self.client.take());
     }
 
-    /// Not to be used again, nor are others that the fault concerns.
-    pub(super) fn give_up(self, fault: &Fault) {
-        if fault.is_the_server() {
-            self.pool.clear();
+    /// Closes the connection, and all idle ones if the error affects them too.
+    pub(super) fn discard(self, error: &PostgresError) {
+        if error.affects_all_connections() {
+            self.pool.close_all_idle();
         }
     }
 
-    /// Whether it was used before, and may have broken since.
+    /// Returns `true` if the connection was used before, and may have broken since.
     fn is_reused(&self) -> bool {
         self.client.as_ref().is_some_and(|client| Object::metrics(client).recycle_count > 0)
     }
 }
 
-impl Deref for Loan<'_> {
+impl Deref for PooledConnection<'_> {
     type Target = tokio_postgres::Client;
 
     fn deref(&self) -> &Self::Target {
-        self.client.as_ref().expect("whoever gives it back gives up the loan")
+        self.client.as_ref().expect("returning the client consumes the connection")
     }
 }
 
-impl Drop for Loan<'_> {
+impl Drop for PooledConnection<'_> {
     fn drop(&mut self) {
-        // Dropped outside the pool, a client takes its connection's task and socket with it, whatever it waits for.
+        // Dropped outside the pool, a client takes its connection's task and socket with it, even in the midst of a
+        // statement.
         drop(self.client.take().map(Object::take));
-        self.pool.tell();
+        self.pool.update_metrics();
     }
 }

@@ -1,7 +1,7 @@
-//! Rotating a secret in PostgreSQL.
+//! Key rotation in PostgreSQL.
 
 use async_trait::async_trait;
-use tokio_postgres::types::Type;
+use tokio_postgres::{Row as Columns, types::Type};
 
 use crate::{
     clock::Timestamp,
@@ -10,17 +10,21 @@ use crate::{
         cookie::SessionId,
         store::{
             Row, Unavailable,
-            postgres::{Again, COLUMNS, Columns, Parameter, Postgres, field, leases::number, moment, read, seconds},
-            rotation::{Bequest, MOST_COUNTED, MOST_SECRETS, Reseal, Rotation},
+            postgres::{
+                PostgresStore,
+                pool::{Parameter, Retry},
+                sql::{SELECT_ROWS, column, integer, read_row, seconds, timestamp},
+            },
+            rotation::{KeyRotation, MAX_COUNTED_ROWS, MAX_SECRETS, ReencryptedRow, RetiredCookieKey},
         },
     },
 };
 
 #[async_trait]
-impl Rotation for Postgres {
-    async fn count_others(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
-        // From each secret to the next one in the index, whatever the number of rows between them. The order by key keeps
-        // the planner from reading the table where most of its rows are of one secret.
+impl KeyRotation for PostgresStore {
+    async fn count_rows_by_other_secrets(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
+        // Skips from each secret to the next one in the index, however many rows are between them. The order by key
+        // keeps the planner from reading the table where most of its rows are of one secret.
         let statement = "WITH RECURSIVE secrets (secret) AS (\
                              SELECT (SELECT substring(sealed FROM 1 FOR 4) FROM doorward_sessions \
                                      ORDER BY substring(sealed FROM 1 FOR 4), key LIMIT 1) \
@@ -34,27 +38,27 @@ impl Rotation for Postgres {
                              SELECT 1 FROM doorward_sessions WHERE substring(sealed FROM 1 FOR 4) = secret \
                              ORDER BY key LIMIT $2) AS found) \
                          FROM secrets WHERE secret <> $1 AND length(secret) = 4 LIMIT $3";
-        let (newest, rows, secrets) = (newest.as_slice(), i64::from(MOST_COUNTED), i64::from(MOST_SECRETS));
+        let (newest, rows, secrets) = (newest.as_slice(), i64::from(MAX_COUNTED_ROWS), i64::from(MAX_SECRETS));
         let parameters: &[Parameter<'_>] = &[(&newest, Type::BYTEA), (&rows, Type::INT8), (&secrets, Type::INT8)];
-        let rows = self.query(statement, parameters, Again::Yes).await?;
-        rows.iter().map(|row| Ok((secret(row)?, field::<i64>(row, 1)?.unsigned_abs()))).collect()
+        let rows = self.query(statement, parameters, Retry::Once).await?;
+        rows.iter().map(|row| Ok((read_secret(row)?, column::<i64>(row, 1)?.unsigned_abs()))).collect()
     }
 
-    async fn sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
+    async fn rows_sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
         let statement =
-            format!("{COLUMNS} WHERE substring(sealed FROM 1 FOR 4) = $1 AND key >= $2 ORDER BY key LIMIT $3");
+            format!("{SELECT_ROWS} WHERE substring(sealed FROM 1 FOR 4) = $1 AND key >= $2 ORDER BY key LIMIT $3");
         let limit = i64::from(limit);
         let parameters: &[Parameter<'_>] =
             &[(&secret.as_slice(), Type::BYTEA), (&from.0.as_slice(), Type::BYTEA), (&limit, Type::INT8)];
-        self.query(&statement, parameters, Again::Yes).await?.iter().map(read).collect()
+        self.query(&statement, parameters, Retry::Once).await?.iter().map(read_row).collect()
     }
 
-    async fn reseal(&self, reseals: &[Reseal]) -> Result<u64, Unavailable> {
-        let keys: Vec<_> = reseals.iter().map(|reseal| reseal.key.0.as_slice()).collect();
-        let generations: Vec<_> = reseals.iter().map(|reseal| number(reseal.generation)).collect();
-        let secrets: Vec<_> = reseals.iter().map(|reseal| reseal.from.as_slice()).collect();
-        let sealed: Vec<_> = reseals.iter().map(|reseal| reseal.sealed.as_slice()).collect();
-        // A row that somebody else holds is being renewed, ended or sealed anew just now: its turn comes again.
+    async fn reencrypt(&self, rows: &[ReencryptedRow]) -> Result<u64, Unavailable> {
+        let keys: Vec<_> = rows.iter().map(|row| row.key.0.as_slice()).collect();
+        let generations: Vec<_> = rows.iter().map(|row| integer(row.generation)).collect();
+        let secrets: Vec<_> = rows.iter().map(|row| row.from.as_slice()).collect();
+        let sealed: Vec<_> = rows.iter().map(|row| row.sealed.as_slice()).collect();
+        // A locked row is being renewed, ended or reencrypted just now: its turn comes again.
         let statement = "WITH anew AS (\
                              SELECT key, n.sealed FROM unnest($1, $2, $3, $4) AS n (key, generation, secret, sealed) \
                              JOIN doorward_sessions AS s USING (key) \
@@ -68,36 +72,41 @@ impl Rotation for Postgres {
             (&secrets, Type::BYTEA_ARRAY),
             (&sealed, Type::BYTEA_ARRAY),
         ];
-        self.query(statement, parameters, Again::Yes).await.map(|rows| rows.len() as u64)
+        self.query(statement, parameters, Retry::Once).await.map(|rows| rows.len() as u64)
     }
 
-    async fn bequests(&self) -> Result<Vec<Bequest>, Unavailable> {
-        let rows = self.query("SELECT secret, retired, sealed FROM doorward_bequests", &[], Again::Yes).await?;
-        let bequest = |row: &Columns| {
-            Ok(Bequest { secret: secret(row)?, retired: moment(field(row, 1)?), sealed: field(row, 2)? })
+    async fn load_retired_keys(&self) -> Result<Vec<RetiredCookieKey>, Unavailable> {
+        let rows = self.query("SELECT secret, retired, sealed FROM doorward_bequests", &[], Retry::Once).await?;
+        let retired_key = |row: &Columns| {
+            Ok(RetiredCookieKey {
+                secret: read_secret(row)?,
+                retired: timestamp(column(row, 1)?),
+                sealed: column(row, 2)?,
+            })
         };
-        rows.iter().map(bequest).collect()
+        rows.iter().map(retired_key).collect()
     }
 
-    async fn bequeath(&self, bequest: &Bequest) -> Result<(), Unavailable> {
+    async fn save_retired_key(&self, retired_key: &RetiredCookieKey) -> Result<(), Unavailable> {
         let statement = "INSERT INTO doorward_bequests (secret, retired, sealed) VALUES ($1, $2, $3) \
                          ON CONFLICT (secret) DO UPDATE SET retired = excluded.retired, sealed = excluded.sealed";
         let parameters: &[Parameter<'_>] = &[
-            (&bequest.secret.as_slice(), Type::BYTEA),
-            (&seconds(bequest.retired), Type::INT8),
-            (&bequest.sealed, Type::BYTEA),
+            (&retired_key.secret.as_slice(), Type::BYTEA),
+            (&seconds(retired_key.retired), Type::INT8),
+            (&retired_key.sealed, Type::BYTEA),
         ];
-        self.query(statement, parameters, Again::Yes).await.map(drop)
+        self.query(statement, parameters, Retry::Once).await.map(drop)
     }
 
-    async fn forget_bequests(&self, before: Timestamp) -> Result<(), Unavailable> {
+    async fn delete_retired_keys(&self, before: Timestamp) -> Result<(), Unavailable> {
         let statement = "DELETE FROM doorward_bequests WHERE retired < $1 \
                          AND retired < coalesce((SELECT min(created) FROM doorward_sessions), retired + 1)";
-        self.query(statement, &[(&seconds(before), Type::INT8)], Again::Yes).await.map(drop)
+        self.query(statement, &[(&seconds(before), Type::INT8)], Retry::Once).await.map(drop)
     }
 }
 
-fn secret(row: &Columns) -> Result<KeyId, Unavailable> {
-    let bytes: &[u8] = field(row, 0)?;
+/// Reads the id of a secret from the first column.
+fn read_secret(row: &Columns) -> Result<KeyId, Unavailable> {
+    let bytes: &[u8] = column(row, 0)?;
     bytes.try_into().map_err(|_| Unavailable::Failed("the name of a secret is not as long as one".to_owned()))
 }

@@ -1,6 +1,6 @@
-//! TLS to PostgreSQL: what a server's certificate has to prove, as `sslmode` says.
+//! TLS to PostgreSQL, with the verification that `sslmode` asks for.
 //!
-//! It must not know how connections are made.
+//! Promises: a server always proves that it has the key of its certificate.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -15,27 +15,29 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::session::store::postgres::address::{Address, Belief};
+use crate::session::store::postgres::url::{CertificateVerification, PostgresUrl};
 
-/// What makes TLS connections to this server. The error names the file that could not be used.
-pub(super) fn connector(address: &Address) -> Result<MakeRustlsConnect, String> {
+/// Creates the TLS connector of a server. The error names the file that could not be used.
+pub(super) fn connector(url: &PostgresUrl) -> Result<MakeRustlsConnect, String> {
     let provider = Arc::new(ring::default_provider());
-    let roots = match (address.belief, address.authorities.as_deref()) {
-        (Belief::Anything, _) => None,
-        (_, Some(path)) => Some(read(path).map_err(|error| format!("sslrootcert: {}: {error}", path.display()))?),
-        (_, None) => Some(of_the_system()?),
+    let roots = match (url.verification, url.root_certificates.as_deref()) {
+        (CertificateVerification::None, _) => None,
+        (_, Some(path)) => Some(read_roots(path).map_err(|error| format!("sslrootcert: {}: {error}", path.display()))?),
+        (_, None) => Some(system_roots()?),
     };
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let config = match (address.belief, roots) {
-        (Belief::Name, Some(roots)) => config.with_root_certificates(roots),
-        (_, roots) => config.dangerous().with_custom_certificate_verifier(Arc::new(Lenient::new(provider, roots)?)),
+    let config = match (url.verification, roots) {
+        (CertificateVerification::Full, Some(roots)) => config.with_root_certificates(roots),
+        (_, roots) => {
+            config.dangerous().with_custom_certificate_verifier(Arc::new(RelaxedVerifier::new(provider, roots)?))
+        }
     };
     Ok(MakeRustlsConnect::new(config.with_no_client_auth()))
 }
 
-fn read(path: &Path) -> Result<RootCertStore, io::Error> {
+fn read_roots(path: &Path) -> Result<RootCertStore, io::Error> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(io::Error::other)? {
         roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
@@ -43,7 +45,7 @@ fn read(path: &Path) -> Result<RootCertStore, io::Error> {
     if roots.is_empty() { Err(io::Error::other("it holds no certificate")) } else { Ok(roots) }
 }
 
-fn of_the_system() -> Result<RootCertStore, String> {
+fn system_roots() -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
@@ -52,16 +54,16 @@ fn of_the_system() -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// Believes more than a name and a chain allow, because the operator said so with `sslmode`. The server still proves
-/// that it has the certificate's key.
+/// A verifier that checks less than chain and name, as the operator asks for with `sslmode`. Signatures are always
+/// checked.
 #[derive(Debug)]
-struct Lenient {
+struct RelaxedVerifier {
     provider: Arc<CryptoProvider>,
-    /// Who has to have signed; absent: nobody.
+    /// Verifier of the chain; absent: any certificate is accepted.
     chain: Option<Arc<WebPkiServerVerifier>>,
 }
 
-impl Lenient {
+impl RelaxedVerifier {
     fn new(provider: Arc<CryptoProvider>, roots: Option<RootCertStore>) -> Result<Self, String> {
         let verifier =
             |roots| WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
@@ -70,7 +72,7 @@ impl Lenient {
     }
 }
 
-impl ServerCertVerifier for Lenient {
+impl ServerCertVerifier for RelaxedVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -81,7 +83,7 @@ impl ServerCertVerifier for Lenient {
     ) -> Result<ServerCertVerified, Error> {
         let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
         match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            // The name is compared last: whoever fails there has passed all else.
+            // The name is compared last: a certificate that fails there has passed all other checks.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),

@@ -15,7 +15,7 @@ CREATE INDEX sessions_by_subject ON sessions (provider, subject);
 CREATE INDEX sessions_by_created ON sessions (created);
 CREATE INDEX sessions_by_last_seen ON sessions (last_seen);
 
--- Words that count once, such as the jti of a logout token.
+-- Replay check: digests of the jti of logout tokens, until they expire.
 CREATE TABLE spent (word BLOB NOT NULL PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
 -- The oldest schema whose programs can still work with this file.

@@ -1,6 +1,6 @@
-//! The file that sessions are kept in: whose it is, and how it comes to be as this version needs it.
+//! The SQLite file: its owner, its permissions and its schema.
 //!
-//! Promises: a file that is not ours is left untouched, and nothing is ever taken back. It must not know what rows hold.
+//! Promises: a file of another program is left untouched; a schema is never downgraded.
 
 use std::{
     fs,
@@ -12,25 +12,25 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
 
-use crate::session::store::{Unavailable, sqlite::begin};
+use crate::session::store::{Unavailable, sqlite::sql::begin_immediate};
 
-/// Marks a file as ours (`PRAGMA application_id`): "door".
-const APPLICATION: i32 = 0x646f_6f72;
+/// `PRAGMA application_id` of our files: "door" in ASCII.
+const APPLICATION_ID: i32 = 0x646f_6f72;
 
-/// The steps from an empty file to the schema of this version; `PRAGMA user_version` counts those taken.
-const STEPS: &[&str] = &[include_str!("1.sql"), include_str!("2.sql"), include_str!("3.sql")];
+/// Migrations from an empty file to the schema of this version; `PRAGMA user_version` is the number of those applied.
+const MIGRATIONS: &[&str] = &[include_str!("1.sql"), include_str!("2.sql"), include_str!("3.sql")];
 
-/// How long one connection waits for another's lock: less than the deadline of who waits for it.
-const BUSY: Duration = Duration::from_secs(4);
+/// Longest wait of a connection for another's lock: less than the deadline of the caller.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Makes the file where it is missing, sees that it is ours, and brings its schema up to date.
+/// Creates the file where it is missing, checks that it is ours, and brings its schema up to date.
 pub(super) fn prepare(path: &Path) -> Result<Connection, Unavailable> {
     create(path).map_err(|error| Unavailable::Unusable(explain_io(path, &error)))?;
     let explained = |error| Unavailable::Unusable(explain(path, &error));
     let mut connection = connect(path).map_err(explained)?;
     match owner(&connection).map_err(explained)? {
-        Owner::Us => migrate(&mut connection, path),
-        Owner::Somebody => Err(Unavailable::Unusable(format!(
+        FileOwner::Doorward => migrate(&mut connection, path),
+        FileOwner::Other => Err(Unavailable::Unusable(format!(
             "{} is a database of another program; give the sessions a file of their own in store.url",
             path.display()
         ))),
@@ -38,63 +38,68 @@ pub(super) fn prepare(path: &Path) -> Result<Connection, Unavailable> {
     Ok(connection)
 }
 
-/// Whose database a file is.
-enum Owner {
-    /// Ours, or nobody's yet.
-    Us,
-    Somebody,
+/// The program that a database belongs to.
+enum FileOwner {
+    /// Doorward, or none yet: the file is empty.
+    Doorward,
+    Other,
 }
 
-fn owner(connection: &Connection) -> rusqlite::Result<Owner> {
+fn owner(connection: &Connection) -> rusqlite::Result<FileOwner> {
     let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    Ok(if application == APPLICATION || (application == 0 && tables == 0) { Owner::Us } else { Owner::Somebody })
+    Ok(if application == APPLICATION_ID || (application == 0 && tables == 0) {
+        FileOwner::Doorward
+    } else {
+        FileOwner::Other
+    })
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Unavailable> {
     let explained = |error: &rusqlite::Error| Unavailable::Unusable(explain(path, error));
-    let transaction = begin(connection).map_err(|error| explained(&error))?;
-    let taken = version(&transaction).map_err(|error| explained(&error))?;
-    if taken > STEPS.len() {
+    let transaction = begin_immediate(connection).map_err(|error| explained(&error))?;
+    let applied = version(&transaction).map_err(|error| explained(&error))?;
+    if applied > MIGRATIONS.len() {
         let oldest: usize = transaction
             .query_row("SELECT oldest_reader FROM compatibility", [], |row| row.get::<_, u32>(0))
             .map_or(usize::MAX, |oldest| oldest as usize);
-        // A newer version says itself whom it has left behind; nothing is ever taken back.
-        return if oldest <= STEPS.len() {
+        // A newer version records the oldest one that can still use its schema.
+        return if oldest <= MIGRATIONS.len() {
             Ok(())
         } else {
             Err(Unavailable::Unusable(format!(
-                "{} was written by a newer version of doorward (schema {taken}, this one knows {}); run that version, \
+                "{} was written by a newer version of doorward (schema {applied}, this one knows {}); run that version, \
                  or give this one another file in store.url",
                 path.display(),
-                STEPS.len()
+                MIGRATIONS.len()
             )))
         };
     }
-    take_steps(transaction, taken).map_err(|error| explained(&error))
+    apply_migrations(transaction, applied).map_err(|error| explained(&error))
 }
 
 fn version(transaction: &Transaction<'_>) -> rusqlite::Result<usize> {
-    transaction.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0)).map(|taken| taken as usize)
+    transaction.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0)).map(|applied| applied as usize)
 }
 
-fn take_steps(transaction: Transaction<'_>, taken: usize) -> rusqlite::Result<()> {
-    for step in STEPS.iter().skip(taken) {
-        transaction.execute_batch(step)?;
+fn apply_migrations(transaction: Transaction<'_>, applied: usize) -> rusqlite::Result<()> {
+    for migration in MIGRATIONS.iter().skip(applied) {
+        transaction.execute_batch(migration)?;
     }
-    transaction.pragma_update(None, "user_version", u32::try_from(STEPS.len()).unwrap_or(u32::MAX))?;
-    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX))?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.commit()
 }
 
-/// `SQLite` would make the file readable for everybody, and its journals after the file's example.
+/// Creates the file for its owner alone. SQLite would make it readable for everybody, and gives its journals the file's
+/// mode.
 fn create(path: &Path) -> std::io::Result<()> {
     match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ if path.is_dir() => Err(ErrorKind::IsADirectory.into()),
         Ok(_) => Ok(()),
         Err(_) => {
-            // RotationStatus as it is: somebody may want it so, for a backup. What matters in it is sealed.
+            // Left as it is: the operator may want it so, for a backup. The secret part of it is sealed.
             if fs::metadata(path)?.mode() & 0o077 != 0 {
                 tracing::warn!(path = %path.display(), "others may read the session store; `chmod 600` keeps it private");
             }
@@ -103,14 +108,14 @@ fn create(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// A connection to the file, which has to be there.
+/// Opens a connection to the file, which has to exist.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    // Never creates: a file that went away is an outage, not a reason to begin with an empty one.
+    // Never creates it: a missing file is an outage, not a reason to begin with an empty one.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
-    if matches!(owner(&connection)?, Owner::Us) {
-        // Readers go on while somebody writes.
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    if matches!(owner(&connection)?, FileOwner::Doorward) {
+        // Readers go on during a write.
         connection.pragma_update(None, "journal_mode", "wal")?;
     }
     // A killed process loses nothing with less, but a power cut would bring back a session that was signed out. Waiting
@@ -119,7 +124,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// What is wrong with the file, and how to mend it.
+/// Describes an error of the file, and how to mend it.
 fn explain(path: &Path, error: &rusqlite::Error) -> String {
     let hint = match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => "it is not a SQLite database; name another file in store.url",

@@ -1,4 +1,4 @@
-//! Rotating a secret in the file.
+//! Key rotation in the file.
 
 use async_trait::async_trait;
 use rusqlite::params;
@@ -10,17 +10,20 @@ use crate::{
         cookie::SessionId,
         store::{
             Row, Unavailable,
-            rotation::{Bequest, MOST_COUNTED, MOST_SECRETS, Reseal, Rotation},
-            sqlite::{Sqlite, begin, columns, leases::number, moment, read, seconds},
+            rotation::{KeyRotation, MAX_COUNTED_ROWS, MAX_SECRETS, ReencryptedRow, RetiredCookieKey},
+            sqlite::{
+                SqliteStore,
+                sql::{begin_immediate, integer, read_row, seconds, select_rows, timestamp},
+            },
         },
     },
 };
 
 #[async_trait]
-impl Rotation for Sqlite {
-    async fn count_others(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
+impl KeyRotation for SqliteStore {
+    async fn count_rows_by_other_secrets(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
         self.read(move |file| {
-            // From each secret to the next one in the index, whatever the number of rows between them.
+            // Skips from each secret to the next one in the index, however many rows are between them.
             file.prepare_cached(
                 "WITH RECURSIVE secrets (secret) AS ( \
                      SELECT (SELECT substr(sealed, 1, 4) FROM sessions ORDER BY substr(sealed, 1, 4) LIMIT 1) \
@@ -33,7 +36,7 @@ impl Rotation for Sqlite {
                      (SELECT 1 FROM sessions WHERE substr(sealed, 1, 4) = secret LIMIT ?2)) \
                  FROM secrets WHERE secret <> ?1 AND length(secret) = 4 LIMIT ?3",
             )?
-            .query_map(params![newest, MOST_COUNTED, MOST_SECRETS], |row| {
+            .query_map(params![newest, MAX_COUNTED_ROWS, MAX_SECRETS], |row| {
                 Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
             })?
             .collect()
@@ -41,30 +44,30 @@ impl Rotation for Sqlite {
         .await
     }
 
-    async fn sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
+    async fn rows_sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
         let from = from.0;
         self.read(move |file| {
             file.prepare_cached(concat!(
-                columns!(),
+                select_rows!(),
                 " WHERE substr(sealed, 1, 4) = ?1 AND key >= ?2 ORDER BY key LIMIT ?3"
             ))?
-            .query_map(params![secret, from, limit], read)?
+            .query_map(params![secret, from, limit], read_row)?
             .collect()
         })
         .await
     }
 
-    async fn reseal(&self, reseals: &[Reseal]) -> Result<u64, Unavailable> {
-        let reseals = reseals.to_vec();
+    async fn reencrypt(&self, rows: &[ReencryptedRow]) -> Result<u64, Unavailable> {
+        let rows = rows.to_vec();
         self.write(move |file| {
-            let transaction = begin(file)?;
+            let transaction = begin_immediate(file)?;
             let mut statement = transaction.prepare_cached(
                 "UPDATE sessions SET sealed = ?4 \
                  WHERE key = ?1 AND generation = ?2 AND substr(sealed, 1, 4) = ?3",
             )?;
             let mut many = 0;
-            for Reseal { key, generation, from, sealed } in reseals {
-                many += statement.execute(params![key.0, number(generation), from, sealed])?;
+            for ReencryptedRow { key, generation, from, sealed } in rows {
+                many += statement.execute(params![key.0, integer(generation), from, sealed])?;
             }
             drop(statement);
             transaction.commit().map(|()| many as u64)
@@ -72,18 +75,18 @@ impl Rotation for Sqlite {
         .await
     }
 
-    async fn bequests(&self) -> Result<Vec<Bequest>, Unavailable> {
+    async fn load_retired_keys(&self) -> Result<Vec<RetiredCookieKey>, Unavailable> {
         self.read(|file| {
-            let bequest = |row: &rusqlite::Row<'_>| {
-                Ok(Bequest { secret: row.get(0)?, retired: moment(row.get(1)?), sealed: row.get(2)? })
+            let retired_key = |row: &rusqlite::Row<'_>| {
+                Ok(RetiredCookieKey { secret: row.get(0)?, retired: timestamp(row.get(1)?), sealed: row.get(2)? })
             };
-            file.prepare_cached("SELECT secret, retired, sealed FROM bequests")?.query_map([], bequest)?.collect()
+            file.prepare_cached("SELECT secret, retired, sealed FROM bequests")?.query_map([], retired_key)?.collect()
         })
         .await
     }
 
-    async fn bequeath(&self, bequest: &Bequest) -> Result<(), Unavailable> {
-        let Bequest { secret, retired, sealed } = bequest.clone();
+    async fn save_retired_key(&self, retired_key: &RetiredCookieKey) -> Result<(), Unavailable> {
+        let RetiredCookieKey { secret, retired, sealed } = retired_key.clone();
         self.write(move |file| {
             file.prepare_cached("INSERT OR REPLACE INTO bequests (secret, retired, sealed) VALUES (?1, ?2, ?3)")?
                 .execute(params![secret, seconds(retired), sealed])
@@ -92,7 +95,7 @@ impl Rotation for Sqlite {
         .map(drop)
     }
 
-    async fn forget_bequests(&self, before: Timestamp) -> Result<(), Unavailable> {
+    async fn delete_retired_keys(&self, before: Timestamp) -> Result<(), Unavailable> {
         let before = seconds(before);
         self.write(move |file| {
             file.execute(

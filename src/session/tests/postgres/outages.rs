@@ -1,4 +1,4 @@
-//! The server of PostgreSQL is killed, hangs, comes late, changes its password or is another one now.
+//! Outages of PostgreSQL: killed, hanging, late, with another password, empty, or failed over.
 
 use std::fs;
 
@@ -10,8 +10,8 @@ use crate::session::tests::postgres::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_under_load_refuses_no_known_session_and_is_found_again() {
     let mut database = Database::start();
-    let place = Place::at(&database.create());
-    let replica = Replica::hearing(&place).await;
+    let db = TestDatabase::at(&database.create());
+    let replica = Replica::listening(&db).await;
     let cookie = replica.sign_in("ann").await;
     let mut load = JoinSet::new();
     for _ in 0..4 {
@@ -28,18 +28,18 @@ async fn a_server_that_is_killed_under_load_refuses_no_known_session_and_is_foun
     eventually("it is served stale", async || replica.metric("doorward_session_stale_served_total") > 100).await;
     assert!(replica.sessions.create(somebody("bob")).await.is_err());
     database.start_again();
-    eventually("it is back", async || replica.sessions.is_up() && replica.hears()).await;
+    eventually("it is back", async || replica.sessions.is_up() && replica.is_listening()).await;
     assert!(load.try_join_next().is_none(), "a request failed");
-    live(Replica::of(&place).await.find(&cookie).await);
+    live(Replica::start(&db).await.find(&cookie).await);
 }
 
 #[tokio::test]
 async fn a_server_that_hangs_is_unavailable_and_ends_no_session() {
-    let place = Place::fresh();
+    let db = TestDatabase::fresh();
     let wire = Wire::to(Database::shared().port).await;
-    let replica = Replica::hearing(&place.through(wire.port)).await;
+    let replica = Replica::listening(&db.through(wire.port)).await;
     let known = replica.sign_in("ann").await;
-    let unknown = Replica::of(&place).await.sign_in("bob").await;
+    let unknown = Replica::start(&db).await.sign_in("bob").await;
     wire.set(Weather::Stalled);
     let began = std::time::Instant::now();
     assert!(replica.find(&unknown).await.is_err());
@@ -51,11 +51,11 @@ async fn a_server_that_hangs_is_unavailable_and_ends_no_session() {
 
 #[tokio::test]
 async fn a_replica_starts_without_its_server_and_opens_it_when_it_comes() {
-    let place = Place::fresh();
+    let db = TestDatabase::fresh();
     let wire = Wire::to(Database::shared().port).await;
     for weather in [Weather::Cut, Weather::Stalled] {
         wire.set(weather);
-        let replica = Replica::of(&place.through(wire.port)).await;
+        let replica = Replica::start(&db.through(wire.port)).await;
         assert!(!replica.sessions.was_opened(), "{weather:?}");
         wire.set(Weather::Fair);
         eventually("it is opened", async || replica.sessions.was_opened()).await;
@@ -73,9 +73,9 @@ async fn a_password_that_is_rotated_is_read_again() {
     rotate("first");
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "first\n").unwrap();
-    let mut place = Place::at(&url(database.port, &name).replace("doorward@", "careful:wrong@"));
-    place.server.password = Some(file.path().to_owned());
-    let replica = Replica::hearing(&place).await;
+    let mut db = TestDatabase::at(&url(database.port, &name).replace("doorward@", "careful:wrong@"));
+    db.server.password_file = Some(file.path().to_owned());
+    let replica = Replica::listening(&db).await;
     let cookie = replica.sign_in("ann").await;
     rotate("second");
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'careful'";
@@ -83,16 +83,16 @@ async fn a_password_that_is_rotated_is_read_again() {
     eventually("it is refused", async || !replica.sessions.is_up()).await;
     live(replica.find(&cookie).await);
     fs::write(file.path(), "second\n").unwrap();
-    eventually("it is back", async || replica.sessions.is_up() && replica.hears()).await;
+    eventually("it is back", async || replica.sessions.is_up() && replica.is_listening()).await;
     replica.sign_in("bob").await;
 }
 
 #[tokio::test]
 async fn a_database_that_is_replaced_by_an_empty_one_is_used() {
-    let place = Place::fresh();
-    let replica = Replica::of(&place).await;
+    let db = TestDatabase::fresh();
+    let replica = Replica::start(&db).await;
     replica.sign_in("ann").await;
-    place.sql("DROP TABLE doorward_sessions, doorward_spent, doorward_uncounted, doorward_bequests, doorward_schema");
+    db.sql("DROP TABLE doorward_sessions, doorward_spent, doorward_uncounted, doorward_bequests, doorward_schema");
     eventually("sign-ins work again", async || replica.sessions.create(somebody("bob")).await.is_ok()).await;
 }
 
@@ -103,7 +103,7 @@ async fn the_standby_that_is_promoted_is_found() {
     let standby = primary.standby();
     let both =
         format!("postgres://doorward@127.0.0.1:{},127.0.0.1:{}/{name}?sslmode=disable", standby.port, primary.port);
-    let replica = Replica::hearing(&Place::at(&both)).await;
+    let replica = Replica::listening(&TestDatabase::at(&both)).await;
     let cookie = replica.sign_in("ann").await;
     let written = primary.sql(&name, "SELECT pg_current_wal_lsn()");
     let there = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
@@ -112,7 +112,7 @@ async fn the_standby_that_is_promoted_is_found() {
     eventually("the outage is seen", async || !replica.sessions.is_up()).await;
     live(replica.find(&cookie).await);
     standby.promote();
-    eventually("it is back", async || replica.sessions.is_up() && replica.hears()).await;
+    eventually("it is back", async || replica.sessions.is_up() && replica.is_listening()).await;
     replica.sign_in("bob").await;
-    live(Replica::of(&Place::at(&both)).await.find(&cookie).await);
+    live(Replica::start(&TestDatabase::at(&both)).await.find(&cookie).await);
 }

@@ -1,56 +1,56 @@
-//! What a role can do to sessions that may connect to the database, and nothing else.
+//! Privileges: a role that may only connect to the database can end no session.
 
 use crate::session::tests::postgres::*;
 
-/// A role that may connect to a replica's database.
-struct Stranger {
-    role: String,
-    place: Place,
+/// A role that may connect to a replica's database, and nothing else.
+struct ConnectOnlyRole {
+    name: String,
+    db: TestDatabase,
 }
 
-impl Stranger {
-    fn at(place: &Place) -> Self {
-        let role = format!("stranger_{}", place.name);
-        place.sql(&format!("CREATE ROLE {role} LOGIN; REVOKE ALL ON SCHEMA public FROM PUBLIC"));
-        let stranger = Self { role, place: place.clone() };
+impl ConnectOnlyRole {
+    fn at(db: &TestDatabase) -> Self {
+        let name = format!("stranger_{}", db.name);
+        db.sql(&format!("CREATE ROLE {name} LOGIN; REVOKE ALL ON SCHEMA public FROM PUBLIC"));
+        let role = Self { name, db: db.clone() };
         for statement in ["SELECT 1 FROM doorward_sessions", "SELECT 1 FROM doorward_schema", "CREATE TABLE t (a int)"]
         {
-            assert!(!stranger.says(statement), "{statement}");
+            assert!(!role.executes(statement), "{statement}");
         }
-        stranger
+        role
     }
 
-    fn says(&self, statement: &str) -> bool {
-        Database::shared().takes_from(&self.role, &self.place.name, statement)
+    fn executes(&self, statement: &str) -> bool {
+        Database::shared().takes_from(&self.name, &self.db.name, statement)
     }
 
-    /// A notification to the replicas.
+    /// Notifies the replicas.
     fn notifies(&self, payload: &str) {
-        assert!(self.says(&format!("SELECT pg_notify('doorward_sessions', '{payload}')")), "{payload}");
+        assert!(self.executes(&format!("SELECT pg_notify('doorward_sessions', '{payload}')")), "{payload}");
     }
 }
 
-impl Drop for Stranger {
+impl Drop for ConnectOnlyRole {
     fn drop(&mut self) {
-        self.place.sql(&format!("DROP ROLE IF EXISTS {}", self.role));
+        self.db.sql(&format!("DROP ROLE IF EXISTS {}", self.name));
     }
 }
 
 #[tokio::test]
-async fn whoever_may_only_connect_ends_no_session_whatever_is_sent() {
-    let place = Place::fresh();
-    let (here, there) = (Replica::hearing(&place).await, Replica::hearing(&place).await);
+async fn a_role_that_may_only_connect_ends_no_session_whatever_it_sends() {
+    let db = TestDatabase::fresh();
+    let (here, there) = (Replica::listening(&db).await, Replica::listening(&db).await);
     let cookie = here.sign_in("ann").await;
     let key = live(there.find(&cookie).await).key().hex();
-    let stranger = Stranger::at(&place);
+    let role = ConnectOnlyRole::at(&db);
     for (sent, word) in ["ended", "changed", "anything", ""].into_iter().enumerate() {
         let asked = there.asked("confirm");
-        stranger.notifies(&format!("{word} {key}"));
-        let is_told = || there.asked("confirm") > asked;
+        role.notifies(&format!("{word} {key}"));
+        let has_asked = || there.asked("confirm") > asked;
         eventually("it asks", async || {
             live(there.find(&cookie).await);
             live(here.find(&cookie).await);
-            is_told()
+            has_asked()
         })
         .await;
         assert!(there.asked("confirm") <= 3 * (sent as u64 + 1), "{word}");
@@ -68,9 +68,9 @@ async fn whoever_may_only_connect_ends_no_session_whatever_is_sent() {
         "round x",
         &long,
     ] {
-        stranger.notifies(payload);
+        role.notifies(payload);
     }
-    stranger.notifies(&format!("ended {key}"));
+    role.notifies(&format!("ended {key}"));
     eventually("what was sent before has come", async || {
         live(there.find(&cookie).await);
         there.asked("confirm") > asked
@@ -78,28 +78,28 @@ async fn whoever_may_only_connect_ends_no_session_whatever_is_sent() {
     .await;
     assert!(there.asked("confirm") <= asked + 2);
     assert_eq!(there.asked("load"), 1, "the session stayed in memory");
-    assert!(there.hears() && here.hears());
-    live(Replica::of(&place).await.find(&cookie).await);
+    assert!(there.is_listening() && here.is_listening());
+    live(Replica::start(&db).await.find(&cookie).await);
 }
 
 #[tokio::test]
 async fn a_flood_of_notifications_costs_few_questions_and_hides_no_ending() {
-    let place = Place::fresh();
-    let (here, there) = (Replica::hearing(&place).await, Replica::hearing(&place).await);
+    let db = TestDatabase::fresh();
+    let (here, there) = (Replica::listening(&db).await, Replica::listening(&db).await);
     let (ann, bob) = (here.sign_in("ann").await, here.sign_in("bob").await);
     let key = live(there.find(&ann).await).key().hex();
     live(there.find(&bob).await);
-    let stranger = Stranger::at(&place);
+    let role = ConnectOnlyRole::at(&db);
     let before = there.asked("confirm");
     // Each is another one, or the server would send them once.
     let endings = "PERFORM pg_notify('doorward_sessions', 'ended ' || encode(sha256(i::text::bytea), 'hex'))";
     let garbage = "PERFORM pg_notify('doorward_sessions', i || repeat('x', 7000))";
     let told = format!("PERFORM pg_notify('doorward_sessions', 'ended' || i || ' {key}')");
     for (many, what) in [(120_000, endings), (5_000, garbage), (20_000, &told)] {
-        assert!(stranger.says(&format!("DO $$ BEGIN FOR i IN 1..{many} LOOP {what}; END LOOP; END $$")), "{what}");
+        assert!(role.executes(&format!("DO $$ BEGIN FOR i IN 1..{many} LOOP {what}; END LOOP; END $$")), "{what}");
     }
     // Its upkeep may be the one that removes the row.
-    here.sessions.revoke(sent(&bob), Logout::User).await.unwrap();
+    here.sessions.revoke(sent(&bob), LogoutKind::User).await.unwrap();
     eventually("it is refused", async || matches!(there.find(&bob).await, Ok(Found::Ended))).await;
     live(there.find(&ann).await);
     let asked = there.asked("confirm") - before;

@@ -1,4 +1,4 @@
-//! What replicas tell each other through PostgreSQL, and what they do where nothing is heard.
+//! Invalidations between replicas by `LISTEN` and `NOTIFY`, and revalidation where notifications do not arrive.
 
 use crate::session::{
     admin::{Place as From, Register, Search},
@@ -9,12 +9,12 @@ use crate::session::{
 };
 
 #[tokio::test]
-async fn a_session_revoked_at_one_replica_is_refused_by_another_that_was_told_and_asked_once() {
-    let place = Place::fresh();
-    let (here, there) = (Replica::hearing(&place).await, Replica::hearing(&place).await);
+async fn a_session_revoked_at_one_replica_is_refused_by_another_that_was_notified_and_asked_once() {
+    let db = TestDatabase::fresh();
+    let (here, there) = (Replica::listening(&db).await, Replica::listening(&db).await);
     let cookie = here.sign_in("ann").await;
     live(there.find(&cookie).await);
-    here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+    here.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
     // A request may ask, and the upkeep at the same time.
     assert!((1..=2).contains(&there.asked("confirm")), "{}", there.asked("confirm"));
@@ -23,56 +23,56 @@ async fn a_session_revoked_at_one_replica_is_refused_by_another_that_was_told_an
 
 #[tokio::test]
 async fn without_a_connection_to_listen_with_it_is_refused_all_the_same() {
-    let place = Place::fresh().pool_size(1);
-    let (here, there) = (Replica::of(&place).await, Replica::of(&place).await);
+    let db = TestDatabase::fresh().pool_size(1);
+    let (here, there) = (Replica::start(&db).await, Replica::start(&db).await);
     let cookie = here.sign_in("ann").await;
     live(there.find(&cookie).await);
-    here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+    here.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
-    assert!(!there.hears() && there.asked("confirm") > 0);
+    assert!(!there.is_listening() && there.asked("confirm") > 0);
 }
 
 #[tokio::test]
-async fn a_session_that_ends_while_nobody_hears_is_refused_once_somebody_does() {
-    let place = Place::fresh();
+async fn a_session_that_ends_while_disconnected_is_refused_after_a_reconnect() {
+    let db = TestDatabase::fresh();
     let wire = Wire::to(Database::shared().port).await;
-    let there = Replica::hearing(&place.through(wire.port)).await;
-    let cookie = Replica::of(&place).await.sign_in("ann").await;
+    let there = Replica::listening(&db.through(wire.port)).await;
+    let cookie = Replica::start(&db).await.sign_in("ann").await;
     live(there.find(&cookie).await);
     wire.set(Weather::Cut);
-    eventually("it is deaf", async || !there.hears()).await;
-    place.sql("DELETE FROM doorward_sessions");
+    eventually("it is disconnected", async || !there.is_listening()).await;
+    db.sql("DELETE FROM doorward_sessions");
     live(there.find(&cookie).await);
     wire.set(Weather::Fair);
     eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
-    eventually("it hears again", async || there.hears()).await;
+    eventually("it listens again", async || there.is_listening()).await;
 }
 
 #[tokio::test]
-async fn past_a_pooler_in_transaction_mode_notifications_are_heard() {
+async fn past_a_pooler_in_transaction_mode_notifications_arrive() {
     let bouncer = Bouncer::start(Database::shared(), "transaction", 4);
-    let direct = Place::fresh();
-    let mut place = direct.through(bouncer.port);
-    place.server.listen = Some(direct.server.address.clone());
-    let (here, there) = (Replica::hearing(&place).await, Replica::hearing(&place).await);
+    let direct = TestDatabase::fresh();
+    let mut db = direct.through(bouncer.port);
+    db.server.listen_url = Some(direct.server.url.clone());
+    let (here, there) = (Replica::listening(&db).await, Replica::listening(&db).await);
     let cookie = here.sign_in("ann").await;
     live(there.find(&cookie).await);
-    here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+    here.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
-    assert!(there.hears() && there.asked("confirm") <= 2);
+    assert!(there.is_listening() && there.asked("confirm") <= 2);
 }
 
 #[tokio::test]
 async fn an_operator_ends_sessions_that_running_replicas_then_refuse_and_count_once() {
-    let place = Place::fresh();
-    let replicas = [Replica::hearing(&place).await, Replica::hearing(&place).await];
+    let db = TestDatabase::fresh();
+    let replicas = [Replica::listening(&db).await, Replica::listening(&db).await];
     let mut cookies = Vec::new();
     for name in ["ann", "ann", "bob", "eve"] {
         let cookie = replicas[0].sign_in(name).await;
         live(replicas[1].find(&cookie).await);
         cookies.push(cookie);
     }
-    let register = Register::open(settings(&place), Arc::new(keyring()), Clock::System, metrics().store).await.unwrap();
+    let register = Register::open(settings(&db), Arc::new(keyring()), Clock::System, metrics().store).await.unwrap();
     let all = register.next(&Search::Everybody, &mut From::first()).await.unwrap().unwrap();
     assert_eq!(all.len(), 4);
     assert!(!format!("{all:?}").contains("token of"));
