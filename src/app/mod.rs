@@ -1,4 +1,6 @@
-//! Building and running: configuration in, a running gate out. The only place that wires and spawns.
+//! Application: builds every component from the configuration, and runs them.
+//!
+//! The only place that wires and spawns.
 
 mod memory;
 mod providers;
@@ -10,8 +12,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, bail};
 
-pub use self::reload::Changes;
-use self::{providers::Caretaker, reload::Reload};
+pub use self::reload::ReloadSources;
+use self::{providers::ProviderTasks, reload::ConfigReloader};
 use crate::{
     clock::Clock,
     config::{Config, Difference},
@@ -26,15 +28,15 @@ use crate::{
     shutdown,
 };
 
-/// A gate that is bound and ready to run.
-pub struct App {
+/// Gate that is bound and ready to run.
+pub struct BoundApp {
     server: Server,
-    works: Works,
-    changes: Option<Changes>,
+    components: AppComponents,
+    reload: Option<ReloadSources>,
 }
 
-/// What stays for as long as the process runs, and the configuration that it works by.
-struct Works {
+/// Components that live as long as the process, with the configuration in force.
+struct AppComponents {
     config: Config,
     gate: Arc<Gate>,
     sessions: Arc<Sessions>,
@@ -43,39 +45,39 @@ struct Works {
     clock: Clock,
 }
 
-impl App {
-    /// Builds every component bottom-up and binds the listeners. Fails where waiting cannot help.
+impl BoundApp {
+    /// Builds every component bottom-up and binds the listeners. A store or provider that is unavailable is no error.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let backend = config.session.backend.kind();
-        let works = Works::build(config).await?;
-        warn_of(&works.config);
-        let server = Server::bind(works.config.server.clone()).await?;
+        let components = AppComponents::build(config).await?;
+        log_warnings(&components.config);
+        let server = Server::bind(components.config.server.clone()).await?;
         let (listen, management) = server.addresses();
         let Capacity { files, connections } = server.capacity();
         tracing::info!(%listen, %management, store = backend, files, connections, version = env!("CARGO_PKG_VERSION"), "bound");
-        Ok(Self { server, works, changes: None })
+        Ok(Self { server, components, reload: None })
     }
 
-    /// The same gate, which follows the changes of its configuration while it runs.
+    /// Reloads the configuration while the gate runs, whenever `sources` have a change.
     #[must_use]
-    pub fn following(self, changes: Changes) -> Self {
-        Self { changes: Some(changes), ..self }
+    pub fn with_reload(self, sources: ReloadSources) -> Self {
+        Self { reload: Some(sources), ..self }
     }
 
-    /// The addresses that were bound: the gate's and the management's.
+    /// Addresses that were bound: the gate's and the management's.
     #[must_use]
     pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
         self.server.addresses()
     }
 
-    /// Runs until `stop` is raised and everything has drained. An error means that the process had to stop.
+    /// Runs until `stop` is raised and everything has drained. Fails if a background task ended by itself.
     pub async fn run(self, stop: shutdown::Signal) -> anyhow::Result<()> {
         let tasks = shutdown::Tasks::new(stop.clone());
-        // The stores and providers outlive the listeners: requests that are being finished still need them.
+        // The store and the providers outlive the listeners: requests in flight still need them.
         let drained = shutdown::Signal::default();
         let background = shutdown::Tasks::new(drained.clone());
-        let (gate, metrics) = (Arc::clone(&self.works.gate), Arc::clone(&self.works.metrics));
-        let sessions = Arc::clone(&self.works.sessions);
+        let (gate, metrics) = (Arc::clone(&self.components.gate), Arc::clone(&self.components.metrics));
+        let sessions = Arc::clone(&self.components.sessions);
         let until = drained.clone();
         background.supervise("sessions", async move { sessions.maintain(until).await });
         let renewals = gate.renewer().work(background.clone(), drained.clone());
@@ -84,14 +86,14 @@ impl App {
         background.supervise("refusals", async move { counting.log_refusals(until).await });
         let (until, threads) = (drained.clone(), background.clone());
         background.supervise("memory", async move {
-            tokio::select! { never = memory::give_back(threads) => match never {}, () = until.raised() => {} }
+            tokio::select! { never = memory::return_free_pages(threads) => match never {}, () = until.raised() => {} }
         });
-        let mut caretaker = Caretaker::new(background.clone(), drained.clone());
-        caretaker.look_after(&self.works.providers);
-        if let Some(changes) = self.changes {
-            let (reload, until) = (Reload { works: self.works, caretaker }, stop.clone());
+        let mut provider_tasks = ProviderTasks::new(background.clone(), drained.clone());
+        provider_tasks.follow(&self.components.providers);
+        if let Some(sources) = self.reload {
+            let (reloader, until) = (ConfigReloader { components: self.components, provider_tasks }, stop.clone());
             tasks.supervise("configuration", async move {
-                tokio::select! { never = reload.follow(changes) => match never {}, () = until.raised() => {} }
+                tokio::select! { never = reloader.run(sources) => match never {}, () = until.raised() => {} }
             });
         }
         let serving = self.server.run(gate, metrics, tasks.clone(), stop.clone());
@@ -99,7 +101,7 @@ impl App {
             tokio::select! { () = tasks.lost() => {}, () = background.lost() => {} }
             stop.raise();
         };
-        let asked = {
+        let was_asked = {
             tokio::pin!(serving);
             tokio::select! {
                 () = &mut serving => true,
@@ -110,11 +112,11 @@ impl App {
         tasks.joined().await;
         background.joined().await;
         tracing::info!("stopped");
-        if asked { Ok(()) } else { bail!("a background task ended by itself; the log says which") }
+        if was_asked { Ok(()) } else { bail!("a background task ended by itself; the log says which") }
     }
 }
 
-impl Works {
+impl AppComponents {
     async fn build(config: Config) -> anyhow::Result<Self> {
         let clock = Clock::System;
         let keyring = keyring(&config)?;
@@ -125,8 +127,8 @@ impl Works {
             commit: env!("DOORWARD_COMMIT"),
         }));
         metrics.configuration.loaded(&config.hash);
-        let bound = bind(&metrics, &config);
-        let providers = providers::made(prepared, &bound.providers, &clock);
+        let bound = bind_metrics(&metrics, &config);
+        let providers = providers::make(prepared, &bound.providers, &clock);
         let sessions = Sessions::open(
             &config.session,
             Arc::clone(&keyring),
@@ -148,17 +150,16 @@ impl Works {
         Ok(Self { config, gate, sessions, providers, metrics, clock })
     }
 
-    /// Puts another configuration in force, from the next request on, and says what differs. Where that fails, nothing has
-    /// changed.
-    fn change(&mut self, next: Config) -> anyhow::Result<Difference> {
+    /// Applies another configuration from the next request on, and returns the difference. On an error nothing has changed.
+    fn apply(&mut self, next: Config) -> anyhow::Result<Difference> {
         let (config, difference) = next.after(&self.config);
         if difference.is_none() {
             return Ok(difference);
         }
         let keyring = keyring(&config)?;
         let prepared = providers::prepare(&self.providers, &config.providers)?;
-        // Nothing fails from here on, and nothing is waited for. Taken apart, so that nothing is forgotten: the listeners
-        // stay as they are, the log is its owner's.
+        // Nothing fails and nothing is awaited from here on. Destructured, so that no field is forgotten: the listeners
+        // stay as they are, and the caller applies the log level.
         let Config {
             server: _,
             gate,
@@ -172,8 +173,8 @@ impl Works {
             hash,
             warnings: _,
         } = config.clone();
-        let bound = bind(&self.metrics, &config);
-        let providers = providers::made(prepared, &bound.providers, &self.clock);
+        let bound = bind_metrics(&self.metrics, &config);
+        let providers = providers::make(prepared, &bound.providers, &self.clock);
         self.sessions.change(&session, Arc::clone(&keyring));
         let components = flow::Components {
             policy: Policy::new(policy),
@@ -186,16 +187,16 @@ impl Works {
         };
         self.gate.change(gate, components);
         self.metrics.configuration.loaded(&hash);
-        for gone in self.config.providers.iter().filter(|before| !has(&config, &before.name)) {
-            self.metrics.forget_provider(&gone.name);
+        for removed in self.config.providers.iter().filter(|before| !has_provider(&config, &before.name)) {
+            self.metrics.forget_provider(&removed.name);
         }
         (self.config, self.providers) = (config, providers);
         Ok(difference)
     }
 }
 
-/// Logs what `check` warns of.
-fn warn_of(config: &Config) {
+/// Logs the warnings that `check` prints.
+fn log_warnings(config: &Config) {
     for warning in &config.warnings {
         let (key, problem, mend) = (&warning.key, &warning.problem, &warning.hint);
         tracing::warn!(place = %warning.origin, key, problem, mend, "the configuration is valid and may not be meant so");
@@ -206,12 +207,12 @@ fn keyring(config: &Config) -> anyhow::Result<Arc<Keyring>> {
     Ok(Arc::new(Keyring::new(&config.secrets).context("session.secrets")?))
 }
 
-fn bind(metrics: &Metrics, config: &Config) -> metrics::Bound {
+fn bind_metrics(metrics: &Metrics, config: &Config) -> metrics::Bound {
     let apps: Vec<_> = config.policy.apps.iter().map(|app| app.name.as_str()).collect();
     let providers: Vec<_> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
     metrics.bind(&apps, &providers)
 }
 
-fn has(config: &Config, provider: &str) -> bool {
+fn has_provider(config: &Config, provider: &str) -> bool {
     config.providers.iter().any(|known| known.name == provider)
 }

@@ -1,4 +1,4 @@
-//! What a whole gate does, in this process.
+//! Whole gate in this process.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -14,8 +14,8 @@ use super::*;
 use crate::config::{self, Environment, Source};
 
 const WORKERS: usize = 2;
-/// How long whoever is asked may take on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait on a machine that is busy with other things.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn config() -> Config {
     let text = "server = { listen = '127.0.0.1:0', management = '127.0.0.1:0', shutdown_grace = '1s' }\n\
@@ -26,10 +26,10 @@ fn config() -> Config {
     config::load_from(Some(&source), &Environment::new()).unwrap()
 }
 
-/// Sends a question on a connection of its own.
-fn question(address: SocketAddr, path: &str) -> TcpStream {
+/// Sends a request on a connection of its own.
+fn request(address: SocketAddr, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     stream
 }
@@ -40,17 +40,17 @@ fn rest(mut stream: TcpStream) -> String {
     text
 }
 
-/// Waits for it, though not for ever.
+/// Waits until it holds.
 fn until(holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "it never came about");
+        assert!(begun.elapsed() < TIMEOUT, "timed out");
         sleep(Duration::from_millis(5));
     }
 }
 
 fn is_ready(management: SocketAddr) -> bool {
-    rest(question(management, "/-/health/ready")).starts_with("HTTP/1.1 200")
+    rest(request(management, "/-/health/ready")).starts_with("HTTP/1.1 200")
 }
 
 /// Workers that wait until it is dropped.
@@ -79,26 +79,26 @@ fn block(runtime: &Runtime) -> Blocked {
 #[test]
 fn metrics_and_health_are_answered_while_every_worker_is_blocked() {
     let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build().unwrap();
-    let app = runtime.block_on(App::build(config())).unwrap();
+    let app = runtime.block_on(BoundApp::build(config())).unwrap();
     let ((gate, management), stop) = (app.addresses(), shutdown::Signal::default());
     let running = runtime.spawn(app.run(stop.clone()));
     until(|| is_ready(management));
     let blocked = block(&runtime);
-    let mut unanswered = question(gate, "/_doorward/ping");
+    let mut unanswered = request(gate, "/_doorward/ping");
     for (path, part) in [
         ("/metrics", "doorward_build_info"),
         ("/-/health/live", "\"live\""),
         ("/-/health/ready", "\"ready\""),
         ("/metrics", "doorward_sessions_cached"),
     ] {
-        let said = rest(question(management, path));
+        let said = rest(request(management, path));
         assert!(said.starts_with("HTTP/1.1 200") && said.contains(part), "{said}");
     }
     unanswered.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let waiting = unanswered.read(&mut [0]).unwrap_err().kind();
     assert!(matches!(waiting, ErrorKind::WouldBlock | ErrorKind::TimedOut), "the workers are not blocked: {waiting}");
     drop(blocked);
-    unanswered.set_read_timeout(Some(PATIENCE)).unwrap();
+    unanswered.set_read_timeout(Some(TIMEOUT)).unwrap();
     assert!(rest(unanswered).starts_with("HTTP/1.1 204"));
     stop.raise();
     runtime.block_on(running).unwrap().unwrap();
@@ -106,8 +106,8 @@ fn metrics_and_health_are_answered_while_every_worker_is_blocked() {
 }
 
 #[tokio::test]
-async fn a_gate_that_is_given_up_lets_its_addresses_go() {
-    let app = App::build(config()).await.unwrap();
+async fn a_dropped_gate_releases_its_addresses() {
+    let app = BoundApp::build(config()).await.unwrap();
     let (gate, management) = app.addresses();
     {
         let running = app.run(shutdown::Signal::default());
@@ -123,5 +123,5 @@ async fn a_gate_that_is_given_up_lets_its_addresses_go() {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, closed()).await.unwrap();
+    tokio::time::timeout(TIMEOUT, closed()).await.unwrap();
 }

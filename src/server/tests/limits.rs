@@ -1,25 +1,25 @@
-//! Clients that are slow, idle, too many or too much.
+//! Slow clients (slowloris), idle ones, and limits on connections and requests.
 
 use super::*;
 
 #[tokio::test]
-async fn a_client_that_never_asks_or_dribbles_is_cut_and_an_idle_one_is_kept() {
-    let patience = Patience { first_request: SHORT, header: SHORT, ..ENDLESS };
-    let running = Running::with(Plan { patience, ..Plan::default() }, echo);
-    let mut kept = running.connect().await;
+async fn a_client_that_sends_nothing_or_dribbles_is_aborted_and_an_idle_one_is_kept() {
+    let timeouts = Timeouts { first_request: SHORT, slow_client: SHORT, ..ENDLESS };
+    let listener = RunningListener::with(ListenerPlan { timeouts, ..ListenerPlan::default() }, echo);
+    let mut kept = listener.connect().await;
     kept.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     answer(&mut kept, "]").await;
 
-    let mut silent = running.connect().await;
-    assert_eq!(rest(&mut silent).await, "", "waits for the cut");
-    let mut slow = running.connect().await;
+    let mut silent = listener.connect().await;
+    assert_eq!(rest(&mut silent).await, "", "waits for the abort");
+    let mut slow = listener.connect().await;
     slow.write_all(b"GET /2 HTTP/1.1\r\nHo").await.unwrap();
-    assert_eq!(rest(&mut slow).await, "", "waits for the cut");
-    let mut later_slow = running.connect().await;
+    assert_eq!(rest(&mut slow).await, "", "waits for the abort");
+    let mut later_slow = listener.connect().await;
     later_slow.write_all(b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     answer(&mut later_slow, "]").await;
     later_slow.write_all(b"GET /4 HT").await.unwrap();
-    assert_eq!(rest(&mut later_slow).await, "", "waits for the cut");
+    assert_eq!(rest(&mut later_slow).await, "", "waits for the abort");
 
     kept.write_all(b"GET /5 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     assert!(answer(&mut kept, "]").await.contains("GET /5"));
@@ -27,36 +27,38 @@ async fn a_client_that_never_asks_or_dribbles_is_cut_and_an_idle_one_is_kept() {
 
 #[tokio::test]
 async fn a_header_that_comes_in_two_parts_is_no_reason_to_cut() {
-    let patience = Patience { first_request: SHORT, header: LONG, ..ENDLESS };
-    let running = Running::with(Plan { patience, ..Plan::default() }, echo);
-    let mut slow = running.connect().await;
+    let timeouts = Timeouts { first_request: SHORT, slow_client: LONG, ..ENDLESS };
+    let listener = RunningListener::with(ListenerPlan { timeouts, ..ListenerPlan::default() }, echo);
+    let mut slow = listener.connect().await;
     slow.write_all(b"GET /1 HTTP/1.1\r\nHo").await.unwrap();
-    assert_eq!(rest(&mut running.connect().await).await, "", "waits for longer than the first request may");
+    assert_eq!(rest(&mut listener.connect().await).await, "", "waits for longer than the first request may");
     slow.write_all(b"st: a\r\n\r\n").await.unwrap();
     assert!(answer(&mut slow, "]").await.contains("GET /1"));
 }
 
 #[tokio::test]
-async fn a_client_that_takes_no_answers_is_cut() {
-    let patience = Patience { header: SHORT, ..ENDLESS };
+async fn a_client_that_takes_no_responses_is_aborted() {
+    let timeouts = Timeouts { slow_client: SHORT, ..ENDLESS };
     let large = Bytes::from(vec![b'x'; 32 << 20]);
-    let running = Running::with(Plan { patience, ..Plan::default() }, move |_, _| ready(say(large.clone())));
-    let mut stream = running.connect().await;
+    let listener = RunningListener::with(ListenerPlan { timeouts, ..ListenerPlan::default() }, move |_, _| {
+        ready(respond(large.clone()))
+    });
+    let mut stream = listener.connect().await;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    // Everybody has left only once the one who does not read was cut.
-    running.stop.raise();
-    running.ended.raised().await;
+    // No connection is left only once the client that does not read was aborted.
+    listener.stop.raise();
+    listener.ended.raised().await;
     assert!(rest(&mut stream).await.len() < 32 << 20);
 }
 
 #[tokio::test]
 async fn connections_that_stay_idle_too_long_are_closed() {
-    let patience = Patience { first_request: SHORT, rest: SHORT, idle: SHORT, ..ENDLESS };
-    let running = Running::with(Plan { patience, ..Plan::default() }, echo);
-    let mut stream = running.connect().await;
+    let timeouts = Timeouts { first_request: SHORT, park: SHORT, idle: SHORT, ..ENDLESS };
+    let listener = RunningListener::with(ListenerPlan { timeouts, ..ListenerPlan::default() }, echo);
+    let mut stream = listener.connect().await;
     stream.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     assert!(rest(&mut stream).await.ends_with(']'));
-    let (mut client, closed) = running.h2(running.connect().await).await;
+    let (mut client, closed) = listener.h2(listener.connect().await).await;
     ask(&mut client, "http://a/").await;
     closed.raised().await;
 }
@@ -70,36 +72,37 @@ async fn requests_beyond_the_limit_are_shed_with_503() {
         async move {
             here.notify_one();
             on.notified().await;
-            Ok::<_, Infallible>(say("[done]"))
+            Ok::<_, Infallible>(respond("[done]"))
         }
     });
-    let stack = bounded(Bounds { most: 1, deadline: LONG }, slow);
-    let running = Running::with(Plan::default(), move |_, _| {
-        let answered = stack.clone().oneshot(());
+    let limited = bounded(RequestBounds { concurrency: 1, timeout: LONG }, slow);
+    let listener = RunningListener::with(ListenerPlan::default(), move |_, _| {
+        let answered = limited.clone().oneshot(());
         async move {
             answered.await.unwrap_or_else(|_| {
-                let mut refusal = say("[shed]");
+                let mut refusal = respond("[shed]");
                 *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
                 refusal
             })
         }
     });
-    let mut first = running.connect().await;
+    let mut first = listener.connect().await;
     first.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     arrived.notified().await;
-    let said = running.tell("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    let said = listener.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     assert!(said.starts_with("HTTP/1.1 503 ") && said.ends_with("[shed]"), "{said}");
     go.notify_one();
     assert!(answer(&mut first, "]").await.ends_with("[done]"));
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_their_turn() {
-    let running = Running::with(Plan { shares: Shares::of(1), ..Plan::default() }, echo);
-    let mut first = running.connect().await;
+async fn connections_beyond_the_limit_wait_until_others_end() {
+    let listener =
+        RunningListener::with(ListenerPlan { limits: ConnectionLimits::of(1), ..ListenerPlan::default() }, echo);
+    let mut first = listener.connect().await;
     first.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     answer(&mut first, "]").await;
-    let mut second = running.connect().await;
+    let mut second = listener.connect().await;
     second.write_all(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     first.write_all(b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     answer(&mut first, "]").await;
@@ -110,32 +113,30 @@ async fn connections_beyond_the_limit_wait_their_turn() {
 }
 
 #[tokio::test]
-async fn a_panic_ends_its_own_connection_without_an_answer_and_no_other() {
-    let running = Running::with(Plan::default(), |peer, request: Parts| async move {
+async fn a_panic_ends_its_own_connection_without_a_response_and_no_other() {
+    let listener = RunningListener::with(ListenerPlan::default(), |peer, request: Parts| async move {
         assert_ne!(request.uri.path(), "/panic");
         echo(peer, request).await
     });
-    let mut other = running.connect().await;
+    let mut other = listener.connect().await;
     other.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     answer(&mut other, "]").await;
-    assert_eq!(running.tell("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await, "");
-    let (mut client, _) = running.h2(running.connect().await).await;
+    assert_eq!(listener.send("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await, "");
+    let (mut client, _) = listener.h2(listener.connect().await).await;
     assert!(client.send_request(Request::get("http://a/panic").body(Empty::new()).unwrap()).await.is_err());
     assert_eq!(ask(&mut client, "http://a/2").await.0, StatusCode::OK, "nor another request beside it");
     other.write_all(b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     answer(&mut other, "]").await;
 }
 
-/// Self-signed files for `localhost`, and a client that trusts them and offers these protocols.
-
 #[tokio::test]
-async fn a_handshake_that_never_ends_is_cut() {
+async fn a_tls_handshake_that_never_ends_is_aborted() {
     let directory = tempfile::tempdir().unwrap();
     let (settings, _) = tls_files(directory.path(), &[]);
     let certificates = Some(Arc::new(Certificates::load(settings).await.unwrap()));
-    let patience = Patience { handshake: SHORT, ..ENDLESS };
-    let running = Running::with(Plan { patience, certificates, ..Plan::default() }, echo);
-    assert_eq!(running.tell("\x16\x03\x01").await, "");
+    let timeouts = Timeouts { tls_handshake: SHORT, ..ENDLESS };
+    let listener = RunningListener::with(ListenerPlan { timeouts, certificates, ..ListenerPlan::default() }, echo);
+    assert_eq!(listener.send("\x16\x03\x01").await, "");
 }
 
 #[tokio::test]
@@ -143,8 +144,8 @@ async fn an_address_in_use_is_named_with_its_key() {
     let settings = |listen, management| Settings { listen, management, tls: None, shutdown_grace: LONG };
     let any = (Ipv4Addr::LOCALHOST, 0).into();
     let server = Server::bind(settings(any, any)).await.unwrap();
-    let (taken, _) = server.addresses();
-    for (settings, key) in [(settings(taken, any), "server.listen"), (settings(any, taken), "server.management")] {
+    let (in_use, _) = server.addresses();
+    for (settings, key) in [(settings(in_use, any), "server.listen"), (settings(any, in_use), "server.management")] {
         let Err(error) = Server::bind(settings).await else { panic!("bound twice") };
         assert!(matches!(error, Error::Bind { key: at, .. } if at == key), "{error}");
     }

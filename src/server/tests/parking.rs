@@ -1,19 +1,19 @@
-//! Connections that give back what they do not need between requests, and what nobody may notice of it.
+//! Parked connections: their buffers are released between requests, and clients do not notice.
 
 use super::*;
 
-/// Rests at the first moment at which nothing is said.
-const DROWSY: Patience =
-    Patience { first_request: Duration::from_millis(1), rest: Duration::from_millis(1), ..ENDLESS };
+/// Timeouts with which a connection is parked as soon as it is idle.
+const PARKING: Timeouts =
+    Timeouts { first_request: Duration::from_millis(1), park: Duration::from_millis(1), ..ENDLESS };
 
-fn drowsy(certificates: Option<Arc<Certificates>>) -> Running {
-    Running::with(Plan { patience: DROWSY, certificates, ..Plan::default() }, echo)
+fn parking(certificates: Option<Arc<Certificates>>) -> RunningListener {
+    RunningListener::with(ListenerPlan { timeouts: PARKING, certificates, ..ListenerPlan::default() }, echo)
 }
 
-/// Connects and asks before the first request is due, which is soon.
-async fn connect(running: &Running) -> TcpStream {
+/// Connects and sends a request within the timeout of the first one, which is short.
+async fn connect(listener: &RunningListener) -> TcpStream {
     loop {
-        let mut stream = running.connect().await;
+        let mut stream = listener.connect().await;
         let asked = stream.write_all(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await.is_ok();
         if asked && stream.peek(&mut [0]).await.is_ok_and(|length| length > 0) {
             answer(&mut stream, "]").await;
@@ -22,15 +22,15 @@ async fn connect(running: &Running) -> TcpStream {
     }
 }
 
-/// Long enough to rest, or just not.
+/// Pauses for long enough to be parked, or just not.
 async fn pause(round: u64) {
     tokio::time::sleep(Duration::from_micros(round * 137 % 5_000)).await;
 }
 
 #[tokio::test]
-async fn requests_are_answered_before_and_after_every_rest() {
-    let running = drowsy(None);
-    let mut stream = connect(&running).await;
+async fn requests_are_answered_before_and_after_parking() {
+    let listener = parking(None);
+    let mut stream = connect(&listener).await;
     for round in 0..400 {
         pause(round).await;
         stream.write_all(format!("GET /{round}#x HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
@@ -41,9 +41,9 @@ async fn requests_are_answered_before_and_after_every_rest() {
 }
 
 #[tokio::test]
-async fn requests_that_come_together_or_cut_anywhere_outlast_a_rest() {
-    let running = drowsy(None);
-    let mut stream = connect(&running).await;
+async fn pipelined_and_split_requests_survive_parking() {
+    let listener = parking(None);
+    let mut stream = connect(&listener).await;
     let text =
         "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nPOST /3 HTTP/1.1\r\nHost: a\r\n\r\n";
     for at in 1..text.len() {
@@ -52,20 +52,20 @@ async fn requests_that_come_together_or_cut_anywhere_outlast_a_rest() {
         pause(at as u64).await;
         stream.write_all(tail.as_bytes()).await.unwrap();
         let said = answer(&mut stream, "POST /3 127.0.0.1]").await;
-        assert!(said.contains("GET /1") && said.contains("GET /2"), "cut at {at}: {said}");
+        assert!(said.contains("GET /1") && said.contains("GET /2"), "split at {at}: {said}");
         pause(at as u64 * 3).await;
     }
 }
 
 #[tokio::test]
-async fn over_tls_too() {
+async fn connections_over_tls_are_parked_too() {
     let directory = tempfile::tempdir().unwrap();
     let (settings, connector) = tls_files(directory.path(), &["http/1.1"]);
-    let running = drowsy(Some(Arc::new(Certificates::load(settings).await.unwrap())));
+    let listener = parking(Some(Arc::new(Certificates::load(settings).await.unwrap())));
     // The first request has a millisecond from the end of the handshake.
     let mut stream = loop {
         let name = ServerName::try_from("localhost").unwrap();
-        let mut stream = connector.connect(name, running.connect().await).await.unwrap();
+        let mut stream = connector.connect(name, listener.connect().await).await.unwrap();
         let asked = stream.write_all(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await.is_ok();
         let mut byte = [0; 1];
         if asked && stream.read(&mut byte).await.is_ok_and(|length| length > 0) {
@@ -81,14 +81,15 @@ async fn over_tls_too() {
 }
 
 #[tokio::test]
-async fn an_answer_that_takes_its_time_is_given() {
-    let running = Running::with(Plan { patience: DROWSY, ..Plan::default() }, |peer, request: Parts| {
-        Box::pin(async move {
-            tokio::time::sleep(SHORT).await;
-            echo(peer, request).await
-        })
-    });
-    let mut stream = connect(&running).await;
+async fn a_connection_with_a_request_in_flight_is_not_parked() {
+    let listener =
+        RunningListener::with(ListenerPlan { timeouts: PARKING, ..ListenerPlan::default() }, |peer, request: Parts| {
+            Box::pin(async move {
+                tokio::time::sleep(SHORT).await;
+                echo(peer, request).await
+            })
+        });
+    let mut stream = connect(&listener).await;
     for _ in 0..5 {
         stream.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         assert!(answer(&mut stream, "]").await.contains("GET /slow"));
@@ -96,41 +97,41 @@ async fn an_answer_that_takes_its_time_is_given() {
 }
 
 #[tokio::test]
-async fn what_rests_is_still_bounded() {
-    let patience = Patience { idle: SHORT, ..DROWSY };
-    let running = Running::with(Plan { patience, ..Plan::default() }, echo);
-    let mut stream = connect(&running).await;
+async fn a_parked_connection_still_has_deadlines() {
+    let timeouts = Timeouts { idle: SHORT, ..PARKING };
+    let listener = RunningListener::with(ListenerPlan { timeouts, ..ListenerPlan::default() }, echo);
+    let mut stream = connect(&listener).await;
     assert_eq!(rest(&mut stream).await, "", "waits for the end");
 
-    let patience = Patience { header: SHORT, ..DROWSY };
-    let running = Running::with(Plan { patience, ..Plan::default() }, echo);
+    let timeouts = Timeouts { slow_client: SHORT, ..PARKING };
+    let listener = RunningListener::with(ListenerPlan { timeouts, ..ListenerPlan::default() }, echo);
     for part in ["G", "GET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET /3 HT"] {
-        let mut stream = connect(&running).await;
+        let mut stream = connect(&listener).await;
         tokio::time::sleep(SHORT).await;
         stream.write_all(part.as_bytes()).await.unwrap();
         let said = rest(&mut stream).await;
-        assert!(said.is_empty() || said.contains("GET /2"), "waits for the cut: {said}");
+        assert!(said.is_empty() || said.contains("GET /2"), "waits for the end: {said}");
     }
 }
 
 #[tokio::test]
-async fn a_server_that_drains_ends_what_rests_politely_and_answers_what_wakes() {
-    let running = drowsy(None);
-    let (mut resting, mut waking) = (connect(&running).await, connect(&running).await);
+async fn draining_closes_parked_connections_without_a_reset_and_answers_resumed_ones() {
+    let listener = parking(None);
+    let (mut parked, mut resumed) = (connect(&listener).await, connect(&listener).await);
     tokio::time::sleep(SHORT).await;
-    running.drain.begin();
-    waking.write_all(b"GET /last HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    let said = rest(&mut waking).await;
+    listener.drain.start_draining();
+    resumed.write_all(b"GET /last HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let said = rest(&mut resumed).await;
     assert!(closes(&said) && said.contains("GET /last"), "{said}");
-    running.drain.finish();
+    listener.drain.shut_down_connections();
     let mut bytes = Vec::new();
-    assert_eq!(resting.read_to_end(&mut bytes).await.unwrap(), 0, "no reset");
+    assert_eq!(parked.read_to_end(&mut bytes).await.unwrap(), 0, "no reset");
 }
 
 #[tokio::test]
-async fn http_2_does_not_begin_in_the_midst_of_http_1() {
-    let running = drowsy(None);
-    let mut stream = connect(&running).await;
+async fn http_2_does_not_begin_on_a_parked_http_1_connection() {
+    let listener = parking(None);
+    let mut stream = connect(&listener).await;
     tokio::time::sleep(SHORT).await;
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     assert_eq!(rest(&mut stream).await, "", "no frames, and the end");
