@@ -7,7 +7,10 @@ use std::{convert::Infallible, time::Duration};
 
 use tokio::{signal::unix::Signal, task::spawn_blocking, time::sleep};
 
-use super::{AppComponents, log_warnings, providers::ProviderTasks};
+use super::{
+    components::{AppComponents, log_warnings},
+    providers::ProviderTasks,
+};
 use crate::{
     config::{Complaints, Config, Difference, Watch},
     metrics,
@@ -79,13 +82,13 @@ impl ConfigReloader {
         });
         match applied {
             Err(reasons) => {
-                tracing::error!(reasons, "the changed configuration is refused; the one before stays in force");
+                tracing::error!(reasons, "configuration reload refused; keeping the configuration in force");
                 metrics::Reload::Refused
             }
             Ok(difference) if difference.is_none() => {
                 match trigger {
-                    ReloadTrigger::Hangup => tracing::info!("the configuration was read again and says the same"),
-                    ReloadTrigger::Poll => tracing::debug!("the configuration was read again and says the same"),
+                    ReloadTrigger::Hangup => tracing::info!("configuration reloaded; nothing has changed"),
+                    ReloadTrigger::Poll => tracing::debug!("configuration reloaded; nothing has changed"),
                 }
                 metrics::Reload::Unchanged
             }
@@ -102,11 +105,11 @@ impl ConfigReloader {
     fn log_difference(&self, difference: &Difference) {
         let hash = &self.components.config.hash;
         if !difference.changed.is_empty() {
-            tracing::info!(hash, keys = listed(&difference.changed), "the configuration has been changed");
+            tracing::info!(hash, keys = listed(&difference.changed), "configuration reloaded");
         }
         if !difference.waiting.is_empty() {
             let keys = listed(&difference.waiting);
-            tracing::warn!(hash, keys, "changes that need a restart are not in force; these keep the values they had");
+            tracing::warn!(hash, keys, "changed keys that need a restart are not in force and keep their values");
         }
     }
 }

@@ -10,8 +10,11 @@ use std::{
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::*;
-use crate::config::{self, Environment, Source};
+use super::BoundApp;
+use crate::{
+    config::{self, Config, Environment, Source},
+    shutdown,
+};
 
 const WORKERS: usize = 2;
 /// Longest wait on a machine that is busy with other things.
@@ -34,7 +37,7 @@ fn request(address: SocketAddr, path: &str) -> TcpStream {
     stream
 }
 
-fn rest(mut stream: TcpStream) -> String {
+fn read_to_end(mut stream: TcpStream) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
@@ -50,10 +53,10 @@ fn until(holds: impl Fn() -> bool) {
 }
 
 fn is_ready(management: SocketAddr) -> bool {
-    rest(request(management, "/-/health/ready")).starts_with("HTTP/1.1 200")
+    read_to_end(request(management, "/-/health/ready")).starts_with("HTTP/1.1 200")
 }
 
-/// Workers that wait until it is dropped.
+/// Blocks the workers of a runtime until it is dropped.
 struct Blocked(Arc<Barrier>);
 
 impl Drop for Blocked {
@@ -62,7 +65,7 @@ impl Drop for Blocked {
     }
 }
 
-/// Has every worker of a runtime wait, and returns once they all do.
+/// Blocks every worker of a runtime, and returns once they all wait.
 fn block(runtime: &Runtime) -> Blocked {
     let [all_are_here, go_on] = [(); 2].map(|()| Arc::new(Barrier::new(WORKERS + 1)));
     for _ in 0..WORKERS {
@@ -91,15 +94,15 @@ fn metrics_and_health_are_answered_while_every_worker_is_blocked() {
         ("/-/health/ready", "\"ready\""),
         ("/metrics", "doorward_sessions_cached"),
     ] {
-        let said = rest(request(management, path));
-        assert!(said.starts_with("HTTP/1.1 200") && said.contains(part), "{said}");
+        let response = read_to_end(request(management, path));
+        assert!(response.starts_with("HTTP/1.1 200") && response.contains(part), "{response}");
     }
     unanswered.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let waiting = unanswered.read(&mut [0]).unwrap_err().kind();
     assert!(matches!(waiting, ErrorKind::WouldBlock | ErrorKind::TimedOut), "the workers are not blocked: {waiting}");
     drop(blocked);
     unanswered.set_read_timeout(Some(TIMEOUT)).unwrap();
-    assert!(rest(unanswered).starts_with("HTTP/1.1 204"));
+    assert!(read_to_end(unanswered).starts_with("HTTP/1.1 204"));
     stop.raise();
     runtime.block_on(running).unwrap().unwrap();
     assert!(TcpStream::connect(management).is_err(), "the listener is closed");
@@ -112,10 +115,10 @@ async fn a_dropped_gate_releases_its_addresses() {
     {
         let running = app.run(shutdown::Signal::default());
         tokio::pin!(running);
-        let asked = tokio::task::spawn_blocking(move || until(|| is_ready(management)));
-        tokio::select! { _ = &mut running => panic!("nobody asked for its end"), asked = asked => asked.unwrap() }
+        let ready = tokio::task::spawn_blocking(move || until(|| is_ready(management)));
+        tokio::select! { _ = &mut running => panic!("it ended by itself"), ready = ready => ready.unwrap() }
     }
-    // The tasks of this thread's runtime have to get a turn meanwhile.
+    // Asynchronously, so that the tasks of this thread's runtime can go on.
     let closed = async || {
         for address in [gate, management] {
             while TcpStream::connect(address).is_ok() {

@@ -137,7 +137,7 @@ impl RunningListener {
     async fn send(&self, bytes: &str) -> String {
         let mut stream = self.connect().await;
         stream.write_all(bytes.as_bytes()).await.unwrap();
-        rest(&mut stream).await
+        read_to_end(&mut stream).await
     }
 
     /// Connects an HTTP/2 client; the signal is raised when its connection has ended.
@@ -166,7 +166,7 @@ fn echo(peer: IpAddr, request: Parts) -> Ready<Response> {
     ready(respond(format!("[{:?} {} {} {peer}{mark}]", request.version, request.method, request.uri)))
 }
 
-async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
+async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
     // A connection that is aborted may end in a reset; what came before counts.
     let _aborted = stream.read_to_end(&mut bytes).await;
@@ -174,7 +174,7 @@ async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
 }
 
 /// Reads one response whose body ends with `end`.
-async fn answer(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
+async fn read_response(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     let mut text = String::new();
     while !text.ends_with(end) {
         let mut bytes = [0; 4_096];
@@ -193,8 +193,8 @@ async fn ask(client: &mut Client, uri: &str) -> (StatusCode, Version, String) {
     (status, version, String::from_utf8(body.to_vec()).unwrap())
 }
 
-fn closes(answer: &str) -> bool {
-    answer.to_ascii_lowercase().contains("\r\nconnection: close\r\n")
+fn closes(response: &str) -> bool {
+    response.to_ascii_lowercase().contains("\r\nconnection: close\r\n")
 }
 
 /// Writes self-signed files for `localhost`, and returns a client that trusts them and offers these protocols.

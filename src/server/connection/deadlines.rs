@@ -1,4 +1,4 @@
-//! Deadlines of one connection: ends slow clients (slowloris), closes idle ones, and follows the drain of the server.
+//! Deadlines of one connection: ends slow clients (slowloris, slow loris), closes idle ones, and follows the drain of the server.
 //!
 //! hyper's own timeout for headers runs while a kept-alive connection is idle too, and is reset for each request. Here
 //! one timer is touched only when a header did not arrive in one piece, and neither it nor the drain is polled
@@ -73,7 +73,7 @@ pub(super) struct Deadlines<'a, 'd> {
     drain_changed: Pin<&'a mut Notified<'d>>,
     /// Phase that has been acted on.
     phase: Phase,
-    /// Set once the connection was asked to shut down gracefully.
+    /// Set once a graceful shutdown of the connection has begun.
     is_shutting_down: bool,
     can_park: bool,
     /// Waker that the timer and the drain will wake; `None` since the timer was set.

@@ -1,7 +1,7 @@
 //! Connections, each from its first byte to its last.
 //!
-//! The map: [`serve`] has the life of a connection, TLS handshake first. [`detect`] finds out the HTTP version by the first bytes,
-//! [`http_builders`] configures hyper, [`sensor_io`] records what hyper does not tell, [`deadlines`] enforces [`timeouts`] against
+//! The map: [`serve`] has the life of a connection, TLS handshake first. [`detect`] is the version detection by the first bytes,
+//! [`http_builders`] configures hyper, [`sensor_io`] records what hyper does not expose, [`deadlines`] enforces [`timeouts`] against
 //! slow and idle clients (slowloris), [`drain`] has the phases of a graceful shutdown, [`lingering_close`] the end of a
 //! connection, [`flow_controlled`] gives up HTTP/2 responses that are not taken, [`hyper_errors`] completes hyper's own refusals.
 

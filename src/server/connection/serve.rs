@@ -184,8 +184,8 @@ impl<H: Handler> ConnContext<H> {
         }
     }
 
-    /// Serves the HTTP version that the client begins with. Between requests that are far apart an HTTP/1 connection is parked:
-    /// hyper's connection and its buffers are released until the next byte.
+    /// Serves the HTTP version that the client begins with. A keep-alive HTTP/1 connection is parked between requests that are far
+    /// apart: hyper's connection and its buffers are released until the next byte.
     async fn drive_http<'a, S>(&self, io: &mut SensorIo<'a, S>, state: &'a ConnState, slot: &ConnectionSlot) -> DriveEnd
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,

@@ -19,7 +19,7 @@ pub(in crate::server) struct Timeouts {
     /// Between requests, before an HTTP/1 connection is parked: its buffers are released. Up to twice as long, because a
     /// connection is checked once in this time, and a new one not before the timeout of its first request.
     pub(in crate::server) park: Duration,
-    /// Between requests (nginx `keepalive_timeout`); over HTTP/2 up to twice as long, for the same reason.
+    /// Between requests of a keep-alive connection (nginx `keepalive_timeout`); over HTTP/2 up to twice as long, for the same reason.
     pub(in crate::server) idle: Duration,
     /// From the start of a connection's shutdown to its end (nginx `lingering_time`).
     pub(in crate::server) closing: Duration,

@@ -19,8 +19,8 @@ async fn graceful_shutdown_finishes_requests_in_flight_and_closes() {
     arrived.notified().await;
     listener.drain.shut_down_connections();
     go.notify_one();
-    let said = rest(&mut stream).await;
-    assert!(closes(&said) && said.ends_with("[done]"), "{said}");
+    let response = read_to_end(&mut stream).await;
+    assert!(closes(&response) && response.ends_with("[done]"), "{response}");
 }
 
 #[tokio::test]
@@ -28,16 +28,16 @@ async fn a_draining_server_still_accepts_and_sends_connection_close() {
     let listener = RunningListener::echoing();
     let mut before = listener.connect().await;
     before.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    assert!(!closes(&answer(&mut before, "]").await));
+    assert!(!closes(&read_response(&mut before, "]").await));
     listener.stop.raise();
     while listener.drain.phase() < Phase::Draining {
         tokio::task::yield_now().await;
     }
-    let said = listener.send("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert!(closes(&said) && said.ends_with(']'), "{said}");
+    let response = listener.send("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(closes(&response) && response.ends_with(']'), "{response}");
     before.write_all(b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    let said = rest(&mut before).await;
-    assert!(closes(&said) && said.contains("GET /3"), "{said}");
+    let response = read_to_end(&mut before).await;
+    assert!(closes(&response) && response.contains("GET /3"), "{response}");
 }
 
 #[tokio::test]
@@ -46,11 +46,11 @@ async fn draining_closes_idle_connections_of_both_versions_and_then_the_server()
         RunningListener::with(ListenerPlan { grace: Duration::from_secs(1), ..ListenerPlan::default() }, echo);
     let mut kept = listener.connect().await;
     kept.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    answer(&mut kept, "]").await;
+    read_response(&mut kept, "]").await;
     let (mut client, closed) = listener.h2(listener.connect().await).await;
     ask(&mut client, "http://a/").await;
     listener.stop.raise();
-    assert_eq!(rest(&mut kept).await, "");
+    assert_eq!(read_to_end(&mut kept).await, "");
     drop(kept);
     closed.raised().await;
     assert!(client.send_request(Request::get("http://a/").body(Empty::new()).unwrap()).await.is_err());
@@ -62,14 +62,14 @@ async fn draining_closes_idle_connections_of_both_versions_and_then_the_server()
 async fn a_client_that_was_accepted_last_is_still_answered() {
     let listener = RunningListener::echoing();
     let mut stream = listener.connect().await;
-    // Accepted, and not yet asked anything.
+    // Accepted, and without a request yet.
     while listener.drain.phase() != Phase::Accepting {
         tokio::task::yield_now().await;
     }
     listener.drain.shut_down_connections();
     stream.write_all(b"GET /last HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    let said = rest(&mut stream).await;
-    assert!(closes(&said) && said.contains("GET /last"), "{said}");
+    let response = read_to_end(&mut stream).await;
+    assert!(closes(&response) && response.contains("GET /last"), "{response}");
 }
 
 #[tokio::test]
@@ -80,11 +80,11 @@ async fn after_the_grace_period_connections_are_aborted() {
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     let (mut client, _) = listener.h2(listener.connect().await).await;
     let asked = client.send_request(Request::get("http://a/").body(Empty::new()).unwrap());
-    let (said, asked, ()) = tokio::join!(rest(&mut stream), asked, async {
+    let (response, asked, ()) = tokio::join!(read_to_end(&mut stream), asked, async {
         listener.stop.raise();
         listener.ended.raised().await;
     });
-    assert_eq!(said, "");
+    assert_eq!(response, "");
     assert!(asked.is_err());
     listener.tasks.joined().await;
 }

@@ -34,15 +34,15 @@ async fn the_oldest_form_under_way_is_evicted_for_the_next() {
     let whole = listener.send("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 3\r\n\r\na=b").await;
     assert!(whole.ends_with("[3 bytes]"), "a form that has arrived whole needs no slot: {whole}");
     let _third = half(&listener).await;
-    assert!(rest(&mut halves[0]).await.ends_with("[evicted]"));
+    assert!(read_to_end(&mut halves[0]).await.ends_with("[evicted]"));
     halves[1].write_all(b", and the other 1").await.unwrap();
-    assert!(rest(&mut halves[1]).await.ends_with("[27 bytes]"), "the other one is still awaited");
+    assert!(read_to_end(&mut halves[1]).await.ends_with("[27 bytes]"), "the other one is still awaited");
 }
 
 #[tokio::test]
 async fn a_form_that_stops_coming_or_only_dribbles_is_not_waited_for() {
     let stops = reading(2, FormTimeouts { total: LONG, between_reads: SHORT });
-    assert!(rest(&mut half(&stops).await).await.ends_with("[0 bytes]"));
+    assert!(read_to_end(&mut half(&stops).await).await.ends_with("[0 bytes]"));
 
     let dribbles = reading(2, FormTimeouts { total: SHORT * 4, between_reads: LONG });
     let mut stream = half(&dribbles).await;
@@ -55,5 +55,5 @@ async fn a_form_that_stops_coming_or_only_dribbles_is_not_waited_for() {
             }
         }
     };
-    tokio::select! { said = rest(&mut read) => assert!(said.ends_with("[0 bytes]"), "{said}"), () = dribble => {} }
+    tokio::select! { response = read_to_end(&mut read) => assert!(response.ends_with("[0 bytes]"), "{response}"), () = dribble => {} }
 }

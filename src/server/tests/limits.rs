@@ -8,32 +8,32 @@ async fn a_client_that_sends_nothing_or_dribbles_is_aborted_and_an_idle_one_is_k
     let listener = RunningListener::with(ListenerPlan { timeouts, ..ListenerPlan::default() }, echo);
     let mut kept = listener.connect().await;
     kept.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    answer(&mut kept, "]").await;
+    read_response(&mut kept, "]").await;
 
     let mut silent = listener.connect().await;
-    assert_eq!(rest(&mut silent).await, "", "waits for the abort");
+    assert_eq!(read_to_end(&mut silent).await, "", "waits for the abort");
     let mut slow = listener.connect().await;
     slow.write_all(b"GET /2 HTTP/1.1\r\nHo").await.unwrap();
-    assert_eq!(rest(&mut slow).await, "", "waits for the abort");
+    assert_eq!(read_to_end(&mut slow).await, "", "waits for the abort");
     let mut later_slow = listener.connect().await;
     later_slow.write_all(b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    answer(&mut later_slow, "]").await;
+    read_response(&mut later_slow, "]").await;
     later_slow.write_all(b"GET /4 HT").await.unwrap();
-    assert_eq!(rest(&mut later_slow).await, "", "waits for the abort");
+    assert_eq!(read_to_end(&mut later_slow).await, "", "waits for the abort");
 
     kept.write_all(b"GET /5 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    assert!(answer(&mut kept, "]").await.contains("GET /5"));
+    assert!(read_response(&mut kept, "]").await.contains("GET /5"));
 }
 
 #[tokio::test]
-async fn a_header_that_comes_in_two_parts_is_no_reason_to_cut() {
+async fn a_header_in_two_parts_is_no_reason_to_abort() {
     let timeouts = Timeouts { first_request: SHORT, slow_client: LONG, ..ENDLESS };
     let listener = RunningListener::with(ListenerPlan { timeouts, ..ListenerPlan::default() }, echo);
     let mut slow = listener.connect().await;
     slow.write_all(b"GET /1 HTTP/1.1\r\nHo").await.unwrap();
-    assert_eq!(rest(&mut listener.connect().await).await, "", "waits for longer than the first request may");
+    assert_eq!(read_to_end(&mut listener.connect().await).await, "", "waits for longer than the first request may");
     slow.write_all(b"st: a\r\n\r\n").await.unwrap();
-    assert!(answer(&mut slow, "]").await.contains("GET /1"));
+    assert!(read_response(&mut slow, "]").await.contains("GET /1"));
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn a_client_that_takes_no_responses_is_aborted() {
     // No connection is left only once the client that does not read was aborted.
     listener.stop.raise();
     listener.ended.raised().await;
-    assert!(rest(&mut stream).await.len() < 32 << 20);
+    assert!(read_to_end(&mut stream).await.len() < 32 << 20);
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn connections_that_stay_idle_too_long_are_closed() {
     let listener = RunningListener::with(ListenerPlan { timeouts, ..ListenerPlan::default() }, echo);
     let mut stream = listener.connect().await;
     stream.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    assert!(rest(&mut stream).await.ends_with(']'));
+    assert!(read_to_end(&mut stream).await.ends_with(']'));
     let (mut client, closed) = listener.h2(listener.connect().await).await;
     ask(&mut client, "http://a/").await;
     closed.raised().await;
@@ -89,10 +89,10 @@ async fn requests_beyond_the_limit_are_shed_with_503() {
     let mut first = listener.connect().await;
     first.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     arrived.notified().await;
-    let said = listener.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
-    assert!(said.starts_with("HTTP/1.1 503 ") && said.ends_with("[shed]"), "{said}");
+    let response = listener.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(response.starts_with("HTTP/1.1 503 ") && response.ends_with("[shed]"), "{response}");
     go.notify_one();
-    assert!(answer(&mut first, "]").await.ends_with("[done]"));
+    assert!(read_response(&mut first, "]").await.ends_with("[done]"));
 }
 
 #[tokio::test]
@@ -101,15 +101,15 @@ async fn connections_beyond_the_limit_wait_until_others_end() {
         RunningListener::with(ListenerPlan { limits: ConnectionLimits::of(1), ..ListenerPlan::default() }, echo);
     let mut first = listener.connect().await;
     first.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    answer(&mut first, "]").await;
+    read_response(&mut first, "]").await;
     let mut second = listener.connect().await;
     second.write_all(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     first.write_all(b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    answer(&mut first, "]").await;
+    read_response(&mut first, "]").await;
     let early = second.try_read(&mut [0; 1]);
     assert!(early.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "served beside the first");
     drop(first);
-    assert!(answer(&mut second, "]").await.contains("GET /2"));
+    assert!(read_response(&mut second, "]").await.contains("GET /2"));
 }
 
 #[tokio::test]
@@ -120,13 +120,13 @@ async fn a_panic_ends_its_own_connection_without_a_response_and_no_other() {
     });
     let mut other = listener.connect().await;
     other.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    answer(&mut other, "]").await;
+    read_response(&mut other, "]").await;
     assert_eq!(listener.send("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await, "");
     let (mut client, _) = listener.h2(listener.connect().await).await;
     assert!(client.send_request(Request::get("http://a/panic").body(Empty::new()).unwrap()).await.is_err());
     assert_eq!(ask(&mut client, "http://a/2").await.0, StatusCode::OK, "nor another request beside it");
     other.write_all(b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    answer(&mut other, "]").await;
+    read_response(&mut other, "]").await;
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ async fn connect(listener: &RunningListener) -> TcpStream {
         let mut stream = listener.connect().await;
         let asked = stream.write_all(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await.is_ok();
         if asked && stream.peek(&mut [0]).await.is_ok_and(|length| length > 0) {
-            answer(&mut stream, "]").await;
+            read_response(&mut stream, "]").await;
             return stream;
         }
     }
@@ -34,9 +34,9 @@ async fn requests_are_answered_before_and_after_parking() {
     for round in 0..400 {
         pause(round).await;
         stream.write_all(format!("GET /{round}#x HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
-        let said = answer(&mut stream, "]").await;
-        assert!(said.ends_with(&format!("[HTTP/1.1 GET /{round} 127.0.0.1 fragment]")), "{said}");
-        assert!(!closes(&said), "{said}");
+        let response = read_response(&mut stream, "]").await;
+        assert!(response.ends_with(&format!("[HTTP/1.1 GET /{round} 127.0.0.1 fragment]")), "{response}");
+        assert!(!closes(&response), "{response}");
     }
 }
 
@@ -51,8 +51,8 @@ async fn pipelined_and_split_requests_survive_parking() {
         stream.write_all(head.as_bytes()).await.unwrap();
         pause(at as u64).await;
         stream.write_all(tail.as_bytes()).await.unwrap();
-        let said = answer(&mut stream, "POST /3 127.0.0.1]").await;
-        assert!(said.contains("GET /1") && said.contains("GET /2"), "split at {at}: {said}");
+        let response = read_response(&mut stream, "POST /3 127.0.0.1]").await;
+        assert!(response.contains("GET /1") && response.contains("GET /2"), "split at {at}: {response}");
         pause(at as u64 * 3).await;
     }
 }
@@ -69,14 +69,14 @@ async fn connections_over_tls_are_parked_too() {
         let asked = stream.write_all(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await.is_ok();
         let mut byte = [0; 1];
         if asked && stream.read(&mut byte).await.is_ok_and(|length| length > 0) {
-            answer(&mut stream, "]").await;
+            read_response(&mut stream, "]").await;
             break stream;
         }
     };
     for round in 0..200 {
         pause(round).await;
         stream.write_all(format!("GET /{round} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
-        assert!(answer(&mut stream, "]").await.contains(&format!("GET /{round} ")));
+        assert!(read_response(&mut stream, "]").await.contains(&format!("GET /{round} ")));
     }
 }
 
@@ -92,7 +92,7 @@ async fn a_connection_with_a_request_in_flight_is_not_parked() {
     let mut stream = connect(&listener).await;
     for _ in 0..5 {
         stream.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-        assert!(answer(&mut stream, "]").await.contains("GET /slow"));
+        assert!(read_response(&mut stream, "]").await.contains("GET /slow"));
     }
 }
 
@@ -101,7 +101,7 @@ async fn a_parked_connection_still_has_deadlines() {
     let timeouts = Timeouts { idle: SHORT, ..PARKING };
     let listener = RunningListener::with(ListenerPlan { timeouts, ..ListenerPlan::default() }, echo);
     let mut stream = connect(&listener).await;
-    assert_eq!(rest(&mut stream).await, "", "waits for the end");
+    assert_eq!(read_to_end(&mut stream).await, "", "waits for the end");
 
     let timeouts = Timeouts { slow_client: SHORT, ..PARKING };
     let listener = RunningListener::with(ListenerPlan { timeouts, ..ListenerPlan::default() }, echo);
@@ -109,8 +109,8 @@ async fn a_parked_connection_still_has_deadlines() {
         let mut stream = connect(&listener).await;
         tokio::time::sleep(SHORT).await;
         stream.write_all(part.as_bytes()).await.unwrap();
-        let said = rest(&mut stream).await;
-        assert!(said.is_empty() || said.contains("GET /2"), "waits for the end: {said}");
+        let response = read_to_end(&mut stream).await;
+        assert!(response.is_empty() || response.contains("GET /2"), "waits for the end: {response}");
     }
 }
 
@@ -121,8 +121,8 @@ async fn draining_closes_parked_connections_without_a_reset_and_answers_resumed_
     tokio::time::sleep(SHORT).await;
     listener.drain.start_draining();
     resumed.write_all(b"GET /last HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    let said = rest(&mut resumed).await;
-    assert!(closes(&said) && said.contains("GET /last"), "{said}");
+    let response = read_to_end(&mut resumed).await;
+    assert!(closes(&response) && response.contains("GET /last"), "{response}");
     listener.drain.shut_down_connections();
     let mut bytes = Vec::new();
     assert_eq!(parked.read_to_end(&mut bytes).await.unwrap(), 0, "no reset");
@@ -134,5 +134,5 @@ async fn http_2_does_not_begin_on_a_parked_http_1_connection() {
     let mut stream = connect(&listener).await;
     tokio::time::sleep(SHORT).await;
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    assert_eq!(rest(&mut stream).await, "", "no frames, and the end");
+    assert_eq!(read_to_end(&mut stream).await, "", "no frames, and the end");
 }

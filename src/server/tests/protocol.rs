@@ -7,24 +7,27 @@ async fn an_http_1_1_connection_is_kept() {
     let mut stream = RunningListener::echoing().connect().await;
     for target in ["/one", "/two?x=1", "/three"] {
         stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
-        let said = answer(&mut stream, "]").await;
-        assert!(said.ends_with(&format!("[HTTP/1.1 GET {target} 127.0.0.1]")), "{said}");
-        assert!(!closes(&said), "{said}");
+        let response = read_response(&mut stream, "]").await;
+        assert!(response.ends_with(&format!("[HTTP/1.1 GET {target} 127.0.0.1]")), "{response}");
+        assert!(!closes(&response), "{response}");
     }
 }
 
 #[tokio::test]
 async fn an_http_1_0_connection_is_answered_and_closed() {
-    let said = RunningListener::echoing().send("GET /old HTTP/1.0\r\n\r\n").await;
-    assert!(said.starts_with("HTTP/1.0 200 OK\r\n") && said.ends_with("[HTTP/1.0 GET /old 127.0.0.1]"), "{said}");
+    let response = RunningListener::echoing().send("GET /old HTTP/1.0\r\n\r\n").await;
+    assert!(
+        response.starts_with("HTTP/1.0 200 OK\r\n") && response.ends_with("[HTTP/1.0 GET /old 127.0.0.1]"),
+        "{response}"
+    );
 }
 
 #[tokio::test]
 async fn connection_close_is_honoured() {
-    let said = RunningListener::echoing()
+    let response = RunningListener::echoing()
         .send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close, X-Forwarded-Host\r\n\r\n")
         .await;
-    assert!(closes(&said), "{said}");
+    assert!(closes(&response), "{response}");
 }
 
 #[tokio::test]
@@ -43,13 +46,13 @@ async fn http_2_in_clear_text_works_with_prior_knowledge() {
 async fn any_method_is_answered_and_head_without_a_body() {
     let listener = RunningListener::echoing();
     for method in ["POST", "OPTIONS", "PROPFIND", "FOOBAR", "TRACE"] {
-        let said = listener.send(&format!("{method} /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).await;
-        assert!(said.starts_with("HTTP/1.1 200") && said.contains(&format!(" {method} /x ")), "{said}");
+        let response = listener.send(&format!("{method} /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).await;
+        assert!(response.starts_with("HTTP/1.1 200") && response.contains(&format!(" {method} /x ")), "{response}");
     }
-    let said = listener.send("HEAD /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
-    assert!(said.starts_with("HTTP/1.1 200") && said.ends_with("\r\n\r\n"), "{said}");
-    let said = listener.send("OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
-    assert!(said.contains(" OPTIONS * "), "{said}");
+    let response = listener.send("HEAD /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(response.starts_with("HTTP/1.1 200") && response.ends_with("\r\n\r\n"), "{response}");
+    let response = listener.send("OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(response.contains(" OPTIONS * "), "{response}");
 }
 
 #[tokio::test]
@@ -64,9 +67,9 @@ async fn a_body_is_never_waited_for() {
     ] {
         let mut stream = listener.connect().await;
         stream.write_all(head.as_bytes()).await.unwrap();
-        let said = rest(&mut stream).await;
-        assert!(said.starts_with("HTTP/1.1 200 OK\r\n"), "{head}: {said}");
-        assert!(closes(&said), "the next request could not be told from the body: {said}");
+        let response = read_to_end(&mut stream).await;
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{head}: {response}");
+        assert!(closes(&response), "the next request could not be told from the body: {response}");
     }
 }
 
@@ -87,8 +90,8 @@ async fn a_form_is_read_whole_or_not_at_all() {
                 if length > 0 { "0\r\n\r\n" } else { "" }
             ),
         ] {
-            let said = listener.send(&request).await;
-            assert!(said.contains(&format!("[{read} bytes]")), "{length}: {said}");
+            let response = listener.send(&request).await;
+            assert!(response.contains(&format!("[{read} bytes]")), "{length}: {response}");
         }
     }
 }
@@ -101,8 +104,8 @@ async fn a_form_that_does_not_come_is_not_waited_for() {
     });
     let mut stream = listener.connect().await;
     stream.write_all(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 27\r\n\r\nonly this").await.unwrap();
-    let said = rest(&mut stream).await;
-    assert!(said.contains("[0 bytes]") && closes(&said), "{said}");
+    let response = read_to_end(&mut stream).await;
+    assert!(response.contains("[0 bytes]") && closes(&response), "{response}");
 }
 
 #[tokio::test]
@@ -111,8 +114,8 @@ async fn lingering_close_saves_the_response_of_a_client_that_is_still_sending() 
     let body = vec![b'x'; 4 << 20];
     stream.write_all(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 8388608\r\n\r\n").await.unwrap();
     stream.write_all(&body).await.unwrap();
-    let said = rest(&mut stream).await;
-    assert!(said.starts_with("HTTP/1.1 200 OK\r\n") && said.ends_with(']'), "{said}");
+    let response = read_to_end(&mut stream).await;
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with(']'), "{response}");
 }
 
 #[tokio::test]
@@ -123,9 +126,9 @@ async fn a_header_of_64_kib_is_read_and_a_much_longer_one_refused() {
         format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{cookie}\r\n")
     };
     assert!(listener.send(&request(64 << 10)).await.starts_with("HTTP/1.1 200"));
-    let said = listener.send(&request(256 << 10)).await;
-    assert!(said.starts_with("HTTP/1.1 431 "), "{said:?}");
-    assert!(said.contains("\r\ncache-control: no-store\r\ndoorward-reason: headers_too_large\r\n"), "{said:?}");
+    let response = listener.send(&request(256 << 10)).await;
+    assert!(response.starts_with("HTTP/1.1 431 "), "{response:?}");
+    assert!(response.contains("\r\ncache-control: no-store\r\ndoorward-reason: headers_too_large\r\n"), "{response:?}");
 }
 
 #[tokio::test]
@@ -140,10 +143,10 @@ async fn errors_of_hypers_own_have_a_reason_and_no_store() {
         // Behind a good one, on the same connection.
         ("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nG\x01T / HTTP/1.1\r\n\r\n".to_owned(), "400", "bad_request"),
     ] {
-        let said = listener.send(&request).await;
+        let response = listener.send(&request).await;
         let marks = format!("\r\ncache-control: no-store\r\ndoorward-reason: {reason}\r\n");
-        assert!(said.contains(&format!("HTTP/1.1 {status} ")), "{status}: {said:?}");
-        assert_eq!(said.matches(&marks).count(), 1, "{status}: {said:?}");
+        assert!(response.contains(&format!("HTTP/1.1 {status} ")), "{status}: {response:?}");
+        assert_eq!(response.matches(&marks).count(), 1, "{status}: {response:?}");
     }
 }
 
@@ -173,8 +176,8 @@ async fn malformed_requests_are_refused() {
         ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", "400"),
     ] {
-        let said = listener.send(request).await;
-        assert!(said.starts_with(&format!("HTTP/1.1 {status}")), "{request:?}: {said:?}");
+        let response = listener.send(request).await;
+        assert!(response.starts_with(&format!("HTTP/1.1 {status}")), "{request:?}: {response:?}");
     }
 }
 
@@ -193,8 +196,8 @@ async fn targets_of_envoy_arrive_unchanged() {
         ("http://app.example.com/_doorward/auth/envoy/x?y", "envoy /x?y"),
         ("/x/../_doorward/auth/envoy/x", "not routed"),
     ] {
-        let said = listener.send(&format!("GET {line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).await;
-        assert!(said.ends_with(&format!("[{expected}]")), "{line}: {said}");
+        let response = listener.send(&format!("GET {line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).await;
+        assert!(response.ends_with(&format!("[{expected}]")), "{line}: {response}");
     }
 }
 
@@ -205,8 +208,8 @@ async fn a_fragment_in_the_target_is_not_dropped_in_silence() {
     let mut stream = listener.connect().await;
     for (target, marked) in [("/a", false), ("/a#/../admin", true), ("/b", false), ("/b?x#", true), ("/%23", false)] {
         stream.write_all(request(target).as_bytes()).await.unwrap();
-        let said = answer(&mut stream, "]").await;
-        assert_eq!(said.contains(" fragment]"), marked, "{target}: {said}");
+        let response = read_response(&mut stream, "]").await;
+        assert_eq!(response.contains(" fragment]"), marked, "{target}: {response}");
     }
     // Split anywhere, also between the bytes that end the line.
     let text = request("/a#b");
@@ -215,9 +218,9 @@ async fn a_fragment_in_the_target_is_not_dropped_in_silence() {
         stream.write_all(head.as_bytes()).await.unwrap();
         tokio::task::yield_now().await;
         stream.write_all(tail.as_bytes()).await.unwrap();
-        assert!(answer(&mut stream, "]").await.contains(" fragment]"), "split at {at}");
+        assert!(read_response(&mut stream, "]").await.contains(" fragment]"), "split at {at}");
         stream.write_all(request("/a").as_bytes()).await.unwrap();
-        assert!(!answer(&mut stream, "]").await.contains(" fragment]"), "split at {at}");
+        assert!(!read_response(&mut stream, "]").await.contains(" fragment]"), "split at {at}");
     }
 }
 
@@ -238,7 +241,7 @@ async fn over_tls_the_client_chooses_the_version() {
             assert_eq!(ask(&mut client, "https://localhost/").await.1, Version::HTTP_2);
         } else {
             stream.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-            assert!(answer(&mut stream, "]").await.contains("[HTTP/1.1 GET /1 127.0.0.1]"));
+            assert!(read_response(&mut stream, "]").await.contains("[HTTP/1.1 GET /1 127.0.0.1]"));
         }
     }
 }
@@ -255,7 +258,7 @@ async fn every_tls_connection_resumes_the_session_before() {
         assert_eq!(stream.get_ref().1.handshake_kind(), Some(expected));
         // The ticket of the next one comes before the response.
         stream.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-        answer(&mut stream, "]").await;
+        read_response(&mut stream, "]").await;
     }
 }
 
@@ -269,6 +272,6 @@ async fn connect_opens_no_tunnel() {
         }
         ready(refusal)
     });
-    let said = listener.send("CONNECT app:443 HTTP/1.1\r\nHost: app:443\r\nConnection: close\r\n\r\n").await;
-    assert!(said.starts_with("HTTP/1.1 404 "), "{said}");
+    let response = listener.send("CONNECT app:443 HTTP/1.1\r\nHost: app:443\r\nConnection: close\r\n\r\n").await;
+    assert!(response.starts_with("HTTP/1.1 404 "), "{response}");
 }

@@ -19,7 +19,7 @@ impl RunningListener {
 
 async fn exchange(stream: &mut TcpStream, target: &str) -> String {
     stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
-    answer(stream, "]").await
+    read_response(stream, "]").await
 }
 
 /// Returns `true` if the server has not closed a connection, without waiting.
@@ -44,8 +44,8 @@ async fn a_refused_untrusted_peer_keeps_no_connection() {
     let listener = RunningListener::with(ListenerPlan::default(), refuse);
     let mut untrusted = listener.untrusted(2).await;
     untrusted.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    let said = rest(&mut untrusted).await;
-    assert!(closes(&said) && said.ends_with("[no]"), "{said}");
+    let response = read_to_end(&mut untrusted).await;
+    assert!(closes(&response) && response.ends_with("[no]"), "{response}");
 
     let (mut client, closed) = listener.h2(listener.untrusted(2).await).await;
     assert_eq!(ask(&mut client, "http://a/").await.0, StatusCode::FORBIDDEN);
@@ -77,7 +77,7 @@ async fn an_idle_untrusted_peer_is_closed_and_an_edge_is_kept() {
     let (mut edge, mut untrusted) = (listener.connect().await, listener.untrusted(2).await);
     exchange(&mut edge, "/1").await;
     exchange(&mut untrusted, "/1").await;
-    assert_eq!(rest(&mut untrusted).await, "", "waits for the end");
+    assert_eq!(read_to_end(&mut untrusted).await, "", "waits for the end");
     let (mut client, closed) = listener.h2(listener.untrusted(2).await).await;
     ask(&mut client, "http://a/").await;
     closed.raised().await;
@@ -115,7 +115,7 @@ async fn beyond_the_share_of_untrusted_peers_the_least_recently_active_is_evicte
     exchange(&mut all[0], "/2").await;
     let mut newcomer = listener.untrusted(5).await;
     exchange(&mut newcomer, "/1").await;
-    assert_eq!(rest(&mut all[1]).await, "", "evicted");
+    assert_eq!(read_to_end(&mut all[1]).await, "", "evicted");
     for (untrusted, target) in [(0, "/3"), (2, "/3")] {
         exchange(&mut all[untrusted], target).await;
     }
@@ -134,7 +134,7 @@ async fn one_untrusted_peer_has_a_part_of_the_share_and_evicts_itself() {
         exchange(&mut untrusted, "/1").await;
         own.push(untrusted);
     }
-    assert_eq!(rest(&mut own[0]).await, "", "evicted");
+    assert_eq!(read_to_end(&mut own[0]).await, "", "evicted");
     exchange(&mut other, "/2").await;
     exchange(&mut own[1], "/2").await;
 }
@@ -155,7 +155,7 @@ async fn on_a_full_listener_untrusted_peers_are_evicted_for_edges() {
     for edge in &mut edges {
         exchange(edge, "/2").await;
     }
-    assert_eq!(rest(&mut untrusted[0]).await, "", "evicted");
+    assert_eq!(read_to_end(&mut untrusted[0]).await, "", "evicted");
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn a_response_that_is_not_taken_is_given_up() {
                 assert!([1, 3, 5].contains(&given_up.stream), "{given_up:?}");
             }
         }
-        // Whoever takes it gets all of it.
+        // A client that takes it gets all of it.
         let (mut client, _) = listener.h2(listener.untrusted(last).await).await;
         assert_eq!(ask(&mut client, "http://a/").await.2.len(), 10_001);
     }
@@ -231,9 +231,9 @@ async fn a_stalled_handshake_of_an_untrusted_peer_is_evicted() {
     }
     let name = || ServerName::try_from("localhost").unwrap();
     let mut served = connector.connect(name(), listener.untrusted(4).await).await.unwrap();
-    assert_eq!(rest(&mut silent[0]).await, "", "evicted");
+    assert_eq!(read_to_end(&mut silent[0]).await, "", "evicted");
     served.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    answer(&mut served, "]").await;
+    read_response(&mut served, "]").await;
     assert!(is_open(&edge), "an edge has its own time");
     let text = listener.metrics.print();
     for line in ["doorward_tls_handshakes_total{result=\"ok\"} 1", "doorward_tls_handshakes_total{result=\"failed\"} 1"]
