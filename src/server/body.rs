@@ -10,13 +10,13 @@ use http_body_util::Full;
 use crate::edge;
 
 /// Body that is written to a connection.
-pub(super) type Body = Full<Bytes>;
+pub(super) type ServerBody = Full<Bytes>;
 
 /// Response that is written to a connection.
-pub(super) type Response = http::Response<Body>;
+pub(super) type ServerResponse = http::Response<ServerBody>;
 
 /// Turns a response of the gate, whose body is whole, into one for the connection.
 #[inline]
-pub(super) fn from_gate(response: edge::Response) -> Response {
+pub(super) fn from_gate(response: edge::Response) -> ServerResponse {
     response
 }

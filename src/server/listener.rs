@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     Error,
-    connection::{ConnContext, Handler, drain_delay},
+    connection::{ConnContext, RequestHandler, drain_delay},
     limits::{ConnectionLimits, ConnectionSlots},
 };
 use crate::shutdown::Signal;
@@ -84,7 +84,12 @@ impl Listener {
     /// Accepts until `stop` is raised, then shuts down gracefully within `grace`: first it still accepts while every HTTP/1
     /// response closes its connection, then connections finish the requests in flight, then they are aborted. Returns the number
     /// of aborted connections.
-    pub(super) async fn serve<H: Handler>(self, context: ConnContext<H>, stop: &Signal, grace: Duration) -> usize {
+    pub(super) async fn serve<H: RequestHandler>(
+        self,
+        context: ConnContext<H>,
+        stop: &Signal,
+        grace: Duration,
+    ) -> usize {
         let context = Arc::new(context);
         context.drain().start_accepting();
         tokio::select! { never = self.accept(&context) => match never {}, () = stop.raised() => {} }
@@ -104,7 +109,7 @@ impl Listener {
     }
 
     /// Accepts connections and serves each in a task of its own. Dropping the future loses no connection.
-    async fn accept<H: Handler>(&self, context: &Arc<ConnContext<H>>) -> Infallible {
+    async fn accept<H: RequestHandler>(&self, context: &Arc<ConnContext<H>>) -> Infallible {
         loop {
             let permit = self.acquire_slot().await;
             let (stream, peer) = self.next().await;

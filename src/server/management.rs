@@ -18,8 +18,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Error,
-    body::Response,
-    connection::{ConnContext, Handler, Phase},
+    body::ServerResponse,
+    connection::{ConnContext, Phase, RequestHandler},
     limits::ConnectionLimits,
     listener::Listener,
 };
@@ -57,7 +57,7 @@ impl Management {
     }
 
     /// Starts the thread, which answers until `until` is raised.
-    pub(super) fn serve<H: Handler>(self, context: ConnContext<H>, tasks: &Tasks, until: Signal) {
+    pub(super) fn serve<H: RequestHandler>(self, context: ConnContext<H>, tasks: &Tasks, until: Signal) {
         let Self { listener, thread } = self;
         tasks.until(until.clone()).supervise_on(thread, async move {
             // The gate has drained: there is nothing left to observe, and no connection to wait for.
@@ -67,7 +67,12 @@ impl Management {
 }
 
 /// Answers a request on the management listener. `phase` is that of the listener for edges.
-pub(super) fn answer(request: &Parts, phase: Phase, health: impl FnOnce() -> Health, metrics: &Metrics) -> Response {
+pub(super) fn answer(
+    request: &Parts,
+    phase: Phase,
+    health: impl FnOnce() -> Health,
+    metrics: &Metrics,
+) -> ServerResponse {
     match request.uri.path() {
         "/metrics" => page(StatusCode::OK, PROMETHEUS, metrics.print()),
         "/-/health/live" => page(StatusCode::OK, JSON, json!({ "status": "live" }).to_string()),
@@ -78,7 +83,7 @@ pub(super) fn answer(request: &Parts, phase: Phase, health: impl FnOnce() -> Hea
 
 /// Answers readiness: ready while connections are accepted and kept alive, once the store has answered, in whatever state the
 /// rest is.
-fn readiness(phase: Phase, health: &Health) -> Response {
+fn readiness(phase: Phase, health: &Health) -> ServerResponse {
     let (status, state, listener) = match phase {
         Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting", "down"),
         Phase::Accepting if !health.opened => (StatusCode::SERVICE_UNAVAILABLE, "starting", "up"),
@@ -101,8 +106,8 @@ fn up_or_down(up: bool) -> &'static str {
     if up { "up" } else { "down" }
 }
 
-fn page(status: StatusCode, content_type: &'static str, text: String) -> Response {
-    let mut response = Response::new(Bytes::from(text).into());
+fn page(status: StatusCode, content_type: &'static str, text: String) -> ServerResponse {
+    let mut response = ServerResponse::new(Bytes::from(text).into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

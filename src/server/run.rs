@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::{
     Error, Settings,
-    connection::{ConnContext, Drain, Handler, ListenerTimeouts, PeerPolicy},
+    connection::{ConnContext, Drain, ListenerTimeouts, PeerPolicy, RequestHandler},
     limits::{self, ConnectionLimits, ConnectionSlots},
     listener::Listener,
     management::{self, Management},
@@ -136,7 +136,7 @@ fn management_context(
     metrics: Arc<Metrics>,
     drain: Arc<Drain>,
     tasks: shutdown::Tasks,
-) -> ConnContext<impl Handler> {
+) -> ConnContext<impl RequestHandler> {
     let policy = PeerPolicy {
         // All peers are alike here.
         is_trusted: Box::new(|_| false),

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use tower::{BoxError, Service, service_fn};
 
 use super::{
-    body::{self, Response},
+    body::{self, ServerResponse},
     forms::FormReader,
     limits::{RequestClass, RequestLimits},
     router::Router,
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Response that was there at once, or one to wait for.
-type ResponseFuture = Either<Ready<Response>, Pin<Box<dyn Future<Output = Response> + Send>>>;
+type ResponseFuture = Either<Ready<ServerResponse>, Pin<Box<dyn Future<Output = ServerResponse> + Send>>>;
 
 /// Returns the handler of all requests at `server.listen`, of edges and of untrusted peers.
 pub(super) fn handler(gate: Arc<Gate>) -> impl Fn(IpAddr, Parts, Incoming) -> ResponseFuture {

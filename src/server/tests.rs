@@ -32,7 +32,7 @@ use tower::{ServiceExt as _, service_fn};
 
 use super::{
     Error, Server, Settings, TlsSettings,
-    body::Response,
+    body::ServerResponse,
     connection::{ConnContext, Drain, FragmentDropped, ListenerTimeouts, PeerPolicy, Phase, Timeouts},
     forms::{FormReader, FormTimeouts},
     limits::{ConnectionLimits, RequestBounds, bounded},
@@ -95,7 +95,7 @@ impl RunningListener {
     fn with<A, F>(plan: ListenerPlan, answer: A) -> Self
     where
         A: Fn(IpAddr, Parts) -> F + Send + Sync + 'static,
-        F: Future<Output = Response> + Send + 'static,
+        F: Future<Output = ServerResponse> + Send + 'static,
     {
         Self::reading(plan, move |peer, request, _body| answer(peer, request))
     }
@@ -103,7 +103,7 @@ impl RunningListener {
     fn reading<A, F>(plan: ListenerPlan, answer: A) -> Self
     where
         A: Fn(IpAddr, Parts, Incoming) -> F + Send + Sync + 'static,
-        F: Future<Output = Response> + Send + 'static,
+        F: Future<Output = ServerResponse> + Send + 'static,
     {
         let (stop, ended, drain) = (Signal::default(), Signal::default(), Arc::new(Drain::default()));
         let tasks = Tasks::new(stop.clone());
@@ -155,13 +155,13 @@ impl RunningListener {
 
 type Client = http2::SendRequest<Empty<Bytes>>;
 
-fn respond(text: impl Into<Bytes>) -> Response {
-    Response::new(Full::new(text.into()))
+fn respond(text: impl Into<Bytes>) -> ServerResponse {
+    ServerResponse::new(Full::new(text.into()))
 }
 
 /// Responds with the request as it arrived.
 #[expect(clippy::needless_pass_by_value, reason = "handlers own their request")]
-fn echo(peer: IpAddr, request: Parts) -> Ready<Response> {
+fn echo(peer: IpAddr, request: Parts) -> Ready<ServerResponse> {
     let mark = if request.extensions.get::<FragmentDropped>().is_some() { " fragment" } else { "" };
     ready(respond(format!("[{:?} {} {} {peer}{mark}]", request.version, request.method, request.uri)))
 }

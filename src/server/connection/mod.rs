@@ -21,6 +21,6 @@ pub(super) use self::timeouts::Timeouts;
 pub(super) use self::{
     drain::{Drain, Phase, drain_delay},
     sensor_io::FragmentDropped,
-    serve::{ConnContext, Handler, PeerPolicy},
+    serve::{ConnContext, PeerPolicy, RequestHandler},
     timeouts::ListenerTimeouts,
 };

@@ -37,7 +37,7 @@ use crate::{
     edge::{self, Reason},
     metrics::{Gauge, Handshake, Handshakes},
     server::{
-        body::{Body, Response},
+        body::{ServerBody, ServerResponse},
         limits::{ConnSignals, ConnectionSlot},
         tls::Certificates,
     },
@@ -48,18 +48,18 @@ use crate::{
 const MAX_PENDING_BODIES: usize = 512;
 
 /// Answers requests of a listener.
-pub(in crate::server) trait Handler: Send + Sync + 'static {
+pub(in crate::server) trait RequestHandler: Send + Sync + 'static {
     /// Future of a response.
-    type Future: Future<Output = Response> + Send + 'static;
+    type Future: Future<Output = ServerResponse> + Send + 'static;
 
     /// Answers a request, of which the body is unread.
     fn handle(&self, peer: IpAddr, request: Parts, body: Incoming) -> Self::Future;
 }
 
-impl<H, F> Handler for H
+impl<H, F> RequestHandler for H
 where
     H: Fn(IpAddr, Parts, Incoming) -> F + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
+    F: Future<Output = ServerResponse> + Send + 'static,
 {
     type Future = F;
 
@@ -93,7 +93,7 @@ pub(in crate::server) struct ConnContext<H> {
     tasks: Tasks,
 }
 
-impl<H: Handler> ConnContext<H> {
+impl<H: RequestHandler> ConnContext<H> {
     /// Creates the context of connections in clear text, or over TLS where there are certificates.
     pub(in crate::server) fn new(
         handler: H,
@@ -234,7 +234,7 @@ impl<H: Handler> ConnContext<H> {
         state: &'a ConnState,
         slot: &'a ConnectionSlot,
         request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<'a, H> {
+    ) -> impl Future<Output = Result<ServerResponse, Infallible>> + Send + use<'a, H> {
         let (mut parts, body) = request.into_parts();
         if state.request_started() {
             parts.extensions.insert(FragmentDropped);
@@ -262,7 +262,7 @@ impl<H: Handler> ConnContext<H> {
         state: &ConnState,
         slot: &ConnectionSlot,
         request: Request<Incoming>,
-    ) -> impl Future<Output = Result<http::Response<FlowControlledBody<Body>>, Infallible>> + Send + use<H> {
+    ) -> impl Future<Output = Result<http::Response<FlowControlledBody<ServerBody>>, Infallible>> + Send + use<H> {
         state.request_started();
         let (guard, pending_bodies) = (slot.request_started(), Arc::clone(&self.pending_bodies));
         let (parts, body) = request.into_parts();
@@ -279,12 +279,12 @@ impl<H: Handler> ConnContext<H> {
 }
 
 /// Returns `true` if a response refuses an untrusted peer: such a peer has nothing further to ask.
-fn refuses_untrusted_peer(slot: &ConnectionSlot, response: &Response) -> bool {
+fn refuses_untrusted_peer(slot: &ConnectionSlot, response: &ServerResponse) -> bool {
     slot.peer().is_untrusted() && (response.status().is_client_error() || response.status().is_server_error())
 }
 
 /// Returns `true` if a response was refused because its peer is no edge.
-fn has_reason_untrusted_peer(response: &Response) -> bool {
+fn has_reason_untrusted_peer(response: &ServerResponse) -> bool {
     response.headers().get(&edge::DOORWARD_REASON).is_some_and(|reason| reason == Reason::UntrustedPeer.code())
 }
 
@@ -298,7 +298,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_parked_connection_takes_little_memory() {
-        let handler = |_: IpAddr, _: Parts, _: Incoming| std::future::ready(Response::new(Body::default()));
+        let handler = |_: IpAddr, _: Parts, _: Incoming| std::future::ready(ServerResponse::new(ServerBody::default()));
         let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "0", commit: "none" });
         let (open, handshakes) = (metrics.connections.open(metrics::Listener::Edges), metrics.connections.handshakes());
         let (is_trusted, timeouts) = (Box::new(|_| true), ListenerTimeouts::EDGES);

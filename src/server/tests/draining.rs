@@ -74,8 +74,9 @@ async fn a_client_that_was_accepted_last_is_still_answered() {
 
 #[tokio::test]
 async fn after_the_grace_period_connections_are_aborted() {
-    let listener =
-        RunningListener::with(ListenerPlan { grace: SHORT, ..ListenerPlan::default() }, |_, _| pending::<Response>());
+    let listener = RunningListener::with(ListenerPlan { grace: SHORT, ..ListenerPlan::default() }, |_, _| {
+        pending::<ServerResponse>()
+    });
     let mut stream = listener.connect().await;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     let (mut client, _) = listener.h2(listener.connect().await).await;

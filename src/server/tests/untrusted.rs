@@ -27,7 +27,7 @@ fn is_open(stream: &TcpStream) -> bool {
     stream.try_read(&mut [0; 1]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
-fn refuse(_: IpAddr, _: Parts) -> Ready<Response> {
+fn refuse(_: IpAddr, _: Parts) -> Ready<ServerResponse> {
     let mut response = respond("[no]");
     *response.status_mut() = StatusCode::FORBIDDEN;
     let reason = http::HeaderValue::from_static(Reason::UntrustedPeer.code());
@@ -176,7 +176,7 @@ async fn a_listener_that_treats_all_peers_alike_serves_the_newest_connection() {
 #[tokio::test]
 async fn an_untrusted_peer_has_few_streams_and_an_edge_many() {
     for (last, streams, refused) in [(2, 17, true), (2, 16, false), (1, 200, false)] {
-        let listener = RunningListener::with(ListenerPlan::default(), |_, _| pending::<Response>());
+        let listener = RunningListener::with(ListenerPlan::default(), |_, _| pending::<ServerResponse>());
         let mut frames = Frames::open(listener.untrusted(last).await, 0).await;
         let header = frames::header("GET", "a", "/", &[]);
         for stream in 0..streams {
