@@ -2,10 +2,10 @@
 //!
 //! Every connection is bounded in number and time, every request in number and time, and every error is a refusal.
 //!
-//! The map, from the outside in: [`run`] has the [`Server`] with both listeners, [`listener`] accepts, [`tls`] has the
-//! certificates, [`connection`] serves a connection from its first byte to its lingering close, [`service`] answers the requests at
-//! `server.listen` through [`router`], [`forms`] reads their bodies, [`management`] answers at `server.management`; [`limits`] bounds
-//! the number of each, [`body`] has the type of all bodies that are written.
+//! The map, from the outside in: `run` has the `Server` with both listeners, `listener` accepts, `tls` has the
+//! certificates, `connection` serves a connection from its first byte to its lingering close, `service` answers the requests at
+//! `server.listen` through `router`, `forms` reads their bodies, `management` answers at `server.management`; `limits` bounds
+//! the number of each, `body` has the type of all bodies that are written.
 
 mod body;
 mod connection;

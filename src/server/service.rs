@@ -34,11 +34,11 @@ type ResponseFuture = Either<Ready<ServerResponse>, Pin<Box<dyn Future<Output = 
 pub(super) fn handler(gate: Arc<Gate>) -> impl Fn(IpAddr, Parts, Incoming) -> ResponseFuture {
     let router = Arc::new(Router::new(gate));
     let inner = Arc::clone(&router);
-    let routed = service_fn(move |(peer, request): (IpAddr, Parts)| {
+    let unlimited = service_fn(move |(peer, request): (IpAddr, Parts)| {
         let router = Arc::clone(&inner);
         async move { Ok::<_, Infallible>(router.answer(peer, request).await) }
     });
-    let service = Arc::new(LimitedService::new(Arc::clone(&router), &routed));
+    let service = Arc::new(LimitedService::new(Arc::clone(&router), &unlimited));
     move |peer: IpAddr, request: Parts, body: Incoming| {
         if let Some(response) = router.answer_from_memory(peer, &request) {
             return Either::Left(ready(body::from_gate(response)));
@@ -63,10 +63,10 @@ impl<S> LimitedService<S>
 where
     S: Service<(IpAddr, Parts), Response = edge::Response, Error: Into<BoxError>> + Clone,
 {
-    fn new(router: Arc<Router>, routed: &S) -> Self {
+    fn new(router: Arc<Router>, unlimited: &S) -> Self {
         Self {
             router,
-            limits: RequestLimits::new(routed),
+            limits: RequestLimits::new(unlimited),
             forms: FormReader::for_edges(),
             forms_of_untrusted: FormReader::for_untrusted(),
         }
