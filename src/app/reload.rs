@@ -109,7 +109,7 @@ impl ConfigReloader {
         }
         if !difference.waiting.is_empty() {
             let keys = listed(&difference.waiting);
-            tracing::warn!(hash, keys, "changed keys that need a restart are not in force and keep their values");
+            tracing::warn!(hash, keys, "changes that need a restart are not in force; these keys keep their values");
         }
     }
 }
