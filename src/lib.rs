@@ -1,19 +1,19 @@
 //! Doorward: a forward-auth gate.
 //!
-//! The map, top floor first. Imports point down only, and neighbours on a floor do not import each other;
-//! `tests/architecture.rs` reads the source and holds us to it. ARCHITECTURE.md walks through it.
+//! The map, top floor first. Imports point down only, and modules on the same floor do not import each other;
+//! `tests/architecture.rs` checks it. ARCHITECTURE.md walks through it.
 
-// floor 8: what the command line can be told
+// floor 8: the command line
 pub mod cli;
-// floor 7: the only place that builds and spawns
+// floor 7: builds every component; the only place that spawns
 pub mod app;
-// floor 6: knows every module's settings; no module knows it
+// floor 6: reads and checks every module's settings
 pub mod config;
-// floor 5: listeners, TLS, routing
+// floor 5: listeners, TLS, connections, limits, routing
 pub mod server;
-// floor 4: what happens between a request and its verdict
+// floor 4: from a request to its verdict
 pub mod flow;
-// floor 3: strangers to each other
+// floor 3: independent of each other
 pub mod oidc;
 pub mod pages;
 pub mod session;
@@ -29,6 +29,6 @@ pub mod clock;
 pub mod cookie;
 pub mod host;
 pub mod shutdown;
-// no floor: what arbitrary bytes are fed to; not in a release
+// no floor: entry points for fuzzing; not in a release
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

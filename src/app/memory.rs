@@ -1,8 +1,8 @@
-//! Giving memory back to the system after a load: the allocator has to be asked.
+//! Memory: returns freed pages to the system after a load.
 //!
-//! mimalloc collects what other threads have freed, and lets go of what has been free for a while, only when a thread asks it for
-//! more, and only every ten thousandth time. After a load nobody does. So every thread that answers requests asks from time to
-//! time. It must not know for what the memory was.
+//! mimalloc collects blocks that other threads have freed, and returns pages that have been free for a while, only when a thread
+//! allocates, and only at every ten thousandth allocation. After a load no thread does. So every thread that answers requests
+//! allocates from time to time.
 
 use std::{convert::Infallible, hint::black_box, num::NonZero, thread::available_parallelism, time::Duration};
 
@@ -10,34 +10,34 @@ use tokio::time::sleep;
 
 use crate::shutdown::Tasks;
 
-/// How often the allocator is asked.
-const EVERY: Duration = Duration::from_secs(10);
+/// Interval between collections.
+const COLLECT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Questions after which mimalloc collects (`generic_collect`), with those that it counts by the thousand.
-const QUESTIONS: usize = 11_000;
+/// Allocations after which mimalloc collects (`generic_collect`), and those that it counts by the thousand.
+const ALLOCATIONS: usize = 11_000;
 
-/// Larger than what is answered from a list of free blocks without a look.
-const PIECE: usize = 2 * 1024;
+/// Larger than the blocks of the free lists that mimalloc serves without counting.
+const BLOCK: usize = 2 * 1024;
 
-/// A page of its own, whose end has the allocator look for what it can let go.
+/// Size of a page of its own; freeing it makes the allocator look for pages to return.
 const PAGE: usize = 256 * 1024;
 
-/// Asks the allocator on every thread, for as long as it is polled.
-pub(super) async fn give_back(tasks: Tasks) -> Infallible {
+/// Makes the allocator collect on every thread, for as long as it is polled.
+pub(super) async fn return_free_pages(tasks: Tasks) -> Infallible {
     let threads = available_parallelism().map_or(1, NonZero::get);
     loop {
-        sleep(EVERY).await;
-        // More than there are threads: which of them runs what is theirs to say.
+        sleep(COLLECT_INTERVAL).await;
+        // More than there are threads, because tokio decides which of them runs a task.
         for _ in 0..threads * 2 {
-            tasks.spawn(async { ask() });
+            tasks.spawn(async { collect() });
         }
     }
 }
 
-/// Takes a third of a millisecond.
-fn ask() {
+/// Allocates until mimalloc collects: a third of a millisecond.
+fn collect() {
     drop(black_box(Vec::<u8>::with_capacity(PAGE)));
-    for _ in 0..QUESTIONS {
-        drop(black_box(Vec::<u8>::with_capacity(PIECE)));
+    for _ in 0..ALLOCATIONS {
+        drop(black_box(Vec::<u8>::with_capacity(BLOCK)));
     }
 }

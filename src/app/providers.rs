@@ -1,4 +1,6 @@
-//! The providers of one configuration after another, and the task that looks after each.
+//! Providers across configurations, and the background task of each.
+//!
+//! A provider whose settings are unchanged keeps its state and its task.
 
 use std::sync::Arc;
 
@@ -11,64 +13,65 @@ use crate::{
     shutdown::{Signal, Tasks},
 };
 
-/// A provider that can be made without anything going wrong any more.
-pub(super) enum Prepared {
-    /// As it was, with all that is known of it.
-    Same(Arc<Provider>),
-    /// Known already, under other settings.
+/// Plan for a provider of the next configuration. To carry it out cannot fail.
+pub(super) enum ProviderPlan {
+    /// Unchanged, with its state.
+    Unchanged(Arc<Provider>),
+    /// Known under the same name, with other settings.
     Changed(Arc<Provider>, Settings, Transport),
-    /// Not known yet.
+    /// New.
     New(Settings, Transport),
 }
 
-/// Does what may fail: reads whom to trust.
-pub(super) fn prepare(before: &[Arc<Provider>], settings: &[Settings]) -> anyhow::Result<Vec<Prepared>> {
+/// Plans the next providers. Fails if the authorities of one cannot be read.
+pub(super) fn prepare(before: &[Arc<Provider>], settings: &[Settings]) -> anyhow::Result<Vec<ProviderPlan>> {
     let prepare = |(index, settings): (usize, &Settings)| {
         let known = before.iter().find(|known| known.settings().name == settings.name);
         if let Some(same) = known.filter(|known| known.settings() == settings) {
-            return Ok(Prepared::Same(Arc::clone(same)));
+            return Ok(ProviderPlan::Unchanged(Arc::clone(same)));
         }
         let transport = Transport::new(settings).with_context(|| format!("providers[{index}]"))?;
         Ok(match known {
-            Some(known) => Prepared::Changed(Arc::clone(known), settings.clone(), transport),
-            None => Prepared::New(settings.clone(), transport),
+            Some(known) => ProviderPlan::Changed(Arc::clone(known), settings.clone(), transport),
+            None => ProviderPlan::New(settings.clone(), transport),
         })
     };
     settings.iter().enumerate().map(prepare).collect()
 }
 
-/// Makes the providers, each with its numbers.
-pub(super) fn made(prepared: Vec<Prepared>, numbers: &[metrics::ProviderMetrics], clock: &Clock) -> Vec<Arc<Provider>> {
-    let make = |(prepared, numbers): (Prepared, &metrics::ProviderMetrics)| match prepared {
-        Prepared::Same(provider) => provider,
-        Prepared::Changed(known, settings, transport) => Arc::new(known.under(settings, transport)),
-        Prepared::New(settings, transport) => {
-            Arc::new(Provider::new(settings, transport, clock.clone(), numbers.clone()))
+/// Makes the planned providers, each with its metrics.
+pub(super) fn make(plans: Vec<ProviderPlan>, metrics: &[metrics::ProviderMetrics], clock: &Clock) -> Vec<Arc<Provider>> {
+    let make_one = |(plan, metrics): (ProviderPlan, &metrics::ProviderMetrics)| match plan {
+        ProviderPlan::Unchanged(provider) => provider,
+        ProviderPlan::Changed(known, settings, transport) => Arc::new(known.under(settings, transport)),
+        ProviderPlan::New(settings, transport) => {
+            Arc::new(Provider::new(settings, transport, clock.clone(), metrics.clone()))
         }
     };
-    prepared.into_iter().zip(numbers).map(make).collect()
+    plans.into_iter().zip(metrics).map(make_one).collect()
 }
 
-/// Lets a task look after each provider in force.
-pub(super) struct Caretaker {
+/// Background tasks of the providers in force, one each.
+pub(super) struct ProviderTasks {
     tasks: Tasks,
     stop: Signal,
-    cares: Vec<(Arc<Provider>, Signal)>,
+    running: Vec<(Arc<Provider>, Signal)>,
 }
 
-impl Caretaker {
-    /// Looks after nobody yet; `stop` ends all that it will do, and `tasks` are to stop then.
+impl ProviderTasks {
+    /// Creates it without tasks; `stop` ends all that will be spawned in `tasks`.
     pub(super) fn new(tasks: Tasks, stop: Signal) -> Self {
-        Self { tasks, stop, cares: Vec::new() }
+        Self { tasks, stop, running: Vec::new() }
     }
 
-    /// Looks after these from now on, and after no others. Whoever has another one in hand goes on with it.
-    pub(super) fn look_after(&mut self, providers: &[Arc<Provider>]) {
-        let before = std::mem::take(&mut self.cares);
+    /// Spawns the tasks of new providers, and stops those of providers that are no longer in force. Requests that hold such a
+    /// provider finish with it.
+    pub(super) fn follow(&mut self, providers: &[Arc<Provider>]) {
+        let before = std::mem::take(&mut self.running);
         for provider in providers {
-            let care = before.iter().find(|(known, _)| Arc::ptr_eq(known, provider));
-            let until = care.map_or_else(|| self.begin(provider), |(_, until)| until.clone());
-            self.cares.push((Arc::clone(provider), until));
+            let running = before.iter().find(|(known, _)| Arc::ptr_eq(known, provider));
+            let until = running.map_or_else(|| self.spawn(provider), |(_, until)| until.clone());
+            self.running.push((Arc::clone(provider), until));
         }
         for (provider, until) in before {
             if !providers.iter().any(|kept| Arc::ptr_eq(kept, &provider)) {
@@ -77,7 +80,7 @@ impl Caretaker {
         }
     }
 
-    fn begin(&self, provider: &Arc<Provider>) -> Signal {
+    fn spawn(&self, provider: &Arc<Provider>) -> Signal {
         let (provider, until) = (Arc::clone(provider), self.stop.child());
         let stop = until.clone();
         self.tasks.with_signal(until.clone()).supervise("provider", async move { provider.maintain(stop).await });
@@ -94,10 +97,10 @@ mod tests {
     use super::*;
     use crate::{
         config::{self, Environment, Source},
-        metrics::{Metrics, Settings as Kept},
+        metrics::{Metrics, Settings as MetricsSettings},
     };
 
-    /// Providers that are not there, by name and client.
+    /// Settings of unreachable providers, by name and client.
     fn settings(providers: &[(&str, &str)]) -> Vec<Settings> {
         let sections = providers.iter().map(|(name, client)| {
             format!("[[providers]]\nname = '{name}'\nissuer = 'http://127.0.0.1:9/'\nclient_id = '{client}'\n")
@@ -110,20 +113,20 @@ mod tests {
 
     fn after(before: &[Arc<Provider>], providers: &[(&str, &str)]) -> Vec<Arc<Provider>> {
         let names: Vec<_> = providers.iter().map(|(name, _)| *name).collect();
-        let metrics = Metrics::new(&Kept { backend: "memory", version: "", commit: "" });
-        let numbers = metrics.bind(&[], &names).providers;
-        made(prepare(before, &settings(providers)).unwrap(), &numbers, &Clock::System)
+        let metrics = Metrics::new(&MetricsSettings { backend: "memory", version: "", commit: "" });
+        let bound = metrics.bind(&[], &names).providers;
+        make(prepare(before, &settings(providers)).unwrap(), &bound, &Clock::System)
     }
 
-    /// Waits until nobody but the test holds a provider.
-    async fn is_let_go(provider: &Arc<Provider>) {
+    /// Waits until only the test holds a provider.
+    async fn is_released(provider: &Arc<Provider>) {
         while Arc::strong_count(provider) > 1 {
             sleep(Duration::from_millis(5)).await;
         }
     }
 
     #[test]
-    fn a_provider_stays_itself_wherever_it_stands_while_its_settings_do() {
+    fn an_unchanged_provider_is_kept_wherever_it_stands() {
         let first = after(&[], &[("a", "x"), ("b", "x")]);
         let second = after(&first, &[("c", "x"), ("b", "y"), ("a", "x")]);
         assert!(Arc::ptr_eq(&second[2], &first[0]));
@@ -133,21 +136,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_provider_in_force_is_looked_after_and_no_other() {
+    async fn each_provider_in_force_has_a_task_and_no_other() {
         let (stop, first) = (Signal::default(), after(&[], &[("a", "x"), ("b", "x")]));
         let tasks = Tasks::new(stop.clone());
-        let mut caretaker = Caretaker::new(tasks.clone(), stop.clone());
-        caretaker.look_after(&first);
+        let mut provider_tasks = ProviderTasks::new(tasks.clone(), stop.clone());
+        provider_tasks.follow(&first);
         let second = after(&first, &[("b", "x"), ("c", "x")]);
-        caretaker.look_after(&second);
-        let [gone, kept] = <[_; 2]>::try_from(first).ok().unwrap();
-        is_let_go(&gone).await;
+        provider_tasks.follow(&second);
+        let [removed, kept] = <[_; 2]>::try_from(first).ok().unwrap();
+        is_released(&removed).await;
         drop(second);
-        // Those who hold it are the caretaker and the task, of which there is one.
+        // Held by the test, by `ProviderTasks`, and by its only task.
         assert_eq!(Arc::strong_count(&kept), 3);
         stop.raise();
-        drop(caretaker);
+        drop(provider_tasks);
         tasks.joined().await;
-        is_let_go(&kept).await;
+        is_released(&kept).await;
     }
 }

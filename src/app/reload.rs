@@ -1,112 +1,115 @@
-//! Following the configuration: noticing that it has changed, reading it, putting it in force or saying why not.
+//! Configuration reload: on SIGHUP, and when the files have changed.
 //!
-//! Promises: a configuration with a mistake in it changes nothing, and is told of once, with all its mistakes; a good one is
+//! A configuration with a mistake in it changes nothing, and is logged once with all its mistakes; a valid one is
 //! in force from the next request on.
 
 use std::{convert::Infallible, time::Duration};
 
 use tokio::{signal::unix::Signal, task::spawn_blocking, time::sleep};
 
-use super::{Works, providers::Caretaker, warn_of};
+use super::{
+    components::{AppComponents, log_warnings},
+    providers::ProviderTasks,
+};
 use crate::{
     config::{Complaints, Config, Difference, Watch},
     metrics,
 };
 
-/// How often the files are compared. A change counts when it is seen for the second time.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Interval between comparisons of the files. A change counts when it is seen for the second time.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How many keys a line of the log names.
-const MOST_KEYS: usize = 20;
+/// Most keys that a log line names.
+const MAX_LOGGED_KEYS: usize = 20;
 
-/// Where changes of the configuration come from, and what is changed outside of the gate.
-pub struct Changes {
-    /// What the configuration was made of.
+/// Sources of reloads, and the setter of `log.level`, which is applied outside of the gate.
+pub struct ReloadSources {
+    /// Files of the configuration.
     pub watch: Watch,
-    /// Whoever asks for it to be read again.
+    /// SIGHUP.
     pub hangup: Signal,
     /// Sets `log.level`.
-    pub level: Box<dyn Fn(&str) + Send>,
+    pub set_log_level: Box<dyn Fn(&str) + Send>,
 }
 
-/// A gate whose configuration may change.
-pub(super) struct Reload {
-    pub(super) works: Works,
-    pub(super) caretaker: Caretaker,
+/// Reloads the configuration of a running gate.
+pub(super) struct ConfigReloader {
+    pub(super) components: AppComponents,
+    pub(super) provider_tasks: ProviderTasks,
 }
 
-/// Why the configuration is read.
+/// Trigger of a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Occasion {
-    Look,
+enum ReloadTrigger {
+    Poll,
     Hangup,
 }
 
-impl Reload {
-    /// Follows the configuration, for as long as it is polled.
-    pub(super) async fn follow(mut self, changes: Changes) -> Infallible {
-        let Changes { mut watch, mut hangup, mut level } = changes;
+impl ConfigReloader {
+    /// Reloads the configuration whenever it has changed, for as long as it is polled.
+    pub(super) async fn run(mut self, sources: ReloadSources) -> Infallible {
+        let ReloadSources { mut watch, mut hangup, mut set_log_level } = sources;
         loop {
-            let occasion = tokio::select! {
-                _ = hangup.recv() => Occasion::Hangup,
-                () = sleep(LOOK_EVERY) => Occasion::Look,
+            let trigger = tokio::select! {
+                _ = hangup.recv() => ReloadTrigger::Hangup,
+                () = sleep(POLL_INTERVAL) => ReloadTrigger::Poll,
             };
-            // Where neither a disk that takes its time holds anybody up, nor a configuration with thousands of hosts.
+            // On a blocking thread: a slow disk or a configuration with thousands of hosts must not stall a worker.
             let reading = spawn_blocking(move || {
-                let read = match occasion {
-                    Occasion::Hangup => Some(watch.read_again()),
-                    Occasion::Look => watch.read_changed(),
+                let read = match trigger {
+                    ReloadTrigger::Hangup => Some(watch.read_again()),
+                    ReloadTrigger::Poll => watch.read_changed(),
                 };
                 if let Some(read) = read {
-                    let result = self.take(read, occasion, &level);
-                    self.works.metrics.configuration.count_reload(result);
+                    let result = self.apply(read, trigger, &set_log_level);
+                    self.components.metrics.configuration.count_reload(result);
                 }
-                (self, watch, level)
+                (self, watch, set_log_level)
             });
-            (self, watch, level) = reading.await.expect("a configuration that is wrong is no panic");
+            (self, watch, set_log_level) = reading.await.expect("a configuration with mistakes does not panic");
         }
     }
 
-    fn take(
+    fn apply(
         &mut self,
         read: Result<Config, Complaints>,
-        occasion: Occasion,
-        level: &(dyn Fn(&str) + Send),
+        trigger: ReloadTrigger,
+        set_log_level: &(dyn Fn(&str) + Send),
     ) -> metrics::ReloadResult {
-        let changed = read.map_err(|complaints| on_one_line(&complaints)).and_then(|next| {
-            let changed = self.works.change(next);
-            changed.map_err(|error| format!("{error:#}"))
+        let applied = read.map_err(|complaints| on_one_line(&complaints)).and_then(|next| {
+            let difference = self.components.apply(next);
+            difference.map_err(|error| format!("{error:#}"))
         });
-        match changed {
+        match applied {
             Err(reasons) => {
-                tracing::error!(reasons, "the changed configuration is refused; the one before stays in force");
+                tracing::error!(reasons, "configuration reload refused; keeping the configuration in force");
                 metrics::ReloadResult::Refused
             }
             Ok(difference) if difference.is_none() => {
-                match occasion {
-                    Occasion::Hangup => tracing::info!("the configuration was read again and says the same"),
-                    Occasion::Look => tracing::debug!("the configuration was read again and says the same"),
+                match trigger {
+                    ReloadTrigger::Hangup => tracing::info!("configuration reloaded; nothing has changed"),
+                    ReloadTrigger::Poll => tracing::debug!("configuration reloaded; nothing has changed"),
                 }
                 metrics::ReloadResult::Unchanged
             }
             Ok(difference) => {
-                self.caretaker.look_after(&self.works.providers);
-                level(&self.works.config.log.level);
-                self.tell(&difference);
-                warn_of(&self.works.config);
+                self.provider_tasks.follow(&self.components.providers);
+                set_log_level(&self.components.config.log.level);
+                self.log_difference(&difference);
+                log_warnings(&self.components.config);
                 metrics::ReloadResult::Applied
             }
         }
     }
 
-    fn tell(&self, difference: &Difference) {
-        let hash = &self.works.config.hash;
+    fn log_difference(&self, difference: &Difference) {
+        let hash = &self.components.config.hash;
         if !difference.changed.is_empty() {
-            tracing::info!(hash, keys = listed(&difference.changed), "the configuration has been changed");
+            tracing::info!(hash, keys = listed(&difference.changed), "configuration reloaded");
         }
         if !difference.waiting.is_empty() {
             let keys = listed(&difference.waiting);
-            tracing::warn!(hash, keys, "changes that need a restart are not in force; these keep the values they had");
+            tracing::warn!(hash, keys, "changes that need a restart are not in force; these keys keep their values");
         }
     }
 }
@@ -117,7 +120,7 @@ fn on_one_line(complaints: &Complaints) -> String {
 }
 
 fn listed(keys: &[String]) -> String {
-    let more = keys.len().saturating_sub(MOST_KEYS);
-    let named = keys.iter().take(MOST_KEYS).cloned().collect::<Vec<_>>().join(", ");
+    let more = keys.len().saturating_sub(MAX_LOGGED_KEYS);
+    let named = keys.iter().take(MAX_LOGGED_KEYS).cloned().collect::<Vec<_>>().join(", ");
     if more == 0 { named } else { format!("{named} and {more} more") }
 }

@@ -1,4 +1,4 @@
-//! What a whole gate does, in this process.
+//! Whole gate in this process.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -10,12 +10,15 @@ use std::{
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::*;
-use crate::config::{self, Environment, Source};
+use super::BoundApp;
+use crate::{
+    config::{self, Config, Environment, Source},
+    shutdown,
+};
 
 const WORKERS: usize = 2;
-/// How long whoever is asked may take on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait on a machine that is busy with other things.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn config() -> Config {
     let text = "server = { listen = '127.0.0.1:0', management = '127.0.0.1:0', shutdown_grace = '1s' }\n\
@@ -26,34 +29,34 @@ fn config() -> Config {
     config::load_from(Some(&source), &Environment::new()).unwrap()
 }
 
-/// Sends a question on a connection of its own.
-fn question(address: SocketAddr, path: &str) -> TcpStream {
+/// Sends a request on a connection of its own.
+fn request(address: SocketAddr, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     stream
 }
 
-fn rest(mut stream: TcpStream) -> String {
+fn read_to_end(mut stream: TcpStream) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
 }
 
-/// Waits for it, though not for ever.
+/// Waits until it holds.
 fn until(holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "it never came about");
+        assert!(begun.elapsed() < TIMEOUT, "timed out");
         sleep(Duration::from_millis(5));
     }
 }
 
 fn is_ready(management: SocketAddr) -> bool {
-    rest(question(management, "/-/health/ready")).starts_with("HTTP/1.1 200")
+    read_to_end(request(management, "/-/health/ready")).starts_with("HTTP/1.1 200")
 }
 
-/// Workers that wait until it is dropped.
+/// Blocks the workers of a runtime until it is dropped.
 struct Blocked(Arc<Barrier>);
 
 impl Drop for Blocked {
@@ -62,7 +65,7 @@ impl Drop for Blocked {
     }
 }
 
-/// Has every worker of a runtime wait, and returns once they all do.
+/// Blocks every worker of a runtime, and returns once they all wait.
 fn block(runtime: &Runtime) -> Blocked {
     let [all_are_here, go_on] = [(); 2].map(|()| Arc::new(Barrier::new(WORKERS + 1)));
     for _ in 0..WORKERS {
@@ -79,43 +82,43 @@ fn block(runtime: &Runtime) -> Blocked {
 #[test]
 fn metrics_and_health_are_answered_while_every_worker_is_blocked() {
     let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build().unwrap();
-    let app = runtime.block_on(App::build(config())).unwrap();
+    let app = runtime.block_on(BoundApp::build(config())).unwrap();
     let ((gate, management), stop) = (app.addresses(), shutdown::Signal::default());
     let running = runtime.spawn(app.run(stop.clone()));
     until(|| is_ready(management));
     let blocked = block(&runtime);
-    let mut unanswered = question(gate, "/_doorward/ping");
+    let mut unanswered = request(gate, "/_doorward/ping");
     for (path, part) in [
         ("/metrics", "doorward_build_info"),
         ("/-/health/live", "\"live\""),
         ("/-/health/ready", "\"ready\""),
         ("/metrics", "doorward_sessions_cached"),
     ] {
-        let said = rest(question(management, path));
-        assert!(said.starts_with("HTTP/1.1 200") && said.contains(part), "{said}");
+        let response = read_to_end(request(management, path));
+        assert!(response.starts_with("HTTP/1.1 200") && response.contains(part), "{response}");
     }
     unanswered.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let waiting = unanswered.read(&mut [0]).unwrap_err().kind();
     assert!(matches!(waiting, ErrorKind::WouldBlock | ErrorKind::TimedOut), "the workers are not blocked: {waiting}");
     drop(blocked);
-    unanswered.set_read_timeout(Some(PATIENCE)).unwrap();
-    assert!(rest(unanswered).starts_with("HTTP/1.1 204"));
+    unanswered.set_read_timeout(Some(TIMEOUT)).unwrap();
+    assert!(read_to_end(unanswered).starts_with("HTTP/1.1 204"));
     stop.raise();
     runtime.block_on(running).unwrap().unwrap();
     assert!(TcpStream::connect(management).is_err(), "the listener is closed");
 }
 
 #[tokio::test]
-async fn a_gate_that_is_given_up_lets_its_addresses_go() {
-    let app = App::build(config()).await.unwrap();
+async fn a_dropped_gate_releases_its_addresses() {
+    let app = BoundApp::build(config()).await.unwrap();
     let (gate, management) = app.addresses();
     {
         let running = app.run(shutdown::Signal::default());
         tokio::pin!(running);
-        let asked = tokio::task::spawn_blocking(move || until(|| is_ready(management)));
-        tokio::select! { _ = &mut running => panic!("nobody asked for its end"), asked = asked => asked.unwrap() }
+        let ready = tokio::task::spawn_blocking(move || until(|| is_ready(management)));
+        tokio::select! { _ = &mut running => panic!("it ended by itself"), ready = ready => ready.unwrap() }
     }
-    // The tasks of this thread's runtime have to get a turn meanwhile.
+    // Asynchronously, so that the tasks of this thread's runtime can go on.
     let closed = async || {
         for address in [gate, management] {
             while TcpStream::connect(address).is_ok() {
@@ -123,5 +126,5 @@ async fn a_gate_that_is_given_up_lets_its_addresses_go() {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, closed()).await.unwrap();
+    tokio::time::timeout(TIMEOUT, closed()).await.unwrap();
 }

@@ -1,15 +1,12 @@
-//! What operators and their machines ask: metrics, and whether the process lives and wants requests.
+//! Management listener: metrics, liveness and readiness.
 //!
-//! A store or a provider that goes away is shown and changes nothing: taking every replica out of service would end the
-//! sessions that go on without them. Only a store that never answered keeps a process from being ready: it knows nobody.
+//! A store or a provider that is unavailable is shown and changes nothing: taking every replica out of service would end the
+//! sessions that go on without them. Only a store that never answered keeps a process from being ready: it knows no session.
 //!
-//! It is answered on a thread of its own, which needs the gate's for nothing: no scrape slows a check, and a gate whose
-//! workers are all busy, or stuck, still shows it. It must not know how health is found out.
+//! It runs on a thread of its own, independent of the gate's: no scrape slows a check, and a gate whose workers are all busy, or
+//! stuck, still answers here.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -17,26 +14,30 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE},
     request::Parts,
 };
-use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 
-use super::{Error, connection::Host, drain::Phase, listener::Listener, places::Shares};
+use super::{
+    Error,
+    body::ServerResponse,
+    connection::{ConnContext, Phase, RequestHandler},
+    limits::ConnectionLimits,
+    listener::Listener,
+};
 use crate::{
-    edge::Response,
     flow::Health,
     metrics::Metrics,
     shutdown::{RuntimeThread, Signal, Tasks},
 };
 
-const LISTEN: &str = "server.management";
+const KEY: &str = "server.management";
 
-/// Connections from whoever watches. On a full listener the quietest gives way, so that health is always told.
+/// Most connections. On a full listener the least recently active is evicted, so that health is always answered.
 const MAX_CONNECTIONS: usize = 64;
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// The listener, and the thread that it is for.
+/// Management listener with its thread.
 pub(super) struct Management {
     listener: Listener,
     thread: RuntimeThread,
@@ -45,32 +46,33 @@ pub(super) struct Management {
 impl Management {
     /// Binds the address.
     pub(super) fn bind(address: SocketAddr) -> Result<Self, Error> {
-        let thread = RuntimeThread::new("management").map_err(|source| Error::Bind { key: LISTEN, address, source })?;
-        let listener = thread.enter(|| Listener::bind(LISTEN, address, Shares::alike(MAX_CONNECTIONS)))?;
+        let thread = RuntimeThread::new("management").map_err(|source| Error::Bind { key: KEY, address, source })?;
+        let listener = thread.enter(|| Listener::bind(KEY, address, ConnectionLimits::uniform(MAX_CONNECTIONS)))?;
         Ok(Self { listener, thread })
     }
 
-    /// The address that was bound.
+    /// Address that was bound.
     pub(super) fn address(&self) -> SocketAddr {
         self.listener.address()
     }
 
-    /// Starts the thread, which answers until it is told to end.
-    pub(super) fn serve<A, F>(self, host: Host<A>, tasks: &Tasks, until: Signal)
-    where
-        A: Fn(IpAddr, Parts, Incoming) -> F + Send + Sync + 'static,
-        F: Future<Output = Response> + Send + 'static,
-    {
+    /// Starts the thread, which answers until `until` is raised.
+    pub(super) fn serve<H: RequestHandler>(self, context: ConnContext<H>, tasks: &Tasks, until: Signal) {
         let Self { listener, thread } = self;
         tasks.with_signal(until.clone()).supervise_on(thread, async move {
-            // Whoever watches has seen all there was: nobody is waited for.
-            let _dropped = listener.serve(host, &until, Duration::ZERO).await;
+            // The gate has drained: there is nothing left to observe, and no connection to wait for.
+            let _aborted = listener.serve(context, &until, Duration::ZERO).await;
         });
     }
 }
 
-/// Answers a request on the management listener. `phase` is that of the gate's own listener.
-pub(super) fn answer(request: &Parts, phase: Phase, health: impl FnOnce() -> Health, metrics: &Metrics) -> Response {
+/// Answers a request on the management listener. `phase` is that of the listener for edges.
+pub(super) fn answer(
+    request: &Parts,
+    phase: Phase,
+    health: impl FnOnce() -> Health,
+    metrics: &Metrics,
+) -> ServerResponse {
     match request.uri.path() {
         "/metrics" => page(StatusCode::OK, PROMETHEUS, metrics.print()),
         "/-/health/live" => page(StatusCode::OK, JSON, json!({ "status": "live" }).to_string()),
@@ -79,13 +81,16 @@ pub(super) fn answer(request: &Parts, phase: Phase, health: impl FnOnce() -> Hea
     }
 }
 
-/// Ready while connections are accepted and kept, once the store has answered, whatever else is up or down.
-fn readiness(phase: Phase, health: &Health) -> Response {
-    let (status, word, listener) = match phase {
+/// Answers readiness: ready while connections are accepted and kept alive, once the store has answered, in whatever state the
+/// rest is.
+fn readiness(phase: Phase, health: &Health) -> ServerResponse {
+    let (status, state, listener) = match phase {
         Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting", "down"),
         Phase::Accepting if !health.opened => (StatusCode::SERVICE_UNAVAILABLE, "starting", "up"),
         Phase::Accepting => (StatusCode::OK, "ready", "up"),
-        Phase::Draining | Phase::Finishing | Phase::Cut => (StatusCode::SERVICE_UNAVAILABLE, "draining", "draining"),
+        Phase::Draining | Phase::ShuttingDown | Phase::Aborting => {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining", "draining")
+        }
     };
     let mut components = Map::from_iter([
         ("listener".to_owned(), Value::from(listener)),
@@ -94,15 +99,15 @@ fn readiness(phase: Phase, health: &Health) -> Response {
     for (provider, up) in &health.providers {
         components.insert(format!("provider:{provider}"), Value::from(up_or_down(*up)));
     }
-    page(status, JSON, json!({ "status": word, "components": components }).to_string())
+    page(status, JSON, json!({ "status": state, "components": components }).to_string())
 }
 
 fn up_or_down(up: bool) -> &'static str {
     if up { "up" } else { "down" }
 }
 
-fn page(status: StatusCode, content_type: &'static str, text: String) -> Response {
-    let mut response = Response::new(Bytes::from(text).into());
+fn page(status: StatusCode, content_type: &'static str, text: String) -> ServerResponse {
+    let mut response = ServerResponse::new(Bytes::from(text).into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -149,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_never_saw_its_store_is_not_ready() {
+    fn a_process_whose_store_never_answered_is_not_ready() {
         for (opened, expected) in [(false, 503), (true, 200)] {
             let health = Health { store: false, opened, providers: Vec::new() };
             assert_eq!(readiness(Phase::Accepting, &health).status().as_u16(), expected);

@@ -1,129 +1,128 @@
-//! From a request to the part of the gate that answers it.
+//! Routing: from a request to the part of the gate that answers it.
 //!
-//! Paths are compared byte for byte as they arrived, authorization first: a path that was tidied up before could reach
-//! another route than the one that the edge asked for. It must not know what the answers are.
+//! Paths are compared byte for byte as they arrived, authorization first: a path that was normalised before could reach
+//! another route than the one that the edge asked for.
 
 use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::Guard;
 use http::{Method, Uri, request::Parts};
 
-use super::connection::FragmentDropped;
+use super::{connection::FragmentDropped, limits::RequestClass};
 use crate::{
     edge::{Edge, Response},
     flow::{Gate, backchannel_logout},
 };
 
-/// Where a request goes.
+/// Path below the prefix at which edges ask, each at its own name.
+const AUTH: &str = "/auth/";
+
+/// Destination of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'r> {
-    /// An edge asks. The text is what follows `/auth/envoy` on the request line; empty in the other dialects.
+    /// Authorization request of an edge. The text is what follows `/auth/envoy` on the request line; empty in the other
+    /// dialects.
     Authorize(Edge, &'r str),
-    /// One of the gate's own pages: the path below the prefix, beginning with a slash.
-    OwnPage(&'r str),
-    /// Nowhere.
-    Nothing,
+    /// Endpoint of the gate's own: the path below the prefix, beginning with a slash.
+    Endpoint(&'r str),
+    /// Path with nothing at it.
+    NotFound,
 }
 
-/// Where a request goes, by its method and the target as it stood on the request line.
+/// Returns the route of a request by its method and the target as it stood on the request line.
 pub(super) fn route<'r>(prefix: &str, method: &Method, uri: &'r Uri) -> Route<'r> {
     // A 2xx answer to CONNECT would open a tunnel.
     if method == Method::CONNECT {
-        return Route::Nothing;
+        return Route::NotFound;
     }
-    let Some(page) = uri.path().strip_prefix(prefix).filter(|page| page.starts_with('/')) else {
-        return Route::Nothing;
+    let Some(endpoint) = uri.path().strip_prefix(prefix).filter(|endpoint| endpoint.starts_with('/')) else {
+        return Route::NotFound;
     };
-    match page {
-        "/auth/traefik" => Route::Authorize(Edge::Traefik, ""),
-        "/auth/caddy" => Route::Authorize(Edge::Caddy, ""),
-        "/auth/nginx" => Route::Authorize(Edge::Nginx, ""),
-        _ => envoy_target(prefix, uri).map_or(Route::OwnPage(page), |target| Route::Authorize(Edge::Envoy, target)),
+    let Some(name) = endpoint.strip_prefix(AUTH) else {
+        return Route::Endpoint(endpoint);
+    };
+    match Edge::ALL.iter().find(|edge| edge.label() == name) {
+        // Envoy appends the original target to its path.
+        Some(Edge::Envoy) | None => {
+            envoy_target(prefix, uri).map_or(Route::Endpoint(endpoint), |target| Route::Authorize(Edge::Envoy, target))
+        }
+        Some(edge) => Route::Authorize(*edge, ""),
     }
 }
 
-/// Where a request goes, as far as all of its target is known.
-fn routed<'r>(prefix: &str, request: &'r Parts) -> Route<'r> {
-    // What the app would be asked for is not what we can see.
+/// Returns the original target, path and query, that Envoy appends to its `path_prefix`.
+fn envoy_target<'r>(prefix: &str, uri: &'r Uri) -> Option<&'r str> {
+    let target = uri.path_and_query()?.as_str().strip_prefix(prefix)?.strip_prefix(AUTH)?;
+    target.strip_prefix(Edge::Envoy.label()).filter(|target| target.starts_with('/'))
+}
+
+/// Returns the route of a request whose target is known completely.
+fn checked_route<'r>(prefix: &str, request: &'r Parts) -> Route<'r> {
+    // The app would see a path that the gate cannot see.
     if request.extensions.get::<FragmentDropped>().is_some() {
-        return Route::Nothing;
+        return Route::NotFound;
     }
     route(prefix, &request.method, &request.uri)
 }
 
-/// The original target, path and query, that Envoy puts behind its `path_prefix`.
-fn envoy_target<'r>(prefix: &str, uri: &'r Uri) -> Option<&'r str> {
-    let target = uri.path_and_query()?.as_str();
-    target.strip_prefix(prefix)?.strip_prefix("/auth/envoy").filter(|target| target.starts_with('/'))
-}
-
-/// What a request is to the bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Work {
-    /// An edge's question.
-    Question,
-    /// Anything else: a page of the gate's own, or nothing.
-    Page,
-}
-
-/// The way into the gate.
+/// Hands requests to the gate.
 pub(super) struct Router {
     gate: Arc<Gate>,
 }
 
 impl Router {
-    /// A way into `gate`.
+    /// Creates the router of a gate.
     pub(super) fn new(gate: Arc<Gate>) -> Self {
         Self { gate }
     }
 
-    /// What a client is told whom there is no room or no time for.
+    /// Returns the 503 of a request that was shed or timed out.
     pub(super) fn overloaded(&self) -> Response {
         self.gate.now().overloaded()
     }
 
-    /// Whether a peer may ask for others.
+    /// Returns `true` if a peer is among `server.trusted_proxies`.
     pub(super) fn trusts(&self, peer: IpAddr) -> bool {
         self.gate.now().trusts(peer)
     }
 
-    /// What a request is to the bounds.
-    pub(super) fn work(&self, request: &Parts) -> Work {
-        match routed(self.gate.now().prefix(), request) {
-            Route::Authorize(..) => Work::Question,
-            Route::OwnPage(_) | Route::Nothing => Work::Page,
+    /// Returns the class of a trusted peer's request, for the request limits.
+    pub(super) fn class(&self, request: &Parts) -> RequestClass {
+        match checked_route(self.gate.now().prefix(), request) {
+            Route::Authorize(..) => RequestClass::Authorization,
+            Route::Endpoint(_) | Route::NotFound => RequestClass::Page,
         }
     }
 
-    /// Refuses a request whose body says something by its header alone, where that is reason enough.
+    /// Returns the refusal of a form whose head is reason enough, before its body is read.
     pub(super) fn refuse_form(&self, peer: IpAddr, request: &Parts) -> Option<Response> {
         self.gate.now().unheard(peer, request)
     }
 
-    /// Whether the body of a request says anything.
+    /// Returns `true` if the body of a request is a form that has to be read.
     pub(super) fn reads_body(&self, request: &Parts) -> bool {
         request.method == Method::POST
             && route(self.gate.now().prefix(), &request.method, &request.uri)
-                == Route::OwnPage(backchannel_logout::PAGE)
+                == Route::Endpoint(backchannel_logout::PAGE)
     }
 
-    /// Answers an edge's question that memory alone can answer. Nothing waits for such an answer and nothing makes room
-    /// for it: those who are known pass even where there is no room for anybody else.
-    pub(super) fn ask_memory(&self, peer: IpAddr, request: &Parts) -> Option<Response> {
+    /// Answers an authorization request that memory alone can answer. Needs no slot and waits for nothing: known sessions pass
+    /// while everything else is shed.
+    pub(super) fn answer_from_memory(&self, peer: IpAddr, request: &Parts) -> Option<Response> {
         let now = self.gate.now();
-        match routed(now.prefix(), request) {
+        match checked_route(now.prefix(), request) {
             Route::Authorize(edge, envoy_target) => now.admit_at_once(edge, peer, request, envoy_target),
-            Route::OwnPage(_) | Route::Nothing => None,
+            Route::Endpoint(_) | Route::NotFound => None,
         }
     }
 
-    /// Answers one request. A form that came with it is among its extensions.
-    pub(super) async fn ask(&self, peer: IpAddr, request: Parts) -> Response {
+    /// Answers a request. A form that came with it is among its extensions.
+    pub(super) async fn answer(&self, peer: IpAddr, request: Parts) -> Response {
         let (request, now) = (&request, Guard::into_inner(self.gate.now()));
-        match routed(now.prefix(), request) {
+        match checked_route(now.prefix(), request) {
             Route::Authorize(edge, envoy_target) => now.authorize(edge, peer, request, envoy_target).await,
-            Route::OwnPage(page) => now.own_page(peer, request, page).await,
-            Route::Nothing => now.nothing_here(request),
+            Route::Endpoint(endpoint) => now.own_page(peer, request, endpoint).await,
+            Route::NotFound => now.nothing_here(request),
         }
     }
 }
@@ -132,17 +131,17 @@ impl Router {
 mod tests {
     use super::*;
 
-    fn on(target: &str) -> String {
+    fn routed(target: &str) -> String {
         let uri: Uri = target.parse().unwrap();
         match route("/_doorward", &Method::GET, &uri) {
             Route::Authorize(edge, target) => format!("{} {target}", edge.label()),
-            Route::OwnPage(page) => format!("page {page}"),
-            Route::Nothing => "nothing".to_owned(),
+            Route::Endpoint(page) => format!("page {page}"),
+            Route::NotFound => "nothing".to_owned(),
         }
     }
 
     #[test]
-    fn a_request_goes_where_its_bytes_say() {
+    fn a_request_is_routed_by_its_exact_bytes() {
         for (target, expected) in [
             ("/_doorward/auth/traefik", "traefik "),
             ("/_doorward/auth/traefik?rd=/_doorward/ping", "traefik "),
@@ -163,29 +162,29 @@ mod tests {
             ("app.example.com:443", "nothing"),
             ("http://app.example.com/_doorward/auth/caddy", "caddy "),
         ] {
-            assert_eq!(on(target), expected, "{target}");
+            assert_eq!(routed(target), expected, "{target}");
         }
     }
 
     #[test]
     fn what_follows_envoy_is_the_original_target_untouched() {
         for target in ["/", "/a?b=c?d", "//x", "/../../../ping", "/../ping", "/%2e%2e/%2F;a=b//c", "/?", "/a%zz"] {
-            assert_eq!(on(&format!("/_doorward/auth/envoy{target}")), format!("envoy {target}"));
-            assert_eq!(on(&format!("http://x.example/_doorward/auth/envoy{target}")), format!("envoy {target}"));
+            assert_eq!(routed(&format!("/_doorward/auth/envoy{target}")), format!("envoy {target}"));
+            assert_eq!(routed(&format!("http://x.example/_doorward/auth/envoy{target}")), format!("envoy {target}"));
         }
     }
 
     #[test]
     fn envoy_without_an_original_path_is_not_authorised() {
         for target in ["", "?a=/b", "x", "*"] {
-            assert!(on(&format!("/_doorward/auth/envoy{target}")).starts_with("page "), "{target}");
+            assert!(routed(&format!("/_doorward/auth/envoy{target}")).starts_with("page "), "{target}");
         }
     }
 
     #[test]
-    fn a_tunnel_is_opened_to_nowhere() {
+    fn connect_is_not_routed() {
         let uri = Uri::from_static("/_doorward/auth/traefik");
-        assert_eq!(route("/_doorward", &Method::CONNECT, &uri), Route::Nothing);
+        assert_eq!(route("/_doorward", &Method::CONNECT, &uri), Route::NotFound);
     }
 
     proptest::proptest! {

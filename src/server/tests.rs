@@ -1,12 +1,12 @@
-//! What the listeners promise, over real sockets and with answers that stand for the gate's.
+//! Listeners over real sockets, with responses that stand for the gate's.
 
-mod bounds;
 mod draining;
 mod forms;
 mod frames;
-mod resting;
-mod speaking;
-mod strangers;
+mod limits;
+mod parking;
+mod protocol;
+mod untrusted;
 
 use std::{
     convert::Infallible,
@@ -31,18 +31,16 @@ use tokio::{
 use tower::{ServiceExt as _, service_fn};
 
 use super::{
-    Error, Listener, Server, Settings, TlsSettings,
-    connection::{FragmentDropped, Host, Peers},
-    drain::{Drain, Phase},
-    form::{Forms, Pace},
-    lanes::{Bounds, bounded},
-    places::Shares,
+    Error, Server, Settings, TlsSettings,
+    body::ServerResponse,
+    connection::{ConnContext, Drain, FragmentDropped, ListenerTimeouts, PeerPolicy, Phase, Timeouts},
+    forms::{FormReader, FormTimeouts},
+    limits::{ConnectionLimits, RequestBounds, bounded},
+    listener::Listener,
     router::{Route, route},
     tls::Certificates,
-    vigil::{Patience, Timeouts},
 };
 use crate::{
-    edge::Response,
     metrics::{self, Metrics},
     shutdown::{Signal, Tasks},
 };
@@ -50,19 +48,19 @@ use crate::{
 const LONG: Duration = Duration::from_hours(1);
 const SHORT: Duration = Duration::from_millis(50);
 
-/// Nothing runs out.
-const ENDLESS: Patience = Patience {
-    handshake: LONG,
+/// Timeouts that do not expire.
+const ENDLESS: Timeouts = Timeouts {
+    tls_handshake: LONG,
     first_request: LONG,
-    header: LONG,
-    rest: LONG,
+    slow_client: LONG,
+    park: LONG,
     idle: LONG,
-    farewell: LONG,
+    closing: LONG,
     stream: LONG,
 };
 
-/// A listener that runs, and the ends that a test holds of it.
-struct Running {
+/// Running listener with its controls.
+struct RunningListener {
     address: SocketAddr,
     metrics: Metrics,
     drain: Arc<Drain>,
@@ -71,58 +69,64 @@ struct Running {
     ended: Signal,
 }
 
-/// How a test's listener differs from one with nothing that runs out.
-struct Plan {
-    patience: Patience,
-    /// Those of whoever is not at 127.0.0.1.
-    strangers: Patience,
+/// Setup of a listener; by default no timeout expires.
+struct ListenerPlan {
+    timeouts: Timeouts,
+    /// Timeouts for peers that are not at 127.0.0.1.
+    untrusted: Timeouts,
     grace: Duration,
-    shares: Shares,
+    limits: ConnectionLimits,
     certificates: Option<Arc<Certificates>>,
 }
 
-impl Default for Plan {
+impl Default for ListenerPlan {
     fn default() -> Self {
-        Self { patience: ENDLESS, strangers: ENDLESS, grace: LONG, shares: Shares::of(1_000), certificates: None }
+        Self {
+            timeouts: ENDLESS,
+            untrusted: ENDLESS,
+            grace: LONG,
+            limits: ConnectionLimits::of(1_000),
+            certificates: None,
+        }
     }
 }
 
-impl Running {
-    fn with<A, F>(plan: Plan, answer: A) -> Self
+impl RunningListener {
+    fn with<A, F>(plan: ListenerPlan, answer: A) -> Self
     where
         A: Fn(IpAddr, Parts) -> F + Send + Sync + 'static,
-        F: Future<Output = Response> + Send + 'static,
+        F: Future<Output = ServerResponse> + Send + 'static,
     {
         Self::reading(plan, move |peer, request, _body| answer(peer, request))
     }
 
-    fn reading<A, F>(plan: Plan, answer: A) -> Self
+    fn reading<A, F>(plan: ListenerPlan, answer: A) -> Self
     where
         A: Fn(IpAddr, Parts, Incoming) -> F + Send + Sync + 'static,
-        F: Future<Output = Response> + Send + 'static,
+        F: Future<Output = ServerResponse> + Send + 'static,
     {
         let (stop, ended, drain) = (Signal::default(), Signal::default(), Arc::new(Drain::default()));
         let tasks = Tasks::new(stop.clone());
-        let listener = Listener::bind("server.listen", (Ipv4Addr::LOCALHOST, 0).into(), plan.shares).unwrap();
+        let listener = Listener::bind("server.listen", (Ipv4Addr::LOCALHOST, 0).into(), plan.limits).unwrap();
         let address = listener.address();
         let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "0", commit: "none" });
-        let peers = Peers {
-            trusts: Box::new(|peer| peer == IpAddr::from(Ipv4Addr::LOCALHOST)),
-            timeouts: Timeouts { trusted: plan.patience, strangers: plan.strangers },
+        let policy = PeerPolicy {
+            is_trusted: Box::new(|peer| peer == IpAddr::from(Ipv4Addr::LOCALHOST)),
+            timeouts: ListenerTimeouts { trusted: plan.timeouts, untrusted: plan.untrusted },
             open: metrics.connections.open(metrics::ListenerLabel::Edges),
             handshakes: metrics.connections.handshakes(),
         };
-        let host = Host::new(answer, peers, Arc::clone(&drain), plan.certificates, tasks.clone());
+        let context = ConnContext::new(answer, policy, Arc::clone(&drain), plan.certificates, tasks.clone());
         let (stopping, ending) = (stop.clone(), ended.clone());
         tasks.spawn(async move {
-            listener.serve(host, &stopping, plan.grace).await;
+            listener.serve(context, &stopping, plan.grace).await;
             ending.raise();
         });
         Self { address, metrics, drain, tasks, stop, ended }
     }
 
     fn echoing() -> Self {
-        Self::with(Plan::default(), echo)
+        Self::with(ListenerPlan::default(), echo)
     }
 
     async fn connect(&self) -> TcpStream {
@@ -130,13 +134,13 @@ impl Running {
     }
 
     /// Sends bytes on a connection of their own and reads until the server closes it.
-    async fn tell(&self, bytes: &str) -> String {
+    async fn send(&self, bytes: &str) -> String {
         let mut stream = self.connect().await;
         stream.write_all(bytes.as_bytes()).await.unwrap();
-        rest(&mut stream).await
+        read_to_end(&mut stream).await
     }
 
-    /// A client that speaks HTTP/2; the signal is raised when its connection has ended.
+    /// Connects an HTTP/2 client; the signal is raised when its connection has ended.
     async fn h2(&self, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> (Client, Signal) {
         let (client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await.unwrap();
         let closed = Signal::default();
@@ -151,26 +155,26 @@ impl Running {
 
 type Client = http2::SendRequest<Empty<Bytes>>;
 
-fn say(text: impl Into<Bytes>) -> Response {
-    Response::new(Full::new(text.into()))
+fn respond(text: impl Into<Bytes>) -> ServerResponse {
+    ServerResponse::new(Full::new(text.into()))
 }
 
-/// Says how a request arrived.
-#[expect(clippy::needless_pass_by_value, reason = "answers own their request")]
-fn echo(peer: IpAddr, request: Parts) -> Ready<Response> {
+/// Responds with the request as it arrived.
+#[expect(clippy::needless_pass_by_value, reason = "handlers own their request")]
+fn echo(peer: IpAddr, request: Parts) -> Ready<ServerResponse> {
     let mark = if request.extensions.get::<FragmentDropped>().is_some() { " fragment" } else { "" };
-    ready(say(format!("[{:?} {} {} {peer}{mark}]", request.version, request.method, request.uri)))
+    ready(respond(format!("[{:?} {} {} {peer}{mark}]", request.version, request.method, request.uri)))
 }
 
-async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
+async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
-    // A connection that is cut may end in a reset; what came before counts.
-    let _cut = stream.read_to_end(&mut bytes).await;
+    // A connection that is aborted may end in a reset; what came before counts.
+    let _aborted = stream.read_to_end(&mut bytes).await;
     String::from_utf8(bytes).unwrap()
 }
 
-/// Reads one answer whose body ends with `end`.
-async fn answer(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
+/// Reads one response whose body ends with `end`.
+async fn read_response(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     let mut text = String::new();
     while !text.ends_with(end) {
         let mut bytes = [0; 4_096];
@@ -189,10 +193,11 @@ async fn ask(client: &mut Client, uri: &str) -> (StatusCode, Version, String) {
     (status, version, String::from_utf8(body.to_vec()).unwrap())
 }
 
-fn closes(answer: &str) -> bool {
-    answer.to_ascii_lowercase().contains("\r\nconnection: close\r\n")
+fn closes(response: &str) -> bool {
+    response.to_ascii_lowercase().contains("\r\nconnection: close\r\n")
 }
 
+/// Writes self-signed files for `localhost`, and returns a client that trusts them and offers these protocols.
 fn tls_files(directory: &Path, alpn: &[&str]) -> (TlsSettings, tokio_rustls::TlsConnector) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let (cert, key) = (directory.join("cert.pem"), directory.join("key.pem"));

@@ -1,9 +1,15 @@
-//! Certificates: read at start, read again when they are renewed.
+//! TLS certificates: loaded at start, reloaded when their files change.
 //!
-//! Files are compared by content, so that a Kubernetes symlink swap, a copy and a rename all count. A renewal that
-//! cannot be used changes nothing. It must not know what is spoken inside TLS.
+//! Files are compared by content, so that a Kubernetes symlink swap, a copy and a rename all count. Files that
+//! cannot be used change nothing.
 
-use std::{convert::Infallible, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use rustls::{
@@ -15,116 +21,128 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{task::spawn_blocking, time::sleep};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Error, TlsSettings};
+use super::Error;
 use crate::crypto;
 
 const CERT: &str = "server.tls.cert";
 const KEY: &str = "server.tls.key";
 const CLIENT_CA: &str = "server.tls.client_ca";
 
-/// How often the files are compared.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Interval between comparisons of the files.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The certificate in use, and where the next one comes from.
+/// TLS as configured. All files are read again when they change.
+#[derive(Clone, Debug)]
+pub struct TlsSettings {
+    /// Certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Private key, PEM.
+    pub key: PathBuf,
+    /// Authorities whose client certificates are required, PEM; absent: clients need none.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl TlsSettings {
+    /// Loads the files as they are now, and fails if they cannot be used. Blocks while it reads them.
+    pub fn try_out(&self) -> Result<(), Error> {
+        TlsFiles::read(self)?.config().map(drop)
+    }
+}
+
+/// Digest of the files' content.
+type FilesDigest = [u8; 32];
+
+/// Certificate in use, and the files of the next one.
 pub(super) struct Certificates {
     settings: TlsSettings,
     current: ArcSwap<ServerConfig>,
-    print: ArcSwap<Print>,
+    digest: ArcSwap<FilesDigest>,
 }
 
-/// What tells one content of the files from another.
-type Print = [u8; 32];
-
 impl Certificates {
-    /// Reads the files. An authority that cannot be read is an error: without it anybody would be heard.
+    /// Loads the files. An authority that cannot be read is an error: without it any client could connect.
     pub(super) async fn load(settings: TlsSettings) -> Result<Self, Error> {
-        let files = Files::fetch(settings.clone()).await?;
+        let files = TlsFiles::load(settings.clone()).await?;
         let current = ArcSwap::from_pointee(files.config()?);
-        Ok(Self { settings, current, print: ArcSwap::from_pointee(files.print()) })
+        Ok(Self { settings, current, digest: ArcSwap::from_pointee(files.digest()) })
     }
 
-    /// What handshakes that begin now are done with.
+    /// Returns the acceptor for new handshakes.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.current.load_full())
     }
 
-    /// Takes up renewed files, for as long as it is polled.
+    /// Reloads changed files, for as long as it is polled.
     pub(super) async fn follow(&self) -> Infallible {
-        let mut trouble = Trouble::None;
+        let mut problem = ReloadProblem::None;
         loop {
-            sleep(LOOK_EVERY).await;
-            trouble = self.look(trouble).await;
+            sleep(POLL_INTERVAL).await;
+            problem = self.poll_files(problem).await;
         }
     }
 
-    /// Looks once whether the files have changed. What is wrong is told when it is seen for the second time: between the
-    /// writing of a certificate and that of its key the two do not fit, and that is nobody's fault.
-    async fn look(&self, before: Trouble) -> Trouble {
-        match self.renew().await {
-            Ok(Renewal::Same) => Trouble::None,
-            Ok(Renewal::Taken) => {
-                tracing::info!("the TLS certificate has been renewed");
-                Trouble::None
+    /// Compares the files once. A problem is logged when it is seen for the second time: between the writing of a certificate
+    /// and that of its key the two do not fit, and that is no mistake.
+    async fn poll_files(&self, before: ReloadProblem) -> ReloadProblem {
+        match self.reload_changed().await {
+            Ok(CertificateReload::Unchanged) => ReloadProblem::None,
+            Ok(CertificateReload::Reloaded) => {
+                tracing::info!("TLS certificate reloaded");
+                ReloadProblem::None
             }
             Err(error) => before.seen_again(error.to_string()),
         }
     }
 
-    async fn renew(&self) -> Result<Renewal, Error> {
-        let files = Files::fetch(self.settings.clone()).await?;
-        let print = files.print();
-        if print == **self.print.load() {
-            return Ok(Renewal::Same);
+    async fn reload_changed(&self) -> Result<CertificateReload, Error> {
+        let files = TlsFiles::load(self.settings.clone()).await?;
+        let digest = files.digest();
+        if digest == **self.digest.load() {
+            return Ok(CertificateReload::Unchanged);
         }
         self.current.store(Arc::new(files.config()?));
-        self.print.store(Arc::new(print));
-        Ok(Renewal::Taken)
+        self.digest.store(Arc::new(digest));
+        Ok(CertificateReload::Reloaded)
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Renewal {
-    Same,
-    Taken,
+enum CertificateReload {
+    Unchanged,
+    Reloaded,
 }
 
-impl TlsSettings {
-    /// Whether the files can be used as they are now. Blocks while it reads them.
-    pub fn try_out(&self) -> Result<(), Error> {
-        Files::read(self)?.config().map(drop)
-    }
-}
-
-/// What is wrong with the files, and whether it has been told.
+/// Problem of changed files, seen once or logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Trouble {
+enum ReloadProblem {
     None,
     Seen(String),
-    Told(String),
+    Logged(String),
 }
 
-impl Trouble {
+impl ReloadProblem {
     fn seen_again(self, problem: String) -> Self {
         match self {
             Self::Seen(known) if known == problem => {
-                tracing::warn!(problem, "the renewed TLS files cannot be used; the certificate before stays in use");
-                Self::Told(problem)
+                tracing::warn!(problem, "changed TLS files cannot be used; keeping the certificate in use");
+                Self::Logged(problem)
             }
-            Self::Told(known) if known == problem => Self::Told(known),
+            Self::Logged(known) if known == problem => Self::Logged(known),
             _ => Self::Seen(problem),
         }
     }
 }
 
-struct Files {
+/// Content of the files.
+struct TlsFiles {
     cert: Vec<u8>,
     key: Vec<u8>,
     client_ca: Option<Vec<u8>>,
 }
 
-impl Files {
-    /// Reads the files where a disk that takes its time holds nobody up.
-    async fn fetch(settings: TlsSettings) -> Result<Self, Error> {
+impl TlsFiles {
+    /// Reads the files on a blocking thread: a slow disk must not stall a worker.
+    async fn load(settings: TlsSettings) -> Result<Self, Error> {
         spawn_blocking(move || Self::read(&settings)).await.expect("reading files does not panic")
     }
 
@@ -136,13 +154,13 @@ impl Files {
         Ok(Self { cert: read(CERT, &settings.cert)?, key: read(KEY, &settings.key)?, client_ca })
     }
 
-    fn print(&self) -> Print {
-        let parts = [Some(&self.cert), Some(&self.key), self.client_ca.as_ref()];
-        let prints: Vec<u8> = parts.into_iter().flatten().flat_map(|part| crypto::digest(part)).collect();
-        crypto::digest(&prints)
+    fn digest(&self) -> FilesDigest {
+        let files = [Some(&self.cert), Some(&self.key), self.client_ca.as_ref()];
+        let digests: Vec<u8> = files.into_iter().flatten().flat_map(|content| crypto::digest(content)).collect();
+        crypto::digest(&digests)
     }
 
-    /// Everything anew, tickets too: a session that was begun under another authority cannot be resumed under this one.
+    /// Returns a new configuration with new keys for session tickets: a session that was begun under another authority cannot be resumed under this one.
     fn config(&self) -> Result<ServerConfig, Error> {
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -156,7 +174,7 @@ impl Files {
             |error| problem(KEY, format!("the key and the certificate cannot be used together ({error}); give the key that the certificate was made for")),
         )?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // A resumed connection takes one and brings one, and edges keep the last.
+        // A resumed connection uses one up and gets one, and edges keep the last.
         config.send_tls13_tickets = 1;
         config.ticketer = ring::Ticketer::new()
             .map_err(|error| problem(KEY, format!("no keys for session tickets could be made: {error}")))?;
@@ -212,8 +230,6 @@ fn problem(key: &'static str, problem: String) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
     use rustls::{ClientConfig, pki_types::ServerName};
     use tempfile::TempDir;
@@ -222,35 +238,35 @@ mod tests {
 
     use super::*;
 
-    type Authority = CertifiedIssuer<'static, KeyPair>;
+    type TestCa = CertifiedIssuer<'static, KeyPair>;
 
-    fn authority() -> Authority {
+    fn authority() -> TestCa {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
     }
 
-    /// A certificate and its key, PEM.
-    fn issue(authority: &Authority) -> (String, String) {
+    /// Issues a certificate and its key, PEM.
+    fn issue(authority: &TestCa) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         (params.signed_by(&key, authority).unwrap().pem(), key.serialize_pem())
     }
 
-    /// Files as Kubernetes mounts them: names that lead through a link that is swapped.
-    struct Mount {
+    /// Volume as Kubernetes mounts it: names that lead through a symlink that is swapped.
+    struct KubernetesVolume {
         directory: TempDir,
         generation: u32,
     }
 
-    impl Mount {
+    impl KubernetesVolume {
         fn new(files: &[(&str, &str)]) -> Self {
-            let mut mount = Self { directory: tempfile::tempdir().unwrap(), generation: 0 };
-            mount.swap(files);
+            let mut volume = Self { directory: tempfile::tempdir().unwrap(), generation: 0 };
+            volume.swap(files);
             for (name, _) in files {
-                std::os::unix::fs::symlink(format!("..data/{name}"), mount.path(name)).unwrap();
+                std::os::unix::fs::symlink(format!("..data/{name}"), volume.path(name)).unwrap();
             }
-            mount
+            volume
         }
 
         fn path(&self, name: &str) -> PathBuf {
@@ -277,7 +293,7 @@ mod tests {
         }
     }
 
-    fn client(trusts: &Authority, shows: Option<(String, String)>) -> ClientConfig {
+    fn client(trusts: &TestCa, shows: Option<(String, String)>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(trusts.der().clone()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -293,8 +309,8 @@ mod tests {
         }
     }
 
-    /// Whether a byte makes it through TLS and back.
-    async fn is_heard(certificates: &Certificates, client: ClientConfig) -> bool {
+    /// Returns `true` if a byte makes it through TLS and back.
+    async fn is_served(certificates: &Certificates, client: ClientConfig) -> bool {
         let (near, far) = tokio::io::duplex(64 * 1024);
         let serving = async {
             let mut stream = certificates.acceptor().accept(near).await?;
@@ -313,50 +329,50 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_renewed_certificate_is_taken_up_and_a_bad_one_is_not() {
+    async fn a_changed_certificate_is_reloaded_and_a_bad_one_is_not() {
         let (old, new) = (authority(), authority());
         let ((cert, key), (next_cert, next_key)) = (issue(&old), issue(&new));
-        let mut mount = Mount::new(&[("cert", &cert), ("key", &key)]);
-        let certificates = Certificates::load(mount.settings(None)).await.unwrap();
-        assert!(is_heard(&certificates, client(&old, None)).await);
-        assert_eq!(certificates.renew().await.unwrap(), Renewal::Same);
+        let mut volume = KubernetesVolume::new(&[("cert", &cert), ("key", &key)]);
+        let certificates = Certificates::load(volume.settings(None)).await.unwrap();
+        assert!(is_served(&certificates, client(&old, None)).await);
+        assert_eq!(certificates.reload_changed().await.unwrap(), CertificateReload::Unchanged);
 
-        mount.swap(&[("cert", &next_cert), ("key", &key)]);
-        let trouble = certificates.look(Trouble::None).await;
-        assert!(matches!(&trouble, Trouble::Seen(text) if text.starts_with("server.tls.key: ")), "{trouble:?}");
-        let trouble = certificates.look(trouble).await;
-        assert!(matches!(trouble, Trouble::Told(_)), "told when it stays");
-        assert_eq!(certificates.look(trouble.clone()).await, trouble, "and once");
-        assert!(is_heard(&certificates, client(&old, None)).await, "the certificate before stays in use");
+        volume.swap(&[("cert", &next_cert), ("key", &key)]);
+        let problem = certificates.poll_files(ReloadProblem::None).await;
+        assert!(matches!(&problem, ReloadProblem::Seen(text) if text.starts_with("server.tls.key: ")), "{problem:?}");
+        let problem = certificates.poll_files(problem).await;
+        assert!(matches!(problem, ReloadProblem::Logged(_)), "logged when it stays");
+        assert_eq!(certificates.poll_files(problem.clone()).await, problem, "and once");
+        assert!(is_served(&certificates, client(&old, None)).await, "the certificate before stays in use");
 
-        mount.swap(&[("cert", &next_cert), ("key", &next_key)]);
-        assert_eq!(certificates.look(trouble).await, Trouble::None);
-        assert!(is_heard(&certificates, client(&new, None)).await);
-        assert!(!is_heard(&certificates, client(&old, None)).await);
+        volume.swap(&[("cert", &next_cert), ("key", &next_key)]);
+        assert_eq!(certificates.poll_files(problem).await, ReloadProblem::None);
+        assert!(is_served(&certificates, client(&new, None)).await);
+        assert!(!is_served(&certificates, client(&old, None)).await);
     }
 
     #[tokio::test]
-    async fn with_an_authority_for_clients_only_those_it_vouches_for_are_heard() {
+    async fn with_a_client_ca_only_clients_with_its_certificates_are_served() {
         let (ours, clients) = (authority(), authority());
         let (cert, key) = issue(&ours);
-        let mount = Mount::new(&[("cert", &cert), ("key", &key), ("ca", &clients.pem())]);
-        let certificates = Certificates::load(mount.settings(Some("ca"))).await.unwrap();
-        assert!(is_heard(&certificates, client(&ours, Some(issue(&clients)))).await);
-        assert!(!is_heard(&certificates, client(&ours, Some(issue(&ours)))).await);
-        assert!(!is_heard(&certificates, client(&ours, None)).await);
+        let volume = KubernetesVolume::new(&[("cert", &cert), ("key", &key), ("ca", &clients.pem())]);
+        let certificates = Certificates::load(volume.settings(Some("ca"))).await.unwrap();
+        assert!(is_served(&certificates, client(&ours, Some(issue(&clients)))).await);
+        assert!(!is_served(&certificates, client(&ours, Some(issue(&ours)))).await);
+        assert!(!is_served(&certificates, client(&ours, None)).await);
     }
 
     #[tokio::test]
-    async fn a_session_begun_under_one_authority_is_not_resumed_under_another() {
+    async fn a_tls_session_begun_under_one_authority_is_not_resumed_under_another() {
         let (ours, clients, others) = (authority(), authority(), authority());
         let (cert, key) = issue(&ours);
-        let mut mount = Mount::new(&[("cert", &cert), ("key", &key), ("ca", &clients.pem())]);
-        let certificates = Certificates::load(mount.settings(Some("ca"))).await.unwrap();
+        let mut volume = KubernetesVolume::new(&[("cert", &cert), ("key", &key), ("ca", &clients.pem())]);
+        let certificates = Certificates::load(volume.settings(Some("ca"))).await.unwrap();
         let client = client(&ours, Some(issue(&clients)));
-        assert!(is_heard(&certificates, client.clone()).await);
-        mount.swap(&[("cert", &cert), ("key", &key), ("ca", &others.pem())]);
-        assert_eq!(certificates.renew().await.unwrap(), Renewal::Taken);
-        assert!(!is_heard(&certificates, client).await);
+        assert!(is_served(&certificates, client.clone()).await);
+        volume.swap(&[("cert", &cert), ("key", &key), ("ca", &others.pem())]);
+        assert_eq!(certificates.reload_changed().await.unwrap(), CertificateReload::Reloaded);
+        assert!(!is_served(&certificates, client).await);
     }
 
     #[tokio::test]
@@ -373,8 +389,8 @@ mod tests {
             (vec![("cert", &cert), ("key", &key), ("ca", "")], CLIENT_CA, "holds no certificate"),
             (vec![("cert", &cert), ("key", &other_key), ("ca", &cert)], KEY, "cannot be used together"),
         ] {
-            let mount = Mount::new(&files);
-            let Err(error) = Certificates::load(mount.settings(Some("ca"))).await else {
+            let volume = KubernetesVolume::new(&files);
+            let Err(error) = Certificates::load(volume.settings(Some("ca"))).await else {
                 panic!("{key_at_fault} was used");
             };
             assert!(error.to_string().starts_with(&format!("{key_at_fault}: ")), "{error}");

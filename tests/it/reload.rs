@@ -112,7 +112,7 @@ async fn a_change_reaches_the_next_request_however_it_arrives() {
     until(&mut kept, "rules.example.test", "/health", "", StatusCode::FORBIDDEN).await;
     assert_eq!(world.gate.number(REFUSED).await, Some(0));
     let log = world.gate.log();
-    assert!(log.contains("the configuration has been changed") && log.contains("apps[2].rules[0].access"), "{log}");
+    assert!(log.contains("configuration reloaded") && log.contains("apps[2].rules[0].access"), "{log}");
 }
 
 #[tokio::test]

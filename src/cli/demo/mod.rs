@@ -75,7 +75,7 @@ struct Demo {
     provider: (TcpListener, Arc<Provider>),
     apps: (TcpListener, Arc<Apps>),
     edge: (Vec<TcpListener>, Arc<Edge>),
-    gate: app::App,
+    gate: app::BoundApp,
 }
 
 impl Demo {
@@ -95,7 +95,7 @@ impl Demo {
             client_secret: &client_secret,
             sealing_secret: &sealing_secret,
         };
-        let gate = app::App::build(gate::config(&wiring)?).await?;
+        let gate = app::BoundApp::build(gate::config(&wiring)?).await?;
         let (asked_at, _management) = gate.addresses();
         let edge = Edge::new(origins, asked_at, address(&apps)?);
         let site = Provider::new(issuer, client(origins, &client_secret), Clock::System)?;

@@ -2,49 +2,49 @@
 
 use super::*;
 
-/// A server that reads every body as a form, in places for so many.
-fn reading(most: usize, pace: Pace) -> Running {
-    let forms = Arc::new(Forms::new(most, pace));
-    Running::reading(Plan::default(), move |_, _, body| {
+/// Starts a listener that reads every body as a form, `max` at once.
+fn reading(max: usize, timeouts: FormTimeouts) -> RunningListener {
+    let forms = Arc::new(FormReader::new(max, timeouts));
+    RunningListener::reading(ListenerPlan::default(), move |_, _, body| {
         let forms = Arc::clone(&forms);
         async move {
             let read = forms.read(body).await;
-            say(read.map_or_else(|| "[gave way]".to_owned(), |form| format!("[{} bytes]", form.len())))
+            respond(read.map_or_else(|| "[evicted]".to_owned(), |form| format!("[{} bytes]", form.len())))
         }
     })
 }
 
-const ENDLESSLY: Pace = Pace { whole: LONG, more: LONG };
+const ENDLESS_FORM: FormTimeouts = FormTimeouts { total: LONG, between_reads: LONG };
 
-async fn half(running: &Running) -> TcpStream {
-    let mut stream = running.connect().await;
+async fn half(listener: &RunningListener) -> TcpStream {
+    let mut stream = listener.connect().await;
     stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 27\r\n\r\nhalf of it").await.unwrap();
     stream
 }
 
 #[tokio::test]
-async fn the_form_that_has_been_under_way_for_longest_gives_way_to_the_next() {
-    let running = reading(2, ENDLESSLY);
+async fn the_oldest_form_under_way_is_evicted_for_the_next() {
+    let listener = reading(2, ENDLESS_FORM);
     let mut halves = Vec::new();
     for _ in 0..2 {
-        halves.push(half(&running).await);
-        // It has begun once the server has nothing left to read.
+        halves.push(half(&listener).await);
+        // Its read has begun once the server has nothing left to read.
         tokio::time::sleep(SHORT).await;
     }
-    let whole = running.tell("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 3\r\n\r\na=b").await;
-    assert!(whole.ends_with("[3 bytes]"), "one that is all there needs no place: {whole}");
-    let _third = half(&running).await;
-    assert!(rest(&mut halves[0]).await.ends_with("[gave way]"));
+    let whole = listener.send("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 3\r\n\r\na=b").await;
+    assert!(whole.ends_with("[3 bytes]"), "a form that has arrived whole needs no slot: {whole}");
+    let _third = half(&listener).await;
+    assert!(read_to_end(&mut halves[0]).await.ends_with("[evicted]"));
     halves[1].write_all(b", and the other 1").await.unwrap();
-    assert!(rest(&mut halves[1]).await.ends_with("[27 bytes]"), "the other one is still awaited");
+    assert!(read_to_end(&mut halves[1]).await.ends_with("[27 bytes]"), "the other one is still awaited");
 }
 
 #[tokio::test]
 async fn a_form_that_stops_coming_or_only_dribbles_is_not_waited_for() {
-    let stops = reading(2, Pace { whole: LONG, more: SHORT });
-    assert!(rest(&mut half(&stops).await).await.ends_with("[0 bytes]"));
+    let stops = reading(2, FormTimeouts { total: LONG, between_reads: SHORT });
+    assert!(read_to_end(&mut half(&stops).await).await.ends_with("[0 bytes]"));
 
-    let dribbles = reading(2, Pace { whole: SHORT * 4, more: LONG });
+    let dribbles = reading(2, FormTimeouts { total: SHORT * 4, between_reads: LONG });
     let mut stream = half(&dribbles).await;
     let (mut read, mut write) = stream.split();
     let dribble = async {
@@ -55,5 +55,5 @@ async fn a_form_that_stops_coming_or_only_dribbles_is_not_waited_for() {
             }
         }
     };
-    tokio::select! { said = rest(&mut read) => assert!(said.ends_with("[0 bytes]"), "{said}"), () = dribble => {} }
+    tokio::select! { response = read_to_end(&mut read) => assert!(response.ends_with("[0 bytes]"), "{response}"), () = dribble => {} }
 }

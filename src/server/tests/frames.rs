@@ -1,5 +1,5 @@
-//! HTTP/2 as no library would speak it: frame by frame.
-#![allow(dead_code, reason = "two crates of tests speak it, and neither says all of it")]
+//! HTTP/2 client that sends frame by frame, as no library would.
+#![allow(dead_code, reason = "two test crates use it, and neither uses all of it")]
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -18,12 +18,12 @@ pub(crate) const END_HEADERS: u8 = 4;
 
 const INITIAL_WINDOW_SIZE: u16 = 4;
 
-/// A connection.
+/// HTTP/2 connection.
 pub(crate) struct Frames {
     pub(crate) stream: TcpStream,
 }
 
-/// What came in.
+/// Frame that was received.
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
@@ -33,7 +33,7 @@ pub(crate) struct Frame {
 }
 
 impl Frames {
-    /// Begins to speak, with this window for the body of each answer.
+    /// Sends the preface and the window for the body of each response.
     pub(crate) async fn open(mut stream: TcpStream, window: u32) -> Self {
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         let mut frames = Self { stream };
@@ -42,12 +42,12 @@ impl Frames {
         frames
     }
 
-    /// Sends a frame. One that is not taken any more is none.
+    /// Sends a frame; ignores that the connection has ended.
     pub(crate) async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let _gone = self.stream.write_all(&frame(kind, flags, stream, payload)).await;
     }
 
-    /// The next frame, or `None` at the end of the connection.
+    /// Returns the next frame, or `None` at the end of the connection.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         self.stream.read_exact(&mut head).await.ok()?;
@@ -58,7 +58,7 @@ impl Frames {
         Some(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 
-    /// The next frame of this kind, or `None` where none came before the end.
+    /// Returns the next frame of a kind, or `None` if none came before the end.
     pub(crate) async fn until(&mut self, kind: u8) -> Option<Frame> {
         loop {
             let frame = self.next().await?;
@@ -69,7 +69,7 @@ impl Frames {
     }
 }
 
-/// A frame's bytes.
+/// Encodes a frame.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut bytes = vec![length[1], length[2], length[3], kind, flags];
@@ -78,7 +78,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// The header of a request, every line written out.
+/// Encodes the header of a request, without indexing or Huffman coding.
 pub(crate) fn header(method: &str, host: &str, path: &str, lines: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     let pseudo = [(":method", method), (":scheme", "http"), (":authority", host), (":path", path)];
@@ -92,7 +92,7 @@ pub(crate) fn header(method: &str, host: &str, path: &str, lines: &[(&str, &str)
     block
 }
 
-/// RFC 7541, section 5.1, with seven bits.
+/// Encodes an integer with a prefix of seven bits, RFC 7541, section 5.1.
 fn length(block: &mut Vec<u8>, length: usize) {
     let Some(mut rest) = length.checked_sub(127) else {
         return block.push(u8::try_from(length).unwrap());

@@ -1,18 +1,19 @@
-//! How many files the process may have open, and how many connections that is enough for.
+//! Limit of open files, and the number of connections that fits below it.
 //!
-//! It must not know what else is opened; it leaves room for it.
+//! Leaves file descriptors for everything that is not a connection of an edge.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Connections of edges. One that has just been answered costs about 20 kB. One that rests keeps its task, less than a
+/// Most connections of edges. One that has just been answered costs about 20 kB. A parked one keeps its task, less than a
 /// kilobyte; the rest serves others, and goes back to the system when the allocator sees fit.
 const MAX_CONNECTIONS: u64 = 16_384;
 
-/// Files for everything else: the store, the providers, whoever watches, the log, what is read, what the system needs.
+/// File descriptors for everything else: the store, the providers, the management listener, the log, files that are read, the
+/// needs of the system.
 const RESERVE: u64 = 256;
 
-/// Raises the limit of open files as far as the system lets us, and says how far that is. `None` is no limit.
-pub(super) fn raise_limit() -> Option<u64> {
+/// Raises the soft limit of open files to the hard one. Returns the limit in force; `None` is no limit.
+pub(in crate::server) fn raise_limit() -> Option<u64> {
     let before = getrlimit(Resource::Nofile);
     if before.current == before.maximum {
         return before.current;
@@ -27,8 +28,8 @@ pub(super) fn raise_limit() -> Option<u64> {
     }
 }
 
-/// How many connections of edges there can be with so many files: half of them, where there are too few to keep a reserve.
-pub(super) fn connections(limit: Option<u64>) -> usize {
+/// Returns the most connections of edges below a limit of open files: half of it where it is too small for the reserve.
+pub(in crate::server) fn max_connections(limit: Option<u64>) -> usize {
     let most = limit.map_or(MAX_CONNECTIONS, |limit| limit.saturating_sub(RESERVE).max(limit / 2).min(MAX_CONNECTIONS));
     usize::try_from(most).unwrap_or(usize::MAX).max(1)
 }
@@ -47,7 +48,7 @@ mod tests {
             (Some(256), 128),
             (Some(0), 1),
         ] {
-            assert_eq!(connections(limit), expected, "{limit:?}");
+            assert_eq!(max_connections(limit), expected, "{limit:?}");
         }
     }
 

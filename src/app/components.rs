@@ -1,0 +1,132 @@
+//! Components of the gate, wired bottom-up, and the changes of a reload to them.
+//!
+//! A reload either applies as a whole or changes nothing.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::providers;
+use crate::{
+    clock::Clock,
+    config::{Config, Difference},
+    crypto::Keyring,
+    flow::{self, Gate},
+    metrics::{self, Metrics},
+    oidc::Provider,
+    pages::Pages,
+    policy::Policy,
+    session::Sessions,
+};
+
+/// Components that live as long as the process, with the configuration in force.
+pub(super) struct AppComponents {
+    pub(super) config: Config,
+    pub(super) gate: Arc<Gate>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) providers: Vec<Arc<Provider>>,
+    pub(super) metrics: Arc<Metrics>,
+    clock: Clock,
+}
+
+impl AppComponents {
+    /// Builds every component bottom-up.
+    pub(super) async fn build(config: Config) -> anyhow::Result<Self> {
+        let clock = Clock::System;
+        let keyring = keyring(&config)?;
+        let prepared = providers::prepare(&[], &config.providers)?;
+        let metrics = Arc::new(Metrics::new(&metrics::Settings {
+            backend: config.session.backend.kind(),
+            version: env!("CARGO_PKG_VERSION"),
+            commit: env!("DOORWARD_COMMIT"),
+        }));
+        metrics.configuration.set_hash(&config.hash);
+        let bound = bind_metrics(&metrics, &config);
+        let providers = providers::make(prepared, &bound.providers, &clock);
+        let sessions = Sessions::open(
+            &config.session,
+            Arc::clone(&keyring),
+            clock.clone(),
+            metrics.sessions.clone(),
+            metrics.store.clone(),
+        );
+        let sessions = Arc::new(sessions.await.context("store.url")?);
+        let components = flow::Components {
+            policy: Policy::new(config.policy.clone()),
+            sessions: Arc::clone(&sessions),
+            providers: providers.clone(),
+            pages: Pages::new(config.brand.clone()),
+            keyring,
+            clock: clock.clone(),
+            metrics: bound,
+        };
+        let gate = Arc::new(Gate::new(config.gate.clone(), components));
+        Ok(Self { config, gate, sessions, providers, metrics, clock })
+    }
+
+    /// Applies another configuration from the next request on, and returns the difference. On an error nothing has changed.
+    pub(super) fn apply(&mut self, next: Config) -> anyhow::Result<Difference> {
+        let (config, difference) = next.after(&self.config);
+        if difference.is_none() {
+            return Ok(difference);
+        }
+        let keyring = keyring(&config)?;
+        let prepared = providers::prepare(&self.providers, &config.providers)?;
+        // Nothing fails and nothing is awaited from here on. Destructured, so that no field is forgotten: the listeners
+        // stay as they are, and the caller applies the log level.
+        let Config {
+            server: _,
+            gate,
+            secrets: _,
+            session,
+            providers: _,
+            policy,
+            brand,
+            log: _,
+            effective: _,
+            hash,
+            warnings: _,
+        } = config.clone();
+        let bound = bind_metrics(&self.metrics, &config);
+        let providers = providers::make(prepared, &bound.providers, &self.clock);
+        self.sessions.change(&session, Arc::clone(&keyring));
+        let components = flow::Components {
+            policy: Policy::new(policy),
+            sessions: Arc::clone(&self.sessions),
+            providers: providers.clone(),
+            pages: Pages::new(brand),
+            keyring,
+            clock: self.clock.clone(),
+            metrics: bound,
+        };
+        self.gate.change(gate, components);
+        self.metrics.configuration.set_hash(&hash);
+        for removed in self.config.providers.iter().filter(|before| !has_provider(&config, &before.name)) {
+            self.metrics.remove_provider_gauges(&removed.name);
+        }
+        (self.config, self.providers) = (config, providers);
+        Ok(difference)
+    }
+}
+
+/// Logs the warnings that `check` prints.
+pub(super) fn log_warnings(config: &Config) {
+    for warning in &config.warnings {
+        let (key, problem, mend) = (&warning.key, &warning.problem, &warning.hint);
+        tracing::warn!(place = %warning.origin, key, problem, mend, "configuration warning: valid, but probably not intended");
+    }
+}
+
+fn keyring(config: &Config) -> anyhow::Result<Arc<Keyring>> {
+    Ok(Arc::new(Keyring::new(&config.secrets).context("session.secrets")?))
+}
+
+fn bind_metrics(metrics: &Metrics, config: &Config) -> metrics::BoundMetrics {
+    let apps: Vec<_> = config.policy.apps.iter().map(|app| app.name.as_str()).collect();
+    let providers: Vec<_> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+    metrics.bind(&apps, &providers)
+}
+
+fn has_provider(config: &Config, provider: &str) -> bool {
+    config.providers.iter().any(|known| known.name == provider)
+}

@@ -1,0 +1,151 @@
+//! Server: binds both listeners, runs them, and drains them at the end.
+//!
+//! Metrics and health outlast the listener for edges.
+
+use std::{
+    convert::Infallible,
+    future::ready,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::Guard;
+use http::request::Parts;
+use hyper::body::Incoming;
+use tokio::time::sleep;
+
+use super::{
+    Error, Settings,
+    connection::{ConnContext, Drain, ListenerTimeouts, PeerPolicy, RequestHandler},
+    limits::{self, ConnectionLimits, ConnectionSlots},
+    listener::Listener,
+    management::{self, Management},
+    service,
+    tls::Certificates,
+};
+use crate::{
+    flow::Gate,
+    metrics::{self, Metrics},
+    shutdown,
+};
+
+/// Interval between checks for a change of the trusted proxies.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Listeners that are bound and not yet accepting.
+pub struct Server {
+    edges: Listener,
+    management: Management,
+    certificates: Option<Arc<Certificates>>,
+    shutdown_grace: Duration,
+    capacity: Capacity,
+}
+
+/// Resources that the system grants the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Limit of open files; `None` is no limit.
+    pub files: Option<u64>,
+    /// Most connections at `server.listen` at once.
+    pub connections: usize,
+}
+
+impl Server {
+    /// Binds both listeners and reads the certificates. Raises the process's limit of open files as far as the system allows.
+    pub async fn bind(settings: Settings) -> Result<Self, Error> {
+        let certificates = match settings.tls {
+            Some(tls) => Some(Arc::new(Certificates::load(tls).await?)),
+            None => None,
+        };
+        let files = limits::raise_limit();
+        let capacity = Capacity { files, connections: limits::max_connections(files) };
+        Ok(Self {
+            edges: Listener::bind("server.listen", settings.listen, ConnectionLimits::of(capacity.connections))?,
+            management: Management::bind(settings.management)?,
+            certificates,
+            shutdown_grace: settings.shutdown_grace,
+            capacity,
+        })
+    }
+
+    /// Resources that the system grants the process.
+    #[must_use]
+    pub fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    /// Addresses that were bound: the gate's and the management's.
+    #[must_use]
+    pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        (self.edges.address(), self.management.address())
+    }
+
+    /// Accepts until `stop` is raised, then drains for at most `shutdown_grace` and returns. Metrics and health are
+    /// answered until then, on a thread of their own.
+    pub async fn run(self, gate: Arc<Gate>, metrics: Arc<Metrics>, tasks: shutdown::Tasks, stop: shutdown::Signal) {
+        if let Some(certificates) = self.certificates.clone() {
+            let stop = stop.clone();
+            tasks.supervise("certificates", async move {
+                tokio::select! { never = certificates.follow() => match never {}, () = stop.raised() => {} }
+            });
+        }
+        let (slots, known) = (self.edges.slots(), Arc::clone(&gate));
+        let until = stop.clone();
+        tasks.supervise("trusted proxies", async move {
+            tokio::select! { never = follow_trusted_proxies(&known, &slots) => match never {}, () = until.raised() => {} }
+        });
+        let (drain, drained) = (Arc::new(Drain::default()), shutdown::Signal::default());
+        let _at_last = drained.raise_on_drop();
+        let context = management_context(Arc::clone(&gate), Arc::clone(&metrics), Arc::clone(&drain), tasks.clone());
+        self.management.serve(context, &tasks, drained);
+
+        let policy = PeerPolicy {
+            is_trusted: {
+                let gate = Arc::clone(&gate);
+                Box::new(move |peer| gate.now().trusts(peer))
+            },
+            timeouts: ListenerTimeouts::EDGES,
+            open: metrics.connections.open(metrics::ListenerLabel::Edges),
+            handshakes: metrics.connections.handshakes(),
+        };
+        let context = ConnContext::new(service::handler(gate), policy, drain, self.certificates, tasks);
+        let aborted = self.edges.serve(context, &stop, self.shutdown_grace).await;
+        if aborted > 0 {
+            tracing::warn!(connections = aborted, "connections not finished within server.shutdown_grace were aborted");
+        }
+    }
+}
+
+/// Reclassifies open connections when the configuration changes the trusted proxies.
+async fn follow_trusted_proxies(gate: &Gate, slots: &ConnectionSlots) -> Infallible {
+    let mut known = Guard::into_inner(gate.now());
+    loop {
+        sleep(POLL_INTERVAL).await;
+        let now = Guard::into_inner(gate.now());
+        if !Arc::ptr_eq(&known, &now) {
+            slots.reclassify(|peer| now.trusts(peer));
+            known = now;
+        }
+    }
+}
+
+/// Creates the context of connections at `server.management`; `drain` is that of the listener for edges.
+fn management_context(
+    gate: Arc<Gate>,
+    metrics: Arc<Metrics>,
+    drain: Arc<Drain>,
+    tasks: shutdown::Tasks,
+) -> ConnContext<impl RequestHandler> {
+    let policy = PeerPolicy {
+        // All peers are alike here.
+        is_trusted: Box::new(|_| false),
+        timeouts: ListenerTimeouts::MANAGEMENT,
+        open: metrics.connections.open(metrics::ListenerLabel::Management),
+        handshakes: metrics.connections.handshakes(),
+    };
+    let handler = move |_: IpAddr, request: Parts, _: Incoming| {
+        ready(management::answer(&request, drain.phase(), || gate.now().health(), &metrics))
+    };
+    ConnContext::new(handler, policy, Arc::default(), None, tasks)
+}
