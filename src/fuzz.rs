@@ -1,7 +1,7 @@
-//! Everything that reads bytes from outside, as one function each, for fuzzers and for the tests that repeat what they found.
+//! Fuzz targets: one function for each parser of outside bytes, for fuzzers and for the tests that replay seeds and findings.
 //!
-//! Compiled for tests and under `--cfg fuzzing` only. A target takes any bytes and panics where what the gate promises about
-//! them does not hold. fuzz/README.md says how they are run; what reads private parts of a module stands beside it.
+//! Compiled for tests and under `--cfg fuzzing` only. A target takes any bytes and panics where a guarantee of the gate does
+//! not hold. fuzz/README.md says how to run them. Targets that need private parts of a module are in that module.
 
 mod gate;
 mod requests;
@@ -14,7 +14,7 @@ use url::Url;
 
 pub use self::requests::requests;
 use crate::{
-    config::{self, Config, Source},
+    config::{self, Config, ConfigFile},
     cookie,
     edge::{self, Edge, TrustedProxies},
     host::Authority,
@@ -31,11 +31,11 @@ pub use crate::{
     session::fuzz::{notifications, postgres_urls, rows, session_cookies},
 };
 
-/// One target: its name, as folders are called after it, and what it does with an input.
-pub type Target = (&'static str, fn(&[u8]));
+/// One target: its name, which is also that of its folders, and its function.
+pub type FuzzTarget = (&'static str, fn(&[u8]));
 
-/// All of them.
-pub const TARGETS: &[Target] = &[
+/// All targets.
+pub const TARGETS: &[FuzzTarget] = &[
     ("attempts", attempts),
     ("configuration", configuration),
     ("cookies", cookies),
@@ -56,19 +56,19 @@ pub const TARGETS: &[Target] = &[
     ("userinfo", userinfo),
 ];
 
-/// The meaning of an input, by its first byte. A fuzzer can neither forge a seal nor a signature, so it is lent the key.
+/// Input by its first byte. A fuzzer can forge neither a seal nor a signature, so targets seal or sign for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Case<'i> {
     /// `r`: the bytes as they are.
     Raw(&'i [u8]),
-    /// `m`: what is inside, sealed or signed by us.
+    /// `m`: the content, to be sealed or signed with a valid key.
     Made(&'i [u8]),
-    /// `x`: one that we made, with bytes changed by [`mutated`].
+    /// `x`: a valid one, with bytes changed by [`mutated`].
     Mutated(&'i [u8]),
 }
 
 impl<'i> Case<'i> {
-    /// Reads an input; `None` where its first byte says nothing.
+    /// Parses an input; returns `None` where its first byte is none of these.
     pub(crate) fn of(input: &'i [u8]) -> Option<Self> {
         match input.split_first()? {
             (b'r', rest) => Some(Self::Raw(rest)),
@@ -79,7 +79,7 @@ impl<'i> Case<'i> {
     }
 }
 
-/// `valid` with bytes changed: each three bytes of `edits` are a place and what is to stand there.
+/// Returns `valid` with bytes changed: each three bytes of `edits` are a position and the new byte.
 pub(crate) fn mutated(valid: &[u8], edits: &[u8]) -> Vec<u8> {
     let mut changed = valid.to_vec();
     for edit in edits.chunks_exact(3) {
@@ -93,21 +93,21 @@ pub(crate) fn mutated(valid: &[u8], edits: &[u8]) -> Vec<u8> {
     changed
 }
 
-/// A gate whose rules open a little and close the rest.
+/// Configuration of a gate whose rules open some paths and close the rest.
 static CONFIG: LazyLock<Config> = LazyLock::new(|| {
-    let source = Source { path: "fuzz.toml".into(), text: include_str!("fuzz/gate.toml").to_owned() };
+    let source = ConfigFile { path: "fuzz.toml".into(), text: include_str!("fuzz/gate.toml").to_owned() };
     config::load_from(Some(&source), &config::Environment::new()).expect("it is a configuration")
 });
 
 static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::new(CONFIG.policy.clone()));
 
-/// Lines of one header, one on each line of the input.
+/// Returns the lines of one header, one for each line of the input.
 fn lines(input: &[u8], name: &HeaderName) -> HeaderMap {
     let values = input.split(|byte| *byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok());
     values.take(8).map(|value| (name.clone(), value)).collect()
 }
 
-/// `Cookie` lines: what is found is what stands behind the name in any pair, and nothing else.
+/// `Cookie` headers: the values found are exactly those after the name in any pair.
 pub fn cookies(input: &[u8]) {
     let headers = lines(input, &header::COOKIE);
     let pairs = headers.values().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
@@ -124,7 +124,7 @@ pub fn cookies(input: &[u8]) {
     }
 }
 
-/// `X-Forwarded-For`: the client is an address of the chain, and nobody right of it is a stranger.
+/// `X-Forwarded-For`: the client is an address of the chain, and every address to its right is a trusted proxy.
 pub fn forwarded_for(input: &[u8]) {
     let chain = HeaderName::from_static("x-forwarded-for");
     let headers = lines(input, &chain);
@@ -154,7 +154,7 @@ fn hop(text: &str) -> Option<IpAddr> {
     address.map(|address| address.to_canonical())
 }
 
-/// Addresses to return to: whatever is taken leads a browser to a host of ours.
+/// Redirect targets: every accepted one leads a browser to a protected host.
 pub fn redirects(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     for (scheme, authority) in [("https", "app.test"), ("https", "app.test:8443"), ("http", "a.wild.test")] {
@@ -168,7 +168,7 @@ pub fn redirects(input: &[u8]) {
             let host = url.host_str().expect("it has a host");
             assert!(POLICY.names(host), "{text:?} leads to {url}");
             assert!(url.username().is_empty() && url.password().is_none(), "{text:?} leads to {url}");
-            // The same as a browser that is already there would resolve it.
+            // A browser on any page of the host resolves it to the same URL.
             let there = Url::parse(&format!("{scheme}://{authority}/deep/page")).expect("it is one");
             assert_eq!(there.join(target.as_str()).as_ref(), Ok(&url), "{text:?} is relative to some");
             assert!(!url.path().starts_with("/_doorward/"), "{text:?} leads to the gate's own pages");
@@ -176,7 +176,7 @@ pub fn redirects(input: &[u8]) {
     }
 }
 
-/// Paths, with a method before them: `GET /a`. What is open to everybody is what the rules open, in every reading.
+/// Paths, with a method before them: `GET /a`. A path is open to everybody only if the rules open it, under every reading.
 pub fn paths(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let (method, raw) = text.split_once(' ').unwrap_or(("GET", text));
@@ -192,7 +192,7 @@ pub fn paths(input: &[u8]) {
     }
 }
 
-/// An independent oracle: `true` where gate.toml may let everybody in to this path. It shares no code with the rules.
+/// Independent oracle: returns `true` if gate.toml opens this path to everybody. It shares no code with the rules.
 fn is_open(raw: &str, method: Option<&str>, is_at_home: bool) -> bool {
     let path = percent_decode_str(raw).decode_utf8_lossy();
     let odd = ["//", "\\", ";", "%2f", "%5c", "%2e", "%00", "%25", "#"];
@@ -207,7 +207,7 @@ fn is_open(raw: &str, method: Option<&str>, is_at_home: bool) -> bool {
         || (is_at_home && (path == "/net" || path.starts_with("/net/")))
 }
 
-/// Userinfo answers, and the headers that apps are told by them: one line of ASCII each.
+/// Userinfo responses, and the identity headers made of them: one line of ASCII each.
 pub fn userinfo(input: &[u8]) {
     let Some(identity) = oidc::fuzz::userinfo(input) else { return };
     let plan = &CONFIG.policy.apps.first().expect("there is one").headers;
@@ -218,19 +218,19 @@ pub fn userinfo(input: &[u8]) {
     }
 }
 
-/// Configurations: settings or complaints.
+/// Configurations: either settings or diagnostics.
 pub fn configuration(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let source = Source { path: "fuzz.toml".into(), text: text.to_owned() };
+    let source = ConfigFile { path: "fuzz.toml".into(), text: text.to_owned() };
     match config::load_from(Some(&source), &config::Environment::new()) {
         Ok(config) => {
             assert!(!config.secrets.is_empty() && !config.providers.is_empty(), "a gate without the means");
             assert!(config.policy.apps.iter().all(|app| app.provider < config.providers.len()));
             let _ = Policy::new(config.policy);
         }
-        Err(complaints) => {
-            assert!(!complaints.0.is_empty(), "refused without a word");
-            let _ = complaints.to_string();
+        Err(diagnostics) => {
+            assert!(!diagnostics.0.is_empty(), "refused without a word");
+            let _ = diagnostics.to_string();
         }
     }
 }
@@ -247,7 +247,7 @@ mod tests {
 
     use super::*;
 
-    /// Disturbed copies of each seed that a test run tries. A fuzzer tries more, and learns which are worth it.
+    /// Mutated copies of each seed in a test run. A fuzzer tries more, guided by coverage.
     const COPIES: usize = 5;
 
     fn folder(name: &str) -> PathBuf {
@@ -261,31 +261,31 @@ mod tests {
         paths
     }
 
-    fn repeat(kept: &str) -> usize {
-        let mut repeated = 0;
+    fn replay(inputs: &str) -> usize {
+        let mut replayed = 0;
         for (name, target) in TARGETS {
-            for path in names(&folder(kept).join(name)) {
-                // The last one that is printed is the one that fails.
+            for path in names(&folder(inputs).join(name)) {
+                // The last path printed is that of a failure.
                 println!("{}", path.display());
                 target(&fs::read(path).unwrap());
-                repeated += 1;
+                replayed += 1;
             }
         }
-        repeated
+        replayed
     }
 
     #[test]
     fn every_seed_is_read_as_promised() {
-        assert!(repeat("seeds") > 500);
+        assert!(replay("seeds") > 500);
     }
 
     #[test]
     fn whatever_a_fuzzer_found_stays_mended() {
-        repeat("findings");
+        replay("findings");
     }
 
-    /// A seed with up to four things done to it: bytes changed, put in, taken out or repeated, the end of another seed.
-    fn disturbed(seed: &[u8], other: &[u8], random: &mut StdRng) -> Vec<u8> {
+    /// Mutates a seed up to four times: bytes changed, inserted, removed or repeated, or the end of another seed.
+    fn mutate(seed: &[u8], other: &[u8], random: &mut StdRng) -> Vec<u8> {
         let mut bytes = seed.to_vec();
         for _ in 0..random.gen_range(1..=4) {
             let (from, to) = (random.gen_range(0..=bytes.len()), random.gen_range(0..=bytes.len()));
@@ -311,7 +311,7 @@ mod tests {
                 names(&folder("seeds").join(name)).into_iter().map(|path| fs::read(path).unwrap()).collect();
             for seed in &seeds {
                 for _ in 0..COPIES {
-                    let input = disturbed(seed, seeds.choose(&mut random).unwrap(), &mut random);
+                    let input = mutate(seed, seeds.choose(&mut random).unwrap(), &mut random);
                     let outcome = std::panic::catch_unwind(|| target(&input));
                     assert!(outcome.is_ok(), "{name}: {}", input.escape_ascii());
                 }

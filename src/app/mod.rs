@@ -14,7 +14,7 @@ pub use self::reload::Changes;
 use self::{providers::Caretaker, reload::Reload};
 use crate::{
     clock::Clock,
-    config::{Config, Difference},
+    config::{Config, ConfigDiff},
     crypto::Keyring,
     flow::{self, Gate},
     metrics::{self, Metrics},
@@ -150,9 +150,9 @@ impl Works {
 
     /// Puts another configuration in force, from the next request on, and says what differs. Where that fails, nothing has
     /// changed.
-    fn change(&mut self, next: Config) -> anyhow::Result<Difference> {
-        let (config, difference) = next.after(&self.config);
-        if difference.is_none() {
+    fn change(&mut self, next: Config) -> anyhow::Result<ConfigDiff> {
+        let (config, difference) = next.reloaded_over(&self.config);
+        if difference.is_empty() {
             return Ok(difference);
         }
         let keyring = keyring(&config)?;

@@ -9,7 +9,7 @@ use tokio::{signal::unix::Signal, task::spawn_blocking, time::sleep};
 
 use super::{Works, providers::Caretaker, warn_of};
 use crate::{
-    config::{Complaints, Config, Difference, Watch},
+    config::{Config, ConfigDiff, ConfigWatcher, Diagnostics},
     metrics,
 };
 
@@ -22,7 +22,7 @@ const MOST_KEYS: usize = 20;
 /// Where changes of the configuration come from, and what is changed outside of the gate.
 pub struct Changes {
     /// What the configuration was made of.
-    pub watch: Watch,
+    pub watch: ConfigWatcher,
     /// Whoever asks for it to be read again.
     pub hangup: Signal,
     /// Sets `log.level`.
@@ -54,8 +54,8 @@ impl Reload {
             // Where neither a disk that takes its time holds anybody up, nor a configuration with thousands of hosts.
             let reading = spawn_blocking(move || {
                 let read = match occasion {
-                    Occasion::Hangup => Some(watch.read_again()),
-                    Occasion::Look => watch.read_changed(),
+                    Occasion::Hangup => Some(watch.reload()),
+                    Occasion::Look => watch.reload_if_changed(),
                 };
                 if let Some(read) = read {
                     let result = self.take(read, occasion, &level);
@@ -69,7 +69,7 @@ impl Reload {
 
     fn take(
         &mut self,
-        read: Result<Config, Complaints>,
+        read: Result<Config, Diagnostics>,
         occasion: Occasion,
         level: &(dyn Fn(&str) + Send),
     ) -> metrics::Reload {
@@ -82,7 +82,7 @@ impl Reload {
                 tracing::error!(reasons, "the changed configuration is refused; the one before stays in force");
                 metrics::Reload::Refused
             }
-            Ok(difference) if difference.is_none() => {
+            Ok(difference) if difference.is_empty() => {
                 match occasion {
                     Occasion::Hangup => tracing::info!("the configuration was read again and says the same"),
                     Occasion::Look => tracing::debug!("the configuration was read again and says the same"),
@@ -99,19 +99,19 @@ impl Reload {
         }
     }
 
-    fn tell(&self, difference: &Difference) {
+    fn tell(&self, difference: &ConfigDiff) {
         let hash = &self.works.config.hash;
-        if !difference.changed.is_empty() {
-            tracing::info!(hash, keys = listed(&difference.changed), "the configuration has been changed");
+        if !difference.applied.is_empty() {
+            tracing::info!(hash, keys = listed(&difference.applied), "the configuration has been changed");
         }
-        if !difference.waiting.is_empty() {
-            let keys = listed(&difference.waiting);
+        if !difference.pending_restart.is_empty() {
+            let keys = listed(&difference.pending_restart);
             tracing::warn!(hash, keys, "changes that need a restart are not in force; these keep the values they had");
         }
     }
 }
 
-fn on_one_line(complaints: &Complaints) -> String {
+fn on_one_line(complaints: &Diagnostics) -> String {
     let texts = complaints.0.iter().map(|complaint| complaint.to_string().replace("\n    ", "; "));
     texts.collect::<Vec<_>>().join(" | ")
 }

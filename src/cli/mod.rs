@@ -1,4 +1,4 @@
-//! The command line: what `doorward` can be told to do.
+//! The command line of `doorward`.
 
 pub mod check;
 #[cfg(feature = "demo")]
@@ -28,11 +28,11 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    file: File,
+    file: FileArgs,
 }
 
 #[derive(Debug, Args)]
-struct File {
+struct FileArgs {
     /// The configuration file (else `$DOORWARD_CONFIG`, `./doorward.toml`, `/etc/doorward/doorward.toml`)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -40,25 +40,25 @@ struct File {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the gate; what happens without a subcommand too
+    /// Run the gate; the default without a subcommand
     Serve {
         #[command(flatten)]
-        file: File,
+        file: FileArgs,
     },
     /// Show the gate on this machine with a built-in provider and sample apps; nothing to install
     #[cfg(feature = "demo")]
     Demo(demo::Options),
-    /// Check the configuration and print every value in force with where it came from
+    /// Check the configuration and print every value in force with its origin
     Check {
         #[command(flatten)]
-        file: File,
-        /// The form of the report
+        file: FileArgs,
+        /// The format of the report
         #[arg(long, value_enum, default_value_t)]
-        format: check::Format,
+        format: check::ReportFormat,
     },
     /// See who is signed in, and end sessions
     #[command(subcommand)]
-    Sessions(sessions::Command),
+    Sessions(sessions::SessionsCommand),
     /// Print a new sealing secret
     Secret,
     /// Print completions for a shell
@@ -68,7 +68,7 @@ enum Command {
     },
 }
 
-/// Reads the arguments and does what they say. Exit status: 0 done, 1 failed, 2 bad usage.
+/// Parses the arguments and runs the command. Exit status: 0 success, 1 failure, 2 wrong usage.
 #[must_use]
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
@@ -87,7 +87,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Writes to standard output; a reader that went away is no failure of ours, anything else is.
+/// Writes to standard output. A broken pipe is no failure; any other error is.
 fn print(text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
