@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn every_seed_that_is_disturbed_is_read_as_promised() {
+    fn every_mutated_seed_keeps_the_guarantees() {
         let mut random = StdRng::seed_from_u64(7);
         for (name, target) in TARGETS {
             let seeds: Vec<_> =
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn every_target_has_seeds_and_is_built_and_no_folder_is_left_over() {
+    fn every_target_has_seeds_and_a_binary_and_no_folder_is_left_over() {
         let manifest = fs::read_to_string(folder("Cargo.toml")).unwrap();
         for (name, _) in TARGETS {
             assert!(!names(&folder("seeds").join(name)).is_empty(), "{name} has no seeds");
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_notices_what_it_is_there_for() {
+    fn the_oracle_and_the_mutations_are_correct() {
         assert!(is_open("/public/a", None, false) && is_open("/post", Some("POST"), false));
         for closed in ["/", "/publica", "/public/../me", "/public/%2e%2e/me", "/public/closed", "/PUBLIC/a", "/net/a"] {
             assert!(!is_open(closed, Some("GET"), false), "{closed}");

@@ -1,10 +1,10 @@
-//! Files of `deploy/` that no test can run: what they say has to agree with the gate and with the documentation.
+//! Files of `deploy/` that no test can run: they have to agree with the gate and the documentation.
 
 const BLUEPRINT: &str = include_str!("../../deploy/authentik/blueprint.yaml");
 const PROVIDERS: &str = include_str!("../../docs/providers.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 
-/// What follows `key` on each line that has it, comments left out.
+/// Returns the text after `key` on each line that has it, without comments.
 fn values<'t>(text: &'t str, key: &str) -> Vec<&'t str> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     lines.filter_map(|line| Some(line.split_once(key)?.1.trim())).collect()

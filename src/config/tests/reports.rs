@@ -66,7 +66,7 @@ fn a_warning_is_reported_beside_the_values_and_fails_nothing() {
 }
 
 #[test]
-fn rules_on_networks_warn_of_clients_whose_address_is_unknown() {
+fn clients_that_rules_cannot_tell_apart_are_warned_of() {
     let rule = |rest: &str| format!("rules = [{{ path = '/a', networks = ['192.168.0.0/16'], {rest} }}]\n");
     for (trusted, lines, expected) in [
         ("10.0.0.0/8", rule("access = 'deny'"), vec!["server.trusted_proxies[0]"]),

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::session::tests::postgres::{database::Bouncer, *};
+use crate::session::tests::postgres::{database::PgBouncer, *};
 
 #[tokio::test]
 async fn a_statement_that_is_stuck_fails_and_its_connection_is_not_used_again() {
@@ -57,7 +57,7 @@ async fn connections_stay_within_the_pool_and_idle_ones_are_closed() {
 #[tokio::test]
 async fn poolers_with_fewer_connections_than_replicas_want_serve_them_all() {
     for (mode, size) in [("session", 8), ("transaction", 2)] {
-        let bouncer = Bouncer::start(Database::shared(), mode, size);
+        let bouncer = PgBouncer::start(Database::shared(), mode, size);
         let place = Place::fresh().through(bouncer.port);
         let replicas = [Replica::of(&place).await, Replica::of(&place).await];
         let mut cookies = Vec::new();

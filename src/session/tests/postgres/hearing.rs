@@ -3,7 +3,7 @@
 use crate::session::{
     admin::{Place as From, Register, Search},
     tests::postgres::{
-        database::{Bouncer, Weather, Wire},
+        database::{ChaosProxy, LinkState, PgBouncer},
         *,
     },
 };
@@ -35,22 +35,22 @@ async fn without_a_connection_to_listen_with_it_is_refused_all_the_same() {
 #[tokio::test]
 async fn a_session_that_ends_while_nobody_hears_is_refused_once_somebody_does() {
     let place = Place::fresh();
-    let wire = Wire::to(Database::shared().port).await;
-    let there = Replica::hearing(&place.through(wire.port)).await;
+    let proxy = ChaosProxy::to(Database::shared().port).await;
+    let there = Replica::hearing(&place.through(proxy.port)).await;
     let cookie = Replica::of(&place).await.sign_in("ann").await;
     live(there.find(&cookie).await);
-    wire.set(Weather::Cut);
+    proxy.set(LinkState::Cut);
     eventually("it is deaf", async || !there.hears()).await;
     place.sql("DELETE FROM doorward_sessions");
     live(there.find(&cookie).await);
-    wire.set(Weather::Fair);
+    proxy.set(LinkState::Open);
     eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
     eventually("it hears again", async || there.hears()).await;
 }
 
 #[tokio::test]
 async fn past_a_pooler_in_transaction_mode_notifications_are_heard() {
-    let bouncer = Bouncer::start(Database::shared(), "transaction", 4);
+    let bouncer = PgBouncer::start(Database::shared(), "transaction", 4);
     let direct = Place::fresh();
     let mut place = direct.through(bouncer.port);
     place.server.listen = Some(direct.server.address.clone());

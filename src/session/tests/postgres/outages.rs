@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::session::tests::postgres::{
-    database::{Weather, Wire},
+    database::{ChaosProxy, LinkState},
     *,
 };
 
@@ -36,28 +36,28 @@ async fn a_server_that_is_killed_under_load_refuses_no_known_session_and_is_foun
 #[tokio::test]
 async fn a_server_that_hangs_is_unavailable_and_ends_no_session() {
     let place = Place::fresh();
-    let wire = Wire::to(Database::shared().port).await;
-    let replica = Replica::hearing(&place.through(wire.port)).await;
+    let proxy = ChaosProxy::to(Database::shared().port).await;
+    let replica = Replica::hearing(&place.through(proxy.port)).await;
     let known = replica.sign_in("ann").await;
     let unknown = Replica::of(&place).await.sign_in("bob").await;
-    wire.set(Weather::Stalled);
+    proxy.set(LinkState::Stalled);
     let began = std::time::Instant::now();
     assert!(replica.find(&unknown).await.is_err());
     assert!(began.elapsed() < DEADLINE + Duration::from_secs(1), "contract, section 8: six seconds");
     live(replica.find(&known).await);
-    wire.set(Weather::Fair);
+    proxy.set(LinkState::Open);
     eventually("it is found", async || matches!(replica.find(&unknown).await, Ok(Found::Live(_)))).await;
 }
 
 #[tokio::test]
 async fn a_replica_starts_without_its_server_and_opens_it_when_it_comes() {
     let place = Place::fresh();
-    let wire = Wire::to(Database::shared().port).await;
-    for weather in [Weather::Cut, Weather::Stalled] {
-        wire.set(weather);
-        let replica = Replica::of(&place.through(wire.port)).await;
-        assert!(!replica.sessions.was_opened(), "{weather:?}");
-        wire.set(Weather::Fair);
+    let proxy = ChaosProxy::to(Database::shared().port).await;
+    for state in [LinkState::Cut, LinkState::Stalled] {
+        proxy.set(state);
+        let replica = Replica::of(&place.through(proxy.port)).await;
+        assert!(!replica.sessions.was_opened(), "{state:?}");
+        proxy.set(LinkState::Open);
         eventually("it is opened", async || replica.sessions.was_opened()).await;
         replica.sign_in("ann").await;
     }
