@@ -3,18 +3,21 @@
 //! Compiled for tests and under `--cfg fuzzing` only. A target takes any bytes and panics where a guarantee of the gate does
 //! not hold. fuzz/README.md says how to run them. Targets that need private parts of a module are in that module.
 
+mod case;
+mod fixture;
 mod gate;
 mod requests;
 
-use std::{net::IpAddr, sync::LazyLock};
+use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
-use percent_encoding::percent_decode_str;
 use url::Url;
 
+pub(crate) use self::case::{Case, mutated};
+use self::fixture::{CONFIG, POLICY, hop, is_open};
 pub use self::requests::requests;
 use crate::{
-    config::{self, Config, ConfigFile},
+    config::{self, ConfigFile},
     cookie,
     edge::{self, Edge, TrustedProxies},
     host::Authority,
@@ -56,51 +59,6 @@ pub const TARGETS: &[FuzzTarget] = &[
     ("userinfo", userinfo),
 ];
 
-/// Input by its first byte. A fuzzer can forge neither a seal nor a signature, so targets seal or sign for it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Case<'i> {
-    /// `r`: the bytes as they are.
-    Raw(&'i [u8]),
-    /// `m`: the content, to be sealed or signed with a valid key.
-    Made(&'i [u8]),
-    /// `x`: a valid one, with bytes changed by [`mutated`].
-    Mutated(&'i [u8]),
-}
-
-impl<'i> Case<'i> {
-    /// Parses an input; returns `None` where its first byte is none of these.
-    pub(crate) fn of(input: &'i [u8]) -> Option<Self> {
-        match input.split_first()? {
-            (b'r', rest) => Some(Self::Raw(rest)),
-            (b'm', rest) => Some(Self::Made(rest)),
-            (b'x', rest) => Some(Self::Mutated(rest)),
-            _ => None,
-        }
-    }
-}
-
-/// Returns `valid` with bytes changed: each three bytes of `edits` are a position and the new byte.
-pub(crate) fn mutated(valid: &[u8], edits: &[u8]) -> Vec<u8> {
-    let mut changed = valid.to_vec();
-    for edit in edits.chunks_exact(3) {
-        if let [high, low, byte] = *edit {
-            let place = usize::from(u16::from_be_bytes([high, low])).checked_rem(valid.len()).unwrap_or_default();
-            if let Some(changed) = changed.get_mut(place) {
-                *changed = byte;
-            }
-        }
-    }
-    changed
-}
-
-/// Configuration of a gate whose rules open some paths and close the rest.
-static CONFIG: LazyLock<Config> = LazyLock::new(|| {
-    let source = ConfigFile { path: "fuzz.toml".into(), text: include_str!("fuzz/gate.toml").to_owned() };
-    config::load_from(Some(&source), &config::Environment::new()).expect("it is a configuration")
-});
-
-static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::new(CONFIG.policy.clone()));
-
 /// Returns the lines of one header, one for each line of the input.
 fn lines(input: &[u8], name: &HeaderName) -> HeaderMap {
     let values = input.split(|byte| *byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok());
@@ -133,44 +91,40 @@ pub fn forwarded_for(input: &[u8]) {
         .header("x-forwarded-method", "GET")
         .header("x-forwarded-host", "app.test")
         .header("x-forwarded-uri", "/");
-    let (mut parts, ()) = request.body(()).expect("it is well formed").into_parts();
+    let (mut parts, ()) = request.body(()).expect("the request is well formed").into_parts();
     parts.headers.extend(headers.clone());
     let networks = ["127.0.0.0/8", "::1/128", "10.0.0.0/8"].map(|network| network.parse().expect("a network"));
     let proxies = TrustedProxies::new(networks.to_vec());
-    let peer = proxies.admit(IpAddr::from([127, 0, 0, 1])).expect("it is trusted");
+    let peer = proxies.admit(IpAddr::from([127, 0, 0, 1])).expect("loopback is trusted");
     let Ok(asked) = edge::read(Edge::Traefik, peer, &parts, "") else { return };
     let Some(client) = asked.client else { return };
-    assert_eq!(lines.len(), 1, "a client is told of although the line is repeated or no text");
+    assert_eq!(lines.len(), 1, "a client is known although the header is repeated or not text");
     let mut hops = lines.iter().flat_map(|line| line.rsplit(',')).map(hop);
-    let strangers = hops.by_ref().take_while(|hop| *hop != Some(client));
-    assert!(strangers.flatten().all(|hop| proxies.contains(hop)), "a stranger names the client {client}: {lines:?}");
+    let hops_to_the_right = hops.by_ref().take_while(|hop| *hop != Some(client));
+    assert!(
+        hops_to_the_right.flatten().all(|hop| proxies.contains(hop)),
+        "an untrusted hop names the client {client}: {lines:?}"
+    );
     assert!(lines.iter().flat_map(|line| line.split(',')).any(|text| hop(text) == Some(client)), "{client}: {lines:?}");
-}
-
-fn hop(text: &str) -> Option<IpAddr> {
-    let text = text.trim();
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    let address = bare.parse().ok().or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip()));
-    address.map(|address| address.to_canonical())
 }
 
 /// Redirect targets: every accepted one leads a browser to a protected host.
 pub fn redirects(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     for (scheme, authority) in [("https", "app.test"), ("https", "app.test:8443"), ("http", "a.wild.test")] {
-        let authority = Authority::parse(authority).expect("a host");
+        let authority = Authority::parse(authority).expect("a valid host");
         let here = Here { scheme, authority: &authority, prefix: "/_doorward" };
         for target in [RedirectTarget::parse(text, here, &POLICY), RedirectTarget::asked(text, here, &POLICY)] {
             let Some(target) = target else { continue };
             assert_eq!(target.location().as_bytes(), target.as_str().as_bytes());
-            let url = Url::parse(target.as_str()).expect("a browser follows it");
+            let url = Url::parse(target.as_str()).expect("an absolute URL");
             assert_eq!(url.scheme(), scheme, "{text:?} leads to {url}");
-            let host = url.host_str().expect("it has a host");
+            let host = url.host_str().expect("a URL with a host");
             assert!(POLICY.names(host), "{text:?} leads to {url}");
             assert!(url.username().is_empty() && url.password().is_none(), "{text:?} leads to {url}");
             // A browser on any page of the host resolves it to the same URL.
-            let there = Url::parse(&format!("{scheme}://{authority}/deep/page")).expect("it is one");
-            assert_eq!(there.join(target.as_str()).as_ref(), Ok(&url), "{text:?} is relative to some");
+            let there = Url::parse(&format!("{scheme}://{authority}/deep/page")).expect("a valid URL");
+            assert_eq!(there.join(target.as_str()).as_ref(), Ok(&url), "{text:?} depends on the page");
             assert!(!url.path().starts_with("/_doorward/"), "{text:?} leads to the gate's own pages");
         }
     }
@@ -182,37 +136,22 @@ pub fn paths(input: &[u8]) {
     let (method, raw) = text.split_once(' ').unwrap_or(("GET", text));
     // A path has no query.
     let raw = raw.split('?').next().unwrap_or_default();
-    let app = CONFIG.policy.apps.first().expect("there is one");
+    let app = CONFIG.policy.apps.first().expect("gate.toml has an app");
     for (method, client) in [(Some(method), None), (None, None), (Some(method), Some(IpAddr::from([192, 168, 1, 1])))] {
         let requirement = app.requirement(Asked { path: raw, method, client });
         if let Requirement::Nothing | Requirement::Optional = requirement {
-            assert!(!path::is_ambiguous(raw), "{raw:?} can be read in two ways and is open");
+            assert!(!path::is_ambiguous(raw), "{raw:?} is ambiguous and open");
             assert!(is_open(raw, method, client.is_some()), "{method:?} {raw:?} from {client:?} is open");
         }
     }
 }
 
-/// Independent oracle: returns `true` if gate.toml opens this path to everybody. It shares no code with the rules.
-fn is_open(raw: &str, method: Option<&str>, is_at_home: bool) -> bool {
-    let path = percent_decode_str(raw).decode_utf8_lossy();
-    let odd = ["//", "\\", ";", "%2f", "%5c", "%2e", "%00", "%25", "#"];
-    let spelled = raw.to_ascii_lowercase();
-    let climbs = path.split('/').any(|segment| matches!(segment, "." | ".."));
-    if climbs || odd.iter().any(|odd| spelled.contains(odd)) || path.eq_ignore_ascii_case("/public/closed") {
-        return false;
-    }
-    path.starts_with("/public/")
-        || path == "/open"
-        || (path == "/post" && method == Some("POST"))
-        || (is_at_home && (path == "/net" || path.starts_with("/net/")))
-}
-
 /// Userinfo responses, and the identity headers made of them: one line of ASCII each.
 pub fn userinfo(input: &[u8]) {
     let Some(identity) = oidc::fuzz::userinfo(input) else { return };
-    let plan = &CONFIG.policy.apps.first().expect("there is one").headers;
+    let plan = &CONFIG.policy.apps.first().expect("gate.toml has an app").headers;
     let headers = plan.headers(&plan.render(&identity, &Tokens::default()));
-    assert_eq!(headers.len(), plan.blank().len(), "a header is missing or said twice");
+    assert_eq!(headers.len(), plan.blank().len(), "a header is missing or repeated");
     for (name, value) in &headers {
         assert!(value.as_bytes().iter().all(|byte| matches!(byte, b' '..=b'~')), "{name}: {value:?}");
     }
@@ -224,12 +163,15 @@ pub fn configuration(input: &[u8]) {
     let source = ConfigFile { path: "fuzz.toml".into(), text: text.to_owned() };
     match config::load_from(Some(&source), &config::Environment::new()) {
         Ok(config) => {
-            assert!(!config.secrets.is_empty() && !config.providers.is_empty(), "a gate without the means");
+            assert!(
+                !config.secrets.is_empty() && !config.providers.is_empty(),
+                "a valid configuration without secrets or providers"
+            );
             assert!(config.policy.apps.iter().all(|app| app.provider < config.providers.len()));
             let _ = Policy::new(config.policy);
         }
         Err(diagnostics) => {
-            assert!(!diagnostics.0.is_empty(), "refused without a word");
+            assert!(!diagnostics.0.is_empty(), "refused without a diagnostic");
             let _ = diagnostics.to_string();
         }
     }

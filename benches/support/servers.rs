@@ -66,15 +66,15 @@ pub(crate) struct MinimalServer {
 }
 
 /// Runs a server with only what hyper needs, on the current runtime. One write per response, as in Doorward.
-pub(crate) async fn small<A, F>(answer: A) -> MinimalServer
+pub(crate) async fn minimal<A, F>(answer: A) -> MinimalServer
 where
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has free ports");
     let address = listener.local_addr().expect("a bound socket has an address");
-    let small = MinimalServer { address, accepted: Arc::default() };
-    let (tasks, accepted) = (Tasks::default(), Arc::clone(&small.accepted));
+    let server = MinimalServer { address, accepted: Arc::default() };
+    let (tasks, accepted) = (Tasks::default(), Arc::clone(&server.accepted));
     let connections = tasks.clone();
     tasks.run(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -89,5 +89,5 @@ where
             });
         }
     });
-    small
+    server
 }

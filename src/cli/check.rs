@@ -8,6 +8,7 @@ use std::{path::Path, process::ExitCode};
 use serde_json::{Value, json};
 
 use super::{
+    output::print_status,
     printable::{escaped_except_newlines, escaped_json},
     serve, sessions,
 };
@@ -39,7 +40,7 @@ pub fn run(file: Option<&Path>, format: ReportFormat) -> ExitCode {
             format!("{report:#}\n")
         }
     };
-    let printed = super::print(&match format {
+    let printed = print_status(&match format {
         ReportFormat::Text => escaped_except_newlines(&report),
         ReportFormat::Json => escaped_json(&report),
     });

@@ -1,22 +1,21 @@
 //! The command line of `doorward`.
 
+mod arguments;
 pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod logging;
+mod output;
 mod printable;
 mod serve;
 mod sessions;
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use self::{arguments::FileArgs, output::print_status};
 use crate::crypto;
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("DOORWARD_COMMIT"), ")");
@@ -29,13 +28,6 @@ struct Arguments {
     command: Option<Command>,
     #[command(flatten)]
     file: FileArgs,
-}
-
-#[derive(Debug, Args)]
-struct FileArgs {
-    /// The configuration file (else `$DOORWARD_CONFIG`, `./doorward.toml`, `/etc/doorward/doorward.toml`)
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -78,25 +70,19 @@ pub fn run() -> ExitCode {
         Command::Demo(options) => serve::report(serve::block_on(demo::run(options))),
         Command::Check { file, format } => check::run(file.config.as_deref(), format),
         Command::Sessions(command) => sessions::run(command),
-        Command::Secret => print(&format!("{}\n", crypto::encode(&crypto::random::<32>()))),
+        Command::Secret => print_status(&format!("{}\n", crypto::encode(&crypto::random::<32>()))),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "doorward", &mut script);
-            print(&String::from_utf8_lossy(&script))
+            print_status(&String::from_utf8_lossy(&script))
         }
-    }
-}
-
-/// Writes to standard output. A broken pipe is no failure; any other error is.
-fn print(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        _ => ExitCode::SUCCESS,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]

@@ -1,18 +1,14 @@
 //! `doorward sessions`: lists and revokes sessions. It works on the store; running replicas are notified.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{
-    FileArgs,
+    arguments::FileArgs,
+    output,
     printable::{escaped, escaped_json},
     serve,
 };
@@ -58,7 +54,7 @@ pub(super) enum SessionsCommand {
     /// End sessions; they are refused by every replica within seconds
     Revoke {
         #[command(flatten)]
-        selection: Selection,
+        selection: RevokeArgs,
         #[command(flatten)]
         file: FileArgs,
     },
@@ -77,7 +73,7 @@ pub(super) enum SessionsFormat {
 /// Sessions to revoke.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-pub(super) struct Selection {
+pub(super) struct RevokeArgs {
     /// All sessions of the person with this user name, e-mail address or subject
     #[arg(long, value_name = "USER")]
     user: Option<String>,
@@ -156,11 +152,11 @@ async fn show(register: &Register, id: &str, format: SessionsFormat) -> anyhow::
     print(&fields.iter().map(line).collect::<String>())
 }
 
-async fn revoke(register: &Register, selection: Selection) -> anyhow::Result<()> {
+async fn revoke(register: &Register, selection: RevokeArgs) -> anyhow::Result<()> {
     let ended = match selection {
-        Selection { id: Some(prefix), .. } => register.revoke(&prefix).await?,
-        Selection { user: Some(user), .. } => register.revoke_all(&Search::User(user)).await?,
-        Selection { .. } => register.revoke_all(&Search::Everybody).await?,
+        RevokeArgs { id: Some(prefix), .. } => register.revoke(&prefix).await?,
+        RevokeArgs { user: Some(user), .. } => register.revoke_all(&Search::User(user)).await?,
+        RevokeArgs { .. } => register.revoke_all(&Search::Everybody).await?,
     };
     print(&format!("ended {ended} session{}\n", if ended == 1 { "" } else { "s" }))
 }
@@ -203,10 +199,6 @@ fn row([id, user, email, provider, created, seen]: [String; 6]) -> String {
     format!("{id:<12}  {user:<24}  {email:<32}  {provider:<16}  {created:<20}  {seen}\n")
 }
 
-/// Writes to standard output. A broken pipe is no failure.
 fn print(text: &str) -> anyhow::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    Ok(output::print(text)?)
 }

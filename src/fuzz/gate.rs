@@ -7,7 +7,7 @@ use http::request::Parts;
 use serde_json::{Map, json};
 use tokio::runtime::{Builder, Runtime};
 
-use super::CONFIG;
+use super::fixture::CONFIG;
 use crate::{
     clock::{Clock, Timestamp},
     crypto::Keyring,
@@ -34,7 +34,7 @@ pub(super) struct FuzzGate {
 impl FuzzGate {
     pub(super) fn start() -> Self {
         // Without I/O driver: no request may wait for a socket.
-        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime can be had");
+        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime can be built");
         let (gate, sessions) = runtime.block_on(built());
         Self { runtime, gate, sessions }
     }
@@ -51,10 +51,10 @@ impl FuzzGate {
             groups: vec!["staff".to_owned()],
             claims: [("team".to_owned(), json!("red"))].into_iter().collect::<Map<_, _>>(),
         };
-        let registration = CONFIG.providers.first().expect("there is one").registration();
+        let registration = CONFIG.providers.first().expect("gate.toml has a provider").registration();
         let scope = Scope { audience: HOST.to_owned(), registration };
         let new = NewSession { identity, tokens: Tokens::default(), sid: None, scope };
-        self.runtime.block_on(self.sessions.create(new)).expect("memory takes sessions")
+        self.runtime.block_on(self.sessions.create(new)).expect("the memory store accepts sessions")
     }
 
     /// Returns `true` while a cookie's session is valid.
@@ -84,11 +84,11 @@ async fn built() -> (Gate, Arc<Sessions>) {
     let keyring = Arc::new(Keyring::new(&config.secrets).expect("the secret is long enough"));
     let (counts, store) = (metrics.sessions.clone(), metrics.store.clone());
     let sessions = Sessions::open(&config.session, Arc::clone(&keyring), clock.clone(), counts, store).await;
-    let sessions = Arc::new(sessions.expect("memory can be opened"));
-    let settings = config.providers.first().expect("there is one").clone();
+    let sessions = Arc::new(sessions.expect("the memory store opens"));
+    let settings = config.providers.first().expect("gate.toml has a provider").clone();
     let settings = oidc::Settings { timeout: Duration::from_secs(1), ..settings };
     let transport = oidc::Transport::new(&settings).expect("the system has certificates");
-    let numbers = bound.providers.first().expect("there is one").clone();
+    let numbers = bound.providers.first().expect("gate.toml has a provider").clone();
     let provider = oidc::Provider::new(settings, transport, clock.clone(), numbers);
     oidc::fuzz::acquaint(&provider);
     let components = flow::Components {

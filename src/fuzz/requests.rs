@@ -19,7 +19,10 @@ use percent_encoding::percent_decode_str;
 use tokio::io::AsyncWriteExt as _;
 use url::Url;
 
-use super::{POLICY, gate::FuzzGate, hop, is_open};
+use super::{
+    fixture::{POLICY, hop, is_open},
+    gate::FuzzGate,
+};
 use crate::edge::{self, Edge};
 
 /// Placeholder for a valid session cookie.
@@ -81,15 +84,15 @@ async fn parsed(bytes: &[u8]) -> Vec<Parts> {
     let own = Arc::clone(&heads);
     let service = service_fn(move |request: Request<Incoming>| {
         let (parts, _body) = request.into_parts();
-        own.lock().expect("nobody panics with it").push(parts);
+        own.lock().expect("the lock is not poisoned").push(parts);
         async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::new()))) }
     });
-    client.write_all(bytes).await.expect("there is room");
-    client.shutdown().await.expect("it can be shut");
+    client.write_all(bytes).await.expect("the input fits the buffer");
+    client.shutdown().await.expect("the pipe can be closed");
     // Anything but a request ends the connection.
     let _ =
         http1::Builder::new().half_close(true).max_headers(100).serve_connection(TokioIo::new(server), service).await;
-    std::mem::take(&mut *heads.lock().expect("nobody panics with it"))
+    std::mem::take(&mut *heads.lock().expect("the lock is not poisoned"))
 }
 
 fn ask(gate: &FuzzGate, parts: &Parts, is_signed_in: bool) {
@@ -108,19 +111,20 @@ fn ask(gate: &FuzzGate, parts: &Parts, is_signed_in: bool) {
     let response = gate.ask(dialect, parts, envoy_target);
     let (status, headers) = (response.status(), response.headers());
     if status == StatusCode::OK {
-        assert!(!headers.contains_key(header::SET_COOKIE), "an answer that lets in sets a cookie");
-        let expected = expected(dialect, parts, envoy_target).expect("what is let in says what it asks for, once");
-        assert!(!expected.is_closed(), "{expected:?} is let in");
-        assert!(is_signed_in || expected.is_open(), "{expected:?} is let in without a session");
+        assert!(!headers.contains_key(header::SET_COOKIE), "a response that allows a request sets a cookie");
+        let expected =
+            expected(dialect, parts, envoy_target).expect("an allowed request names its original request once");
+        assert!(!expected.is_closed(), "{expected:?} is allowed");
+        assert!(is_signed_in || expected.is_open(), "{expected:?} is allowed without a session");
         return;
     }
-    assert!(!status.is_informational() && !status.is_success(), "{status} lets in at some edges");
+    assert!(!status.is_informational() && !status.is_success(), "{status} allows the request at some edges");
     assert!(headers.contains_key(&edge::DOORWARD_REASON), "{status} without a reason");
     assert_eq!(headers.get(header::CACHE_CONTROL).map(HeaderValue::as_bytes), Some(b"no-store".as_slice()));
     if let Some(location) = headers.get(header::LOCATION) {
-        let url = location.to_str().ok().and_then(|text| Url::parse(text).ok()).expect("it is absolute");
+        let url = location.to_str().ok().and_then(|text| Url::parse(text).ok()).expect("the location is absolute");
         let host = url.host_str().unwrap_or_default();
-        assert!(url.scheme() == "https" && (host == "id.test" || POLICY.names(host)), "{url} leaves");
+        assert!(url.scheme() == "https" && (host == "id.test" || POLICY.names(host)), "{url} is outside");
     }
 }
 

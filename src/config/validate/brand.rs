@@ -2,14 +2,12 @@
 
 use bytes::Bytes;
 
-use super::{
-    super::{
-        LogFormat,
-        diagnostic::ValueError,
-        reader::{Cursor, Reader},
-    },
-    Log, pages, policy,
+use super::super::{
+    Log, LogFormat,
+    diagnostic::ValueError,
+    reader::{Cursor, Reader},
 };
+use crate::{pages, policy};
 
 /// Size limit of the logo in bytes.
 const MAX_LOGO_SIZE: usize = 64 * 1024;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use url::Url;
 
-use super::{RegisteredClient, state::AccessType};
+use super::{client::RegisteredClient, state::AccessType};
 
 /// Parameters of a query or a form. A repeated parameter makes all of them invalid (RFC 6749, section 3.1).
 pub(super) struct FormParameters(HashMap<String, String>);

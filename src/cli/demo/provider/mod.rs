@@ -4,6 +4,7 @@
 //! and with the PKCE verifier; refresh tokens rotate.
 
 mod authorize;
+mod client;
 mod state;
 mod users;
 mod wire;
@@ -25,6 +26,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use url::Url;
 
+pub(super) use self::client::RegisteredClient;
 use self::{
     authorize::{AuthorizationError, AuthorizationRequest, FormParameters, Prompt},
     state::{ACCESS_LIFETIME, AccessType, CodeGrant, ProviderSession, ProviderState},
@@ -42,18 +44,6 @@ const COOKIE: &str = "doorward_demo_provider";
 
 /// Size limit of a form in bytes: more than any that is sent here.
 const MAX_FORM_SIZE: usize = 16 * 1024;
-
-/// The one registered client.
-pub(super) struct RegisteredClient {
-    /// `client_id`.
-    pub(super) id: String,
-    /// SHA-256 of the secret: the time to compare digests reveals nothing about a guess.
-    pub(super) secret: [u8; 32],
-    /// Registered redirect URIs, compared as text.
-    pub(super) redirect_uris: Vec<String>,
-    /// Registered redirect URIs for the end of signing out, compared as text.
-    pub(super) post_logout_redirect_uris: Vec<String>,
-}
 
 /// An OpenID provider in memory.
 pub(super) struct DemoProvider {
