@@ -27,7 +27,7 @@ const MAX_BYTES_IN_USE: usize = 1_590;
 
 /// Returns the resident memory of this process in bytes.
 fn resident() -> usize {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux tells what a process has");
+    let status = fs::read_to_string("/proc/self/status").expect("Linux has /proc/self/status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let size = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<usize>().ok());
     size.expect("a number of kilobytes") * 1024

@@ -25,7 +25,7 @@ its place, and a variable that is named and not set are errors, all reported at 
 - **Secrets** are a text, `{ file = \"/run/secrets/name\" }` (without the newline at its end) or `{ env = \"NAME\" }`.
 - **Durations** are written `500ms`, `30s`, `15m`, `12h`, `28d`, and are never zero.
 - **Networks** are written `10.0.0.0/8`, or as a single address.
-- **SourceFiles** with a relative path begin in the working directory.
+- **Files** with a relative path begin in the working directory.
 - **Changes** of the file, and of every file that it names, are noticed within two seconds, including the swap of a
   Kubernetes volume; SIGHUP reloads everything at once. A change applies to the next request and drops no connection. A
   configuration with an error is refused as a whole and logged with all its errors; the one in force stays. Keys that need

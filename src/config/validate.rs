@@ -14,7 +14,7 @@ mod session;
 mod store;
 
 use super::{
-    Config, Log,
+    Config,
     diagnostic::Diagnostic,
     effective,
     environment::Environment,
@@ -22,7 +22,7 @@ use super::{
     reader::{Cursor, Reader},
     tree::Node,
 };
-use crate::{flow, pages, policy, session::Settings};
+use crate::{flow, policy, session::Settings};
 
 /// Returns the settings, or else at least one error.
 pub(super) fn settings(

@@ -1,13 +1,13 @@
 //! Known attacks on other gates, tried on this one: raw requests to the real program (`ARCHITECTURE.md`, known attacks).
 
-mod answers;
 mod identities;
-mod lines;
+mod log_lines;
 mod pages;
-mod questions;
+mod responses;
+mod routed_hosts;
 mod sessions;
 mod sign_outs;
-mod witnesses;
+mod subrequests;
 
 use crate::world::{EdgeKind, Visitor, World, WorldBuilder};
 

@@ -30,7 +30,7 @@ async fn whoever_cannot_sign_in_because_of_a_clock_reads_so_and_the_log_says_by_
         assert!(seconds.abs_diff(apart) <= 5 && which == place, "{seconds} s {which}: {log}");
     }
     assert_eq!(world.app.requests(), 0);
-    eventually("the metric and the log tell without anybody signing in", async || {
+    eventually("the metric and the log show it without a sign-in", async || {
         let metrics = world.gate.metrics().await;
         let offset = metrics.lines().find_map(|line| {
             line.strip_prefix("doorward_provider_clock_offset_seconds{provider=\"neighbour\"} ")?.parse::<i64>().ok()
@@ -44,7 +44,7 @@ async fn whoever_cannot_sign_in_because_of_a_clock_reads_so_and_the_log_says_by_
         world.provider.control(&format!("clock?seconds={ahead}")).await;
         world.signed_in("alice").await;
     }
-    eventually("the log tells that it is over", async || {
+    eventually("the log says that it is over", async || {
         world.gate.log().contains("the provider's clock and this machine's agree again").then_some(())
     })
     .await;
@@ -65,7 +65,7 @@ async fn a_clock_that_goes_wrong_ends_no_session() {
         eventually("it is renewed twice all the same", async || {
             let answer = ask(&world, &world.gate, &alice).await;
             assert_eq!(answer.status, StatusCode::OK, "{ahead}: {answer:?}");
-            assert_eq!(answer.header("remote-groups"), "admins,staff", "what cannot be believed changes nothing");
+            assert_eq!(answer.header("remote-groups"), "admins,staff", "an invalid token changes nothing");
             (world.provider.refreshes().await >= before + 2).then_some(())
         })
         .await;

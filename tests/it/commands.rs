@@ -68,8 +68,8 @@ fn the_exit_status_distinguishes_failure_from_wrong_usage() {
 #[test]
 fn a_check_during_a_rotation_with_an_unavailable_store_says_so_and_does_not_fail() {
     let dir = tempfile::tempdir().unwrap();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for store in ["sqlite:not-there.db", &format!("postgres://doorward@{nobody}/doorward")] {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for store in ["sqlite:not-there.db", &format!("postgres://doorward@{closed}/doorward")] {
         let text = format!(
             r#"
 server = {{ listen = "127.0.0.1:0" }}

@@ -24,7 +24,7 @@ fn the_blueprint_for_authentik_asks_for_what_the_gate_needs() {
         assert!(BLUEPRINT.lines().any(|line| line.trim() == mapping), "{mapping}");
     }
     assert_eq!(values(BLUEPRINT, "grant_types: "), ["[authorization_code, refresh_token]"]);
-    assert_eq!(values(BLUEPRINT, "signing_key: ").len(), 1, "without one nobody can sign in");
+    assert_eq!(values(BLUEPRINT, "signing_key: ").len(), 1, "needed for every sign-in");
 
     let hosts: Vec<_> = values(BLUEPRINT, "url: \"https://");
     for (page, kind) in [("callback", "authorization"), ("signed_out", "logout")] {

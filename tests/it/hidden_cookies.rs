@@ -76,7 +76,7 @@ async fn hidden(kind: EdgeKind) {
         _ => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     };
     assert_eq!((answer.status, answer.reason()), (status, "headers_too_large"));
-    assert_eq!(world.app.requests(), seen, "the app was not asked");
+    assert_eq!(world.app.requests(), seen, "no request reached the app");
 }
 
 #[tokio::test]
@@ -118,11 +118,11 @@ async fn every_allowed_answer_has_the_cookie_header_if_configured_and_none_other
         for dialect in DIALECTS {
             for (host, target) in [("app", "/"), ("rules", "/health"), ("rules", "/open/x")] {
                 let host = format!("{host}.example.test");
-                let told =
+                let subrequest =
                     |lines: &str| OriginalRequest { method: "GET", host: &host, target, lines }.in_dialect(dialect);
                 // A hit of the cache, and a miss: the first cookie of the name is made up.
                 for first in ["", "__Host-doorward=x; "] {
-                    let said = raw::request(world.gate.port, &told(&format!("Cookie: {first}{all}\r\n"))).await;
+                    let said = raw::request(world.gate.port, &subrequest(&format!("Cookie: {first}{all}\r\n"))).await;
                     assert_eq!(said.status, StatusCode::OK, "{dialect} {target}: {said:?}");
                     let expected = is_on.then_some("app=1");
                     assert_eq!(

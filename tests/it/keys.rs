@@ -18,8 +18,8 @@ const BETWEEN_FETCHES: Duration = Duration::from_secs(9);
 
 /// Returns the times of the requests for the provider's keys, in its milliseconds.
 async fn fetches(world: &World) -> Vec<u64> {
-    let told = world.provider.control("grants").await;
-    told["keys"].as_array().unwrap().iter().map(|at| at.as_u64().unwrap()).collect()
+    let counters = world.provider.control("grants").await;
+    counters["keys"].as_array().unwrap().iter().map(|at| at.as_u64().unwrap()).collect()
 }
 
 /// Returns a logout token that is valid except for its unknown key.
@@ -93,7 +93,7 @@ async fn a_flood_of_unknown_keys_costs_one_fetch_in_ten_seconds_and_harms_nobody
         assert!(u128::from(pair[1] - pair[0]) >= BETWEEN_FETCHES.as_millis(), "{fetched:?}");
     }
     eprintln!("{sent} tokens with unknown keys in {:?}: {} fetches", begun.elapsed(), fetched.len());
-    eventually("her renewals are believed again, and rules follow", async || {
+    eventually("her renewals are verified again, and rules apply", async || {
         let answer = ask(&world, &world.gate, &alice).await;
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
         (answer.header("remote-groups") == "staff").then_some(())

@@ -25,7 +25,7 @@ async fn while_the_provider_is_away_known_sessions_go_on_and_a_sign_in_under_way
     let callback = bob.up_to_the_callback(&url).await;
     world.provider.stop().await;
     shows_provider_unavailable(&bob.open(&callback).await);
-    eventually("the metric tells", async || {
+    eventually("the metric shows it", async || {
         alice.fetch(&url).await.echo();
         world.gate.metrics().await.contains("doorward_provider_up{provider=\"neighbour\"} 0").then_some(())
     })
@@ -158,11 +158,11 @@ fn send_until_refused(
             let Ok(stream) = TcpStream::connect(address).await else { return Ok(()) };
             let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
             let before = answered.load(Ordering::Relaxed);
-            let (asked, _) = tokio::join!(send_until_connection_close(sender, question, answered), connection);
+            let (result, _) = tokio::join!(send_until_connection_close(sender, question, answered), connection);
             // Accepted by the system and still in the backlog when the listener closed: never seen by the gate.
             let waiting = answered.load(Ordering::Relaxed) == before;
-            if asked.is_err() && !(waiting && TcpStream::connect(address).await.is_err()) {
-                return asked;
+            if result.is_err() && !(waiting && TcpStream::connect(address).await.is_err()) {
+                return result;
             }
         }
         Ok(())
@@ -197,7 +197,7 @@ async fn a_new_visitor_is_told_that_the_provider_is_away_and_not_sent_there() {
     world.signed_in("bob").await;
     world.provider.stop().await;
     let url = world.at("app", "/");
-    let page = eventually("a new visitor is told", async || {
+    let page = eventually("a new visitor sees the page", async || {
         let answer = world.visitor().open(&url).await;
         (!answer.status.is_redirection()).then_some(answer)
     })

@@ -100,16 +100,16 @@ async fn an_operator_lists_and_revokes_sessions_in_either_store_and_replicas_are
 #[tokio::test]
 async fn while_the_server_is_away_known_sessions_go_on_others_wait_and_no_cookie_is_lost() {
     let database = Database::shared();
-    let wire = ChaosProxy::to(database.port).await;
-    let away = url(wire.port, name_in(&database.create()));
-    let world = WorldBuilder::with(EDGE).store(&away).start().await;
+    let proxy = ChaosProxy::to(database.port).await;
+    let through_proxy = url(proxy.port, name_in(&database.create()));
+    let world = WorldBuilder::with(EDGE).store(&through_proxy).start().await;
     let alice = world.signed_in("alice").await;
     for weather in [LinkState::Cut, LinkState::Stalled] {
         // A replica without the session in its cache.
-        let stranger = replica(&world).await;
-        wire.set(weather);
-        let answer = eventually("a replica that does not know the session cannot tell", async || {
-            let answer = ask(&world, &stranger, &alice).await;
+        let cold = replica(&world).await;
+        proxy.set(weather);
+        let answer = eventually("a replica that does not have the session in its cache is unavailable", async || {
+            let answer = ask(&world, &cold, &alice).await;
             (answer.status != StatusCode::OK).then_some(answer)
         })
         .await;
@@ -123,15 +123,15 @@ async fn while_the_server_is_away_known_sessions_go_on_others_wait_and_no_cookie
             world.gate.metrics().await.contains("doorward_store_up{backend=\"postgres\"} 0").then_some(())
         })
         .await;
-        eventually("she is served, and counted once nobody vouches for her", async || {
+        eventually("she is served, and counted once she cannot be revalidated", async || {
             assert_eq!(ask(&world, &world.gate, &alice).await.header("remote-user"), "alice", "{weather:?}");
             let metrics = world.gate.metrics().await;
             (!metrics.contains("doorward_session_stale_served_total 0")).then_some(())
         })
         .await;
-        wire.set(LinkState::Open);
+        proxy.set(LinkState::Open);
         eventually("it is known again", async || {
-            (ask(&world, &stranger, &alice).await.status == StatusCode::OK).then_some(())
+            (ask(&world, &cold, &alice).await.status == StatusCode::OK).then_some(())
         })
         .await;
     }
@@ -140,17 +140,17 @@ async fn while_the_server_is_away_known_sessions_go_on_others_wait_and_no_cookie
 #[tokio::test]
 async fn a_gate_without_its_server_lives_and_is_ready_when_it_comes() {
     let database = Database::shared();
-    let wire = ChaosProxy::to(database.port).await;
-    wire.set(LinkState::Cut);
+    let proxy = ChaosProxy::to(database.port).await;
+    proxy.set(LinkState::Cut);
     let world = WorldBuilder::with(EDGE).start().await;
     let mut gate = Gate::new(world.dir());
-    let store = url(wire.port, name_in(&database.create()));
+    let store = url(proxy.port, name_in(&database.create()));
     let here = format!("sqlite:{}", world.dir().join("sessions.db").display());
     gate.configure(&world.config_of(&gate).replace(&here, &store));
     gate.start_to_live().await;
     let ready = gate.management_url("/-/health/ready");
     let answer = get(&ready).await.unwrap();
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
-    wire.set(LinkState::Open);
+    proxy.set(LinkState::Open);
     eventually("it is ready", async || answers(&ready).await.then_some(())).await;
 }

@@ -33,7 +33,7 @@ const APP: &str = "app.example.test";
 
 /// A rule of the app `rules`, and its replacement.
 const OPEN: &str = "path = \"/health\"\naccess = \"public\"";
-const SHUT: &str = "path = \"/health\"\naccess = \"deny\"";
+const CLOSED: &str = "path = \"/health\"\naccess = \"deny\"";
 
 async fn world() -> World {
     WorldBuilder::with(EDGE).start().await
@@ -95,11 +95,11 @@ async fn a_change_reaches_the_next_request_however_it_arrives() {
     let world = world().await;
     let path = world.gate.path().to_owned();
     let mut kept = PersistentConnection::open(world.gate.port).await;
-    let (open, shut) = (world.config(), with(&world.config(), OPEN, SHUT));
+    let (open, closed) = (world.config(), with(&world.config(), OPEN, CLOSED));
     until(&mut kept, "rules.example.test", "/health", "", StatusCode::OK).await;
 
     // Written in place, as an editor may do.
-    world.gate.configure(&shut);
+    world.gate.configure(&closed);
     let said = until(&mut kept, "rules.example.test", "/health", "", StatusCode::FORBIDDEN).await;
     assert_eq!(said.reason(), "rule_denied");
 
@@ -114,7 +114,7 @@ async fn a_change_reaches_the_next_request_however_it_arrives() {
     symlink("..data/doorward.toml", volume.join("doorward.toml")).unwrap();
     symlink(volume.join("doorward.toml"), path.with_extension("link")).unwrap();
     fs::rename(path.with_extension("link"), &path).unwrap();
-    swap(&volume, "..2", &shut);
+    swap(&volume, "..2", &closed);
     fs::remove_dir_all(volume.join("..1")).unwrap();
     until(&mut kept, "rules.example.test", "/health", "", StatusCode::FORBIDDEN).await;
     assert_eq!(world.gate.metric(REFUSED).await, Some(0));
@@ -131,7 +131,8 @@ async fn an_invalid_change_is_refused_and_logged_once_with_all_its_errors() {
         line.expect("the hash is shown")
     };
     let before = hash(world.gate.metrics().await);
-    let wrong = with(&with(&world.config(), OPEN, SHUT), "[session]", "[session]\nlifetime = \"0s\"\nlifetme = \"1h\"");
+    let wrong =
+        with(&with(&world.config(), OPEN, CLOSED), "[session]", "[session]\nlifetime = \"0s\"\nlifetme = \"1h\"");
     world.gate.configure(&wrong);
     eventually("it is refused", async || (world.gate.metric(REFUSED).await == Some(1)).then_some(())).await;
     let line = |part: &str| wrong.lines().position(|line| line.starts_with(part)).unwrap() + 1;
@@ -151,7 +152,7 @@ async fn an_invalid_change_is_refused_and_logged_once_with_all_its_errors() {
 
     fs::remove_file(world.gate.path()).unwrap();
     eventually("no file is a mistake too", async || (world.gate.metric(REFUSED).await == Some(3)).then_some(())).await;
-    world.gate.configure(&with(&world.config(), OPEN, SHUT));
+    world.gate.configure(&with(&world.config(), OPEN, CLOSED));
     until(&mut kept, "rules.example.test", "/health", "", StatusCode::FORBIDDEN).await;
     assert_eq!(world.gate.metric(REFUSED).await, Some(3));
     assert_eq!(world.gate.metric(APPLIED).await, Some(1));
@@ -166,7 +167,7 @@ async fn keys_that_need_a_restart_are_logged_and_the_rest_applies() {
     let mut kept = PersistentConnection::open(world.gate.port).await;
     let management = format!("management = \"127.0.0.1:{}\"", world.gate.management);
     let config = with(&world.config(), &management, "management = \"127.0.0.1:1\"\nshutdown_grace = \"7s\"");
-    let config = with(&config, OPEN, SHUT);
+    let config = with(&config, OPEN, CLOSED);
     world.gate.configure(&format!("{config}\n[log]\nformat = \"text\"\n"));
     until(&mut kept, "rules.example.test", "/health", "", StatusCode::FORBIDDEN).await;
     let log = world.gate.log();
@@ -185,15 +186,15 @@ async fn fifty_reloads_under_load_lose_no_request() {
     for _ in 0..4 {
         let (stop, alice) = (Arc::clone(&stop), alice.clone());
         load.spawn(async move {
-            let (mut kept, mut asked) = (PersistentConnection::open(port).await, 0);
+            let (mut kept, mut requests) = (PersistentConnection::open(port).await, 0);
             while !stop.load(Ordering::Relaxed) {
                 let said = kept.ask(APP, "/", &alice).await;
                 assert_eq!((said.status, said.header("remote-user")), (StatusCode::OK, "alice"), "{said:?}");
                 let public = kept.ask("rules.example.test", "/health", "").await;
                 assert_eq!(public.status, StatusCode::OK, "{public:?}");
-                asked += 1;
+                requests += 1;
             }
-            asked
+            requests
         });
     }
     for change in 1..=50 {
@@ -208,8 +209,8 @@ async fn fifty_reloads_under_load_lose_no_request() {
     let said = PersistentConnection::open(port).await.ask(APP, "/", &alice).await;
     assert_eq!((said.header("x-change"), said.headers.contains_key("x-authentik-username")), ("50", false), "{said:?}");
     stop.store(true, Ordering::Relaxed);
-    for asked in load.join_all().await {
-        assert!(asked > 50, "there was a load");
+    for requests in load.join_all().await {
+        assert!(requests > 50, "there was a load");
     }
     assert_eq!(world.gate.metric(REFUSED).await, Some(0));
 }

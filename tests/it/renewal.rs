@@ -67,9 +67,9 @@ async fn a_storm_at_three_replicas_costs_one_refresh_for_each_due_renewal() {
         })
         .await;
     }
-    let told = world.provider.control("grants").await;
-    assert_eq!(told["refused"], 0, "no refresh token was used twice");
-    let asked: Vec<_> = told["asked"].as_array().unwrap()[before..].iter().map(|at| at.as_u64().unwrap()).collect();
+    let counters = world.provider.control("grants").await;
+    assert_eq!(counters["refused"], 0, "no refresh token was used twice");
+    let asked: Vec<_> = counters["asked"].as_array().unwrap()[before..].iter().map(|at| at.as_u64().unwrap()).collect();
     for pair in asked.windows(2) {
         // A renewal is due when the new token is in the second half of its lifetime. Times are whole seconds.
         assert!(pair[1] - pair[0] > SLOW * 1_000 + 500, "two refreshes for one renewal: {asked:?}");
@@ -103,7 +103,7 @@ async fn while_the_provider_is_away_sessions_go_on_within_the_grace_and_recover_
         .await;
     let alice = world.signed_in("alice").await;
     world.provider.control("away?is=yes").await;
-    let away = Instant::now();
+    let outage = Instant::now();
     let stale = async |gate: &Gate| !gate.metrics().await.contains("doorward_session_stale_served_total 0");
     in_use(&world, &world.gate, &alice, "its token has ended", async || stale(&world.gate).await.then_some(())).await;
     let over = eventually("the grace passes", async || {
@@ -112,7 +112,7 @@ async fn while_the_provider_is_away_sessions_go_on_within_the_grace_and_recover_
     })
     .await;
     assert_eq!((over.status, over.reason()), (StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable"), "{over:?}");
-    assert!(away.elapsed() >= GRACE, "the grace runs from the end of the token");
+    assert!(outage.elapsed() >= GRACE, "the grace runs from the end of the token");
     assert!(!over.header("retry-after").is_empty() && !over.headers.contains_key("set-cookie"), "{over:?}");
     assert!(count(&world.gate, "unavailable").await > 0);
     let page = world.visitor().open(&world.at("app", "/")).await;
@@ -124,7 +124,7 @@ async fn while_the_provider_is_away_sessions_go_on_within_the_grace_and_recover_
 
     world.provider.control("groups?user=alice&groups=staff").await;
     world.provider.control("away?is=no").await;
-    let back = eventually("it is renewed without anybody's help", async || {
+    let back = eventually("it is renewed by itself", async || {
         let answer = ask(&world, &world.gate, &alice).await;
         (answer.status == StatusCode::OK).then_some(answer)
     })
@@ -239,7 +239,7 @@ async fn a_store_that_takes_no_writes_for_a_while_loses_no_rotated_token() {
             .await;
         }
     }
-    assert_eq!(world.provider.refreshes().await, 1, "nobody uses the old token again meanwhile");
+    assert_eq!(world.provider.refreshes().await, 1, "the old token is not used again meanwhile");
     read_only("off");
     // A replica that did not redeem the token reads it from the store and goes on renewing.
     for gate in gates {

@@ -50,9 +50,9 @@ async fn a_failed_revocation_delays_no_sign_out() {
         world.provider.control(&format!("{sin}&at=/token/revocation")).await;
         sign_out(&world, &alice).await;
         if sin.starts_with("slow") {
-            assert!(!world.gate.log().contains(SAID), "she is signed out before anybody gives up");
+            assert!(!world.gate.log().contains(SAID), "she is signed out before the timeout");
         }
-        eventually("the log tells", async || world.gate.log().contains(SAID).then_some(())).await;
+        eventually("it is logged", async || world.gate.log().contains(SAID).then_some(())).await;
         assert!(requests(&world, "unavailable").await, "{sin}");
         // The next one is revoked again.
         world.provider.control("broken?status=0&at=/token/revocation").await;

@@ -11,9 +11,9 @@ async fn a_public_path_is_open_to_everybody_with_empty_identity_headers() {
         let echo = person.with("remote-user", "evil").fetch(&world.at("rules", "/health")).await.echo();
         assert!(echo.values_as("Remote-User").iter().all(|user| user.is_empty()), "{echo:?}");
     }
-    let stranger = world.visitor();
+    let signed_out = world.visitor();
     for near in ["/health/", "/healthy", "/health/x", "/HEALTH", "/x?/health"] {
-        let answer = stranger.fetch(&world.at("rules", near)).await;
+        let answer = signed_out.fetch(&world.at("rules", near)).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{near}: {answer:?}");
     }
 }
@@ -70,11 +70,11 @@ const RAW: [EdgeKind; 2] = [EdgeKind::Nginx, EdgeKind::Caddy];
 async fn a_path_that_can_be_read_in_two_ways_is_public_to_nobody() {
     for kind in RAW {
         let world = WorldBuilder::with(kind).start().await;
-        let (stranger, alice) = (world.visitor(), world.person("alice"));
+        let (signed_out, alice) = (world.visitor(), world.person("alice"));
         alice.visit(&world.at("rules", "/")).await.echo();
         let before = world.app.requests();
         for path in AMBIGUOUS.into_iter().chain(UNREADABLE) {
-            let answer = stranger.fetch(&world.at("rules", path)).await;
+            let answer = signed_out.fetch(&world.at("rules", path)).await;
             assert!(answer.status.is_client_error(), "{kind:?}: {path}: {answer:?}");
         }
         // A rule of the app denies: the path might mean that one.
@@ -154,7 +154,7 @@ async fn the_gate_s_own_pages_answer_over_their_route() {
         assert_eq!(script.status, StatusCode::OK, "{kind:?}: {script:?}");
         assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8", "{kind:?}");
         assert_eq!(script.header("cache-control"), "public, max-age=300", "{kind:?}");
-        let nobody = world.visitor().fetch(&world.at("app", "/_doorward/session")).await;
-        assert_eq!(nobody.status, StatusCode::UNAUTHORIZED, "{kind:?}");
+        let answer = world.visitor().fetch(&world.at("app", "/_doorward/session")).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{kind:?}");
     }
 }

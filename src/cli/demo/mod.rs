@@ -175,7 +175,7 @@ impl fmt::Display for Welcome {
 
     Open        {landing}/
 
-    SampleApps        {notes}/   everybody who is signed in
+    Apps        {notes}/   everybody who is signed in
                 {admin}/   members of the group admins
 
     Sign in as  alice (admins, staff) or bob (staff); no password

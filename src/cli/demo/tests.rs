@@ -173,10 +173,10 @@ async fn a_signed_in_person_cannot_add_identity_headers() {
     let asked = browser.open(&demo.notes("/")).await;
     browser.choose(&asked, "bob").await;
     let forged = [("remote-user", "root"), ("Remote_Groups", "root"), ("x.authentik.username", "root")];
-    let told = browser.send(Method::GET, &demo.notes("/headers.json"), &forged, "").await;
-    assert_eq!(told.status, StatusCode::OK);
-    assert!(told.body.contains(r#"["remote-user","bob"]"#), "{}", told.body);
-    assert!(!told.body.contains("root"), "{}", told.body);
+    let answer = browser.send(Method::GET, &demo.notes("/headers.json"), &forged, "").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(answer.body.contains(r#"["remote-user","bob"]"#), "{}", answer.body);
+    assert!(!answer.body.contains("root"), "{}", answer.body);
     demo.stopped().await;
 }
 
@@ -185,8 +185,8 @@ async fn a_program_gets_a_login_url_and_is_never_redirected() {
     let demo = RunningDemo::new().await;
     let answer = TestBrowser::new().send(Method::GET, &demo.notes("/"), &[("accept", "*/*")], "").await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
-    let told: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
-    assert_eq!(told["error"], "login_required");
-    assert!(told["login_url"].as_str().unwrap().starts_with(demo.notes("/").as_str()), "{told}");
+    let json: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(json["error"], "login_required");
+    assert!(json["login_url"].as_str().unwrap().starts_with(demo.notes("/").as_str()), "{json}");
     demo.stopped().await;
 }

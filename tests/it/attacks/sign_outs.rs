@@ -54,9 +54,9 @@ fn origins() -> Vec<(String, bool)> {
 async fn only_the_gates_own_origin_signs_anybody_out_without_asking() {
     let world = bare().await;
     for page in ["/sign_out", "/reset"] {
-        for (lines, asks) in origins() {
+        for (lines, must_confirm) in origins() {
             let asked = |lines: &str, cookie: &str| direct("GET", page, &format!("{cookie}{PAGE}{lines}"));
-            if asks {
+            if must_confirm {
                 let alice = world.signed_in("alice").await;
                 let said = raw::request(world.gate.port, &asked(&lines, &cookies(&world, &alice))).await;
                 confirms(&said, page, StatusCode::OK, &lines);
@@ -75,7 +75,7 @@ fn confirms(said: &RawResponse, page: &str, status: StatusCode, lines: &str) {
     assert_eq!(said.cookies(), [""; 0], "{page} {lines}");
     let form = format!("<form class=\"actions\" method=\"post\" action=\"https://{APP}/_doorward{page}\">");
     assert!(said.body.contains(&form), "{page} {lines}: {said:?}");
-    assert!(said.body.contains("<meta name=\"referrer\" content=\"same-origin\">"), "the form says where it is from");
+    assert!(said.body.contains("<meta name=\"referrer\" content=\"same-origin\">"), "the form sends its origin");
 }
 
 #[tokio::test]
@@ -153,8 +153,8 @@ async fn a_stranger_who_names_sessions_costs_the_store_no_write_and_one_read_a_n
     assert_eq!(work(&world, "delete").await, deleted, "nothing is deleted where nothing is");
     assert_eq!(work(&world, "load").await - loaded, 3, "one read for each name");
     assert_eq!(world.gate.metric("doorward_store_up{backend=\"sqlite\"}").await, Some(1));
-    let told = world.gate.log();
-    assert!(!told.contains("through the browser"), "nobody was signed out: {told}");
+    let log = world.gate.log();
+    assert!(!log.contains("through the browser"), "nobody was signed out: {log}");
     let lines = format!("{}{SCRIPT}", cookies(&world, &alice));
     let said = raw::request(world.gate.port, &direct("GET", "/session", &lines)).await;
     assert_eq!(said.status, StatusCode::OK, "{said:?}");

@@ -44,7 +44,7 @@ async fn an_added_app_is_known_and_a_removed_one_is_not() {
 
     world.gate.configure(&format!("{}\n[access]\ndefault = \"authenticated\"\n", world.config()));
     let said = until(&mut kept, NEW, "/", &alice, StatusCode::OK).await;
-    assert_eq!(said.header("remote-user"), "alice", "whoever is signed in");
+    assert_eq!(said.header("remote-user"), "alice", "a signed-in person");
     world.gate.configure(&world.config());
     let said = until(&mut kept, NEW, "/", &alice, StatusCode::FORBIDDEN).await;
     assert_eq!(said.reason(), "unknown_host");
@@ -84,7 +84,7 @@ async fn an_existing_session_has_the_tokens_that_an_app_is_passed_after_a_reload
     let alice = cookies(&world, &world.signed_in("alice").await);
     let mut kept = PersistentConnection::open(world.gate.port).await;
     let mut jwt = async || kept.ask(APP, "/", &alice).await.header("x-authentik-jwt").to_owned();
-    assert_eq!(jwt().await, "", "none has been asked for");
+    assert_eq!(jwt().await, "", "none was requested");
     let headers = "headers = [\"remote\", \"authentik\"]";
     world.gate.configure(&with(&world.config(), headers, &format!("{headers}\npass_id_token = true")));
     applied(&world, 1).await;
@@ -118,14 +118,14 @@ async fn trusted_proxies_and_the_prefix_can_change() {
     assert_eq!(status(ping("/_doorward")).await, StatusCode::NOT_FOUND);
     world.gate.configure(&with(&world.config(), "[server]", "[server]\ntrusted_proxies = [\"192.0.2.0/24\"]"));
     // A proxy that is not trusted any more gets a response, and its connection is closed.
-    let said = eventually("nobody is believed", async || {
+    let said = eventually("no proxy is trusted", async || {
         let said = PersistentConnection::open(world.gate.port).await.ask("rules.example.test", "/health", "").await;
         (said.status == StatusCode::FORBIDDEN).then_some(said)
     })
     .await;
     assert_eq!(said.reason(), "untrusted_peer");
     world.gate.configure(&world.config());
-    eventually("the edge is believed again", async || {
+    eventually("the edge is trusted again", async || {
         let said = PersistentConnection::open(world.gate.port).await.ask("rules.example.test", "/health", "").await;
         (said.status == StatusCode::OK).then_some(())
     })

@@ -75,10 +75,10 @@ async fn a_replaced_provider_ends_its_sessions() {
     assert_eq!(world.gate.metric(&up("neighbour")).await, Some(1));
     world.gate.configure(&with(&world.config(), "name = \"neighbour\"", "name = \"elsewhere\""));
     let said = until(&mut kept, APP, "/", &alice, StatusCode::UNAUTHORIZED).await;
-    assert_eq!(said.reason(), "no_session", "sessions of a provider that is gone are nobody's");
+    assert_eq!(said.reason(), "no_session", "sessions of a removed provider are invalid");
     let is_up = async || (world.gate.metric(&up("elsewhere")).await == Some(1)).then_some(());
     eventually("the new provider is looked after", is_up).await;
-    assert_eq!(world.gate.metric(&up("neighbour")).await, None, "nobody waits for the old one");
+    assert_eq!(world.gate.metric(&up("neighbour")).await, None, "the old one is not probed any more");
     world.signed_in("alice").await;
     let logins = r#"doorward_logins_total{provider="elsewhere",result="succeeded"}"#;
     assert_eq!(world.gate.metric(logins).await, Some(1));

@@ -43,9 +43,9 @@ pub(crate) enum PageRouting {
 /// Cookies that an app gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ForwardedCookies {
-    /// Those of the client.
+    /// Cookies of the client.
     Unchanged,
-    /// Those of the gate's response, for `session.hide_cookies`.
+    /// Cookies of the gate's response, for `session.hide_cookies`.
     FromGate,
 }
 

@@ -40,8 +40,8 @@ impl OriginalRequest<'_> {
         match dialect {
             "envoy" => format!("{method} /_doorward/auth/envoy{target} HTTP/1.1\r\nHost: {host}\r\n{lines}"),
             "nginx" => format!(
-                "GET /_doorward/auth/nginx HTTP/1.1\r\nHost: {host}\r\nX-OriginalRequest-URL: https://{host}{target}\r\n\
-                 X-OriginalRequest-Method: {method}\r\n{lines}"
+                "GET /_doorward/auth/nginx HTTP/1.1\r\nHost: {host}\r\nX-Original-URL: https://{host}{target}\r\n\
+                 X-Original-Method: {method}\r\n{lines}"
             ),
             "caddy" => format!(
                 "GET /_doorward/auth/caddy HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Method: {method}\r\n\

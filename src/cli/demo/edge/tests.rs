@@ -181,8 +181,8 @@ async fn a_response_other_than_200_goes_to_the_client_and_the_request_not_to_the
 #[tokio::test]
 async fn requests_are_refused_while_the_gate_is_unavailable() {
     // A port that was just released: nothing listens there.
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let fixture = EdgeFixture::with_gate_at(allowed, |_| nobody).await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let fixture = EdgeFixture::with_gate_at(allowed, |_| closed).await;
     let (answered, _) = fixture.get("/", &[("remote-user", "root")]).await;
     assert_eq!(answered.status, StatusCode::BAD_GATEWAY);
     assert!(fixture.app_requests().is_empty());

@@ -38,7 +38,7 @@ pub(super) struct AuthorizationRequest {
     pub(super) challenge: String,
     /// Online access, or offline access with a refresh token.
     pub(super) access: AccessType,
-    /// When to show the page to choose a user.
+    /// Condition for showing the page to choose a user.
     pub(super) prompt: Prompt,
 }
 

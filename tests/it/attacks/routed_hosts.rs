@@ -11,14 +11,14 @@ use crate::world::{
 const ADMIN: &str = "admin.example.test";
 
 /// nginx's line as shipped, and as other gates document it.
-const SHIPPED_URL: &str = "X-OriginalRequest-URL $scheme://$host$doorward_port$request_uri;";
-const DOCUMENTED_URL: &str = "X-OriginalRequest-URL $scheme://$http_host$request_uri;";
+const SHIPPED_URL: &str = "X-Original-URL $scheme://$host$doorward_port$request_uri;";
+const DOCUMENTED_URL: &str = "X-Original-URL $scheme://$http_host$request_uri;";
 
-const SHIPPED_HOST: &str = "proxy_set_header Host $host$doorward_port;\n    proxy_set_header X-OriginalRequest-URL";
-const CLIENTS_HOST: &str = "proxy_set_header Host $http_host;\n    proxy_set_header X-OriginalRequest-URL";
-const GATES_HOST: &str = "proxy_set_header Host doorward.auth.svc;\n    proxy_set_header X-OriginalRequest-URL";
+const SHIPPED_HOST: &str = "proxy_set_header Host $host$doorward_port;\n    proxy_set_header X-Original-URL";
+const CLIENTS_HOST: &str = "proxy_set_header Host $http_host;\n    proxy_set_header X-Original-URL";
+const GATES_HOST: &str = "proxy_set_header Host doorward.auth.svc;\n    proxy_set_header X-Original-URL";
 /// Without a line for it, nginx sends the name of its upstream.
-const NO_HOST: &str = "proxy_set_header X-OriginalRequest-URL";
+const NO_HOST: &str = "proxy_set_header X-Original-URL";
 
 /// Sends a raw request to the edge in clear text.
 async fn ask(world: &World, line: &str, lines: &str) -> RawResponse {
@@ -38,8 +38,8 @@ async fn nginx_in_its_usual_settings_is_not_talked_into_another_app() {
         ("the host by the client's line", CLIENTS_HOST, SHIPPED_URL, ""),
         ("the upstream's name", NO_HOST, SHIPPED_URL, "service_hosts = [\"doorward\"]"),
         ("the gate's name", GATES_HOST, SHIPPED_URL, "service_hosts = [\"doorward.auth.svc\"]"),
-        ("the gate's name, and nobody said so", GATES_HOST, SHIPPED_URL, ""),
-        ("the gate's name, the address by the client's line, and nobody said so", GATES_HOST, DOCUMENTED_URL, ""),
+        ("the gate's name, without service_hosts", GATES_HOST, SHIPPED_URL, ""),
+        ("the gate's name, the address by the client's line, without service_hosts", GATES_HOST, DOCUMENTED_URL, ""),
     ] {
         let changes = [("server.conf", SHIPPED_HOST, host), ("server.conf", SHIPPED_URL, url)];
         let world = WorldBuilder::with(EdgeKind::Nginx).server(services).edge(&changes).start().await;
@@ -128,8 +128,8 @@ async fn a_contradiction_is_logged_with_the_lines_that_fix_it() {
     for (dialect, lines, mend) in [
         (
             "nginx",
-            "X-OriginalRequest-URL: https://rules.example.test/health\r\n",
-            "proxy_set_header X-OriginalRequest-URL $scheme://$host$request_uri",
+            "X-Original-URL: https://rules.example.test/health\r\n",
+            "proxy_set_header X-Original-URL $scheme://$host$request_uri",
         ),
         (
             "caddy",

@@ -133,7 +133,7 @@ async fn silent(world: &World) -> HeldConnections {
 }
 
 /// Opens connections, one of them an edge's, that request pages and never read them.
-async fn shut_windows(world: &World) -> HeldConnections {
+async fn closed_windows(world: &World) -> HeldConnections {
     let mut press = HeldConnections::default();
     let block =
         frames::header("GET", APP, "/_doorward/nothing", &[("accept", "text/html"), ("sec-fetch-mode", "navigate")]);
@@ -200,7 +200,7 @@ fn median(mut all: Vec<f64>) -> f64 {
 
 /// Measures with and without an attack in turns, and asserts that latencies hardly differ and that health checks are answered
 /// meanwhile.
-async fn press_against(world: &World, what: &str, press: impl AsyncFn(&World) -> HeldConnections) {
+async fn measure_under_attack(world: &World, what: &str, press: impl AsyncFn(&World) -> HeldConnections) {
     let cookies = world.signed_in("alice").await.cookies(&world.at("app", "/").parse().unwrap());
     let mut lines = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -230,7 +230,7 @@ async fn probe(world: &World, what: &str) {
             return assert_eq!(answer.status, StatusCode::OK, "{what}");
         }
     }
-    panic!("{what}: nobody is told that the gate lives");
+    panic!("{what}: no health check is answered");
 }
 
 /// Returns the number of open connections at the gate's port.
@@ -241,7 +241,7 @@ async fn open(world: &World) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_forms_take_no_place_of_checks_or_sign_ins() {
     let world = world().await;
-    press_against(&world, "half forms", ever_more_half_forms).await;
+    measure_under_attack(&world, "half forms", ever_more_half_forms).await;
     let held = half_forms(&world).await;
     // A new sign-in is not in the cache.
     world.signed_in("bob").await;
@@ -270,25 +270,25 @@ async fn half_forms_take_no_place_of_checks_or_sign_ins() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_who_are_refused_or_silent_take_no_place_of_edges() {
     let world = world().await;
-    press_against(&world, "refused strangers", refused).await;
-    press_against(&world, "silent strangers", silent).await;
+    measure_under_attack(&world, "refused connections", refused).await;
+    measure_under_attack(&world, "silent connections", silent).await;
     let before = open(&world).await;
     let held = [refused(&world).await, silent(&world).await];
-    eventually("strangers keep no place", async || (open(&world).await <= before).then_some(())).await;
+    eventually("no connection of the attack is left", async || (open(&world).await <= before).then_some(())).await;
     drop(held);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn windows_that_stay_shut_and_floods_of_frames_hold_nobody_up() {
     let world = world().await;
-    press_against(&world, "shut windows", shut_windows).await;
-    press_against(&world, "floods of frames", floods).await;
+    measure_under_attack(&world, "closed windows", closed_windows).await;
+    measure_under_attack(&world, "floods of frames", floods).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_management_listener_health_is_told() {
     let world = world().await;
-    press_against(&world, "idle watchers", async |world: &World| {
+    measure_under_attack(&world, "idle watchers", async |world: &World| {
         let mut press = HeldConnections::default();
         for number in 0..HELD {
             let mut stream = from(2 + number % 8, world.gate.management).await;

@@ -33,8 +33,8 @@ async fn a_refusal_is_logged_with_its_requirement_and_repetitions_are_counted() 
         ids.push(said.header("doorward-request-id").to_owned());
         assert!(said.body.contains(ids.last().unwrap()), "the answer quotes its id: {said:?}");
     }
-    let told = refusals(&world, "group_missing");
-    let [line] = told.as_slice() else { panic!("one line: {told:?}") };
+    let lines = refusals(&world, "group_missing");
+    let [line] = lines.as_slice() else { panic!("one line: {lines:?}") };
     for (field, value) in [
         ("app", json!("rules")),
         ("host", json!(RULES)),
@@ -94,8 +94,8 @@ async fn an_untrusted_peer_has_one_line_however_often_it_asks() {
     for number in 0..50 {
         assert_eq!(ask(&world, APP, &format!("/{number}"), SCRIPT).await.reason(), "untrusted_peer");
     }
-    let told = refusals(&world, "untrusted_peer");
-    let [line] = told.as_slice() else { panic!("one line: {told:?}") };
+    let lines = refusals(&world, "untrusted_peer");
+    let [line] = lines.as_slice() else { panic!("one line: {lines:?}") };
     assert_eq!(line["peer"], "127.0.0.1", "{line}");
 }
 
@@ -110,7 +110,7 @@ async fn what_a_provider_says_forges_no_line_of_text_and_no_row_of_a_table() {
     ask(&world, "admin.example.test", "/a", &lines).await;
     ask(&world, RULES, "/never/%1b[31m\tx", SCRIPT).await;
     let log = world.gate.log();
-    assert!(log.contains("\\u{1b}[31m") && log.contains("\\u{202e}"), "it is told, as an escape: {log}");
+    assert!(log.contains("\\u{1b}[31m") && log.contains("\\u{202e}"), "it is logged as an escape: {log}");
     for what in
         [world.gate.command(&["sessions", "list"]), world.gate.command(&["sessions", "list", "--format", "json"]), log]
     {

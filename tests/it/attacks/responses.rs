@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{APP, PAGE, RULES, SCRIPT, bare, cookies, direct, questions::get};
+use super::{APP, PAGE, RULES, SCRIPT, bare, cookies, direct, subrequests::get};
 use crate::world::raw::{self, DIALECTS, OriginalRequest};
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn letting_in_is_200_with_every_identity_header_once_and_nothing_else() {
         .await;
         for name in ["remote-user", "remote-email", "remote-name", "remote-groups"] {
             assert!(said.headers.contains_key(name), "{dialect}: {said:?}");
-            assert_eq!(said.header(name), "", "{dialect}: a public path knows nobody");
+            assert_eq!(said.header(name), "", "{dialect}: a public path has no identity");
         }
     }
 }
