@@ -1,5 +1,5 @@
-//! The check in this process: what the gate needs for an answer once a request has been read. Time by criterion;
-//! allocations by a counting allocator, which costs a little and is the reason why nothing else is measured here.
+//! The check in this process: the cost of a response after a request has been parsed. Time by criterion; allocations by a
+//! counting allocator, which costs a little, so nothing else is measured here.
 //!
 //! `--allocations` only counts, and writes the numbers to a file for the report.
 
@@ -15,16 +15,16 @@ use std::{
 
 use criterion::Criterion;
 use support::{
-    cases::{Case, Drill},
-    solo::{On, Solo, Who},
+    cases::{Case, CheckRunner},
+    solo::{ConnectionUse, ServerKind, Solo},
 };
 
-/// People who are signed in: more than fit a core's own memory.
+/// Number of signed-in people: more than fit a core's caches.
 const PEOPLE: usize = 10_000;
-/// Sessions that one gate misses in memory before the next one is opened.
+/// Misses of one gate before the next one is opened.
 const MISSES: usize = 500;
-/// Checks in one count.
-const MANY: usize = 500;
+/// Checks of one count.
+const CHECKS: usize = 500;
 
 fn main() {
     if std::env::args().any(|word| word == "--allocations") {
@@ -42,16 +42,16 @@ fn main() {
     criterion.final_summary();
 }
 
-/// Answers that need nothing but memory.
+/// Measures a case that is answered from memory.
 fn in_memory(criterion: &mut Criterion, case: Case) {
-    let mut drill = Drill::of(case, PEOPLE);
-    drill.warm();
+    let mut runner = CheckRunner::of(case, PEOPLE);
+    runner.warm();
     criterion.benchmark_group("check").bench_function(case.name(), |bencher| {
-        bencher.iter(|| black_box(drill.ask()));
+        bencher.iter(|| black_box(runner.ask()));
     });
 }
 
-/// Each session can be missed once, so a new gate is opened now and then, which is not timed.
+/// Measures misses. Each session can be missed once, so new gates are opened in between, which is not timed.
 fn misses(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("check");
     group.sample_size(10).bench_function(Case::Miss.name(), |bencher| {
@@ -59,11 +59,11 @@ fn misses(criterion: &mut Criterion) {
             let mut took = Duration::ZERO;
             let mut left = usize::try_from(times).expect("as many as fit memory");
             while left > 0 {
-                let mut drill = Drill::of(Case::Miss, MISSES);
+                let mut runner = CheckRunner::of(Case::Miss, MISSES);
                 let batch = left.min(MISSES);
                 let begun = Instant::now();
                 for _ in 0..batch {
-                    black_box(drill.ask());
+                    black_box(runner.ask());
                 }
                 took += begun.elapsed();
                 left -= batch;
@@ -74,12 +74,15 @@ fn misses(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Allocations for an answer in each case, and the whole way from the socket to the socket, beyond those that hyper makes for
-/// a status and nothing else.
+/// Counts allocations of a response in each case, and those from socket to socket beyond the ones of hyper for a response with
+/// only a status.
 fn count() {
     let mut counted: BTreeMap<&str, f64> =
         Case::ALL.into_iter().map(|case| (case.name(), allocations_in_process(case))).collect();
-    counted.insert("added", allocations_over_a_socket(Who::Doorward) - allocations_over_a_socket(Who::Silent));
+    counted.insert(
+        "added",
+        allocations_over_a_socket(ServerKind::Doorward) - allocations_over_a_socket(ServerKind::Silent),
+    );
     let text = serde_json::to_string_pretty(&counted).expect("numbers can be written");
     println!("{text}");
     fs::create_dir_all("target/bench").expect("the target folder takes files");
@@ -87,24 +90,24 @@ fn count() {
 }
 
 fn allocations_in_process(case: Case) -> f64 {
-    let mut drill = Drill::of(case, MANY);
+    let mut runner = CheckRunner::of(case, CHECKS);
     if case != Case::Miss {
-        drill.warm();
+        runner.warm();
     }
     allocations_of(|| {
-        for _ in 0..MANY {
-            drill.ask();
+        for _ in 0..CHECKS {
+            runner.ask();
         }
     })
 }
 
-fn allocations_over_a_socket(who: Who) -> f64 {
-    let mut solo = Solo::of(who);
-    solo.ask(MANY, On::Kept);
-    allocations_of(|| solo.ask(MANY, On::Kept))
+fn allocations_over_a_socket(kind: ServerKind) -> f64 {
+    let mut solo = Solo::of(kind);
+    solo.ask(CHECKS, ConnectionUse::Persistent);
+    allocations_of(|| solo.ask(CHECKS, ConnectionUse::Persistent))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
 fn allocations_of(work: impl FnOnce()) -> f64 {
-    allocation_counter::measure(work).count_total as f64 / MANY as f64
+    allocation_counter::measure(work).count_total as f64 / CHECKS as f64
 }

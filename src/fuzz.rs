@@ -1,20 +1,23 @@
-//! Everything that reads bytes from outside, as one function each, for fuzzers and for the tests that repeat what they found.
+//! Fuzz targets: one function for each parser of outside bytes, for fuzzers and for the tests that replay seeds and findings.
 //!
-//! Compiled for tests and under `--cfg fuzzing` only. A target takes any bytes and panics where what the gate promises about
-//! them does not hold. fuzz/README.md says how they are run; what reads private parts of a module stands beside it.
+//! Compiled for tests and under `--cfg fuzzing` only. A target takes any bytes and panics where a guarantee of the gate does
+//! not hold. fuzz/README.md says how to run them. Targets that need private parts of a module are in that module.
 
+mod case;
+mod fixture;
 mod gate;
 mod requests;
 
-use std::{net::IpAddr, sync::LazyLock};
+use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
-use percent_encoding::percent_decode_str;
 use url::Url;
 
+pub(crate) use self::case::{Case, mutated};
+use self::fixture::{CONFIG, POLICY, hop, is_open};
 pub use self::requests::requests;
 use crate::{
-    config::{self, Config, Source},
+    config::{self, ConfigFile},
     cookie,
     edge::{self, Edge, TrustedProxies},
     host::Authority,
@@ -31,11 +34,11 @@ pub use crate::{
     session::fuzz::{notifications, postgres_urls, rows, session_cookies},
 };
 
-/// One target: its name, as folders are called after it, and what it does with an input.
-pub type Target = (&'static str, fn(&[u8]));
+/// One target: its name, which is also that of its folders, and its function.
+pub type FuzzTarget = (&'static str, fn(&[u8]));
 
-/// All of them.
-pub const TARGETS: &[Target] = &[
+/// All targets.
+pub const TARGETS: &[FuzzTarget] = &[
     ("attempts", attempts),
     ("configuration", configuration),
     ("cookies", cookies),
@@ -56,58 +59,13 @@ pub const TARGETS: &[Target] = &[
     ("userinfo", userinfo),
 ];
 
-/// The meaning of an input, by its first byte. A fuzzer can neither forge a seal nor a signature, so it is lent the key.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Case<'i> {
-    /// `r`: the bytes as they are.
-    Raw(&'i [u8]),
-    /// `m`: what is inside, sealed or signed by us.
-    Made(&'i [u8]),
-    /// `x`: one that we made, with bytes changed by [`mutated`].
-    Mutated(&'i [u8]),
-}
-
-impl<'i> Case<'i> {
-    /// Reads an input; `None` where its first byte says nothing.
-    pub(crate) fn of(input: &'i [u8]) -> Option<Self> {
-        match input.split_first()? {
-            (b'r', rest) => Some(Self::Raw(rest)),
-            (b'm', rest) => Some(Self::Made(rest)),
-            (b'x', rest) => Some(Self::Mutated(rest)),
-            _ => None,
-        }
-    }
-}
-
-/// `valid` with bytes changed: each three bytes of `edits` are a place and what is to stand there.
-pub(crate) fn mutated(valid: &[u8], edits: &[u8]) -> Vec<u8> {
-    let mut changed = valid.to_vec();
-    for edit in edits.chunks_exact(3) {
-        if let [high, low, byte] = *edit {
-            let place = usize::from(u16::from_be_bytes([high, low])).checked_rem(valid.len()).unwrap_or_default();
-            if let Some(changed) = changed.get_mut(place) {
-                *changed = byte;
-            }
-        }
-    }
-    changed
-}
-
-/// A gate whose rules open a little and close the rest.
-static CONFIG: LazyLock<Config> = LazyLock::new(|| {
-    let source = Source { path: "fuzz.toml".into(), text: include_str!("fuzz/gate.toml").to_owned() };
-    config::load_from(Some(&source), &config::Environment::new()).expect("it is a configuration")
-});
-
-static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::new(CONFIG.policy.clone()));
-
-/// Lines of one header, one on each line of the input.
+/// Returns the lines of one header, one for each line of the input.
 fn lines(input: &[u8], name: &HeaderName) -> HeaderMap {
     let values = input.split(|byte| *byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok());
     values.take(8).map(|value| (name.clone(), value)).collect()
 }
 
-/// `Cookie` lines: what is found is what stands behind the name in any pair, and nothing else.
+/// `Cookie` headers: the values found are exactly those after the name in any pair.
 pub fn cookies(input: &[u8]) {
     let headers = lines(input, &header::COOKIE);
     let pairs = headers.values().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
@@ -124,7 +82,7 @@ pub fn cookies(input: &[u8]) {
     }
 }
 
-/// `X-Forwarded-For`: the client is an address of the chain, and nobody right of it is a stranger.
+/// `X-Forwarded-For`: the client is an address of the chain, and every address to its right is a trusted proxy.
 pub fn forwarded_for(input: &[u8]) {
     let chain = HeaderName::from_static("x-forwarded-for");
     let headers = lines(input, &chain);
@@ -133,104 +91,88 @@ pub fn forwarded_for(input: &[u8]) {
         .header("x-forwarded-method", "GET")
         .header("x-forwarded-host", "app.test")
         .header("x-forwarded-uri", "/");
-    let (mut parts, ()) = request.body(()).expect("it is well formed").into_parts();
+    let (mut parts, ()) = request.body(()).expect("the request is well formed").into_parts();
     parts.headers.extend(headers.clone());
     let networks = ["127.0.0.0/8", "::1/128", "10.0.0.0/8"].map(|network| network.parse().expect("a network"));
     let proxies = TrustedProxies::new(networks.to_vec());
-    let peer = proxies.admit(IpAddr::from([127, 0, 0, 1])).expect("it is trusted");
+    let peer = proxies.admit(IpAddr::from([127, 0, 0, 1])).expect("loopback is trusted");
     let Ok(asked) = edge::read(Edge::Traefik, peer, &parts, "") else { return };
     let Some(client) = asked.client else { return };
-    assert_eq!(lines.len(), 1, "a client is told of although the line is repeated or no text");
+    assert_eq!(lines.len(), 1, "a client is known although the header is repeated or not text");
     let mut hops = lines.iter().flat_map(|line| line.rsplit(',')).map(hop);
-    let strangers = hops.by_ref().take_while(|hop| *hop != Some(client));
-    assert!(strangers.flatten().all(|hop| proxies.contains(hop)), "a stranger names the client {client}: {lines:?}");
+    let hops_to_the_right = hops.by_ref().take_while(|hop| *hop != Some(client));
+    assert!(
+        hops_to_the_right.flatten().all(|hop| proxies.contains(hop)),
+        "an untrusted hop names the client {client}: {lines:?}"
+    );
     assert!(lines.iter().flat_map(|line| line.split(',')).any(|text| hop(text) == Some(client)), "{client}: {lines:?}");
 }
 
-fn hop(text: &str) -> Option<IpAddr> {
-    let text = text.trim();
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    let address = bare.parse().ok().or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip()));
-    address.map(|address| address.to_canonical())
-}
-
-/// Addresses to return to: whatever is taken leads a browser to a host of ours.
+/// Redirect targets: every accepted one leads a browser to a protected host.
 pub fn redirects(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     for (scheme, authority) in [("https", "app.test"), ("https", "app.test:8443"), ("http", "a.wild.test")] {
-        let authority = Authority::parse(authority).expect("a host");
+        let authority = Authority::parse(authority).expect("a valid host");
         let here = Here { scheme, authority: &authority, prefix: "/_doorward" };
         for target in [RedirectTarget::parse(text, here, &POLICY), RedirectTarget::asked(text, here, &POLICY)] {
             let Some(target) = target else { continue };
             assert_eq!(target.location().as_bytes(), target.as_str().as_bytes());
-            let url = Url::parse(target.as_str()).expect("a browser follows it");
+            let url = Url::parse(target.as_str()).expect("an absolute URL");
             assert_eq!(url.scheme(), scheme, "{text:?} leads to {url}");
-            let host = url.host_str().expect("it has a host");
+            let host = url.host_str().expect("a URL with a host");
             assert!(POLICY.names(host), "{text:?} leads to {url}");
             assert!(url.username().is_empty() && url.password().is_none(), "{text:?} leads to {url}");
-            // The same as a browser that is already there would resolve it.
-            let there = Url::parse(&format!("{scheme}://{authority}/deep/page")).expect("it is one");
-            assert_eq!(there.join(target.as_str()).as_ref(), Ok(&url), "{text:?} is relative to some");
+            // A browser on any page of the host resolves it to the same URL.
+            let there = Url::parse(&format!("{scheme}://{authority}/deep/page")).expect("a valid URL");
+            assert_eq!(there.join(target.as_str()).as_ref(), Ok(&url), "{text:?} depends on the page");
             assert!(!url.path().starts_with("/_doorward/"), "{text:?} leads to the gate's own pages");
         }
     }
 }
 
-/// Paths, with a method before them: `GET /a`. What is open to everybody is what the rules open, in every reading.
+/// Paths, with a method before them: `GET /a`. A path is open to everybody only if the rules open it, under every reading.
 pub fn paths(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let (method, raw) = text.split_once(' ').unwrap_or(("GET", text));
     // A path has no query.
     let raw = raw.split('?').next().unwrap_or_default();
-    let app = CONFIG.policy.apps.first().expect("there is one");
+    let app = CONFIG.policy.apps.first().expect("gate.toml has an app");
     for (method, client) in [(Some(method), None), (None, None), (Some(method), Some(IpAddr::from([192, 168, 1, 1])))] {
         let requirement = app.requirement(Asked { path: raw, method, client });
         if let Requirement::Nothing | Requirement::Optional = requirement {
-            assert!(!path::is_ambiguous(raw), "{raw:?} can be read in two ways and is open");
+            assert!(!path::is_ambiguous(raw), "{raw:?} is ambiguous and open");
             assert!(is_open(raw, method, client.is_some()), "{method:?} {raw:?} from {client:?} is open");
         }
     }
 }
 
-/// An independent oracle: `true` where gate.toml may let everybody in to this path. It shares no code with the rules.
-fn is_open(raw: &str, method: Option<&str>, is_at_home: bool) -> bool {
-    let path = percent_decode_str(raw).decode_utf8_lossy();
-    let odd = ["//", "\\", ";", "%2f", "%5c", "%2e", "%00", "%25", "#"];
-    let spelled = raw.to_ascii_lowercase();
-    let climbs = path.split('/').any(|segment| matches!(segment, "." | ".."));
-    if climbs || odd.iter().any(|odd| spelled.contains(odd)) || path.eq_ignore_ascii_case("/public/closed") {
-        return false;
-    }
-    path.starts_with("/public/")
-        || path == "/open"
-        || (path == "/post" && method == Some("POST"))
-        || (is_at_home && (path == "/net" || path.starts_with("/net/")))
-}
-
-/// Userinfo answers, and the headers that apps are told by them: one line of ASCII each.
+/// Userinfo responses, and the identity headers made of them: one line of ASCII each.
 pub fn userinfo(input: &[u8]) {
     let Some(identity) = oidc::fuzz::userinfo(input) else { return };
-    let plan = &CONFIG.policy.apps.first().expect("there is one").headers;
+    let plan = &CONFIG.policy.apps.first().expect("gate.toml has an app").headers;
     let headers = plan.headers(&plan.render(&identity, &Tokens::default()));
-    assert_eq!(headers.len(), plan.blank().len(), "a header is missing or said twice");
+    assert_eq!(headers.len(), plan.blank().len(), "a header is missing or repeated");
     for (name, value) in &headers {
         assert!(value.as_bytes().iter().all(|byte| matches!(byte, b' '..=b'~')), "{name}: {value:?}");
     }
 }
 
-/// Configurations: settings or complaints.
+/// Configurations: either settings or diagnostics.
 pub fn configuration(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let source = Source { path: "fuzz.toml".into(), text: text.to_owned() };
+    let source = ConfigFile { path: "fuzz.toml".into(), text: text.to_owned() };
     match config::load_from(Some(&source), &config::Environment::new()) {
         Ok(config) => {
-            assert!(!config.secrets.is_empty() && !config.providers.is_empty(), "a gate without the means");
+            assert!(
+                !config.secrets.is_empty() && !config.providers.is_empty(),
+                "a valid configuration without secrets or providers"
+            );
             assert!(config.policy.apps.iter().all(|app| app.provider < config.providers.len()));
             let _ = Policy::new(config.policy);
         }
-        Err(complaints) => {
-            assert!(!complaints.0.is_empty(), "refused without a word");
-            let _ = complaints.to_string();
+        Err(diagnostics) => {
+            assert!(!diagnostics.0.is_empty(), "refused without a diagnostic");
+            let _ = diagnostics.to_string();
         }
     }
 }
@@ -247,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    /// Disturbed copies of each seed that a test run tries. A fuzzer tries more, and learns which are worth it.
+    /// Mutated copies of each seed in a test run. A fuzzer tries more, guided by coverage.
     const COPIES: usize = 5;
 
     fn folder(name: &str) -> PathBuf {
@@ -261,31 +203,31 @@ mod tests {
         paths
     }
 
-    fn repeat(kept: &str) -> usize {
-        let mut repeated = 0;
+    fn replay(inputs: &str) -> usize {
+        let mut replayed = 0;
         for (name, target) in TARGETS {
-            for path in names(&folder(kept).join(name)) {
-                // The last one that is printed is the one that fails.
+            for path in names(&folder(inputs).join(name)) {
+                // The last path printed is that of a failure.
                 println!("{}", path.display());
                 target(&fs::read(path).unwrap());
-                repeated += 1;
+                replayed += 1;
             }
         }
-        repeated
+        replayed
     }
 
     #[test]
     fn every_seed_is_read_as_promised() {
-        assert!(repeat("seeds") > 500);
+        assert!(replay("seeds") > 500);
     }
 
     #[test]
     fn whatever_a_fuzzer_found_stays_mended() {
-        repeat("findings");
+        replay("findings");
     }
 
-    /// A seed with up to four things done to it: bytes changed, put in, taken out or repeated, the end of another seed.
-    fn disturbed(seed: &[u8], other: &[u8], random: &mut StdRng) -> Vec<u8> {
+    /// Mutates a seed up to four times: bytes changed, inserted, removed or repeated, or the end of another seed.
+    fn mutate(seed: &[u8], other: &[u8], random: &mut StdRng) -> Vec<u8> {
         let mut bytes = seed.to_vec();
         for _ in 0..random.gen_range(1..=4) {
             let (from, to) = (random.gen_range(0..=bytes.len()), random.gen_range(0..=bytes.len()));
@@ -304,14 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn every_seed_that_is_disturbed_is_read_as_promised() {
+    fn every_mutated_seed_keeps_the_guarantees() {
         let mut random = StdRng::seed_from_u64(7);
         for (name, target) in TARGETS {
             let seeds: Vec<_> =
                 names(&folder("seeds").join(name)).into_iter().map(|path| fs::read(path).unwrap()).collect();
             for seed in &seeds {
                 for _ in 0..COPIES {
-                    let input = disturbed(seed, seeds.choose(&mut random).unwrap(), &mut random);
+                    let input = mutate(seed, seeds.choose(&mut random).unwrap(), &mut random);
                     let outcome = std::panic::catch_unwind(|| target(&input));
                     assert!(outcome.is_ok(), "{name}: {}", input.escape_ascii());
                 }
@@ -320,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn every_target_has_seeds_and_is_built_and_no_folder_is_left_over() {
+    fn every_target_has_seeds_and_a_binary_and_no_folder_is_left_over() {
         let manifest = fs::read_to_string(folder("Cargo.toml")).unwrap();
         for (name, _) in TARGETS {
             assert!(!names(&folder("seeds").join(name)).is_empty(), "{name} has no seeds");
@@ -335,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_notices_what_it_is_there_for() {
+    fn the_oracle_and_the_mutations_are_correct() {
         assert!(is_open("/public/a", None, false) && is_open("/post", Some("POST"), false));
         for closed in ["/", "/publica", "/public/../me", "/public/%2e%2e/me", "/public/closed", "/PUBLIC/a", "/net/a"] {
             assert!(!is_open(closed, Some("GET"), false), "{closed}");

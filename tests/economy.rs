@@ -1,4 +1,4 @@
-//! What a check does not do: it asks no store and opens no connection.
+//! Cost of a check: no call of the store, no new connection, a fixed number of instructions.
 
 #[path = "../benches/support/mod.rs"]
 mod support;
@@ -8,11 +8,11 @@ use std::env;
 use support::{
     callgrind,
     gate::Bench,
-    question::Question,
-    solo::{On, Solo, Who},
+    solo::{ConnectionUse, ServerKind, Solo},
+    subrequest::Subrequest,
 };
 
-/// Calls of the store so far, of whatever kind.
+/// Returns the number of all calls of the store.
 fn store_calls(bench: &Bench) -> u64 {
     let text = bench.metrics.print();
     let counts = text.lines().filter_map(|line| line.strip_prefix("doorward_store_duration_seconds_count"));
@@ -27,38 +27,38 @@ fn a_session_in_memory_is_answered_without_the_store() {
     assert!(before >= 100, "signing in is counted: {before}");
     for _ in 0..10 {
         for cookie in bench.cookies.iter() {
-            let question = Question::dashboard(Some(cookie)).parts();
+            let question = Subrequest::dashboard(Some(cookie)).parts();
             assert_eq!(runtime.block_on(bench.ask(&question)).status(), 200);
         }
     }
     assert_eq!(store_calls(&bench) - before, 0);
 }
 
-/// How many checks the next test makes, where another number than its own is wanted.
+/// Variable that sets the number of checks of the next test.
 const CHECKS: &str = "DOORWARD_TEST_CHECKS";
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the next test says so how many it wants counted")]
+#[expect(clippy::disallowed_methods, reason = "the next test sets the number of checks this way")]
 fn ten_thousand_checks_need_one_connection() {
     let checks = env::var(CHECKS).map_or(10_000, |checks| checks.parse().unwrap());
-    // It fails where its one connection is closed.
-    Solo::of(Who::Doorward).ask(checks, On::Kept);
+    // It fails if its only connection is closed.
+    Solo::of(ServerKind::Doorward).ask(checks, ConnectionUse::Persistent);
 }
 
-/// User instructions of a check in this build, server and client together, with the compiler and the crates of today: to be
-/// written anew when one of them changes.
+/// User instructions of a check in this build, server and client together. To be updated when the compiler or a crate
+/// changes.
 const INSTRUCTIONS: u64 = 434_900;
 
 #[test]
-fn a_check_needs_the_instructions_that_it_needed() {
-    // Many, because what comes before the first check is not the same each time.
+fn a_check_executes_a_fixed_number_of_instructions() {
+    // Many, because the work before the first check varies.
     let each = (instructions_of(2_200) - instructions_of(200)) / 2_000;
     println!("{each} instructions a check");
     let most = INSTRUCTIONS + INSTRUCTIONS * 3 / 100;
     assert!(each <= most, "{each} instructions a check; {INSTRUCTIONS} are on record, and up to {most} are no alarm");
 }
 
-/// What callgrind counts while the test above makes so many checks.
+/// Returns callgrind's count of instructions while the test above makes so many checks.
 fn instructions_of(checks: u64) -> u64 {
     callgrind::instructions(|run| {
         run.args(["--exact", "ten_thousand_checks_need_one_connection"]).env(CHECKS, checks.to_string())

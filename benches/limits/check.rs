@@ -1,5 +1,5 @@
-//! `check`: the check in process. Its time comes from criterion's files and its allocations from a file as well, because a
-//! counting allocator has no place in a program that measures time; its instructions are counted here.
+//! `check`: the check in process. Its instructions are counted here. Time and allocations come from files: of criterion, and of
+//! a run with a counting allocator, which would distort times here.
 
 use std::{collections::BTreeMap, fs};
 
@@ -13,15 +13,15 @@ use crate::{
     },
     rig::instructions,
     support::{
-        cases::{Case, Drill},
-        solo::{On, Solo, Who},
+        cases::{Case, CheckRunner},
+        solo::{ConnectionUse, ServerKind, Solo},
     },
 };
 
-/// Sessions of a gate whose instructions are counted: no fewer than questions, because each can be missed once.
+/// Sessions of a gate whose instructions are counted: at least as many as requests, because each can be missed once.
 const PEOPLE: usize = 1_200;
 
-/// The part of criterion's estimates that is read.
+/// The relevant part of criterion's estimates.
 #[derive(Deserialize)]
 struct Estimates {
     median: Estimate,
@@ -33,7 +33,7 @@ struct Estimate {
     point_estimate: f64,
 }
 
-/// Counts, and gathers what was measured just before.
+/// Counts instructions, and reads the results of the measurements before.
 pub(crate) fn run() -> Part {
     let mut part = Part::default();
     let allocations = allocations();
@@ -55,35 +55,35 @@ pub(crate) fn run() -> Part {
     part
 }
 
-/// User instructions that a check adds to what bare hyper needs for a constant, from socket to socket.
+/// Returns the user instructions of a check beyond those of bare hyper for a constant, from socket to socket.
 pub(crate) fn added_instructions() -> f64 {
     instructions::each("doorward") - instructions::each("hyper")
 }
 
-/// Allocations that a check adds to what bare hyper needs for nothing.
+/// Returns the allocations of a check beyond those of bare hyper for an empty response.
 pub(crate) fn added_allocations() -> f64 {
     allocations().get("added").copied().expect("allocations were counted as a whole")
 }
 
-/// Answers so many questions: what valgrind watches.
+/// Serves a number of requests, under valgrind.
 pub(crate) fn count(what: &str, times: usize) {
     if let Some(case) = Case::named(what) {
-        let mut drill = Drill::of(case, PEOPLE);
+        let mut runner = CheckRunner::of(case, PEOPLE);
         if case != Case::Miss {
-            drill.warm();
+            runner.warm();
         }
         for _ in 0..times {
-            drill.ask();
+            runner.ask();
         }
     } else {
-        let (who, on) = match what {
-            "doorward" => (Who::Doorward, On::Kept),
-            "doorward-fresh" => (Who::Doorward, On::Fresh),
-            "hyper" => (Who::Hyper, On::Kept),
-            "hyper-fresh" => (Who::Hyper, On::Fresh),
+        let (kind, on) = match what {
+            "doorward" => (ServerKind::Doorward, ConnectionUse::Persistent),
+            "doorward-fresh" => (ServerKind::Doorward, ConnectionUse::Fresh),
+            "hyper" => (ServerKind::Hyper, ConnectionUse::Persistent),
+            "hyper-fresh" => (ServerKind::Hyper, ConnectionUse::Fresh),
             other => panic!("nobody is called {other}"),
         };
-        Solo::of(who).ask(times, on);
+        Solo::of(kind).ask(times, on);
     }
 }
 
@@ -93,7 +93,7 @@ fn allocations() -> BTreeMap<String, f64> {
     serde_json::from_str(&text).expect("the file was written by the bench `check`")
 }
 
-/// By criterion, if it was run.
+/// Returns criterion's median, or NaN if it was not run.
 fn nanoseconds(case: &str) -> f64 {
     let file = format!("target/criterion/check/{case}/new/estimates.json");
     let estimates = fs::read_to_string(file).ok().and_then(|text| serde_json::from_str::<Estimates>(&text).ok());

@@ -1,8 +1,8 @@
-//! `disturbance`: what a check takes while something else is done: metrics are read, the configuration changes, expired sessions
-//! are removed, people sign in.
+//! `disturbance`: latency of checks during other work: metrics are read, the configuration changes, expired sessions are removed,
+//! people sign in.
 //!
-//! Nothing is at its limit: a few thousand checks a second, asked at their pace whether or not the answers before have come, so
-//! that a percentile is a time that somebody waits. In each round the gate is left alone once and disturbed once in each way.
+//! Nothing is at its limit: a few thousand checks a second in an open loop, whether or not earlier responses have arrived, so
+//! that percentiles are real waiting times. In each round the gate is measured once undisturbed and once with each disturbance.
 
 use std::{
     path::PathBuf,
@@ -37,20 +37,20 @@ use crate::{
     support::{cases::in_memory, configuration::Configuration, gate::FIRST_PERSON},
 };
 
-/// People who are asked for. Each is asked for every eighth of a second, so that no session has to be confirmed first.
+/// People. Each sends a request every eighth of a second, so that no session needs revalidation first.
 const PEOPLE: usize = 500;
 const CONNECTIONS: usize = 64;
 /// Checks a millisecond.
 const PACE: usize = 4;
 const HOSTS: usize = 500;
 const ROUNDS: usize = 5;
-/// How long the gate is asked in each way, at least; until what disturbs it is done.
+/// Least duration of each measurement; it lasts until the disturbance is done.
 const WINDOW: Duration = Duration::from_secs(1);
-/// Far more often than anybody reads metrics.
+/// Interval of reading metrics, far shorter than any scraper's.
 const SCRAPES: Duration = Duration::from_millis(100);
-/// Changes of the configuration within a window: far more than anybody makes.
+/// Reloads within a window, far more than in practice.
 const RELOADS: u32 = 1;
-/// Expired sessions that are to be removed.
+/// Expired sessions to be removed.
 const EXPIRED: usize = 100_000;
 /// People who sign in within a window, one after the other.
 const NEWCOMERS: u32 = 200;
@@ -58,23 +58,23 @@ const NEWCOMERS: u32 = 200;
 const EXPIRED_SO_FAR: &str = "doorward_logouts_total{kind=\"expired\"}";
 const APPLIED: &str = "doorward_config_reloads_total{result=\"applied\"}";
 
-/// Where a gate keeps its sessions.
+/// Store of a gate.
 enum Store<'p> {
     File(PathBuf),
     Server(&'p Postgres, Place),
 }
 
-/// A gate and what is around it.
+/// A gate with its neighbours.
 struct Scene<'p> {
     provider: Provider,
     store: Store<'p>,
     daemon: Daemon,
     contestant: Contestant,
-    /// Sessions that nobody has asked for yet, one for each round.
+    /// Unused sessions, one for each round.
     spare: Vec<String>,
 }
 
-/// What is done to a gate.
+/// Work of the gate beside the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Disturbance {
     Nothing,
@@ -103,15 +103,15 @@ pub(crate) fn run() -> Part {
     part
 }
 
-/// Rounds of a gate that is left alone, and disturbed in each of these ways.
+/// Measures a gate in rounds, undisturbed and with each of these disturbances.
 fn disturb(part: &mut Part, scene: &Scene<'_>, title: &str, ways: &[(Disturbance, &str)]) {
     let mut played: Vec<Vec<Round>> = ways.iter().map(|_| Vec::new()).collect();
     thread::scope(|scope| {
         let generator = scope.spawn(|| {
-            cores::hurry();
+            cores::raise_priority();
             let mut load = Load::open(&scene.contestant, CONNECTIONS);
-            load.greet();
-            // What is done for the first time counts for nobody, and none is always the first of a round.
+            load.request_all_once();
+            // A round to warm up; and no measurement is always the first of a round.
             scene.window(&mut load, Disturbance::Nothing, 0);
             for round in 0..ROUNDS {
                 for turn in 0..ways.len() {
@@ -181,19 +181,19 @@ impl<'p> Scene<'p> {
         Self { provider, store, daemon, contestant, spare: spare.to_vec() }
     }
 
-    /// Asks at its pace while the gate is disturbed.
+    /// Sends requests at a fixed rate during a disturbance.
     fn window(&self, load: &mut Load<'_>, way: Disturbance, round: usize) -> Round {
         let attempts = self.prepare(way, round);
         let over = AtomicBool::new(false);
         let round = thread::scope(|scope| {
             let disturbing = scope.spawn(|| {
-                cores::stroll();
+                cores::reset_priority();
                 let begun = Instant::now();
                 self.act(way, &attempts, begun);
                 sleep(WINDOW.saturating_sub(begun.elapsed()));
                 over.store(true, Ordering::Relaxed);
             });
-            // One that has failed is over as well.
+            // A disturbance that has failed is over as well.
             load.paced(PACE, || over.load(Ordering::Relaxed) || disturbing.is_finished())
         });
         if way == Disturbance::Purge {
@@ -202,14 +202,14 @@ impl<'p> Scene<'p> {
         round
     }
 
-    /// What has to be there before.
+    /// Prepares a disturbance.
     fn prepare(&self, way: Disturbance, round: usize) -> Vec<Attempt> {
         match way {
             Disturbance::Nothing | Disturbance::Scrapes | Disturbance::Reloads => Vec::new(),
             Disturbance::Purge => {
                 self.store.expire(PEOPLE + round);
                 let before = self.expired();
-                // It sets the purge going, within three seconds.
+                // This starts the purge, within three seconds.
                 Edge::to(self.daemon.address()).bring_expired(self.spare.get(round).expect("one for each round"));
                 self.daemon.until(EXPIRED_SO_FAR, before + 1.0);
                 Vec::new()
@@ -233,7 +233,7 @@ impl<'p> Scene<'p> {
             Disturbance::Reloads => {
                 let before = self.daemon.metric(APPLIED);
                 for change in 1..=RELOADS {
-                    // Another number each time, or nothing would change.
+                    // A different number each time, so that something changes.
                     let is_odd = (before + f64::from(change)) % 2.0 > 0.5;
                     let hosts = HOSTS + usize::from(is_odd);
                     self.daemon.configure(configuration(&self.store, &self.provider, hosts));
@@ -275,8 +275,8 @@ impl Store<'_> {
         }
     }
 
-    /// Has a person's session be idle for too long, and fills up with others that ended long ago: copies under keys of their own.
-    /// What has come in at once has to be put away as well, because nobody's sessions come so.
+    /// Makes a person's session idle for too long, and adds others that expired long ago, as copies under keys of their own. The
+    /// bulk insert is checkpointed here, because sessions do not arrive in bulk in practice.
     fn expire(&self, person: usize) {
         let subject = format!("%-{:012}", FIRST_PERSON + person);
         let columns = "(key, provider, subject, sid, generation, created, last_seen, sealed)";
@@ -309,7 +309,7 @@ impl Store<'_> {
         }
     }
 
-    /// Removes what is left of what the gate is to remove.
+    /// Removes the remaining expired sessions.
     fn clear(&self) {
         match self {
             Self::File(path) => {
@@ -325,7 +325,7 @@ impl Store<'_> {
         }
     }
 
-    /// Whether anything is left to be removed.
+    /// Returns `true` while expired sessions remain.
     fn are_left(&self) -> bool {
         match self {
             Self::File(path) => {

@@ -1,5 +1,5 @@
-//! `edge`: through real edges, with and without the gate, all on the whole machine: requests a second, and how many of them
-//! came to the gate on a connection of their own.
+//! `edge`: requests a second through real edges, with and without the gate, on the whole machine; and the new connections to
+//! the gate for each request.
 
 use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
         account::Account,
         authority,
         contest::{Contest, Length},
-        contestant::{About, Asked, Contestant},
+        contestant::{AnswerSubject, Contestant, Endpoint},
         cores,
         daemon::{Daemon, Place},
         line::Wire,
@@ -32,11 +32,11 @@ use crate::{
 const CLIENTS: usize = 64;
 const PEOPLE: usize = 1_000;
 const LENGTH: Length = Length { rounds: 7, each: Duration::from_millis(700) };
-/// How long connections are counted.
+/// Duration of counting connections.
 const COUNTED: Duration = Duration::from_secs(1);
 
-/// The app, and two gates that know the same people.
-struct Town {
+/// The app, and two gates with the same sessions.
+struct EdgeSetup {
     app: Upstream,
     plain: Daemon,
     tls: Daemon,
@@ -46,40 +46,40 @@ struct Town {
 }
 
 pub(crate) fn run() -> Part {
-    let (mut part, town) = (Part::default(), Town::build());
-    through_traefik(&mut part, &town);
-    through_nginx(&mut part, &town);
+    let (mut part, setup) = (Part::default(), EdgeSetup::build());
+    through_traefik(&mut part, &setup);
+    through_nginx(&mut part, &setup);
     part
 }
 
-fn through_traefik(part: &mut Part, town: &Town) {
-    let authority = town.certificates.path().join("ca.pem");
+fn through_traefik(part: &mut Part, setup: &EdgeSetup) {
+    let authority = setup.certificates.path().join("ca.pem");
     let neighbours = Neighbours {
-        app: town.app.address(),
-        plain: town.plain.address(),
-        tls: town.tls.address(),
+        app: setup.app.address(),
+        plain: setup.plain.address(),
+        tls: setup.tls.address(),
         authority: &authority,
     };
     let traefik = Traefik::start(&neighbours);
-    let open = town.edge("Traefik alone", traefik.door(Door::Open), About::First, &[traefik.account()]);
-    let plain = [traefik.account(), town.plain.account()];
-    let plain = town.edge("asking over plain HTTP", traefik.door(Door::Plain), About::Asker, &plain);
-    let tls = [traefik.account(), town.tls.account()];
-    let tls = town.edge("asking over TLS with HTTP/2", traefik.door(Door::Tls), About::Asker, &tls);
+    let open = setup.edge("Traefik alone", traefik.door(Door::Open), AnswerSubject::First, &[traefik.account()]);
+    let plain = [traefik.account(), setup.plain.account()];
+    let plain = setup.edge("asking over plain HTTP", traefik.door(Door::Plain), AnswerSubject::Requester, &plain);
+    let tls = [traefik.account(), setup.tls.account()];
+    let tls = setup.edge("asking over TLS with HTTP/2", traefik.door(Door::Tls), AnswerSubject::Requester, &tls);
     let contest = Contest::between(&[&plain, &open, &tls], CLIENTS, LENGTH);
     part.table(contest.table("through Traefik, 64 clients; the limit is Traefik alone", 1));
     part.figure("edge.traefik_tls", contest.requests(2, 0));
     part.figure("edge.traefik_guarded", contest.requests(2, 1));
     part.figure("edge.traefik_plain_guarded", contest.requests(0, 1));
-    let fresh = town.count(part, "new connections to the gate for each request through Traefik", &[&plain, &tls]);
+    let fresh = setup.count(part, "new connections to the gate for each request through Traefik", &[&plain, &tls]);
     part.figure("edge.traefik_plain_connections", fresh.first().copied().unwrap_or(f64::NAN));
     part.figure("edge.traefik_tls_connections", fresh.last().copied().unwrap_or(f64::NAN));
 }
 
-fn through_nginx(part: &mut Part, town: &Town) {
+fn through_nginx(part: &mut Part, setup: &EdgeSetup) {
     let doors = [nginx::free_address(), nginx::free_address(), nginx::free_address()];
     let [open, lasting, hasty] = doors;
-    let (folder, gate, app) = (town.certificates.path(), town.plain.address(), town.app.address());
+    let (folder, gate, app) = (setup.certificates.path(), setup.plain.address(), setup.app.address());
     let inside = [
         format!("upstream app {{ server {app}; keepalive 64; }}\n"),
         "map $http_host $doorward_port { default \"\"; }\n".to_owned(),
@@ -89,18 +89,18 @@ fn through_nginx(part: &mut Part, town: &Town) {
         guarded_door(hasty, "hasty", folder),
     ];
     let nginx = Nginx::start(2, &inside.concat(), open);
-    let both = [Account::Process(nginx.master()), town.plain.account()];
-    let open = town.edge("nginx alone", open, About::First, &both);
-    let lasting = town.edge("auth_request, keep-alive", lasting, About::Asker, &both);
-    let hasty = town.edge("auth_request, a connection each", hasty, About::Asker, &both);
+    let both = [Account::Process(nginx.master()), setup.plain.account()];
+    let open = setup.edge("nginx alone", open, AnswerSubject::First, &both);
+    let lasting = setup.edge("auth_request, keep-alive", lasting, AnswerSubject::Requester, &both);
+    let hasty = setup.edge("auth_request, a connection each", hasty, AnswerSubject::Requester, &both);
     let contest = Contest::between(&[&lasting, &open, &hasty], CLIENTS, LENGTH);
     part.table(contest.table("through nginx, 64 clients; the limit is nginx alone", 1));
     part.figure("edge.nginx_guarded", contest.requests(0, 1));
     part.figure("edge.nginx_hasty", contest.requests(2, 1));
-    town.count(part, "new connections to the gate for each request through nginx", &[&lasting, &hasty]);
+    setup.count(part, "new connections to the gate for each request through nginx", &[&lasting, &hasty]);
 }
 
-impl Town {
+impl EdgeSetup {
     fn build() -> Self {
         let certificates = tempfile::tempdir().expect("a folder for certificates");
         authority::issue(certificates.path());
@@ -115,12 +115,12 @@ impl Town {
         Self { app: Upstream::start(), plain, tls, cookies, certificates, _postgres: postgres }
     }
 
-    fn edge(&self, name: &str, address: SocketAddr, about: About, accounts: &[Account]) -> Contestant {
+    fn edge(&self, name: &str, address: SocketAddr, about: AnswerSubject, accounts: &[Account]) -> Contestant {
         Contestant {
             name: name.to_owned(),
             address,
             wire: Wire::Plain,
-            asked: Asked::Edge,
+            asked: Endpoint::Edge,
             about,
             cookies: Arc::clone(&self.cookies),
             accounts: accounts.to_vec(),
@@ -128,7 +128,7 @@ impl Town {
         }
     }
 
-    /// New connections to the gate for each request, by contestant: those that this machine took, but for the app's.
+    /// Returns the new connections to the gate for each request, by contestant: all accepted on this machine except the app's.
     #[expect(clippy::cast_precision_loss, reason = "thousands")]
     fn count(&self, part: &mut Part, title: &str, contestants: &[&Contestant]) -> Vec<f64> {
         let mut table = Table::new(title, [Column::of("new connections", Unit::Fine)]);
@@ -148,13 +148,13 @@ impl Town {
     }
 }
 
-/// What `[server]` needs for TLS with the certificate in `folder`.
+/// Returns the line of `[server]` for TLS with the certificate in `folder`.
 pub(crate) fn server_tls(folder: &Path) -> String {
     let file = |name: &str| folder.join(name).display().to_string();
     format!("tls = {{ cert = \"{}\", key = \"{}\" }}", file("tls.pem"), file("tls.key"))
 }
 
-/// A server of nginx before the app.
+/// Returns an nginx server in front of the app.
 fn door(address: SocketAddr, guard: &str) -> String {
     format!(
         "server {{ listen {address} backlog=4096; large_client_header_buffers 4 64k;\nlocation / {{ {guard}\n\
@@ -162,7 +162,7 @@ fn door(address: SocketAddr, guard: &str) -> String {
     ) + if guard.is_empty() { "}\n" } else { "" }
 }
 
-/// The same, guarded with the files of `deploy/` by the gate that nginx knows by this name.
+/// Returns an nginx server with the gate of this upstream, configured with the files of `deploy/`.
 fn guarded_door(address: SocketAddr, gate: &str, folder: &Path) -> String {
     let server = fs::read_to_string("deploy/nginx/server.conf").expect("deploy/ has it");
     let file = folder.join(format!("{gate}.conf"));
@@ -172,7 +172,7 @@ fn guarded_door(address: SocketAddr, gate: &str, folder: &Path) -> String {
     format!("{}include {};\n}}\n", door(address, &guard), file.display())
 }
 
-/// Connections that this machine has taken since it was started.
+/// Returns the number of connections that this machine has accepted since its start.
 fn connections_taken() -> u64 {
     let counters = fs::read_to_string("/proc/net/snmp").expect("the kernel counts");
     let mut lines = counters.lines().filter_map(|line| line.strip_prefix("Tcp: "));

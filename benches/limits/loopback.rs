@@ -1,5 +1,5 @@
-//! `loopback`: the question that Traefik really sends, on connections that stay open; Doorward beside a bare hyper server and
-//! nginx that answer the same constant, and beside servers that ask a store on every request.
+//! `loopback`: Traefik's real subrequest on persistent connections. Doorward compared with a bare hyper server and nginx that
+//! respond with the same constant, and with servers that query a store on every request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,14 +18,14 @@ use crate::{
     support::gate::Size,
 };
 
-/// How busy the servers are where nothing else is said.
+/// Default number of connections.
 const CONNECTIONS: usize = 64;
 const LONG: Length = Length { rounds: 15, each: Duration::from_millis(350) };
 const SHORT: Length = Length { rounds: 7, each: Duration::from_millis(350) };
-/// A round trip to a store in another rack, half of it on each way.
+/// Round-trip time to a store in another rack.
 const AWAY: Duration = Duration::from_millis(1);
 
-/// The constants that a gate of one size is held against.
+/// A gate and the servers that it is compared with.
 struct Limits {
     doorward: Contestant,
     hyper: Contestant,
@@ -41,7 +41,7 @@ impl Limits {
     }
 }
 
-/// Doorward is the first contestant of each contest and the limit the second.
+/// Runs the bench. Doorward is the first contestant of each contest, the limit the second.
 pub(crate) fn run() -> Part {
     let mut part = Part::default();
     let (ten_thousand, constant) = Limits::of(10_000);
@@ -59,7 +59,7 @@ pub(crate) fn run() -> Part {
     part
 }
 
-/// 10 k sessions, and more or fewer connections.
+/// Measures 10 k sessions with different numbers of connections.
 fn crowds(part: &mut Part, limits: &Limits, constant: &HeaderMap) {
     let Limits { doorward, hyper, nginx } = limits;
     let roomy = Contestant::nginx(constant, &doorward.cookies, Buffers::Roomy);
@@ -80,7 +80,7 @@ fn crowds(part: &mut Part, limits: &Limits, constant: &HeaderMap) {
     }
 }
 
-/// The outposts' design: no memory, a store that is asked on every request.
+/// Measures the design of outposts: no cache, a query of the store on every request.
 fn stores(part: &mut Part, doorward: &Contestant, constant: &HeaderMap) {
     let postgres = Postgres::start();
     let local = postgres.fresh();

@@ -1,10 +1,9 @@
-//! Doorward beside its limits: real sockets, real edges, a real database, and ratios within one run.
+//! Doorward compared with its limits: real sockets, real edges, a real database, and ratios within one run.
 //!
-//! The machine is never quiet, so servers take turns in many short rounds and only ratios within a round count.
-//! Words say what to run: nothing for all of it, the names of benches, `quick`, `documents`; `--count WHAT TIMES` is what
-//! valgrind runs.
+//! No machine is quiet, so servers take turns in many short rounds and only ratios within a round count. Arguments: none for
+//! all benches, names of benches, `quick`, or `documents`; valgrind runs `--count WHAT TIMES`.
 
-#![expect(clippy::panic, reason = "a bench that cannot go on has failed, and says where")]
+#![expect(clippy::panic, reason = "a bench that cannot go on has failed, and the panic says where")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -25,11 +24,11 @@ mod tls;
 use mimalloc::MiMalloc;
 use report::part::Part;
 
-/// The program's own, because gates run in this process too; bare hyper has it as well.
+/// The program's allocator, because gates run in this process too. Bare hyper uses it as well.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// What runs a bench.
+/// Function that runs a bench.
 type Run = fn() -> Part;
 
 /// The benches, in the order of the report.

@@ -1,4 +1,4 @@
-//! The short form: the check beside its limits in a minute, and one line of ratios.
+//! The short form: the check compared with its limits in a minute, and one line of ratios.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::{
     support::gate::Size,
 };
 
-/// How busy the servers are.
+/// Number of connections.
 const CONNECTIONS: usize = 64;
 
-/// Prints a table and the line.
+/// Prints a table and the line of ratios.
 pub(crate) fn run() {
     let (doorward, constant) = Contestant::doorward("Doorward", Size { people: 10_000, hosts: 1 });
     let hyper = Contestant::hyper(&constant, &doorward.cookies);

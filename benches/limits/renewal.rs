@@ -1,5 +1,5 @@
-//! `renewal`: everybody's access token has ended, and everybody comes back. A renewal is a claim in PostgreSQL, a question
-//! to the provider, and the new tokens written.
+//! `renewal`: all access tokens have expired and everybody comes back. A renewal is a lease in PostgreSQL, a token request to the
+//! provider, and a write of the new tokens.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
     support::configuration::Configuration,
 };
 
-/// People. The gate has room for so many renewals that wait.
+/// People: as many as the gate's queue of renewals takes.
 const PEOPLE: usize = 4_000;
 const CONNECTIONS: usize = 64;
 
@@ -40,7 +40,7 @@ pub(crate) fn run() -> Part {
     daemon.until("doorward_provider_up{", 1.0);
     let doorward = daemon.contestant("Doorward", Wire::Plain, &cookies);
     let before = postgres.account().busy();
-    let round = cores::run_on(cores::GENERATOR, || Load::open(&doorward, CONNECTIONS).greet());
+    let round = cores::run_on(cores::GENERATOR, || Load::open(&doorward, CONNECTIONS).request_all_once());
     let busy = postgres.account().since(before);
     assert_eq!(provider.redeemed(), PEOPLE as u64, "everybody was renewed, and nobody twice");
     part.figure("renewal.rate", round.rate());

@@ -1,4 +1,4 @@
-//! `scale`: what more sessions and more hosts cost, and what the real program takes of memory and of time to start.
+//! `scale`: cost of a check with more sessions and hosts, and memory and start-up time of the real program.
 
 use std::{
     io::{Read as _, Write as _},
@@ -24,21 +24,21 @@ use crate::{
         cases::in_memory,
         configuration::Configuration,
         gate::{Size, tokens},
-        question::Question,
+        subrequest::Subrequest,
     },
 };
 
 const CONNECTIONS: usize = 64;
 const LENGTH: Length = Length { rounds: 9, each: Duration::from_millis(350) };
 const MILLION: usize = 1_000_000;
-/// Sessions whose memory is measured, and those before them that fill what is filled once.
+/// Sessions whose memory is measured, and those before them that fill buffers which are allocated once.
 const MEASURED: usize = 100_000;
 const FIRST: usize = 10_000;
-/// Connections that do nothing.
+/// Idle connections.
 const IDLE: usize = 4_000;
-/// Starts, of which the middle one counts.
+/// Starts, of which the median counts.
 const STARTS: usize = 9;
-/// Sessions of a million that come back after a restart.
+/// Sessions of a million that are used after a restart.
 const BACK: usize = 10_000;
 
 pub(crate) fn run() -> Part {
@@ -74,7 +74,7 @@ fn hosts(part: &mut Part) {
     part.figure("scale.hosts", contest.requests(3, 0));
 }
 
-/// The real program with nothing to do.
+/// Measures the real program at rest.
 fn rest(part: &mut Part) {
     let folder = in_memory();
     let store = |start| format!("sqlite:{}", folder.path().join(format!("{start}.db")).display());
@@ -88,7 +88,7 @@ fn rest(part: &mut Part) {
     part.figure("scale.rest", daemon.resident());
 }
 
-/// What sessions add to it: in memory, and in use. The first of them, and what serves them, have filled what is filled once.
+/// Measures the memory of sessions in the cache, and in use. The first of them have filled buffers which are allocated once.
 fn sessions_in_memory(part: &mut Part) {
     let folder = in_memory();
     let store = format!("sqlite:{}", folder.path().join("sessions.db").display());
@@ -98,26 +98,26 @@ fn sessions_in_memory(part: &mut Part) {
     let [first, all] = [&first, &cookies].map(|cookies| daemon.contestant("Doorward", Wire::Plain, cookies));
     cores::run_on(cores::GENERATOR, || {
         let mut load = Load::open(&first, CONNECTIONS);
-        load.greet();
+        load.request_all_once();
         load.round(LENGTH.each);
         refuse(&daemon, &first.cookies);
         let before = daemon.resident();
         refuse(&daemon, &cookies);
         part.figure("scale.session", each(daemon.resident() - before, MEASURED));
-        Load::open(&all, CONNECTIONS).greet();
+        Load::open(&all, CONNECTIONS).request_all_once();
         part.figure("scale.session_in_use", each(daemon.resident() - before, MEASURED));
     });
 }
 
-/// Has everybody ask for what nobody may see. Their sessions are read for it, and no headers are made ready.
+/// Sends requests of everybody that are refused. Their sessions are loaded, but no headers rendered.
 fn refuse(daemon: &Daemon, cookies: &[String]) {
     let mut stream = TcpStream::connect(daemon.address()).expect("the gate listens");
     let mut answer = Vec::new();
     for cookie in cookies {
-        let question = Question { uri: "/vault/", mode: "cors", ..Question::dashboard(Some(cookie)) };
+        let question = Subrequest { uri: "/vault/", mode: "cors", ..Subrequest::dashboard(Some(cookie)) };
         stream.write_all(&question.bytes()).expect("the gate reads");
         answer.clear();
-        // The body is an object, and nothing in front of it ends like one.
+        // The body is a JSON object; no header ends with a brace.
         while !answer.ends_with(b"}") {
             let mut piece = [0; 4_096];
             let length = stream.read(&mut piece).expect("the gate answers");
@@ -128,7 +128,7 @@ fn refuse(daemon: &Daemon, cookies: &[String]) {
     }
 }
 
-/// What connections add to it that were all just answered.
+/// Measures the memory of connections after a response.
 fn connections(part: &mut Part) {
     let folder = in_memory();
     let store = format!("sqlite:{}", folder.path().join("sessions.db").display());
@@ -137,16 +137,17 @@ fn connections(part: &mut Part) {
     let doorward = daemon.contestant("Doorward", Wire::Plain, &cookies);
     cores::run_on(cores::GENERATOR, || {
         let mut load = Load::open(&doorward, CONNECTIONS);
-        load.greet();
+        load.request_all_once();
         load.round(LENGTH.each);
         let before = daemon.resident();
         let mut idle = Load::open(&doorward, IDLE);
-        idle.greet();
+        idle.request_all_once();
         part.figure("scale.connection", each(daemon.resident() - before, IDLE));
     });
 }
 
-/// The real program before a million sessions. Most are copies of one, under keys of their own: they weigh as much.
+/// Measures the start of the real program with a million sessions in the store. Most are copies of one under keys of their
+/// own, which have the same size.
 fn restart(part: &mut Part) {
     let postgres = Postgres::start();
     let place = postgres.fresh();
@@ -166,7 +167,7 @@ fn restart(part: &mut Part) {
     let daemon = Daemon::start(Configuration::of(&place.url()), Place::OneCore);
     part.figure("scale.restart", daemon.took().as_secs_f64());
     let doorward = daemon.contestant("Doorward", Wire::Plain, &cookies);
-    let back = cores::run_on(cores::GENERATOR, || Load::open(&doorward, CONNECTIONS).greet());
+    let back = cores::run_on(cores::GENERATOR, || Load::open(&doorward, CONNECTIONS).request_all_once());
     part.figure("scale.restart_rate", back.rate());
 }
 

@@ -1,4 +1,4 @@
-//! `store`: what PostgreSQL is asked for besides checks, how fast that goes, and what it costs either side.
+//! `store`: rate and cost of the operations in PostgreSQL, for the gate and the database.
 
 use std::{
     sync::Arc,
@@ -33,14 +33,14 @@ use crate::{
 
 const PEOPLE: usize = 10_000;
 const CONNECTIONS: usize = 64;
-/// Times that everybody is looked up, each time by a gate that was just started.
+/// Rounds of looking everybody up, each by a gate that was just started.
 const TIMES: usize = 3;
-/// How long hits are counted.
+/// Duration of counting hits.
 const HITS: Duration = Duration::from_secs(1);
-/// Last uses are written every ten seconds.
+/// Bound of waiting for last uses to be written, which happens every ten seconds.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 
-/// One kind of work, done many times.
+/// Measurement of one operation, repeated many times.
 struct Work {
     rate: f64,
     gate: f64,
@@ -89,7 +89,7 @@ pub(crate) fn run() -> Part {
 fn signed_in(postgres: &Postgres, place: &Place) -> (Arc<Vec<String>>, Work) {
     alone(postgres, async |timed| {
         let mut bench = Bench::on(&place.url(), 1).await;
-        // The schema and the connections are there.
+        // After the schema and the connections have been created.
         bench.sign_in(CONNECTIONS).await;
         let work = timed.of(bench.sign_in(PEOPLE)).await;
         (bench.cookies, work)
@@ -111,7 +111,7 @@ fn revoked(postgres: &Postgres, place: &Place, cookies: &[String]) -> Work {
     })
 }
 
-/// Checks from memory, and checks that a gate makes which was just started.
+/// Measures hits of the cache, and misses of a gate that was just started.
 fn looked_up(postgres: &Postgres, place: &Place, cookies: &Arc<Vec<String>>) -> (Work, Work) {
     let (mut hits, mut look_ups) = (Vec::new(), Vec::new());
     for _ in 0..TIMES {
@@ -120,7 +120,7 @@ fn looked_up(postgres: &Postgres, place: &Place, cookies: &Arc<Vec<String>>) -> 
         cores::run_on(cores::GENERATOR, || {
             let mut load = Load::open(&doorward, CONNECTIONS);
             let before = postgres.account().busy();
-            let round = load.greet();
+            let round = load.request_all_once();
             let busy = postgres.account().since(before);
             look_ups.push(Work { rate: round.rate(), gate: round.cost(), postgres: each(busy) });
             let round = load.round(HITS);
@@ -130,7 +130,7 @@ fn looked_up(postgres: &Postgres, place: &Place, cookies: &Arc<Vec<String>>) -> 
     (typical(&hits), typical(&look_ups))
 }
 
-/// A session that was last seen some minutes ago is used: that is written later, for many at once.
+/// Measures the use of sessions last seen some minutes ago, which is written later and in batches.
 fn used(postgres: &Postgres, place: &Place, cookies: &Arc<Vec<String>>) -> Work {
     postgres.sql(place, "UPDATE doorward_sessions SET last_seen = last_seen - 300");
     let written = || {
@@ -139,10 +139,10 @@ fn used(postgres: &Postgres, place: &Place, cookies: &Arc<Vec<String>>) -> Work 
     };
     let daemon = Daemon::start(Configuration::of(&place.url()), Seat::OneCore);
     let doorward = daemon.contestant("Doorward", Wire::Plain, cookies);
-    cores::run_on(cores::GENERATOR, || Load::open(&doorward, CONNECTIONS).greet());
+    cores::run_on(cores::GENERATOR, || Load::open(&doorward, CONNECTIONS).request_all_once());
     let (before, begun) = (postgres.account().busy(), Instant::now());
     let (mut batches, mut busy) = (0.0, Duration::ZERO);
-    // Asking the database costs it something as well, so it is asked when it seems to be done.
+    // A query costs the database time too, so it is sent only when the writes seem to be done.
     while batches == 0.0 || written() < cookies.len() {
         assert!(begun.elapsed() < WRITTEN_WITHIN, "{} of {} were written", written(), cookies.len());
         while batches < daemon.metric("doorward_store_duration_seconds_count{operation=\"touch\"}") || batches == 0.0 {
@@ -154,13 +154,13 @@ fn used(postgres: &Postgres, place: &Place, cookies: &Arc<Vec<String>>) -> Work 
     Work { rate: f64::NAN, gate: f64::NAN, postgres: each(busy) }
 }
 
-/// A stop-watch that also reads the kernel's accounts.
+/// Stop-watch for elapsed and CPU time.
 struct Timed<'p> {
     postgres: &'p Postgres,
 }
 
 impl Timed<'_> {
-    /// Work that is done once for each person.
+    /// Measures an operation that is done once for each person.
     async fn of(&self, work: impl Future<Output = ()>) -> Work {
         let own = Account::Thread(cores::this_thread());
         let (before, stored, begun) = (own.busy(), self.postgres.account().busy(), Instant::now());
@@ -170,7 +170,7 @@ impl Timed<'_> {
     }
 }
 
-/// A gate's work on one thread on the servers' core.
+/// Runs a gate's work on one thread on the servers' core.
 fn alone<T: Send>(postgres: &Postgres, work: impl AsyncFnOnce(Timed<'_>) -> T + Send) -> T {
     cores::run_on(cores::SERVERS, || {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -183,7 +183,7 @@ fn typical(works: &[Work]) -> Work {
     Work { rate: of(&|work| work.rate), gate: of(&|work| work.gate), postgres: of(&|work| work.postgres) }
 }
 
-/// Microseconds for one person.
+/// Returns microseconds per person.
 #[expect(clippy::cast_precision_loss, reason = "thousands")]
 fn each(all: Duration) -> f64 {
     all.as_secs_f64() * 1e6 / PEOPLE as f64

@@ -1,4 +1,4 @@
-//! `tls`: what a connection costs, new or resumed or in clear text, and what TLS costs on one that stays open.
+//! `tls`: cost of a connection in clear text, with a full and with a resumed handshake; and cost of TLS on persistent connections.
 
 use std::{
     io::{Read, Write},
@@ -24,27 +24,26 @@ use crate::{
         cores,
         daemon::{Daemon, Place},
         line::{self, Wire},
-        people,
     },
-    support::{cases::in_memory, configuration::Configuration, gate::tokens, question::Question},
+    support::{cases::in_memory, subrequest::Subrequest},
 };
 
 const PEOPLE: usize = 1_000;
 const LENGTH: Length = Length { rounds: 7, each: Duration::from_millis(350) };
-/// Clients that connect at once: enough to keep the gate's core busy while each waits for the wire.
+/// Concurrent clients: enough to keep the gate's core busy while each waits for the network.
 const CLIENTS: usize = 8;
 
-/// How a connection begins.
+/// Begin of a connection.
 #[derive(Clone, Debug)]
-enum Beginning {
-    /// In clear text.
+enum Handshake {
+    /// Clear text.
     Plain,
-    /// With a handshake of this kind.
+    /// TLS with a handshake of this kind.
     Tls(Arc<ClientConfig>, HandshakeKind),
 }
 
-/// What a round of connections came to.
-struct Opened {
+/// Result of a round of connections.
+struct ConnectionRound {
     rate: f64,
     cost: f64,
     server: f64,
@@ -55,11 +54,7 @@ pub(crate) fn run() -> Part {
     let mut part = Part::default();
     let (certificates, stores) = (tempfile::tempdir().expect("a folder for certificates"), in_memory());
     authority::issue(certificates.path());
-    let gate = |name: &str, server| {
-        let store = format!("sqlite:{}", stores.path().join(name).display());
-        let cookies = people::signed_in(&store, PEOPLE, &tokens());
-        (Daemon::start(Configuration { server, ..Configuration::of(&store) }, Place::OneCore), cookies)
-    };
+    let gate = |name: &str, server| Daemon::with_people(stores.path(), name, PEOPLE, server, Place::OneCore);
     let (plain, plain_cookies) = gate("plain.db", String::new());
     let (tls, tls_cookies) = gate("tls.db", server_tls(certificates.path()));
     let believing = Arc::clone(authority::client(certificates.path()).config());
@@ -77,17 +72,17 @@ pub(crate) fn run() -> Part {
     part.table(contest.table("64 connections that stay open; the limit is the gate in clear text", 1));
     part.figure("tls.keep_alive", contest.requests(0, 1));
 
-    let first = |cookies: &[String]| Question::dashboard(cookies.first().map(String::as_str)).bytes();
+    let first = |cookies: &[String]| Subrequest::dashboard(cookies.first().map(String::as_str)).bytes();
     let (in_clear, inside) = (first(&plain_cookies), first(&tls_cookies));
-    let beginnings = [
-        ("in clear text", &plain, &in_clear, Beginning::Plain),
-        ("new TLS handshake", &tls, &inside, Beginning::Tls(Arc::new(forgetful), HandshakeKind::Full)),
-        ("resumed TLS handshake", &tls, &inside, Beginning::Tls(believing, HandshakeKind::Resumed)),
+    let handshakes = [
+        ("in clear text", &plain, &in_clear, Handshake::Plain),
+        ("new TLS handshake", &tls, &inside, Handshake::Tls(Arc::new(forgetful), HandshakeKind::Full)),
+        ("resumed TLS handshake", &tls, &inside, Handshake::Tls(believing, HandshakeKind::Resumed)),
     ];
-    let mut rounds: Vec<Vec<Opened>> = beginnings.iter().map(|_| Vec::new()).collect();
+    let mut rounds: Vec<Vec<ConnectionRound>> = handshakes.iter().map(|_| Vec::new()).collect();
     for _ in 0..LENGTH.rounds {
-        for ((_, daemon, question, beginning), rounds) in beginnings.iter().zip(&mut rounds) {
-            rounds.push(open(daemon, question, beginning));
+        for ((_, daemon, question, handshake), rounds) in handshakes.iter().zip(&mut rounds) {
+            rounds.push(open(daemon, question, handshake));
         }
     }
     let columns = [
@@ -97,8 +92,8 @@ pub(crate) fn run() -> Part {
         Column::of("generator's core", Unit::Ratio),
     ];
     let mut table = Table::new("a connection for each check, one core", columns);
-    for ((name, ..), rounds) in beginnings.iter().zip(&rounds) {
-        let of = |figure: &dyn Fn(&Opened) -> f64| median(rounds.iter().map(figure));
+    for ((name, ..), rounds) in handshakes.iter().zip(&rounds) {
+        let of = |figure: &dyn Fn(&ConnectionRound) -> f64| median(rounds.iter().map(figure));
         table.row(name, [of(&|o| o.cost), of(&|o| o.rate), of(&|o| o.server), of(&|o| o.generator)]);
     }
     let cost = |row: usize| table.rows.get(row).and_then(|row| row.value(0)).unwrap_or(f64::NAN);
@@ -107,15 +102,15 @@ pub(crate) fn run() -> Part {
     part.figure("tls.plain_us", plain);
     part.figure("tls.new_us", new);
     part.figure("tls.resumed_us", resumed);
-    // The generator is as busy as the gate with these, so the rate is reckoned from what the gate needs for one.
+    // The generator is as busy as the gate here, so the rate is computed from the gate's CPU time per connection.
     part.figure("tls.new", 1e6 / new);
     part.figure("tls.resumed", 1e6 / resumed);
     part
 }
 
-/// Opens connections for a while, each for one check.
+/// Opens connections for the length of a round, each for one check.
 #[expect(clippy::cast_precision_loss, reason = "thousands")]
-fn open(daemon: &Daemon, question: &[u8], beginning: &Beginning) -> Opened {
+fn open(daemon: &Daemon, question: &[u8], handshake: &Handshake) -> ConnectionRound {
     let (account, address, begun) = (daemon.account(), daemon.address(), Instant::now());
     let over = begun + LENGTH.each;
     let before = account.busy();
@@ -125,7 +120,7 @@ fn open(daemon: &Daemon, question: &[u8], beginning: &Beginning) -> Opened {
         let before = own.busy();
         let (mut opened, mut begun_so) = (0_u64, 0_u64);
         while Instant::now() < over {
-            begun_so += u64::from(ask(address, question, beginning));
+            begun_so += u64::from(ask(address, question, handshake));
             opened += 1;
         }
         assert!(begun_so * 100 >= opened * 95, "{begun_so} of {opened} began as they should have");
@@ -139,20 +134,25 @@ fn open(daemon: &Daemon, question: &[u8], beginning: &Beginning) -> Opened {
     let server = account.since(before).as_secs_f64();
     let opened = clients.iter().map(|(opened, _)| opened).sum::<u64>() as f64;
     let generator = clients.iter().map(|(_, busy)| busy.as_secs_f64()).sum::<f64>();
-    Opened { rate: opened / took, cost: server / opened * 1e6, server: server / took, generator: generator / took }
+    ConnectionRound {
+        rate: opened / took,
+        cost: server / opened * 1e6,
+        server: server / took,
+        generator: generator / took,
+    }
 }
 
-/// Opens a connection for one check, and says whether it began as it should have: the first that resumes has nothing to
-/// resume from.
-fn ask(address: SocketAddr, question: &[u8], beginning: &Beginning) -> bool {
+/// Opens a connection for one check. Returns `true` if the handshake was of the intended kind: the first one has no session to
+/// resume.
+fn ask(address: SocketAddr, question: &[u8], handshake: &Handshake) -> bool {
     let stream = TcpStream::connect(address).expect("the gate listens");
     stream.set_nodelay(true).expect("a socket has the option");
-    match beginning {
-        Beginning::Plain => {
+    match handshake {
+        Handshake::Plain => {
             exchange(stream, question);
             true
         }
-        Beginning::Tls(config, kind) => {
+        Handshake::Tls(config, kind) => {
             let (connection, stream) = line::shake_hands(config, stream);
             let seen = connection.handshake_kind();
             exchange(StreamOwned::new(connection, stream), question);

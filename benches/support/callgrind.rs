@@ -1,8 +1,8 @@
-//! Instructions, counted by callgrind whatever else the machine does.
+//! Instruction counts by callgrind, independent of the machine's load.
 
 use std::process::Command;
 
-/// User instructions of a run of this very program, with the arguments and variables that it is given.
+/// Returns the user instructions of a run of this program with the arguments and variables that `give` sets.
 pub(crate) fn instructions(give: impl FnOnce(&mut Command) -> &mut Command) -> u64 {
     let own = std::env::current_exe().expect("this program has a path");
     let mut run = Command::new("valgrind");

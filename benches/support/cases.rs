@@ -1,4 +1,4 @@
-//! The kinds of check that there are, each ready to be made again and again in this process.
+//! Kinds of checks, each repeatable in this process.
 
 use doorward::edge::Response;
 use futures_util::FutureExt as _;
@@ -6,31 +6,31 @@ use http::{StatusCode, request::Parts};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
-use super::{gate::Bench, question::Question};
+use super::{gate::Bench, subrequest::Subrequest};
 
 /// A kind of check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Case {
-    /// Somebody who is signed in, one after the other.
+    /// Signed-in people in turn.
     Hit,
-    /// The same person every time.
+    /// The same signed-in person every time.
     OneSession,
-    /// A path that is open to everybody.
+    /// A public path.
     Public,
-    /// Nobody, by a script.
+    /// A script without a session.
     NoSession,
-    /// A cookie that looks like one of ours.
+    /// A made-up cookie of the right form.
     MadeUp,
     /// A host that no app names.
     UnknownHost,
-    /// Somebody who is signed in and may not.
+    /// A signed-in person who is not allowed.
     Forbidden,
-    /// A session that is not in memory: a look-up in an SQLite file, and the record is opened.
+    /// A session that is not in the cache: a look-up in an SQLite file, and unsealing of the record.
     Miss,
 }
 
-/// A gate and what it is asked in one case.
-pub(crate) struct Drill {
+/// A gate and the subrequests of one case.
+pub(crate) struct CheckRunner {
     case: Case,
     bench: Bench,
     questions: Vec<Parts>,
@@ -40,7 +40,7 @@ pub(crate) struct Drill {
 }
 
 impl Case {
-    /// All of them.
+    /// All cases.
     pub(crate) const ALL: [Self; 8] = [
         Self::Hit,
         Self::OneSession,
@@ -52,7 +52,7 @@ impl Case {
         Self::Miss,
     ];
 
-    /// What it is called.
+    /// Name of the case.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Hit => "hit",
@@ -66,7 +66,7 @@ impl Case {
         }
     }
 
-    /// The one that is called so.
+    /// Returns the case with this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|case| case.name() == name)
     }
@@ -79,28 +79,28 @@ impl Case {
         }
     }
 
-    /// What is asked, given the cookies of those who are signed in.
+    /// Returns the subrequests, given the cookies of the signed-in people.
     fn questions(self, cookies: &[String]) -> Vec<Parts> {
         let first = cookies.first().map(String::as_str);
-        let everybody = || cookies.iter().map(|cookie| Question::dashboard(Some(cookie)).parts()).collect();
-        let one = |question: Question<'_>| vec![question.parts()];
+        let everybody = || cookies.iter().map(|cookie| Subrequest::dashboard(Some(cookie)).parts()).collect();
+        let one = |question: Subrequest<'_>| vec![question.parts()];
         match self {
             Self::Hit | Self::Miss => everybody(),
-            Self::OneSession => one(Question::dashboard(first)),
-            Self::Public => one(Question { uri: "/public/logo.svg", ..Question::dashboard(None) }),
-            Self::NoSession => one(Question { mode: "cors", ..Question::dashboard(None) }),
+            Self::OneSession => one(Subrequest::dashboard(first)),
+            Self::Public => one(Subrequest { uri: "/public/logo.svg", ..Subrequest::dashboard(None) }),
+            Self::NoSession => one(Subrequest { mode: "cors", ..Subrequest::dashboard(None) }),
             Self::MadeUp => {
                 let made_up: String = first.unwrap_or_default().chars().rev().collect();
-                one(Question { mode: "cors", ..Question::dashboard(Some(&made_up)) })
+                one(Subrequest { mode: "cors", ..Subrequest::dashboard(Some(&made_up)) })
             }
-            Self::UnknownHost => one(Question { host: "nobody.example.com", ..Question::dashboard(first) }),
-            Self::Forbidden => one(Question { uri: "/vault/", ..Question::dashboard(first) }),
+            Self::UnknownHost => one(Subrequest { host: "nobody.example.com", ..Subrequest::dashboard(first) }),
+            Self::Forbidden => one(Subrequest { uri: "/vault/", ..Subrequest::dashboard(first) }),
         }
     }
 }
 
-impl Drill {
-    /// A gate at which `people` are signed in. For [`Case::Miss`] it has forgotten them: that many checks can be made.
+impl CheckRunner {
+    /// A gate at which `people` are signed in. For [`Case::Miss`] none of them is in the cache, so that many checks are possible.
     pub(crate) fn of(case: Case, people: usize) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let folder = in_memory();
@@ -117,20 +117,20 @@ impl Drill {
         Self { case, bench, questions, next: 0, runtime, _folder: folder }
     }
 
-    /// Has everybody asked once, so that nothing is done for the first time.
+    /// Sends each subrequest once, so that nothing is measured that happens only the first time.
     pub(crate) fn warm(&mut self) {
         for _ in 0..self.questions.len() {
             self.ask();
         }
     }
 
-    /// Makes the next check.
+    /// Performs the next check.
     pub(crate) fn ask(&mut self) -> Response {
         let question = self.questions.get(self.next).expect("there is always a question");
         self.next = (self.next + 1) % self.questions.len();
         let answer = self.bench.ask(question);
         let answer = match self.case {
-            // Memory answers: no runtime takes part, as in the server.
+            // A hit of the cache needs no runtime, as in the server.
             Case::Hit | Case::OneSession | Case::Public => answer.now_or_never().expect("nothing is waited for"),
             _ => self.runtime.block_on(answer),
         };
@@ -139,7 +139,7 @@ impl Drill {
     }
 }
 
-/// A folder where a disk is not asked to make every single sign-in safe.
+/// Creates a folder in memory, where sign-ins are not synced to a disk.
 pub(crate) fn in_memory() -> TempDir {
     let memory = std::path::Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };

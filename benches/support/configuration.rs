@@ -1,5 +1,5 @@
-//! The configuration of the gates that are measured: an app with headers, a group and two rules, one of which lets nobody in,
-//! and as many more apps as are wanted.
+//! Configuration of the measured gates: an app with headers, a group and two rules, one of which allows nobody, and any number
+//! of further apps.
 
 use std::fmt::Write as _;
 
@@ -22,25 +22,25 @@ path = { prefix = "/vault/" }
 allow = { groups = ["keepers"] }
 "#;
 
-/// What differs between one gate and another.
+/// Settings that differ between gates.
 #[derive(Clone, Debug)]
 pub(crate) struct Configuration {
     /// `store.url`.
     pub(crate) store: String,
-    /// Hosts. The first is the one that is asked; the others are there, each with an app of its own.
+    /// Number of hosts, each with an app of its own. Subrequests are for the first one.
     pub(crate) hosts: usize,
-    /// The provider.
+    /// Issuer of the provider.
     pub(crate) issuer: String,
-    /// Where it listens.
+    /// Port of the listener.
     pub(crate) port: u16,
-    /// Where it shows how it is.
+    /// Port for metrics and health.
     pub(crate) management: u16,
     /// Further lines of `[server]`.
     pub(crate) server: String,
 }
 
 impl Configuration {
-    /// One host, no provider, ports that are free.
+    /// One host, no provider, free ports.
     pub(crate) fn of(store: &str) -> Self {
         Self {
             store: store.to_owned(),
@@ -52,7 +52,7 @@ impl Configuration {
         }
     }
 
-    /// The file.
+    /// Returns the text of the file.
     pub(crate) fn text(&self) -> String {
         let Self { store, hosts, issuer, port, management, server } = self;
         let mut text = format!(

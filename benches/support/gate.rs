@@ -1,11 +1,11 @@
-//! A gate in this process, with as many sessions and hosts as are wanted and no provider.
+//! A gate in this process with any number of sessions and hosts and no provider.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::Guard;
 use doorward::{
     clock::Clock,
-    config::{self, Source},
+    config::{self, ConfigFile},
     crypto::Keyring,
     edge::{Edge, Response},
     flow::{self, Gate},
@@ -21,31 +21,31 @@ use http::request::Parts;
 use secrecy::SecretString;
 use serde_json::{Map, json};
 
-use super::{configuration::Configuration, question::HOST};
+use super::{configuration::Configuration, subrequest::HOST};
 
-/// The number of the first person. Seven digits for everybody, so that all answers are of one length, and digits that
-/// occur nowhere else in an answer, so that they can be found.
+/// Number of the first person. Seven digits for all, so that all responses have the same length, and digits that occur nowhere
+/// else in a response, so that they can be found.
 pub(crate) const FIRST_PERSON: usize = 1_000_000;
 
-/// Sign-ins under way at once.
-const AT_ONCE: usize = 64;
+/// Concurrent sign-ins.
+const CONCURRENCY: usize = 64;
 
-/// How much there is of what a check should not depend on.
+/// Size of a gate, on which the cost of a check should not depend.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
-    /// People who are signed in.
+    /// Number of signed-in people.
     pub(crate) people: usize,
-    /// Hosts, each with an app of its own.
+    /// Number of hosts, each with an app of its own.
     pub(crate) hosts: usize,
 }
 
-/// A gate and the cookies of the people who are signed in at it.
+/// A gate and the cookies of its signed-in people.
 pub(crate) struct Bench {
     /// The gate.
     pub(crate) gate: Arc<Gate>,
     /// Its sessions.
     pub(crate) sessions: Arc<Sessions>,
-    /// Its numbers.
+    /// Its metrics.
     pub(crate) metrics: Arc<Metrics>,
     /// Values of session cookies, by person.
     pub(crate) cookies: Arc<Vec<String>>,
@@ -65,15 +65,15 @@ impl Bench {
         bench
     }
 
-    /// A gate with so many hosts in front of a store that may hold sessions already.
+    /// A gate with a number of hosts and a store that may contain sessions already.
     pub(crate) async fn on(store: &str, hosts: usize) -> Self {
         Self::at(store, hosts, Clock::System).await
     }
 
-    /// The same by another clock.
+    /// A gate as of [`Bench::on`] with another clock.
     pub(crate) async fn at(store: &str, hosts: usize, clock: Clock) -> Self {
         let source =
-            Source { path: "bench.toml".into(), text: Configuration { hosts, ..Configuration::of(store) }.text() };
+            ConfigFile { path: "bench.toml".into(), text: Configuration { hosts, ..Configuration::of(store) }.text() };
         let config =
             config::load_from(Some(&source), &config::Environment::new()).expect("the bench's configuration is valid");
         let metrics =
@@ -102,22 +102,26 @@ impl Bench {
         Self { gate, sessions, metrics, cookies: Arc::default(), registration }
     }
 
-    /// Signs so many people in.
+    /// Signs a number of people in.
     pub(crate) async fn sign_in(&mut self, people: usize) {
         self.sign_in_with(people, &tokens()).await;
     }
 
-    /// Signs so many people in, with these tokens.
+    /// Signs a number of people in, with these tokens.
     pub(crate) async fn sign_in_with(&mut self, people: usize, tokens: &Tokens) {
-        let scope = SessionScope { audience: HOST.to_owned(), registration: self.registration };
-        let new =
-            |person| NewSession { identity: somebody(person), tokens: tokens.clone(), sid: None, scope: scope.clone() };
+        let scope = Scope { audience: HOST.to_owned(), registration: self.registration };
+        let new = |person| NewSession {
+            identity: identity_of(person),
+            tokens: tokens.clone(),
+            sid: None,
+            scope: scope.clone(),
+        };
         let written = stream::iter(0..people).map(|person| self.sessions.create(new(person)));
-        let cookies = written.buffered(AT_ONCE).try_collect().await.expect("the store takes sessions");
+        let cookies = written.buffered(CONCURRENCY).try_collect().await.expect("the store takes sessions");
         self.cookies = Arc::new(cookies);
     }
 
-    /// Asks as Traefik does, first of memory, as the server does.
+    /// Checks a subrequest of Traefik as the server does: first against the cache, then against the store.
     pub(crate) async fn ask(&self, request: &Parts) -> Response {
         let (edge, peer) = (Edge::Traefik, IpAddr::from([127, 0, 0, 1]));
         if let Some(response) = self.gate.now().admit_at_once(edge, peer, request, "") {
@@ -128,20 +132,20 @@ impl Bench {
     }
 }
 
-/// A session cookie as it is sent to the host that is asked.
+/// Returns a session cookie as sent to [`HOST`].
 pub(crate) fn sent(value: &str) -> Cookie<'_> {
     Cookie { value: value.as_bytes(), audience: HOST }
 }
 
-/// What everybody has: tokens that are to be renewed tomorrow, so that each check sees whether it is time. They are short,
-/// because a store in the memory of this process is not what is measured.
+/// Returns tokens that are due for renewal tomorrow, so that each check has to compare the time. They are short, because the
+/// memory of a store in this process is not to be measured.
 pub(crate) fn tokens() -> Tokens {
     let token = |name: &str| Some(SecretString::from(name));
     let tomorrow = Clock::System.now().plus(Duration::from_hours(24));
     Tokens { access: token("a"), access_ends: Some(tomorrow), refresh: token("r"), id: token("i") }
 }
 
-fn somebody(person: usize) -> Identity {
+fn identity_of(person: usize) -> Identity {
     let number = FIRST_PERSON + person;
     let groups = ["staff", "engineering", "on-call", "grafana-editors", "vpn"];
     let claims = [("team", json!("observability")), ("office", json!("Ljubljana")), ("locale", json!("sl-SI"))];

@@ -1,4 +1,4 @@
-//! Servers that answer on loopback: Doorward's own, whole, and a bare hyper server that says the same every time.
+//! Servers on loopback: Doorward's complete one, and a bare hyper server with a constant response.
 
 use std::{
     convert::Infallible,
@@ -23,15 +23,15 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-use super::{gate::Bench, question::Question};
+use super::{gate::Bench, subrequest::Subrequest};
 
-/// The header lines with which a gate lets its first person in.
+/// Returns the headers of a gate's response that allows its first person.
 pub(crate) async fn constant(bench: &Bench) -> HeaderMap {
     let first = bench.cookies.first().expect("somebody is signed in");
-    bench.ask(&Question::dashboard(Some(first)).parts()).await.headers().clone()
+    bench.ask(&Subrequest::dashboard(Some(first)).parts()).await.headers().clone()
 }
 
-/// Runs Doorward's listeners with `bench`'s gate until `stop` is raised. To be called on the runtime that shall serve.
+/// Runs Doorward's listeners with `bench`'s gate until `stop` is raised, on the current runtime.
 pub(crate) async fn doorward(bench: &Bench, stop: Signal) -> SocketAddr {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let settings =
@@ -46,36 +46,35 @@ pub(crate) async fn doorward(bench: &Bench, stop: Signal) -> SocketAddr {
     address
 }
 
-/// Runs a bare hyper server that answers everything with 200, these header lines and no body: the limit.
+/// Runs a bare hyper server that responds with 200, these headers and no body: the limit.
 pub(crate) async fn bare(headers: HeaderMap) -> SocketAddr {
     let answer = move |_request| {
         let mut response = Response::new(Full::default());
         response.headers_mut().clone_from(&headers);
         ready(response)
     };
-    small(answer).await.address
+    minimal(answer).await.address
 }
 
-/// A small server.
+/// A minimal server.
 #[derive(Clone, Debug)]
-pub(crate) struct Small {
-    /// Where it is.
+pub(crate) struct MinimalServer {
+    /// Address of the server.
     pub(crate) address: SocketAddr,
-    /// Connections so far.
+    /// Number of accepted connections.
     pub(crate) accepted: Arc<AtomicU64>,
 }
 
-/// Runs a server with nothing that hyper does not need; one write an answer, as Doorward has it. To be called on the
-/// runtime that shall serve.
-pub(crate) async fn small<A, F>(answer: A) -> Small
+/// Runs a server with only what hyper needs, on the current runtime. One write per response, as in Doorward.
+pub(crate) async fn minimal<A, F>(answer: A) -> MinimalServer
 where
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has free ports");
     let address = listener.local_addr().expect("a bound socket has an address");
-    let small = Small { address, accepted: Arc::default() };
-    let (tasks, accepted) = (Tasks::default(), Arc::clone(&small.accepted));
+    let server = MinimalServer { address, accepted: Arc::default() };
+    let (tasks, accepted) = (Tasks::default(), Arc::clone(&server.accepted));
     let connections = tasks.clone();
     tasks.spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -85,10 +84,10 @@ where
             connections.spawn(async move {
                 let answer = service_fn(move |request| answer(request).map(Ok::<_, Infallible>));
                 let connection = http1::Builder::new().writev(false).serve_connection(TokioIo::new(stream), answer);
-                // A client that goes away ends its connection, and nothing else.
+                // A client that disconnects ends only its connection.
                 let _gone = connection.await;
             });
         }
     });
-    small
+    server
 }

@@ -1,4 +1,4 @@
-//! A server and its one client on one thread: what happens there can be counted, because nothing else does.
+//! A server and its only client on one thread, so that instructions and allocations can be counted without anything else.
 
 use std::{net::SocketAddr, sync::mpsc, thread};
 
@@ -10,66 +10,66 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-use super::{gate::Bench, question::Question, servers};
+use super::{gate::Bench, servers, subrequest::Subrequest};
 
-/// How many people are signed in.
+/// Number of signed-in people.
 const PEOPLE: usize = 64;
 
-/// Who answers.
+/// Server that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
-    /// Doorward, with all that it has between a socket and a verdict.
+pub(crate) enum ServerKind {
+    /// The complete Doorward, from the socket to the verdict.
     Doorward,
-    /// hyper, with a constant.
+    /// hyper with a constant response.
     Hyper,
-    /// hyper, with nothing but a status.
+    /// hyper with only a status.
     Silent,
 }
 
-/// On what a question is asked.
+/// Connection of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum On {
-    /// The connection that was there before.
-    Kept,
-    /// A connection of its own.
+pub(crate) enum ConnectionUse {
+    /// The existing connection.
+    Persistent,
+    /// A new connection.
     Fresh,
 }
 
-/// A server, a client that is connected to it, and the thread that both run on.
+/// A server and a connected client on the same thread.
 pub(crate) struct Solo {
     runtime: Runtime,
     address: SocketAddr,
     client: TcpStream,
     questions: Vec<Vec<u8>>,
     answer: Vec<u8>,
-    /// A thread that sleeps: the C library's calls cost more where there is a second one, as there is in any server.
+    /// A sleeping thread: calls of the C library cost more with a second thread, which any server has.
     _sleeper: mpsc::Sender<()>,
 }
 
 impl Solo {
-    /// A server that has answered everybody once.
-    pub(crate) fn of(who: Who) -> Self {
+    /// A server that has responded to everybody once.
+    pub(crate) fn of(kind: ServerKind) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let bench = runtime.block_on(Bench::with(PEOPLE));
-        let address = runtime.block_on(serve(who, &bench));
+        let address = runtime.block_on(serve(kind, &bench));
         let client = runtime.block_on(connect(address));
-        let questions = bench.cookies.iter().map(|cookie| Question::dashboard(Some(cookie)).bytes()).collect();
+        let questions = bench.cookies.iter().map(|cookie| Subrequest::dashboard(Some(cookie)).bytes()).collect();
         let (sleeper, asleep) = mpsc::channel();
         thread::spawn(move || asleep.recv());
         let mut solo = Self { runtime, address, client, questions, answer: vec![0; 4_096], _sleeper: sleeper };
-        solo.ask(PEOPLE, On::Kept);
+        solo.ask(PEOPLE, ConnectionUse::Persistent);
         solo
     }
 
-    /// Asks so many times, for everybody in turn, one question after the other.
-    pub(crate) fn ask(&mut self, times: usize, on: On) {
+    /// Sends a number of requests, for everybody in turn, one after the other.
+    pub(crate) fn ask(&mut self, times: usize, on: ConnectionUse) {
         self.runtime.block_on(async {
             for question in self.questions.iter().cycle().take(times) {
-                if on == On::Fresh {
+                if on == ConnectionUse::Fresh {
                     self.client = connect(self.address).await;
                 }
                 self.client.write_all(question).await.expect("the server reads");
-                // An answer that lets in is short and comes in one piece: its header, and no body.
+                // The response of an allowed request is short and arrives in one piece: headers without a body.
                 let length = self.client.read(&mut self.answer).await.expect("the server answers");
                 let answer = self.answer.get(..length).unwrap_or_default();
                 assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n") && answer.ends_with(b"\r\n\r\n"), "let in");
@@ -84,10 +84,10 @@ async fn connect(address: SocketAddr) -> TcpStream {
     client
 }
 
-async fn serve(who: Who, bench: &Bench) -> SocketAddr {
-    match who {
-        Who::Doorward => servers::doorward(bench, Signal::default()).await,
-        Who::Hyper => servers::bare(servers::constant(bench).await).await,
-        Who::Silent => servers::bare(HeaderMap::new()).await,
+async fn serve(kind: ServerKind, bench: &Bench) -> SocketAddr {
+    match kind {
+        ServerKind::Doorward => servers::doorward(bench, Signal::default()).await,
+        ServerKind::Hyper => servers::bare(servers::constant(bench).await).await,
+        ServerKind::Silent => servers::bare(HeaderMap::new()).await,
     }
 }

@@ -107,7 +107,7 @@ mod tests {
         });
         let head = "server.listen = '127.0.0.1:0'\nsession.secrets = ['0123456789abcdef0123456789abcdef']\n";
         let text = format!("{head}{}", sections.collect::<String>());
-        let source = Source { path: "doorward.toml".into(), text };
+        let source = ConfigFile { path: "doorward.toml".into(), text };
         config::load_from(Some(&source), &Environment::new()).unwrap().providers
     }
 

@@ -12,7 +12,7 @@ use super::{
     providers::ProviderTasks,
 };
 use crate::{
-    config::{Complaints, Config, Difference, Watch},
+    config::{Config, ConfigDiff, ConfigWatcher, Diagnostics},
     metrics,
 };
 
@@ -114,7 +114,7 @@ impl ConfigReloader {
     }
 }
 
-fn on_one_line(complaints: &Complaints) -> String {
+fn on_one_line(complaints: &Diagnostics) -> String {
     let texts = complaints.0.iter().map(|complaint| complaint.to_string().replace("\n    ", "; "));
     texts.collect::<Vec<_>>().join(" | ")
 }

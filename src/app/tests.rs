@@ -25,7 +25,7 @@ fn config() -> Config {
                 session.secrets = ['0123456789abcdef0123456789abcdef']\n\
                 store.url = 'memory:'\n\
                 [[providers]]\nname = 'nowhere'\nissuer = 'http://127.0.0.1:9/'\nclient_id = 'test'\n";
-    let source = Source { path: "doorward.toml".into(), text: text.to_owned() };
+    let source = ConfigFile { path: "doorward.toml".into(), text: text.to_owned() };
     config::load_from(Some(&source), &Environment::new()).unwrap()
 }
 

@@ -1,14 +1,15 @@
-//! `doorward check`: is the configuration valid, and what is in force?
+//! `doorward check`: validates the configuration and prints the values in force.
 //!
-//! It asks nobody but the files that the configuration names; `doctor` is for what is outside. Only while a secret is being
-//! rotated it asks the store as well, because nothing else knows when the old one can be dropped.
+//! It reads only the files that the configuration names. While a secret is being rotated, it queries the store as well,
+//! which alone knows when the old secret can be removed.
 
 use std::{path::Path, process::ExitCode};
 
 use serde_json::{Value, json};
 
 use super::{
-    printable::{escaped_but_for_lines, escaped_json},
+    output::print_status,
+    printable::{escaped_except_newlines, escaped_json},
     serve, sessions,
 };
 use crate::{
@@ -16,43 +17,44 @@ use crate::{
     session::{Backend, RotationStatus},
 };
 
-/// How to print a report.
+/// Format of the report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people.
+pub enum ReportFormat {
+    /// Human-readable text.
     #[default]
     Text,
-    /// For programs: one JSON object.
+    /// One JSON object.
     Json,
 }
 
-/// Prints every value in force and where it came from, or every error. Fails where there is an error.
+/// Prints every value in force with its origin, or every error. Fails if there is an error.
 #[must_use]
-pub fn run(file: Option<&Path>, format: Format) -> ExitCode {
+pub fn run(file: Option<&Path>, format: ReportFormat) -> ExitCode {
     let result = config::load(file);
     let rotation = result.as_ref().ok().and_then(rotation);
     let report = match format {
-        Format::Text => config::report_text(&result) + &rotation.as_ref().map(in_words).unwrap_or_default(),
-        Format::Json => {
+        ReportFormat::Text => config::report_text(&result) + &rotation.as_ref().map(rotation_text).unwrap_or_default(),
+        ReportFormat::Json => {
             let mut report = config::report_json(&result);
-            report.as_object_mut().map(|report| report.insert("rotation".to_owned(), in_numbers(rotation.as_ref())));
+            report.as_object_mut().map(|report| report.insert("rotation".to_owned(), rotation_json(rotation.as_ref())));
             format!("{report:#}\n")
         }
     };
-    let printed = super::print(&match format {
-        Format::Text => escaped_but_for_lines(&report),
-        Format::Json => escaped_json(&report),
+    let printed = print_status(&match format {
+        ReportFormat::Text => escaped_except_newlines(&report),
+        ReportFormat::Json => escaped_json(&report),
     });
     if result.is_ok() { printed } else { ExitCode::FAILURE }
 }
 
-/// What the store says of a rotation that is under way. That it says nothing is no fault of the configuration.
+/// Returns the status of a rotation, or `None` if none is in progress. An unavailable store is no error of the
+/// configuration.
 fn rotation(config: &Config) -> Option<anyhow::Result<RotationStatus>> {
-    let under_way = config.secrets.len() > 1 && config.session.backend != Backend::Memory;
-    under_way.then(|| serve::block_on(async { Ok(sessions::register(config.clone()).await?.left().await?) }))
+    let is_rotating = config.secrets.len() > 1 && config.session.backend != Backend::Memory;
+    is_rotating.then(|| serve::block_on(async { Ok(sessions::register(config.clone()).await?.left().await?) }))
 }
 
-fn in_words(rotation: &anyhow::Result<RotationStatus>) -> String {
+fn rotation_text(rotation: &anyhow::Result<RotationStatus>) -> String {
     match rotation {
         Ok(RotationStatus { older: 0, unknown: 0, .. }) => {
             "The first secret has sealed every row: when every replica runs with these secrets, the others can be dropped.\n"
@@ -66,7 +68,7 @@ fn in_words(rotation: &anyhow::Result<RotationStatus>) -> String {
     }
 }
 
-fn in_numbers(rotation: Option<&anyhow::Result<RotationStatus>>) -> Value {
+fn rotation_json(rotation: Option<&anyhow::Result<RotationStatus>>) -> Value {
     match rotation {
         None => Value::Null,
         Some(Ok(RotationStatus { older, unknown, .. })) => json!({ "older": older, "unknown": unknown }),

@@ -1,4 +1,4 @@
-//! The log: lines on standard error, and the level that decides which.
+//! The log: lines on standard error, filtered by level.
 
 use std::{
     fmt::{Debug, Result},
@@ -20,59 +20,60 @@ use tracing_subscriber::{
 use super::printable::{self, escaped, write_value};
 use crate::config::{Log, LogFormat};
 
-/// The crate whose lines are ours to choose.
-const OURS: &str = "doorward";
+/// Target of our own lines, whose level the operator chooses.
+const OWN_TARGET: &str = "doorward";
 
-/// Changes the level while lines are written.
-pub(super) struct Level(reload::Handle<Targets, Registry>);
+/// Handle that changes the log level at run time.
+pub(super) struct LogLevel(reload::Handle<Targets, Registry>);
 
-impl Level {
-    /// Writes lines from this level on.
+impl LogLevel {
+    /// Sets the level.
     pub(super) fn set(&self, level: &str) {
         let Ok(level) = level.parse() else { return };
-        if let Err(error) = self.0.reload(wanted(level)) {
+        if let Err(error) = self.0.reload(targets(level)) {
             tracing::error!(%error, "log.level could not be changed");
         }
     }
 }
 
-/// Sends log lines to standard error; with colours where somebody looks at it. A defect's last words are a line as well.
-pub(super) fn start(log: &Log) -> anyhow::Result<Level> {
-    let (filter, handle) = reload::Layer::new(wanted(log.level.parse().context("log.level")?));
+/// Starts logging to standard error, with colours on a terminal. Panics are logged as well.
+pub(super) fn start(log: &Log) -> anyhow::Result<LogLevel> {
+    let (filter, handle) = reload::Layer::new(targets(log.level.parse().context("log.level")?));
     let lines = fmt::layer().with_target(false);
     let lines = match log.format {
         LogFormat::Json => lines.json().flatten_event(true).with_writer(|| printable::Json(io::stderr())).boxed(),
         LogFormat::Text => {
             let ansi = io::stderr().is_terminal();
-            lines.fmt_fields(Escaped).with_ansi(ansi).with_writer(io::stderr).boxed()
+            lines.fmt_fields(EscapedFields).with_ansi(ansi).with_writer(io::stderr).boxed()
         }
     };
     tracing_subscriber::registry().with(filter).with(lines).try_init().context("cannot start logging")?;
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a defect in doorward; please report it")));
-    Ok(Level(handle))
+    Ok(LogLevel(handle))
 }
 
-/// Writes every field of every text line, whoever chose its value: on the same line, between quotes where it is not one plain
-/// word, and without a character that a terminal would act upon.
-struct Escaped;
+/// Formats the fields of text lines: on the same line, quoted unless a plain word, and without a character that a terminal
+/// would act upon. Values may come from clients.
+struct EscapedFields;
 
-impl<'w> FormatFields<'w> for Escaped {
+impl<'w> FormatFields<'w> for EscapedFields {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> Result {
-        let mut line = Line { writer, so_far: Ok(()), is_first: true };
+        let mut line = FieldWriter { writer, result: Ok(()), is_first: true };
         fields.record(&mut line);
-        line.so_far
+        line.result
     }
 }
 
-struct Line<'w> {
+/// Visitor that writes the fields of a line.
+struct FieldWriter<'w> {
     writer: Writer<'w>,
-    so_far: Result,
+    result: Result,
     is_first: bool,
 }
 
-impl Line<'_> {
+impl FieldWriter<'_> {
     fn write(&mut self, name: &str, value: &str) -> Result {
-        self.so_far?;
+        self.result?;
         if !std::mem::take(&mut self.is_first) {
             self.writer.write_char(' ')?;
         }
@@ -84,21 +85,21 @@ impl Line<'_> {
     }
 }
 
-impl Visit for Line<'_> {
+impl Visit for FieldWriter<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        // What is recorded as `%value` arrives here too, and prints itself as it is.
-        self.so_far = self.write(field.name(), &format!("{value:?}"));
+        // Values recorded as `%value` arrive here too; their `Debug` is their `Display`.
+        self.result = self.write(field.name(), &format!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.so_far = self.write(field.name(), value);
+        self.result = self.write(field.name(), value);
     }
 }
 
-/// Which lines are written: ours from `level` on. Other crates' never below a warning: they tell of frames and headers,
-/// with cookies and tokens in them.
-fn wanted(level: LevelFilter) -> Targets {
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target(OURS, level)
+/// Returns the filter: our own lines from `level` on, other crates' never below a warning, because they log frames and
+/// headers with cookies and tokens.
+fn targets(level: LevelFilter) -> Targets {
+    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target(OWN_TARGET, level)
 }
 
 #[cfg(test)]
@@ -109,11 +110,11 @@ mod tests {
 
     use super::*;
 
-    /// What a layer writes.
+    /// Buffer of the written lines.
     #[derive(Clone, Default)]
-    struct Paper(Arc<Mutex<Vec<u8>>>);
+    struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Paper {
+    impl io::Write for LogBuffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -129,9 +130,9 @@ mod tests {
         let hostile = "x\n2026-01-01T00:00:00Z  INFO signed in app=admin \u{1b}[31m\u{202e}\u{2028}\u{9b}0m\r\u{7f}";
         let error = io::Error::other(hostile);
         for ansi in [false, true] {
-            let paper = Paper::default();
-            let written = paper.clone();
-            let lines = fmt::layer().fmt_fields(Escaped).with_ansi(ansi).with_writer(move || written.clone());
+            let buffer = LogBuffer::default();
+            let written = buffer.clone();
+            let lines = fmt::layer().fmt_fields(EscapedFields).with_ansi(ansi).with_writer(move || written.clone());
             tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
                 tracing::info!(host = hostile, "refused");
                 tracing::info!(subject = %hostile, "refused");
@@ -141,7 +142,7 @@ mod tests {
                 tracing::info!(user = Some(hostile), path = Some(String::from(hostile)), "refused");
                 tracing::info!("{hostile}");
             });
-            let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+            let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
             assert_eq!(text.lines().count(), 7, "{text}");
             for line in text.lines() {
                 assert!(!line.contains("\u{1b}[31m"), "{line:?}");
@@ -154,31 +155,31 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_line_stays_one_that_is_read_at_a_glance() {
-        let paper = Paper::default();
-        let written = paper.clone();
-        let lines = fmt::layer().fmt_fields(Escaped).with_ansi(false).without_time().with_target(false);
+    fn a_plain_line_is_written_without_quotes_and_escapes() {
+        let buffer = LogBuffer::default();
+        let written = buffer.clone();
+        let lines = fmt::layer().fmt_fields(EscapedFields).with_ansi(false).without_time().with_target(false);
         let lines = lines.with_writer(move || written.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
             tracing::info!(app = "grafana", count = 7_u64, none = None::<&str>, needs = "groups = [\"a\"]", "refused");
         });
-        let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text, " INFO refused app=grafana count=7 needs=\"groups = [\\\"a\\\"]\"\n");
     }
 
     #[test]
-    fn other_crates_never_say_more_than_warnings() {
+    fn other_crates_log_warnings_at_most() {
         for (level, ours, others) in [
             (LevelFilter::ERROR, Level::ERROR, Level::ERROR),
             (LevelFilter::WARN, Level::WARN, Level::WARN),
             (LevelFilter::INFO, Level::INFO, Level::WARN),
             (LevelFilter::TRACE, Level::TRACE, Level::WARN),
         ] {
-            let wanted = wanted(level);
+            let targets = targets(level);
             for asked in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
-                assert_eq!(wanted.would_enable(module_path!(), &asked), asked <= ours, "{level}: ours at {asked}");
+                assert_eq!(targets.would_enable(module_path!(), &asked), asked <= ours, "{level}: ours at {asked}");
                 for other in ["h2::codec::framed_read", "hyper_util::client", "rustls::conn", "log"] {
-                    assert_eq!(wanted.would_enable(other, &asked), asked <= others, "{level}: {other} at {asked}");
+                    assert_eq!(targets.would_enable(other, &asked), asked <= others, "{level}: {other} at {asked}");
                 }
             }
         }

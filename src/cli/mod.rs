@@ -1,22 +1,21 @@
-//! The command line: what `doorward` can be told to do.
+//! The command line of `doorward`.
 
+mod arguments;
 pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod logging;
+mod output;
 mod printable;
 mod serve;
 mod sessions;
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use self::{arguments::FileArgs, output::print_status};
 use crate::crypto;
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("DOORWARD_COMMIT"), ")");
@@ -28,37 +27,30 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    file: File,
-}
-
-#[derive(Debug, Args)]
-struct File {
-    /// The configuration file (else `$DOORWARD_CONFIG`, `./doorward.toml`, `/etc/doorward/doorward.toml`)
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    file: FileArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the gate; what happens without a subcommand too
+    /// Run the gate; the default without a subcommand
     Serve {
         #[command(flatten)]
-        file: File,
+        file: FileArgs,
     },
     /// Show the gate on this machine with a built-in provider and sample apps; nothing to install
     #[cfg(feature = "demo")]
     Demo(demo::Options),
-    /// Check the configuration and print every value in force with where it came from
+    /// Check the configuration and print every value in force with its origin
     Check {
         #[command(flatten)]
-        file: File,
-        /// The form of the report
+        file: FileArgs,
+        /// The format of the report
         #[arg(long, value_enum, default_value_t)]
-        format: check::Format,
+        format: check::ReportFormat,
     },
     /// See who is signed in, and end sessions
     #[command(subcommand)]
-    Sessions(sessions::Command),
+    Sessions(sessions::SessionsCommand),
     /// Print a new sealing secret
     Secret,
     /// Print completions for a shell
@@ -68,7 +60,7 @@ enum Command {
     },
 }
 
-/// Reads the arguments and does what they say. Exit status: 0 done, 1 failed, 2 bad usage.
+/// Parses the arguments and runs the command. Exit status: 0 success, 1 failure, 2 wrong usage.
 #[must_use]
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
@@ -78,25 +70,19 @@ pub fn run() -> ExitCode {
         Command::Demo(options) => serve::report(serve::block_on(demo::run(options))),
         Command::Check { file, format } => check::run(file.config.as_deref(), format),
         Command::Sessions(command) => sessions::run(command),
-        Command::Secret => print(&format!("{}\n", crypto::encode(&crypto::random::<32>()))),
+        Command::Secret => print_status(&format!("{}\n", crypto::encode(&crypto::random::<32>()))),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "doorward", &mut script);
-            print(&String::from_utf8_lossy(&script))
+            print_status(&String::from_utf8_lossy(&script))
         }
-    }
-}
-
-/// Writes to standard output; a reader that went away is no failure of ours, anything else is.
-fn print(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        _ => ExitCode::SUCCESS,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]

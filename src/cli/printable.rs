@@ -1,8 +1,7 @@
-//! Text from outside on its way to a terminal or a log: a provider says what people are called, and strangers choose paths
-//! and hosts.
+//! Escaping of outside text for terminals and logs: names come from providers, paths and hosts from clients.
 //!
-//! Promises: no character that a terminal takes for a command, that begins another line or that changes the order in which a
-//! line is read leaves here as itself.
+//! No character that a terminal would interpret, that begins another line, or that changes the reading order of a line is
+//! written as itself.
 
 use std::{
     borrow::Cow,
@@ -10,8 +9,8 @@ use std::{
     io,
 };
 
-/// Whether a character does something to the text around it in place of being shown: control characters (ESC and line breaks
-/// among them), line and paragraph separators, and what changes the direction of text (Unicode Standard Annex 9).
+/// Returns `true` if a character acts on the text around it instead of being shown: control characters (ESC and line breaks
+/// among them), line and paragraph separators, and those that change the direction of text (Unicode Standard Annex 9).
 pub(super) fn is_active(letter: char) -> bool {
     letter.is_control()
         || matches!(
@@ -26,19 +25,19 @@ pub(super) fn is_active(letter: char) -> bool {
         )
 }
 
-/// The text with every active character written as an escape, such as `\n` or `\u{202e}`.
+/// Returns the text with every active character escaped, such as `\n` or `\u{202e}`.
 pub(super) fn escaped(text: &str) -> Cow<'_, str> {
     replaced(text, is_active, |letter, safe| safe.extend(letter.escape_default()))
 }
 
-/// The same for text of our own that has lines.
-pub(super) fn escaped_but_for_lines(text: &str) -> Cow<'_, str> {
+/// Returns the text with every active character except newlines escaped: for our own text of several lines.
+pub(super) fn escaped_except_newlines(text: &str) -> Cow<'_, str> {
     let is_other = |letter| letter != '\n' && is_active(letter);
     replaced(text, is_other, |letter, safe| safe.extend(letter.escape_default()))
 }
 
-/// The same for JSON, in whose strings alone other active characters than line breaks can stand: what is read back is what it
-/// was.
+/// Returns JSON with every active character except newlines escaped. Such characters occur only inside its strings, so the
+/// parsed value stays the same.
 pub(super) fn escaped_json(text: &str) -> Cow<'_, str> {
     let is_other = |letter| letter != '\n' && is_active(letter);
     replaced(text, is_other, |letter, safe| {
@@ -57,12 +56,12 @@ fn replaced(text: &str, is_active: impl Fn(char) -> bool, escape: impl Fn(char, 
     Cow::Owned(safe)
 }
 
-/// Writes JSON with active characters as escapes. Each piece of writing is whole text.
+/// Writer that escapes active characters in JSON. Each call to `write` has to be complete text.
 pub(super) struct Json<W>(pub(super) W);
 
 impl<W: io::Write> io::Write for Json<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Nearly every line is plain ASCII, where JSON itself has escaped the rest.
+        // Nearly every line is plain ASCII, where JSON has escaped control characters already.
         if bytes.iter().all(|byte| (b' '..=b'~').contains(byte) || *byte == b'\n') {
             self.0.write_all(bytes)?;
         } else {
@@ -76,7 +75,7 @@ impl<W: io::Write> io::Write for Json<W> {
     }
 }
 
-/// Writes a value of a log line: as it is where it is one plain word, else between quotes.
+/// Writes a value of a log line: as it is if a plain word, else quoted and escaped.
 pub(super) fn write_value(out: &mut impl fmt::Write, value: &str) -> fmt::Result {
     let is_plain = |letter: char| !letter.is_whitespace() && !is_active(letter) && !"\"'\\=".contains(letter);
     if !value.is_empty() && value.chars().all(is_plain) {
@@ -103,7 +102,7 @@ mod tests {
                           \u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}";
 
     #[test]
-    fn no_active_character_comes_through() {
+    fn no_active_character_is_written_as_itself() {
         for letter in ACTIVE.chars() {
             let text = format!("a{letter}b");
             let mut value = String::new();
@@ -112,7 +111,7 @@ mod tests {
                 assert!(!safe.contains(is_active), "{letter:?}: {safe:?}");
                 assert!(safe.contains('a') && safe.contains('b') && safe.contains('\\'), "{safe}");
             }
-            assert_eq!(escaped_but_for_lines(&text).contains(letter), letter == '\n', "{letter:?}");
+            assert_eq!(escaped_except_newlines(&text).contains(letter), letter == '\n', "{letter:?}");
         }
         for plain in ["ann", "Ann Ångström", "安", "مرحبا", "e\u{301}", "👩‍🚀"] {
             assert_eq!(escaped(plain), plain);
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn json_reads_back_as_what_it_was() {
+    fn escaped_json_parses_to_the_same_value() {
         let value = serde_json::json!({ "sub": ACTIVE, "name": "Ann Ångström" });
         let mut written = Json(Vec::new());
         written.write_all(format!("{value}\n").as_bytes()).unwrap();
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_looks_like_more_of_a_line_is_quoted() {
+    fn a_value_that_looks_like_further_fields_is_quoted() {
         for (value, written) in [
             ("ann", "ann"),
             ("/a/b?c", "/a/b?c"),

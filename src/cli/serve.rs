@@ -1,25 +1,25 @@
-//! `doorward serve`: load, build, run until told to stop.
+//! `doorward serve`: loads the configuration, builds the gate and runs it until a signal stops it.
 
 use std::{future::Future, path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{logging, printable::escaped_but_for_lines};
+use super::{logging, printable::escaped_except_newlines};
 use crate::{
-    app::{BoundApp, ReloadSources},
-    config::{self, Watch},
+    app::{App, Changes},
+    config::{self, ConfigWatcher},
     shutdown,
 };
 
 /// Runs the gate.
 pub(super) fn run(file: Option<&Path>) -> ExitCode {
-    let (watch, config) = Watch::begin(file);
+    let (watcher, config) = ConfigWatcher::start(file);
     let config = match config {
         Ok(config) => config,
-        Err(complaints) => {
-            // As `check` prints it: each line can be jumped to. How to log is not known yet.
-            eprint!("{}", escaped_but_for_lines(&config::report_text(&Err(complaints))));
+        Err(diagnostics) => {
+            // As `check` prints it, with places that editors can jump to. The log is not configured yet.
+            eprint!("{}", escaped_except_newlines(&config::report_text(&Err(diagnostics))));
             return ExitCode::FAILURE;
         }
     };
@@ -28,17 +28,17 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
         Err(error) => return report(Err(error)),
     };
     let result = block_on(async {
-        // First of all: unheard, it would end the process.
+        // First: without a handler SIGHUP would end the process.
         let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-        let sources = ReloadSources { watch, hangup, set_log_level: Box::new(move |to| level.set(to)) };
-        let app = BoundApp::build(config).await?.with_reload(sources);
+        let changes = Changes { watch: watcher, hangup, level: Box::new(move |to| level.set(to)) };
+        let app = App::build(config).await?.following(changes);
         let stop = shutdown::Signal::default();
         on_signal(stop.clone())?;
         app.run(stop).await
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads the log may read nothing but the log.
+        // Also in the log: operators may read nothing else.
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "stopped");
             ExitCode::FAILURE
@@ -46,18 +46,18 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
     }
 }
 
-/// Says to people why the program had to stop, and which exit status that is.
+/// Prints the error of a command, and returns the exit status.
 pub(super) fn report(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("doorward: {}", escaped_but_for_lines(&format!("{error:#}")));
+            eprintln!("doorward: {}", escaped_except_newlines(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Runs something on a new runtime.
+/// Runs a future on a new runtime.
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;

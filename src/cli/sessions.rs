@@ -1,18 +1,14 @@
-//! `doorward sessions`: who is signed in, and ending it. Speaks to the store; running replicas hear of it.
+//! `doorward sessions`: lists and revokes sessions. It works on the store; running replicas are notified.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{
-    File,
+    arguments::FileArgs,
+    output,
     printable::{escaped, escaped_json},
     serve,
 };
@@ -24,81 +20,83 @@ use crate::{
     session::admin::{Entry, Place, Register, Search},
 };
 
-/// Digits of an id in the table: enough to name one among millions.
-const DIGITS: usize = 12;
+/// Digits of an id in the table: enough to identify one among millions.
+const ID_DIGITS: usize = 12;
 
-/// The first line of the table.
+/// Headings of the table.
 const HEADINGS: [&str; 6] = ["ID", "USER", "E-MAIL", "PROVIDER", "SIGNED IN", "LAST SEEN"];
 
-/// What to do with sessions.
+/// Subcommands of `doorward sessions`.
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum SessionsCommand {
     /// List who is signed in
     List {
-        /// Only sessions of whoever has this user name, e-mail address or subject
+        /// Only sessions of the person with this user name, e-mail address or subject
         #[arg(long, value_name = "USER")]
         user: Option<String>,
-        /// The form of the list
+        /// The format of the list
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: SessionsFormat,
         #[command(flatten)]
-        file: File,
+        file: FileArgs,
     },
     /// Show one session
     Show {
         /// The first digits of its id
         #[arg(value_name = "ID_PREFIX")]
         id: String,
-        /// The form of the answer
+        /// The format of the output
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: SessionsFormat,
         #[command(flatten)]
-        file: File,
+        file: FileArgs,
     },
     /// End sessions; they are refused by every replica within seconds
     Revoke {
         #[command(flatten)]
-        whose: Whose,
+        selection: RevokeArgs,
         #[command(flatten)]
-        file: File,
+        file: FileArgs,
     },
 }
 
-/// The form of what is printed.
+/// Format of the output.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
-pub(super) enum Format {
-    /// For people.
+pub(super) enum SessionsFormat {
+    /// Human-readable table.
     #[default]
     Table,
-    /// For programs.
+    /// JSON.
     Json,
 }
 
-/// Whose sessions to end.
+/// Sessions to revoke.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-pub(super) struct Whose {
-    /// All of whoever has this user name, e-mail address or subject
+pub(super) struct RevokeArgs {
+    /// All sessions of the person with this user name, e-mail address or subject
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// The one whose id begins with these digits
+    /// The session whose id begins with these digits
     #[arg(long, value_name = "PREFIX")]
     id: Option<String>,
-    /// Everybody's
+    /// All sessions
     #[arg(long)]
     all: bool,
 }
 
-/// Does it.
-pub(super) fn run(command: Command) -> ExitCode {
+/// Runs the subcommand.
+pub(super) fn run(command: SessionsCommand) -> ExitCode {
     serve::report(serve::block_on(async {
         match command {
-            Command::List { user, format, file } => {
+            SessionsCommand::List { user, format, file } => {
                 let search = user.map_or(Search::Everybody, Search::User);
                 list(&open(file.config.as_deref()).await?, &search, format).await
             }
-            Command::Show { id, format, file } => show(&open(file.config.as_deref()).await?, &id, format).await,
-            Command::Revoke { whose, file } => revoke(&open(file.config.as_deref()).await?, whose).await,
+            SessionsCommand::Show { id, format, file } => show(&open(file.config.as_deref()).await?, &id, format).await,
+            SessionsCommand::Revoke { selection, file } => {
+                revoke(&open(file.config.as_deref()).await?, selection).await
+            }
         }
     }))
 }
@@ -107,28 +105,28 @@ async fn open(file: Option<&Path>) -> anyhow::Result<Register> {
     register(config::load(file)?).await
 }
 
-/// The register of the sessions in a configuration's store, which has to be there.
+/// Opens the register of the sessions in the configured store, which has to be available.
 pub(super) async fn register(config: Config) -> anyhow::Result<Register> {
     let keyring = Arc::new(Keyring::new(&config.secrets).context("session.secrets")?);
-    // Nobody scrapes a program that ends at once.
+    // The metrics are never scraped: this process ends at once.
     let backend = config.session.backend.kind();
     let metrics = Metrics::new(&metrics::Settings { backend, version: "", commit: "" });
     Register::open(config.session, keyring, Clock::System, metrics.store).await.context("store.url")
 }
 
-async fn list(register: &Register, search: &Search, format: Format) -> anyhow::Result<()> {
+async fn list(register: &Register, search: &Search, format: SessionsFormat) -> anyhow::Result<()> {
     let mut place = Place::first();
     let mut first = true;
     match format {
-        Format::Table => print(&row(HEADINGS.map(ToOwned::to_owned))),
-        Format::Json => print("["),
+        SessionsFormat::Table => print(&row(HEADINGS.map(ToOwned::to_owned))),
+        SessionsFormat::Json => print("["),
     }?;
     while let Some(entries) = register.next(search, &mut place).await? {
         let mut text = String::new();
         for entry in &entries {
             match format {
-                Format::Table => text.push_str(&table_row(entry)),
-                Format::Json => {
+                SessionsFormat::Table => text.push_str(&table_row(entry)),
+                SessionsFormat::Json => {
                     text.extend([if first { "\n  " } else { ",\n  " }, &escaped_json(&json(entry).to_string())]);
                 }
             }
@@ -137,14 +135,14 @@ async fn list(register: &Register, search: &Search, format: Format) -> anyhow::R
         print(&text)?;
     }
     match format {
-        Format::Table => Ok(()),
-        Format::Json => print("\n]\n"),
+        SessionsFormat::Table => Ok(()),
+        SessionsFormat::Json => print("\n]\n"),
     }
 }
 
-async fn show(register: &Register, id: &str, format: Format) -> anyhow::Result<()> {
+async fn show(register: &Register, id: &str, format: SessionsFormat) -> anyhow::Result<()> {
     let entry = json(&register.find(id).await?);
-    let Format::Table = format else { return print(&escaped_json(&format!("{entry:#}\n"))) };
+    let SessionsFormat::Table = format else { return print(&escaped_json(&format!("{entry:#}\n"))) };
     let Value::Object(fields) = entry else { return Ok(()) };
     let line = |(name, value): (&String, &Value)| {
         let value =
@@ -154,11 +152,11 @@ async fn show(register: &Register, id: &str, format: Format) -> anyhow::Result<(
     print(&fields.iter().map(line).collect::<String>())
 }
 
-async fn revoke(register: &Register, whose: Whose) -> anyhow::Result<()> {
-    let ended = match whose {
-        Whose { id: Some(prefix), .. } => register.revoke(&prefix).await?,
-        Whose { user: Some(user), .. } => register.revoke_all(&Search::User(user)).await?,
-        Whose { .. } => register.revoke_all(&Search::Everybody).await?,
+async fn revoke(register: &Register, selection: RevokeArgs) -> anyhow::Result<()> {
+    let ended = match selection {
+        RevokeArgs { id: Some(prefix), .. } => register.revoke(&prefix).await?,
+        RevokeArgs { user: Some(user), .. } => register.revoke_all(&Search::User(user)).await?,
+        RevokeArgs { .. } => register.revoke_all(&Search::Everybody).await?,
     };
     print(&format!("ended {ended} session{}\n", if ended == 1 { "" } else { "s" }))
 }
@@ -184,7 +182,7 @@ fn json(entry: &Entry) -> Value {
 fn table_row(entry: &Entry) -> String {
     let sealed = || format!("(sealed) {}", entry.subject);
     row([
-        entry.id.chars().take(DIGITS).collect(),
+        entry.id.chars().take(ID_DIGITS).collect(),
         printable(&entry.person.as_ref().map_or_else(sealed, |person| person.user.clone())),
         printable(entry.person.as_ref().map_or("", |person| &person.email)),
         printable(&entry.provider),
@@ -201,10 +199,6 @@ fn row([id, user, email, provider, created, seen]: [String; 6]) -> String {
     format!("{id:<12}  {user:<24}  {email:<32}  {provider:<16}  {created:<20}  {seen}\n")
 }
 
-/// A reader that went away is no failure of ours.
 fn print(text: &str) -> anyhow::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    Ok(output::print(text)?)
 }

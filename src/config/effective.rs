@@ -1,67 +1,68 @@
-//! Every value in force and where it came from, with the secrets masked.
+//! Every value in force with its origin, secrets masked, and the hash over them.
 
 use std::path::Path;
 
 use super::{
-    complaint::Origin,
-    files::{Files, Print},
-    schema::{self, Change, Child, Key, Kind},
+    diagnostic::Origin,
+    files::{Fingerprint, SourceFiles},
+    schema::{self, AppliesOn, Child, KeySpec, ValueKind},
     shape,
-    tree::{Data, Node},
+    tree::{Node, TomlValue},
 };
 use crate::crypto;
 
-/// What stands in place of a secret.
+/// Printed in place of a secret.
 const MASK: &str = "********";
 
-/// A value in force.
+/// One value in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effective {
-    /// Its key, such as `apps[0].hosts`.
+pub struct EffectiveValue {
+    /// Key, such as `apps[0].hosts`.
     pub key: String,
-    /// Its value as TOML, or asterisks.
+    /// Value as TOML, or the mask of a secret.
     pub value: String,
-    /// Where it came from.
+    /// Origin of the value.
     pub origin: Origin,
-    /// Tells it from another value, be it masked or in a file.
-    pub(super) print: Print,
+    /// Fingerprint of the value itself, which is comparable even where `value` is masked or names a file.
+    pub(super) fingerprint: Fingerprint,
 }
 
-/// All values of a completed tree, in the order of the reference.
-pub(super) fn list(root: &Node, files: &Files) -> Vec<Effective> {
-    let mut list = List { files, values: Vec::new() };
-    list.section("", "", root);
-    list.values
+/// Returns all values of a completed tree, in the order of the reference page.
+pub(super) fn list(root: &Node, files: &SourceFiles) -> Vec<EffectiveValue> {
+    let mut collector = Collector { files, values: Vec::new() };
+    collector.section("", "", root);
+    collector.values
 }
 
-/// A short hash of all values, to tell replicas apart that should be the same. Secrets take no part: they are masked.
-pub(super) fn hash(values: &[Effective]) -> String {
+/// Returns a short hash of all values, for comparing replicas that should have the same. Secrets are masked, so they do
+/// not affect it.
+pub(super) fn hash(values: &[EffectiveValue]) -> String {
     let lines: Vec<_> = values.iter().map(|value| format!("{} = {}", value.key, value.value)).collect();
     let digest = crypto::digest(lines.join("\n").as_bytes());
     let (short, _) = digest.split_first_chunk::<9>().expect("SHA-256 gives 32 bytes");
     crypto::encode(short)
 }
 
-struct List<'f> {
-    files: &'f Files,
-    values: Vec<Effective>,
+struct Collector<'f> {
+    files: &'f SourceFiles,
+    values: Vec<EffectiveValue>,
 }
 
-impl List<'_> {
+impl Collector<'_> {
     fn section(&mut self, path: &str, at: &str, node: &Node) {
-        let Data::Table(table) = &node.data else { return };
+        let TomlValue::Table(table) = &node.value else { return };
         for (name, child) in schema::children(path) {
             let Some(node) = table.get(name) else { continue };
             let at = shape::join(at, name);
-            match (child, &node.data) {
-                (Child::Key(key), Data::List(secrets)) if key.kind == Kind::List(&Kind::Secret) => {
+            match (child, &node.value) {
+                (Child::Key(key), TomlValue::List(secrets)) if key.kind == ValueKind::List(&ValueKind::Secret) => {
                     for (place, secret) in secrets.iter().enumerate() {
                         self.value(key, format!("{at}[{place}]"), secret);
                     }
                 }
                 (Child::Key(key), _) => self.value(key, at, node),
                 (Child::Section(below), _) => self.section(below.path, &at, node),
-                (Child::List(element), Data::List(list)) => {
+                (Child::List(element), TomlValue::List(list)) => {
                     for (place, node) in list.iter().enumerate() {
                         self.section(element.path, &format!("{at}[{place}]"), node);
                     }
@@ -71,41 +72,41 @@ impl List<'_> {
         }
     }
 
-    fn value(&mut self, schema: &Key, key: String, node: &Node) {
-        let (value, origin) = match (schema.kind, &node.data) {
-            (Kind::Secret | Kind::List(&Kind::Secret), _) => (MASK.to_owned(), kept_at(node)),
-            (Kind::Url, Data::Text(url)) => {
-                let shown = Node { origin: node.origin.clone(), data: Data::Text(without_password(url)) };
+    fn value(&mut self, schema: &KeySpec, key: String, node: &Node) {
+        let (value, origin) = match (schema.kind, &node.value) {
+            (ValueKind::Secret | ValueKind::List(&ValueKind::Secret), _) => (MASK.to_owned(), secret_origin(node)),
+            (ValueKind::Url, TomlValue::Text(url)) => {
+                let shown = Node { origin: node.origin.clone(), value: TomlValue::Text(without_password(url)) };
                 (shown.to_string(), node.origin.clone())
             }
             _ => (node.to_string(), node.origin.clone()),
         };
-        let file = match (&origin, &node.data) {
-            // Whoever uses it reads it again.
-            _ if schema.change == Change::Restart => None,
-            (Origin::SecretFile(path), _) => self.files.print(path),
-            (_, Data::Text(path)) if schema.kind == Kind::File => self.files.print(Path::new(path)),
+        let file = match (&origin, &node.value) {
+            // Read again by its user: the listener its certificates, the store its password.
+            _ if schema.applies_on == AppliesOn::Restart => None,
+            (Origin::SecretFile(path), _) => self.files.fingerprint(path),
+            (_, TomlValue::Text(path)) if schema.kind == ValueKind::File => self.files.fingerprint(Path::new(path)),
             _ => None,
         };
-        let print = Print::of(node.to_string().as_bytes()).with(file);
-        self.values.push(Effective { key, value, origin, print });
+        let fingerprint = Fingerprint::of(node.to_string().as_bytes()).with(file);
+        self.values.push(EffectiveValue { key, value, origin, fingerprint });
     }
 }
 
-/// Where a secret is kept.
-fn kept_at(secret: &Node) -> Origin {
-    let kept = |name: &str| match &secret.data {
-        Data::Table(table) => table.get(name).and_then(|node| match &node.data {
-            Data::Text(text) => Some(text.clone()),
+/// Returns the origin of a secret: its file, its variable, or the place where it is written.
+fn secret_origin(secret: &Node) -> Origin {
+    let named = |name: &str| match &secret.value {
+        TomlValue::Table(table) => table.get(name).and_then(|node| match &node.value {
+            TomlValue::Text(text) => Some(text.clone()),
             _ => None,
         }),
         _ => None,
     };
-    let file = kept("file").map(|path| Origin::SecretFile(path.into()));
-    file.or_else(|| kept("env").map(Origin::Environment)).unwrap_or_else(|| secret.origin.clone())
+    let file = named("file").map(|path| Origin::SecretFile(path.into()));
+    file.or_else(|| named("env").map(Origin::Environment)).unwrap_or_else(|| secret.origin.clone())
 }
 
-/// A URL with the mask in place of every password, however wrong the URL is.
+/// Returns a URL with the mask in place of every password, even where the URL is invalid.
 fn without_password(url: &str) -> String {
     let (server, query) = url.split_once('?').map_or((url, None), |(server, query)| (server, Some(query)));
     let server = match server.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {

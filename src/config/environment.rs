@@ -1,92 +1,84 @@
-//! The environment on top of the file: which variable sets which key.
+//! The environment on top of the file: the key that each variable sets.
 //!
-//! A variable that was meant for a key and sets none is as wrong as an unknown key in the file. It reads variables that it
-//! is given, never the process's own.
+//! A variable that looks like a key's and sets none is an error, as an unknown key in the file is. The variables are
+//! passed in; the process environment is read in `source` alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    complaint::{Complaint, Fault, Origin},
-    schema::{self, Kind, Target},
+    diagnostic::{Diagnostic, Origin, ValueError},
+    schema::{self, PathTarget, ValueKind},
     suggest,
-    tree::{self, Data, Node, Step},
+    tree::{self, Node, Segment, TomlValue},
+    variable::{CONFIG_FILE, PREFIX, SEPARATOR},
 };
 
-/// All variables that may matter, by name.
+/// Environment variables by name.
 pub type Environment = BTreeMap<String, String>;
 
-/// What names of our variables begin with.
-pub(super) const PREFIX: &str = "DOORWARD_";
-
-/// What stands between the steps of a key's path.
-pub(super) const JOINT: &str = "__";
-
-/// The variable that names the file; not a key.
-pub(super) const CONFIG_FILE: &str = "DOORWARD_CONFIG";
-
-/// Whether any variable sets a key, so that there may be no file at all.
+/// Returns `true` if any variable sets a key: then no file is needed.
 pub(super) fn sets_keys(environment: &Environment) -> bool {
     ours(environment).any(|variable| variable.target.is_some())
 }
 
-/// Puts every variable's value where it belongs in the tree.
-pub(super) fn overlay(root: &mut Node, environment: &Environment) -> Vec<Complaint> {
-    let mut complaints = Vec::new();
-    // In the order of the steps, so that a list is made before its elements and element 2 before element 10.
+/// Puts every variable's value at its key in the tree.
+pub(super) fn overlay(root: &mut Node, environment: &Environment) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    // By segments, so that a list is created before its elements, and element 2 before element 10.
     let mut known: Vec<_> = ours(environment).filter_map(|variable| Some((variable.target?, variable))).collect();
-    known.sort_by(|(_, one), (_, other)| one.steps.cmp(&other.steps));
+    known.sort_by(|(_, one), (_, other)| one.segments.cmp(&other.segments));
     for (target, variable) in known {
-        if let Err(fault) = variable.put(root, target) {
-            complaints.push(fault.at(&key(&variable.steps), &variable.origin()));
+        if let Err(error) = variable.put(root, target) {
+            diagnostics.push(error.at(&key(&variable.segments), &variable.origin()));
         }
     }
-    let named = secrets_by_variable(root);
+    let named = secret_variables(root);
     let unknown = ours(environment).filter(|variable| variable.target.is_none() && !named.contains(variable.name));
-    complaints.extend(unknown.filter_map(|variable| {
+    diagnostics.extend(unknown.filter_map(|variable| {
         let hint = match suggest::variable(variable.name) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None if variable.name.contains(JOINT) => {
-                format!("a key's path joined by `{JOINT}` is missing behind `{PREFIX}`")
+            None if variable.name.contains(SEPARATOR) => {
+                format!("a key's path joined by `{SEPARATOR}` is missing behind `{PREFIX}`")
             }
-            // Every key's name holds the joint. This is somebody else's, such as `DOORWARD_PORT_9000_TCP`, which
-            // Kubernetes puts into every pod beside a Service called `doorward`.
+            // Every key's variable contains the separator, so this one is not ours: Kubernetes, for instance, sets
+            // `DOORWARD_PORT_9000_TCP` in every pod beside a Service called `doorward`.
             None => return None,
         };
-        Some(Fault::new("this variable sets no key", hint).at("", &variable.origin()))
+        Some(ValueError::new("this variable sets no key", hint).at("", &variable.origin()))
     }));
-    complaints
+    diagnostics
 }
 
 struct Variable<'e> {
     name: &'e str,
     value: &'e str,
-    steps: Vec<Step>,
-    target: Option<Target>,
+    segments: Vec<Segment>,
+    target: Option<PathTarget>,
 }
 
 fn ours(environment: &Environment) -> impl Iterator<Item = Variable<'_>> {
     environment.iter().filter(|(name, _)| *name != CONFIG_FILE).filter_map(|(name, value)| {
-        let steps: Vec<_> = name.strip_prefix(PREFIX)?.split(JOINT).map(step).collect();
-        let target = schema::target(&steps);
-        Some(Variable { name, value, steps, target })
+        let segments: Vec<_> = name.strip_prefix(PREFIX)?.split(SEPARATOR).map(segment).collect();
+        let target = schema::target(&segments);
+        Some(Variable { name, value, segments, target })
     })
 }
 
-fn step(part: &str) -> Step {
+fn segment(part: &str) -> Segment {
     match part.parse() {
-        Ok(place) if part.bytes().all(|byte| byte.is_ascii_digit()) => Step::Index(place),
-        _ => Step::Key(part.to_ascii_lowercase()),
+        Ok(place) if part.bytes().all(|byte| byte.is_ascii_digit()) => Segment::Index(place),
+        _ => Segment::Key(part.to_ascii_lowercase()),
     }
 }
 
-/// The key as complaints name it: `apps[0].hosts`.
-fn key(steps: &[Step]) -> String {
+/// Returns the key as diagnostics spell it: `apps[0].hosts`.
+fn key(segments: &[Segment]) -> String {
     let mut key = String::new();
-    for step in steps {
-        match step {
-            Step::Key(name) if key.is_empty() => key.push_str(name),
-            Step::Key(name) => key.extend([".", name]),
-            Step::Index(place) => key.extend(["[", &place.to_string(), "]"]),
+    for segment in segments {
+        match segment {
+            Segment::Key(name) if key.is_empty() => key.push_str(name),
+            Segment::Key(name) => key.extend([".", name]),
+            Segment::Index(place) => key.extend(["[", &place.to_string(), "]"]),
         }
     }
     key
@@ -97,42 +89,43 @@ impl Variable<'_> {
         Origin::Environment(self.name.to_owned())
     }
 
-    fn put(&self, root: &mut Node, target: Target) -> Result<(), Fault> {
+    fn put(&self, root: &mut Node, target: PathTarget) -> Result<(), ValueError> {
         let (value, example) = match target {
-            Target::Value(kind) if kind.takes_text() && !self.is_inline_table(kind) => {
-                (Some(Node { origin: self.origin(), data: Data::Text(self.value.to_owned()) }), String::new())
+            PathTarget::Value(kind) if kind.takes_text() && !self.is_inline_table(kind) => {
+                (Some(Node { origin: self.origin(), value: TomlValue::Text(self.value.to_owned()) }), String::new())
             }
-            Target::Value(kind) => (tree::parse_value(&self.origin(), self.value), kind.example()),
-            Target::Sections => (tree::parse_value(&self.origin(), self.value), "{ key = \"value\" }".to_owned()),
+            PathTarget::Value(kind) => (tree::parse_value(&self.origin(), self.value), kind.example()),
+            PathTarget::Sections => (tree::parse_value(&self.origin(), self.value), "{ key = \"value\" }".to_owned()),
         };
         let value = value.ok_or_else(|| {
-            Fault::new("the value is not TOML", format!("write it as in the file, for instance {example}"))
+            ValueError::new("the value is not TOML", format!("write it as in the file, for instance {example}"))
         })?;
-        root.put(&self.steps, value).map_err(|length| {
+        root.put(&self.segments, value).map_err(|length| {
             let problem = format!("there are {length} elements before it, so this place in the list does not exist");
-            Fault::new(problem, "number the elements from 0 without a gap")
+            ValueError::new(problem, "number the elements from 0 without a gap")
         })
     }
 
-    /// No secret, path or preset begins with a brace, but `{ file = "…" }` and the like do.
-    fn is_inline_table(&self, kind: Kind) -> bool {
-        matches!(kind, Kind::Secret | Kind::Path | Kind::Headers)
+    /// Returns `true` if the value is an inline table such as `{ file = "…" }`. No secret, path or preset begins with a
+    /// brace.
+    fn is_inline_table(&self, kind: ValueKind) -> bool {
+        matches!(kind, ValueKind::Secret | ValueKind::Path | ValueKind::Headers)
             && self.value.trim_start().starts_with('{')
-            && matches!(tree::parse_value(&Origin::Default, self.value), Some(Node { data: Data::Table(_), .. }))
+            && matches!(tree::parse_value(&Origin::Default, self.value), Some(Node { value: TomlValue::Table(_), .. }))
     }
 }
 
-/// The variables that a `{ env = "…" }` names: they may begin as ours do without setting a key.
-fn secrets_by_variable(node: &Node) -> BTreeSet<String> {
-    match &node.data {
-        Data::Table(table) => {
-            let own = table.get("env").and_then(|node| match &node.data {
-                Data::Text(name) => Some(name.clone()),
+/// Returns the variables named by `{ env = "…" }`. They may have our prefix without setting a key.
+fn secret_variables(node: &Node) -> BTreeSet<String> {
+    match &node.value {
+        TomlValue::Table(table) => {
+            let own = table.get("env").and_then(|node| match &node.value {
+                TomlValue::Text(name) => Some(name.clone()),
                 _ => None,
             });
-            table.values().flat_map(secrets_by_variable).chain(own).collect()
+            table.values().flat_map(secret_variables).chain(own).collect()
         }
-        Data::List(list) => list.iter().flat_map(secrets_by_variable).collect(),
+        TomlValue::List(list) => list.iter().flat_map(secret_variables).collect(),
         _ => BTreeSet::new(),
     }
 }
@@ -146,8 +139,8 @@ mod tests {
     fn overlaid(text: &str, variables: &[(&str, &str)]) -> (String, Vec<String>) {
         let mut root = tree::parse(Path::new("f"), text).ok().unwrap();
         let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let complaints = overlay(&mut root, &environment);
-        (root.to_string(), complaints.iter().map(ToString::to_string).collect())
+        let diagnostics = overlay(&mut root, &environment);
+        (root.to_string(), diagnostics.iter().map(ToString::to_string).collect())
     }
 
     #[test]
@@ -175,12 +168,12 @@ mod tests {
 
     #[test]
     fn a_variable_wins_over_the_file_and_leaves_its_neighbours() {
-        let (tree, complaints) = overlaid(
+        let (tree, diagnostics) = overlaid(
             "[[providers]]\nname = 'a'\nclient_secret = 'x'\n[[providers]]\nname = 'b'\n",
             &[("DOORWARD_PROVIDERS__1__NAME", "c"), ("DOORWARD_PROVIDERS__0__CLIENT_SECRET__FILE", "/s")],
         );
         assert_eq!(tree, r#"{ providers = [{ client_secret = { file = "/s" }, name = "a" }, { name = "c" }] }"#);
-        assert!(complaints.is_empty());
+        assert!(diagnostics.is_empty());
     }
 
     #[test]
@@ -210,15 +203,15 @@ mod tests {
             ("DOORWARD_SESION_LIFETIME", "1d", "DOORWARD_SESION_LIFETIME: this variable sets no key"),
             ("DOORWARD_NONSENSE__X", "x", "DOORWARD_NONSENSE__X: this variable sets no key"),
         ] {
-            let (_, complaints) = overlaid("", &[(name, value)]);
-            assert_eq!(complaints.len(), 1, "{name}");
-            assert!(complaints[0].starts_with(expected), "{name}: {complaints:?}");
+            let (_, diagnostics) = overlaid("", &[(name, value)]);
+            assert_eq!(diagnostics.len(), 1, "{name}");
+            assert!(diagnostics[0].starts_with(expected), "{name}: {diagnostics:?}");
         }
     }
 
     #[test]
-    fn variables_that_were_not_meant_for_a_key_are_passed_over() {
-        let (_, complaints) = overlaid(
+    fn variables_that_are_not_meant_for_a_key_are_ignored() {
+        let (_, diagnostics) = overlaid(
             "[session]\nsecrets = [{ env = 'DOORWARD_SEALING' }]\n",
             &[
                 ("DOORWARD_SEALING", "x"),
@@ -236,6 +229,6 @@ mod tests {
                 ("DOORWARD_MANAGEMENT_SERVICE_HOST", "10.0.0.1"),
             ],
         );
-        assert_eq!(complaints, [""; 0]);
+        assert_eq!(diagnostics, [""; 0]);
     }
 }

@@ -1,11 +1,11 @@
-//! The configuration: default < file < environment, checked as a whole, every complaint at once.
+//! The configuration: default < file < environment, validated as a whole, with every diagnostic at once.
 //!
-//! It sits above all that it configures and makes their `Settings`; none of them knows it. The way of a value: `source`
-//! finds the text, `tree` reads it, `environment` puts the variables on top, `shape` holds it against the `schema`
-//! and fills in defaults, `validate` makes settings of it. Whatever goes wrong on the way becomes a `Complaint`.
+//! It sits above the modules that it configures and makes their `Settings`; none of them imports it. The path of a value:
+//! `source` finds the text, `tree` parses it, `environment` puts the variables on top, `shape` checks it against the
+//! `schema` and fills in defaults, `validate` turns it into settings. Every mistake on the way becomes a `Diagnostic`.
 
-mod change;
-mod complaint;
+mod diagnostic;
+mod diff;
 mod effective;
 mod environment;
 mod files;
@@ -20,110 +20,133 @@ mod suggest;
 mod tests;
 mod tree;
 mod validate;
-mod watch;
+mod variable;
+mod watcher;
 
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use self::files::Files;
+use self::files::SourceFiles;
 pub use self::{
-    change::Difference,
-    complaint::{Complaint, Complaints, Origin, Severity},
-    effective::Effective,
+    diagnostic::{Diagnostic, Diagnostics, Origin, Severity},
+    diff::ConfigDiff,
+    effective::EffectiveValue,
     environment::Environment,
     reference::reference,
     report::{report_json, report_text},
-    source::{Source, process_environment},
-    watch::Watch,
+    source::{ConfigFile, process_environment},
+    watcher::ConfigWatcher,
 };
 use crate::{flow, oidc, pages, policy, server, session};
 
-/// A configuration that has been checked.
+/// A validated configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The listeners.
+    /// Settings of the listeners.
     pub server: server::Settings,
-    /// How the gate is reached, and what it leaves behind in browsers.
+    /// Settings of the gate itself: prefix, trusted proxies, cookies.
     pub gate: flow::Settings,
-    /// `session.secrets`: the first seals, all open. At least one, each long enough.
+    /// `session.secrets`: the first seals, all of them open. At least one, each of sufficient length.
     pub secrets: Vec<SecretString>,
-    /// Lifetimes and store.
+    /// Session lifetimes and store.
     pub session: session::Settings,
-    /// The providers in their order; at least one.
+    /// Providers in the order of the file; at least one.
     pub providers: Vec<oidc::Settings>,
-    /// The apps and rules.
+    /// Apps and their rules.
     pub policy: policy::Settings,
-    /// How pages look.
+    /// Appearance of the gate's pages.
     pub brand: pages::Settings,
     /// Logging.
     pub log: Log,
-    /// What is valid and most likely not meant, by file and line.
-    pub warnings: Vec<Complaint>,
-    /// Every value in force and where it came from, secrets masked, in the order of the reference.
-    pub effective: Vec<Effective>,
-    /// A short hash of all values but the secrets, to tell replicas apart.
+    /// Warnings: valid, but most likely not intended. Sorted by file and line.
+    pub warnings: Vec<Diagnostic>,
+    /// Every value in force with its origin, secrets masked, in the order of the reference page.
+    pub effective: Vec<EffectiveValue>,
+    /// Short hash of all values except secrets, for comparing replicas.
     pub hash: String,
 }
 
-/// How to log.
+impl Config {
+    /// Returns the configuration that is in force when this one is reloaded into a process that runs with `running`: all
+    /// of it except the keys that need a restart, which keep their value. Also returns the differences.
+    #[must_use]
+    pub fn reloaded_over(self, running: &Self) -> (Self, ConfigDiff) {
+        let diff = ConfigDiff::between(&running.effective, &self.effective);
+        let in_force = Self {
+            server: running.server.clone(),
+            session: session::Settings { backend: running.session.backend.clone(), ..self.session },
+            log: Log { format: running.log.format, ..self.log },
+            effective: diff::merge(&running.effective, &self.effective),
+            ..self
+        };
+        (in_force, diff)
+    }
+}
+
+/// Settings of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// `error`, `warn`, `info`, `debug` or `trace`.
     pub level: String,
-    /// The form of a line.
+    /// Format of a line.
     pub format: LogFormat,
 }
 
-/// The form of a log line.
+/// Format of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     #[default]
     Json,
-    /// For people.
+    /// Human-readable text.
     Text,
 }
 
-/// Loads and checks the configuration: `file`, else `$DOORWARD_CONFIG`, else `./doorward.toml`, else
+/// Loads and validates the configuration: `file`, else `$DOORWARD_CONFIG`, else `./doorward.toml`, else
 /// `/etc/doorward/doorward.toml`; then the environment on top.
-pub fn load(file: Option<&Path>) -> Result<Config, Complaints> {
-    read(&mut file.map(ToOwned::to_owned), &mut Files::default())
+pub fn load(file: Option<&Path>) -> Result<Config, Diagnostics> {
+    read(&mut file.map(ToOwned::to_owned), &mut SourceFiles::default())
 }
 
-/// The same for a text and variables at hand. Reads nothing but the files that they name.
-pub fn load_from(source: Option<&Source>, environment: &Environment) -> Result<Config, Complaints> {
-    made_of(source, environment, &mut Files::default())
+/// Loads and validates a given text and given variables. Reads only the files that they name.
+pub fn load_from(source: Option<&ConfigFile>, environment: &Environment) -> Result<Config, Diagnostics> {
+    assemble(source, environment, &mut SourceFiles::default())
 }
 
-/// Remembers what was read, be it a configuration or not, and where the file was found.
-fn read(file: &mut Option<PathBuf>, files: &mut Files) -> Result<Config, Complaints> {
+/// Loads the configuration. Records in `files` every file that was read, even where it fails, and in `file` the path at
+/// which the configuration file was found.
+fn read(file: &mut Option<PathBuf>, files: &mut SourceFiles) -> Result<Config, Diagnostics> {
     let environment = process_environment()?;
     let source = source::find(file.as_deref(), &environment, files)?;
     if let Some(source) = &source {
         *file = Some(source.path.clone());
     }
-    made_of(source.as_ref(), &environment, files)
+    assemble(source.as_ref(), &environment, files)
 }
 
-fn made_of(source: Option<&Source>, environment: &Environment, files: &mut Files) -> Result<Config, Complaints> {
+fn assemble(
+    source: Option<&ConfigFile>,
+    environment: &Environment,
+    files: &mut SourceFiles,
+) -> Result<Config, Diagnostics> {
     let mut root = match source {
         Some(source) => tree::parse(&source.path, &source.text).map_err(sorted)?,
         None => tree::Node::table(Origin::Default),
     };
-    let mut complaints = environment::overlay(&mut root, environment);
-    complaints.extend(shape::complete(&mut root));
+    let mut diagnostics = environment::overlay(&mut root, environment);
+    diagnostics.extend(shape::complete(&mut root));
     let (config, more) = validate::settings(&root, environment, files);
-    complaints.extend(more);
+    diagnostics.extend(more);
     let (warnings, errors): (Vec<_>, Vec<_>) =
-        complaints.into_iter().partition(|complaint| complaint.severity == Severity::Warning);
+        diagnostics.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Warning);
     match config {
         Some(config) if errors.is_empty() => Ok(Config { warnings: sorted(warnings).0, ..config }),
         _ => Err(sorted(errors)),
     }
 }
 
-fn sorted(mut complaints: Vec<Complaint>) -> Complaints {
-    complaints.sort_by(|one, other| one.origin.cmp(&other.origin));
-    Complaints(complaints)
+fn sorted(mut diagnostics: Vec<Diagnostic>) -> Diagnostics {
+    diagnostics.sort_by(|one, other| one.origin.cmp(&other.origin));
+    Diagnostics(diagnostics)
 }

@@ -1,10 +1,10 @@
-//! The reference page, written from the schema so that it cannot say anything else.
+//! The reference page, generated from the schema. A test fails where `docs/configuration.md` is stale.
 
 use std::fmt::Write as _;
 
 use super::{
-    schema::{self, Change, Child, Default, Key, Kind, SECTIONS},
-    suggest,
+    schema::{self, AppliesOn, Child, DefaultValue, KeySpec, SECTIONS, ValueKind},
+    variable,
 };
 
 const HEAD: &str = "\
@@ -13,28 +13,28 @@ const HEAD: &str = "\
 <!-- Written by `make docs` from src/config/schema/table.rs; edit that. -->
 
 The file is TOML: `--config`, else `$DOORWARD_CONFIG`, else `./doorward.toml`, else `/etc/doorward/doorward.toml`.
-`doorward check` validates it and prints every value in force and where it came from. An unknown key, a key that has no
-effect where it stands, and a variable that is named and not set are errors, all reported at once.
+`doorward check` validates it and prints every value in force with its origin. An unknown key, a key without effect in
+its place, and a variable that is named and not set are errors, all reported at once.
 
-- **Environment.** Every key can be set by a variable, which wins over the file: `DOORWARD_` and the key's path in
-  capitals, joined by `__`. Numbers are places in a list, from 0: `DOORWARD_PROVIDERS__0__CLIENT_SECRET`. Texts are written
-  as they are; lists, tables and `true` or `false` as in the file: `DOORWARD_APPS__0__HOSTS='[\"a.example.com\"]'`. A
-  variable that was meant for a key and sets none is an error (`DOORWARD_SERVER__LISTN`, `DOORWARD_LOG_LEVEL`). Others
-  without `__`, such as those that Kubernetes makes for a Service called `doorward`, are passed over. Where the
-  environment sets a key there need not be a file.
+- **Environment.** Every key can be set by a variable, which takes precedence over the file: `DOORWARD_` and the key's
+  path in capitals, joined by `__`. Numbers are indices of a list, from 0: `DOORWARD_PROVIDERS__0__CLIENT_SECRET`. Texts
+  are written as they are; lists, tables and `true` or `false` as in the file:
+  `DOORWARD_APPS__0__HOSTS='[\"a.example.com\"]'`. A variable that looks like a key's and sets none is an error
+  (`DOORWARD_SERVER__LISTN`, `DOORWARD_LOG_LEVEL`). Others without `__`, such as those that Kubernetes sets for a Service
+  called `doorward`, are ignored. If the environment sets a key, no file is needed.
 - **Secrets** are a text, `{ file = \"/run/secrets/name\" }` (without the newline at its end) or `{ env = \"NAME\" }`.
 - **Durations** are written `500ms`, `30s`, `15m`, `12h`, `28d`, and are never zero.
 - **Networks** are written `10.0.0.0/8`, or as a single address.
 - **Files** with a relative path begin in the working directory.
-- **Changes** of the file, and of every file that it names, are noticed within two seconds, also where a volume of Kubernetes
-  is swapped; SIGHUP has everything read again at once. A change applies to the next request and drops no connection. One with a
-  mistake in it is refused whole and logged with all its mistakes, and what was in force stays. Keys that need a restart
-  say so below, and in the log when they change; the rest of such a change applies.
+- **Changes** of the file, and of every file that it names, are noticed within two seconds, including the swap of a
+  Kubernetes volume; SIGHUP reloads everything at once. A change applies to the next request and drops no connection. A
+  configuration with an error is refused as a whole and logged with all its errors; the one in force stays. Keys that need
+  a restart say so below, and in the log when they change; the rest of such a change applies.
 
-`config/minimal.toml` is what one host needs, `config/full.toml` has every key.
+`config/minimal.toml` is enough for one host; `config/full.toml` has every key.
 ";
 
-/// The whole page, as Markdown.
+/// Returns the whole page as Markdown.
 #[must_use]
 pub fn reference() -> String {
     let mut page = HEAD.to_owned();
@@ -51,21 +51,21 @@ pub fn reference() -> String {
     page
 }
 
-fn entry(page: &mut String, name: &str, key: &Key) {
+fn entry(page: &mut String, name: &str, key: &KeySpec) {
     let default = match key.default {
-        Default::Is(toml) => format!("default `{toml}`"),
-        Default::Absent(meaning) => format!("absent: {meaning}"),
-        Default::Required => "required".to_owned(),
+        DefaultValue::Is(toml) => format!("default `{toml}`"),
+        DefaultValue::Absent(meaning) => format!("absent: {meaning}"),
+        DefaultValue::Required => "required".to_owned(),
     };
-    let change = match key.change {
-        Change::Reload => "",
-        Change::Restart => "; a change needs a restart",
+    let change = match key.applies_on {
+        AppliesOn::Reload => "",
+        AppliesOn::Restart => "; a change needs a restart",
     };
     let kind = match key.kind {
-        Kind::List(element) => format!("a list, each element {}", element.describe()),
+        ValueKind::List(element) => format!("a list, each element {}", element.describe()),
         kind => kind.describe(),
     };
-    let variable = suggest::variable_of(key.path);
+    let variable = variable::name_of(key.path);
     let _ = write!(page, "\n### `{name}`\n\n{}\n\n- {kind}; {default}{change}\n- `{variable}`\n", key.doc);
 }
 
@@ -75,12 +75,12 @@ mod tests {
 
     use super::*;
 
-    /// Asks for the page to be written instead of compared.
+    /// Variable that has the test write the page instead of comparing it.
     const WRITE: &str = "DOORWARD_WRITE_DOCS";
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "whether to write the page is no business of the configuration")]
-    fn the_reference_page_says_what_the_schema_says() {
+    #[expect(clippy::disallowed_methods, reason = "the switch of a test is not part of the configuration")]
+    fn the_reference_page_is_up_to_date_with_the_schema() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
         if std::env::var(WRITE).is_ok() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -98,7 +98,7 @@ mod tests {
         let page = reference();
         for key in schema::KEYS {
             assert!(
-                page.contains(key.doc) && page.contains(&format!("`{}`", suggest::variable_of(key.path))),
+                page.contains(key.doc) && page.contains(&format!("`{}`", variable::name_of(key.path))),
                 "{}",
                 key.path
             );

@@ -1,18 +1,18 @@
-//! What `doorward check` prints: every value in force and its origin, or every complaint.
+//! The report of `doorward check`: every value in force with its origin, or every error.
 
 use std::{fmt::Write as _, str::FromStr};
 
 use serde_json::{Value, json};
 
-use super::{Complaint, Complaints, Config, Effective, Origin};
+use super::{Config, Diagnostic, Diagnostics, EffectiveValue, Origin};
 
-/// The report for people: one line a value and one block a warning, or one block an error.
+/// Returns the report as text: a line for each value and a block for each warning, or a block for each error.
 #[must_use]
-pub fn report_text(result: &Result<Config, Complaints>) -> String {
+pub fn report_text(result: &Result<Config, Diagnostics>) -> String {
     let mut text = String::new();
     match result {
         Ok(config) => {
-            for Effective { key, value, origin, .. } in &config.effective {
+            for EffectiveValue { key, value, origin, .. } in &config.effective {
                 let kind = if matches!(origin, Origin::Environment(_)) { "environment " } else { "" };
                 let _ = writeln!(text, "{key} = {value}  # {kind}{origin}");
             }
@@ -21,48 +21,48 @@ pub fn report_text(result: &Result<Config, Complaints>) -> String {
             }
             let _ = writeln!(text, "\nThe configuration is valid; its hash is {}.", config.hash);
         }
-        Err(complaints) => {
-            let number = complaints.0.len();
+        Err(diagnostics) => {
+            let number = diagnostics.0.len();
             let noun = if number == 1 { "error" } else { "errors" };
-            let _ = writeln!(text, "{complaints}\n\n{number} {noun}.");
+            let _ = writeln!(text, "{diagnostics}\n\n{number} {noun}.");
         }
     }
     text
 }
 
-/// The report for programs: one JSON object with `ok`, `hash`, `values`, `warnings` and `errors`.
+/// Returns the report as one JSON object with `ok`, `hash`, `values`, `warnings` and `errors`.
 #[must_use]
-pub fn report_json(result: &Result<Config, Complaints>) -> Value {
+pub fn report_json(result: &Result<Config, Diagnostics>) -> Value {
     match result {
         Ok(config) => json!({
             "ok": true,
             "hash": config.hash,
             "values": config.effective.iter().map(value).collect::<Vec<_>>(),
-            "warnings": config.warnings.iter().map(complaint).collect::<Vec<_>>(),
+            "warnings": config.warnings.iter().map(diagnostic).collect::<Vec<_>>(),
             "errors": [],
         }),
-        Err(complaints) => json!({
+        Err(diagnostics) => json!({
             "ok": false,
             "values": [],
             "warnings": [],
-            "errors": complaints.0.iter().map(complaint).collect::<Vec<_>>(),
+            "errors": diagnostics.0.iter().map(diagnostic).collect::<Vec<_>>(),
         }),
     }
 }
 
-fn value(effective: &Effective) -> Value {
-    // Asterisks are no TOML, and go out as the text that they are.
+fn value(effective: &EffectiveValue) -> Value {
+    // The mask of a secret is not TOML and is printed as a string.
     let value = toml::Value::from_str(&effective.value).ok().and_then(|value| serde_json::to_value(value).ok());
     let value = value.unwrap_or_else(|| Value::from(effective.value.as_str()));
     json!({ "key": effective.key, "value": value, "origin": origin(&effective.origin) })
 }
 
-fn complaint(complaint: &Complaint) -> Value {
+fn diagnostic(diagnostic: &Diagnostic) -> Value {
     json!({
-        "key": complaint.key,
-        "origin": origin(&complaint.origin),
-        "problem": complaint.problem,
-        "hint": complaint.hint,
+        "key": diagnostic.key,
+        "origin": origin(&diagnostic.origin),
+        "problem": diagnostic.problem,
+        "hint": diagnostic.hint,
     })
 }
 

@@ -1,36 +1,36 @@
-//! Whether the tree has the shape that the schema says, and the defaults where nothing was written.
+//! Checks the tree against the schema and fills in the defaults.
 //!
-//! What does not fit is spoiled after the complaint, so that nobody who reads the tree complains again.
+//! A value that does not fit is reported once and then marked invalid, so that later readers do not report it again.
 
 use super::{
-    complaint::{Complaint, Fault, Origin},
-    schema::{self, Child, Default, Kind, PREFIX, Presence, SECRET_SOURCES},
+    diagnostic::{Diagnostic, Origin, ValueError},
+    schema::{self, Child, DefaultValue, PREFIX, Presence, SECRET_SOURCES, ValueKind},
     suggest,
-    tree::{self, Data, Node, bare, parse_value},
+    tree::{self, Node, TomlValue, parse_value, quoted_key},
 };
 
 /// Checks the whole tree and completes it with the defaults.
-pub(super) fn complete(root: &mut Node) -> Vec<Complaint> {
-    let mut shaper = Shaper { complaints: Vec::new() };
-    shaper.section("", "", root);
-    shaper.complaints
+pub(super) fn complete(root: &mut Node) -> Vec<Diagnostic> {
+    let mut check = SchemaCheck { diagnostics: Vec::new() };
+    check.section("", "", root);
+    check.diagnostics
 }
 
-struct Shaper {
-    complaints: Vec<Complaint>,
+struct SchemaCheck {
+    diagnostics: Vec<Diagnostic>,
 }
 
-impl Shaper {
-    fn spoil(&mut self, at: &str, node: &mut Node, fault: Fault) {
-        self.complaints.push(fault.at(at, &node.origin));
-        node.data = Data::Spoiled;
+impl SchemaCheck {
+    fn invalidate(&mut self, at: &str, node: &mut Node, error: ValueError) {
+        self.diagnostics.push(error.at(at, &node.origin));
+        node.value = TomlValue::Invalid;
     }
 
-    /// `path` is the section's in the schema, `at` the same with places in lists.
+    /// Checks a section. `path` is its path in the schema, `at` the same with indices.
     fn section(&mut self, path: &str, at: &str, node: &mut Node) {
-        let Data::Table(table) = &mut node.data else {
-            let fault = Fault::new(format!("this is {}", node.data.kind()), "a section is a table of keys");
-            return self.spoil(at, node, fault);
+        let TomlValue::Table(table) = &mut node.value else {
+            let error = ValueError::new(format!("this is {}", node.value.type_name()), "a section is a table of keys");
+            return self.invalidate(at, node, error);
         };
         for (name, value) in table.iter_mut() {
             let below = join(at, name);
@@ -38,42 +38,44 @@ impl Shaper {
                 Some(Child::Key(key)) => self.value(key.kind, &below, value),
                 Some(Child::Section(section)) => self.section(section.path, &below, value),
                 Some(Child::List(element)) => self.sections(element.path, &below, value),
-                None => self.spoil(&below, value, Fault::new("there is no such key", suggest::key(path, name))),
+                None => {
+                    self.invalidate(&below, value, ValueError::new("there is no such key", suggest::key(path, name)))
+                }
             }
         }
         for (name, child) in schema::children(path) {
             if !table.contains_key(name) {
-                let value = self.absent(&join(at, name), &node.origin, &child);
+                let value = self.default_of(&join(at, name), &node.origin, &child);
                 table.extend(value.map(|value| (name.to_owned(), value)));
             }
         }
     }
 
     fn sections(&mut self, path: &str, at: &str, node: &mut Node) {
-        let Data::List(list) = &mut node.data else {
+        let TomlValue::List(list) = &mut node.value else {
             let (_, name) = path.rsplit_once('.').unwrap_or(("", path));
             let hint = format!("each one begins with a line [[{}]]", path.replace("[]", ""));
-            let fault = Fault::new(format!("`{}` is a list", name.trim_end_matches("[]")), hint);
-            return self.spoil(at, node, fault);
+            let error = ValueError::new(format!("`{}` is a list", name.trim_end_matches("[]")), hint);
+            return self.invalidate(at, node, error);
         };
         for (place, element) in list.iter_mut().enumerate() {
             self.section(path, &format!("{at}[{place}]"), element);
         }
     }
 
-    /// What is in force for something that was not written.
-    fn absent(&mut self, at: &str, section: &Origin, child: &Child) -> Option<Node> {
+    /// Returns the value in force for a child that is not written.
+    fn default_of(&mut self, at: &str, section: &Origin, child: &Child) -> Option<Node> {
         match child {
             Child::Key(key) => match key.default {
-                Default::Is(toml) => parse_value(&Origin::Default, toml),
-                Default::Absent(_) => None,
-                Default::Required => {
-                    self.complaints.push(Fault::new("is missing", key.doc).at(at, section));
-                    Some(Node::spoiled(Origin::Default))
+                DefaultValue::Is(toml) => parse_value(&Origin::Default, toml),
+                DefaultValue::Absent(_) => None,
+                DefaultValue::Required => {
+                    self.diagnostics.push(ValueError::new("is missing", key.doc).at(at, section));
+                    Some(Node::invalid(Origin::Default))
                 }
             },
             Child::Section(below) if below.presence == Presence::Always => {
-                // Where the section would have to be written: what is missing in it is reported there.
+                // With the origin of its parent, so that a missing key is reported where it would have to be written.
                 let mut node = Node::table(section.clone());
                 self.section(below.path, at, &mut node);
                 Some(node)
@@ -82,55 +84,57 @@ impl Shaper {
         }
     }
 
-    fn value(&mut self, kind: Kind, at: &str, node: &mut Node) {
-        match (kind, &mut node.data) {
-            (_, Data::Spoiled) | (Kind::Flag, Data::Flag(_)) | (Kind::Number, Data::Other(tree::NUMBER, _)) => {}
-            (Kind::Choice(words), Data::Text(text)) => {
+    fn value(&mut self, kind: ValueKind, at: &str, node: &mut Node) {
+        match (kind, &mut node.value) {
+            (_, TomlValue::Invalid)
+            | (ValueKind::Flag, TomlValue::Flag(_))
+            | (ValueKind::Number, TomlValue::Other(tree::NUMBER, _)) => {}
+            (ValueKind::Choice(words), TomlValue::Text(text)) => {
                 if !words.contains(&text.as_str()) {
-                    let fault = Fault::new(
+                    let error = ValueError::new(
                         format!("`{text}` is none of its words"),
                         suggest::among(text, words.iter().copied()),
                     );
-                    self.spoil(at, node, fault);
+                    self.invalidate(at, node, error);
                 }
             }
-            (kind, Data::Text(_)) if kind.takes_text() => {}
-            (Kind::List(kind), Data::List(list)) => {
+            (kind, TomlValue::Text(_)) if kind.takes_text() => {}
+            (ValueKind::List(kind), TomlValue::List(list)) => {
                 for (place, element) in list.iter_mut().enumerate() {
                     self.value(*kind, &format!("{at}[{place}]"), element);
                 }
             }
-            (Kind::Table(kind), Data::Table(table)) => {
+            (ValueKind::Table(kind), TomlValue::Table(table)) => {
                 for (name, value) in table {
                     self.value(*kind, &join(at, name), value);
                 }
             }
-            (Kind::Headers, Data::Table(table)) => {
+            (ValueKind::Headers, TomlValue::Table(table)) => {
                 for (name, value) in table {
-                    self.value(Kind::Text, &join(at, name), value);
+                    self.value(ValueKind::Text, &join(at, name), value);
                 }
             }
-            (Kind::Secret, Data::Table(_)) => self.one_of(SECRET_SOURCES, at, node),
-            (Kind::Path, Data::Table(_)) => self.one_of(&[PREFIX], at, node),
-            (kind, data) => {
-                let problem = format!("this is {}, and not {}", data.kind(), kind.describe());
-                self.spoil(at, node, Fault::new(problem, format!("for instance {}", kind.example())));
+            (ValueKind::Secret, TomlValue::Table(_)) => self.one_of(SECRET_SOURCES, at, node),
+            (ValueKind::Path, TomlValue::Table(_)) => self.one_of(&[PREFIX], at, node),
+            (kind, value) => {
+                let problem = format!("this is {}, and not {}", value.type_name(), kind.describe());
+                self.invalidate(at, node, ValueError::new(problem, format!("for instance {}", kind.example())));
             }
         }
     }
 
-    /// A table that stands for a value: exactly one of these keys, with text.
+    /// Checks a table in place of a scalar: exactly one of these keys, with text.
     fn one_of(&mut self, names: &'static [&'static str], at: &str, node: &mut Node) {
-        let Data::Table(table) = &mut node.data else { return };
+        let TomlValue::Table(table) = &mut node.value else { return };
         let count = table.len();
         for (name, value) in table.iter_mut() {
             let below = join(at, name);
             if names.contains(&name.as_str()) {
-                self.value(Kind::Text, &below, value);
+                self.value(ValueKind::Text, &below, value);
             } else {
-                let absent = suggest::absent_here(&places_removed(&below)).map(ToOwned::to_owned);
-                let hint = absent.unwrap_or_else(|| suggest::among(name, names.iter().copied()));
-                self.spoil(&below, value, Fault::new("there is no such key", hint));
+                let hint = suggest::unsupported(&without_indices(&below)).map(ToOwned::to_owned);
+                let hint = hint.unwrap_or_else(|| suggest::among(name, names.iter().copied()));
+                self.invalidate(&below, value, ValueError::new("there is no such key", hint));
             }
         }
         if count != 1 {
@@ -138,18 +142,18 @@ impl Shaper {
                 "write {}",
                 names.iter().map(|name| format!("{{ {name} = \"…\" }}")).collect::<Vec<_>>().join(" or ")
             );
-            self.spoil(at, node, Fault::new(format!("exactly one key is needed here, not {count}"), hint));
+            self.invalidate(at, node, ValueError::new(format!("exactly one key is needed here, not {count}"), hint));
         }
     }
 }
 
-/// The key below a key: `apps[0]` and `hosts` make `apps[0].hosts`.
+/// Joins a key and a name below it: `apps[0]` and `hosts` make `apps[0].hosts`.
 pub(super) fn join(at: &str, name: &str) -> String {
-    if at.is_empty() { bare(name) } else { format!("{at}.{}", bare(name)) }
+    if at.is_empty() { quoted_key(name) } else { format!("{at}.{}", quoted_key(name)) }
 }
 
-/// `apps[3].name` as the schema writes it: `apps[].name`.
-pub(super) fn places_removed(key: &str) -> String {
+/// Returns a key without indices, as the schema writes it: `apps[].name` for `apps[3].name`.
+pub(super) fn without_indices(key: &str) -> String {
     key.split('[').enumerate().fold(String::new(), |path, (place, part)| {
         if place == 0 { part.to_owned() } else { path + "[" + part.trim_start_matches(|c: char| c.is_ascii_digit()) }
     })
@@ -161,15 +165,15 @@ mod tests {
 
     use super::{super::tree, *};
 
-    fn complaints(text: &str) -> Vec<String> {
+    fn diagnostics(text: &str) -> Vec<String> {
         let mut root = tree::parse(Path::new("f"), text).ok().unwrap();
-        complete(&mut root).iter().map(|complaint| complaint.to_string().replace("\n    ", " | ")).collect()
+        complete(&mut root).iter().map(|diagnostic| diagnostic.to_string().replace("\n    ", " | ")).collect()
     }
 
     const REST: &str = "[session]\nsecrets = ['x']\n";
 
     #[test]
-    fn what_does_not_fit_the_schema_is_complained_about_once_where_it_stands() {
+    fn a_value_that_does_not_fit_the_schema_is_reported_once_at_its_place() {
         for (text, expected) in [
             ("[server]\nlistn = 'x'", "f:4: server.listn: there is no such key | did you mean `listen`?"),
             (
@@ -195,7 +199,7 @@ mod tests {
                 "f:7: apps[0].rules[0].path.regex: there is no such key | this version has no regular expressions in paths; use an exact path or a prefix",
             ),
         ] {
-            assert_eq!(complaints(&format!("{REST}{text}\n")), [expected]);
+            assert_eq!(diagnostics(&format!("{REST}{text}\n")), [expected]);
         }
     }
 
@@ -208,14 +212,14 @@ mod tests {
             ("{ file = 1 }", "f:2: session.secrets[0].file: this is a number"),
             ("7", "f:2: session.secrets[0]: this is a number"),
         ] {
-            let found = complaints(&format!("[session]\nsecrets = [{secret}]\n"));
+            let found = diagnostics(&format!("[session]\nsecrets = [{secret}]\n"));
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].starts_with(expected), "{found:?}");
         }
     }
 
     #[test]
-    fn defaults_fill_what_was_not_written() {
+    fn defaults_fill_in_for_keys_that_are_not_written() {
         let mut root = tree::parse(Path::new("f"), "[session]\nsecrets = ['x']\nlifetime = '2s'\n").ok().unwrap();
         assert!(complete(&mut root).is_empty());
         let printed = root.to_string();
@@ -228,11 +232,11 @@ mod tests {
     #[test]
     fn every_default_fits_its_own_kind() {
         for key in schema::KEYS {
-            if let Default::Is(toml) = key.default {
+            if let DefaultValue::Is(toml) = key.default {
                 let mut node = parse_value(&Origin::Default, toml).unwrap();
-                let mut shaper = Shaper { complaints: Vec::new() };
-                shaper.value(key.kind, key.path, &mut node);
-                assert_eq!(shaper.complaints, [], "{}", key.path);
+                let mut check = SchemaCheck { diagnostics: Vec::new() };
+                check.value(key.kind, key.path, &mut node);
+                assert_eq!(check.diagnostics, [], "{}", key.path);
             }
         }
     }

@@ -1,24 +1,25 @@
-//! What somebody probably meant: names that are close to one that does not exist.
+//! Suggestions for misspelled names: `did you mean …?` for keys and environment variables that do not exist.
 
 use super::{
-    environment::{self, JOINT},
     schema,
+    variable::{self, SEPARATOR},
 };
 
-/// How alike two names have to be to be taken for each other, from 0 to 1.
-const ALIKE: f64 = 0.7;
+/// Least similarity at which a name is suggested, from 0 to 1 (normalised Damerau–Levenshtein).
+const MIN_SIMILARITY: f64 = 0.7;
 
-/// How long a key's own name has to be to tell that it was meant: anybody may have a variable that ends in `URL`.
-const TELLING: usize = 6;
+/// Least length of a key's own name at which a variable without its section is taken for it. Shorter ones are too common:
+/// many programs have a variable that ends in `URL`.
+const MIN_KEY_LENGTH: usize = 6;
 
-/// The one of `names` that is most like `written`.
+/// Returns the name that is most similar to `written`, or `None` where none is similar enough.
 pub(super) fn closest<'n>(written: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    let alike = |name: &str| strsim::normalized_damerau_levenshtein(&written.to_lowercase(), &name.to_lowercase());
-    let scored = names.into_iter().map(|name| (alike(name), name)).filter(|(score, _)| *score >= ALIKE);
+    let similarity = |name: &str| strsim::normalized_damerau_levenshtein(&written.to_lowercase(), &name.to_lowercase());
+    let scored = names.into_iter().map(|name| (similarity(name), name)).filter(|(score, _)| *score >= MIN_SIMILARITY);
     scored.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, name)| name)
 }
 
-/// `did you mean …?` with the closest name, or the list of all.
+/// Returns `did you mean …?` with the closest name, or else the list of all names.
 pub(super) fn among<'n>(written: &str, names: impl IntoIterator<Item = &'n str>) -> String {
     let names: Vec<_> = names.into_iter().collect();
     match closest(written, names.iter().copied()) {
@@ -27,10 +28,10 @@ pub(super) fn among<'n>(written: &str, names: impl IntoIterator<Item = &'n str>)
     }
 }
 
-/// What to do about a key that the section does not have.
+/// Returns a hint for a key that the section does not have.
 pub(super) fn key(section: &str, written: &str) -> String {
     let path = if section.is_empty() { written.to_owned() } else { format!("{section}.{written}") };
-    if let Some(hint) = absent_here(&path) {
+    if let Some(hint) = unsupported(&path) {
         return hint.to_owned();
     }
     let siblings = || schema::children(section).map(|(name, _)| name);
@@ -41,14 +42,15 @@ pub(super) fn key(section: &str, written: &str) -> String {
     }
 }
 
-/// The variable that was probably meant by one that sets no key: the same letters, a key without its section, or one that
-/// is alike.
+/// Returns the variable that was probably meant by one that sets no key: the same letters, a key without its section, or
+/// a similar name.
 pub(super) fn variable(written: &str) -> Option<String> {
-    let letters = |name: &str| name.trim_start_matches(environment::PREFIX).replace('_', "");
+    let letters = |name: &str| name.trim_start_matches(variable::PREFIX).replace('_', "");
     let written = letters(written);
-    let names: Vec<_> = schema::KEYS.iter().map(|key| variable_of(key.path)).collect();
-    let ends =
-        |name: &str| name.rsplit(JOINT).next().is_some_and(|end| end.len() >= TELLING && letters(end) == written);
+    let names: Vec<_> = schema::KEYS.iter().map(|key| variable::name_of(key.path)).collect();
+    let ends = |name: &str| {
+        name.rsplit(SEPARATOR).next().is_some_and(|end| end.len() >= MIN_KEY_LENGTH && letters(end) == written)
+    };
     let found = names.iter().find(|name| ends(name)).cloned();
     found.or_else(|| {
         let plain: Vec<_> = names.iter().map(|name| letters(name)).collect();
@@ -57,14 +59,9 @@ pub(super) fn variable(written: &str) -> Option<String> {
     })
 }
 
-/// The variable that sets a key; the first element stands for every place in a list.
-pub(super) fn variable_of(path: &str) -> String {
-    format!("{}{}", environment::PREFIX, path.replace("[]", ".0").replace('.', "__").to_ascii_uppercase())
-}
-
-/// What to do about a key that other versions or gates have.
-pub(super) fn absent_here(path: &str) -> Option<&'static str> {
-    schema::ABSENT_HERE.iter().find(|(absent, _)| *absent == path).map(|(_, hint)| *hint)
+/// Returns a hint for a key that other versions or gates have and this one does not.
+pub(super) fn unsupported(path: &str) -> Option<&'static str> {
+    schema::UNSUPPORTED.iter().find(|(absent, _)| *absent == path).map(|(_, hint)| *hint)
 }
 
 #[cfg(test)]

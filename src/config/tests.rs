@@ -1,10 +1,10 @@
-//! The configuration as a whole: from text and variables to settings or complaints.
+//! Tests of the configuration as a whole: from text and variables to settings or diagnostics.
 
+mod arbitrary;
 mod mistakes;
 mod reload;
 mod reports;
 mod shipped;
-mod whatever;
 
 use std::{io::Write as _, path::PathBuf, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     policy::{Access, Allow, HostPattern, PathPattern},
 };
 
-/// Valid, with a line for each thing that the tests turn into something wrong.
+/// A valid configuration, with a line for each key that the tests make invalid.
 const GOOD: &str = r#"
 [server]
 trusted_proxies = ["10.0.0.0/8"]
@@ -29,8 +29,8 @@ name = "grafana"
 hosts = ["grafana.example.com", "*.graphs.example.com"]
 "#;
 
-fn source(text: &str) -> Source {
-    Source { path: PathBuf::from("doorward.toml"), text: text.to_owned() }
+fn source(text: &str) -> ConfigFile {
+    ConfigFile { path: PathBuf::from("doorward.toml"), text: text.to_owned() }
 }
 
 fn variables(variables: &[(&str, &str)]) -> Environment {
@@ -38,13 +38,13 @@ fn variables(variables: &[(&str, &str)]) -> Environment {
 }
 
 fn loaded(text: &str) -> Config {
-    load_from(Some(&source(text)), &Environment::new()).unwrap_or_else(|complaints| panic!("{complaints}"))
+    load_from(Some(&source(text)), &Environment::new()).unwrap_or_else(|diagnostics| panic!("{diagnostics}"))
 }
 
 fn refused(text: &str) -> Vec<String> {
     match load_from(Some(&source(text)), &Environment::new()) {
         Ok(_) => Vec::new(),
-        Err(complaints) => complaints.0.iter().map(ToString::to_string).collect(),
+        Err(diagnostics) => diagnostics.0.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -82,7 +82,7 @@ fn a_small_file_becomes_settings_with_every_default() {
 }
 
 #[test]
-fn rules_and_people_are_read_in_their_order() {
+fn rules_and_people_are_read_in_order() {
     let config = loaded(&format!(
         "{GOOD}
         headers = ['authentik', {{ 'X-Team' = '{{claims.team}}' }}]
@@ -143,7 +143,7 @@ fn a_store_for_replicas_is_read_with_its_password_and_pool() {
 }
 
 #[test]
-fn http_is_for_loopback_and_the_laboratory() {
+fn http_is_for_loopback_and_laboratories() {
     for (server, issuer, good) in [
         ("", "http://127.0.0.1:8081/", true),
         ("", "http://localhost:8081", true),
@@ -178,7 +178,7 @@ fn on_loopback_the_trusted_proxies_are_loopback() {
 }
 
 #[test]
-fn a_logo_is_read_and_told_by_its_bytes() {
+fn the_type_of_a_logo_is_detected_from_its_bytes() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = GOOD.replace("[session]", &format!("[brand]\nlogo = '{}'\n[session]", file.path().display()));
     for (bytes, expected) in [
@@ -209,7 +209,7 @@ fn the_environment_alone_makes_a_configuration() {
         ("DOORWARD_APPS__0__RULES__0__ACCESS", "public"),
         ("PASSWORD", "x"),
     ]);
-    let config = load_from(None, &environment).unwrap_or_else(|complaints| panic!("{complaints}"));
+    let config = load_from(None, &environment).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
     assert_eq!(config.policy.apps[0].rules[0].path, PathPattern::exact("/health"));
     assert!(config.providers[0].client_secret.is_some());
 }

@@ -1,11 +1,11 @@
-//! From the completed tree to the modules' settings, section by section, with every complaint.
+//! Validation: from the completed tree to the modules' settings, section by section, with every diagnostic.
 //!
-//! Each file reads the keys of its own sections; what concerns several of them is judged here.
+//! Each file reads the keys of its own sections; checks across sections are here and in `emails` and `networks`.
 
 mod apps;
+mod brand;
 mod emails;
 mod headers;
-mod look;
 mod networks;
 mod providers;
 mod rules;
@@ -14,29 +14,33 @@ mod session;
 mod store;
 
 use super::{
-    Config, Log,
-    complaint::Complaint,
+    Config,
+    diagnostic::Diagnostic,
     effective,
     environment::Environment,
-    files::Files,
-    reader::{Reader, Spot},
+    files::SourceFiles,
+    reader::{Cursor, Reader},
     tree::Node,
 };
-use crate::{flow, pages, policy, session::Settings};
+use crate::{flow, policy, session::Settings};
 
-/// The settings, or what is wrong: never neither.
-pub(super) fn settings(root: &Node, environment: &Environment, files: &mut Files) -> (Option<Config>, Vec<Complaint>) {
+/// Returns the settings, or else at least one error.
+pub(super) fn settings(
+    root: &Node,
+    environment: &Environment,
+    files: &mut SourceFiles,
+) -> (Option<Config>, Vec<Diagnostic>) {
     let mut reader = Reader::new(environment, files);
-    let config = read(&mut reader, &Spot::root(root));
-    let complaints = reader.into_complaints();
-    // Last, because it tells what was in the files as well.
+    let config = read(&mut reader, &Cursor::root(root));
+    let diagnostics = reader.into_diagnostics();
+    // Last, because it includes the fingerprints of the files that were read.
     let effective = effective::list(root, files);
     let config = config.map(|config| Config { hash: effective::hash(&effective), effective, ..config });
-    (config, complaints)
+    (config, diagnostics)
 }
 
-fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Config> {
-    // Everything is read before anything is given up, so that all complaints come at once.
+fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
+    // Every section is read before any failure returns, so that all diagnostics are reported at once.
     let server = root.at("server").and_then(|section| server::read(reader, &section));
     let session = root.at("session").and_then(|section| session::read(reader, &section, root));
     let transport = server::transport(root);
@@ -44,7 +48,7 @@ fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Config> {
     let apps = apps::read(reader, root);
     emails::warn_of_unverified(reader, root);
     networks::warn_of_unknown_clients(reader, root);
-    let brand = root.at("brand").map(|section| look::brand(reader, &section));
+    let brand = root.at("brand").map(|section| brand::brand(reader, &section));
     let (server, session, brand, apps) = (server?, session?, brand?, apps?);
     let passes_tokens = apps.iter().any(|app| app.headers.passes_tokens());
     Some(Config {
@@ -62,9 +66,9 @@ fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Config> {
         secrets: session.secrets,
         session: Settings { passes_tokens, ..session.settings },
         providers: providers?,
-        policy: policy::Settings { default: look::default_access(root), apps },
+        policy: policy::Settings { default: brand::default_access(root), apps },
         brand,
-        log: look::log(root),
+        log: brand::log(root),
         hash: String::new(),
         warnings: Vec::new(),
         effective: Vec::new(),

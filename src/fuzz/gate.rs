@@ -1,4 +1,4 @@
-//! A whole gate in memory at which one person is signed in, and whose provider is known and never asked.
+//! A gate in memory with one signed-in user, whose provider's metadata is known and never requested.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use http::request::Parts;
 use serde_json::{Map, json};
 use tokio::runtime::{Builder, Runtime};
 
-use super::CONFIG;
+use super::fixture::CONFIG;
 use crate::{
     clock::{Clock, Timestamp},
     crypto::Keyring,
@@ -21,25 +21,25 @@ use crate::{
     session::{Cookie, Found, NewSession, Sessions},
 };
 
-/// The host at which somebody is signed in.
+/// Host of the session.
 const HOST: &str = "app.test";
 
-/// The gate, and what drives it.
-pub(super) struct Running {
+/// The gate, and the runtime that drives it.
+pub(super) struct FuzzGate {
     pub(super) runtime: Runtime,
     gate: Gate,
     sessions: Arc<Sessions>,
 }
 
-impl Running {
+impl FuzzGate {
     pub(super) fn start() -> Self {
-        // Nothing here waits for a socket; that it would is a finding.
-        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime can be had");
+        // Without I/O driver: no request may wait for a socket.
+        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime can be built");
         let (gate, sessions) = runtime.block_on(built());
         Self { runtime, gate, sessions }
     }
 
-    /// The cookie of somebody who is signed in.
+    /// Creates a session and returns its cookie.
     pub(super) fn sign_in(&self) -> String {
         let identity = Identity {
             provider: "authentik".to_owned(),
@@ -51,19 +51,19 @@ impl Running {
             groups: vec!["staff".to_owned()],
             claims: [("team".to_owned(), json!("red"))].into_iter().collect::<Map<_, _>>(),
         };
-        let registration = CONFIG.providers.first().expect("there is one").registration();
-        let scope = SessionScope { audience: HOST.to_owned(), registration };
+        let registration = CONFIG.providers.first().expect("gate.toml has a provider").registration();
+        let scope = Scope { audience: HOST.to_owned(), registration };
         let new = NewSession { identity, tokens: Tokens::default(), sid: None, scope };
-        self.runtime.block_on(self.sessions.create(new)).expect("memory takes sessions")
+        self.runtime.block_on(self.sessions.create(new)).expect("the memory store accepts sessions")
     }
 
-    /// Returns `true` while a cookie's session lives.
+    /// Returns `true` while a cookie's session is valid.
     pub(super) fn knows(&self, cookie: &str) -> bool {
         let cookie = Cookie { value: cookie.as_bytes(), audience: HOST };
         matches!(self.runtime.block_on(self.sessions.find(cookie)), Ok(Found::Live(_)))
     }
 
-    /// Asks as an edge does, first of memory, as the server does.
+    /// Checks a request as the server does: first against the cache, then against the store.
     pub(super) fn ask(&self, edge: Edge, request: &Parts, envoy_target: &str) -> Response {
         let peer = IpAddr::from([127, 0, 0, 1]);
         if let Some(response) = self.gate.now().admit_at_once(edge, peer, request, envoy_target) {
@@ -76,7 +76,7 @@ impl Running {
 
 async fn built() -> (Gate, Arc<Sessions>) {
     let config = CONFIG.clone();
-    // Time stands still, so that a run can be repeated.
+    // Time stands still, so that a run is reproducible.
     let (clock, _hand) = Clock::manual(Timestamp::from_unix(1_800_000_000));
     let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "fuzz", commit: "fuzz" });
     let apps: Vec<_> = config.policy.apps.iter().map(|app| app.name.as_str()).collect();
@@ -84,11 +84,11 @@ async fn built() -> (Gate, Arc<Sessions>) {
     let keyring = Arc::new(Keyring::new(&config.secrets).expect("the secret is long enough"));
     let (counts, store) = (metrics.sessions.clone(), metrics.store.clone());
     let sessions = Sessions::open(&config.session, Arc::clone(&keyring), clock.clone(), counts, store).await;
-    let sessions = Arc::new(sessions.expect("memory can be opened"));
-    let settings = config.providers.first().expect("there is one").clone();
+    let sessions = Arc::new(sessions.expect("the memory store opens"));
+    let settings = config.providers.first().expect("gate.toml has a provider").clone();
     let settings = oidc::Settings { timeout: Duration::from_secs(1), ..settings };
     let transport = oidc::Transport::new(&settings).expect("the system has certificates");
-    let numbers = bound.providers.first().expect("there is one").clone();
+    let numbers = bound.providers.first().expect("gate.toml has a provider").clone();
     let provider = oidc::Provider::new(settings, transport, clock.clone(), numbers);
     oidc::fuzz::acquaint(&provider);
     let components = flow::Components {

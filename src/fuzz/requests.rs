@@ -1,7 +1,7 @@
-//! Whole requests of edges, from their bytes to the verdict.
+//! Fuzz target for whole requests of edges, from their bytes to the verdict.
 //!
-//! Promises, asserted for any bytes: nothing but 200 lets in; nobody who is not signed in is let in but where gate.toml opens
-//! to everybody; nobody at all where it is closed; no redirect leaves; what does not let in is not to be stored.
+//! It asserts for any bytes: only 200 allows a request; without a session only paths that gate.toml opens to everybody are
+//! allowed; closed paths are never allowed; no redirect leaves the site or the provider; a refusal is never stored.
 
 use std::{
     cell::RefCell,
@@ -19,27 +19,30 @@ use percent_encoding::percent_decode_str;
 use tokio::io::AsyncWriteExt as _;
 use url::Url;
 
-use super::{POLICY, gate::Running, hop, is_open};
+use super::{
+    fixture::{POLICY, hop, is_open},
+    gate::FuzzGate,
+};
 use crate::edge::{self, Edge};
 
-/// Placeholder for the cookie of somebody who is signed in.
+/// Placeholder for a valid session cookie.
 const SESSION: &str = "@SESSION@";
-/// More than the server reads of a head.
-const LONGEST: usize = 96 * 1024;
+/// Size limit of an input: more than the server accepts of a head.
+const MAX_INPUT: usize = 96 * 1024;
 
 thread_local! {
-    /// The gate, and the cookie of the one who is signed in.
-    static GATE: RefCell<Option<(Running, String)>> = const { RefCell::new(None) };
+    /// The gate, and the cookie of its session.
+    static GATE: RefCell<Option<(FuzzGate, String)>> = const { RefCell::new(None) };
 }
 
-/// Requests as they stand on the wire, one or several on one connection.
+/// Requests as on the wire, one or several on one connection.
 pub fn requests(input: &[u8]) {
-    if input.len() > LONGEST {
+    if input.len() > MAX_INPUT {
         return;
     }
     GATE.with_borrow_mut(|held| {
         let (gate, cookie) = held.get_or_insert_with(|| {
-            let gate = Running::start();
+            let gate = FuzzGate::start();
             let cookie = gate.sign_in();
             (gate, cookie)
         });
@@ -48,7 +51,7 @@ pub fn requests(input: &[u8]) {
             let is_signed_in = parts.headers.get_all(header::COOKIE).iter().any(|line| holds(line.as_bytes(), cookie));
             ask(gate, &parts, is_signed_in);
         }
-        // It may have signed out.
+        // The input may have signed out.
         if bytes.len() != input.len() && !gate.knows(cookie) {
             *cookie = gate.sign_in();
         }
@@ -74,25 +77,25 @@ fn with_cookie(input: &[u8], cookie: &str) -> Vec<u8> {
     bytes
 }
 
-/// The heads of requests as the server's parser reads them.
+/// Returns the heads of the requests, as the server's parser reads them.
 async fn parsed(bytes: &[u8]) -> Vec<Parts> {
     let heads = Arc::new(Mutex::new(Vec::new()));
-    let (mut client, server) = tokio::io::duplex(2 * LONGEST);
+    let (mut client, server) = tokio::io::duplex(2 * MAX_INPUT);
     let own = Arc::clone(&heads);
     let service = service_fn(move |request: Request<Incoming>| {
         let (parts, _body) = request.into_parts();
-        own.lock().expect("nobody panics with it").push(parts);
+        own.lock().expect("the lock is not poisoned").push(parts);
         async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::new()))) }
     });
-    client.write_all(bytes).await.expect("there is room");
-    client.shutdown().await.expect("it can be shut");
-    // Whatever is no request ends the connection.
+    client.write_all(bytes).await.expect("the input fits the buffer");
+    client.shutdown().await.expect("the pipe can be closed");
+    // Anything but a request ends the connection.
     let _ =
         http1::Builder::new().half_close(true).max_headers(100).serve_connection(TokioIo::new(server), service).await;
-    std::mem::take(&mut *heads.lock().expect("nobody panics with it"))
+    std::mem::take(&mut *heads.lock().expect("the lock is not poisoned"))
 }
 
-fn ask(gate: &Running, parts: &Parts, is_signed_in: bool) {
+fn ask(gate: &FuzzGate, parts: &Parts, is_signed_in: bool) {
     // The server refuses a request line with a fragment, which the parser drops.
     let (dialect, envoy_target) = match parts.uri.path() {
         "/_doorward/auth/traefik" => (Edge::Traefik, ""),
@@ -108,33 +111,34 @@ fn ask(gate: &Running, parts: &Parts, is_signed_in: bool) {
     let response = gate.ask(dialect, parts, envoy_target);
     let (status, headers) = (response.status(), response.headers());
     if status == StatusCode::OK {
-        assert!(!headers.contains_key(header::SET_COOKIE), "an answer that lets in sets a cookie");
-        let told = told(dialect, parts, envoy_target).expect("what is let in says what it asks for, once");
-        assert!(!told.is_closed(), "{told:?} is let in");
-        assert!(is_signed_in || told.is_open(), "{told:?} is let in without a session");
+        assert!(!headers.contains_key(header::SET_COOKIE), "a response that allows a request sets a cookie");
+        let expected =
+            expected(dialect, parts, envoy_target).expect("an allowed request names its original request once");
+        assert!(!expected.is_closed(), "{expected:?} is allowed");
+        assert!(is_signed_in || expected.is_open(), "{expected:?} is allowed without a session");
         return;
     }
-    assert!(!status.is_informational() && !status.is_success(), "{status} lets in at some edges");
+    assert!(!status.is_informational() && !status.is_success(), "{status} allows the request at some edges");
     assert!(headers.contains_key(&edge::DOORWARD_REASON), "{status} without a reason");
     assert_eq!(headers.get(header::CACHE_CONTROL).map(HeaderValue::as_bytes), Some(b"no-store".as_slice()));
     if let Some(location) = headers.get(header::LOCATION) {
-        let url = location.to_str().ok().and_then(|text| Url::parse(text).ok()).expect("it is absolute");
+        let url = location.to_str().ok().and_then(|text| Url::parse(text).ok()).expect("the location is absolute");
         let host = url.host_str().unwrap_or_default();
-        assert!(url.scheme() == "https" && (host == "id.test" || POLICY.names(host)), "{url} leaves");
+        assert!(url.scheme() == "https" && (host == "id.test" || POLICY.names(host)), "{url} is outside");
     }
 }
 
-/// The original request, read without the gate's help.
+/// The original request, parsed independently of the gate.
 #[derive(Debug)]
-struct Told {
+struct ExpectedRequest {
     host: String,
     path: String,
     method: Option<String>,
     client: String,
 }
 
-impl Told {
-    /// Asked of the app that has rules.
+impl ExpectedRequest {
+    /// Returns `true` if the request is for the app with rules.
     fn has_rules(&self) -> bool {
         self.host == "app.test" || self.host.ends_with(".wild.test")
     }
@@ -145,16 +149,16 @@ impl Told {
         self.has_rules() && is_open(&self.path, self.method.as_deref(), is_at_home)
     }
 
-    /// Denied to everybody by gate.toml.
+    /// Returns `true` if gate.toml denies the path to everybody.
     fn is_closed(&self) -> bool {
-        // What closes is compared folded.
+        // Closing rules are compared case-insensitively.
         let path = percent_decode_str(&self.path).decode_utf8_lossy().to_ascii_lowercase();
         let path = path.trim_end_matches(['/', '.', ' ']);
         self.has_rules() && (path == "/public/closed" || path == "/admin" || path.starts_with("/admin/"))
     }
 }
 
-fn told(edge: Edge, parts: &Parts, envoy_target: &str) -> Option<Told> {
+fn expected(edge: Edge, parts: &Parts, envoy_target: &str) -> Option<ExpectedRequest> {
     let only = |name: &str| only(&parts.headers, name);
     let (method, host, target) = match edge {
         Edge::Traefik | Edge::Caddy => {
@@ -174,7 +178,7 @@ fn told(edge: Edge, parts: &Parts, envoy_target: &str) -> Option<Told> {
     let host = host.to_ascii_lowercase();
     let host = host.split(':').next()?.trim_end_matches('.').to_owned();
     let path = target.split('?').next()?.to_owned();
-    Some(Told { host, path, method, client: only("x-forwarded-for").unwrap_or_default() })
+    Some(ExpectedRequest { host, path, method, client: only("x-forwarded-for").unwrap_or_default() })
 }
 
 fn only(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -1,4 +1,4 @@
-//! The program as an operator meets it: exit statuses, where it says what, and in which form.
+//! The program as operators use it: exit statuses, standard output and error, and their formats.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::world::{Signal, World, eventually};
 
-/// A configuration of a gate that cannot start: its port is taken for as long as the listener is there.
+/// Returns the configuration of a gate that cannot start: the listener occupies its port.
 fn taken(log_format: &str) -> (TempDir, TcpListener) {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -37,13 +37,13 @@ fn doorward(dir: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn said(output: &Output) -> String {
+fn stderr_and_stdout(output: &Output) -> String {
     assert!(output.stdout.is_empty(), "a log goes to standard error");
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 #[test]
-fn the_exit_status_tells_a_failure_from_bad_usage() {
+fn the_exit_status_distinguishes_failure_from_wrong_usage() {
     let (dir, _listener) = taken("json");
     let empty = tempfile::tempdir().unwrap();
     for (at, arguments, status) in [
@@ -66,10 +66,10 @@ fn the_exit_status_tells_a_failure_from_bad_usage() {
 }
 
 #[test]
-fn a_check_of_a_rotation_whose_store_is_away_says_so_and_does_not_fail() {
+fn a_check_during_a_rotation_with_an_unavailable_store_says_so_and_does_not_fail() {
     let dir = tempfile::tempdir().unwrap();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for store in ["sqlite:not-there.db", &format!("postgres://doorward@{nobody}/doorward")] {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for store in ["sqlite:not-there.db", &format!("postgres://doorward@{closed}/doorward")] {
         let text = format!(
             r#"
 server = {{ listen = "127.0.0.1:0" }}
@@ -103,7 +103,7 @@ fn a_report_that_cannot_be_written_is_a_failure() {
 #[test]
 fn the_reason_for_stopping_is_a_line_of_the_log() {
     let (dir, _listener) = taken("json");
-    let log = said(&doorward(dir.path(), &["serve"]).output().unwrap());
+    let log = stderr_and_stdout(&doorward(dir.path(), &["serve"]).output().unwrap());
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     let last = lines.last().unwrap();
     assert_eq!(last["level"], "ERROR", "{log}");
@@ -111,14 +111,14 @@ fn the_reason_for_stopping_is_a_line_of_the_log() {
 }
 
 #[test]
-fn a_log_that_nobody_watches_has_no_colours() {
+fn a_log_outside_a_terminal_has_no_colours() {
     let (dir, _listener) = taken("text");
-    let log = said(&doorward(dir.path(), &["serve"]).output().unwrap());
+    let log = stderr_and_stdout(&doorward(dir.path(), &["serve"]).output().unwrap());
     assert!(log.contains("ERROR stopped") && !log.contains('\u{1b}'), "{log}");
 }
 
 #[test]
-fn what_is_wrong_with_the_configuration_is_told_alike_by_serve_and_check() {
+fn serve_and_check_report_the_same_configuration_errors() {
     let (dir, _listener) = taken("loud");
     let served = doorward(dir.path(), &["serve"]).output().unwrap();
     let checked = doorward(dir.path(), &["check"]).output().unwrap();
@@ -127,7 +127,7 @@ fn what_is_wrong_with_the_configuration_is_told_alike_by_serve_and_check() {
 }
 
 #[tokio::test]
-async fn at_trace_no_library_tells_what_it_read() {
+async fn at_trace_no_library_logs_its_input() {
     let mut world = World::new().await;
     world.gate.configure(&format!("{}\n[log]\nlevel = \"trace\"\n", world.config()));
     world.gate.restart(Signal::Term).await;
@@ -138,13 +138,13 @@ async fn at_trace_no_library_tells_what_it_read() {
 }
 
 #[tokio::test]
-async fn a_hangup_has_the_configuration_read_again_and_ends_nothing() {
+async fn sighup_reloads_the_configuration_and_ends_nothing() {
     let mut world = World::new().await;
     let alice = world.signed_in("alice").await;
     world.gate.signal(Signal::HangUp);
     eventually("it is read again", async || {
-        let unchanged = world.gate.number(r#"doorward_config_reloads_total{result="unchanged"}"#).await;
-        (unchanged == Some(1) && world.gate.log().contains("nothing has changed")).then_some(())
+        let unchanged = world.gate.metric(r#"doorward_config_reloads_total{result="unchanged"}"#).await;
+        (unchanged == Some(1) && world.gate.log().contains("says the same")).then_some(())
     })
     .await;
     alice.visit(&world.at("app", "/")).await.echo();

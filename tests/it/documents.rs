@@ -1,10 +1,10 @@
-//! Files of `deploy/` that no test can run: what they say has to agree with the gate and with the documentation.
+//! Files of `deploy/` that no test can run: they have to agree with the gate and the documentation.
 
 const BLUEPRINT: &str = include_str!("../../deploy/authentik/blueprint.yaml");
 const PROVIDERS: &str = include_str!("../../docs/providers.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 
-/// What follows `key` on each line that has it, comments left out.
+/// Returns the text after `key` on each line that has it, without comments.
 fn values<'t>(text: &'t str, key: &str) -> Vec<&'t str> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     lines.filter_map(|line| Some(line.split_once(key)?.1.trim())).collect()
@@ -24,7 +24,7 @@ fn the_blueprint_for_authentik_asks_for_what_the_gate_needs() {
         assert!(BLUEPRINT.lines().any(|line| line.trim() == mapping), "{mapping}");
     }
     assert_eq!(values(BLUEPRINT, "grant_types: "), ["[authorization_code, refresh_token]"]);
-    assert_eq!(values(BLUEPRINT, "signing_key: ").len(), 1, "without one nobody can sign in");
+    assert_eq!(values(BLUEPRINT, "signing_key: ").len(), 1, "needed for every sign-in");
 
     let hosts: Vec<_> = values(BLUEPRINT, "url: \"https://");
     for (page, kind) in [("callback", "authorization"), ("signed_out", "logout")] {

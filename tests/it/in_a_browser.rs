@@ -1,4 +1,4 @@
-//! The same in Chromium: what a real browser makes of cookies, redirects and pages.
+//! Sign-in and sign-out in Chromium: cookies, redirects and pages in a real browser.
 
 use serde_json::json;
 
@@ -25,7 +25,7 @@ async fn alice_signs_in_sees_the_app_and_signs_out() {
 }
 
 #[tokio::test]
-async fn bob_reads_that_he_may_not() {
+async fn bob_sees_the_page_of_the_refusal() {
     let world = World::new().await;
     let browser = Browser::open(&world, json!({})).await;
     let wanted = world.at("admin", "/");
@@ -33,7 +33,7 @@ async fn bob_reads_that_he_may_not() {
     browser.click("#bob").await;
     let text = browser.arrives_at(&wanted).await;
     assert!(text.contains("bob"), "the page says who is signed in: {text}");
-    assert_eq!(world.app.seen(), 0);
+    assert_eq!(world.app.requests(), 0);
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn ten_tabs_are_opened_and_signed_in_in_any_order() {
 }
 
 #[tokio::test]
-async fn a_browser_that_blocks_cookies_shows_why_it_gets_nowhere() {
+async fn a_browser_that_blocks_cookies_shows_an_explanation() {
     let world = World::new().await;
     let blocked = json!({ "profile.content_settings.exceptions.cookies": { "[*.]example.test,*": { "setting": 2 } } });
     let browser = Browser::open(&world, blocked).await;
@@ -63,5 +63,5 @@ async fn a_browser_that_blocks_cookies_shows_why_it_gets_nowhere() {
     browser.click("#alice").await;
     let text = browser.arrives_at(&world.at("app", "/_doorward/callback")).await;
     assert!(text.to_lowercase().contains("cookie"), "{text}");
-    assert_eq!(world.app.seen(), 0);
+    assert_eq!(world.app.requests(), 0);
 }

@@ -1,4 +1,4 @@
-//! The provider changes its signing keys, and strangers send tokens that no key fits (contract C9, C18).
+//! Rotation of the provider's signing keys, and logout tokens with unknown keys (contract C9, C18).
 
 use std::time::{Duration, Instant};
 
@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 
 use crate::{
     postgres::{EDGE, ask},
-    world::{Answer, As, Plan, Visitor, World, eventually},
+    world::{Answer, RequestMode, Visitor, World, WorldBuilder, eventually},
 };
 
-/// How long after a fetch for an unknown key the next may be. The gate counts whole seconds.
+/// Least interval between two fetches for an unknown key. The gate counts whole seconds.
 const BETWEEN_FETCHES: Duration = Duration::from_secs(9);
 
-/// When the provider's keys were fetched, in its milliseconds.
+/// Returns the times of the requests for the provider's keys, in its milliseconds.
 async fn fetches(world: &World) -> Vec<u64> {
-    let told = world.provider.steer("grants").await;
-    told["keys"].as_array().unwrap().iter().map(|at| at.as_u64().unwrap()).collect()
+    let counters = world.provider.control("grants").await;
+    counters["keys"].as_array().unwrap().iter().map(|at| at.as_u64().unwrap()).collect()
 }
 
-/// A logout token that lacks nothing but a key that anybody has.
+/// Returns a logout token that is valid except for its unknown key.
 fn made_up(world: &World, number: usize) -> String {
     let issuer = world.provider.issuer();
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
@@ -35,11 +35,11 @@ fn made_up(world: &World, number: usize) -> String {
     format!("{head}.{claims}.{}", BASE64URL_NOPAD.encode(&[7; 256]))
 }
 
-/// Sends the gate a logout token, as the provider does over the direct route.
+/// Sends a logout token to the gate, as the provider does over the direct route.
 async fn notify(world: &World, token: &str) -> Answer {
     let visitor = Visitor::new(world.dir());
     let url = format!("http://127.0.0.1:{}/_doorward/backchannel_logout", world.gate.port);
-    let mut request = visitor.request(As::Fetch, &url);
+    let mut request = visitor.request(RequestMode::Fetch, &url);
     *request.method_mut() = Method::POST;
     let host = world.at("app", "").split_once("://").unwrap().1.parse().unwrap();
     request.headers_mut().insert(header::HOST, host);
@@ -48,7 +48,7 @@ async fn notify(world: &World, token: &str) -> Answer {
     visitor.send(request).await
 }
 
-/// Sends so many made-up tokens at the rate that the gate takes them at.
+/// Sends made-up tokens as fast as the gate accepts them.
 async fn flood(world: &World, tokens: std::ops::Range<usize>) {
     let refused = stream::iter(tokens).map(|number| async move { notify(world, &made_up(world, number)).await });
     let answers: Vec<_> = refused.buffer_unordered(16).collect().await;
@@ -60,13 +60,16 @@ async fn flood(world: &World, tokens: std::ops::Range<usize>) {
 #[tokio::test]
 async fn a_flood_of_unknown_keys_costs_one_fetch_in_ten_seconds_and_harms_nobody() {
     const MANY: usize = 500;
-    let world =
-        Plan::with(EDGE).session("renew_before = \"2s\"").provider(json!({ "access_token_ttl": 4 })).start().await;
+    let world = WorldBuilder::with(EDGE)
+        .session("renew_before = \"2s\"")
+        .provider(json!({ "access_token_ttl": 4 }))
+        .start()
+        .await;
     let alice = world.signed_in("alice").await;
     let begun = Instant::now();
     let before = fetches(&world).await.len();
     let mut sent = 0;
-    // The keys change in the midst of it, so that nobody's renewal can be verified at first.
+    // The keys change meanwhile, so that renewals cannot be verified at first.
     let mut rotated = None;
     while begun.elapsed() < 2 * BETWEEN_FETCHES || sent < 4 * MANY {
         flood(&world, sent..sent + MANY).await;
@@ -78,8 +81,8 @@ async fn a_flood_of_unknown_keys_costs_one_fetch_in_ten_seconds_and_harms_nobody
             "after {sent}: {answer:?}"
         );
         if rotated.is_none() {
-            world.provider.steer("rotate").await;
-            world.provider.steer("groups?user=alice&groups=staff").await;
+            world.provider.control("rotate").await;
+            world.provider.control("groups?user=alice&groups=staff").await;
             rotated = Some(world.provider.refreshes().await);
         }
     }
@@ -90,7 +93,7 @@ async fn a_flood_of_unknown_keys_costs_one_fetch_in_ten_seconds_and_harms_nobody
         assert!(u128::from(pair[1] - pair[0]) >= BETWEEN_FETCHES.as_millis(), "{fetched:?}");
     }
     eprintln!("{sent} tokens with unknown keys in {:?}: {} fetches", begun.elapsed(), fetched.len());
-    eventually("her renewals are believed again, and rules follow", async || {
+    eventually("her renewals are verified again, and rules apply", async || {
         let answer = ask(&world, &world.gate, &alice).await;
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
         (answer.header("remote-groups") == "staff").then_some(())
@@ -102,16 +105,19 @@ async fn a_flood_of_unknown_keys_costs_one_fetch_in_ten_seconds_and_harms_nobody
 
 #[tokio::test]
 async fn a_key_that_the_provider_changed_is_believed_at_once() {
-    let world =
-        Plan::with(EDGE).session("renew_before = \"2s\"").provider(json!({ "access_token_ttl": 4 })).start().await;
+    let world = WorldBuilder::with(EDGE)
+        .session("renew_before = \"2s\"")
+        .provider(json!({ "access_token_ttl": 4 }))
+        .start()
+        .await;
     let alice = world.signed_in("alice").await;
-    world.provider.steer("rotate").await;
+    world.provider.control("rotate").await;
     let before = fetches(&world).await.len();
-    // Somebody new signs in with the new key, the old one being published nowhere any more.
+    // A new sign-in with the new key; the old one is not published any more.
     world.signed_in("bob").await;
     assert_eq!(fetches(&world).await.len(), before + 1);
-    // And a session of before is renewed with it.
-    world.provider.steer("groups?user=alice&groups=staff").await;
+    // An existing session is renewed with it.
+    world.provider.control("groups?user=alice&groups=staff").await;
     eventually("alice has her new groups", async || {
         let answer = ask(&world, &world.gate, &alice).await;
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");

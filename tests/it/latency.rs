@@ -1,5 +1,5 @@
-//! Sessions that are renewed all the time cost no request any time: the latencies of a gate that renews, beside those of one
-//! that does not, asked in turns.
+//! Constant renewals delay no request: the latencies of a gate that renews, compared with those of one that does not, measured
+//! in turns.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -17,25 +17,25 @@ use tokio::net::TcpStream;
 
 use crate::{
     postgres::EDGE,
-    world::{Plan, Visitor, World, eventually},
+    world::{Visitor, World, WorldBuilder, eventually},
 };
 
-/// How long the provider takes to renew a session.
-const SLOW: Duration = Duration::from_secs(3);
+/// Delay of the provider's response to a renewal.
+const RENEWAL_TIME: Duration = Duration::from_secs(3);
 const SESSIONS: usize = 24;
-/// How often each session is renewed.
+/// Renewals of each session.
 const ROUNDS: u64 = 2;
-/// Between two requests of one session.
-const PACE: Duration = Duration::from_millis(20);
+/// Interval between two requests of a session.
+const REQUEST_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A kept-alive connection to a gate, as an edge has it, on which one session asks.
-struct Line {
+/// A persistent connection to a gate, as an edge has, for the requests of one session.
+struct MeasuredConnection {
     sender: http1::SendRequest<Empty<Bytes>>,
     host: String,
     cookie: String,
 }
 
-impl Line {
+impl MeasuredConnection {
     async fn to(world: &World, who: &Visitor) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", world.gate.port)).await.unwrap();
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
@@ -45,7 +45,7 @@ impl Line {
         Self { sender, host, cookie: who.cookies(&app.parse().unwrap()) }
     }
 
-    /// Asks once, and notes how long the answer took.
+    /// Sends a request and records its latency.
     async fn ask(&mut self, times: &mut Histogram<u64>) {
         let request = Request::get("/_doorward/auth/traefik")
             .header("host", "gate")
@@ -67,36 +67,42 @@ fn histogram() -> Histogram<u64> {
     Histogram::new(3).unwrap()
 }
 
-/// A world with sessions that are all in use.
-async fn inhabited(plan: Plan) -> (World, Vec<Line>) {
+/// Starts a world with sessions that are all in use.
+async fn inhabited(plan: WorldBuilder) -> (World, Vec<MeasuredConnection>) {
     let world = plan.start().await;
     let mut people = Vec::new();
     for _ in 0..SESSIONS {
         people.push(world.signed_in("alice").await);
     }
-    // A connection that asks nothing for long is closed.
-    let lines = join_all(people.iter().map(|who| Line::to(&world, who))).await;
+    // Opened at the end, because idle connections are closed.
+    let lines = join_all(people.iter().map(|who| MeasuredConnection::to(&world, who))).await;
     (world, lines)
 }
 
-/// Asks in turns until it is over.
-async fn in_turns(mut calm: Line, mut busy: Line, over: &AtomicBool) -> [Histogram<u64>; 2] {
+/// Sends requests in turns until `over`.
+async fn in_turns(
+    mut calm: MeasuredConnection,
+    mut busy: MeasuredConnection,
+    over: &AtomicBool,
+) -> [Histogram<u64>; 2] {
     let mut times = [histogram(), histogram()];
     while !over.load(Ordering::Relaxed) {
         calm.ask(&mut times[0]).await;
         busy.ask(&mut times[1]).await;
-        tokio::time::sleep(PACE).await;
+        // The pace of the load; the gates are real processes.
+        tokio::time::sleep(REQUEST_INTERVAL).await;
     }
     times
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_sessions_are_renewed_all_the_time_no_request_waits_for_a_renewal() {
-    // Due in the second half of its life: long enough before its end for the provider's answer.
-    let renewing = Plan::with(EDGE).session("renew_before = \"6s\"").provider(json!({ "access_token_ttl": 12 }));
-    let both = join(Box::pin(inhabited(Plan::with(EDGE))), Box::pin(inhabited(renewing)));
+    // Due in the second half of a token's lifetime: early enough for the provider's slow response.
+    let renewing =
+        WorldBuilder::with(EDGE).session("renew_before = \"6s\"").provider(json!({ "access_token_ttl": 12 }));
+    let both = join(Box::pin(inhabited(WorldBuilder::with(EDGE))), Box::pin(inhabited(renewing)));
     let ((calm, calm_lines), (busy, busy_lines)) = both.await;
-    busy.provider.steer(&format!("slow?seconds={}", SLOW.as_secs())).await;
+    busy.provider.control(&format!("slow?seconds={}", RENEWAL_TIME.as_secs())).await;
     let over = AtomicBool::new(false);
     let asking = join_all(calm_lines.into_iter().zip(busy_lines).map(|(calm, busy)| in_turns(calm, busy, &over)));
     let renewed = async {
@@ -129,10 +135,10 @@ async fn while_sessions_are_renewed_all_the_time_no_request_waits_for_a_renewal(
         assert_eq!(metrics.contains(nothing), !renewals, "{metrics}");
     }
     let slowest = Duration::from_micros(times[1].max());
-    assert!(slowest < SLOW, "a request took as long as a renewal: {slowest:?}");
+    assert!(slowest < RENEWAL_TIME, "a request took as long as a renewal: {slowest:?}");
 }
 
-/// Prints both, and what renewing costs.
+/// Prints both histograms and the difference.
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a test")]
 fn report([calm, busy]: &[Histogram<u64>; 2]) {
     let quantile = |times: &Histogram<u64>, q: f64| times.value_at_quantile(q).max(1) as f64;

@@ -1,4 +1,5 @@
-//! Whoever signs out at the provider is signed out here, at every replica (contract C17, lesson L31).
+//! Back-channel and front-channel logout: a sign-out at the provider ends the session at every replica (contract C17, lesson
+//! L31).
 
 use http::{Method, StatusCode, header};
 use http_body_util::Full;
@@ -7,30 +8,30 @@ use serde_json::{Value, json};
 use crate::{
     postgres::{EDGE, ask, refused, replica},
     world::{
-        Answer, As, Plan, TRAEFIK, Visitor, World,
+        Answer, RequestMode, TRAEFIK, Visitor, World, WorldBuilder,
         database::{Database, name_in},
         eventually,
     },
 };
 
-/// A world whose provider tells the gate when somebody signs out, through the edge's direct route.
-fn telling(access_token_ttl: u32) -> Plan {
-    Plan::with(EDGE)
+/// Plans a world whose provider sends back-channel logout requests through the edge's direct route.
+fn telling(access_token_ttl: u32) -> WorldBuilder {
+    WorldBuilder::with(EDGE)
         .session("renew_before = \"2s\"")
         .provider(json!({ "backchannel_logout": true, "access_token_ttl": access_token_ttl }))
 }
 
-/// Signs somebody out at the provider itself; it has told the gate by then.
+/// Signs a visitor out at the provider, which has notified the gate when this returns.
 async fn sign_out_at_the_provider(world: &World, who: &Visitor) {
     let asked = who.visit(&format!("{}/session/end", world.provider.issuer())).await;
     let done = who.submit(&asked, &[("logout", "yes")]).await;
     assert!(done.text().contains("Signed out at the provider"), "{done:?}");
 }
 
-/// Sends the gate a logout token, as the provider does.
-async fn notify(world: &World, token: &str) -> Answer {
+/// Sends a logout token to the gate, as the provider does.
+async fn send_logout_token(world: &World, token: &str) -> Answer {
     let visitor = world.visitor();
-    let mut request = visitor.request(As::Fetch, &world.at("app", "/_doorward/backchannel_logout"));
+    let mut request = visitor.request(RequestMode::Fetch, &world.at("app", "/_doorward/backchannel_logout"));
     *request.method_mut() = Method::POST;
     request.headers_mut().insert(header::CONTENT_TYPE, "application/x-www-form-urlencoded".parse().unwrap());
     *request.body_mut() = Full::from(format!("logout_token={token}"));
@@ -42,7 +43,7 @@ async fn a_sign_out_at_the_provider_ends_that_session_at_every_replica_and_count
     let world = telling(3600).store(&Database::shared().create()).start().await;
     let other = replica(&world).await;
     let (alice, bob) = (world.signed_in("alice").await, world.signed_in("bob").await);
-    // The same person in another browser: the provider speaks of one session, not of everything that is hers.
+    // The same person in another browser: the logout token names one session, not all of hers.
     let at_home = world.signed_in("alice").await;
     for gate in [&world.gate, &other] {
         assert_eq!(ask(&world, gate, &alice).await.status, StatusCode::OK);
@@ -54,15 +55,15 @@ async fn a_sign_out_at_the_provider_ends_that_session_at_every_replica_and_count
     }
     assert!(world.gate.metrics().await.contains("doorward_logouts_total{kind=\"backchannel\"} 1"));
 
-    let notices = world.provider.steer("grants").await["notices"].clone();
+    let notices = world.provider.control("grants").await["notices"].clone();
     let [Value::String(notice)] = notices.as_array().unwrap().as_slice() else { panic!("{notices}") };
-    let answer = notify(&world, notice).await;
+    let answer = send_logout_token(&world, notice).await;
     assert_eq!((answer.status, answer.json()["error"].as_str()), (StatusCode::BAD_REQUEST, Some("bad_request")));
     assert!(answer.json()["message"].as_str().unwrap().contains("jti"), "{answer:?}");
-    // A notice that was tampered with never ends anything.
+    // A manipulated logout token ends nothing.
     let (signed, signature) = notice.rsplit_once('.').unwrap();
     let forged = format!("{signed}.{}", signature.chars().rev().collect::<String>());
-    assert_eq!(notify(&world, &forged).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(send_logout_token(&world, &forged).await.status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
@@ -71,7 +72,7 @@ async fn a_session_that_is_ended_while_it_is_renewed_stays_ended_at_every_replic
     let other = replica(&world).await;
     let gates = [&world.gate, &other];
     let alice = world.signed_in("alice").await;
-    world.provider.steer("slow?seconds=4").await;
+    world.provider.control("slow?seconds=4").await;
     eventually("the provider has renewed it, and holds its answer back", async || {
         for gate in gates {
             assert_eq!(ask(&world, gate, &alice).await.status, StatusCode::OK);
@@ -105,8 +106,8 @@ async fn a_front_channel_logout_needs_the_right_issuer_and_session() {
     let (alice, bob) = (world.signed_in("alice").await, world.signed_in("bob").await);
     let sid = database.sql(name_in(&store), "SELECT sid FROM doorward_sessions WHERE subject = 'alice'");
     let issuer = world.provider.issuer();
-    let tell = async |query: &str| {
-        // Within a frame of the provider's page, without our cookies.
+    let notify = async |query: &str| {
+        // In a frame of the provider's page, without our cookies.
         world.visitor().open(&world.at("app", &format!("/_doorward/frontchannel_logout{query}"))).await
     };
     for (query, status) in [
@@ -115,15 +116,15 @@ async fn a_front_channel_logout_needs_the_right_issuer_and_session() {
         (format!("?sid={sid}"), StatusCode::BAD_REQUEST),
         (format!("?iss=https://another.example&sid={sid}"), StatusCode::BAD_REQUEST),
         (format!("?iss={issuer}/&sid={sid}"), StatusCode::BAD_REQUEST),
-        // That there is no such session is nothing to tell anybody.
+        // The response does not reveal whether the session exists.
         (format!("?iss={issuer}&sid=another"), StatusCode::OK),
     ] {
-        assert_eq!(tell(&query).await.status, status, "{query}");
+        assert_eq!(notify(&query).await.status, status, "{query}");
         for gate in [&world.gate, &other] {
             assert_eq!(ask(&world, gate, &alice).await.status, StatusCode::OK, "{query}");
         }
     }
-    let page = tell(&format!("?iss={issuer}&sid={sid}")).await;
+    let page = notify(&format!("?iss={issuer}&sid={sid}")).await;
     assert_eq!((page.status, page.header("cache-control")), (StatusCode::OK, "no-store"), "{page:?}");
     refused(&world, &[&world.gate, &other], &alice).await;
     assert_eq!(ask(&world, &other, &bob).await.status, StatusCode::OK);
@@ -131,13 +132,13 @@ async fn a_front_channel_logout_needs_the_right_issuer_and_session() {
 }
 
 #[tokio::test]
-async fn a_session_in_a_file_ends_by_the_provider_s_word_too() {
-    let world = Plan::with(TRAEFIK).provider(json!({ "backchannel_logout": true })).start().await;
+async fn back_channel_logout_ends_a_session_in_sqlite_too() {
+    let world = WorldBuilder::with(TRAEFIK).provider(json!({ "backchannel_logout": true })).start().await;
     let alice = world.signed_in("alice").await;
     sign_out_at_the_provider(&world, &alice).await;
     let answer = alice.fetch(&world.at("app", "/")).await;
     assert_eq!((answer.status, answer.reason()), (StatusCode::UNAUTHORIZED, "session_ended"), "{answer:?}");
-    // A page goes to sign in again, and she is asked who she is.
+    // A page begins a new sign-in, and the provider asks for the user.
     alice.keep(&world.provider.issuer(), "user=; Path=/");
     let page = alice.visit(&world.at("app", "/")).await;
     assert!(page.text().contains("Who are you?"), "{page:?}");

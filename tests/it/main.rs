@@ -1,37 +1,37 @@
-//! The gate between its real neighbours: edges, a certified provider, an app, browsers. One module a story.
+//! Integration tests of the gate between real neighbours: edges, a certified provider, an app, browsers. One module per topic.
 //!
 //! Everything runs on loopback ports of its own and ends with its test. `make setup` installs the neighbours.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that cannot go on has failed, and says where"
+    reason = "a test that cannot go on has failed, and the panic says where"
 )]
 
 mod attacks;
+mod callbacks;
+mod callbacks_in_a_browser;
 mod clocks;
 mod commands;
 mod documents;
-mod elsewhere;
-mod full;
-mod healing;
-mod healing_in_a_browser;
+mod full_disk;
 mod hidden_cookies;
 mod in_a_browser;
 mod keys;
 mod latency;
 mod logout;
-mod numbers;
+mod metrics;
 mod outages;
-mod places;
 mod postgres;
 mod refusals;
 mod reload;
 mod renewal;
 mod replicas;
+mod resource_limits;
 mod revocation;
 mod rotation;
 mod rules;
+mod session_scope;
 mod sign_in;
 mod sign_out;
 mod single_page;

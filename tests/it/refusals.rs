@@ -1,20 +1,20 @@
-//! Who is not let in, and what a client says about itself that changes nothing.
+//! Refusals, and headers of clients that have no effect.
 
 use http::{HeaderValue, StatusCode};
 
-use crate::world::{As, Kind, Plan, TRAEFIK, World};
+use crate::world::{EdgeKind, RequestMode, TRAEFIK, World, WorldBuilder};
 
-const EDGES: [Kind; 4] = [TRAEFIK, Kind::Nginx, Kind::Caddy, Kind::Envoy];
+const EDGES: [EdgeKind; 4] = [TRAEFIK, EdgeKind::Nginx, EdgeKind::Caddy, EdgeKind::Envoy];
 
 #[tokio::test]
-async fn bob_is_told_that_he_may_not_and_alice_goes_in() {
+async fn bob_gets_a_refusal_and_alice_is_allowed() {
     let world = World::new().await;
     let admin = world.at("admin", "/");
     let answer = world.person("bob").visit(&admin).await;
     assert_eq!((answer.status, answer.reason()), (StatusCode::FORBIDDEN, "group_missing"), "{answer:?}");
     assert!(answer.header("content-type").starts_with("text/html"), "{answer:?}");
     assert!(answer.text().contains("bob"), "the page says who is signed in");
-    assert_eq!(world.app.seen(), 0);
+    assert_eq!(world.app.requests(), 0);
 
     let bob = world.signed_in("bob").await;
     bob.visit(&admin).await;
@@ -22,7 +22,7 @@ async fn bob_is_told_that_he_may_not_and_alice_goes_in() {
     assert_eq!((answer.status, answer.reason()), (StatusCode::FORBIDDEN, "group_missing"), "{answer:?}");
     assert!(answer.json()["error"].is_string());
 
-    assert_eq!(world.person("alice").visit(&admin).await.echo().read_as("Remote-User"), ["alice"]);
+    assert_eq!(world.person("alice").visit(&admin).await.echo().values_as("Remote-User"), ["alice"]);
 }
 
 #[tokio::test]
@@ -38,9 +38,9 @@ async fn a_host_that_no_app_names_is_refused_to_everybody_and_never_redirected()
 #[tokio::test]
 async fn what_a_client_claims_to_be_never_reaches_the_app() {
     for kind in EDGES {
-        let world = Plan::with(kind).start().await;
+        let world = WorldBuilder::with(kind).start().await;
         let bob = world.signed_in("bob").await;
-        // One at a time: an edge may refuse a spelling, which is as good.
+        // One at a time: an edge may refuse a spelling, which is fine too.
         for name in [
             "remote-user",
             "remote-groups",
@@ -61,8 +61,8 @@ async fn what_a_client_claims_to_be_never_reaches_the_app() {
                 continue;
             }
             let echo = answer.echo();
-            assert!(!echo.read_as(name).contains(&"evil"), "{kind:?}: {name} reached the app: {echo:?}");
-            assert_eq!(echo.read_as("Remote-User"), ["bob"], "{kind:?}: {name}");
+            assert!(!echo.values_as(name).contains(&"evil"), "{kind:?}: {name} reached the app: {echo:?}");
+            assert_eq!(echo.values_as("Remote-User"), ["bob"], "{kind:?}: {name}");
         }
     }
 }
@@ -70,7 +70,7 @@ async fn what_a_client_claims_to_be_never_reaches_the_app() {
 #[tokio::test]
 async fn what_a_client_says_about_its_own_request_opens_nothing() {
     for kind in EDGES {
-        let world = Plan::with(kind).start().await;
+        let world = WorldBuilder::with(kind).start().await;
         for (name, value) in [
             ("x-forwarded-uri", "/health"),
             ("x-forwarded-host", "nobody.example.test"),
@@ -90,14 +90,14 @@ async fn what_a_client_says_about_its_own_request_opens_nothing() {
             let answer = world.visitor().with(name, value).fetch(&world.at("rules", "/secret?a=/health")).await;
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{kind:?}: {name}: {value}: {answer:?}");
         }
-        assert_eq!(world.app.seen(), 0, "{kind:?}");
+        assert_eq!(world.app.requests(), 0, "{kind:?}");
     }
 }
 
 #[tokio::test]
-async fn whoever_would_ask_the_gate_through_the_edge_is_not_heard() {
+async fn a_client_cannot_send_subrequests_through_the_edge() {
     for kind in EDGES {
-        let world = Plan::with(kind).start().await;
+        let world = WorldBuilder::with(kind).start().await;
         let alice = world.signed_in("alice").await;
         for path in
             ["auth/traefik", "auth/caddy", "auth/nginx", "auth/envoy/", "auth/envoy/../../start", "x/../auth/envoy/"]
@@ -108,7 +108,7 @@ async fn whoever_would_ask_the_gate_through_the_edge_is_not_heard() {
                 .with("x-original-url", "https://app.example.test/")
                 .with("x-forwarded-uri", "/");
             let answer = asking.fetch(&world.at("app", &format!("/_doorward/{path}"))).await;
-            // A path with dots in it may mean something to the app, which she may ask whatever she likes.
+            // A path with dot segments may reach the app, which she is allowed to use.
             let by_the_app = answer.header("set-cookie").starts_with("app=");
             assert!(!answer.status.is_success() || (by_the_app && path.contains("..")), "{kind:?}: {path}: {answer:?}");
             assert_eq!(answer.headers.get("remote-user"), None, "{kind:?}: {path}: {answer:?}");
@@ -117,7 +117,7 @@ async fn whoever_would_ask_the_gate_through_the_edge_is_not_heard() {
 }
 
 #[tokio::test]
-async fn a_made_up_cookie_is_no_session_whatever_it_looks_like() {
+async fn a_made_up_cookie_is_no_session_in_any_form() {
     let world = World::new().await;
     let good = world.signed_in("alice").await.cookies(&world.at("app", "/").parse().unwrap());
     let session = good.split("; ").find(|cookie| cookie.contains("doorward")).expect("a session cookie");
@@ -129,23 +129,23 @@ async fn a_made_up_cookie_is_no_session_whatever_it_looks_like() {
         ["", "x", "%00", "\"\"", "==", &long, &value[..value.len() - 1], std::str::from_utf8(&flipped).unwrap()]
     {
         let visitor = world.visitor();
-        let mut request = visitor.request(As::Fetch, &world.at("app", "/"));
+        let mut request = visitor.request(RequestMode::Fetch, &world.at("app", "/"));
         request.headers_mut().insert("cookie", HeaderValue::from_str(&format!("{name}={made_up}")).unwrap());
         let answer = visitor.send(request).await;
         assert_eq!((answer.status, answer.reason()), (StatusCode::UNAUTHORIZED, "no_session"), "{made_up}: {answer:?}");
         assert_eq!(answer.headers.get("set-cookie"), None, "a fetch clears nothing: {answer:?}");
     }
-    // A stray one beside the good one does not shut its owner out.
+    // An invalid cookie beside the valid one does no harm.
     let visitor = world.visitor();
-    let mut request = visitor.request(As::Fetch, &world.at("app", "/"));
+    let mut request = visitor.request(RequestMode::Fetch, &world.at("app", "/"));
     request.headers_mut().insert("cookie", HeaderValue::from_str(&format!("{name}=stray; {good}")).unwrap());
-    assert_eq!(visitor.send(request).await.echo().read_as("Remote-User"), ["alice"]);
+    assert_eq!(visitor.send(request).await.echo().values_as("Remote-User"), ["alice"]);
 }
 
 #[tokio::test]
-async fn only_a_trusted_peer_may_ask() {
+async fn only_a_trusted_peer_may_send_subrequests() {
     let lines = r#"trusted_proxies = ["10.0.0.0/8"]"#;
-    let world = Plan::with(TRAEFIK).server(lines).without_provider().await;
+    let world = WorldBuilder::with(TRAEFIK).server(lines).without_provider().await;
     let answer = world.visitor().open(&world.at("app", "/")).await;
     assert_eq!((answer.status, answer.reason()), (StatusCode::FORBIDDEN, "untrusted_peer"), "{answer:?}");
 }
@@ -153,11 +153,11 @@ async fn only_a_trusted_peer_may_ask() {
 #[tokio::test]
 async fn thirty_kilobytes_of_cookies_are_answered_through_every_edge() {
     for kind in EDGES {
-        let world = Plan::with(kind).start().await;
+        let world = WorldBuilder::with(kind).start().await;
         let alice = world.signed_in("alice").await;
         for number in 0..10 {
             alice.keep(&world.at("app", "/"), &format!("tracking{number}={}; Path=/", "x".repeat(3_000)));
         }
-        assert_eq!(alice.fetch(&world.at("app", "/")).await.echo().read_as("Remote-User"), ["alice"], "{kind:?}");
+        assert_eq!(alice.fetch(&world.at("app", "/")).await.echo().values_as("Remote-User"), ["alice"], "{kind:?}");
     }
 }

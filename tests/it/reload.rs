@@ -1,5 +1,5 @@
-//! The configuration changes while the gate runs (contract C2): how a change arrives, and that it applies to the next
-//! request on whatever connection.
+//! Reloads of the configuration (contract C2): however the file changes, the change applies to the next request on any
+//! connection.
 
 mod effects;
 mod people;
@@ -21,8 +21,8 @@ use tokio::task::JoinSet;
 use crate::{
     postgres::EDGE,
     world::{
-        PATIENCE, Plan, STEP, Signal, Visitor, World, eventually,
-        raw::{Kept, Said},
+        POLL_INTERVAL, Signal, TIMEOUT, Visitor, World, WorldBuilder, eventually,
+        raw::{PersistentConnection, RawResponse},
     },
 };
 
@@ -31,51 +31,58 @@ const REFUSED: &str = r#"doorward_config_reloads_total{result="refused"}"#;
 
 const APP: &str = "app.example.test";
 
-/// A rule of the app `rules`, and what becomes of it.
+/// A rule of the app `rules`, and its replacement.
 const OPEN: &str = "path = \"/health\"\naccess = \"public\"";
-const SHUT: &str = "path = \"/health\"\naccess = \"deny\"";
+const CLOSED: &str = "path = \"/health\"\naccess = \"deny\"";
 
 async fn world() -> World {
-    Plan::with(EDGE).start().await
+    WorldBuilder::with(EDGE).start().await
 }
 
 fn cookies(world: &World, visitor: &Visitor) -> String {
     visitor.cookies(&world.at("app", "/").parse().unwrap())
 }
 
-/// What `from` becomes in a configuration that has it.
+/// Replaces `from`, which has to be in the configuration.
 fn with(config: &str, from: &str, to: &str) -> String {
     assert!(config.contains(from), "{from} is not in {config}");
     config.replace(from, to)
 }
 
-/// Asks again on the same connection until the status is this one.
-async fn until(kept: &mut Kept, host: &str, target: &str, cookies: &str, status: StatusCode) -> Said {
-    let patience = Instant::now() + PATIENCE;
+/// Repeats a subrequest on the same connection until its response has this status.
+async fn until(
+    kept: &mut PersistentConnection,
+    host: &str,
+    target: &str,
+    cookies: &str,
+    status: StatusCode,
+) -> RawResponse {
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let said = kept.ask(host, target, cookies).await;
         if said.status == status {
             return said;
         }
-        assert!(Instant::now() < patience, "never {status}: {said:?}");
-        tokio::time::sleep(STEP).await;
+        assert!(Instant::now() < deadline, "never {status}: {said:?}");
+        // A real gate: polled, with a bound.
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Waits until so many changes have been put in force.
+/// Waits until so many reloads have been applied.
 async fn applied(world: &World, many: u64) {
-    let count = async || (world.gate.number(APPLIED).await? >= many).then_some(());
+    let count = async || (world.gate.metric(APPLIED).await? >= many).then_some(());
     eventually(&format!("{many} changes are in force"), count).await;
 }
 
-/// Puts a file in place of another at once, as careful programs do.
+/// Replaces a file atomically by renaming.
 fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
     fs::write(&new, text).unwrap();
     fs::rename(&new, path).unwrap();
 }
 
-/// Puts the configuration where a volume of Kubernetes has it: behind a link to a folder that is swapped whole.
+/// Replaces the configuration as a Kubernetes volume does: behind a link to a folder that is swapped.
 fn swap(folder: &Path, generation: &str, text: &str) {
     fs::create_dir(folder.join(generation)).unwrap();
     fs::write(folder.join(generation).join("doorward.toml"), text).unwrap();
@@ -87,46 +94,47 @@ fn swap(folder: &Path, generation: &str, text: &str) {
 async fn a_change_reaches_the_next_request_however_it_arrives() {
     let world = world().await;
     let path = world.gate.path().to_owned();
-    let mut kept = Kept::open(world.gate.port).await;
-    let (open, shut) = (world.config(), with(&world.config(), OPEN, SHUT));
+    let mut kept = PersistentConnection::open(world.gate.port).await;
+    let (open, closed) = (world.config(), with(&world.config(), OPEN, CLOSED));
     until(&mut kept, "rules.example.test", "/health", "", StatusCode::OK).await;
 
     // Written in place, as an editor may do.
-    world.gate.configure(&shut);
+    world.gate.configure(&closed);
     let said = until(&mut kept, "rules.example.test", "/health", "", StatusCode::FORBIDDEN).await;
     assert_eq!(said.reason(), "rule_denied");
 
-    // Renamed over.
+    // Replaced by renaming.
     replace(&path, &open);
     until(&mut kept, "rules.example.test", "/health", "", StatusCode::OK).await;
 
-    // A volume of Kubernetes: the way there is other than it was, what is there is not, and then it is.
+    // A Kubernetes volume: first only the path changes, then the content.
     let volume = world.dir().join("volume");
     fs::create_dir(&volume).unwrap();
     swap(&volume, "..1", &open);
     symlink("..data/doorward.toml", volume.join("doorward.toml")).unwrap();
     symlink(volume.join("doorward.toml"), path.with_extension("link")).unwrap();
     fs::rename(path.with_extension("link"), &path).unwrap();
-    swap(&volume, "..2", &shut);
+    swap(&volume, "..2", &closed);
     fs::remove_dir_all(volume.join("..1")).unwrap();
     until(&mut kept, "rules.example.test", "/health", "", StatusCode::FORBIDDEN).await;
-    assert_eq!(world.gate.number(REFUSED).await, Some(0));
+    assert_eq!(world.gate.metric(REFUSED).await, Some(0));
     let log = world.gate.log();
     assert!(log.contains("configuration reloaded") && log.contains("apps[2].rules[0].access"), "{log}");
 }
 
 #[tokio::test]
-async fn a_mistake_changes_nothing_and_is_told_once_with_all_its_reasons() {
+async fn an_invalid_change_is_refused_and_logged_once_with_all_its_errors() {
     let mut world = world().await;
-    let mut kept = Kept::open(world.gate.port).await;
+    let mut kept = PersistentConnection::open(world.gate.port).await;
     let hash = |metrics: String| {
         let line = metrics.lines().find(|line| line.starts_with("doorward_config_info{")).map(ToOwned::to_owned);
         line.expect("the hash is shown")
     };
     let before = hash(world.gate.metrics().await);
-    let wrong = with(&with(&world.config(), OPEN, SHUT), "[session]", "[session]\nlifetime = \"0s\"\nlifetme = \"1h\"");
+    let wrong =
+        with(&with(&world.config(), OPEN, CLOSED), "[session]", "[session]\nlifetime = \"0s\"\nlifetme = \"1h\"");
     world.gate.configure(&wrong);
-    eventually("it is refused", async || (world.gate.number(REFUSED).await == Some(1)).then_some(())).await;
+    eventually("it is refused", async || (world.gate.metric(REFUSED).await == Some(1)).then_some(())).await;
     let line = |part: &str| wrong.lines().position(|line| line.starts_with(part)).unwrap() + 1;
     let log = world.gate.log();
     for reason in [
@@ -136,30 +144,30 @@ async fn a_mistake_changes_nothing_and_is_told_once_with_all_its_reasons() {
     ] {
         assert!(log.contains(&reason), "{reason} in {log}");
     }
-    // Whoever asks for it is told again; whoever does not is not.
+    // Logged again on SIGHUP, but not by polling.
     world.gate.signal(Signal::HangUp);
-    eventually("it is refused again", async || (world.gate.number(REFUSED).await == Some(2)).then_some(())).await;
+    eventually("it is refused again", async || (world.gate.metric(REFUSED).await == Some(2)).then_some(())).await;
     assert_eq!(hash(world.gate.metrics().await), before);
     until(&mut kept, "rules.example.test", "/health", "", StatusCode::OK).await;
 
     fs::remove_file(world.gate.path()).unwrap();
-    eventually("no file is a mistake too", async || (world.gate.number(REFUSED).await == Some(3)).then_some(())).await;
-    world.gate.configure(&with(&world.config(), OPEN, SHUT));
+    eventually("no file is a mistake too", async || (world.gate.metric(REFUSED).await == Some(3)).then_some(())).await;
+    world.gate.configure(&with(&world.config(), OPEN, CLOSED));
     until(&mut kept, "rules.example.test", "/health", "", StatusCode::FORBIDDEN).await;
-    assert_eq!(world.gate.number(REFUSED).await, Some(3));
-    assert_eq!(world.gate.number(APPLIED).await, Some(1));
+    assert_eq!(world.gate.metric(REFUSED).await, Some(3));
+    assert_eq!(world.gate.metric(APPLIED).await, Some(1));
     let after = hash(world.gate.metrics().await);
     assert_ne!(after, before);
-    assert!(world.gate.tell(&["check"]).contains(after.split('"').nth(1).unwrap()), "it is the hash of the file");
+    assert!(world.gate.command(&["check"]).contains(after.split('"').nth(1).unwrap()), "it is the hash of the file");
 }
 
 #[tokio::test]
-async fn what_needs_a_restart_is_named_and_the_rest_applies() {
+async fn keys_that_need_a_restart_are_logged_and_the_rest_applies() {
     let world = world().await;
-    let mut kept = Kept::open(world.gate.port).await;
+    let mut kept = PersistentConnection::open(world.gate.port).await;
     let management = format!("management = \"127.0.0.1:{}\"", world.gate.management);
     let config = with(&world.config(), &management, "management = \"127.0.0.1:1\"\nshutdown_grace = \"7s\"");
-    let config = with(&config, OPEN, SHUT);
+    let config = with(&config, OPEN, CLOSED);
     world.gate.configure(&format!("{config}\n[log]\nformat = \"text\"\n"));
     until(&mut kept, "rules.example.test", "/health", "", StatusCode::FORBIDDEN).await;
     let log = world.gate.log();
@@ -170,7 +178,7 @@ async fn what_needs_a_restart_is_named_and_the_rest_applies() {
 }
 
 #[tokio::test]
-async fn fifty_changes_under_load_cost_nobody_an_answer() {
+async fn fifty_reloads_under_load_lose_no_request() {
     let mut world = world().await;
     let alice = cookies(&world, &world.signed_in("alice").await);
     let (stop, port) = (Arc::new(AtomicBool::new(false)), world.gate.port);
@@ -178,15 +186,15 @@ async fn fifty_changes_under_load_cost_nobody_an_answer() {
     for _ in 0..4 {
         let (stop, alice) = (Arc::clone(&stop), alice.clone());
         load.spawn(async move {
-            let (mut kept, mut asked) = (Kept::open(port).await, 0);
+            let (mut kept, mut requests) = (PersistentConnection::open(port).await, 0);
             while !stop.load(Ordering::Relaxed) {
                 let said = kept.ask(APP, "/", &alice).await;
                 assert_eq!((said.status, said.header("remote-user")), (StatusCode::OK, "alice"), "{said:?}");
                 let public = kept.ask("rules.example.test", "/health", "").await;
                 assert_eq!(public.status, StatusCode::OK, "{public:?}");
-                asked += 1;
+                requests += 1;
             }
-            asked
+            requests
         });
     }
     for change in 1..=50 {
@@ -198,11 +206,11 @@ async fn fifty_changes_under_load_cost_nobody_an_answer() {
         world.gate.signal(Signal::HangUp);
         applied(&world, change).await;
     }
-    let said = Kept::open(port).await.ask(APP, "/", &alice).await;
+    let said = PersistentConnection::open(port).await.ask(APP, "/", &alice).await;
     assert_eq!((said.header("x-change"), said.headers.contains_key("x-authentik-username")), ("50", false), "{said:?}");
     stop.store(true, Ordering::Relaxed);
-    for asked in load.join_all().await {
-        assert!(asked > 50, "there was a load");
+    for requests in load.join_all().await {
+        assert!(requests > 50, "there was a load");
     }
-    assert_eq!(world.gate.number(REFUSED).await, Some(0));
+    assert_eq!(world.gate.metric(REFUSED).await, Some(0));
 }

@@ -1,5 +1,5 @@
-//! Sessions are renewed silently, whoever asks, whatever becomes of the provider, the store or a replica (contract C18,
-//! C20, lessons L13, L16, L26).
+//! Renewals of sessions: single-flight across replicas, and robust against outages of the provider, the store or a replica
+//! (contract C18, C20, lessons L13, L16, L26).
 
 use std::time::{Duration, Instant};
 
@@ -10,18 +10,18 @@ use serde_json::json;
 use crate::{
     postgres::{EDGE, ask, refused, replica},
     world::{
-        Gate, PATIENCE, Plan, STEP, Signal, Visitor, World,
-        database::{Database, Weather, Wire, name_in, url},
+        Gate, POLL_INTERVAL, Signal, TIMEOUT, Visitor, World, WorldBuilder,
+        database::{ChaosProxy, Database, LinkState, name_in, url},
         eventually,
     },
 };
 
-/// A world in which access tokens last for so many seconds, and sessions are renewed two seconds before.
-fn renewing(seconds: u32) -> Plan {
-    Plan::with(EDGE).session("renew_before = \"2s\"").provider(json!({ "access_token_ttl": seconds }))
+/// Plans a world with access tokens of so many seconds, whose sessions are renewed two seconds before expiry.
+fn renewing(seconds: u32) -> WorldBuilder {
+    WorldBuilder::with(EDGE).session("renew_before = \"2s\"").provider(json!({ "access_token_ttl": seconds }))
 }
 
-/// Two hundred at each replica at the same time, none of whom may be refused.
+/// Sends two hundred concurrent subrequests to each replica, none of which may be refused.
 async fn storm(world: &World, gates: &[&Gate], who: &Visitor) {
     let answers = join_all((0..200).flat_map(|_| gates).map(|gate| ask(world, gate, who))).await;
     for answer in answers {
@@ -29,7 +29,7 @@ async fn storm(world: &World, gates: &[&Gate], who: &Visitor) {
     }
 }
 
-/// Asks one replica, which may not refuse, until `done`.
+/// Sends subrequests to a replica, which may not refuse, until `done`.
 async fn in_use<T>(
     world: &World,
     gate: &Gate,
@@ -37,15 +37,16 @@ async fn in_use<T>(
     what: &str,
     mut done: impl AsyncFnMut() -> Option<T>,
 ) -> T {
-    let patience = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let answer = ask(world, gate, who).await;
         assert_eq!(answer.status, StatusCode::OK, "until {what}: {answer:?}");
         if let Some(done) = done().await {
             return done;
         }
-        assert!(Instant::now() < patience, "never: {what}");
-        tokio::time::sleep(STEP).await;
+        assert!(Instant::now() < deadline, "never: {what}");
+        // A real gate: polled, with a bound.
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -56,9 +57,9 @@ async fn a_storm_at_three_replicas_costs_one_refresh_for_each_due_renewal() {
     let others = [replica(&world).await, replica(&world).await];
     let gates = [&world.gate, &others[0], &others[1]];
     let alice = world.signed_in("alice").await;
-    let before = world.provider.asked().await;
-    // Longer than what is left of the token when its renewal begins: it ends meanwhile, and everybody waits.
-    world.provider.steer(&format!("slow?seconds={SLOW}")).await;
+    let before = world.provider.token_requests().await;
+    // Longer than the remaining lifetime of the token: it expires during the renewal, and all requests wait.
+    world.provider.control(&format!("slow?seconds={SLOW}")).await;
     for renewal in 1..=10 {
         eventually(&format!("renewal {renewal}"), async || {
             storm(&world, &gates, &alice).await;
@@ -66,11 +67,11 @@ async fn a_storm_at_three_replicas_costs_one_refresh_for_each_due_renewal() {
         })
         .await;
     }
-    let told = world.provider.steer("grants").await;
-    assert_eq!(told["refused"], 0, "no refresh token was used twice");
-    let asked: Vec<_> = told["asked"].as_array().unwrap()[before..].iter().map(|at| at.as_u64().unwrap()).collect();
+    let counters = world.provider.control("grants").await;
+    assert_eq!(counters["refused"], 0, "no refresh token was used twice");
+    let asked: Vec<_> = counters["asked"].as_array().unwrap()[before..].iter().map(|at| at.as_u64().unwrap()).collect();
     for pair in asked.windows(2) {
-        // The new token has to be given, and to be in its second half, before it is due. Moments are whole seconds.
+        // A renewal is due when the new token is in the second half of its lifetime. Times are whole seconds.
         assert!(pair[1] - pair[0] > SLOW * 1_000 + 500, "two refreshes for one renewal: {asked:?}");
     }
     eventually("what the provider gave has been taken", async || {
@@ -84,7 +85,7 @@ async fn a_storm_at_three_replicas_costs_one_refresh_for_each_due_renewal() {
     .await;
 }
 
-/// How many renewals of a gate came out so.
+/// Returns the number of renewals of a gate with this result.
 async fn count(gate: &Gate, result: &str) -> u64 {
     let series = format!("doorward_renewals_total{{provider=\"neighbour\",result=\"{result}\"}} ");
     let metrics = gate.metrics().await;
@@ -95,14 +96,14 @@ async fn count(gate: &Gate, result: &str) -> u64 {
 #[tokio::test]
 async fn while_the_provider_is_away_sessions_go_on_within_the_grace_and_recover_by_themselves() {
     const GRACE: Duration = Duration::from_secs(12);
-    let world = Plan::with(EDGE)
+    let world = WorldBuilder::with(EDGE)
         .session(&format!("renew_before = \"2s\"\noutage_grace = \"{}s\"", GRACE.as_secs()))
         .provider(json!({ "access_token_ttl": 4 }))
         .start()
         .await;
     let alice = world.signed_in("alice").await;
-    world.provider.steer("away?is=yes").await;
-    let away = Instant::now();
+    world.provider.control("away?is=yes").await;
+    let outage = Instant::now();
     let stale = async |gate: &Gate| !gate.metrics().await.contains("doorward_session_stale_served_total 0");
     in_use(&world, &world.gate, &alice, "its token has ended", async || stale(&world.gate).await.then_some(())).await;
     let over = eventually("the grace passes", async || {
@@ -111,7 +112,7 @@ async fn while_the_provider_is_away_sessions_go_on_within_the_grace_and_recover_
     })
     .await;
     assert_eq!((over.status, over.reason()), (StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable"), "{over:?}");
-    assert!(away.elapsed() >= GRACE, "the grace runs from the end of the token");
+    assert!(outage.elapsed() >= GRACE, "the grace runs from the end of the token");
     assert!(!over.header("retry-after").is_empty() && !over.headers.contains_key("set-cookie"), "{over:?}");
     assert!(count(&world.gate, "unavailable").await > 0);
     let page = world.visitor().open(&world.at("app", "/")).await;
@@ -121,25 +122,25 @@ async fn while_the_provider_is_away_sessions_go_on_within_the_grace_and_recover_
         "a new visitor reads what is the matter: {page:?}"
     );
 
-    world.provider.steer("groups?user=alice&groups=staff").await;
-    world.provider.steer("away?is=no").await;
-    let back = eventually("it is renewed without anybody's help", async || {
+    world.provider.control("groups?user=alice&groups=staff").await;
+    world.provider.control("away?is=no").await;
+    let back = eventually("it is renewed by itself", async || {
         let answer = ask(&world, &world.gate, &alice).await;
         (answer.status == StatusCode::OK).then_some(answer)
     })
     .await;
     assert_eq!(back.header("remote-groups"), "staff", "with the groups of now: {back:?}");
     assert_eq!(world.signed_in("bob").await.visit(&world.at("app", "/")).await.echo().target, "/");
-    assert_eq!(world.provider.steer("grants").await["refused"], 0);
+    assert_eq!(world.provider.control("grants").await["refused"], 0);
 }
 
 #[tokio::test]
-async fn whoever_loses_a_group_loses_what_it_allowed_with_the_next_renewal() {
+async fn a_lost_group_takes_effect_at_the_next_renewal() {
     let world = renewing(4).start().await;
     let alice = world.signed_in("alice").await;
     let admin = world.at("admin", "/");
     alice.visit(&admin).await.echo();
-    world.provider.steer("groups?user=alice&groups=staff").await;
+    world.provider.control("groups?user=alice&groups=staff").await;
     let answer = eventually("she is no admin any more", async || {
         let answer = alice.fetch(&admin).await;
         (answer.status != StatusCode::OK).then_some(answer)
@@ -158,7 +159,7 @@ async fn a_grant_that_was_revoked_ends_the_session_and_a_page_signs_in_again() {
     for gate in [&world.gate, &other] {
         ask(&world, gate, &alice).await;
     }
-    world.provider.steer("revoke?user=alice").await;
+    world.provider.control("revoke?user=alice").await;
     refused(&world, &[&world.gate, &other], &alice).await;
     assert_eq!(count(&world.gate, "rejected").await + count(&other, "rejected").await, 1);
     let url = world.at("app", "/page");
@@ -179,20 +180,20 @@ async fn a_replica_that_dies_with_fresh_tokens_costs_at_most_that_one_session() 
     let other = replica(&world).await;
     let (alice, bob) = (world.signed_in("alice").await, world.signed_in("bob").await);
     ask(&world, &other, &alice).await;
-    world.provider.steer("slow?seconds=3").await;
+    world.provider.control("slow?seconds=3").await;
     in_use(&world, &world.gate, &alice, "the first replica redeems", async || {
         (world.provider.refreshes().await == 1).then_some(())
     })
     .await;
     world.gate.signal(Signal::Kill);
-    world.gate.ended().await;
-    // The lease is the dead replica's for now. The session goes on as it was, and does not wait again and again.
+    world.gate.exited().await;
+    // The dead replica still has the lease. The session goes on without waiting repeatedly.
     for _ in 0..20 {
         assert_eq!(ask(&world, &other, &alice).await.status, StatusCode::OK);
     }
     let leased = "SELECT lease > extract(epoch FROM now()) FROM doorward_sessions WHERE subject = 'alice'";
     assert_eq!(database.sql(name_in(&store), leased), "t");
-    // As if its span had passed.
+    // As if the lease had expired.
     database.sql(name_in(&store), "UPDATE doorward_sessions SET lease = 0");
     refused(&world, &[&other], &alice).await;
     in_use(&world, &other, &bob, "another session is renewed", async || {
@@ -200,7 +201,7 @@ async fn a_replica_that_dies_with_fresh_tokens_costs_at_most_that_one_session() 
     })
     .await;
     world.gate.start().await;
-    assert_eq!(alice.visit(&world.at("app", "/")).await.echo().read_as("Remote-User"), ["alice"]);
+    assert_eq!(alice.visit(&world.at("app", "/")).await.echo().values_as("Remote-User"), ["alice"]);
 }
 
 #[tokio::test]
@@ -212,7 +213,7 @@ async fn a_store_that_takes_no_writes_for_a_while_loses_no_rotated_token() {
     let other = replica(&world).await;
     let gates = [&world.gate, &other];
     let alice = world.signed_in("alice").await;
-    world.provider.steer("slow?seconds=3").await;
+    world.provider.control("slow?seconds=3").await;
     in_use(&world, &world.gate, &alice, "a renewal is under way", async || {
         (world.provider.refreshes().await == 1).then_some(())
     })
@@ -228,7 +229,7 @@ async fn a_store_that_takes_no_writes_for_a_while_loses_no_rotated_token() {
         world.gate.log().contains("could not be written yet").then_some(())
     })
     .await;
-    world.provider.steer("slow?seconds=0").await;
+    world.provider.control("slow?seconds=0").await;
     let failing = Instant::now();
     for seconds in [10, 20] {
         for gate in gates {
@@ -238,9 +239,9 @@ async fn a_store_that_takes_no_writes_for_a_while_loses_no_rotated_token() {
             .await;
         }
     }
-    assert_eq!(world.provider.refreshes().await, 1, "nobody uses the old token again meanwhile");
+    assert_eq!(world.provider.refreshes().await, 1, "the old token is not used again meanwhile");
     read_only("off");
-    // Whoever did not redeem the token has it from the store, and goes on renewing.
+    // A replica that did not redeem the token reads it from the store and goes on renewing.
     for gate in gates {
         let before = world.provider.refreshes().await;
         in_use(&world, gate, &alice, "it is renewed again", async || {
@@ -248,14 +249,14 @@ async fn a_store_that_takes_no_writes_for_a_while_loses_no_rotated_token() {
         })
         .await;
     }
-    assert_eq!(world.provider.steer("grants").await["refused"], 0, "no refresh token was used twice");
+    assert_eq!(world.provider.control("grants").await["refused"], 0, "no refresh token was used twice");
 }
 
 #[tokio::test]
-async fn a_token_that_ends_while_the_store_is_away_ends_no_session() {
+async fn a_token_that_expires_while_the_store_is_unavailable_ends_no_session() {
     let database = Database::shared();
-    for weather in [Weather::Cut, Weather::Stalled] {
-        let wire = Wire::to(database.port).await;
+    for weather in [LinkState::Cut, LinkState::Stalled] {
+        let wire = ChaosProxy::to(database.port).await;
         let world = renewing(4).store(&url(wire.port, name_in(&database.create()))).start().await;
         let alice = world.signed_in("alice").await;
         wire.set(weather);
@@ -265,11 +266,11 @@ async fn a_token_that_ends_while_the_store_is_away_ends_no_session() {
         })
         .await;
         assert_eq!(world.provider.refreshes().await, 0, "{weather:?}: nothing is redeemed that could not be kept");
-        wire.set(Weather::Fair);
+        wire.set(LinkState::Open);
         in_use(&world, &world.gate, &alice, "it is renewed", async || {
             (world.provider.refreshes().await > 0).then_some(())
         })
         .await;
-        assert_eq!(world.provider.steer("grants").await["refused"], 0, "{weather:?}");
+        assert_eq!(world.provider.control("grants").await["refused"], 0, "{weather:?}");
     }
 }

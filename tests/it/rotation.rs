@@ -1,11 +1,11 @@
-//! A sealing secret is rotated: the old one is dropped, and nobody has to sign in again.
+//! Rotation of the sealing secret: the old one is removed, and nobody has to sign in again.
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
     postgres::{EDGE, ask, refused, replica},
-    world::{Gate, Plan, Signal, Visitor, World, database::Database, eventually},
+    world::{Gate, Signal, Visitor, World, WorldBuilder, database::Database, eventually},
 };
 
 const OLD: &str = "\"the first secret of one test, which is long enough\"";
@@ -17,9 +17,9 @@ fn rotated(config: &str, secrets: &str) -> String {
     rotated
 }
 
-/// What `doorward check` says of the rotation.
+/// Returns the status of the rotation from `doorward check`.
 fn checked(gate: &Gate) -> Value {
-    let report: Value = serde_json::from_str(&gate.tell(&["check", "--format", "json"])).unwrap();
+    let report: Value = serde_json::from_str(&gate.command(&["check", "--format", "json"])).unwrap();
     report["rotation"].clone()
 }
 
@@ -32,7 +32,7 @@ async fn known_to(world: &World, gates: [&Gate; 2], alice: &Visitor) {
 #[tokio::test]
 async fn a_secret_is_rotated_and_dropped_and_nobody_has_to_sign_in_again() {
     for store in [Some(Database::shared().create()), None] {
-        let plan = Plan::with(EDGE);
+        let plan = WorldBuilder::with(EDGE);
         let mut world = match &store {
             Some(url) => plan.store(url).start().await,
             None => plan.start().await,
@@ -41,7 +41,7 @@ async fn a_secret_is_rotated_and_dropped_and_nobody_has_to_sign_in_again() {
         assert_eq!(checked(&world.gate), Value::Null, "nothing is under way");
 
         world.gate.configure(&rotated(&world.config(), &format!("{NEW}, {OLD}")));
-        // Two rows, and the old secret's cookies.
+        // Two rows, and cookies of the old secret.
         assert_eq!(checked(&world.gate), json!({ "older": 3, "unknown": 0 }));
         world.gate.restart(Signal::Term).await;
         assert_eq!(ask(&world, &world.gate, &alice).await.header("remote-user"), "alice");
@@ -52,14 +52,14 @@ async fn a_secret_is_rotated_and_dropped_and_nobody_has_to_sign_in_again() {
         })
         .await;
         assert_eq!(checked(&world.gate), json!({ "older": 0, "unknown": 0 }));
-        assert!(world.gate.tell(&["check"]).contains("the others can be dropped"));
+        assert!(world.gate.command(&["check"]).contains("the others can be dropped"));
 
         world.gate.configure(&rotated(&world.config(), NEW));
         world.gate.restart(Signal::Kill).await;
         for (person, name) in [(&alice, "alice"), (&bob, "bob")] {
             assert_eq!(ask(&world, &world.gate, person).await.header("remote-user"), name);
         }
-        let stolen = alice.stolen();
+        let stolen = alice.copied_cookies();
         alice.visit(&world.at("app", "/_doorward/sign_out")).await;
         refused(&world, &[&world.gate], &stolen).await;
         assert_eq!(ask(&world, &world.gate, &bob).await.status, StatusCode::OK);
@@ -67,16 +67,16 @@ async fn a_secret_is_rotated_and_dropped_and_nobody_has_to_sign_in_again() {
 }
 
 #[tokio::test]
-async fn replicas_are_rotated_one_after_the_other_and_serve_each_other_s_sessions_all_the_while() {
-    let world = Plan::with(EDGE).store(&Database::shared().create()).start().await;
+async fn replicas_are_rotated_one_after_the_other_and_serve_each_other_s_sessions_throughout() {
+    let world = WorldBuilder::with(EDGE).store(&Database::shared().create()).start().await;
     let alice = world.signed_in("alice").await;
     let (mut one, mut other) = (replica(&world).await, replica(&world).await);
-    // The new one opens before it seals, so that whoever is late can read what the others write.
+    // The new secret opens before it seals, so that replicas updated later can read the rows of the others.
     for secrets in [format!("{OLD}, {NEW}"), format!("{NEW}, {OLD}"), NEW.to_owned()] {
         one.configure(&rotated(&world.config_of(&one), &secrets));
         one.restart(Signal::Term).await;
         known_to(&world, [&one, &other], &alice).await;
-        // It has nothing in memory now, and has to read what the other one writes.
+        // With an empty cache it has to read the rows of the other replica.
         other.restart(Signal::Kill).await;
         known_to(&world, [&one, &other], &alice).await;
         other.configure(&rotated(&world.config_of(&other), &secrets));

@@ -1,32 +1,32 @@
-//! Rules on paths, and paths that two servers could read differently.
+//! Rules on paths, and ambiguous paths that two servers could read differently.
 
 use http::StatusCode;
 
-use crate::world::{As, Kind, Pages, Plan, TRAEFIK, Wire, World};
+use crate::world::{EdgeKind, PageRouting, RequestMode, TRAEFIK, Transport, World, WorldBuilder};
 
 #[tokio::test]
-async fn a_public_path_is_open_to_strangers_and_says_nothing_about_anybody() {
+async fn a_public_path_is_open_to_everybody_with_empty_identity_headers() {
     let world = World::new().await;
     for person in [world.visitor(), world.signed_in("alice").await] {
         let echo = person.with("remote-user", "evil").fetch(&world.at("rules", "/health")).await.echo();
-        assert!(echo.read_as("Remote-User").iter().all(|user| user.is_empty()), "{echo:?}");
+        assert!(echo.values_as("Remote-User").iter().all(|user| user.is_empty()), "{echo:?}");
     }
-    let stranger = world.visitor();
+    let signed_out = world.visitor();
     for near in ["/health/", "/healthy", "/health/x", "/HEALTH", "/x?/health"] {
-        let answer = stranger.fetch(&world.at("rules", near)).await;
+        let answer = signed_out.fetch(&world.at("rules", near)).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{near}: {answer:?}");
     }
 }
 
 #[tokio::test]
-async fn an_optional_path_names_who_is_there_and_redirects_nobody() {
+async fn an_optional_path_has_identity_headers_if_signed_in_and_never_redirects() {
     let world = World::new().await;
     let open = world.at("rules", "/open/page");
     let echo = world.visitor().with("remote-user", "evil").open(&open).await.echo();
-    assert!(echo.read_as("Remote-User").iter().all(|user| user.is_empty()), "{echo:?}");
+    assert!(echo.values_as("Remote-User").iter().all(|user| user.is_empty()), "{echo:?}");
     let alice = world.person("alice");
     alice.visit(&world.at("rules", "/")).await.echo();
-    assert_eq!(alice.open(&open).await.echo().read_as("Remote-User"), ["alice"]);
+    assert_eq!(alice.open(&open).await.echo().values_as("Remote-User"), ["alice"]);
 }
 
 #[tokio::test]
@@ -43,12 +43,11 @@ async fn a_denied_path_is_denied_to_everybody_and_a_group_rule_to_those_outside(
     assert_eq!((answer.status, answer.reason()), (StatusCode::FORBIDDEN, "group_missing"), "{answer:?}");
 }
 
-/// Paths that one server takes for `/open/…` and another one for something else, none of which is closed to whoever may use
-/// the app.
+/// Paths that some servers read as `/open/…` and others do not. No reading is closed to people who may use the app.
 const AMBIGUOUS: [&str; 6] =
     ["//open/secret", "/open//secret", "/open/group%2Fname", "/open;x=1/secret", "/%6fpen/secret", "/open%5csecret"];
 
-/// Paths of which nobody can say what an app makes of them.
+/// Paths whose reading by an app is unknown.
 const UNREADABLE: [&str; 12] = [
     "/open/../secret",
     "/open/%2e%2e/secret",
@@ -64,26 +63,26 @@ const UNREADABLE: [&str; 12] = [
     "/open/%zz",
 ];
 
-/// Both hand the target on as it came, to the gate and to the app.
-const RAW: [Kind; 2] = [Kind::Nginx, Kind::Caddy];
+/// Edges that pass on the target unchanged, to the gate and to the app.
+const RAW: [EdgeKind; 2] = [EdgeKind::Nginx, EdgeKind::Caddy];
 
 #[tokio::test]
 async fn a_path_that_can_be_read_in_two_ways_is_public_to_nobody() {
     for kind in RAW {
-        let world = Plan::with(kind).start().await;
-        let (stranger, alice) = (world.visitor(), world.person("alice"));
+        let world = WorldBuilder::with(kind).start().await;
+        let (signed_out, alice) = (world.visitor(), world.person("alice"));
         alice.visit(&world.at("rules", "/")).await.echo();
-        let before = world.app.seen();
+        let before = world.app.requests();
         for path in AMBIGUOUS.into_iter().chain(UNREADABLE) {
-            let answer = stranger.fetch(&world.at("rules", path)).await;
+            let answer = signed_out.fetch(&world.at("rules", path)).await;
             assert!(answer.status.is_client_error(), "{kind:?}: {path}: {answer:?}");
         }
-        // One of the app's rules denies: who is to say that this is not what the path means?
+        // A rule of the app denies: the path might mean that one.
         for path in UNREADABLE {
             let answer = alice.fetch(&world.at("rules", path)).await;
             assert!(answer.status.is_client_error(), "{kind:?}: {path}: {answer:?}");
         }
-        assert_eq!(world.app.seen(), before, "{kind:?}");
+        assert_eq!(world.app.requests(), before, "{kind:?}");
         for path in AMBIGUOUS {
             assert_eq!(alice.fetch(&world.at("rules", path)).await.echo().target, path, "{kind:?}");
         }
@@ -92,7 +91,7 @@ async fn a_path_that_can_be_read_in_two_ways_is_public_to_nobody() {
 
 #[tokio::test]
 async fn a_path_that_can_be_read_in_two_ways_passes_where_every_reading_would() {
-    let world = Plan::with(Kind::Caddy).start().await;
+    let world = WorldBuilder::with(EdgeKind::Caddy).start().await;
     let alice = world.signed_in("alice").await;
     for path in ["/a/%2e%2e/b", "/a//b", "/a%2Fb", "/a;x=1/../b"] {
         assert_eq!(alice.fetch(&world.at("app", path)).await.echo().target, path);
@@ -103,12 +102,12 @@ async fn a_path_that_can_be_read_in_two_ways_passes_where_every_reading_would() 
 async fn the_gate_s_own_prefix_opens_nothing_of_the_app() {
     for kind in [
         TRAEFIK,
-        Kind::Traefik { entry: Wire::Tls, gate: Wire::Tls, pages: Pages::Guarded },
-        Kind::Nginx,
-        Kind::Caddy,
-        Kind::Envoy,
+        EdgeKind::Traefik { entry: Transport::Tls, gate: Transport::Tls, pages: PageRouting::Guarded },
+        EdgeKind::Nginx,
+        EdgeKind::Caddy,
+        EdgeKind::Envoy,
     ] {
-        let world = Plan::with(kind).start().await;
+        let world = WorldBuilder::with(kind).start().await;
         for path in [
             "/_doorward/../secret",
             "/_doorward/%2e%2e/secret",
@@ -119,16 +118,22 @@ async fn the_gate_s_own_prefix_opens_nothing_of_the_app() {
             let answer = world.visitor().fetch(&world.at("app", path)).await;
             assert!(!answer.status.is_success(), "{kind:?}: {path}: {answer:?}");
         }
-        assert_eq!(world.app.seen(), 0, "{kind:?}");
+        assert_eq!(world.app.requests(), 0, "{kind:?}");
     }
 }
 
 #[tokio::test]
-async fn what_needs_an_answer_of_its_own_says_so_where_there_is_no_route() {
-    let world = Plan::with(Kind::Traefik { entry: Wire::Tls, gate: Wire::Plain, pages: Pages::Guarded }).start().await;
+async fn own_endpoints_that_need_a_route_say_so_without_one() {
+    let world = WorldBuilder::with(EdgeKind::Traefik {
+        entry: Transport::Tls,
+        gate: Transport::Plain,
+        pages: PageRouting::Guarded,
+    })
+    .start()
+    .await;
     let alice = world.signed_in("alice").await;
     for (method, path) in [("GET", "ping"), ("GET", "session"), ("GET", "client.js"), ("POST", "backchannel_logout")] {
-        let mut request = alice.request(As::Fetch, &world.at("app", &format!("/_doorward/{path}")));
+        let mut request = alice.request(RequestMode::Fetch, &world.at("app", &format!("/_doorward/{path}")));
         *request.method_mut() = method.parse().unwrap();
         let answer = alice.send(request).await;
         assert_eq!((answer.status, answer.reason()), (StatusCode::NOT_FOUND, "needs_route"), "{path}: {answer:?}");
@@ -137,8 +142,8 @@ async fn what_needs_an_answer_of_its_own_says_so_where_there_is_no_route() {
 
 #[tokio::test]
 async fn the_gate_s_own_pages_answer_over_their_route() {
-    for kind in [TRAEFIK, Kind::Nginx, Kind::Caddy, Kind::Envoy] {
-        let world = Plan::with(kind).start().await;
+    for kind in [TRAEFIK, EdgeKind::Nginx, EdgeKind::Caddy, EdgeKind::Envoy] {
+        let world = WorldBuilder::with(kind).start().await;
         let alice = world.signed_in("alice").await;
         assert_eq!(alice.fetch(&world.at("app", "/_doorward/ping")).await.status, StatusCode::NO_CONTENT, "{kind:?}");
         let session = alice.fetch(&world.at("app", "/_doorward/session")).await;
@@ -149,7 +154,7 @@ async fn the_gate_s_own_pages_answer_over_their_route() {
         assert_eq!(script.status, StatusCode::OK, "{kind:?}: {script:?}");
         assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8", "{kind:?}");
         assert_eq!(script.header("cache-control"), "public, max-age=300", "{kind:?}");
-        let nobody = world.visitor().fetch(&world.at("app", "/_doorward/session")).await;
-        assert_eq!(nobody.status, StatusCode::UNAUTHORIZED, "{kind:?}");
+        let answer = world.visitor().fetch(&world.at("app", "/_doorward/session")).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{kind:?}");
     }
 }

@@ -1,42 +1,45 @@
-//! Signing in, and coming back to where one wanted to go.
+//! Sign-in, and the return to the requested page.
 
 use http::StatusCode;
 
-use crate::world::{Kind, Pages, Plan, Visitor, Wire, World};
+use crate::world::{EdgeKind, PageRouting, Transport, Visitor, World, WorldBuilder};
 
-/// Everything that a proxy or a URL library likes to change.
+/// Target with everything that proxies and URL libraries tend to normalise.
 const DEEP: &str = "/a%2Fb/c%20d/%E2%9C%93;v=1?x=1&y=a%2Bb&empty=&z=%20q&u=https%3A%2F%2Fh%2Fp%3Fq&x=2";
 
 #[tokio::test]
 async fn a_deep_link_comes_back_byte_for_byte_through_traefik_in_clear_text_and_over_tls() {
-    for (entry, gate) in
-        [(Wire::Plain, Wire::Plain), (Wire::Plain, Wire::Tls), (Wire::Tls, Wire::Plain), (Wire::Tls, Wire::Tls)]
-    {
-        for pages in [Pages::Routed, Pages::Guarded] {
-            deep_link(Kind::Traefik { entry, gate, pages }).await;
+    for (entry, gate) in [
+        (Transport::Plain, Transport::Plain),
+        (Transport::Plain, Transport::Tls),
+        (Transport::Tls, Transport::Plain),
+        (Transport::Tls, Transport::Tls),
+    ] {
+        for pages in [PageRouting::Routed, PageRouting::Guarded] {
+            deep_link(EdgeKind::Traefik { entry, gate, pages }).await;
         }
     }
 }
 
 #[tokio::test]
 async fn a_deep_link_comes_back_byte_for_byte_through_nginx() {
-    deep_link(Kind::Nginx).await;
+    deep_link(EdgeKind::Nginx).await;
 }
 
 #[tokio::test]
 async fn a_deep_link_comes_back_byte_for_byte_through_caddy() {
-    deep_link(Kind::Caddy).await;
+    deep_link(EdgeKind::Caddy).await;
 }
 
 #[tokio::test]
 async fn a_deep_link_comes_back_byte_for_byte_through_envoy() {
-    // Envoy, as configured, refuses a path with an escaped slash before the gate is asked.
+    // Envoy, as configured, refuses a path with an escaped slash without a subrequest.
     let target = DEEP.replace("/a%2Fb", "/a");
-    returns_to(&Plan::with(Kind::Envoy).start().await, &target).await;
+    returns_to(&WorldBuilder::with(EdgeKind::Envoy).start().await, &target).await;
 }
 
-async fn deep_link(kind: Kind) {
-    returns_to(&Plan::with(kind).start().await, DEEP).await;
+async fn deep_link(kind: EdgeKind) {
+    returns_to(&WorldBuilder::with(kind).start().await, DEEP).await;
 }
 
 async fn returns_to(world: &World, target: &str) {
@@ -46,9 +49,9 @@ async fn returns_to(world: &World, target: &str) {
     assert_eq!(answer.url, wanted, "{:#?}", answer.trail);
     let echo = answer.echo();
     assert_eq!((echo.method.as_str(), echo.target.as_str()), ("GET", target));
-    assert_eq!(echo.read_as("Remote-User"), ["alice"]);
-    assert_eq!(echo.read_as("X-authentik-groups"), ["admins|staff"]);
-    assert_eq!(world.app.seen(), 1, "nothing reached the app before");
+    assert_eq!(echo.values_as("Remote-User"), ["alice"]);
+    assert_eq!(echo.values_as("X-authentik-groups"), ["admins|staff"]);
+    assert_eq!(world.app.requests(), 1, "nothing reached the app before");
 }
 
 #[tokio::test]
@@ -70,9 +73,9 @@ async fn a_page_is_sent_straight_to_the_provider_with_one_login_cookie() {
 }
 
 #[tokio::test]
-async fn a_fetch_is_told_where_to_sign_in_and_is_never_redirected() {
-    for kind in [crate::world::TRAEFIK, Kind::Caddy, Kind::Envoy] {
-        let world = Plan::with(kind).start().await;
+async fn a_fetch_gets_a_login_url_and_is_never_redirected() {
+    for kind in [crate::world::TRAEFIK, EdgeKind::Caddy, EdgeKind::Envoy] {
+        let world = WorldBuilder::with(kind).start().await;
         let answer = world.visitor().fetch(&world.at("app", "/api/data")).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{kind:?}: {answer:?}");
         assert!(answer.header("content-type").starts_with("application/json"), "{kind:?}: {answer:?}");
@@ -83,13 +86,13 @@ async fn a_fetch_is_told_where_to_sign_in_and_is_never_redirected() {
         assert_eq!(answer.json()["error"], "login_required", "{kind:?}");
         assert!(answer.json()["request_id"].is_string(), "{kind:?}");
         sign_in_by_hand(&world, answer.json()["login_url"].as_str().unwrap()).await;
-        assert_eq!(world.app.seen(), 1, "{kind:?}: only the page after signing in");
+        assert_eq!(world.app.requests(), 1, "{kind:?}: only the page after signing in");
     }
 }
 
 #[tokio::test]
 async fn a_fetch_through_nginx_stays_a_401_that_says_where_to_sign_in() {
-    let world = Plan::with(Kind::Nginx).start().await;
+    let world = WorldBuilder::with(EdgeKind::Nginx).start().await;
     let answer = world.visitor().fetch(&world.at("app", "/api/data")).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
     assert_eq!(answer.header("location"), "");
@@ -121,17 +124,17 @@ async fn a_websocket_or_a_form_without_a_session_is_never_redirected() {
         .with("connection", "Upgrade")
         .with("sec-websocket-version", "13")
         .with("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-    let mut asking = socket.request(crate::world::As::Fetch, &world.at("app", "/ws"));
+    let mut asking = socket.request(crate::world::RequestMode::Fetch, &world.at("app", "/ws"));
     asking.headers_mut().insert("sec-fetch-mode", "websocket".parse().unwrap());
     let answer = socket.send(asking).await;
     assert_eq!((answer.status, answer.reason()), (StatusCode::UNAUTHORIZED, "no_session"), "{answer:?}");
 
-    let mut form = visitor.request(crate::world::As::Page, &world.at("app", "/submit"));
+    let mut form = visitor.request(crate::world::RequestMode::Page, &world.at("app", "/submit"));
     *form.method_mut() = http::Method::POST;
     let answer = visitor.send(form).await;
     assert_eq!((answer.status, answer.reason()), (StatusCode::UNAUTHORIZED, "no_session"), "{answer:?}");
     assert!(answer.header("content-type").starts_with("text/html"), "{answer:?}");
-    assert_eq!(world.app.seen(), 0);
+    assert_eq!(world.app.requests(), 0);
 }
 
 #[tokio::test]
@@ -145,7 +148,7 @@ async fn ten_tabs_sign_in_in_any_order_with_one_jar_and_cookies_do_not_pile_up()
     let place = world.at("app", "/").parse().unwrap();
     let begun = browser.cookies(&place);
     assert_eq!(begun.split("; ").count(), 1, "ten sign-ins begun, one cookie: {begun}");
-    // The fourth, then back to front: nobody finishes tabs in the order they were opened in.
+    // The fourth, then in reverse: tabs are not finished in the order in which they were opened.
     let fourth = tabs.remove(3);
     for (tab, answer) in std::iter::once(fourth).chain(tabs.into_iter().rev()) {
         let answer = browser.follow(answer).await;

@@ -1,22 +1,26 @@
-//! Signing out, here and at the provider, and the way out for a stuck browser.
+//! Sign-out here and at the provider, and `/reset` for a stuck browser.
 
 use http::StatusCode;
 
-use crate::world::{Kind, Pages, Plan, TRAEFIK, Wire, World};
+use crate::world::{EdgeKind, PageRouting, TRAEFIK, Transport, World, WorldBuilder};
 
 #[tokio::test]
 async fn signing_out_ends_the_session_here_and_at_the_provider() {
-    for kind in [TRAEFIK, Kind::Traefik { entry: Wire::Tls, gate: Wire::Plain, pages: Pages::Guarded }, Kind::Nginx] {
-        let world = Plan::with(kind).start().await;
+    for kind in [
+        TRAEFIK,
+        EdgeKind::Traefik { entry: Transport::Tls, gate: Transport::Plain, pages: PageRouting::Guarded },
+        EdgeKind::Nginx,
+    ] {
+        let world = WorldBuilder::with(kind).start().await;
         let alice = world.signed_in("alice").await;
-        let thief = alice.stolen();
+        let thief = alice.copied_cookies();
         thief.fetch(&world.at("app", "/")).await.echo();
 
         let asked = alice.visit(&world.at("app", "/_doorward/sign_out")).await;
         assert!(asked.url.starts_with(&world.provider.issuer()), "{kind:?}: {:#?}", asked.trail);
         let done = alice.submit(&asked, &[("logout", "yes")]).await;
         assert!(done.url.starts_with(&world.at("app", "/_doorward/signed_out")), "{kind:?}: {:#?}", done.trail);
-        let status = if kind == TRAEFIK || kind == Kind::Nginx { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+        let status = if kind == TRAEFIK || kind == EdgeKind::Nginx { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
         assert_eq!(done.status, status, "{kind:?}: {done:?}");
 
         let answer = alice.fetch(&world.at("app", "/")).await;
@@ -28,7 +32,7 @@ async fn signing_out_ends_the_session_here_and_at_the_provider() {
             "{kind:?}: {answer:?}"
         );
 
-        // The provider has forgotten her too: it would ask who she is.
+        // The session at the provider has ended too: it would ask for the user.
         alice.keep(&world.provider.issuer(), "user=; Path=/");
         let page = alice.visit(&world.at("app", "/")).await;
         assert!(page.text().contains("Who are you?"), "{kind:?}: {page:?}");
@@ -39,7 +43,7 @@ async fn signing_out_ends_the_session_here_and_at_the_provider() {
 async fn another_site_cannot_sign_anybody_out_without_asking() {
     let world = World::new().await;
     let alice = world.signed_in("alice").await;
-    let mut request = alice.request(crate::world::As::Page, &world.at("app", "/_doorward/sign_out"));
+    let mut request = alice.request(crate::world::RequestMode::Page, &world.at("app", "/_doorward/sign_out"));
     request.headers_mut().insert("sec-fetch-site", "cross-site".parse().unwrap());
     let page = alice.send(request).await;
     assert!(!page.status.is_redirection(), "{page:?}");
@@ -62,12 +66,15 @@ async fn a_new_session_is_begun_at_every_sign_in() {
 }
 
 #[tokio::test]
-async fn a_stuck_browser_is_helped_by_reset() {
+async fn reset_helps_a_stuck_browser() {
     for (kind, status) in [
         (TRAEFIK, StatusCode::OK),
-        (Kind::Traefik { entry: Wire::Tls, gate: Wire::Tls, pages: Pages::Guarded }, StatusCode::UNAUTHORIZED),
+        (
+            EdgeKind::Traefik { entry: Transport::Tls, gate: Transport::Tls, pages: PageRouting::Guarded },
+            StatusCode::UNAUTHORIZED,
+        ),
     ] {
-        let world = Plan::with(kind).start().await;
+        let world = WorldBuilder::with(kind).start().await;
         let alice = world.signed_in("alice").await;
         let page = alice.open(&world.at("app", "/_doorward/reset")).await;
         assert_eq!(page.status, status, "{page:?}");

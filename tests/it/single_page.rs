@@ -1,10 +1,10 @@
-//! A single-page app in Chromium, whose session ends under it: `client.js` takes it through sign-in and back.
+//! A single-page app in Chromium whose session ends: `client.js` takes it through sign-in and back.
 
 use serde_json::json;
 
 use crate::world::{Browser, World, eventually};
 
-/// A page that writes down what it is told, and how often it was opened in this tab.
+/// Page that shows its log, and how often it was opened in this tab.
 const HEAD: &str = r#"<!doctype html><title>app</title><link rel="icon" href="data:,">
 <script src="/_doorward/client.js" data-wrap></script>
 <pre id="said"></pre><script>
@@ -13,9 +13,9 @@ const HEAD: &str = r#"<!doctype html><title>app</title><link rel="icon" href="da
   addEventListener('doorward:signed-out', (event) => say('signed out: ' + event.detail.reason));
 </script>"#;
 
-/// A browser in which alice has opened the page at `target`, which consists of `HEAD` and `more`.
+/// Opens a browser in which alice is at `target`, a page that consists of `HEAD` and `more`.
 async fn opened(world: &World, target: &str, more: &str) -> Browser {
-    world.app.shows(&format!("{HEAD}{more}"));
+    world.app.set_page(&format!("{HEAD}{more}"));
     let browser = Browser::open(world, json!({})).await;
     browser.visit(&world.at("app", target)).await;
     browser.click("#alice").await;
@@ -23,7 +23,7 @@ async fn opened(world: &World, target: &str, more: &str) -> Browser {
     browser
 }
 
-/// Ends the session that the browser has, somewhere else.
+/// Ends the browser's session from another client.
 async fn end_session(world: &World, browser: &Browser) {
     let elsewhere = world.visitor();
     let cookie = browser.cookie("__Host-doorward").await;
@@ -43,7 +43,7 @@ async fn a_page_whose_session_ended_comes_back_signed_in_where_it_was() {
         "fetch(new Request('/api', { method: 'POST', body: 'x' }))",
         "new Promise((done) => { const x = new XMLHttpRequest(); x.open('GET', '/api'); x.onload = done; x.send(); })",
         "doorward.check()",
-        // Many at once are one trip.
+        // Concurrent failures lead to one sign-in.
         "Promise.all(Array.from({ length: 20 }, (_, n) => fetch('/api/' + n)))",
     ] {
         let world = World::new().await;
@@ -51,7 +51,7 @@ async fn a_page_whose_session_ended_comes_back_signed_in_where_it_was() {
         let browser = opened(&world, target, "").await;
         assert_eq!(browser.run("return doorward.check()").await, json!(true));
         assert_eq!(browser.run("return fetch('/api').then((answer) => answer.status)").await, json!(200));
-        let before = world.app.seen();
+        let before = world.app.requests();
         end_session(&world, &browser).await;
 
         browser.run(&format!("{request}; return null")).await;
@@ -62,14 +62,14 @@ async fn a_page_whose_session_ended_comes_back_signed_in_where_it_was() {
         assert_eq!(browser.url().await, world.at("app", target), "{request}");
         assert_eq!(browser.run("return fetch('/api').then((answer) => answer.status)").await, json!(200), "{request}");
         assert_eq!(world.app.opened(), 2, "{request}: one navigation");
-        assert_eq!(world.app.seen(), before + 2, "{request}: what was refused never reached the app");
+        assert_eq!(world.app.requests(), before + 2, "{request}: what was refused never reached the app");
     }
 }
 
 #[tokio::test]
-async fn a_page_that_signing_in_does_not_help_is_told_so_and_stays() {
+async fn a_page_that_stays_unauthorized_after_a_sign_in_gets_an_error_and_does_not_loop() {
     let world = World::new().await;
-    // Without cookies every request is refused, whoever is signed in.
+    // Without cookies every request is refused.
     let hopeless = "<script>fetch('/api', { credentials: 'omit' }).then((answer) => say(answer.status));</script>";
     let browser = opened(&world, "/single-page", hopeless).await;
     says(&browser, "signed out: no_session").await;
@@ -101,7 +101,7 @@ async fn an_app_may_ask_the_person_first() {
     assert_eq!(browser.run("return fetch('/api').then((answer) => answer.status)").await, json!(200));
 }
 
-/// What docs/single-page-apps.md advises, from these words to the end of its block.
+/// Returns the code in docs/single-page-apps.md from these words to the end of its block.
 fn advised(beginning: &str) -> &'static str {
     let text = include_str!("../../docs/single-page-apps.md");
     let block = text.split("```js\n").find(|block| block.starts_with(beginning));
@@ -109,7 +109,7 @@ fn advised(beginning: &str) -> &'static str {
 }
 
 #[tokio::test]
-async fn what_the_documentation_advises_for_event_sources_and_sockets_notices_a_lost_session() {
+async fn the_documented_code_for_event_sources_and_websockets_notices_a_lost_session() {
     for (beginning, opening) in [
         ("source.onerror", "const source = new EventSource('/events');"),
         ("socket.onclose", "const socket = new WebSocket('/socket');"),
@@ -117,10 +117,10 @@ async fn what_the_documentation_advises_for_event_sources_and_sockets_notices_a_
         let world = World::new().await;
         let script = format!("<script>const connect = () => {{ {opening}\n{} }};</script>", advised(beginning));
         let browser = opened(&world, "/single-page", &script).await;
-        // The app serves neither. With a session that is no reason to go anywhere.
-        let before = world.app.seen();
+        // The app serves neither. With a session that is no reason to sign in.
+        let before = world.app.requests();
         browser.run("connect(); return null").await;
-        eventually("the app was asked", async || (world.app.seen() > before).then_some(())).await;
+        eventually("the app was asked", async || (world.app.requests() > before).then_some(())).await;
         assert_eq!(browser.run("return doorward.check()").await, json!(true));
         assert_eq!(world.app.opened(), 1, "{beginning}");
         end_session(&world, &browser).await;
@@ -132,7 +132,7 @@ async fn what_the_documentation_advises_for_event_sources_and_sockets_notices_a_
 }
 
 #[tokio::test]
-async fn what_the_app_itself_refuses_is_the_app_s_business() {
+async fn a_401_of_the_app_itself_is_left_to_the_app() {
     let world = World::new().await;
     let browser = opened(&world, "/single-page", "").await;
     assert_eq!(browser.run("return fetch('/forbidden').then((answer) => answer.status)").await, json!(401));

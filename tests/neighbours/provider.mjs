@@ -1,23 +1,21 @@
-// A certified OpenID provider for the tests: everything in memory, on loopback, without a person.
+// A certified OpenID provider for the tests: in memory, on loopback, without a person.
 //
 //   node provider.mjs '{"port": 20001, "redirect_uris": […], "post_logout_redirect_uris": […]}'
 //
 // alice (admins, staff) and bob (staff) sign in without a password: by the cookie `user`, else on a page with a button
 // for each. With `tls` (files `cert` and `key`) it speaks https. Beside the provider's own paths there are
-//   GET  /test/grants              how often each kind of grant was redeemed, when the token endpoint and the keys were
-//                                  asked for (`asked`, `keys`: milliseconds), how often it refused (`refused`), which
-//                                  logout tokens were sent (`notices`), how often it was asked to revoke a token
-//                                  (`revocations`), how many refresh tokens of each person it would
-//                                  still redeem (`redeemable`)
-//   POST /test/groups?user=&groups=   gives a person other groups
+//   GET  /test/grants              counters: redemptions by kind of grant, times of requests for tokens and keys (`asked`,
+//                                  `keys`: milliseconds), refusals (`refused`), logout tokens sent (`notices`),
+//                                  revocation requests (`revocations`), valid refresh tokens by person (`redeemable`)
+//   POST /test/groups?user=&groups=   sets the groups of a person
 //   POST /test/sign-in-as?user=    sets the cookie `user`
-//   POST /test/slow?seconds=&at=   lets a path, such as /token, do its work at once and keep its answers so long
-//   POST /test/broken?status=&at=  has a path answer with this status and do nothing; 0 mends it
-//   POST /test/away?is=            `yes`: ends every connection without an answer, and forgets nothing
-//   POST /test/revoke?user=        ends a person's grants: their refresh tokens are worth nothing any more
-//   POST /test/rotate              signs with a new key from now on, and publishes no other
-//   POST /test/clock?seconds=      is so far ahead of everybody else's clock
-//   POST /test/says?error=         sends whoever signs in back with this error; empty: no more
+//   POST /test/slow?seconds=&at=   delays the responses of a path such as /token; its work is done at once
+//   POST /test/broken?status=&at=  makes a path respond with this status and do nothing; 0 ends that
+//   POST /test/away?is=            `yes`: closes every connection without a response; keeps its state
+//   POST /test/revoke?user=        ends a person's grants and invalidates their refresh tokens
+//   POST /test/rotate              signs with a new key and publishes only that
+//   POST /test/clock?seconds=      sets its clock ahead
+//   POST /test/says?error=         redirects sign-ins with this error; empty: ends that
 import { createServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
@@ -39,7 +37,7 @@ const mood = { isAway: false, slow: {}, broken: {}, clock: 0, says: '' };
 const granted = {};
 const issued = {};
 
-// Every host of the tests is on this machine.
+// All hosts of the tests are on this machine.
 const lookup = dns.lookup;
 dns.lookup = (host, ...more) => lookup(host.endsWith('.example.test') ? '127.0.0.1' : host, ...more);
 
@@ -51,7 +49,7 @@ function signingKey() {
   return { ...key, kid: randomUUID(), alg: 'RS256', use: 'sig' };
 }
 
-// A provider signs with the key that it began with; the next one remembers what this one did.
+// A provider keeps its first key, so a new one is created on rotation, with the state of the old one.
 const adapter = createMemoryAdapter();
 
 function providerWith(key) {
@@ -71,7 +69,7 @@ function providerWith(key) {
     adapter,
     jwks: { keys: [key] },
     cookies: { keys: ['neighbour'] },
-    // Everything that an access token could be asked for stands in the ID token too, as most providers have it.
+    // All claims are in the ID token too, as with most providers.
     claims: { profile: ['name', 'preferred_username', 'groups'], email: ['email', 'email_verified'] },
     conformIdTokenClaims: false,
     findAccount: (_, id) => people[id] && {
@@ -91,7 +89,7 @@ function providerWith(key) {
         postLogoutSuccessSource(ctx) { ctx.body = '<!doctype html><title>Signed out at the provider</title>'; },
       },
     },
-    // Without the library's guard against addresses of the house, where the gate is.
+    // Without the library's guard against private addresses, where the gate is.
     fetch(url, { dispatcher, ...options }) {
       told.notices.push(options.body.get('logout_token'));
       return fetch(url, options);
@@ -108,7 +106,7 @@ function providerWith(key) {
       Interaction: 86400,
       RefreshToken: 86400,
     },
-    // The client belongs to the house: nobody is asked what it may know. One grant for each browser, whatever the apps.
+    // A first-party client: no consent. One grant for each browser, for all apps.
     async loadExistingGrant(ctx) {
       const known = ctx.oidc.session.grantIdFor(ctx.oidc.client.clientId);
       const existing = known && await ctx.oidc.provider.Grant.find(known);

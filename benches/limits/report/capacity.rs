@@ -1,5 +1,5 @@
-//! The arithmetic of `docs/scaling.md`: what so many users ask of replicas, of PostgreSQL and of the wires between them, by
-//! the last report.
+//! The capacity model of `docs/scaling.md`: demand of a number of users on replicas, PostgreSQL and the network, from the last
+//! report.
 
 use std::fmt::Write as _;
 
@@ -9,34 +9,34 @@ use super::{
     wanted,
 };
 
-/// What is assumed of people. The document says so too, and how to put other numbers in.
+/// Assumptions about users. The document lists them, and how to use other numbers.
 mod assumed {
-    /// The part of all users who are active in the busiest minute.
+    /// Fraction of users who are active in the busiest minute.
     pub(super) const ACTIVE: f64 = 0.2;
-    /// Requests of an active user in a second.
+    /// Requests per second of an active user.
     pub(super) const REQUESTS: f64 = 0.5;
-    /// The part of all users who sign in within the busiest hour.
+    /// Fraction of users who sign in within the busiest hour.
     pub(super) const SIGN_INS: f64 = 0.25;
-    /// How long an access token lasts, in seconds.
+    /// Lifetime of an access token in seconds.
     pub(super) const TOKEN: f64 = 600.0;
-    /// Cores that a replica may have.
+    /// Cores of a replica.
     pub(super) const CORES: f64 = 4.0;
-    /// How much of them it may use on average.
+    /// Average utilisation of the cores.
     pub(super) const FILL: f64 = 0.6;
-    /// Connections that edges keep open to one replica.
+    /// Open connections of edges to a replica.
     pub(super) const CONNECTIONS: f64 = 256.0;
-    /// What a provider issues for a session: three signed tokens, in bytes.
+    /// Size of the three tokens of a session in bytes.
     pub(super) const TOKENS: f64 = 3_000.0;
-    /// A notification on the wire: a word, a key in hexadecimal, the channel's name and the protocol's own.
+    /// Bytes of a notification on the wire: kind, hexadecimal key, name of the channel and protocol overhead.
     pub(super) const NOTIFICATION: f64 = 100.0;
 }
 
 const HOUR: f64 = 3_600.0;
-/// A session in use is written once in so many seconds, by each replica that it is used at.
+/// Interval in seconds at which each replica writes the last use of a session.
 const USES: f64 = 60.0;
 const USERS: [f64; 5] = [1e3, 1e4, 1e5, 1e6, 1e7];
 
-/// What the model is made of.
+/// Symbols of the model and their descriptions.
 const SYMBOLS: &[(&str, &str)] = &[
     ("c", "loopback.check_us"),
     ("h", "tls.plain_us"),
@@ -59,7 +59,7 @@ const SYMBOLS: &[(&str, &str)] = &[
     ("b", "scale.restart_rate"),
 ];
 
-/// What so many users ask for.
+/// Demand of a number of users.
 struct Demand {
     active: f64,
     requests: f64,

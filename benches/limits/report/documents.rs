@@ -1,5 +1,4 @@
-//! The tables in README, `benches/README.md` and `docs/scaling.md`, made anew from the last report, so that what is written
-//! is what was measured.
+//! The tables in README, `benches/README.md` and `docs/scaling.md`, generated from the last report.
 
 use std::{fmt::Write as _, fs};
 
@@ -10,7 +9,7 @@ use super::{
     wanted::{self, WANTED, Wanted},
 };
 
-/// What the README tells of all figures.
+/// Figures in the README.
 const SHORT: &[&str] = &[
     "loopback.hyper",
     "loopback.nginx",
@@ -26,7 +25,7 @@ const SHORT: &[&str] = &[
     "edge.traefik_tls",
 ];
 
-/// Writes each table between the two comments that hold its place.
+/// Writes each table between the two comments that mark its place.
 pub(crate) fn refresh() {
     let report = last();
     let short: Vec<_> = SHORT.iter().map(|id| wanted::named(id)).collect();
@@ -67,7 +66,7 @@ fn headline(report: &Report) -> String {
     format!("Measured on {day}, commit {}: {}.", report.commit, report.machine)
 }
 
-/// Puts each text between `<!-- name -->` and `<!-- /name -->`.
+/// Writes each text between `<!-- name -->` and `<!-- /name -->`.
 fn put(file: &str, texts: &[(&str, String)]) {
     let mut page = fs::read_to_string(file).expect("the document is there");
     for (name, text) in texts {

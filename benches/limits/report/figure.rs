@@ -1,17 +1,17 @@
-//! One number: what it is called, how it is written, and what it has to be.
+//! Figures: units, targets and formatting of a number.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How a number is written.
+/// Unit of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Unit {
-    /// One number ÷ another.
+    /// Ratio of two numbers.
     Ratio,
-    /// So many.
+    /// A count.
     Count,
-    /// So many, with two decimals.
+    /// A number with two decimals.
     Fine,
     /// Bytes.
     Bytes,
@@ -19,36 +19,36 @@ pub(crate) enum Unit {
     Seconds,
 }
 
-/// What a number has to be.
+/// Target of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Target {
-    /// Not below `must`, and rather `aim`.
+    /// At least `must`, preferably `aim`.
     AtLeast { must: f64, aim: f64 },
-    /// Not above `must`, and rather `aim`.
+    /// At most `must`, preferably `aim`.
     AtMost { must: f64, aim: f64 },
-    /// Nothing: it is what it is.
+    /// No target.
     None,
 }
 
-/// How a number compares with its target.
+/// Comparison of a number with its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// As good as was hoped for.
+    /// Reaches the aim.
     Aim,
-    /// Good enough.
+    /// Reaches `must`.
     Must,
-    /// Not good enough.
+    /// Misses `must`.
     Missed,
-    /// There is no target.
+    /// No target.
     None,
 }
 
-/// A number with its unit, for people.
+/// A number with its unit, formatted for people.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Written(pub(crate) f64, pub(crate) Unit);
 
 impl Target {
-    /// How `value` compares.
+    /// Compares `value` with the target.
     pub(crate) fn mark(self, value: f64) -> Mark {
         let (reaches_aim, reaches_must) = match self {
             Self::AtLeast { must, aim } => (value >= aim, value >= must),
@@ -62,7 +62,7 @@ impl Target {
         }
     }
 
-    /// `must` and `aim`.
+    /// Returns `must` and `aim`.
     pub(crate) fn limits(self) -> Option<(f64, f64)> {
         match self {
             Self::AtLeast { must, aim } | Self::AtMost { must, aim } => Some((must, aim)),
@@ -72,7 +72,7 @@ impl Target {
 }
 
 impl Mark {
-    /// The word for it.
+    /// Returns the word for it.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Aim => "aim",
@@ -99,7 +99,7 @@ impl fmt::Display for Written {
     }
 }
 
-/// A whole number with a comma between thousands.
+/// Formats a whole number with a comma between thousands.
 fn grouped(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut text = String::new();

@@ -4,7 +4,7 @@ use std::{fmt, fs, process::Command, thread};
 
 use serde::{Deserialize, Serialize};
 
-/// What a reader needs to know of a machine to judge a figure.
+/// Description of a machine, as a reader needs it to judge a figure.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Machine {
     processor: String,
@@ -18,7 +18,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// The one that this runs on.
+    /// Describes the current machine.
     pub(super) fn this() -> Self {
         let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
         let line = |file: &str, name: &str| {
@@ -56,7 +56,7 @@ impl fmt::Display for Machine {
     }
 }
 
-/// The first line of what a program says, on either output.
+/// Returns the first line of a program's output or error output.
 pub(super) fn said(program: &str, asked: &[&str]) -> String {
     let output = Command::new(program).args(asked).output();
     let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What came of the benches, for machines and for people: `report.json`, `report.html`, and the tables in the documents.
+//! The report of the benches: `report.json`, `report.html`, and the tables in the documents.
 
 mod capacity;
 pub(crate) mod documents;
@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use self::{machine::Machine, part::Part, table::Table};
 
-/// Where results are kept.
+/// Folder of the results.
 pub(crate) const FOLDER: &str = "target/bench";
 
-/// Everything that is known.
+/// The whole report.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Report {
     /// RFC 3339.
@@ -27,13 +27,13 @@ struct Report {
     version: String,
     commit: String,
     machine: Machine,
-    /// By name, see [`wanted`].
+    /// Figures by name, see [`wanted`].
     figures: BTreeMap<String, f64>,
-    /// By bench.
+    /// Tables by bench.
     tables: Vec<(String, Vec<Table>)>,
 }
 
-/// Makes the report of what these benches have left, whenever they ran.
+/// Writes the report from the saved results of these benches, whenever they ran.
 pub(crate) fn write<'b>(benches: impl Iterator<Item = &'b str>) {
     let parts: Vec<(&str, Part)> = benches.filter_map(|bench| Some((bench, Part::load(bench)?))).collect();
     let report = Report {
@@ -50,7 +50,7 @@ pub(crate) fn write<'b>(benches: impl Iterator<Item = &'b str>) {
     println!("\n{FOLDER}/report.html and {FOLDER}/report.json are written");
 }
 
-/// The last report.
+/// Returns the last report.
 fn last() -> Report {
     let text = fs::read_to_string(format!("{FOLDER}/report.json")).expect("there is a report: make bench");
     serde_json::from_str(&text).expect("the file was written by this program")

@@ -1,4 +1,4 @@
-//! The report as a page that needs nothing else: tables and plots.
+//! The report as a self-contained HTML page with tables and plots.
 
 use askama::Template;
 
@@ -9,7 +9,7 @@ use super::{
     wanted::{WANTED, Wanted},
 };
 
-/// How wide a plot is, in its own units.
+/// Width of a plot in its own units.
 const WIDTH: f64 = 600.0;
 
 #[derive(Template)]
@@ -21,19 +21,19 @@ struct Page<'r> {
     sections: Vec<Section<'r>>,
 }
 
-/// A figure that has to be something.
+/// A figure with a target.
 struct Goal {
     line: Line,
     must: String,
     aim: String,
     mark: &'static str,
     bar: Bar,
-    /// Where `must` and `aim` are on its plot.
+    /// Positions of `must` and `aim` on the plot.
     must_at: f64,
     aim_at: f64,
 }
 
-/// A figure.
+/// A figure without a target.
 struct Line {
     id: &'static str,
     what: &'static str,
@@ -58,14 +58,14 @@ struct Cells<'r> {
     bar: Bar,
 }
 
-/// A bar of a plot and what stands behind it.
+/// A bar of a plot and its label.
 #[derive(Clone, Debug, Default)]
 struct Bar {
     width: f64,
     label: String,
 }
 
-/// The page of a report.
+/// Renders the page of a report.
 pub(super) fn of(report: &Report) -> String {
     let known = || WANTED.iter().filter_map(|wanted| Some((wanted, *report.figures.get(wanted.id)?)));
     let page = Page {

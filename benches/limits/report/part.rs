@@ -1,4 +1,4 @@
-//! What one bench has to tell: its figures and its tables, kept in a file until the report is made of all of them.
+//! Result of one bench: figures and tables, saved in a file until the report is written.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -9,7 +9,7 @@ use super::{FOLDER, figure::Written, table::Table, wanted};
 /// The result of one bench.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Part {
-    /// By name, see [`wanted`].
+    /// Figures by name, see [`wanted`].
     pub(crate) figures: BTreeMap<String, f64>,
     pub(crate) tables: Vec<Table>,
 }
@@ -29,14 +29,14 @@ impl Part {
         self.tables.push(table);
     }
 
-    /// Keeps it for the report.
+    /// Saves it for the report.
     pub(crate) fn save(&self, bench: &str) {
         fs::create_dir_all(PathBuf::from(FOLDER).join("parts")).expect("the target folder takes files");
         let text = serde_json::to_string_pretty(self).expect("numbers and words can be written");
         fs::write(file(bench), text).expect("the target folder takes files");
     }
 
-    /// What was kept, if anything was.
+    /// Returns the saved result of a bench, if there is one.
     pub(crate) fn load(bench: &str) -> Option<Self> {
         let text = fs::read_to_string(file(bench)).ok()?;
         Some(serde_json::from_str(&text).expect("the file was written by this bench"))

@@ -1,4 +1,4 @@
-//! A table of figures side by side, as it goes to the terminal, the JSON and the page.
+//! Tables of figures for the terminal, the JSON and the page.
 
 use std::fmt;
 
@@ -14,20 +14,20 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
 }
 
-/// What stands in a column.
+/// Description of a column.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) unit: Unit,
-    /// Whether the page draws it.
+    /// `true` if the page plots it.
     pub(crate) plotted: bool,
 }
 
-/// One line.
+/// One row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
-    /// In the order of the columns; absent where there is none.
+    /// Values in the order of the columns, some of them absent.
     pub(crate) values: Vec<Option<f64>>,
 }
 
@@ -37,19 +37,19 @@ impl Column {
         Self { name: name.to_owned(), unit, plotted: false }
     }
 
-    /// A column that is drawn as well.
+    /// A column that is plotted as well.
     pub(crate) fn plotted(name: &str, unit: Unit) -> Self {
         Self { plotted: true, ..Self::of(name, unit) }
     }
 }
 
 impl Table {
-    /// An empty one.
+    /// An empty table.
     pub(crate) fn new(title: impl Into<String>, columns: impl IntoIterator<Item = Column>) -> Self {
         Self { title: title.into(), columns: columns.into_iter().collect(), rows: Vec::new() }
     }
 
-    /// One more line.
+    /// Adds a row.
     pub(crate) fn row(&mut self, name: &str, values: impl IntoIterator<Item = f64>) {
         let values = values.into_iter().map(|value| value.is_finite().then_some(value)).collect();
         self.rows.push(Row { name: name.to_owned(), values });
@@ -57,18 +57,18 @@ impl Table {
 }
 
 impl Row {
-    /// What stands in a column.
+    /// Returns the value in a column.
     pub(crate) fn value(&self, column: usize) -> Option<f64> {
         self.values.get(column).copied().flatten()
     }
 
-    /// The same, as it is written.
+    /// Returns the formatted value in a column.
     pub(crate) fn written(&self, column: usize, unit: Unit) -> String {
         self.value(column).map(|value| Written(value, unit).to_string()).unwrap_or_default()
     }
 }
 
-/// For a terminal.
+/// Formats the table for a terminal.
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let first = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or_default();

@@ -1,19 +1,18 @@
-//! The figures that are wanted: every one that a bench gives, with its target where it has one. A bench that gives another,
-//! and a report that lacks one, would show here.
+//! List of all figures, some with a target. A bench that reports an unlisted figure fails, and so does a report that lacks one.
 
 use super::figure::{Target, Unit};
 
-/// A figure by its name in the JSON.
+/// A figure of the list.
 pub(crate) struct Wanted {
-    /// `bench.figure`.
+    /// Name in the JSON: `bench.figure`.
     pub(crate) id: &'static str,
-    /// For people.
+    /// Description for people.
     pub(crate) what: &'static str,
     pub(crate) unit: Unit,
     pub(crate) target: Target,
 }
 
-/// The one with this name.
+/// Returns the figure with this name.
 pub(crate) fn named(id: &str) -> &'static Wanted {
     WANTED.iter().find(|wanted| wanted.id == id).unwrap_or_else(|| panic!("{id} is not wanted"))
 }
@@ -30,15 +29,15 @@ const fn plain(id: &'static str, what: &'static str, unit: Unit) -> Wanted {
     Wanted { id, what, unit, target: Target::None }
 }
 
-/// What is done beside them may cost checks so much.
+/// Limit of a ratio of latencies with and without other work.
 const CALM: (f64, f64) = (1.5, 1.2);
 
 const MIB: f64 = 1_048_576.0;
 
-/// What may be left of a load after a while without any.
+/// Limit of memory that remains some time after a load.
 const LEFT: (f64, f64) = (16.0 * MIB, 8.0 * MIB);
 
-/// In the order of the report.
+/// All figures in the order of the report.
 pub(crate) const WANTED: &[Wanted] = &[
     at_least("loopback.hyper", "requests ÷ bare hyper, 64 connections, 10 k sessions at random", 0.78, 0.90),
     at_least("loopback.hyper_1k", "requests ÷ bare hyper, 64 connections, 1 k hot sessions", 0.82, 0.92),

@@ -1,8 +1,8 @@
-//! The kernel's account of who has been on a core, and for how long.
+//! CPU time and memory of threads and processes, from the kernel.
 
 use std::{fs, path::PathBuf, time::Duration};
 
-/// Threads or processes whose time counts as a server's.
+/// A thread or process whose CPU time is counted.
 #[derive(Clone, Debug)]
 pub(crate) enum Account {
     /// One thread of this process.
@@ -12,7 +12,7 @@ pub(crate) enum Account {
 }
 
 impl Account {
-    /// Time on a core so far.
+    /// Returns the CPU time so far.
     pub(crate) fn busy(&self) -> Duration {
         match self {
             Self::Thread(thread) => on_a_core(PathBuf::from(format!("/proc/self/task/{thread}/schedstat"))),
@@ -20,13 +20,13 @@ impl Account {
         }
     }
 
-    /// Time on a core since it had been there for `before`.
+    /// Returns the CPU time since it was `before`.
     pub(crate) fn since(&self, before: Duration) -> Duration {
         self.busy().saturating_sub(before)
     }
 }
 
-/// What a process has in memory, in bytes.
+/// Returns the resident memory of a process in bytes.
 pub(crate) fn resident(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
@@ -34,7 +34,7 @@ pub(crate) fn resident(pid: u32) -> f64 {
     kilobytes * 1024.0
 }
 
-/// What it has of the system that is no file's, in bytes: what its allocator holds, in use or not, and its stacks.
+/// Returns the anonymous memory of a process in bytes: the allocator's, in use or not, and stacks.
 pub(crate) fn anonymous(pid: u32) -> f64 {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("the process runs");
     let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:")).expect("a process has memory");
@@ -42,13 +42,13 @@ pub(crate) fn anonymous(pid: u32) -> f64 {
     kilobytes * 1024.0
 }
 
-/// The processes that a process of one thread has started.
+/// Returns the children of a process with one thread.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
-/// A process and all its descendants.
+/// Returns a process and all its descendants.
 fn family(pid: u32) -> Vec<u32> {
     let mut found = vec![pid];
     let mut next = 0;
@@ -64,7 +64,7 @@ fn threads(pid: u32) -> Vec<PathBuf> {
     tasks.map(|task| task.path().join("schedstat")).collect()
 }
 
-/// Zero for one that has ended meanwhile.
+/// Returns the CPU time of a task, or zero if it has ended meanwhile.
 fn on_a_core(schedstat: PathBuf) -> Duration {
     let account = fs::read_to_string(schedstat).unwrap_or_default();
     let spent = account.split_whitespace().next().and_then(|word| word.parse().ok());

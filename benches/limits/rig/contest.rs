@@ -1,4 +1,4 @@
-//! Contestants taking turns: many short rounds, each contestant once in each, and medians of what they come to.
+//! A contest: contestants take turns in many short rounds; results are medians over the rounds.
 
 use std::time::Duration;
 
@@ -12,23 +12,23 @@ use crate::report::{
     table::{Column, Table},
 };
 
-/// How long a contest is.
+/// Length of a contest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Length {
-    /// Rounds.
+    /// Number of rounds.
     pub(crate) rounds: usize,
-    /// How long one is for each contestant.
+    /// Duration of a round for each contestant.
     pub(crate) each: Duration,
 }
 
-/// What came of it: for each contestant its rounds, in the order in which they were run.
+/// Result of a contest: the rounds of each contestant in order.
 pub(crate) struct Contest {
     names: Vec<String>,
     rounds: Vec<Vec<Round>>,
 }
 
 impl Contest {
-    /// Lets the contestants take turns. Each is asked for everybody once before.
+    /// Runs a contest, after a request for everybody at each contestant.
     pub(crate) fn between(contestants: &[&Contestant], connections: usize, length: Length) -> Self {
         cores::run_on(cores::GENERATOR, || Self::held(contestants, connections, length))
     }
@@ -36,12 +36,12 @@ impl Contest {
     fn held(contestants: &[&Contestant], connections: usize, length: Length) -> Self {
         let mut loads: Vec<_> = contestants.iter().map(|contestant| Load::open(contestant, connections)).collect();
         for load in &mut loads {
-            load.greet();
+            load.request_all_once();
             load.round(length.each);
         }
         let mut played: Vec<Vec<Round>> = loads.iter().map(|_| Vec::new()).collect();
         for round in 0..length.rounds {
-            // Not always after the same one.
+            // In a different order in each round.
             for turn in 0..loads.len() {
                 let index = (round + turn) % loads.len();
                 if let (Some(load), Some(played)) = (loads.get_mut(index), played.get_mut(index)) {
@@ -52,27 +52,27 @@ impl Contest {
         Self { names: contestants.iter().map(|contestant| contestant.name.clone()).collect(), rounds: played }
     }
 
-    /// Requests a second of one contestant ÷ those of another: the median over the rounds.
+    /// Returns the ratio of requests per second of two contestants, the median over the rounds.
     pub(crate) fn requests(&self, of: usize, to: usize) -> f64 {
         self.ratio(of, to, Round::rate)
     }
 
-    /// The 99th percentile of latency of one contestant ÷ that of another.
+    /// Returns the ratio of the 99th percentiles of latency of two contestants.
     pub(crate) fn p99(&self, of: usize, to: usize) -> f64 {
         self.ratio(of, to, |round| round.latency(0.99))
     }
 
-    /// Microseconds of a core for one answer.
+    /// Returns the CPU time per response in microseconds.
     pub(crate) fn cost(&self, of: usize) -> f64 {
         self.typical(of, Round::cost)
     }
 
-    /// Answers in a second.
+    /// Returns responses per second.
     pub(crate) fn rate(&self, of: usize) -> f64 {
         self.typical(of, Round::rate)
     }
 
-    /// A table; ratios are to the contestant `to`, which is the limit.
+    /// Returns a table with ratios to the contestant `to`, which is the limit.
     pub(crate) fn table(&self, title: impl Into<String>, to: usize) -> Table {
         let columns = [
             Column::plotted("requests ÷ limit", Unit::Ratio),
@@ -117,7 +117,7 @@ impl Contest {
     }
 }
 
-/// The middle one.
+/// Returns the median.
 pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.into_iter().collect();
     figures.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! Who takes part: a server, how to ask it, and what its answers have to be.
+//! Contestants: servers, the requests to them, and the expected responses.
 
 use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,68 +14,68 @@ use super::{
 };
 use crate::support::{
     gate::{Bench, FIRST_PERSON, Size},
-    question::Question,
     servers,
+    subrequest::Subrequest,
 };
 
-/// Whom the answers of a server are about.
+/// Person whom the responses of a server name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum About {
-    /// Whoever asks.
-    Asker,
-    /// The first person, whoever asks.
+pub(crate) enum AnswerSubject {
+    /// The person who sends the request.
+    Requester,
+    /// Always the first person.
     First,
 }
 
-/// Who is asked.
+/// Receiver of the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// A gate, by an edge.
+pub(crate) enum Endpoint {
+    /// A gate, which receives subrequests.
     Gate,
-    /// An edge, by a browser.
+    /// An edge, which receives original requests.
     Edge,
 }
 
-/// A server that answers.
+/// A server that takes part.
 pub(crate) struct Contestant {
-    /// What the tables call it.
+    /// Name in the tables.
     pub(crate) name: String,
-    /// Where it answers.
+    /// Address.
     pub(crate) address: SocketAddr,
-    /// What is spoken there.
+    /// Protocol of the connections.
     pub(crate) wire: Wire,
-    /// Who is asked.
-    pub(crate) asked: Asked,
-    /// Whom its answers are about.
-    pub(crate) about: About,
-    /// The session cookies of those who ask.
+    /// Receiver of the requests.
+    pub(crate) asked: Endpoint,
+    /// Person whom its responses name.
+    pub(crate) about: AnswerSubject,
+    /// Session cookies of the people.
     pub(crate) cookies: Arc<Vec<String>>,
-    /// Whose time on a core is the server's.
+    /// Threads and processes whose CPU time is the server's.
     pub(crate) accounts: Vec<Account>,
-    /// What goes down with it.
+    /// Dropped together with the contestant.
     pub(crate) _keep: Box<dyn Any + Send + Sync>,
 }
 
-/// A runtime with one worker on the servers' core. What it serves goes down with it.
+/// A runtime with one worker on the servers' core. Its servers stop when it is dropped.
 pub(crate) struct Host {
-    /// Where to spawn.
+    /// Runtime of the servers.
     pub(crate) runtime: Runtime,
-    /// Raised when it goes.
+    /// Raised when it is dropped.
     pub(crate) stop: Signal,
 }
 
-impl About {
-    /// The number in the answer to a person's question.
+impl AnswerSubject {
+    /// Returns the number in the response to a person's request.
     pub(crate) fn number(self, person: usize) -> usize {
         match self {
-            Self::Asker => FIRST_PERSON + person,
+            Self::Requester => FIRST_PERSON + person,
             Self::First => FIRST_PERSON,
         }
     }
 }
 
 impl Contestant {
-    /// Doorward with a gate of this size, and the constant with which it lets its first person in.
+    /// Doorward with a gate of this size, and the headers of its response to the first person.
     pub(crate) fn doorward(name: &str, size: Size) -> (Self, HeaderMap) {
         let host = Host::new();
         let bench = host.runtime.block_on(Bench::of(size));
@@ -89,14 +89,14 @@ impl Contestant {
         Self::on(name, host, address, &bench.cookies)
     }
 
-    /// The bare hyper server with a constant.
+    /// The bare hyper server with a constant response.
     pub(crate) fn hyper(constant: &HeaderMap, cookies: &Arc<Vec<String>>) -> Self {
         let host = Host::new();
         let address = host.runtime.block_on(servers::bare(constant.clone()));
-        Self { about: About::First, ..Self::on("bare hyper", host, address, cookies) }
+        Self { about: AnswerSubject::First, ..Self::on("bare hyper", host, address, cookies) }
     }
 
-    /// nginx with a constant and one worker.
+    /// nginx with a constant response and one worker.
     pub(crate) fn nginx(constant: &HeaderMap, cookies: &Arc<Vec<String>>, buffers: Buffers) -> Self {
         let address = nginx::free_address();
         let nginx = Nginx::start(1, &nginx::constant(constant, address, buffers), address);
@@ -110,45 +110,45 @@ impl Contestant {
             name: name.to_owned(),
             address,
             wire: Wire::Plain,
-            asked: Asked::Gate,
-            about: About::First,
+            asked: Endpoint::Gate,
+            about: AnswerSubject::First,
             cookies: Arc::clone(cookies),
             accounts: vec![Account::Process(worker)],
             _keep: Box::new(nginx),
         }
     }
 
-    /// Whatever a host serves, about whoever asks.
+    /// A server on a host whose responses name the requester.
     pub(crate) fn on(name: &str, host: Host, address: SocketAddr, cookies: &Arc<Vec<String>>) -> Self {
         Self {
             name: name.to_owned(),
             address,
             wire: Wire::Plain,
-            asked: Asked::Gate,
-            about: About::Asker,
+            asked: Endpoint::Gate,
+            about: AnswerSubject::Requester,
             cookies: Arc::clone(cookies),
             accounts: vec![host.account()],
             _keep: Box::new(host),
         }
     }
 
-    /// What the first person asks.
+    /// Returns the request of the first person.
     pub(crate) fn question(&self) -> Vec<u8> {
-        let question = Question::dashboard(self.cookies.first().map(String::as_str));
+        let question = Subrequest::dashboard(self.cookies.first().map(String::as_str));
         match self.asked {
-            Asked::Gate => question.bytes(),
-            Asked::Edge => question.of_a_browser(),
+            Endpoint::Gate => question.bytes(),
+            Endpoint::Edge => question.original_bytes(),
         }
     }
 
-    /// How long the server has been on a core.
+    /// Returns the server's CPU time.
     pub(crate) fn busy(&self) -> Duration {
         self.accounts.iter().map(Account::busy).sum()
     }
 }
 
 impl Host {
-    /// An idle one.
+    /// An idle host.
     pub(crate) fn new() -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let host = Self { runtime, stop: Signal::default() };

@@ -1,10 +1,10 @@
-//! The real `doorward`, as a process.
+//! The real `doorward` as a process.
 
 use std::{
     env, fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::Arc,
     thread::sleep,
@@ -15,18 +15,18 @@ use tempfile::TempDir;
 
 use super::{
     account::{self, Account},
-    contestant::{About, Asked, Contestant},
+    contestant::{AnswerSubject, Contestant, Endpoint},
     cores,
     line::Wire,
-    nginx,
+    nginx, people,
     program::{self, Program},
 };
-use crate::support::configuration::Configuration;
+use crate::support::{configuration::Configuration, gate::tokens};
 
-/// How long the gate may take for what it does beside answering.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How often it is looked at meanwhile.
-const STEP: Duration = Duration::from_millis(10);
+/// Bound of waiting for the gate's background work.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Interval between two polls.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A running gate.
 pub(crate) struct Daemon {
@@ -37,7 +37,7 @@ pub(crate) struct Daemon {
     folder: TempDir,
 }
 
-/// What it may run on.
+/// CPU affinity of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// The servers' core.
@@ -47,7 +47,7 @@ pub(crate) enum Place {
 }
 
 impl Daemon {
-    /// Starts it with this configuration, on ports of its own, and waits until it says that it is ready.
+    /// Starts it with this configuration, on ports of its own, and waits until it is ready.
     pub(crate) fn start(configuration: Configuration, place: Place) -> Self {
         let folder = tempfile::tempdir().expect("a folder for a gate");
         let (port, management) = (nginx::free_address().port(), nginx::free_address().port());
@@ -55,7 +55,7 @@ impl Daemon {
         let text = Configuration { port, management, ..configuration }.text();
         fs::write(&file, text).expect("the folder takes a file");
         let mut command = command(place);
-        // Whoever runs this may have variables of the gate set. Those of the allocator are for trials.
+        // The environment may have variables of the gate. Those of the allocator are for experiments.
         let allocator = env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MIMALLOC_"));
         command.env_clear().envs(allocator).current_dir(folder.path()).arg("serve").arg("--config").arg(&file);
         let mut program = Program::start(&mut command, &log);
@@ -63,7 +63,20 @@ impl Daemon {
         Self { program, port, management, took, folder }
     }
 
-    /// Writes another configuration, with the same ports, and has it read at once.
+    /// Signs people in at a store in `folder` and starts a gate with it. Also returns their cookies.
+    pub(crate) fn with_people(
+        folder: &Path,
+        name: &str,
+        people: usize,
+        server: String,
+        place: Place,
+    ) -> (Self, Arc<Vec<String>>) {
+        let store = format!("sqlite:{}", folder.join(name).display());
+        let cookies = people::signed_in(&store, people, &tokens());
+        (Self::start(Configuration { server, ..Configuration::of(&store) }, place), cookies)
+    }
+
+    /// Writes another configuration with the same ports, and reloads it at once.
     pub(crate) fn configure(&self, configuration: Configuration) {
         let text = Configuration { port: self.port, management: self.management, ..configuration }.text();
         fs::write(self.folder.path().join("doorward.toml"), text).expect("the folder takes a file");
@@ -75,56 +88,56 @@ impl Daemon {
     pub(crate) fn until(&self, begins: &str, least: f64) {
         let begun = Instant::now();
         while self.metric(begins) < least {
-            assert!(begun.elapsed() < PATIENCE, "{begins} does not come to {least}");
-            sleep(STEP);
+            assert!(begun.elapsed() < TIMEOUT, "{begins} does not come to {least}");
+            sleep(POLL_INTERVAL);
         }
     }
 
-    /// Where edges ask.
+    /// Address for subrequests.
     pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// How long it took from the start until it was ready.
+    /// Returns the time from the start until it was ready.
     pub(crate) fn took(&self) -> Duration {
         self.took
     }
 
-    /// What it has in memory, in bytes.
+    /// Returns its resident memory in bytes.
     pub(crate) fn resident(&self) -> f64 {
         account::resident(self.program.pid())
     }
 
-    /// What its allocator and its stacks have of that, in bytes.
+    /// Returns its anonymous memory in bytes: allocator and stacks.
     pub(crate) fn anonymous(&self) -> f64 {
         account::anonymous(self.program.pid())
     }
 
-    /// Whose time on a core is its own.
+    /// Returns the account of its CPU time.
     pub(crate) fn account(&self) -> Account {
         Account::Process(self.program.pid())
     }
 
-    /// The sum of all its metrics whose name and labels begin so.
+    /// Returns the sum of all metrics whose name and labels begin with `begins`.
     pub(crate) fn metric(&self, begins: &str) -> f64 {
         let page = self.metrics();
         let values = page.lines().filter(|line| line.starts_with(begins)).filter_map(|line| line.rsplit_once(' '));
         values.filter_map(|(_, value)| value.parse::<f64>().ok()).sum()
     }
 
-    /// All of them, as Prometheus reads them.
+    /// Returns all metrics in the format of Prometheus.
     pub(crate) fn metrics(&self) -> String {
         get(self.management, "/metrics").expect("the gate shows its metrics")
     }
 
-    /// As a contestant that these people ask, for as long as it runs.
+    /// Returns it as a contestant with these people's sessions.
     pub(crate) fn contestant(&self, name: &str, wire: Wire, cookies: &Arc<Vec<String>>) -> Contestant {
         Contestant {
             name: name.to_owned(),
             address: self.address(),
             wire,
-            asked: Asked::Gate,
-            about: About::Asker,
+            asked: Endpoint::Gate,
+            about: AnswerSubject::Requester,
             cookies: Arc::clone(cookies),
             accounts: vec![self.account()],
             _keep: Box::new(()),
@@ -137,7 +150,7 @@ fn command(place: Place) -> Command {
     match place {
         Place::Anywhere => program::command(own),
         Place::OneCore => {
-            // This one becomes the program that it starts, too.
+            // `taskset` replaces itself by the program, too.
             let mut command = program::command("/usr/bin/taskset");
             command.args(["--cpu-list", &cores::SERVERS.to_string()]).arg(own);
             command
@@ -145,7 +158,7 @@ fn command(place: Place) -> Command {
     }
 }
 
-/// What a page on the management port says, if it is good.
+/// Returns a page of the management port if its status is 200.
 fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;

@@ -1,5 +1,4 @@
-//! A wire that takes its time: what goes in comes out later, on either way. For questions that wait for their answers, which
-//! is what a store's are.
+//! A TCP proxy that adds latency in both directions, for protocols of requests and responses such as a store's.
 
 use std::{
     io::{Read as _, Write as _},
@@ -8,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-/// A port before `port`, `each_way` from it. Lasts as long as this process. Threads, because a runtime's timers know whole
-/// milliseconds only.
+/// Returns a port that forwards to `port` with a delay of `each_way`, as long as this process runs. It uses threads, because a
+/// runtime's timers have a resolution of a millisecond.
 pub(crate) fn before(port: u16, each_way: Duration) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
     let own = listener.local_addr().expect("a bound socket has an address").port();

@@ -1,4 +1,4 @@
-//! What an answer has to be: the same bytes every time, but for the date and the person's number.
+//! Expected responses: the same bytes every time, except for the date and the person's number.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -9,22 +9,22 @@ use std::{
 use super::{contestant::Contestant, line::Line};
 use crate::support::gate::FIRST_PERSON;
 
-/// The digits of a person's number.
+/// Number of digits of a person's number.
 pub(crate) const DIGITS: usize = 7;
 
 const DATE: usize = "Sun, 22 Nov 2026 02:30:00 GMT".len();
 
-/// An answer with what may differ left open.
+/// An expected response, with the positions that may differ.
 pub(crate) struct Expected {
     answer: Vec<u8>,
     fixed: Vec<Range<usize>>,
     numbers: Vec<Range<usize>>,
-    /// Where the cookie stands in a question.
+    /// Position of the cookie in a request.
     cookie: Range<usize>,
 }
 
 impl Expected {
-    /// Asks once, for the first person.
+    /// Learns the response from a request of the first person.
     pub(crate) fn learn(contestant: &Contestant, question: &[u8]) -> Self {
         let answer = first_answer(contestant, question);
         let text = String::from_utf8_lossy(&answer).to_ascii_lowercase();
@@ -46,7 +46,7 @@ impl Expected {
         Self { answer, fixed, numbers, cookie }
     }
 
-    /// Panics at an answer that is not what it has to be: a benchmark of wrong answers is none.
+    /// Panics if a response differs: a benchmark of wrong responses is worthless.
     pub(crate) fn hold(&self, answer: &[u8], digits: [u8; DIGITS]) {
         let is_as_fixed = |range: &Range<usize>| answer.get(range.clone()) == self.answer.get(range.clone());
         let is_about = |range: &Range<usize>| answer.get(range.clone()) == Some(digits.as_slice());
@@ -56,18 +56,18 @@ impl Expected {
         assert!(is_right, "a wrong answer: {}", String::from_utf8_lossy(answer));
     }
 
-    /// How long it is.
+    /// Returns the length of a response.
     pub(crate) fn len(&self) -> usize {
         self.answer.len()
     }
 
-    /// Where the cookie stands in a question.
+    /// Returns the position of the cookie in a request.
     pub(crate) fn cookie(&self) -> Range<usize> {
         self.cookie.clone()
     }
 }
 
-/// A person's number as it stands in an answer.
+/// Returns the digits of a person's number.
 pub(crate) fn digits(number: usize) -> [u8; DIGITS] {
     let mut digits = [b'0'; DIGITS];
     let mut rest = number;

@@ -1,12 +1,12 @@
-//! Instructions of one question, without what comes before the first.
+//! Instructions per request, without the start-up.
 
 use crate::support::callgrind;
 
-/// Two lengths of a run: what lies between them is questions and nothing else.
+/// Requests of a short and a long run, whose difference is requests only.
 const FEW: u32 = 200;
 const MANY: u32 = 1_200;
 
-/// User instructions of this process for one question of `what`, as `--count` knows it.
+/// Returns the user instructions of this process per request of `what`, a name of `--count`.
 pub(crate) fn each(what: &str) -> f64 {
     (counted(what, MANY) - counted(what, FEW)) / f64::from(MANY - FEW)
 }

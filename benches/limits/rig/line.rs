@@ -1,4 +1,4 @@
-//! A connection of the generator: in clear text or over TLS, never waiting.
+//! Non-blocking connections of the generator, in clear text or over TLS.
 
 use std::{
     io::{self, Read, Write},
@@ -10,7 +10,7 @@ use mio::{Interest, Registry, Token, net::TcpStream};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use rustls_pki_types::ServerName;
 
-/// What is spoken on a connection.
+/// Protocol of a connection.
 #[derive(Clone, Debug)]
 pub(crate) enum Wire {
     /// HTTP/1.1 in clear text.
@@ -19,14 +19,14 @@ pub(crate) enum Wire {
     Tls(Arc<ClientConfig>),
 }
 
-/// A connection.
+/// A non-blocking connection.
 pub(crate) enum Line {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Line {
-    /// Connects.
+    /// Opens a connection.
     pub(crate) fn open(wire: &Wire, address: SocketAddr) -> Self {
         let stream = net::TcpStream::connect(address).expect("the server listens");
         stream.set_nodelay(true).expect("a socket has the option");
@@ -39,7 +39,7 @@ impl Line {
         }
     }
 
-    /// Has `registry` tell when there is something to read.
+    /// Registers the connection for readability.
     pub(crate) fn watch(&mut self, registry: &Registry, token: Token) {
         let stream = match self {
             Self::Plain(stream) => stream,
@@ -74,7 +74,7 @@ impl Write for Line {
     }
 }
 
-/// Does a whole handshake on a connection that waits.
+/// Performs a complete handshake on a blocking connection.
 pub(crate) fn shake_hands(
     config: &Arc<ClientConfig>,
     mut stream: net::TcpStream,

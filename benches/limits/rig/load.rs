@@ -1,8 +1,8 @@
-//! The generator: one thread that keeps each of its connections busy with one question at a time and holds every answer
-//! against what it has to be.
+//! The load generator: one thread with one request at a time on each of its connections, which compares every response with
+//! the expected one.
 //!
-//! It has to cost less than the server that it asks, so questions and expected answers are made beforehand; what is
-//! left of a question is a copy of 64 bytes.
+//! It has to cost less CPU time than the server, so requests and expected responses are prepared; sending one is a copy of
+//! 64 bytes.
 
 use std::{
     collections::VecDeque,
@@ -21,45 +21,45 @@ use super::{
     line::Line,
 };
 
-/// How often a generator with a pace asks: epoll counts in milliseconds.
+/// Tick of an open-loop generator: epoll has a resolution of a millisecond.
 const BEAT: Duration = Duration::from_millis(1);
 
-/// What one round came to.
+/// Result of one round.
 pub(crate) struct Round {
-    /// Answers within the round.
+    /// Number of responses.
     pub(crate) answers: u64,
-    /// How long it took.
+    /// Elapsed time.
     pub(crate) took: Duration,
-    /// Nanoseconds from the question to the whole answer.
+    /// Latencies from the request to the complete response, in nanoseconds.
     pub(crate) latency: Histogram<u64>,
-    /// How long the server was on a core.
+    /// CPU time of the server.
     pub(crate) server: Duration,
-    /// How long the generator was.
+    /// CPU time of the generator.
     pub(crate) generator: Duration,
 }
 
 impl Round {
-    /// Answers in a second.
+    /// Returns responses per second.
     pub(crate) fn rate(&self) -> f64 {
         self.count() / self.took.as_secs_f64()
     }
 
-    /// Cores that the server kept busy.
+    /// Returns the number of cores that the server used.
     pub(crate) fn server_cores(&self) -> f64 {
         self.server.as_secs_f64() / self.took.as_secs_f64()
     }
 
-    /// How much of its core the generator used.
+    /// Returns the fraction of its core that the generator used.
     pub(crate) fn generator_cores(&self) -> f64 {
         self.generator.as_secs_f64() / self.took.as_secs_f64()
     }
 
-    /// Microseconds of a core for one answer.
+    /// Returns the server's CPU time per response in microseconds.
     pub(crate) fn cost(&self) -> f64 {
         self.server.as_secs_f64() / self.count() * 1e6
     }
 
-    /// Microseconds within which this part of the answers came.
+    /// Returns a quantile of the latencies in microseconds.
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 nanoseconds")]
     pub(crate) fn latency(&self, quantile: f64) -> f64 {
         self.latency.value_at_quantile(quantile) as f64 / 1e3
@@ -78,25 +78,25 @@ pub(crate) struct Load<'c> {
     expected: Expected,
     poll: Poll,
     events: Events,
-    dice: Dice,
+    dice: Xorshift,
 }
 
 struct Connection {
     line: Line,
     question: Vec<u8>,
-    asked: Asked,
+    asked: PendingRequest,
     answer: Vec<u8>,
     received: usize,
 }
 
 #[derive(Clone, Copy)]
-struct Asked {
+struct PendingRequest {
     at: Instant,
     digits: [u8; DIGITS],
 }
 
 impl<'c> Load<'c> {
-    /// Connects so many times and learns what answers look like.
+    /// Opens connections and learns the expected response.
     pub(crate) fn open(contestant: &'c Contestant, connections: usize) -> Self {
         let question = contestant.question();
         let expected = Expected::learn(contestant, &question);
@@ -104,27 +104,34 @@ impl<'c> Load<'c> {
         let open = |index| {
             let mut line = Line::open(&contestant.wire, contestant.address);
             line.watch(poll.registry(), Token(index));
-            let asked = Asked { at: Instant::now(), digits: [b'0'; DIGITS] };
+            let asked = PendingRequest { at: Instant::now(), digits: [b'0'; DIGITS] };
             Connection { line, question: question.clone(), asked, answer: vec![0; 4_096], received: 0 }
         };
         let connections = (0..connections).map(open).collect();
-        Self { contestant, connections, expected, poll, events: Events::with_capacity(1_024), dice: Dice::default() }
+        Self {
+            contestant,
+            connections,
+            expected,
+            poll,
+            events: Events::with_capacity(1_024),
+            dice: Xorshift::default(),
+        }
     }
 
-    /// Asks for everybody once.
-    pub(crate) fn greet(&mut self) -> Round {
+    /// Sends one request for everybody.
+    pub(crate) fn request_all_once(&mut self) -> Round {
         let mut everybody = 0..self.contestant.cookies.len();
         self.drive(|_, _| everybody.next())
     }
 
-    /// Asks for people at random as fast as answers come.
+    /// Sends requests for random people as fast as responses arrive (closed loop).
     pub(crate) fn round(&mut self, time: Duration) -> Round {
         let (people, over) = (self.contestant.cookies.len(), Instant::now() + time);
         self.drive(|dice, now| (now < over).then(|| dice.below(people)))
     }
 
-    /// Asks for people at random, so many with each beat, whether or not the answers before have come, until it is over. What a
-    /// question waits for a free connection counts as its latency.
+    /// Sends requests for random people at a fixed rate until it is over, whether or not earlier responses have arrived (open
+    /// loop). Waiting for a free connection counts as latency.
     pub(crate) fn paced(&mut self, with_each_beat: usize, is_over: impl Fn() -> bool) -> Round {
         let people = self.contestant.cookies.len();
         let mut latency = histogram();
@@ -135,7 +142,7 @@ impl<'c> Load<'c> {
         loop {
             let now = Instant::now();
             let over = is_over();
-            // What is asked late, because the machine or the server stood still, has waited since it was due.
+            // A late request, because the machine or the server stalled, counts from when it was due.
             while !over && now >= next {
                 due.extend([next].repeat(with_each_beat));
                 next += BEAT;
@@ -149,7 +156,7 @@ impl<'c> Load<'c> {
                 break;
             }
             for index in self.wait(Some(BEAT)) {
-                if self.hear(index, &mut latency).is_some() {
+                if self.receive(index, &mut latency).is_some() {
                     answers += 1;
                     free.push_back(index);
                 }
@@ -159,8 +166,8 @@ impl<'c> Load<'c> {
         Round { answers, took: begun.elapsed(), latency, server, generator }
     }
 
-    /// Asks on each connection for whomever `whom` names, until it names nobody and every answer has come.
-    fn drive(&mut self, mut whom: impl FnMut(&mut Dice, Instant) -> Option<usize>) -> Round {
+    /// Sends requests for the people that `whom` returns, until it returns `None` and all responses have arrived.
+    fn drive(&mut self, mut whom: impl FnMut(&mut Xorshift, Instant) -> Option<usize>) -> Round {
         let mut latency = histogram();
         let own = Account::Thread(cores::this_thread());
         let (server, generator, begun) = (self.contestant.busy(), own.busy(), Instant::now());
@@ -174,7 +181,7 @@ impl<'c> Load<'c> {
         }
         while waiting > 0 {
             for index in self.wait(None) {
-                let Some(now) = self.hear(index, &mut latency) else { continue };
+                let Some(now) = self.receive(index, &mut latency) else { continue };
                 answers += 1;
                 match whom(&mut self.dice, now) {
                     Some(person) => self.ask(index, person, now),
@@ -191,7 +198,7 @@ impl<'c> Load<'c> {
         }
     }
 
-    /// The connections that have something to say.
+    /// Waits for readable connections.
     fn wait(&mut self, most: Option<Duration>) -> Vec<usize> {
         match self.poll.poll(&mut self.events, most) {
             Err(error) if error.kind() != ErrorKind::Interrupted => panic!("epoll: {error}"),
@@ -203,13 +210,13 @@ impl<'c> Load<'c> {
         let connection = self.connections.get_mut(index).expect("a connection");
         let cookie = self.contestant.cookies.get(person).expect("a person");
         connection.question.get_mut(self.expected.cookie()).expect("a cookie").copy_from_slice(cookie.as_bytes());
-        connection.asked = Asked { at: now, digits: digits(self.contestant.about.number(person)) };
+        connection.asked = PendingRequest { at: now, digits: digits(self.contestant.about.number(person)) };
         let written = connection.line.write(&connection.question).expect("the server is there");
         assert_eq!(written, connection.question.len(), "a socket that nothing waits in takes a question");
     }
 
-    /// Reads an answer and says when it had come; `None` while it is not whole.
-    fn hear(&mut self, index: usize, latency: &mut Histogram<u64>) -> Option<Instant> {
+    /// Reads a response and returns its time of arrival, or `None` while it is incomplete.
+    fn receive(&mut self, index: usize, latency: &mut Histogram<u64>) -> Option<Instant> {
         let connection = self.connections.get_mut(index).expect("a connection");
         let room = connection.answer.get_mut(connection.received..).expect("room for an answer");
         match connection.line.read(room) {
@@ -235,16 +242,16 @@ fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(100, 60_000_000_000, 3).expect("the bounds are in order")
 }
 
-/// Random enough to defeat a cache, and nearly free: xorshift64.
-struct Dice(u64);
+/// xorshift64: random enough to defeat caches, at nearly no cost.
+struct Xorshift(u64);
 
-impl Default for Dice {
+impl Default for Xorshift {
     fn default() -> Self {
         Self(0x9E37_79B9)
     }
 }
 
-impl Dice {
+impl Xorshift {
     fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -1,4 +1,4 @@
-//! What benches are made of: servers that take part, the generator that asks them, and the kernel's account of both.
+//! Building blocks of benches: servers, the load generator, and the CPU time of both.
 
 pub(crate) mod account;
 #[path = "../../../tests/it/world/tls.rs"]

@@ -1,4 +1,4 @@
-//! nginx, on free ports, its files in a folder that goes away: Debian's binary, or whatever is called so.
+//! nginx on free ports with its files in a temporary folder: Debian's binary, or the first in `PATH`.
 
 use std::{
     fs,
@@ -14,12 +14,12 @@ use super::{
     program::{self, Program},
 };
 
-/// How nginx returns a constant.
+/// Header buffers of nginx for a constant response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Buffers {
-    /// A kilobyte for a request's header lines, as nginx comes; a second, larger buffer for what does not fit.
+    /// 1 KiB for the headers of a request, nginx's default, and a second, larger buffer for the rest.
     AsTheyCome,
-    /// 8 KiB at once: a kilobyte of cookies fits.
+    /// 8 KiB, in which a kilobyte of cookies fits.
     Roomy,
 }
 
@@ -30,8 +30,8 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it with these directives inside `http`; ready when something listens at `address`. One worker, and what an
-    /// operator with this load would set: no access log, connections that stay open.
+    /// Starts it with these directives inside `http`, and waits until it listens at `address`. Settings are those of an operator
+    /// with such a load: no access log, persistent connections.
     pub(crate) fn start(workers: usize, inside: &str, address: SocketAddr) -> Self {
         let folder = tempfile::tempdir().expect("a folder for nginx");
         let (file, log) = (folder.path().join("nginx.conf"), folder.path().join("log"));
@@ -44,23 +44,23 @@ impl Nginx {
         Self { program, _folder: folder }
     }
 
-    /// The process above the workers.
+    /// Returns the master process.
     pub(crate) fn master(&self) -> u32 {
         self.program.pid()
     }
 
-    /// The only worker.
+    /// Returns the only worker.
     pub(crate) fn worker(&self) -> u32 {
         *account::children(self.master()).first().expect("nginx has a worker")
     }
 }
 
-/// A port that is free now.
+/// Returns a free address.
 pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr()).expect("loopback has free ports")
 }
 
-/// A server that answers everything with 200, these header lines and no body.
+/// Returns a server that responds with 200, these headers and no body.
 pub(crate) fn constant(headers: &HeaderMap, address: SocketAddr, buffers: Buffers) -> String {
     let lines: Vec<_> = headers
         .iter()

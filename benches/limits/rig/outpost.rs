@@ -1,6 +1,5 @@
-//! The outposts' design: a server with no memory of sessions, which asks a store on every request and makes the answer of
-//! what it finds. As lean as it can be: one prepared statement by primary key, header lines ready in the row, nothing sealed,
-//! no rules. What a real one does besides makes it slower.
+//! The design of outposts: a server without a cache of sessions, which queries a store on every request. As lean as possible:
+//! one prepared statement by primary key, rendered headers in the row, no sealing, no rules. Real ones are slower.
 
 use std::{net::SocketAddr, str::FromStr as _};
 
@@ -20,7 +19,7 @@ const TABLE: &str = "CREATE TABLE outpost (id text PRIMARY KEY, headers text NOT
 const FILL: &str = "INSERT INTO outpost SELECT * FROM unnest($1::text[], $2::text[])";
 const FIND: &str = "SELECT headers FROM outpost WHERE id = $1";
 
-/// Writes a row for each person: what is said of the first, with the person's own number.
+/// Writes a row for each person: the headers of the first one with the person's number.
 pub(crate) fn fill(place: &Place, cookies: &[String], constant: &HeaderMap) {
     let first = serde_json::to_string(&lines(constant)).expect("text can be written");
     let number = FIRST_PERSON.to_string();
@@ -34,10 +33,10 @@ pub(crate) fn fill(place: &Place, cookies: &[String], constant: &HeaderMap) {
     });
 }
 
-/// Serves with so many connections to the store. To be called on the runtime that shall serve.
+/// Serves with a number of connections to the store, on the current runtime.
 pub(crate) async fn serve(place: &Place, connections: usize) -> SocketAddr {
     let pool = pool(place, connections);
-    servers::small(move |request| answer(pool.clone(), request)).await.address
+    servers::minimal(move |request| answer(pool.clone(), request)).await.address
 }
 
 async fn answer(pool: Pool, request: Request<Incoming>) -> Response<Full<Bytes>> {

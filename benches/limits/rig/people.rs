@@ -1,4 +1,4 @@
-//! People who are signed in at a store before the gate that serves them is started: a real one has no other way in than its
+//! Sessions that are written to a store before the gate starts, because a real gate creates sessions only by a sign-in at the
 //! provider.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::runtime::Builder;
 
 use crate::support::gate::Bench;
 
-/// Signs so many people in with these tokens, and gives their cookies.
+/// Signs a number of people in with these tokens, and returns their cookies.
 pub(crate) fn signed_in(store: &str, people: usize, tokens: &Tokens) -> Arc<Vec<String>> {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

@@ -1,5 +1,5 @@
-//! A real PostgreSQL of one's own, and the time that it takes. It does not wait for the disk: what a disk adds is the
-//! machine's own, and `docs/scaling.md` says how to reckon with it.
+//! A real PostgreSQL and its CPU time. It does not wait for the disk, whose latency differs between machines;
+//! `docs/scaling.md` says how to account for it.
 
 use super::{
     account::Account,
@@ -20,7 +20,7 @@ pub(crate) struct Place {
 }
 
 impl Postgres {
-    /// A server with nothing in it.
+    /// Starts an empty server.
     pub(crate) fn start() -> Self {
         let server = Database::start();
         let master = server.sql("postgres", "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)");
@@ -28,35 +28,35 @@ impl Postgres {
         Self { server, account }
     }
 
-    /// A new, empty database.
+    /// Creates an empty database.
     pub(crate) fn fresh(&self) -> Place {
         let url = self.server.create();
         Place { port: self.server.port, name: database::name_in(&url).to_owned() }
     }
 
-    /// What a statement gives, as text.
+    /// Runs a statement and returns its result as text.
     pub(crate) fn sql(&self, place: &Place, statement: &str) -> String {
         self.server.sql(&place.name, statement)
     }
 
-    /// Whose time on a core is its own.
+    /// Returns the account of its CPU time.
     pub(crate) fn account(&self) -> &Account {
         &self.account
     }
 }
 
 impl Place {
-    /// Its address.
+    /// Returns its URL.
     pub(crate) fn url(&self) -> String {
         database::url(self.port, &self.name)
     }
 
-    /// The port of its server.
+    /// Returns the port of its server.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// The same database behind another port.
+    /// Returns the same database behind another port.
     pub(crate) fn at(&self, port: u16) -> Self {
         Self { port, name: self.name.clone() }
     }

@@ -1,7 +1,6 @@
-//! A provider that knows nothing but its metadata, its key and a token endpoint: as fast as a provider can be, so that what is
-//! measured is the gate. Nobody signs in there: a code is the nonce of an attempt, and whoever brings it is somebody new, with
-//! an ID token. It counts the refresh tokens that it was asked for, and vouches for nobody with those: an answer without an
-//! ID token leaves the claims as they are.
+//! A provider with only metadata, a key and a token endpoint: as fast as possible, so that the gate is measured. It has no
+//! sign-in page: a code is the nonce of an attempt, and its redemption gives an ID token of a new user. Redeemed refresh tokens
+//! are counted and give no ID token, which leaves the claims unchanged.
 
 use std::{
     borrow::Cow,
@@ -31,7 +30,7 @@ pub(crate) struct Provider {
     _runtime: Runtime,
 }
 
-/// What it answers with.
+/// State of its responses.
 struct Desk {
     key: KeyPair,
     redeemed: Arc<AtomicU64>,
@@ -44,16 +43,16 @@ impl Provider {
         let redeemed = Arc::new(AtomicU64::default());
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("the system has random numbers");
         let desk = Arc::new(Desk { key, redeemed: Arc::clone(&redeemed) });
-        let server = runtime.block_on(servers::small(move |request| answer(Arc::clone(&desk), request)));
+        let server = runtime.block_on(servers::minimal(move |request| answer(Arc::clone(&desk), request)));
         Self { issuer: format!("http://{}", server.address), redeemed, _runtime: runtime }
     }
 
-    /// What it calls itself.
+    /// Issuer identifier.
     pub(crate) fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// Refresh tokens redeemed so far.
+    /// Returns the number of redeemed refresh tokens.
     pub(crate) fn redeemed(&self) -> u64 {
         self.redeemed.load(Ordering::Relaxed)
     }
@@ -93,7 +92,7 @@ impl Desk {
         }
     }
 
-    /// An ID token about somebody.
+    /// Returns an ID token of a new user.
     #[expect(clippy::disallowed_methods, reason = "a provider has a clock of its own")]
     fn vouch(&self, issuer: &str, nonce: &str) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs();
@@ -118,17 +117,17 @@ impl Desk {
     }
 }
 
-/// Bytes of a number on the curve.
+/// Bytes of a coordinate of the curve.
 const HALF: usize = 32;
 
-/// A signature as RFC 7518 has it, two numbers of one length, from the DER in which it is made.
+/// Converts a signature from DER to the form of RFC 7518, section 3.4: two numbers of fixed length.
 fn fixed(der: &[u8]) -> Vec<u8> {
     let mut rest = der.get(2..).expect("a sequence");
     let mut signature = Vec::new();
     for _ in 0..2 {
         let [_, length, after @ ..] = rest else { panic!("two numbers") };
         let (number, others) = after.split_at(usize::from(*length));
-        // Without the zero that keeps a number from being negative, and with those that DER leaves out.
+        // Without the leading zero of DER that marks a positive number, and padded with those that DER omits.
         let digits = number.strip_prefix(&[0]).unwrap_or(number);
         signature.resize(signature.len() + HALF - digits.len(), 0);
         signature.extend(digits);
@@ -151,7 +150,7 @@ fn metadata(issuer: &str) -> Value {
     })
 }
 
-/// As long as real ones are, and new every time.
+/// Returns tokens of realistic length, different every time.
 fn tokens(number: u64) -> Value {
     json!({
         "access_token": format!("access-{number:0>900}"),

@@ -1,7 +1,6 @@
-//! People who sign in: each has come to an app without a session, was sent to the provider, and comes back with a code.
+//! Sign-ins: a request to an app without a session, the redirect to the provider, and the callback with a code.
 //!
-//! Nothing is asked of the provider on the way: its codes are nonces, and the gate has put the nonce into the address to which
-//! it sends people.
+//! No request is sent to the provider: its codes are nonces, which are in the gate's redirect.
 
 use std::{
     io::{Read as _, Write as _},
@@ -11,10 +10,10 @@ use std::{
 use url::Url;
 
 const APP: &str = "https://grafana.example.com";
-/// Where they wanted to go.
+/// Target of the original request.
 const TARGET: &str = "/d/abc?orgId=1";
 
-/// Somebody who is about to come back from the provider.
+/// A sign-in before its callback.
 pub(crate) struct Attempt {
     /// Path and query of the callback.
     callback: String,
@@ -22,23 +21,23 @@ pub(crate) struct Attempt {
     cookie: String,
 }
 
-/// A connection of an edge to the gate, which it keeps.
+/// A persistent connection of an edge to the gate.
 pub(crate) struct Edge {
     stream: TcpStream,
 }
 
 impl Edge {
-    /// Connects.
+    /// Opens the connection.
     pub(crate) fn to(gate: SocketAddr) -> Self {
         let stream = TcpStream::connect(gate).expect("the gate listens");
         stream.set_nodelay(true).expect("a socket has the option");
         Self { stream }
     }
 
-    /// Has somebody come to the app who is nobody yet.
+    /// Sends a request to the app without a session.
     pub(crate) fn begin(&mut self) -> Attempt {
         self.ask(TARGET, "");
-        let answer = self.hear();
+        let answer = self.receive();
         let provider = Url::parse(line(&answer, "location: ")).expect("an address");
         let parameter = |name| provider.query_pairs().find_map(|(key, value)| (key == name).then_some(value));
         let (state, nonce) = (parameter("state").expect("a state"), parameter("nonce").expect("a nonce"));
@@ -46,24 +45,24 @@ impl Edge {
         Attempt { callback: format!("/_doorward/callback?code={nonce}&state={state}"), cookie }
     }
 
-    /// Sends somebody's callback.
+    /// Sends the callback of a sign-in.
     pub(crate) fn bring(&mut self, attempt: &Attempt) {
         self.ask(&attempt.callback, &attempt.cookie);
     }
 
-    /// Reads the answer to it, which has to be a session and the way to where they wanted to go.
+    /// Reads the response to the callback, which has to set a session cookie and redirect to the target.
     pub(crate) fn see_signed_in(&mut self) {
-        let answer = self.hear();
+        let answer = self.receive();
         let is_right = line(&answer, "location: ") == format!("{APP}{TARGET}")
             && answer.contains("set-cookie: __Host-doorward=")
             && line(&answer, "doorward-reason: ") == "signed_in";
         assert!(is_right, "nobody was signed in: {answer}");
     }
 
-    /// Has somebody come whose session is over, which has to be of no use.
+    /// Sends a request with an expired session, which has to be refused.
     pub(crate) fn bring_expired(&mut self, session: &str) {
         self.ask(TARGET, &format!("__Host-doorward={session}"));
-        self.hear();
+        self.receive();
     }
 
     fn ask(&mut self, uri: &str, cookie: &str) {
@@ -76,8 +75,8 @@ impl Edge {
         .expect("the gate reads");
     }
 
-    /// A redirect, which has no body.
-    fn hear(&mut self) -> String {
+    /// Reads a redirect, which has no body.
+    fn receive(&mut self) -> String {
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {
             let mut room = [0; 8_192];
@@ -91,7 +90,7 @@ impl Edge {
     }
 }
 
-/// What follows the name of a header.
+/// Returns the value of a header.
 fn line<'a>(answer: &'a str, name: &str) -> &'a str {
     answer.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}is not in {answer}"))
 }

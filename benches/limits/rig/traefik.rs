@@ -1,5 +1,5 @@
-//! A real Traefik with three doors to the same app: unguarded, guarded by a gate that is asked over plain HTTP, and by one
-//! that is asked over TLS. The middlewares are those of `deploy/`: only names, addresses and paths are put in.
+//! A real Traefik with three entry points to the same app: without the gate, with subrequests over plain HTTP, and with
+//! subrequests over TLS. The middlewares are those of `deploy/`, of which only names, addresses and paths are replaced.
 
 use std::{
     fs,
@@ -16,23 +16,23 @@ use super::{
     program::{Program, tool},
 };
 
-/// A door of the edge.
+/// Entry point of the edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
     /// No middleware.
     Open,
-    /// The gate, over plain HTTP.
+    /// Subrequests over plain HTTP.
     Plain,
-    /// The gate, over TLS with HTTP/2.
+    /// Subrequests over TLS with HTTP/2.
     Tls,
 }
 
-/// Who stands behind it.
+/// Addresses of app and gates.
 pub(crate) struct Neighbours<'a> {
     pub(crate) app: SocketAddr,
     pub(crate) plain: SocketAddr,
     pub(crate) tls: SocketAddr,
-    /// The file of the authority that the gate's certificate is from.
+    /// File of the authority of the gate's certificate.
     pub(crate) authority: &'a Path,
 }
 
@@ -82,7 +82,7 @@ impl Traefik {
         Self { program, doors, _folder: folder }
     }
 
-    /// The address of a door.
+    /// Returns the address of an entry point.
     pub(crate) fn door(&self, door: Door) -> SocketAddr {
         let [open, plain, tls] = self.doors;
         match door {
@@ -92,13 +92,13 @@ impl Traefik {
         }
     }
 
-    /// Whose time on a core is its own.
+    /// Returns the account of its CPU time.
     pub(crate) fn account(&self) -> Account {
         Account::Process(self.program.pid())
     }
 }
 
-/// Whether a door leads anywhere, be it to a refusal.
+/// Returns `true` if an entry point has a route, even to a refusal.
 fn routes_to_the_app(door: SocketAddr) -> io::Result<bool> {
     let mut stream = TcpStream::connect(door)?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: grafana.example.com\r\nConnection: close\r\n\r\n")?;

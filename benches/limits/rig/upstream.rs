@@ -1,4 +1,4 @@
-//! The app behind an edge: it says whom it was told about, and counts its connections.
+//! The app behind an edge: it echoes the user header and counts its connections.
 
 use std::{net::SocketAddr, sync::atomic::Ordering};
 
@@ -10,14 +10,14 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::support::{
     gate::FIRST_PERSON,
-    servers::{self, Small},
+    servers::{self, MinimalServer},
 };
 
 const USER: &str = "remote-user";
 
 /// A running app.
 pub(crate) struct Upstream {
-    server: Small,
+    server: MinimalServer,
     _runtime: Runtime,
 }
 
@@ -25,16 +25,16 @@ impl Upstream {
     /// Starts it on a thread of its own.
     pub(crate) fn start() -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        let server = runtime.block_on(servers::small(answer));
+        let server = runtime.block_on(servers::minimal(answer));
         Self { server, _runtime: runtime }
     }
 
-    /// Where it is.
+    /// Address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.address
     }
 
-    /// Connections so far.
+    /// Returns the number of accepted connections.
     pub(crate) fn accepted(&self) -> u64 {
         self.server.accepted.load(Ordering::Relaxed)
     }

@@ -1,7 +1,7 @@
-//! `doorward demo`: everything on one machine and nothing to install.
+//! `doorward demo`: a complete setup in one process, with nothing to install.
 //!
 //! An identity provider with two people, two sample apps, an edge in front of them, and the gate: the same one that
-//! `serve` runs, asked over HTTP as Traefik asks it. Everything listens on loopback and is forgotten at the end.
+//! `serve` runs, with subrequests over HTTP as Traefik sends them. Everything listens on loopback and is kept in memory.
 
 mod apps;
 mod edge;
@@ -9,7 +9,7 @@ mod gate;
 mod names;
 mod page;
 mod provider;
-mod site;
+mod web;
 
 #[cfg(test)]
 mod tests;
@@ -27,11 +27,11 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use self::{
-    apps::Apps,
-    edge::Edge,
-    gate::Wiring,
-    names::{App, Origins},
-    provider::{Client, Provider},
+    apps::SampleApps,
+    edge::DemoEdge,
+    gate::GateParameters,
+    names::{DemoOrigins, SampleApp},
+    provider::{DemoProvider, RegisteredClient},
 };
 use crate::{
     app,
@@ -42,16 +42,16 @@ use crate::{
     shutdown::{Signal, Tasks},
 };
 
-/// The port that the demo takes when it is free.
-const USUAL_PORT: u16 = 8080;
+/// Port of the demo if it is free.
+const DEFAULT_PORT: u16 = 8080;
 
-/// The gate's name at the demo's provider.
+/// The gate's client ID at the demo's provider.
 const CLIENT_ID: &str = "doorward-demo";
 
-/// How long connections may take to finish.
-const GRACE: Duration = Duration::from_secs(5);
+/// Time for connections to finish at the end.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
-/// What `doorward demo` can be told.
+/// Options of `doorward demo`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Options {
     /// The port to open in the browser; without it 8080, or a free one where 8080 is taken
@@ -59,7 +59,7 @@ pub struct Options {
     port: Option<u16>,
 }
 
-/// Runs the demo until it is interrupted, and says on stdout where to look.
+/// Runs the demo until it is interrupted, and prints its addresses on stdout.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     logging::start(&Log { level: "info".to_owned(), format: LogFormat::Text })?;
     let demo = Demo::build(options.port).await?;
@@ -71,38 +71,38 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
 /// A demo that is bound and ready to run.
 struct Demo {
-    origins: Origins,
-    provider: (TcpListener, Arc<Provider>),
-    apps: (TcpListener, Arc<Apps>),
-    edge: (Vec<TcpListener>, Arc<Edge>),
-    gate: app::BoundApp,
+    origins: DemoOrigins,
+    provider: (TcpListener, Arc<DemoProvider>),
+    apps: (TcpListener, Arc<SampleApps>),
+    edge: (Vec<TcpListener>, Arc<DemoEdge>),
+    gate: app::App,
 }
 
 impl Demo {
-    /// Binds everything, on loopback only, and wires it up.
+    /// Binds all listeners, on loopback only, and connects the components.
     async fn build(port: Option<u16>) -> anyhow::Result<Self> {
         let edges = edge_listeners(port).await?;
-        let apps = site::listen(0).await.context("binding a port for the sample apps")?;
-        let provider = site::listen(0).await.context("binding a port for the identity provider")?;
-        let origins = Origins { port: address(edges.first().context("the edge has no listener")?)?.port() };
-        // By address: a browser knows what `*.localhost` means, the resolver that the gate asks may not.
+        let apps = web::listen(0).await.context("binding a port for the sample apps")?;
+        let provider = web::listen(0).await.context("binding a port for the identity provider")?;
+        let origins = DemoOrigins { port: address(edges.first().context("the edge has no listener")?)?.port() };
+        // By address: browsers know `*.localhost`, the gate's resolver may not.
         let issuer = Url::parse(&format!("http://{}/", address(&provider)?))?;
         let client_secret = crypto::encode(&crypto::random::<32>());
         let sealing_secret = crypto::encode(&crypto::random::<32>());
-        let wiring = Wiring {
+        let parameters = GateParameters {
             issuer: &issuer,
             client_id: CLIENT_ID,
             client_secret: &client_secret,
             sealing_secret: &sealing_secret,
         };
-        let gate = app::BoundApp::build(gate::config(&wiring)?).await?;
+        let gate = app::App::build(gate::config(&parameters)?).await?;
         let (asked_at, _management) = gate.addresses();
-        let edge = Edge::new(origins, asked_at, address(&apps)?);
-        let site = Provider::new(issuer, client(origins, &client_secret), Clock::System)?;
+        let edge = DemoEdge::new(origins, asked_at, address(&apps)?);
+        let site = DemoProvider::new(issuer, client(origins, &client_secret), Clock::System)?;
         Ok(Self {
             origins,
             provider: (provider, Arc::new(site)),
-            apps: (apps, Arc::new(Apps::new(origins))),
+            apps: (apps, Arc::new(SampleApps::new(origins))),
             edge: (edges, Arc::new(edge)),
             gate,
         })
@@ -111,13 +111,13 @@ impl Demo {
     /// Runs until `stop` is raised and everything has ended.
     async fn run(self, stop: Signal) -> anyhow::Result<()> {
         let tasks = Tasks::new(stop.clone());
-        // What the gate and the edge still need while they finish goes last.
+        // Provider and apps stop last: the gate and the edge need them while they finish.
         let last = Signal::default();
-        tasks.supervise("demo provider", site::serve(self.provider.0, self.provider.1, tasks.clone(), last.clone()));
-        tasks.supervise("demo apps", site::serve(self.apps.0, self.apps.1, tasks.clone(), last.clone()));
+        tasks.supervise("demo provider", web::serve(self.provider.0, self.provider.1, tasks.clone(), last.clone()));
+        tasks.supervise("demo apps", web::serve(self.apps.0, self.apps.1, tasks.clone(), last.clone()));
         for listener in self.edge.0 {
             let edge = Arc::clone(&self.edge.1);
-            tasks.supervise("demo edge", site::serve(listener, edge, tasks.clone(), stop.clone()));
+            tasks.supervise("demo edge", web::serve(listener, edge, tasks.clone(), stop.clone()));
         }
         let ended = tokio::select! {
             ended = self.gate.run(stop.clone()) => ended,
@@ -125,22 +125,22 @@ impl Demo {
         };
         stop.raise();
         last.raise();
-        if tokio::time::timeout(GRACE, tasks.joined()).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_GRACE, tasks.joined()).await.is_err() {
             tracing::warn!("the demo stopped with connections open");
         }
         ended
     }
 }
 
-/// The port that was asked for or none; nobody having asked, the usual one or any.
+/// Binds the given port; without one the default port, or any if that is taken.
 async fn edge_listeners(port: Option<u16>) -> anyhow::Result<Vec<TcpListener>> {
     if let Some(port) = port {
-        return site::listen_on_both(port)
+        return web::listen_on_both(port)
             .await
             .with_context(|| format!("cannot listen on port {port} of this machine; choose another with --port"));
     }
-    match site::listen_on_both(USUAL_PORT).await {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => site::listen_on_both(0).await,
+    match web::listen_on_both(DEFAULT_PORT).await {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => web::listen_on_both(0).await,
         other => other,
     }
     .context("binding a port for the edge")
@@ -150,9 +150,9 @@ fn address(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
     listener.local_addr().context("asking for the port that was bound")
 }
 
-/// What the provider knows of the gate.
-fn client(origins: Origins, secret: &str) -> Client {
-    Client {
+/// Returns the gate as a client registered at the provider.
+fn client(origins: DemoOrigins, secret: &str) -> RegisteredClient {
+    RegisteredClient {
         id: CLIENT_ID.to_owned(),
         secret: crypto::digest(secret.as_bytes()),
         redirect_uris: origins.on_every_app("/_doorward/callback"),
@@ -160,14 +160,14 @@ fn client(origins: Origins, secret: &str) -> Client {
     }
 }
 
-/// What is said at the start.
-struct Welcome(Origins);
+/// Message at the start.
+struct Welcome(DemoOrigins);
 
 impl fmt::Display for Welcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(origins) = self;
         let (landing, port) = (origins.landing(), origins.port);
-        let (notes, admin) = (origins.app(App::Notes), origins.app(App::Admin));
+        let (notes, admin) = (origins.app(SampleApp::Notes), origins.app(SampleApp::Admin));
         write!(
             f,
             "

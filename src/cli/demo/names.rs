@@ -1,20 +1,20 @@
-//! The names that the demo goes by: its sample apps, and the addresses at which a browser finds everything.
+//! Names and addresses of the demo's sample apps.
 //!
-//! Every name ends in `.localhost`, which browsers take for this machine without asking anybody (RFC 6761, section 6.3).
+//! Every name ends in `.localhost`, which browsers resolve to this machine without a DNS query (RFC 6761, section 6.3).
 
 /// A sample app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum App {
-    /// For everybody who is signed in.
+pub(super) enum SampleApp {
+    /// App for everybody who is signed in.
     Notes,
-    /// For the group `admins`.
+    /// App for the group `admins`.
     Admin,
 }
 
-impl App {
+impl SampleApp {
     pub(super) const ALL: [Self; 2] = [Self::Notes, Self::Admin];
 
-    /// The app behind a folded host.
+    /// Returns the app with this normalised host.
     pub(super) fn on(host: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|app| app.host() == host)
     }
@@ -33,7 +33,7 @@ impl App {
         }
     }
 
-    /// Who gets in, as the end of a sentence.
+    /// Returns a description of the allowed people, as the end of a sentence.
     pub(super) const fn audience(self) -> &'static str {
         match self {
             Self::Notes => "everybody who is signed in",
@@ -42,30 +42,30 @@ impl App {
     }
 }
 
-/// The addresses, given the one port that they share.
+/// Origins of the demo's sites, which share one port.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Origins {
-    /// The edge's port.
+pub(super) struct DemoOrigins {
+    /// Port of the edge.
     pub(super) port: u16,
 }
 
-impl Origins {
-    /// The page that explains the demo.
+impl DemoOrigins {
+    /// Returns the origin of the page that explains the demo.
     pub(super) fn landing(self) -> String {
         self.of("localhost")
     }
 
-    /// An app's address, without a slash at the end.
-    pub(super) fn app(self, app: App) -> String {
+    /// Returns an app's origin, without a slash at the end.
+    pub(super) fn app(self, app: SampleApp) -> String {
         self.of(app.host())
     }
 
-    /// The same path on every app's host.
+    /// Returns the URLs of a path on every app's host.
     pub(super) fn on_every_app(self, path: &str) -> Vec<String> {
-        App::ALL.iter().map(|app| format!("{}{path}", self.app(*app))).collect()
+        SampleApp::ALL.iter().map(|app| format!("{}{path}", self.app(*app))).collect()
     }
 
-    /// A browser leaves the default port out of what it sends, so addresses that are compared must too.
+    /// Returns the origin of a host. Browsers omit the default port, so origins that are compared must too.
     fn of(self, host: &str) -> String {
         if self.port == 80 { format!("http://{host}") } else { format!("http://{host}:{}", self.port) }
     }
@@ -76,15 +76,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_port_is_left_out_as_browsers_do() {
-        assert_eq!(Origins { port: 80 }.app(App::Notes), "http://notes.localhost");
-        assert_eq!(Origins { port: 8080 }.landing(), "http://localhost:8080");
+    fn the_default_port_is_omitted_as_browsers_do() {
+        assert_eq!(DemoOrigins { port: 80 }.app(SampleApp::Notes), "http://notes.localhost");
+        assert_eq!(DemoOrigins { port: 8080 }.landing(), "http://localhost:8080");
     }
 
     #[test]
     fn an_app_is_found_by_its_host_alone() {
-        assert_eq!(App::on("admin.localhost"), Some(App::Admin));
-        assert_eq!(App::on("localhost"), None);
-        assert_eq!(App::on("admin.localhost.example.com"), None);
+        assert_eq!(SampleApp::on("admin.localhost"), Some(SampleApp::Admin));
+        assert_eq!(SampleApp::on("localhost"), None);
+        assert_eq!(SampleApp::on("admin.localhost.example.com"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! How the demo's pages become answers: one style sheet, no scripts, nothing from anywhere else.
+//! Rendering of the demo's pages: one inline style sheet, no scripts, nothing loaded from elsewhere.
 
 use std::sync::LazyLock;
 
@@ -6,28 +6,28 @@ use askama::Template;
 use data_encoding::BASE64;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::site::{self, Whole};
+use super::web::{self, FullResponse};
 use crate::crypto;
 
-/// The style sheet that the templates hold in line.
+/// Style sheet that the templates inline.
 pub(super) const STYLE: &str = include_str!("demo.css");
 
-/// The source expression that allows exactly [`STYLE`] (Content Security Policy Level 3, section 2.3.1).
+/// CSP source expression that allows exactly [`STYLE`] (Content Security Policy Level 3, section 2.3.1).
 static STYLE_SOURCE: LazyLock<String> =
     LazyLock::new(|| format!("'sha256-{}'", BASE64.encode(&crypto::digest(STYLE.as_bytes()))));
 
-/// A page without forms.
-pub(super) fn page(status: StatusCode, template: &impl Template) -> Whole {
+/// Renders a page without forms.
+pub(super) fn page(status: StatusCode, template: &impl Template) -> FullResponse {
     page_with_form(status, template, "'none'")
 }
 
-/// A page whose forms may be sent, and be redirected, to `form_action`: a list of CSP source expressions.
-pub(super) fn page_with_form(status: StatusCode, template: &impl Template, form_action: &str) -> Whole {
+/// Renders a page whose forms may be sent, and redirected, to `form_action`: a list of CSP source expressions.
+pub(super) fn page_with_form(status: StatusCode, template: &impl Template, form_action: &str) -> FullResponse {
     let html = match template.render() {
         Ok(html) => html,
-        Err(error) => return site::line(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error) => return web::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     };
-    let mut answer = site::answer(status, "text/html; charset=utf-8", html);
+    let mut answer = web::response(status, "text/html; charset=utf-8", html);
     let policy = format!(
         "default-src 'none'; img-src data:; style-src {}; form-action {form_action}; base-uri 'none'; frame-ancestors 'none'",
         *STYLE_SOURCE

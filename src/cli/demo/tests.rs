@@ -1,4 +1,4 @@
-//! The whole demo, walked through as a browser does it.
+//! Tests of the whole demo, with a client that behaves like a browser.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,17 +13,17 @@ use hyper_util::{
 
 use super::*;
 
-/// More redirects than any story here has: a loop fails instead of hanging.
-const PATIENCE: usize = 10;
+/// Limit of redirects, so that a loop fails instead of hanging.
+const MAX_REDIRECTS: usize = 10;
 
-/// A demo on free ports, and the wish to stop it.
-struct Running {
-    origins: Origins,
+/// A demo that runs on free ports.
+struct RunningDemo {
+    origins: DemoOrigins,
     stop: Signal,
     tasks: Tasks,
 }
 
-impl Running {
+impl RunningDemo {
     async fn new() -> Self {
         let demo = Demo::build(Some(0)).await.unwrap();
         let (origins, stop) = (demo.origins, Signal::default());
@@ -33,11 +33,11 @@ impl Running {
     }
 
     fn notes(&self, target: &str) -> Url {
-        Url::parse(&format!("{}{target}", self.origins.app(App::Notes))).unwrap()
+        Url::parse(&format!("{}{target}", self.origins.app(SampleApp::Notes))).unwrap()
     }
 
     fn admin(&self, target: &str) -> Url {
-        Url::parse(&format!("{}{target}", self.origins.app(App::Admin))).unwrap()
+        Url::parse(&format!("{}{target}", self.origins.app(SampleApp::Admin))).unwrap()
     }
 
     async fn stopped(self) {
@@ -46,25 +46,25 @@ impl Running {
     }
 }
 
-/// What a browser does that matters here: names below `.localhost` are this machine, cookies belong to a host.
-struct Browser {
+/// Client with the relevant behaviour of a browser: names below `.localhost` are this machine, cookies belong to a host.
+struct TestBrowser {
     http: Http<HttpConnector, Full<Bytes>>,
     cookies: HashMap<String, BTreeMap<String, String>>,
 }
 
-struct Shown {
+struct BrowserPage {
     at: Url,
     status: StatusCode,
     headers: HeaderMap,
     body: String,
 }
 
-impl Browser {
+impl TestBrowser {
     fn new() -> Self {
         Self { http: Http::builder(TokioExecutor::new()).build_http(), cookies: HashMap::new() }
     }
 
-    async fn send(&mut self, method: Method, url: &Url, headers: &[(&str, &str)], form: &str) -> Shown {
+    async fn send(&mut self, method: Method, url: &Url, headers: &[(&str, &str)], form: &str) -> BrowserPage {
         let host = url.host_str().unwrap().to_owned();
         let port = url.port().unwrap();
         let named = format!("{host}:{port}");
@@ -82,7 +82,7 @@ impl Browser {
             self.keep(&host, &Cookie::parse(line.to_str().unwrap()).unwrap());
         }
         let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
-        Shown { at: url.clone(), status: parts.status, headers: parts.headers, body }
+        BrowserPage { at: url.clone(), status: parts.status, headers: parts.headers, body }
     }
 
     fn jar(&self, host: &str) -> String {
@@ -99,23 +99,23 @@ impl Browser {
         }
     }
 
-    /// Opens a page and follows where it leads.
-    async fn open(&mut self, url: &Url) -> Shown {
+    /// Opens a page and follows redirects.
+    async fn open(&mut self, url: &Url) -> BrowserPage {
         let shown = self.send(Method::GET, url, &PAGE, "").await;
         self.follow(shown).await
     }
 
-    async fn follow(&mut self, mut shown: Shown) -> Shown {
-        for _ in 0..PATIENCE {
+    async fn follow(&mut self, mut shown: BrowserPage) -> BrowserPage {
+        for _ in 0..MAX_REDIRECTS {
             let Some(location) = shown.headers.get(header::LOCATION) else { return shown };
             let next = Url::parse(location.to_str().unwrap()).unwrap();
             shown = self.send(Method::GET, &next, &PAGE, "").await;
         }
-        panic!("the browser goes round in circles, last at {}", shown.at);
+        panic!("redirect loop, last at {}", shown.at);
     }
 
-    /// Presses a button of the provider's page.
-    async fn choose(&mut self, shown: &Shown, user: &str) -> Shown {
+    /// Chooses a user on the provider's page.
+    async fn choose(&mut self, shown: &BrowserPage, user: &str) -> BrowserPage {
         assert!(shown.body.contains(&format!("Sign in as {user}")), "this is not the provider's page: {}", shown.body);
         let answer = self.send(Method::POST, &shown.at, &PAGE, &format!("user={user}")).await;
         self.follow(answer).await
@@ -127,8 +127,8 @@ const PAGE: [(&str, &str); 3] =
 
 #[tokio::test]
 async fn alice_signs_in_once_and_reaches_both_apps() {
-    let demo = Running::new().await;
-    let mut browser = Browser::new();
+    let demo = RunningDemo::new().await;
+    let mut browser = TestBrowser::new();
     let asked = browser.open(&demo.notes("/a%2Fb?x=1&y=%20")).await;
     assert_eq!(asked.at.host_str(), Some("127.0.0.1"), "the provider asks who it is");
     let shown = browser.choose(&asked, "alice").await;
@@ -141,9 +141,9 @@ async fn alice_signs_in_once_and_reaches_both_apps() {
 }
 
 #[tokio::test]
-async fn bob_is_refused_where_only_admins_may_go() {
-    let demo = Running::new().await;
-    let mut browser = Browser::new();
+async fn bob_is_refused_at_the_app_of_admins() {
+    let demo = RunningDemo::new().await;
+    let mut browser = TestBrowser::new();
     let asked = browser.open(&demo.admin("/")).await;
     let refused = browser.choose(&asked, "bob").await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.body);
@@ -154,9 +154,9 @@ async fn bob_is_refused_where_only_admins_may_go() {
 }
 
 #[tokio::test]
-async fn signing_out_ends_it_here_and_at_the_provider() {
-    let demo = Running::new().await;
-    let mut browser = Browser::new();
+async fn signing_out_ends_the_session_here_and_at_the_provider() {
+    let demo = RunningDemo::new().await;
+    let mut browser = TestBrowser::new();
     let asked = browser.open(&demo.notes("/")).await;
     browser.choose(&asked, "alice").await;
     let out = browser.open(&demo.notes("/_doorward/sign_out")).await;
@@ -167,26 +167,26 @@ async fn signing_out_ends_it_here_and_at_the_provider() {
 }
 
 #[tokio::test]
-async fn a_signed_in_person_cannot_add_to_what_the_app_is_told() {
-    let demo = Running::new().await;
-    let mut browser = Browser::new();
+async fn a_signed_in_person_cannot_add_identity_headers() {
+    let demo = RunningDemo::new().await;
+    let mut browser = TestBrowser::new();
     let asked = browser.open(&demo.notes("/")).await;
     browser.choose(&asked, "bob").await;
     let forged = [("remote-user", "root"), ("Remote_Groups", "root"), ("x.authentik.username", "root")];
-    let told = browser.send(Method::GET, &demo.notes("/headers.json"), &forged, "").await;
-    assert_eq!(told.status, StatusCode::OK);
-    assert!(told.body.contains(r#"["remote-user","bob"]"#), "{}", told.body);
-    assert!(!told.body.contains("root"), "{}", told.body);
+    let answer = browser.send(Method::GET, &demo.notes("/headers.json"), &forged, "").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(answer.body.contains(r#"["remote-user","bob"]"#), "{}", answer.body);
+    assert!(!answer.body.contains("root"), "{}", answer.body);
     demo.stopped().await;
 }
 
 #[tokio::test]
-async fn a_program_is_told_to_sign_in_and_never_redirected() {
-    let demo = Running::new().await;
-    let answer = Browser::new().send(Method::GET, &demo.notes("/"), &[("accept", "*/*")], "").await;
+async fn a_program_gets_a_login_url_and_is_never_redirected() {
+    let demo = RunningDemo::new().await;
+    let answer = TestBrowser::new().send(Method::GET, &demo.notes("/"), &[("accept", "*/*")], "").await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
-    let told: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
-    assert_eq!(told["error"], "login_required");
-    assert!(told["login_url"].as_str().unwrap().starts_with(demo.notes("/").as_str()), "{told}");
+    let json: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(json["error"], "login_required");
+    assert!(json["login_url"].as_str().unwrap().starts_with(demo.notes("/").as_str()), "{json}");
     demo.stopped().await;
 }

@@ -1,4 +1,4 @@
-//! What values are read as, and where secrets are found.
+//! Tests of parsing values and of finding secrets.
 
 use std::{io::Write, path::Path};
 
@@ -9,15 +9,15 @@ use super::{super::tree, *};
 fn secret_of(toml: &str, variables: &[(&str, &str)]) -> Result<String, String> {
     let root = tree::parse(Path::new("f"), &format!("s = {toml}")).ok().unwrap();
     let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     let mut reader = Reader::new(&environment, &mut files);
-    let secret = reader.secret(Spot::root(&root).at("s").as_ref());
-    let complaint = reader.into_complaints().iter().map(ToString::to_string).collect();
-    secret.map(|secret| secret.expose_secret().to_owned()).ok_or(complaint)
+    let secret = reader.secret(Cursor::root(&root).at("s").as_ref());
+    let diagnostic = reader.into_diagnostics().iter().map(ToString::to_string).collect();
+    secret.map(|secret| secret.expose_secret().to_owned()).ok_or(diagnostic)
 }
 
 #[test]
-fn a_secret_is_found_where_it_is_kept() {
+fn a_secret_is_read_from_the_text_or_a_variable() {
     assert_eq!(secret_of("'here'", &[]).unwrap(), "here");
     assert_eq!(secret_of("{ env = 'KEPT' }", &[("KEPT", "there")]).unwrap(), "there");
 }
@@ -33,7 +33,7 @@ fn one_newline_at_the_end_of_a_secret_file_is_not_part_of_the_secret() {
 }
 
 #[test]
-fn a_secret_that_is_not_there_is_complained_about_without_being_shown() {
+fn a_missing_secret_is_an_error_that_does_not_show_it() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     let directory = tempfile::tempdir().unwrap();
     for (toml, expected) in [
@@ -44,8 +44,8 @@ fn a_secret_that_is_not_there_is_complained_about_without_being_shown() {
         (format!("{{ file = '{}' }}", directory.path().display()), "f:1: s.file: "),
         ("{ file = '/does/not/exist' }".to_owned(), "f:1: s.file: /does/not/exist cannot be read: No such file"),
     ] {
-        let complaint = secret_of(&toml, &[("EMPTY", "")]).unwrap_err();
-        assert!(complaint.starts_with(expected), "{toml}: {complaint}");
+        let diagnostic = secret_of(&toml, &[("EMPTY", "")]).unwrap_err();
+        assert!(diagnostic.starts_with(expected), "{toml}: {diagnostic}");
     }
 }
 
@@ -66,7 +66,7 @@ fn durations_are_positive_and_have_a_unit() {
 }
 
 #[test]
-fn networks_are_written_without_doubt() {
+fn an_ambiguous_network_is_an_error() {
     for (text, expected) in [
         ("10.0.0.0/8", Some("10.0.0.0/8")),
         ("192.168.1.7", Some("192.168.1.7/32")),

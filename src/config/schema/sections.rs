@@ -1,54 +1,54 @@
-//! The sections, in the order of the reference page, and what this version does not have.
+//! The sections, in the order of the reference page, and the keys that this version does not have.
 
-use super::{
+use super::spec::{
     Presence::{self, Always, WhenWritten},
-    Section,
+    SectionSpec,
 };
 
-const fn section(path: &'static str, presence: Presence, doc: &'static str) -> Section {
-    Section { path, presence, doc }
+const fn section(path: &'static str, presence: Presence, doc: &'static str) -> SectionSpec {
+    SectionSpec { path, presence, doc }
 }
 
-/// The sections.
-pub(in super::super) const SECTIONS: &[Section] = &[
-    section("server", Always, "Where the gate listens and whom it believes."),
+/// All sections.
+pub(in super::super) const SECTIONS: &[SectionSpec] = &[
+    section("server", Always, "The listeners, and the proxies that the gate trusts."),
     section(
         "server.tls",
         WhenWritten,
-        "TLS on `server.listen`; absent: clear text, for an edge on the same machine or in a network of its own. What is in \
-         the files is read again when it changes.",
+        "TLS on `server.listen`. Absent: clear text, for an edge on the same machine or in a private network. The files are \
+         read again when they change.",
     ),
     section(
         "session",
         Always,
-        "How long somebody stays signed in, and the cookie that says so. Other lifetimes count for whoever is signed in, too.",
+        "Lifetimes of sessions, and the session cookie. Changed lifetimes apply to existing sessions as well.",
     ),
-    section("store", Always, "Where sessions are kept."),
-    section("providers[]", Always, "An OpenID Connect provider to sign in at. At least one; the first is the default."),
-    section("access", Always, "Hosts that no app names."),
-    section("apps[]", Always, "A protected app: the hosts it answers on and who may use it."),
+    section("store", Always, "The store of the sessions."),
+    section("providers[]", Always, "An OpenID Connect provider. At least one is needed; the first is the default."),
+    section("access", Always, "Access to hosts that no app names."),
+    section("apps[]", Always, "A protected app: its hosts and who may use it."),
     section(
         "apps[].allow",
         WhenWritten,
-        "Who may use the app where no rule says otherwise; any one match lets in. Absent: whoever is signed in.",
+        "Who may use the app where no rule matches. Any one match is enough. Absent: everybody who is signed in.",
     ),
     section(
         "apps[].rules[]",
         Always,
-        "An exception for some paths, methods or client networks. The first rule that matches decides, before `allow`. \
-         A rule that no request can reach, because an earlier one takes all of its requests, is an error.",
+        "An exception for some paths, methods or client networks. The first matching rule decides, before `allow`. A rule \
+         that no request can reach, because an earlier rule matches all of its requests, is an error.",
     ),
     section(
         "apps[].rules[].allow",
         WhenWritten,
-        "Who may pass under this rule; any one match lets in. Excludes `access`.",
+        "Who may pass under this rule. Any one match is enough. Excludes `access`.",
     ),
-    section("brand", Always, "How the gate's own pages look."),
-    section("log", Always, "What is logged, and how."),
+    section("brand", Always, "Appearance of the gate's own pages."),
+    section("log", Always, "The log."),
 ];
 
-/// Keys that people know from elsewhere and that this version does not have: their paths and what to do about it.
-pub(in super::super) const ABSENT_HERE: &[(&str, &str)] = &[
+/// Keys of other gates or versions that this version does not have: path and hint.
+pub(in super::super) const UNSUPPORTED: &[(&str, &str)] = &[
     ("bearer", "this version does not check bearer tokens; give API clients a rule by path and network"),
     ("emergency", "this version has no emergency sign-in; known sessions go on for `session.outage_grace`"),
     ("adopt", "this version does not adopt sessions of another gate; people sign in once more"),

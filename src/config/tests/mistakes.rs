@@ -1,9 +1,9 @@
-//! What is wrong is an error, with its place and how to mend it.
+//! Every mistake is an error with its place and a hint.
 
 use super::*;
 
-/// [`GOOD`] with lines put below the header of a section, where they replace the keys that they name. Also the number of
-/// the first of them.
+/// Returns [`GOOD`] with lines inserted below the header of a section, where they replace the keys that they name, and the
+/// line number of the first of them.
 fn changed(header: &str, lines: &str) -> (String, usize) {
     let replaced: Vec<_> = lines.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect();
     let is_replaced = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| replaced.contains(&key));
@@ -23,22 +23,22 @@ fn changed(header: &str, lines: &str) -> (String, usize) {
     (text, at)
 }
 
-/// Rows of `header > lines > start of the only complaint > words of its hint`, with `¶` between lines. The complaint has
-/// to point at the first of the lines.
+/// Asserts rows of `header > lines > start of the only diagnostic > words of its hint`, with `¶` between lines. The
+/// diagnostic has to point at the first of the lines.
 fn each_is_refused(rows: &str) {
     for row in rows.lines().map(str::trim).filter(|row| !row.is_empty()) {
         let [header, lines, problem, hint] = row.split(" > ").collect::<Vec<_>>().try_into().expect(row);
         let (text, at) = changed(header, &lines.replace(" ¶ ", "\n"));
-        let complaints = refused(&text);
-        assert_eq!(complaints.len(), 1, "{row}\n{complaints:#?}");
-        assert!(complaints[0].starts_with(&format!("doorward.toml:{at}: {problem}")), "{row}\n{}", complaints[0]);
-        let mend = complaints[0].split_once("\n    ").map(|(_, mend)| mend);
-        assert!(mend.is_some_and(|mend| mend.contains(hint)), "{row}\n{}", complaints[0]);
+        let diagnostics = refused(&text);
+        assert_eq!(diagnostics.len(), 1, "{row}\n{diagnostics:#?}");
+        assert!(diagnostics[0].starts_with(&format!("doorward.toml:{at}: {problem}")), "{row}\n{}", diagnostics[0]);
+        let shown_hint = diagnostics[0].split_once("\n    ").map(|(_, hint)| hint);
+        assert!(shown_hint.is_some_and(|shown| shown.contains(hint)), "{row}\n{}", diagnostics[0]);
     }
 }
 
 #[test]
-fn mistakes_about_the_server_are_errors_with_a_mend() {
+fn mistakes_about_the_server_are_errors_with_a_hint() {
     each_is_refused(
         r#"
         [server] > trusted_proxies = [] > server.trusted_proxies: nobody could ask > networks
@@ -67,7 +67,7 @@ fn mistakes_about_the_server_are_errors_with_a_mend() {
 }
 
 #[test]
-fn mistakes_about_sessions_and_their_store_are_errors_with_a_mend() {
+fn mistakes_about_sessions_and_their_store_are_errors_with_a_hint() {
     each_is_refused(
         r#"
         [session] > secrets = [] > session.secrets: there has to be at least one > doorward secret
@@ -95,25 +95,25 @@ fn mistakes_about_sessions_and_their_store_are_errors_with_a_mend() {
         ("sqlite::memory:", "this would be kept in memory"),
         ("redis://x", "this is no store"),
     ] {
-        let complaints = refused(&format!("{GOOD}[store]\nurl = '{url}'\n"));
-        assert!(complaints.len() == 1 && complaints[0].contains(&format!("store.url: {problem}")), "{complaints:?}");
+        let diagnostics = refused(&format!("{GOOD}[store]\nurl = '{url}'\n"));
+        assert!(diagnostics.len() == 1 && diagnostics[0].contains(&format!("store.url: {problem}")), "{diagnostics:?}");
     }
 }
 
 #[test]
-fn keys_of_a_server_have_no_effect_without_one() {
+fn keys_of_postgres_have_no_effect_with_another_store() {
     for line in ["pool_size = 4", "listen_url = 'postgres://db/x'", "password = 'x'"] {
         for (url, kind) in [("", "sqlite"), ("url = 'memory:'\n", "memory")] {
-            let complaints = refused(&format!("{GOOD}[store]\n{url}{line}\n"));
+            let diagnostics = refused(&format!("{GOOD}[store]\n{url}{line}\n"));
             let (key, problem) = (line.split(' ').next().unwrap(), format!("has no effect: `store.url` is {kind}"));
             assert!(
-                complaints.len() == 1 && complaints[0].contains(&format!("store.{key}: {problem}")),
-                "{complaints:?}"
+                diagnostics.len() == 1 && diagnostics[0].contains(&format!("store.{key}: {problem}")),
+                "{diagnostics:?}"
             );
         }
     }
     let url = "[store]\nurl = 'postgres://db/x'\n";
-    for (line, complaint) in [
+    for (line, diagnostic) in [
         ("pool_size = 0", "store.pool_size: `0` is no whole number"),
         ("pool_size = 1.5", "store.pool_size: `1.5` is no whole number"),
         ("pool_size = true", "store.pool_size: this is true or false"),
@@ -121,13 +121,13 @@ fn keys_of_a_server_have_no_effect_without_one() {
         ("listen_url = 'sqlite:x'", "store.listen_url: this is no address"),
         ("password = { file = '/nowhere' }", "store.password.file: /nowhere cannot be read"),
     ] {
-        let complaints = refused(&format!("{GOOD}{url}{line}\n"));
-        assert!(complaints.len() == 1 && complaints[0].contains(complaint), "{complaints:?}");
+        let diagnostics = refused(&format!("{GOOD}{url}{line}\n"));
+        assert!(diagnostics.len() == 1 && diagnostics[0].contains(diagnostic), "{diagnostics:?}");
     }
 }
 
 #[test]
-fn mistakes_about_providers_are_errors_with_a_mend() {
+fn mistakes_about_providers_are_errors_with_a_hint() {
     each_is_refused(
         r#"
         [[providers]] > issuer = "http://auth.example.com/" > providers[0].issuer: codes and secrets would travel > https
@@ -154,7 +154,7 @@ fn mistakes_about_providers_are_errors_with_a_mend() {
 }
 
 #[test]
-fn mistakes_about_apps_are_errors_with_a_mend() {
+fn mistakes_about_apps_are_errors_with_a_hint() {
     each_is_refused(
         r#"
         [[apps]] > hosts = [] > apps[0].hosts: an app without a host > name at least one
@@ -201,7 +201,7 @@ fn mistakes_about_apps_are_errors_with_a_mend() {
 }
 
 #[test]
-fn mistakes_about_rules_are_errors_with_a_mend() {
+fn mistakes_about_rules_are_errors_with_a_hint() {
     each_is_refused(
         r#"
         [[apps]] > rules = [{ path = "/a" }] > apps[0].rules[0]: does not say who may pass > access
@@ -222,7 +222,7 @@ fn mistakes_about_rules_are_errors_with_a_mend() {
 }
 
 #[test]
-fn mistakes_in_the_small_sections_are_errors_with_a_mend() {
+fn mistakes_in_the_small_sections_are_errors_with_a_hint() {
     for (lines, problem) in [
         ("[brand]\naccent = 'blue'", "brand.accent: `blue` is no colour\n    write it as \"#rrggbb\""),
         ("[brand]\nlogo = '/nowhere'", "brand.logo: /nowhere cannot be read"),
@@ -232,14 +232,14 @@ fn mistakes_in_the_small_sections_are_errors_with_a_mend() {
         ("[bearer]", "bearer: there is no such key\n    this version"),
         ("[provider]\nname = 'x'", "provider: there is no such key\n    did you mean `providers`?"),
     ] {
-        let complaints = refused(&format!("{GOOD}{lines}\n"));
-        assert_eq!(complaints.len(), 1, "{complaints:?}");
-        assert!(complaints[0].contains(problem), "{lines}\n{}", complaints[0]);
+        let diagnostics = refused(&format!("{GOOD}{lines}\n"));
+        assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
+        assert!(diagnostics[0].contains(problem), "{lines}\n{}", diagnostics[0]);
     }
 }
 
 #[test]
-fn what_has_to_be_written_is_missed_where_it_belongs() {
+fn a_missing_required_key_is_reported_at_its_section() {
     for (without, problem) in [
         (
             "trusted_proxies = [\"10.0.0.0/8\"]",
@@ -249,18 +249,18 @@ fn what_has_to_be_written_is_missed_where_it_belongs() {
         ("issuer = \"https://auth.example.com/o/x/\"", "doorward.toml:6: providers[0].issuer: is missing"),
         ("hosts = [\"grafana.example.com\", \"*.graphs.example.com\"]", "doorward.toml:10: apps[0].hosts: is missing"),
     ] {
-        let complaints = refused(&GOOD.replace(without, ""));
-        assert!(complaints.len() == 1 && complaints[0].starts_with(problem), "{complaints:?}");
+        let diagnostics = refused(&GOOD.replace(without, ""));
+        assert!(diagnostics.len() == 1 && diagnostics[0].starts_with(problem), "{diagnostics:?}");
     }
 }
 
 #[test]
 fn a_cookie_domain_has_to_cover_every_host() {
     let text = GOOD.replace("[session]\n", "[session]\ncookie_domain = 'graphs.example.com'\n");
-    let complaints = refused(&text);
-    assert_eq!(complaints.len(), 1, "{complaints:?}");
+    let diagnostics = refused(&text);
+    assert_eq!(diagnostics.len(), 1, "{diagnostics:?}");
     let line = line_of(&text, "hosts");
-    assert!(complaints[0].starts_with(&format!("doorward.toml:{line}: apps[0].hosts[0]: sessions cannot work here")));
+    assert!(diagnostics[0].starts_with(&format!("doorward.toml:{line}: apps[0].hosts[0]: sessions cannot work here")));
     assert!(refused(&GOOD.replace("[session]\n", "[session]\ncookie_domain = 'Example.com'\n")).is_empty());
     assert_eq!(refused(&GOOD.replace("[session]\n", "[session]\ncookie_domain = 'ample.com'\n")).len(), 2);
 }
@@ -288,7 +288,7 @@ fn all_mistakes_are_reported_at_once_in_the_order_of_their_lines() {
 }
 
 #[test]
-fn what_is_not_toml_is_reported_with_its_line_and_nothing_else() {
+fn invalid_toml_is_reported_with_its_line_and_nothing_else() {
     assert!(refused("[server\nlisten = 1\n")[0].starts_with("doorward.toml:1: not TOML: unclosed table"));
     assert!(refused("a = 1\na = 2\n")[0].contains("duplicate key"));
 }
@@ -309,8 +309,11 @@ fn a_key_that_belongs_to_another_certificate_is_an_error_before_the_start() {
         refused(&GOOD.replace("[server]", &tls))
     };
     assert_eq!(with(key.path()), [""; 0]);
-    let complaints = with(wrong.path());
-    assert!(complaints.len() == 1 && complaints[0].contains("server.tls.key: the key and the cert"), "{complaints:?}");
+    let diagnostics = with(wrong.path());
+    assert!(
+        diagnostics.len() == 1 && diagnostics[0].contains("server.tls.key: the key and the cert"),
+        "{diagnostics:?}"
+    );
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! What a change of each key takes: the table of keys says it, the reference page repeats it, and it has to be true.
+//! Reloads: every key applies on the event that the schema, and with it the reference page, says.
 
 use std::{fs, path::Path};
 
 use secrecy::ExposeSecret as _;
 
 use super::{
-    super::schema::{Change, KEYS},
+    super::schema::{AppliesOn, KEYS},
     *,
 };
 
@@ -33,7 +33,7 @@ access = "public"
 
 type Variables = &'static [(&'static str, &'static str)];
 
-/// For each key: the variables under which it can be changed, and what it is changed to. `DIR` is a folder with files.
+/// For each key: the variables that a change of it needs, and the new value. `DIR` is a folder with files.
 const CHANGES: &[(&str, Variables, &str)] = &[
     ("server.listen", &[], "127.0.0.1:9001"),
     ("server.management", &[], "127.0.0.1:9301"),
@@ -118,12 +118,12 @@ fn files() -> tempfile::TempDir {
 fn made_with(dir: &Path, under: &[(&str, &str)]) -> Config {
     let text = |text: &str| text.replace("DIR", dir.to_str().unwrap());
     let variables = under.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect();
-    load_from(Some(&source(BASE)), &variables).unwrap_or_else(|complaints| panic!("{under:?}: {complaints}"))
+    load_from(Some(&source(BASE)), &variables).unwrap_or_else(|diagnostics| panic!("{under:?}: {diagnostics}"))
 }
 
-/// Everything that a configuration means, secrets included.
+/// Returns all settings as text, secrets included, for comparison.
 fn meaning(config: &Config) -> (String, session::Backend) {
-    // Taken apart, so that nothing is added to it and forgotten here.
+    // Destructured, so that a new field cannot be forgotten here.
     let Config { server, gate, secrets, session, providers, policy, brand, log, effective: _, hash: _, warnings: _ } =
         config;
     let secrets: Vec<_> = secrets.iter().map(|secret| secret.expose_secret().to_owned()).collect();
@@ -135,7 +135,7 @@ fn meaning(config: &Config) -> (String, session::Backend) {
         })
         .collect();
     let text = format!("{server:?} {gate:?} {secrets:?} {session:?} {providers:?} {policy:?} {brand:?} {log:?}");
-    // As it is, because it shows no password.
+    // Apart, because its `Debug` hides the password.
     (text, session.backend.clone())
 }
 
@@ -144,17 +144,17 @@ fn every_key_changes_as_the_reference_says() {
     let dir = files();
     for key in KEYS {
         let (_, under, to) = CHANGES.iter().find(|(path, ..)| *path == key.path).expect(key.path);
-        let variable = suggest::variable_of(key.path);
+        let variable = variable::name_of(key.path);
         let before = made_with(dir.path(), under);
         let after = made_with(dir.path(), &[under, [(variable.as_str(), *to)].as_slice()].concat());
         assert_ne!(meaning(&before), meaning(&after), "{}: it means something", key.path);
-        let (in_force, difference) = after.clone().after(&before);
-        let (there, elsewhere, expected) = match key.change {
-            Change::Reload => (&difference.changed, &difference.waiting, &after),
-            Change::Restart => (&difference.waiting, &difference.changed, &before),
+        let (in_force, diff) = after.clone().reloaded_over(&before);
+        let (there, elsewhere, expected) = match key.applies_on {
+            AppliesOn::Reload => (&diff.applied, &diff.pending_restart, &after),
+            AppliesOn::Restart => (&diff.pending_restart, &diff.applied, &before),
         };
-        let named: Vec<_> = there.iter().map(|key| shape::places_removed(key)).collect();
-        assert!(named.iter().any(|named| named.trim_end_matches("[]") == key.path), "{}: {difference:?}", key.path);
+        let named: Vec<_> = there.iter().map(|key| shape::without_indices(key)).collect();
+        assert!(named.iter().any(|named| named.trim_end_matches("[]") == key.path), "{}: {diff:?}", key.path);
         assert_eq!(elsewhere, &[""; 0], "{}", key.path);
         assert_eq!(meaning(&in_force), meaning(expected), "{}", key.path);
         assert_eq!(in_force.hash, after.hash, "{}: the hash is that of what was read", key.path);
@@ -162,22 +162,19 @@ fn every_key_changes_as_the_reference_says() {
 }
 
 #[test]
-fn what_waits_for_a_restart_goes_on_to_be_named_until_it_is_taken_back() {
+fn a_key_that_needs_a_restart_is_reported_at_every_reload_until_it_is_reverted() {
     let dir = files();
     let (first, listen) = (made_with(dir.path(), &[]), ("DOORWARD_SERVER__LISTEN", "127.0.0.1:9001"));
-    let (second, _) = made_with(dir.path(), &[listen]).after(&first);
+    let (second, _) = made_with(dir.path(), &[listen]).reloaded_over(&first);
     let lifetime = ("DOORWARD_SESSION__LIFETIME", "1h");
-    let (third, difference) = made_with(dir.path(), &[listen, lifetime]).after(&second);
-    assert_eq!(
-        (difference.changed, difference.waiting),
-        (vec!["session.lifetime".into()], vec!["server.listen".into()])
-    );
-    let (_, difference) = made_with(dir.path(), &[lifetime]).after(&third);
-    assert!(difference.is_none(), "{difference:?}");
+    let (third, diff) = made_with(dir.path(), &[listen, lifetime]).reloaded_over(&second);
+    assert_eq!((diff.applied, diff.pending_restart), (vec!["session.lifetime".into()], vec!["server.listen".into()]));
+    let (_, diff) = made_with(dir.path(), &[lifetime]).reloaded_over(&third);
+    assert!(diff.is_empty(), "{diff:?}");
 }
 
 #[test]
-fn what_is_in_a_file_counts_where_nobody_else_reads_it_again() {
+fn a_changed_file_is_a_difference_unless_its_user_reads_it_again() {
     let dir = files();
     let (secret, password) = (dir.path().join("secret"), dir.path().join("password"));
     let sealed = format!("[{{ file = {secret:?} }}]");
@@ -203,8 +200,8 @@ fn what_is_in_a_file_counts_where_nobody_else_reads_it_again() {
         fs::write(dir.path().join("logo.svg"), format!("<svg>{turn}</svg>")).unwrap();
         made_with(dir.path(), &under)
     };
-    let (_, difference) = write("b").after(&write("a"));
+    let (_, diff) = write("b").reloaded_over(&write("a"));
     // The listener follows its certificates, and the store reads its password for every connection.
-    assert_eq!(difference.changed, ["session.secrets[0]", "providers[0].ca_file", "brand.logo"]);
-    assert_eq!(difference.waiting, [""; 0]);
+    assert_eq!(diff.applied, ["session.secrets[0]", "providers[0].ca_file", "brand.logo"]);
+    assert_eq!(diff.pending_restart, [""; 0]);
 }

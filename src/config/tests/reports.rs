@@ -1,4 +1,4 @@
-//! What is told of a configuration: every value and where it came from, every mistake, the hash.
+//! Reports of a configuration: values with their origins, errors and warnings, the hash.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn every_value_in_force_is_listed_with_its_origin_and_no_secret_is_shown() {
         ("DOORWARD_STORE__URL", "memory:"),
         ("DOORWARD_PROVIDERS__0__TIMEOUT", "3s"),
     ]);
-    let config = load_from(Some(&source(&text)), &environment).unwrap_or_else(|complaints| panic!("{complaints}"));
+    let config = load_from(Some(&source(&text)), &environment).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
     let report = report_text(&Ok(config.clone()));
     let secret_file = format!("session.secrets[0] = ********  # secret file {}", file.path().display());
     for expected in [
@@ -85,7 +85,7 @@ fn clients_that_rules_cannot_tell_apart_are_warned_of() {
 }
 
 #[test]
-fn errors_are_reported_to_programs_with_key_place_problem_and_hint() {
+fn the_json_report_of_an_error_has_key_place_problem_and_hint() {
     let result = load_from(Some(&source("[server]\nlistn = 'x'\n")), &Environment::new());
     let json = report_json(&result);
     assert_eq!(json["ok"], false);
@@ -99,7 +99,7 @@ fn errors_are_reported_to_programs_with_key_place_problem_and_hint() {
 }
 
 #[test]
-fn the_hash_tells_values_apart_but_neither_secrets_nor_where_values_came_from() {
+fn the_hash_depends_on_values_but_not_on_secrets_or_origins() {
     let hash = |text: &str| loaded(text).hash;
     let spelt_out = GOOD.replace("[session]", "[session]\nlifetime = '28d'");
     assert_eq!(hash(GOOD), hash(&spelt_out));

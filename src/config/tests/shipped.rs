@@ -1,4 +1,4 @@
-//! The files of `config/` are configurations, and the full one has every key.
+//! The files in `config/` are valid, and `full.toml` has every key.
 
 use super::*;
 
@@ -9,7 +9,7 @@ const SHIPPED: [(&str, &str); 3] = [
 ];
 
 #[test]
-fn the_files_that_we_ship_are_valid() {
+fn the_shipped_files_are_valid() {
     let environment =
         variables(&[("SEALING_SECRET", "0123456789abcdef0123456789abcdef"), ("CLIENT_SECRET", "client-secret")]);
     for (name, text) in SHIPPED {
@@ -35,7 +35,7 @@ fn the_full_file_has_every_key_with_its_default() {
             let value = line.strip_prefix(&format!("{name} = "));
             inside
                 && value.is_some_and(|value| match key.default {
-                    schema::Default::Is(default) => value == default || key.path == "server.trusted_proxies",
+                    schema::DefaultValue::Is(default) => value == default || key.path == "server.trusted_proxies",
                     _ => true,
                 })
         });

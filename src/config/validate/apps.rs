@@ -1,11 +1,11 @@
-//! `[[apps]]`: names, hosts and providers; their rules and headers are read in files of their own.
+//! `[[apps]]`: names, hosts and providers. Rules and headers have files of their own.
 
 use std::collections::HashMap;
 
 use super::{
     super::{
-        complaint::Fault,
-        reader::{Reader, Spot},
+        diagnostic::ValueError,
+        reader::{Cursor, Reader},
         suggest,
     },
     headers, rules, server, session,
@@ -15,24 +15,24 @@ use crate::{
     policy::{Allow, App, HostPattern},
 };
 
-/// What the apps are checked against.
-struct Context<'t> {
+/// Values of other sections that the apps are validated against.
+struct AppContext<'t> {
     providers: Vec<Option<&'t str>>,
     prefix: Option<&'t str>,
     domain: Option<String>,
     services: Vec<String>,
 }
 
-pub(super) fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Vec<App>> {
+pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Vec<App>> {
     let items = root.at("apps").map(|list| list.items()).unwrap_or_default();
     let providers = root.at("providers").map(|list| list.items()).unwrap_or_default();
-    let context = Context {
+    let context = AppContext {
         providers: providers.iter().map(|provider| provider.at("name").and_then(|name| name.text())).collect(),
         prefix: server::prefix_of(root),
         domain: session::domain_of(root),
         services: server::service_hosts_of(root),
     };
-    reader.refuse_repeats(&items, Some("name"));
+    reader.refuse_duplicates(&items, Some("name"));
     let mut taken = HashMap::new();
     let apps: Vec<_> = items.iter().map(|section| app(reader, section, &context, &mut taken)).collect();
     apps.into_iter().collect()
@@ -40,8 +40,8 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Spot<'_>) -> Option<Vec<App>>
 
 fn app(
     reader: &mut Reader<'_>,
-    section: &Spot<'_>,
-    context: &Context<'_>,
+    section: &Cursor<'_>,
+    context: &AppContext<'_>,
     taken: &mut HashMap<HostPattern, String>,
 ) -> Option<App> {
     let name = reader.text(section.at("name").as_ref());
@@ -54,38 +54,38 @@ fn app(
     Some(App { name: name?, hosts, provider: provider?, allow: allow?, rules: rules?, headers: headers? })
 }
 
-fn allow(reader: &mut Reader<'_>, section: &Spot<'_>) -> Option<Allow> {
-    section.at("allow").map_or(Some(Allow::Anyone), |allow| rules::people(reader, &allow))
+fn allow(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<Allow> {
+    section.at("allow").map_or(Some(Allow::Anyone), |people| rules::allow(reader, &people))
 }
 
-fn provider(reader: &mut Reader<'_>, section: &Spot<'_>, names: &[Option<&str>]) -> Option<usize> {
-    let Some(spot) = section.at("provider") else { return Some(0) };
-    let name = spot.text()?;
+fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, names: &[Option<&str>]) -> Option<usize> {
+    let Some(cursor) = section.at("provider") else { return Some(0) };
+    let name = cursor.text()?;
     let found = names.iter().position(|known| *known == Some(name));
-    // While a provider's own name is wrong, who knows which one is meant.
+    // Not reported while any provider's own name is invalid: that one may be meant.
     if found.is_none() && names.iter().all(Option::is_some) {
         let hint = suggest::among(name, names.iter().copied().flatten());
-        reader.complain(&spot, format!("there is no provider called `{name}`"), hint);
+        reader.error(&cursor, format!("there is no provider called `{name}`"), hint);
     }
     found
 }
 
 fn hosts(
     reader: &mut Reader<'_>,
-    section: &Spot<'_>,
-    context: &Context<'_>,
+    section: &Cursor<'_>,
+    context: &AppContext<'_>,
     taken: &mut HashMap<HostPattern, String>,
 ) -> Vec<HostPattern> {
     let Some(list) = section.at("hosts") else { return Vec::new() };
     let items = list.items();
-    if items.is_empty() && list.is_sound() {
-        reader.complain(&list, "an app without a host is never asked for", "name at least one");
+    if items.is_empty() && list.is_valid() {
+        reader.error(&list, "an app without a host is never asked for", "name at least one");
     }
     let mut hosts = Vec::new();
     for item in items {
         let Some(host) = reader.parsed(Some(&item), host) else { continue };
         if let Some(earlier) = taken.get(&host) {
-            reader.complain(&item, format!("this host is {earlier} already"), "give each host to one app");
+            reader.error(&item, format!("this host is {earlier} already"), "give each host to one app");
         } else {
             taken.insert(host.clone(), item.key.clone());
         }
@@ -96,41 +96,45 @@ fn hosts(
     hosts
 }
 
-fn host(text: &str) -> Result<HostPattern, Fault> {
+fn host(text: &str) -> Result<HostPattern, ValueError> {
     if text.contains("://") || text.contains('/') {
-        return Err(Fault::new(format!("`{text}` is an address"), "write the host alone, such as \"app.example.com\""));
+        return Err(ValueError::new(
+            format!("`{text}` is an address"),
+            "write the host alone, such as \"app.example.com\"",
+        ));
     }
     let (name, wildcard) = text.strip_prefix("*.").map_or((text, false), |below| (below, true));
     if name.contains('*') {
         let hint = "`*.` may stand at the beginning only: \"*.example.com\" is every host below example.com";
-        return Err(Fault::new(format!("`{text}` has a wildcard inside"), hint));
+        return Err(ValueError::new(format!("`{text}` has a wildcard inside"), hint));
     }
     if !name.is_ascii() {
         let hint = "write it as browsers send it, beginning with `xn--` (Punycode)";
-        return Err(Fault::new(format!("`{text}` is not in ASCII"), hint));
+        return Err(ValueError::new(format!("`{text}` is not in ASCII"), hint));
     }
     let authority = Authority::parse(name)
-        .map_err(|error| Fault::new(format!("`{text}`: {error}"), "write it as \"app.example.com\""))?;
+        .map_err(|error| ValueError::new(format!("`{text}`: {error}"), "write it as \"app.example.com\""))?;
     if authority.port().is_some() {
-        return Err(Fault::new(format!("`{text}` has a port"), "leave the port out: any port is the same app"));
+        return Err(ValueError::new(format!("`{text}` has a port"), "leave the port out: any port is the same app"));
     }
     let name = authority.host().to_owned();
     Ok(if wildcard { HostPattern::Below(name) } else { HostPattern::Exact(name) })
 }
 
-/// A browser drops a cookie for a domain that its host is not in: signing in there would go round in circles.
-fn refuse_outside(reader: &mut Reader<'_>, spot: &Spot<'_>, host: &HostPattern, domain: Option<&str>) {
+/// Reports a host outside the cookie domain: browsers drop such a cookie, so signing in there would loop.
+fn refuse_outside(reader: &mut Reader<'_>, cursor: &Cursor<'_>, host: &HostPattern, domain: Option<&str>) {
     let Some(domain) = domain else { return };
     let (HostPattern::Exact(name) | HostPattern::Below(name)) = host;
     let inside = name == domain || name.strip_suffix(domain).is_some_and(|front| front.ends_with('.'));
     if !inside {
         let problem = format!("sessions cannot work here: `session.cookie_domain` is {domain}");
-        reader.complain(spot, problem, "use a gate of its own for this host, or leave `session.cookie_domain` out");
+        reader.error(cursor, problem, "use a gate of its own for this host, or leave `session.cookie_domain` out");
     }
 }
 
-/// Where an edge asks by a name of the gate's own, the host that it routed by is no witness: no app may be behind it.
-fn refuse_service(reader: &mut Reader<'_>, spot: &Spot<'_>, host: &HostPattern, services: &[String]) {
+/// Reports a host that matches a service host: for requests sent to one, the `Host` header does not confirm the app that
+/// the edge routed to.
+fn refuse_service(reader: &mut Reader<'_>, cursor: &Cursor<'_>, host: &HostPattern, services: &[String]) {
     let is_taken = |service: &&String| match host {
         HostPattern::Exact(name) => name == *service,
         HostPattern::Below(domain) => {
@@ -139,7 +143,7 @@ fn refuse_service(reader: &mut Reader<'_>, spot: &Spot<'_>, host: &HostPattern, 
     };
     if let Some(service) = services.iter().find(is_taken) {
         let problem = format!("takes {service}, which is one of `server.service_hosts`");
-        reader.complain(spot, problem, "a service host is a name of the gate inside the network, never one of an app");
+        reader.error(cursor, problem, "a service host is a name of the gate inside the network, never one of an app");
     }
 }
 
@@ -148,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_folded_and_only_a_leading_wildcard_is_one() {
+    fn a_host_is_normalised_and_only_a_leading_wildcard_is_one() {
         let exact = |name: &str| Some(HostPattern::Exact(name.to_owned()));
         for (text, expected) in [
             ("app.example.com", exact("app.example.com")),

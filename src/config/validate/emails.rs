@@ -1,13 +1,14 @@
-//! `allow.users` and `providers[].issuer` together: addresses that a provider does not vouch for match nobody.
+//! `allow.users` and `providers[].issuer` together: warns of e-mail addresses that can match nobody, because the provider
+//! calls all of them unverified.
 
-use super::super::reader::{Reader, Spot};
+use super::super::reader::{Cursor, Reader};
 
-/// Part of the path of every issuer of authentik.
-const AUTHENTIK: &str = "/application/o/";
+/// Part of the path of every authentik issuer.
+const AUTHENTIK_PATH: &str = "/application/o/";
 
-/// Warns where an app lets addresses in whose provider looks like authentik, which calls every address unverified unless a
-/// scope mapping says otherwise.
-pub(super) fn warn_of_unverified(reader: &mut Reader<'_>, root: &Spot<'_>) {
+/// Warns of an app that allows e-mail addresses and whose provider looks like authentik, which calls every address
+/// unverified unless a scope mapping says otherwise.
+pub(super) fn warn_of_unverified(reader: &mut Reader<'_>, root: &Cursor<'_>) {
     let providers = root.at("providers").map(|list| list.items()).unwrap_or_default();
     for app in root.at("apps").map(|list| list.items()).unwrap_or_default() {
         let named = app.at("provider").and_then(|name| name.text());
@@ -33,7 +34,7 @@ pub(super) fn warn_of_unverified(reader: &mut Reader<'_>, root: &Spot<'_>) {
     }
 }
 
-fn leaves_addresses_unverified(provider: &Spot<'_>) -> bool {
-    let text = |key| provider.at(key).and_then(|spot| spot.text());
-    text("issuer").is_some_and(|issuer| issuer.contains(AUTHENTIK)) && text("unverified_email") != Some("trust")
+fn leaves_addresses_unverified(provider: &Cursor<'_>) -> bool {
+    let text = |key| provider.at(key).and_then(|cursor| cursor.text());
+    text("issuer").is_some_and(|issuer| issuer.contains(AUTHENTIK_PATH)) && text("unverified_email") != Some("trust")
 }

@@ -1,21 +1,21 @@
-//! `headers`, `pass_access_token` and `pass_id_token` of an app: the one place that hands them to the policy.
+//! `headers`, `pass_access_token` and `pass_id_token` of an app, compiled to the policy's plan of headers.
 
 use super::super::{
-    reader::{Reader, Spot},
+    reader::{Cursor, Reader},
     suggest,
 };
 use crate::policy::headers::{About, Passed, Plan, Preset, Spec, plan};
 
-/// The keys that let a token out, and the preset whose header carries it.
+/// Keys that pass a token to the app, and the preset with the header for it.
 const TOKENS: [(&str, Passed, Preset); 2] = [
     ("pass_access_token", Passed::AccessToken, Preset::OAuth2Proxy),
     ("pass_id_token", Passed::IdToken, Preset::Authentik),
 ];
 
-pub(super) fn read(reader: &mut Reader<'_>, section: &Spot<'_>, app: &str, provider: &str) -> Option<Plan> {
+pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>, app: &str, provider: &str) -> Option<Plan> {
     let list = section.at("headers")?;
     let items = list.items();
-    reader.refuse_repeats(&items, None);
+    reader.refuse_duplicates(&items, None);
     let specs = specs(reader, &items);
     let passed = passed(reader, section, &specs);
     let about = About { app, provider, version: env!("CARGO_PKG_VERSION"), keys: "", passed: &passed };
@@ -24,29 +24,29 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Spot<'_>, app: &str, provi
             for fault in faults {
                 let text = fault.to_string();
                 let (problem, hint) = text.split_once("; ").unwrap_or((&text, "use another name"));
-                reader.complain(&list, problem, hint);
+                reader.error(&list, problem, hint);
             }
         })
         .ok()
 }
 
-fn specs(reader: &mut Reader<'_>, items: &[Spot<'_>]) -> Vec<Spec> {
+fn specs(reader: &mut Reader<'_>, items: &[Cursor<'_>]) -> Vec<Spec> {
     let mut specs = Vec::new();
     for item in items {
         if let Some(name) = item.text() {
             match Preset::named(name).map(Spec::Preset) {
-                // Named twice is complained about as such, not as a clash of every single header.
+                // A duplicate is reported by `refuse_duplicates`, rather than as a clash of every single header.
                 Some(preset) if specs.contains(&preset) => {}
                 Some(preset) => specs.push(preset),
                 None => {
                     let hint = suggest::among(name, Preset::ALL.iter().map(|preset| preset.name()));
-                    reader.complain(item, format!("there is no preset called `{name}`"), hint);
+                    reader.error(item, format!("there is no preset called `{name}`"), hint);
                 }
             }
-        } else if item.is_sound() {
+        } else if item.is_valid() {
             let own = item.entries();
             if own.is_empty() {
-                reader.complain(item, "has no effect: it names no header", "remove it");
+                reader.error(item, "has no effect: it names no header", "remove it");
             }
             specs.extend(
                 own.iter().filter_map(|(name, value)| Some(Spec::Own((*name).to_owned(), value.text()?.to_owned()))),
@@ -56,15 +56,15 @@ fn specs(reader: &mut Reader<'_>, items: &[Spot<'_>]) -> Vec<Spec> {
     specs
 }
 
-fn passed(reader: &mut Reader<'_>, section: &Spot<'_>, specs: &[Spec]) -> Vec<Passed> {
+fn passed(reader: &mut Reader<'_>, section: &Cursor<'_>, specs: &[Spec]) -> Vec<Passed> {
     let mut passed = Vec::new();
     for (key, token, preset) in TOKENS {
-        let Some(spot) = section.at(key).filter(|spot| spot.flag() == Some(true)) else { continue };
+        let Some(cursor) = section.at(key).filter(|cursor| cursor.flag() == Some(true)) else { continue };
         if specs.contains(&Spec::Preset(preset)) {
             passed.push(token);
         } else {
             let hint = format!("add \"{}\" to `headers`, or remove the key", preset.name());
-            reader.complain(&spot, "has no effect: none of the app's headers carries the token", hint);
+            reader.error(&cursor, "has no effect: none of the app's headers carries the token", hint);
         }
     }
     passed

@@ -1,15 +1,15 @@
-//! `networks` of rules and `server.trusted_proxies` together: which clients can be told apart at all.
+//! `networks` of rules and `server.trusted_proxies` together: warns of clients whose address the rules cannot know.
 
 use ipnet::IpNet;
 
-use super::super::reader::{Reader, Spot};
+use super::super::reader::{Cursor, Reader};
 
-/// Networks at least as wide as these are more than the machines of an edge.
-const WIDE: (u8, u8) = (24, 64);
+/// Prefix lengths (IPv4, IPv6) below which a trusted network is wider than the machines of an edge.
+const NARROW_PREFIX: (u8, u8) = (24, 64);
 
-/// Warns where rules ask for the client's network and clients may be inside a trusted one, so that they are unknown; and
-/// where such a rule opens, since an edge may pass on the `X-Forwarded-For` of clients.
-pub(super) fn warn_of_unknown_clients(reader: &mut Reader<'_>, root: &Spot<'_>) {
+/// Warns if rules match client networks while clients may be inside a trusted network, where their address is unknown; and
+/// if such a rule opens a path, since an edge may pass on an `X-Forwarded-For` that the client chose.
+pub(super) fn warn_of_unknown_clients(reader: &mut Reader<'_>, root: &Cursor<'_>) {
     let rules = root.at("apps").map(|list| list.items()).unwrap_or_default().into_iter().flat_map(|app| {
         let rules = app.at("rules").map(|list| list.items()).unwrap_or_default();
         rules.into_iter().filter(|rule| rule.at("networks").is_some())
@@ -32,13 +32,13 @@ pub(super) fn warn_of_unknown_clients(reader: &mut Reader<'_>, root: &Spot<'_>) 
     }
 }
 
-fn warn_of_wide_trust(reader: &mut Reader<'_>, root: &Spot<'_>) {
+fn warn_of_wide_trust(reader: &mut Reader<'_>, root: &Cursor<'_>) {
     let Some(trusted) = root.at("server").and_then(|section| section.at("trusted_proxies")) else { return };
     for item in trusted.items() {
         let Some(network) = item.text().and_then(|text| text.parse::<IpNet>().ok()) else { continue };
         let is_wide = match network {
-            IpNet::V4(network) => network.prefix_len() < WIDE.0 && !network.network().is_loopback(),
-            IpNet::V6(network) => network.prefix_len() < WIDE.1,
+            IpNet::V4(network) => network.prefix_len() < NARROW_PREFIX.0 && !network.network().is_loopback(),
+            IpNet::V6(network) => network.prefix_len() < NARROW_PREFIX.1,
         };
         if is_wide {
             let problem = format!(

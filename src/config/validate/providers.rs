@@ -1,33 +1,33 @@
-//! `[[providers]]`: whom people sign in at.
+//! `[[providers]]`: the OpenID Connect providers.
 
 use std::collections::BTreeMap;
 
 use url::{Host, Url};
 
 use super::super::{
-    complaint::Fault,
-    reader::{self, Reader, Spot},
+    diagnostic::ValueError,
+    reader::{self, Cursor, Reader},
 };
 use crate::{
     cookie::SiteScheme,
     oidc::{self, UnverifiedEmail},
 };
 
-pub(super) fn read(reader: &mut Reader<'_>, root: &Spot<'_>, transport: SiteScheme) -> Option<Vec<oidc::Settings>> {
+pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>, transport: Transport) -> Option<Vec<oidc::Settings>> {
     let Some(list) = root.at("providers") else {
-        reader.complain(root, "`providers` is missing: nobody could sign in", "add a section [[providers]]");
+        reader.error(root, "`providers` is missing: nobody could sign in", "add a section [[providers]]");
         return None;
     };
     let items = list.items();
-    if items.is_empty() && list.is_sound() {
-        reader.complain(&list, "nobody could sign in", "add a section [[providers]]");
+    if items.is_empty() && list.is_valid() {
+        reader.error(&list, "nobody could sign in", "add a section [[providers]]");
     }
-    reader.refuse_repeats(&items, Some("name"));
+    reader.refuse_duplicates(&items, Some("name"));
     let providers: Vec<_> = items.iter().map(|section| provider(reader, section, transport)).collect();
     providers.into_iter().collect()
 }
 
-fn provider(reader: &mut Reader<'_>, section: &Spot<'_>, transport: SiteScheme) -> Option<oidc::Settings> {
+fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: Transport) -> Option<oidc::Settings> {
     let name = reader.text(section.at("name").as_ref());
     let issuer = reader.parsed(section.at("issuer").as_ref(), |text| issuer(text, transport));
     let client_id = reader.text(section.at("client_id").as_ref());
@@ -40,11 +40,11 @@ fn provider(reader: &mut Reader<'_>, section: &Spot<'_>, transport: SiteScheme) 
     if let (Some(ca), Some(issuer)) = (&ca, &issuer)
         && issuer.scheme() == "http"
     {
-        reader.complain(ca, "has no effect: the issuer is reached over http", "remove it");
+        reader.error(ca, "has no effect: the issuer is reached over http", "remove it");
     }
     let timeout = reader.duration(section.at("timeout").as_ref());
     let extra_authorize_params = parameters(reader, section);
-    // A secret or certificates that could not be read must not turn into none at all.
+    // An unreadable secret or CA file must not be treated as absent.
     if secret.is_some() != client_secret.is_some() || ca.is_some() != pem.is_some() {
         return None;
     }
@@ -67,44 +67,44 @@ fn provider(reader: &mut Reader<'_>, section: &Spot<'_>, transport: SiteScheme) 
     {
         let text = error.to_string();
         let (problem, hint) = text.split_once("; mend: ").unwrap_or((&text, "name a file of PEM certificates"));
-        reader.complain(ca, problem, hint);
+        reader.error(ca, problem, hint);
         return None;
     }
     Some(settings)
 }
 
-fn unverified_email(section: &Spot<'_>) -> Option<UnverifiedEmail> {
+fn unverified_email(section: &Cursor<'_>) -> Option<UnverifiedEmail> {
     match section.at("unverified_email")?.text()? {
         "drop" => Some(UnverifiedEmail::Drop),
         "trust" => Some(UnverifiedEmail::Trust),
-        // The schema knows one more word, and what it did not know should not be believed.
+        // `pass`, the schema's only other choice; also the safe one for a future choice that is missing here.
         _ => Some(UnverifiedEmail::Pass),
     }
 }
 
-fn issuer(text: &str, transport: SiteScheme) -> Result<Url, Fault> {
+fn issuer(text: &str, transport: Transport) -> Result<Url, ValueError> {
     let example = "write it as the provider states it, such as \"https://auth.example.com/realms/home\"";
-    let url = Url::parse(text).map_err(|error| Fault::new(format!("`{text}` is no URL: {error}"), example))?;
-    let host = url.host().ok_or_else(|| Fault::new(format!("`{text}` has no host"), example))?;
+    let url = Url::parse(text).map_err(|error| ValueError::new(format!("`{text}` is no URL: {error}"), example))?;
+    let host = url.host().ok_or_else(|| ValueError::new(format!("`{text}` has no host"), example))?;
     if let Some((base, _)) = text.split_once(".well-known/") {
-        return Err(Fault::new("this is the address of the metadata, not the issuer", format!("try \"{base}\"")));
+        return Err(ValueError::new("this is the address of the metadata, not the issuer", format!("try \"{base}\"")));
     }
     match url.scheme() {
         "https" => {}
         "http" if transport == SiteScheme::Http || is_local(&host) => {}
         "http" => {
             let hint = "use https; http is for a provider on this machine, and for a laboratory with `server.scheme = \"http\"`";
-            return Err(Fault::new("codes and secrets would travel in the clear", hint));
+            return Err(ValueError::new("codes and secrets would travel in the clear", hint));
         }
-        _ => return Err(Fault::new(format!("`{text}` is not https"), example)),
+        _ => return Err(ValueError::new(format!("`{text}` is not https"), example)),
     }
     // OpenID Connect Discovery 1.0, section 3: no query and no fragment. A password would end up in logs.
     if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        return Err(Fault::new("an issuer has no query, fragment, user or password", example));
+        return Err(ValueError::new("an issuer has no query, fragment, user or password", example));
     }
-    // Tokens are compared with it character by character, so it must survive being parsed.
+    // Tokens are compared with it character by character, so parsing must not change it.
     if url.as_str() != text && url.as_str().strip_suffix('/') != Some(text) {
-        return Err(Fault::new(format!("`{text}` is not in its plain form"), format!("write \"{url}\"")));
+        return Err(ValueError::new(format!("`{text}` is not in its plain form"), format!("write \"{url}\"")));
     }
     Ok(url)
 }
@@ -113,12 +113,12 @@ fn is_local(host: &Host<&str>) -> bool {
     match host {
         Host::Ipv4(address) => address.is_loopback(),
         Host::Ipv6(address) => address.is_loopback(),
-        // RFC 6761, section 6.3: `localhost` and everything below it is this machine.
+        // RFC 6761, section 6.3: `localhost` and all names below it are this machine.
         Host::Domain(name) => *name == "localhost" || name.ends_with(".localhost"),
     }
 }
 
-fn scopes(reader: &mut Reader<'_>, section: &Spot<'_>) -> Vec<String> {
+fn scopes(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Vec<String> {
     let Some(list) = section.at("scopes") else { return Vec::new() };
     let scopes = reader.list(Some(&list), |text| {
         let scope = reader::text(text)?;
@@ -126,22 +126,22 @@ fn scopes(reader: &mut Reader<'_>, section: &Spot<'_>) -> Vec<String> {
         if scope.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\') {
             return Ok(scope);
         }
-        Err(Fault::new(format!("`{text}` is no scope"), "write each scope as an element of its own"))
+        Err(ValueError::new(format!("`{text}` is no scope"), "write each scope as an element of its own"))
     });
-    if list.is_sound() && !scopes.iter().any(|scope| scope == "openid") {
-        reader.complain(&list, "`openid` is missing, and without it nobody is told who signed in", "add \"openid\"");
+    if list.is_valid() && !scopes.iter().any(|scope| scope == "openid") {
+        reader.error(&list, "`openid` is missing, and without it nobody is told who signed in", "add \"openid\"");
     }
-    reader.refuse_repeats(&list.items(), None);
+    reader.refuse_duplicates(&list.items(), None);
     scopes
 }
 
-fn parameters(reader: &mut Reader<'_>, section: &Spot<'_>) -> BTreeMap<String, String> {
+fn parameters(reader: &mut Reader<'_>, section: &Cursor<'_>) -> BTreeMap<String, String> {
     let entries = section.at("extra_authorize_params").map(|table| table.entries()).unwrap_or_default();
     let mut parameters = BTreeMap::new();
     for (name, value) in entries {
         if oidc::OWN_PARAMETERS.contains(&name) {
             let problem = format!("the gate sets `{name}` itself");
-            reader.complain(&value, problem, "remove it; scopes have a key of their own");
+            reader.error(&value, problem, "remove it; scopes have a key of their own");
         }
         if let Some(text) = reader.text(Some(&value)) {
             parameters.insert(name.to_owned(), text);

@@ -1,232 +1,236 @@
-//! `[[apps.rules]]` and `allow`: who may pass where, and rules that nobody could ever reach.
+//! `[[apps.rules]]` and `allow`, including the detection of unreachable rules.
 
 use ipnet::IpNet;
 
 use super::super::{
-    complaint::Fault,
-    reader::{self, Reader, Spot},
+    diagnostic::ValueError,
+    reader::{self, Cursor, Reader},
 };
 use crate::policy::{Access, Allow, PathPattern, Rule, path};
 
-/// The rules of an app; `prefix` is where the gate's own pages are.
-pub(super) fn read(reader: &mut Reader<'_>, app: &Spot<'_>, prefix: Option<&str>) -> Option<Vec<Rule>> {
+/// Reads the rules of an app; `prefix` is the path prefix of the gate's own pages.
+pub(super) fn read(reader: &mut Reader<'_>, app: &Cursor<'_>, prefix: Option<&str>) -> Option<Vec<Rule>> {
     let items = app.at("rules").map(|list| list.items()).unwrap_or_default();
     let mut rules: Vec<Option<Rule>> = Vec::new();
     for section in &items {
         let rule = rule(reader, section, prefix);
         if let Some(rule) = &rule
-            && let Some(place) =
-                rules.iter().position(|earlier| earlier.as_ref().is_some_and(|one| takes_all(one, rule)))
+            && let Some(place) = rules.iter().position(|earlier| earlier.as_ref().is_some_and(|one| shadows(one, rule)))
         {
             let problem = format!("no request reaches this rule: {}.rules[{place}] takes all of them before", app.key);
-            reader.complain(section, problem, "the first rule that matches decides: move this one up, or remove it");
+            reader.error(section, problem, "the first rule that matches decides: move this one up, or remove it");
         }
         rules.push(rule);
     }
     if let Some(allow) = app.at("allow")
-        && let Some(place) = rules.iter().position(|rule| rule.as_ref().is_some_and(takes_everything))
+        && let Some(place) = rules.iter().position(|rule| rule.as_ref().is_some_and(matches_everything))
     {
         let problem = format!("has no effect: {}.rules[{place}] takes every request", app.key);
-        reader.complain(&allow, problem, "remove it, or narrow the rule down");
+        reader.error(&allow, problem, "remove it, or narrow the rule down");
     }
     rules.into_iter().collect()
 }
 
-/// `allow = { groups, users, claims }`: at least one, and none of them empty.
-pub(super) fn people(reader: &mut Reader<'_>, allow: &Spot<'_>) -> Option<Allow> {
+/// Reads `allow = { groups, users, claims }`: at least one of them, and none of them empty.
+pub(super) fn allow(reader: &mut Reader<'_>, allow: &Cursor<'_>) -> Option<Allow> {
     let groups = members(reader, allow.at("groups").as_ref(), group);
     let users = members(reader, allow.at("users").as_ref(), user);
     let table = allow.at("claims");
-    let entries = table.as_ref().map(Spot::entries).unwrap_or_default();
+    let entries = table.as_ref().map(Cursor::entries).unwrap_or_default();
     let claims: Vec<_> =
         entries.iter().map(|(path, values)| ((*path).to_owned(), members(reader, Some(values), claim_value))).collect();
     if let Some(table) = &table
         && entries.is_empty()
-        && table.is_sound()
+        && table.is_valid()
     {
-        reader.complain(table, "names no claim", "write it as { department = [\"ops\"] }, or remove it");
+        reader.error(table, "names no claim", "write it as { department = [\"ops\"] }, or remove it");
     }
-    if allow.entries().is_empty() && allow.is_sound() {
+    if allow.entries().is_empty() && allow.is_valid() {
         let hint = "name `groups`, `users` or `claims`; to let in whoever is signed in, remove it";
-        reader.complain(allow, "says nothing about who is allowed", hint);
+        reader.error(allow, "says nothing about who is allowed", hint);
     }
-    allow.is_sound().then_some(Allow::Some { groups, users, claims })
+    allow.is_valid().then_some(Allow::Some { groups, users, claims })
 }
 
 fn members(
     reader: &mut Reader<'_>,
-    list: Option<&Spot<'_>>,
-    parse: impl Fn(&str) -> Result<String, Fault>,
+    list: Option<&Cursor<'_>>,
+    parse: impl Fn(&str) -> Result<String, ValueError>,
 ) -> Vec<String> {
-    let items = list.map(Spot::items).unwrap_or_default();
+    let items = list.map(Cursor::items).unwrap_or_default();
     if let Some(list) = list
         && items.is_empty()
-        && list.is_sound()
+        && list.is_valid()
     {
-        reader.complain(list, "nobody could match an empty list", "name somebody, or remove it");
+        reader.error(list, "nobody could match an empty list", "name somebody, or remove it");
     }
-    reader.refuse_repeats(&items, None);
+    reader.refuse_duplicates(&items, None);
     reader.list(list, parse)
 }
 
-/// A group by its exact name.
-fn group(text: &str) -> Result<String, Fault> {
+/// Parses a group's exact name.
+fn group(text: &str) -> Result<String, ValueError> {
     let text = reader::text(text)?;
     if text.contains('*') {
         let hint = "groups have no wildcard: name each of them; to let in whoever is signed in, remove `allow`";
-        return Err(Fault::new(format!("`{text}` would match only a group of that very name"), hint));
+        return Err(ValueError::new(format!("`{text}` would match only a group of that very name"), hint));
     }
     Ok(text)
 }
 
-fn claim_value(text: &str) -> Result<String, Fault> {
+fn claim_value(text: &str) -> Result<String, ValueError> {
     if text == "*" {
-        return Err(Fault::new("`*` would match only a claim of that very text", "name each value that lets in"));
+        return Err(ValueError::new("`*` would match only a claim of that very text", "name each value that lets in"));
     }
     Ok(text.to_owned())
 }
 
-/// An address, a subject, or `*@` and a domain.
-fn user(text: &str) -> Result<String, Fault> {
+/// Parses an e-mail address, a subject, or `*@` and a domain.
+fn user(text: &str) -> Result<String, ValueError> {
     let text = reader::text(text)?;
     let (is_domain, rest) = text.strip_prefix("*@").map_or((false, text.as_str()), |domain| (true, domain));
     if rest.contains('*') {
         let hint = "`*@example.com` is everybody with a verified address there; to let in whoever is signed in, remove `allow`";
-        return Err(Fault::new(format!("`{text}` would match nobody"), hint));
+        return Err(ValueError::new(format!("`{text}` would match nobody"), hint));
     }
     if !is_domain && let Some(domain) = rest.strip_prefix('@') {
         let hint = format!("write \"*@{domain}\" for everybody with a verified address there");
-        return Err(Fault::new(format!("`{text}` would match nobody"), hint));
+        return Err(ValueError::new(format!("`{text}` would match nobody"), hint));
     }
     if rest.is_empty() || (!is_domain && rest.ends_with('@')) {
         let hint = "write the whole address, or \"*@example.com\" for everybody with a verified address there";
-        return Err(Fault::new(format!("`{text}` would match nobody"), hint));
+        return Err(ValueError::new(format!("`{text}` would match nobody"), hint));
     }
     if text.matches('@').count() > 1 {
         let problem = format!("`{text}` has more than one @ and would match no address");
-        return Err(Fault::new(problem, "write the e-mail address alone"));
+        return Err(ValueError::new(problem, "write the e-mail address alone"));
     }
     Ok(text)
 }
 
-fn rule(reader: &mut Reader<'_>, section: &Spot<'_>, prefix: Option<&str>) -> Option<Rule> {
-    let spot = section.at("path");
-    let path = path_pattern(reader, spot.as_ref(), prefix);
+fn rule(reader: &mut Reader<'_>, section: &Cursor<'_>, prefix: Option<&str>) -> Option<Rule> {
+    let cursor = section.at("path");
+    let path = path_pattern(reader, cursor.as_ref(), prefix);
     let methods = restriction(reader, section, "methods", method);
     let networks = restriction(reader, section, "networks", reader::network);
     let access = access(reader, section);
-    let path = if spot.is_none() { PathPattern::Any } else { path? };
+    let path = if cursor.is_none() { PathPattern::Any } else { path? };
     Some(Rule { path, methods, networks, access: access? })
 }
 
-/// A list that narrows a rule down: absent means any, so an empty one would say the opposite of what it seems to.
+/// Reads a list that restricts a rule. Absent means any, so an empty list is an error: it would mean the opposite of what
+/// it seems to.
 fn restriction<T>(
     reader: &mut Reader<'_>,
-    section: &Spot<'_>,
+    section: &Cursor<'_>,
     name: &str,
-    parse: impl FnMut(&str) -> Result<T, Fault>,
+    parse: impl FnMut(&str) -> Result<T, ValueError>,
 ) -> Vec<T> {
     let Some(list) = section.at(name) else { return Vec::new() };
-    if list.items().is_empty() && list.is_sound() {
-        reader.complain(&list, "has no effect: an empty list restricts nothing", "fill it, or remove it");
+    if list.items().is_empty() && list.is_valid() {
+        reader.error(&list, "has no effect: an empty list restricts nothing", "fill it, or remove it");
     }
-    reader.refuse_repeats(&list.items(), None);
+    reader.refuse_duplicates(&list.items(), None);
     reader.list(Some(&list), parse)
 }
 
-fn path_pattern(reader: &mut Reader<'_>, spot: Option<&Spot<'_>>, prefix: Option<&str>) -> Option<PathPattern> {
-    let spot = spot?;
-    let folder = spot.at("prefix");
+fn path_pattern(reader: &mut Reader<'_>, cursor: Option<&Cursor<'_>>, prefix: Option<&str>) -> Option<PathPattern> {
+    let cursor = cursor?;
+    let folder = cursor.at("prefix");
     let (at, pattern) = match &folder {
         Some(folder) => (folder, reader.parsed(Some(folder), folder_path).map(|folder| PathPattern::prefix(&folder))),
-        None => (spot, reader.parsed(Some(spot), exact_path).map(|path| PathPattern::exact(&path))),
+        None => (cursor, reader.parsed(Some(cursor), exact_path).map(|path| PathPattern::exact(&path))),
     };
     if let (Some(PathPattern::Exact(path) | PathPattern::Prefix(path)), Some(own)) = (&pattern, prefix)
         && path.as_str().strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     {
         let hint = "remove the rule, or move the gate's pages with `server.prefix`";
-        reader.complain(at, format!("no request reaches this rule: the gate answers what is below {own} itself"), hint);
+        reader.error(at, format!("no request reaches this rule: the gate answers what is below {own} itself"), hint);
     }
     pattern
 }
 
-fn exact_path(text: &str) -> Result<String, Fault> {
+fn exact_path(text: &str) -> Result<String, ValueError> {
     if !text.starts_with('/') {
-        return Err(Fault::new(format!("`{text}` does not begin with a slash"), "write it as \"/api/health\""));
+        return Err(ValueError::new(format!("`{text}` does not begin with a slash"), "write it as \"/api/health\""));
     }
     if text.contains('*') {
-        return Err(Fault::new(
+        return Err(ValueError::new(
             format!("`{text}` holds a `*`"),
             "a path is taken literally; write { prefix = \"/…/\" } for what is below",
         ));
     }
     if path::is_ambiguous(text) {
         let hint = "write the plain path without query, dot segments, double slashes, `;` and needless escapes";
-        return Err(Fault::new(format!("servers read `{text}` in different ways, so no rule ever matches it"), hint));
+        return Err(ValueError::new(
+            format!("servers read `{text}` in different ways, so no rule ever matches it"),
+            hint,
+        ));
     }
     Ok(text.to_owned())
 }
 
-fn folder_path(text: &str) -> Result<String, Fault> {
+fn folder_path(text: &str) -> Result<String, ValueError> {
     let path = exact_path(text)?;
     if path.ends_with('/') {
         return Ok(path);
     }
-    Err(Fault::new(
+    Err(ValueError::new(
         format!("`{text}` does not end with a slash"),
         format!("write \"{text}/\", so that {text}2 is not meant as well"),
     ))
 }
 
-fn method(text: &str) -> Result<String, Fault> {
+fn method(text: &str) -> Result<String, ValueError> {
     // RFC 9110, section 9.1: methods are case-sensitive tokens, and every one there is is written in capitals.
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
         let hint =
             format!("write it as \"{}\"", if text.is_empty() { "GET".to_owned() } else { text.to_ascii_uppercase() });
-        return Err(Fault::new(format!("`{text}` is no method"), hint));
+        return Err(ValueError::new(format!("`{text}` is no method"), hint));
     }
     Ok(text.to_owned())
 }
 
-fn access(reader: &mut Reader<'_>, section: &Spot<'_>) -> Option<Access> {
+fn access(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<Access> {
     match (section.at("access"), section.at("allow")) {
         (Some(access), None) => match access.text()? {
             "public" => Some(Access::Public),
             "optional" => Some(Access::Optional),
             "authenticated" => Some(Access::Authenticated),
-            // The schema knows one more word, and what it did not know should let nobody in.
+            // `deny`, the schema's only other choice; also the safe one for a future choice that is missing here.
             _ => Some(Access::Deny),
         },
-        (None, Some(allow)) => people(reader, &allow).map(Access::Allow),
+        (None, Some(people)) => allow(reader, &people).map(Access::Allow),
         (None, None) => {
-            reader.complain(section, "does not say who may pass", "add `access` or `allow`");
+            reader.error(section, "does not say who may pass", "add `access` or `allow`");
             None
         }
         (Some(_), Some(allow)) => {
-            reader.complain(&allow, "excludes `access`, which stands beside it", "remove one of the two");
+            reader.error(&allow, "excludes `access`, which stands beside it", "remove one of the two");
             None
         }
     }
 }
 
-/// Whether every request that `later` is about goes to `earlier`, if `earlier` is asked first.
-fn takes_all(earlier: &Rule, later: &Rule) -> bool {
+/// Returns `true` if `earlier`, evaluated first, matches every request that `later` matches.
+fn shadows(earlier: &Rule, later: &Rule) -> bool {
     let networks = |network: &IpNet| earlier.networks.iter().any(|wider| wider.contains(network));
-    takes_paths(earlier, &later.path)
-        && takes(&earlier.methods, &later.methods, |method| earlier.methods.contains(method))
-        && takes(&earlier.networks, &later.networks, networks)
+    includes_paths(earlier, &later.path)
+        && includes(&earlier.methods, &later.methods, |method| earlier.methods.contains(method))
+        && includes(&earlier.networks, &later.networks, networks)
 }
 
-fn takes_everything(rule: &Rule) -> bool {
-    takes_paths(rule, &PathPattern::Any) && rule.methods.is_empty() && rule.networks.is_empty()
+/// Returns `true` if the rule matches every request of the app.
+fn matches_everything(rule: &Rule) -> bool {
+    includes_paths(rule, &PathPattern::Any) && rule.methods.is_empty() && rule.networks.is_empty()
 }
 
-/// An empty list restricts nothing.
-fn takes<T>(earlier: &[T], later: &[T], is_taken: impl Fn(&T) -> bool) -> bool {
+/// Returns `true` if the earlier restriction includes the later one. An empty list restricts nothing.
+fn includes<T>(earlier: &[T], later: &[T], is_taken: impl Fn(&T) -> bool) -> bool {
     earlier.is_empty() || (!later.is_empty() && later.iter().all(is_taken))
 }
 
-fn takes_paths(earlier: &Rule, later: &PathPattern) -> bool {
+fn includes_paths(earlier: &Rule, later: &PathPattern) -> bool {
     match (&earlier.path, later) {
         (PathPattern::Any, _) => true,
         (PathPattern::Prefix(root), _) if root.as_str() == "/" => true,
@@ -253,11 +257,11 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_unreachable_where_an_earlier_one_takes_all_of_its_requests() {
+    fn a_rule_is_unreachable_if_an_earlier_one_matches_all_of_its_requests() {
         let exact = |path: &str| PathPattern::exact(path);
         let prefix = |path: &str| PathPattern::prefix(path);
         let any = || PathPattern::Any;
-        for (earlier, later, taken) in [
+        for (earlier, later, shadowed) in [
             (rule(any(), &[], &[]), rule(exact("/a"), &["GET"], &[]), true),
             (rule(prefix("/"), &[], &[]), rule(any(), &[], &[]), true),
             (rule(prefix("/a/"), &[], &[]), rule(exact("/a/b"), &[], &[]), true),
@@ -272,7 +276,7 @@ mod tests {
             (rule(any(), &[], &["10.1.0.0/16"]), rule(any(), &[], &["10.0.0.0/8"]), false),
             (rule(any(), &[], &["10.0.0.0/8"]), rule(any(), &[], &[]), false),
         ] {
-            assert_eq!(takes_all(&earlier, &later), taken, "{earlier:?} before {later:?}");
+            assert_eq!(shadows(&earlier, &later), shadowed, "{earlier:?} before {later:?}");
         }
     }
 

@@ -1,15 +1,15 @@
-//! Whoever claims an address that nobody vouches for: with the real program and the certified provider.
+//! Unverified e-mail addresses, with the real program and the certified provider.
 
 use http::StatusCode;
 use serde_json::json;
 
 use super::{APP, BARE, PAGE, SCRIPT, cookies};
 use crate::world::{
-    Plan, Visitor, World,
-    raw::{self, Original, Said},
+    Visitor, World, WorldBuilder,
+    raw::{self, OriginalRequest, RawResponse},
 };
 
-/// What an app lets in by the address of somebody else.
+/// Apps that allow another person's address.
 const CEO: &str = r#"
 [[apps]]
 name = "board"
@@ -33,11 +33,11 @@ hosts = ["proven.example.test"]
 allow = { claims = { email_verified = ["true"] } }
 "#;
 
-/// A world in which bob has set his address to somebody else's.
+/// Starts a world in which bob has set his address to another person's.
 async fn with_bob(lines: &str, verified: serde_json::Value) -> (World, Visitor) {
     let people =
         json!({ "bob": { "email": "ceo@example.test", "email_verified": verified, "preferred_username": "" } });
-    let world = Plan::with(BARE)
+    let world = WorldBuilder::with(BARE)
         .session("cookie_domain = \"example.test\"")
         .tables(CEO)
         .provider(json!({ "people": people }))
@@ -54,10 +54,10 @@ async fn with_bob(lines: &str, verified: serde_json::Value) -> (World, Visitor) 
     (world, bob)
 }
 
-async fn ask(world: &World, who: &Visitor, host: &str) -> Said {
+async fn ask(world: &World, who: &Visitor, host: &str) -> RawResponse {
     let lines = format!("{}{SCRIPT}", cookies(world, who));
-    let original = Original { method: "GET", host, target: "/", lines: &lines };
-    raw::tell(world.gate.port, &original.as_told_by("traefik")).await
+    let original = OriginalRequest { method: "GET", host, target: "/", lines: &lines };
+    raw::request(world.gate.port, &original.in_dialect("traefik")).await
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn an_address_that_nobody_vouches_for_opens_nothing_and_is_nobodys_name() 
         }
         let said = ask(&world, &bob, "proven.example.test").await;
         assert_eq!((said.status, said.reason()), (StatusCode::FORBIDDEN, "not_allowed"), "{verified}: {said:?}");
-        // Apps are told the address, and never as the name of somebody.
+        // Apps get the address, but never as a user name.
         let said = ask(&world, &bob, APP).await;
         assert_eq!(
             (said.header("remote-user"), said.header("remote-email")),
@@ -98,7 +98,7 @@ async fn an_address_that_nobody_vouches_for_opens_nothing_and_is_nobodys_name() 
 }
 
 #[tokio::test]
-async fn an_address_that_is_vouched_for_opens_what_names_it() {
+async fn a_verified_address_matches_allow() {
     for verified in [json!(true), json!("True")] {
         let (world, bob) = with_bob("", verified.clone()).await;
         for host in ["board.example.test", "company.example.test", "claimed.example.test"] {
@@ -112,14 +112,14 @@ async fn an_address_that_is_vouched_for_opens_what_names_it() {
 }
 
 #[tokio::test]
-async fn the_operator_may_have_unverified_addresses_dropped_or_trusted() {
+async fn unverified_addresses_can_be_dropped_or_trusted() {
     let (world, bob) = with_bob("unverified_email = \"drop\"", json!(false)).await;
     let said = ask(&world, &bob, "board.example.test").await;
     assert_eq!((said.status, said.reason()), (StatusCode::FORBIDDEN, "not_allowed"), "{said:?}");
     let said = ask(&world, &bob, APP).await;
     assert_eq!((said.status, said.header("remote-email"), said.header("remote-user")), (StatusCode::OK, "", "bob"));
     let head = format!("GET /_doorward/session HTTP/1.1\r\nHost: {APP}\r\n{}{SCRIPT}", cookies(&world, &bob));
-    let session = raw::tell(world.gate.port, &head).await;
+    let session = raw::request(world.gate.port, &head).await;
     assert!(!session.body.contains("ceo@"), "{session:?}");
 
     let (world, bob) = with_bob("unverified_email = \"trust\"", json!(false)).await;
@@ -128,11 +128,11 @@ async fn the_operator_may_have_unverified_addresses_dropped_or_trusted() {
 }
 
 #[tokio::test]
-async fn the_page_of_somebody_whose_address_is_not_verified_says_so() {
+async fn the_refusal_of_an_unverified_address_says_so() {
     let (world, bob) = with_bob("", json!(false)).await;
     let lines = format!("{}{PAGE}", cookies(&world, &bob));
-    let original = Original { method: "GET", host: "board.example.test", target: "/", lines: &lines };
-    let said = raw::tell(world.gate.port, &original.as_told_by("traefik")).await;
+    let original = OriginalRequest { method: "GET", host: "board.example.test", target: "/", lines: &lines };
+    let said = raw::request(world.gate.port, &original.in_dialect("traefik")).await;
     assert_eq!((said.status, said.reason()), (StatusCode::FORBIDDEN, "email_unverified"));
     assert!(said.body.contains("has not verified your e-mail address"), "{said:?}");
     let id = said.header("doorward-request-id");

@@ -1,12 +1,12 @@
-//! The gate's own pages: where they send, what they set, and who may have them do it.
+//! The gate's own pages: their redirects and cookies, and the requests that may trigger them.
 
 use http::{StatusCode, Uri};
 use url::Url;
 
 use super::{APP, BARE, PAGE, SCRIPT, bare, cookies, direct};
 use crate::world::{
-    Plan, World,
-    raw::{self, DIALECTS, Original, Said},
+    World, WorldBuilder,
+    raw::{self, DIALECTS, OriginalRequest, RawResponse},
 };
 
 const PAGES: [&str; 13] = [
@@ -40,8 +40,8 @@ async fn inside_a_question_no_page_of_the_gate_lets_anybody_in() {
                     &format!("{alice}{SCRIPT}"),
                 ] {
                     let target = format!("/_doorward{page}");
-                    let original = Original { method, host: APP, target: &target, lines };
-                    let said = raw::tell(world.gate.port, &original.as_told_by(dialect)).await;
+                    let original = OriginalRequest { method, host: APP, target: &target, lines };
+                    let said = raw::request(world.gate.port, &original.in_dialect(dialect)).await;
                     let refuses = said.status.is_redirection() || said.status.is_client_error();
                     assert!(refuses, "{dialect}: {method} {page}: {said:?}");
                     assert!(!said.headers.contains_key("remote-user"), "{dialect}: {method} {page}: {said:?}");
@@ -52,7 +52,7 @@ async fn inside_a_question_no_page_of_the_gate_lets_anybody_in() {
 }
 
 #[tokio::test]
-async fn the_gate_s_prefix_is_its_own_only_where_every_server_reads_it_so() {
+async fn a_path_is_the_gate_s_own_only_if_every_server_reads_it_so() {
     let world = bare().await;
     for dialect in DIALECTS {
         for target in [
@@ -67,8 +67,8 @@ async fn the_gate_s_prefix_is_its_own_only_where_every_server_reads_it_so() {
             "/_doorward/ping%00",
             "/x/_doorward/ping",
         ] {
-            let original = Original { method: "GET", host: APP, target, lines: SCRIPT };
-            let said = raw::tell(world.gate.port, &original.as_told_by(dialect)).await;
+            let original = OriginalRequest { method: "GET", host: APP, target, lines: SCRIPT };
+            let said = raw::request(world.gate.port, &original.in_dialect(dialect)).await;
             assert_eq!((said.status, said.reason()), (StatusCode::UNAUTHORIZED, "no_session"), "{dialect}: {target}");
         }
     }
@@ -86,13 +86,14 @@ async fn nobody_but_a_page_begins_a_sign_in_ends_a_session_or_is_given_a_cookie(
             "Sec-Fetch-Mode: websocket\r\n",
             "Accept: */*\r\nX-Requested-With: XMLHttpRequest\r\n",
             "Accept: application/json\r\n",
-            // A link that the browser fetches ahead of the click.
+            // A link that the browser prefetches.
             "Sec-Fetch-Mode: navigate\r\nSec-Purpose: prefetch;prerender\r\nAccept: text/html\r\n",
         ] {
             let lines = format!("{cookie}{lines}");
-            let question = Original { method: "GET", host: APP, target: &format!("/_doorward{page}"), lines: &lines };
-            for head in [direct("GET", page, &lines), direct("POST", page, &lines), question.as_told_by("traefik")] {
-                let said = raw::tell(world.gate.port, &head).await;
+            let question =
+                OriginalRequest { method: "GET", host: APP, target: &format!("/_doorward{page}"), lines: &lines };
+            for head in [direct("GET", page, &lines), direct("POST", page, &lines), question.in_dialect("traefik")] {
+                let said = raw::request(world.gate.port, &head).await;
                 assert!(said.status.is_client_error(), "{head}: {said:?}");
                 assert_eq!(said.cookies(), [""; 0], "{head}");
                 assert_eq!(said.header("clear-site-data"), "", "{head}");
@@ -100,8 +101,8 @@ async fn nobody_but_a_page_begins_a_sign_in_ends_a_session_or_is_given_a_cookie(
         }
     }
     alice.fetch(&world.at("app", "/")).await.echo();
-    // Who says nothing about itself is taken at its word: these pages are not asked for by chance.
-    let said = raw::tell(world.gate.port, &direct("GET", "/start", "Accept: */*\r\n")).await;
+    // A request without fetch metadata is accepted: these pages are not requested by accident.
+    let said = raw::request(world.gate.port, &direct("GET", "/start", "Accept: */*\r\n")).await;
     assert_eq!(said.status, StatusCode::FOUND, "{said:?}");
 }
 
@@ -122,7 +123,7 @@ async fn another_site_reads_nothing_and_ends_nothing() {
         ("GET", "/sign_out", ""),
         ("GET", "/reset", "Sec-Fetch-Site: same-origin\r\n"),
     ] {
-        let said = raw::tell(world.gate.port, &direct(method, page, &format!("{foreign}{lines}"))).await;
+        let said = raw::request(world.gate.port, &direct(method, page, &format!("{foreign}{lines}"))).await;
         assert!(
             !said.headers.keys().any(|name| name.as_str().starts_with("access-control-")),
             "{method} {page}: {said:?}"
@@ -131,12 +132,12 @@ async fn another_site_reads_nothing_and_ends_nothing() {
         assert!(!said.status.is_redirection(), "{method} {page}: {said:?}");
         alice.fetch(&world.at("app", "/")).await.echo();
     }
-    let said = raw::tell(world.gate.port, &direct("GET", "/session", &foreign)).await;
+    let said = raw::request(world.gate.port, &direct("GET", "/session", &foreign)).await;
     for word in ["token", "eyJ", "doorward"] {
         assert!(!said.body.contains(word), "/session gives {word} away: {said:?}");
     }
-    let said = raw::tell(world.gate.port, &direct("GET", "/sign_out", &foreign)).await;
-    assert_eq!(said.header("x-frame-options"), "DENY", "nobody is made to click: {said:?}");
+    let said = raw::request(world.gate.port, &direct("GET", "/sign_out", &foreign)).await;
+    assert_eq!(said.header("x-frame-options"), "DENY", "no clickjacking: {said:?}");
 }
 
 #[tokio::test]
@@ -145,27 +146,31 @@ async fn nobody_is_sent_to_a_host_that_no_app_names() {
     let alice = cookies(&world, &world.signed_in("alice").await);
     let port = world.gate.port;
     for wire in targets() {
-        // Where a sign-in leads shows at a callback of somebody who is signed in already.
-        let begun = raw::tell(port, &direct("GET", &format!("/start?rd={wire}"), PAGE)).await;
+        // The return address shows at a callback of a signed-in browser.
+        let begun = raw::request(port, &direct("GET", &format!("/start?rd={wire}"), PAGE)).await;
         let location =
             Url::parse(begun.header("location")).unwrap_or_else(|error| panic!("{wire}: {error}: {begun:?}"));
         assert!(location.as_str().starts_with(&world.provider.issuer()), "{wire}: {location}");
         let state = location.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
         let callback = direct("GET", &format!("/callback?code=x&state={state}"), &format!("{alice}{PAGE}"));
-        let ended = raw::tell(port, &callback).await;
+        let ended = raw::request(port, &callback).await;
         stays(&wire, &ended);
         assert_eq!((ended.status, ended.reason()), (StatusCode::FOUND, "signed_in"), "{wire}");
 
         for page in ["/sign_out?rd=", "/signed_out?state=", "/signed_out?rd=", "/reset?rd="] {
-            stays(&wire, &raw::tell(port, &direct("GET", &format!("{page}{wire}"), PAGE)).await);
+            stays(&wire, &raw::request(port, &direct("GET", &format!("{page}{wire}"), PAGE)).await);
         }
-        let question =
-            Original { method: "GET", host: APP, target: &format!("/_doorward/sign_out?rd={wire}"), lines: PAGE };
-        stays(&wire, &raw::tell(port, &question.as_told_by("traefik")).await);
+        let question = OriginalRequest {
+            method: "GET",
+            host: APP,
+            target: &format!("/_doorward/sign_out?rd={wire}"),
+            lines: PAGE,
+        };
+        stays(&wire, &raw::request(port, &question.in_dialect("traefik")).await);
     }
 }
 
-/// Return addresses as they stand in `?rd=`: those that broke others, and a few for the hosts of this test.
+/// Returns redirect targets for `?rd=`: known attacks on other gates, and some for the hosts of this test.
 fn targets() -> Vec<String> {
     let known = include_str!("../../fixtures/vectors/redirects.jsonl").lines().map(|line| {
         let vector: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -184,15 +189,15 @@ fn targets() -> Vec<String> {
         "/%09/evil.test",
         "/&rd=https://evil.test/",
     ];
-    // Whatever cannot stand on a request line would not arrive.
+    // Without those that cannot be sent on a request line.
     let fits =
         |wire: &String| format!("/?rd={wire}").parse::<Uri>().is_ok_and(|uri| uri.to_string().ends_with(wire.as_str()));
     known.chain(own.map(ToOwned::to_owned)).filter(fits).collect()
 }
 
-/// Wherever a browser would go from here, it stays with the apps.
+/// Asserts that a browser would stay at the apps' hosts.
 #[track_caller]
-fn stays(wire: &str, said: &Said) {
+fn stays(wire: &str, said: &RawResponse) {
     assert!(!said.status.is_server_error(), "{wire}: {said:?}");
     let location = said.header("location");
     if location.is_empty() {
@@ -208,7 +213,7 @@ fn stays(wire: &str, said: &Said) {
 }
 
 #[tokio::test]
-async fn a_direct_route_knows_one_host_and_no_header_speaks_of_another() {
+async fn a_direct_route_takes_the_host_from_no_other_header() {
     let world = bare().await;
     for line in [
         "X-Forwarded-Host: evil.test",
@@ -219,7 +224,7 @@ async fn a_direct_route_knows_one_host_and_no_header_speaks_of_another() {
         "X-Forwarded-Prefix: /evil",
         "Forwarded: host=evil.test;proto=http",
     ] {
-        let said = raw::tell(world.gate.port, &direct("GET", "/start", &format!("{PAGE}{line}\r\n"))).await;
+        let said = raw::request(world.gate.port, &direct("GET", "/start", &format!("{PAGE}{line}\r\n"))).await;
         let location = Url::parse(said.header("location")).unwrap();
         let redirect = location.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1.into_owned();
         assert_eq!(redirect, format!("https://{APP}/_doorward/callback"), "{line}");
@@ -231,7 +236,7 @@ async fn a_direct_route_knows_one_host_and_no_header_speaks_of_another() {
         ("Host: \"><script>\r\n", StatusCode::BAD_REQUEST, "bad_request"),
         ("", StatusCode::BAD_REQUEST, "bad_request"),
     ] {
-        let said = raw::tell(world.gate.port, &format!("GET /_doorward/start HTTP/1.1\r\n{host}{PAGE}")).await;
+        let said = raw::request(world.gate.port, &format!("GET /_doorward/start HTTP/1.1\r\n{host}{PAGE}")).await;
         assert_eq!((said.status, said.reason()), (status, reason), "{host}: {said:?}");
         assert!(!said.body.contains("<script>"), "{said:?}");
     }
@@ -247,7 +252,7 @@ async fn what_a_client_writes_into_an_address_is_never_part_of_a_page() {
         "/signed_out?state=%3Cscript%3Ealert(1)%3C/script%3E",
         "/sign_out?rd=javascript:alert(1)",
     ] {
-        let said = raw::tell(world.gate.port, &direct("GET", page, PAGE)).await;
+        let said = raw::request(world.gate.port, &direct("GET", page, PAGE)).await;
         assert!(!said.body.contains("alert(1)"), "{page}: {said:?}");
         if said.header("content-type").starts_with("text/html") {
             assert!(said.header("content-security-policy").contains("default-src 'none'"), "{page}: {said:?}");
@@ -258,7 +263,7 @@ async fn what_a_client_writes_into_an_address_is_never_part_of_a_page() {
 #[tokio::test]
 async fn the_most_talkative_log_holds_no_secret() {
     for kind in [BARE, crate::world::TRAEFIK] {
-        let world: World = Plan::with(kind).tables("[log]\nlevel = \"trace\"").start().await;
+        let world: World = WorldBuilder::with(kind).tables("[log]\nlevel = \"trace\"").start().await;
         let alice = world.person("alice");
         let callback = alice.up_to_the_callback(&world.at("app", "/")).await;
         alice.visit(&callback).await.echo();
@@ -269,7 +274,7 @@ async fn the_most_talkative_log_holds_no_secret() {
         secrets.extend([callback, leaving.location().unwrap()]);
 
         let log = world.gate.log();
-        assert!(log.contains("DEBUG"), "{kind:?}: the log says everything that it ever would");
+        assert!(log.contains("DEBUG"), "{kind:?}: the log is at its most verbose");
         let values = secrets.iter().flat_map(|text| text.split(['?', '&', ';', ' ', '=']));
         for value in values.filter(|value| value.len() > 20 && !value.contains("://") && !value.contains("%3A")) {
             assert!(!log.contains(value), "{kind:?}: {value} is in the log");

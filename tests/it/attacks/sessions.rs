@@ -1,21 +1,25 @@
-//! Cookies: made up, hidden, old, replayed, and cleared.
+//! Session cookies: made up, hidden, old, replayed and cleared.
 
 use futures_util::future::join_all;
 use http::StatusCode;
 
 use super::{APP, BARE, PAGE, SCRIPT, bare, cookies, direct};
 use crate::world::{
-    Gate, Plan, Visitor, World,
-    raw::{self, DIALECTS, Original, Said},
+    Gate, Visitor, World, WorldBuilder,
+    raw::{self, DIALECTS, OriginalRequest, RawResponse},
 };
 
 const SESSION: &str = "__Host-doorward";
 
-async fn at_the_app(world: &World, lines: &str) -> Said {
-    raw::tell(world.gate.port, &Original { method: "GET", host: APP, target: "/", lines }.as_told_by("traefik")).await
+async fn at_the_app(world: &World, lines: &str) -> RawResponse {
+    raw::request(
+        world.gate.port,
+        &OriginalRequest { method: "GET", host: APP, target: "/", lines }.in_dialect("traefik"),
+    )
+    .await
 }
 
-/// The value of a browser's session cookie.
+/// Returns the value of a browser's session cookie.
 fn session(world: &World, visitor: &Visitor) -> String {
     let all = visitor.cookies(&world.at("app", "/").parse().unwrap());
     let prefix = format!("{SESSION}=");
@@ -47,9 +51,9 @@ async fn a_made_up_cookie_is_nobody_and_changes_nothing() {
     ] {
         for dialect in DIALECTS {
             let lines = format!("{SCRIPT}Cookie: {SESSION}={value}\r\n");
-            let said = raw::tell(
+            let said = raw::request(
                 world.gate.port,
-                &Original { method: "GET", host: APP, target: "/", lines: &lines }.as_told_by(dialect),
+                &OriginalRequest { method: "GET", host: APP, target: "/", lines: &lines }.in_dialect(dialect),
             )
             .await;
             assert_eq!((said.status, said.reason()), (StatusCode::UNAUTHORIZED, "no_session"), "{dialect}: {value}");
@@ -81,7 +85,7 @@ async fn a_good_cookie_is_found_and_ended_behind_any_number_of_made_up_ones() {
     let in_two_lines = format!("Cookie: {fake}\r\nCookie: {SESSION}={good}\r\n");
     assert_eq!(at_the_app(&world, &format!("{SCRIPT}{in_two_lines}")).await.status, StatusCode::OK);
 
-    let said = raw::tell(world.gate.port, &direct("GET", "/sign_out", &format!("{PAGE}{hidden}"))).await;
+    let said = raw::request(world.gate.port, &direct("GET", "/sign_out", &format!("{PAGE}{hidden}"))).await;
     assert!(said.header("location").starts_with(&world.provider.issuer()), "{said:?}");
     let said = at_the_app(&world, &format!("{SCRIPT}Cookie: {SESSION}={good}\r\n")).await;
     assert_eq!((said.status, said.reason()), (StatusCode::UNAUTHORIZED, "session_ended"), "{said:?}");
@@ -103,11 +107,11 @@ async fn a_copied_cookie_is_worth_nothing_after_the_next_sign_in_the_sign_out_or
 #[tokio::test]
 async fn a_cookie_is_cleared_with_everything_that_it_was_set_with() {
     for settings in ["", "cookie_domain = \"example.test\"\nlegacy_cookies = [\"__Secure-old*\"]"] {
-        let world = Plan::with(BARE).session(settings).start().await;
+        let world = WorldBuilder::with(BARE).session(settings).start().await;
         let alice = world.person("alice");
         let callback = alice.up_to_the_callback(&world.at("app", "/")).await;
         let set = alice.open(&callback).await;
-        let mut reset = alice.request(crate::world::As::Page, &world.at("app", "/_doorward/reset"));
+        let mut reset = alice.request(crate::world::RequestMode::Page, &world.at("app", "/_doorward/reset"));
         reset.headers_mut().insert("cookie", "__Secure-old_1=x; young=y".parse().unwrap());
         let cleared = alice.send(reset).await;
         let lines = |answer: &crate::world::Answer| -> Vec<String> {
@@ -140,7 +144,7 @@ async fn forty_people_who_sign_in_at_once_are_each_themselves() {
         let person = world.person(user);
         let target = format!("/mine/{number}");
         let echo = person.visit(&world.at("app", &target)).await.echo();
-        assert_eq!((echo.read_as("Remote-User"), echo.target.as_str()), (vec![user], target.as_str()));
+        assert_eq!((echo.values_as("Remote-User"), echo.target.as_str()), (vec![user], target.as_str()));
         let session = person.fetch(&world.at("app", "/_doorward/session")).await.json();
         assert_eq!(session["user"], user);
     }))
@@ -167,14 +171,14 @@ async fn a_callback_needs_the_browser_the_host_and_the_state_that_it_began_with(
         (at(APP, &format!("{query}&code=x"), &mallorys), "with two codes"),
         (at(APP, &format!("{query}&state=x"), &mallorys), "with two states"),
     ] {
-        let said = raw::tell(world.gate.port, &head).await;
+        let said = raw::request(world.gate.port, &head).await;
         assert!(!said.cookies().iter().any(|line| line.starts_with(&format!("{SESSION}="))), "{what}: {said:?}");
         assert!(said.header("location").starts_with(&world.provider.issuer()), "sign-in begins again {what}: {said:?}");
     }
 }
 
 #[tokio::test]
-async fn replicas_that_do_not_share_a_store_end_the_round_trip_with_a_page() {
+async fn replicas_without_a_shared_store_end_the_redirects_with_a_page() {
     let world = bare().await;
     let mut other = Gate::new(world.dir());
     let config = world
@@ -185,14 +189,14 @@ async fn replicas_that_do_not_share_a_store_end_the_round_trip_with_a_page() {
     other.configure(&config);
     other.start().await;
 
-    // The browser's callbacks reach one replica, and its pages the other.
+    // The browser's callbacks reach one replica, its pages the other.
     let alice = world.person("alice");
     let page = world.at("app", "/");
     let host = page.trim_start_matches("https://").trim_end_matches('/').to_owned();
     for _round in 0..6 {
         let lines = format!("{PAGE}{}", cookies(&world, &alice));
-        let asked = Original { method: "GET", host: &host, target: "/", lines: &lines }.as_told_by("traefik");
-        let said = raw::tell(other.port, &asked).await;
+        let asked = OriginalRequest { method: "GET", host: &host, target: "/", lines: &lines }.in_dialect("traefik");
+        let said = raw::request(other.port, &asked).await;
         if said.reason() == "sign_in_loop" {
             assert_eq!(said.status, StatusCode::FORBIDDEN);
             return;

@@ -1,14 +1,14 @@
-//! Signing others out: from elsewhere, and by asking the store about sessions that are not there.
+//! Forced sign-outs from other sites, and requests that name sessions that do not exist.
 
 use http::StatusCode;
 
 use super::{APP, PAGE, SCRIPT, bare, cookies, direct};
 use crate::world::{
     World,
-    raw::{self, DIALECTS, Original, Said},
+    raw::{self, DIALECTS, OriginalRequest, RawResponse},
 };
 
-/// What a request says about where it comes from, and whether a person is asked before it does anything.
+/// Returns headers on the origin of a request, each with `true` if the person has to confirm.
 fn origins() -> Vec<(String, bool)> {
     let site = |site: &str| format!("Sec-Fetch-Site: {site}\r\n");
     let mut origins = vec![
@@ -20,7 +20,7 @@ fn origins() -> Vec<(String, bool)> {
         (site("something-new"), true),
         (site("Same-Origin"), true),
         (format!("{}{}", site("same-origin"), site("cross-site")), true),
-        // The browser's own word counts for more than where it came from.
+        // Fetch metadata takes precedence over the origin.
         (format!("{}Referer: https://mail.example/\r\n", site("none")), false),
         (format!("{}Origin: https://{APP}\r\n", site("same-site")), true),
         (format!("Origin: https://{APP}\r\n"), false),
@@ -54,15 +54,15 @@ fn origins() -> Vec<(String, bool)> {
 async fn only_the_gates_own_origin_signs_anybody_out_without_asking() {
     let world = bare().await;
     for page in ["/sign_out", "/reset"] {
-        for (lines, asks) in origins() {
+        for (lines, must_confirm) in origins() {
             let asked = |lines: &str, cookie: &str| direct("GET", page, &format!("{cookie}{PAGE}{lines}"));
-            if asks {
+            if must_confirm {
                 let alice = world.signed_in("alice").await;
-                let said = raw::tell(world.gate.port, &asked(&lines, &cookies(&world, &alice))).await;
+                let said = raw::request(world.gate.port, &asked(&lines, &cookies(&world, &alice))).await;
                 confirms(&said, page, StatusCode::OK, &lines);
                 alice.fetch(&world.at("app", "/")).await.echo();
             } else {
-                let said = raw::tell(world.gate.port, &asked(&lines, "")).await;
+                let said = raw::request(world.gate.port, &asked(&lines, "")).await;
                 assert!(!said.body.contains("<form"), "{page} {lines}: {said:?}");
             }
         }
@@ -70,12 +70,12 @@ async fn only_the_gates_own_origin_signs_anybody_out_without_asking() {
 }
 
 #[track_caller]
-fn confirms(said: &Said, page: &str, status: StatusCode, lines: &str) {
+fn confirms(said: &RawResponse, page: &str, status: StatusCode, lines: &str) {
     assert_eq!(said.status, status, "{page} {lines}: {said:?}");
     assert_eq!(said.cookies(), [""; 0], "{page} {lines}");
     let form = format!("<form class=\"actions\" method=\"post\" action=\"https://{APP}/_doorward{page}\">");
     assert!(said.body.contains(&form), "{page} {lines}: {said:?}");
-    assert!(said.body.contains("<meta name=\"referrer\" content=\"same-origin\">"), "the form says where it is from");
+    assert!(said.body.contains("<meta name=\"referrer\" content=\"same-origin\">"), "the form sends its origin");
 }
 
 #[tokio::test]
@@ -92,10 +92,10 @@ async fn the_form_that_asks_works_through_a_middleware_and_directly_for_old_brow
                 let ask = async |method: &str, lines: &str| {
                     let lines = format!("{}{lines}", cookies(&world, &alice));
                     let target = format!("/_doorward{page}");
-                    let asked = Original { method, host: APP, target: &target, lines: &lines };
+                    let asked = OriginalRequest { method, host: APP, target: &target, lines: &lines };
                     let head =
-                        if dialect == "direct" { direct(method, page, &lines) } else { asked.as_told_by(dialect) };
-                    raw::tell(world.gate.port, &head).await
+                        if dialect == "direct" { direct(method, page, &lines) } else { asked.in_dialect(dialect) };
+                    raw::request(world.gate.port, &head).await
                 };
                 let status = if dialect == "direct" { StatusCode::OK } else { StatusCode::FORBIDDEN };
                 let said = ask("GET", &format!("{PAGE}Sec-Fetch-Site: same-site\r\n")).await;
@@ -109,10 +109,10 @@ async fn the_form_that_asks_works_through_a_middleware_and_directly_for_old_brow
     }
 }
 
-/// How often the store has done something, by operation.
+/// Returns the number of calls of a store operation.
 async fn work(world: &World, operation: &str) -> u64 {
     let series = format!("doorward_store_duration_seconds_count{{operation=\"{operation}\"}}");
-    world.gate.number(&series).await.unwrap_or_default()
+    world.gate.metric(&series).await.unwrap_or_default()
 }
 
 #[tokio::test]
@@ -120,8 +120,8 @@ async fn a_stranger_who_names_sessions_costs_the_store_no_write_and_one_read_a_n
     let world = bare().await;
     let alice = world.signed_in("alice").await;
     let issuer = world.provider.issuer();
-    let tell = async |query: &str, lines: &str| {
-        raw::tell(world.gate.port, &direct("GET", &format!("/frontchannel_logout{query}"), lines)).await
+    let notify = async |query: &str, lines: &str| {
+        raw::request(world.gate.port, &direct("GET", &format!("/frontchannel_logout{query}"), lines)).await
     };
     let (deleted, loaded) = (work(&world, "delete").await, work(&world, "load").await);
     let long = "s".repeat(256);
@@ -139,23 +139,23 @@ async fn a_stranger_who_names_sessions_costs_the_store_no_write_and_one_read_a_n
         format!("?iss={issuer}&sid=%ff"),
         format!("?iss={issuer}&sid=a&sid=b"),
     ] {
-        let said = tell(&query, PAGE).await;
+        let said = notify(&query, PAGE).await;
         assert_eq!((said.status, said.reason()), (StatusCode::BAD_REQUEST, "bad_request"), "{query}: {said:?}");
     }
     assert_eq!((work(&world, "delete").await, work(&world, "load").await), (deleted, loaded), "none reached the store");
 
     for _ in 0..20 {
         for sid in ["unknown-1", "unknown-2", "unknown-3"] {
-            let said = tell(&format!("?iss={issuer}&sid={sid}"), PAGE).await;
+            let said = notify(&format!("?iss={issuer}&sid={sid}"), PAGE).await;
             assert_eq!(said.status, StatusCode::OK, "that there is none is nothing to tell: {said:?}");
         }
     }
     assert_eq!(work(&world, "delete").await, deleted, "nothing is deleted where nothing is");
     assert_eq!(work(&world, "load").await - loaded, 3, "one read for each name");
-    assert_eq!(world.gate.number("doorward_store_up{backend=\"sqlite\"}").await, Some(1));
-    let told = world.gate.log();
-    assert!(!told.contains("through the browser"), "nobody was signed out: {told}");
+    assert_eq!(world.gate.metric("doorward_store_up{backend=\"sqlite\"}").await, Some(1));
+    let log = world.gate.log();
+    assert!(!log.contains("through the browser"), "nobody was signed out: {log}");
     let lines = format!("{}{SCRIPT}", cookies(&world, &alice));
-    let said = raw::tell(world.gate.port, &direct("GET", "/session", &lines)).await;
+    let said = raw::request(world.gate.port, &direct("GET", "/session", &lines)).await;
     assert_eq!(said.status, StatusCode::OK, "{said:?}");
 }

@@ -1,25 +1,25 @@
-//! What a change does: apps, headers, whom the gate believes, the log.
+//! Effects of a reload: apps, headers, trusted proxies, the log.
 
 use http::StatusCode;
 
 use super::{APP, applied, cookies, until, with, world};
 use crate::{
     postgres::EDGE,
-    world::{As, Plan, Visitor, eventually, raw::Kept},
+    world::{RequestMode, Visitor, WorldBuilder, eventually, raw::PersistentConnection},
 };
 
 const NEW: &str = "new.example.test";
 
 #[tokio::test]
 async fn an_added_app_is_known_and_a_removed_one_is_not() {
-    // One session for every host, the new one included.
-    let world = Plan::with(EDGE).session("cookie_domain = \"example.test\"").start().await;
+    // One session for all hosts, including the new one.
+    let world = WorldBuilder::with(EDGE).session("cookie_domain = \"example.test\"").start().await;
     let alice = cookies(&world, &world.signed_in("alice").await);
-    let mut kept = Kept::open(world.gate.port).await;
+    let mut kept = PersistentConnection::open(world.gate.port).await;
     let said = kept.ask(NEW, "/", &alice).await;
     assert_eq!((said.status, said.reason()), (StatusCode::FORBIDDEN, "unknown_host"));
 
-    // In front of the others, so that every place in the configuration is another than before.
+    // In front of the others, so that all indices change.
     let new = format!("[[apps]]\nname = \"new\"\nhosts = [\"{NEW}\"]\n\n[[apps]]\nname = \"app\"");
     let added = with(&world.config(), "[[apps]]\nname = \"app\"", &new);
     world.gate.configure(&added);
@@ -28,12 +28,12 @@ async fn an_added_app_is_known_and_a_removed_one_is_not() {
     let counted = |app: &str, verdict: &str| {
         format!("doorward_auth_requests_total{{app=\"{app}\",edge=\"traefik\",verdict=\"{verdict}\"}}")
     };
-    assert_eq!(world.gate.number(&counted("new", "allow")).await, Some(1));
-    let before = world.gate.number(&counted("app", "allow")).await.unwrap();
+    assert_eq!(world.gate.metric(&counted("new", "allow")).await, Some(1));
+    let before = world.gate.metric(&counted("app", "allow")).await.unwrap();
     kept.ask(APP, "/", &alice).await;
-    assert_eq!(world.gate.number(&counted("app", "allow")).await, Some(before + 1));
+    assert_eq!(world.gate.metric(&counted("app", "allow")).await, Some(before + 1));
 
-    // Who may use an app is judged on the next request.
+    // A changed `allow` applies to the next request.
     world.gate.configure(&with(
         &added,
         &format!("\"{NEW}\"]"),
@@ -44,17 +44,17 @@ async fn an_added_app_is_known_and_a_removed_one_is_not() {
 
     world.gate.configure(&format!("{}\n[access]\ndefault = \"authenticated\"\n", world.config()));
     let said = until(&mut kept, NEW, "/", &alice, StatusCode::OK).await;
-    assert_eq!(said.header("remote-user"), "alice", "whoever is signed in");
+    assert_eq!(said.header("remote-user"), "alice", "a signed-in person");
     world.gate.configure(&world.config());
     let said = until(&mut kept, NEW, "/", &alice, StatusCode::FORBIDDEN).await;
     assert_eq!(said.reason(), "unknown_host");
 }
 
 #[tokio::test]
-async fn a_session_that_lives_gets_the_headers_of_now_and_no_others() {
+async fn an_existing_session_gets_the_headers_of_the_new_configuration() {
     let world = world().await;
     let alice = cookies(&world, &world.signed_in("alice").await);
-    let mut kept = Kept::open(world.gate.port).await;
+    let mut kept = PersistentConnection::open(world.gate.port).await;
     let said = kept.ask(APP, "/", &alice).await;
     assert_eq!((said.header("remote-user"), said.header("x-authentik-username")), ("alice", "alice"));
     for (change, (headers, name, value)) in [
@@ -79,12 +79,12 @@ async fn a_session_that_lives_gets_the_headers_of_now_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_session_that_lives_has_the_tokens_that_an_app_is_passed_from_now_on() {
+async fn an_existing_session_has_the_tokens_that_an_app_is_passed_after_a_reload() {
     let world = world().await;
     let alice = cookies(&world, &world.signed_in("alice").await);
-    let mut kept = Kept::open(world.gate.port).await;
+    let mut kept = PersistentConnection::open(world.gate.port).await;
     let mut jwt = async || kept.ask(APP, "/", &alice).await.header("x-authentik-jwt").to_owned();
-    assert_eq!(jwt().await, "", "none has been asked for");
+    assert_eq!(jwt().await, "", "none was requested");
     let headers = "headers = [\"remote\", \"authentik\"]";
     world.gate.configure(&with(&world.config(), headers, &format!("{headers}\npass_id_token = true")));
     applied(&world, 1).await;
@@ -97,14 +97,14 @@ async fn a_session_that_lives_has_the_tokens_that_an_app_is_passed_from_now_on()
 }
 
 #[tokio::test]
-async fn whom_the_gate_believes_and_where_its_pages_are_can_change() {
+async fn trusted_proxies_and_the_prefix_can_change() {
     let world = world().await;
-    let mut kept = Kept::open(world.gate.port).await;
+    let mut kept = PersistentConnection::open(world.gate.port).await;
     until(&mut kept, "rules.example.test", "/health", "", StatusCode::OK).await;
     let ping = |prefix: &str| format!("http://127.0.0.1:{}{prefix}/ping", world.gate.port);
     let status = async |url: String| {
         let visitor = Visitor::new(world.dir());
-        visitor.send(visitor.request(As::Fetch, &url)).await.status
+        visitor.send(visitor.request(RequestMode::Fetch, &url)).await.status
     };
     world.gate.configure(&with(
         &world.config(),
@@ -117,28 +117,28 @@ async fn whom_the_gate_believes_and_where_its_pages_are_can_change() {
     .await;
     assert_eq!(status(ping("/_doorward")).await, StatusCode::NOT_FOUND);
     world.gate.configure(&with(&world.config(), "[server]", "[server]\ntrusted_proxies = [\"192.0.2.0/24\"]"));
-    // Whoever is believed no more is answered and let go.
-    let said = eventually("nobody is believed", async || {
-        let said = Kept::open(world.gate.port).await.ask("rules.example.test", "/health", "").await;
+    // A proxy that is not trusted any more gets a response, and its connection is closed.
+    let said = eventually("no proxy is trusted", async || {
+        let said = PersistentConnection::open(world.gate.port).await.ask("rules.example.test", "/health", "").await;
         (said.status == StatusCode::FORBIDDEN).then_some(said)
     })
     .await;
     assert_eq!(said.reason(), "untrusted_peer");
     world.gate.configure(&world.config());
-    eventually("the edge is believed again", async || {
-        let said = Kept::open(world.gate.port).await.ask("rules.example.test", "/health", "").await;
+    eventually("the edge is trusted again", async || {
+        let said = PersistentConnection::open(world.gate.port).await.ask("rules.example.test", "/health", "").await;
         (said.status == StatusCode::OK).then_some(())
     })
     .await;
-    let mut kept = Kept::open(world.gate.port).await;
+    let mut kept = PersistentConnection::open(world.gate.port).await;
     until(&mut kept, "rules.example.test", "/health", "", StatusCode::OK).await;
 }
 
 #[tokio::test]
-async fn the_log_says_as_much_as_it_is_told_to() {
+async fn the_log_level_can_change() {
     let world = world().await;
     let alice = cookies(&world, &world.signed_in("alice").await);
-    let mut kept = Kept::open(world.gate.port).await;
+    let mut kept = PersistentConnection::open(world.gate.port).await;
     let detailed = |log: &str| log.lines().any(|line| line.contains("\"DEBUG\""));
     assert!(!detailed(&world.gate.log()));
     world.gate.configure(&format!("{}\n[log]\nlevel = \"debug\"\n", world.config()));
@@ -154,7 +154,7 @@ async fn the_log_says_as_much_as_it_is_told_to() {
 }
 
 #[tokio::test]
-async fn the_pages_look_as_they_are_told_to() {
+async fn the_brand_of_the_pages_can_change() {
     let world = world().await;
     let page = async || world.visitor().visit(&world.at("app", "/_doorward/signed_out")).await.text();
     assert!(!page().await.contains("The House"));

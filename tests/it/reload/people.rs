@@ -1,17 +1,17 @@
-//! What a change means to people who are signed in, and to those who are about to.
+//! Effects of a reload on existing sessions and on sign-ins in progress.
 
 use std::fs;
 
 use http::StatusCode;
 
 use super::{APP, Signal, applied, cookies, until, with, world};
-use crate::world::{eventually, raw::Kept};
+use crate::world::{eventually, raw::PersistentConnection};
 
 #[tokio::test]
-async fn a_shorter_lifetime_ends_sessions_that_live_already() {
+async fn a_shorter_lifetime_ends_existing_sessions() {
     let world = world().await;
     let alice = cookies(&world, &world.signed_in("alice").await);
-    let mut kept = Kept::open(world.gate.port).await;
+    let mut kept = PersistentConnection::open(world.gate.port).await;
     until(&mut kept, APP, "/", &alice, StatusCode::OK).await;
     world.gate.configure(&with(&world.config(), "[session]", "[session]\nlifetime = \"1s\""));
     let said = until(&mut kept, APP, "/", &alice, StatusCode::UNAUTHORIZED).await;
@@ -19,13 +19,13 @@ async fn a_shorter_lifetime_ends_sessions_that_live_already() {
 }
 
 #[tokio::test]
-async fn sealing_secrets_are_rotated_under_sessions_that_live() {
+async fn sealing_secrets_are_rotated_under_existing_sessions() {
     const OLD: &str = "\"the first secret of one test, which is long enough\"";
     let mut world = world().await;
     let file = world.dir().join("secret");
     fs::write(&file, "the second secret of one test, which is long enough\n").unwrap();
     let alice = cookies(&world, &world.signed_in("alice").await);
-    let mut kept = Kept::open(world.gate.port).await;
+    let mut kept = PersistentConnection::open(world.gate.port).await;
 
     let new = format!("{{ file = {file:?} }}");
     world.gate.configure(&with(&world.config(), OLD, &format!("{new}, {OLD}")));
@@ -38,13 +38,13 @@ async fn sealing_secrets_are_rotated_under_sessions_that_live() {
     assert_eq!(said.reason(), "no_session", "the old secret is none any more");
     assert_eq!(kept.ask(APP, "/", &bob).await.header("remote-user"), "bob", "the new one sealed his");
 
-    // The file of a secret changes, and the configuration does not.
+    // Only the file of a secret changes.
     fs::write(&file, "the third secret of one test, which is long enough\n").unwrap();
     until(&mut kept, APP, "/", &bob, StatusCode::UNAUTHORIZED).await;
     assert!(world.gate.log().contains("session.secrets[0]"), "{}", world.gate.log());
     let carol = cookies(&world, &world.signed_in("alice").await);
     world.gate.restart(Signal::Term).await;
-    let said = Kept::open(world.gate.port).await.ask(APP, "/", &carol).await;
+    let said = PersistentConnection::open(world.gate.port).await.ask(APP, "/", &carol).await;
     assert_eq!(said.status, StatusCode::OK, "what was sealed after the change is opened after a restart");
 }
 
@@ -67,21 +67,21 @@ async fn a_rotated_client_secret_is_used_without_a_restart() {
 }
 
 #[tokio::test]
-async fn another_provider_has_other_people() {
+async fn a_replaced_provider_ends_its_sessions() {
     let world = world().await;
     let alice = cookies(&world, &world.signed_in("alice").await);
-    let mut kept = Kept::open(world.gate.port).await;
+    let mut kept = PersistentConnection::open(world.gate.port).await;
     let up = |name: &str| format!("doorward_provider_up{{provider=\"{name}\"}}");
-    assert_eq!(world.gate.number(&up("neighbour")).await, Some(1));
+    assert_eq!(world.gate.metric(&up("neighbour")).await, Some(1));
     world.gate.configure(&with(&world.config(), "name = \"neighbour\"", "name = \"elsewhere\""));
     let said = until(&mut kept, APP, "/", &alice, StatusCode::UNAUTHORIZED).await;
-    assert_eq!(said.reason(), "no_session", "sessions of a provider that is gone are nobody's");
-    let is_up = async || (world.gate.number(&up("elsewhere")).await == Some(1)).then_some(());
+    assert_eq!(said.reason(), "no_session", "sessions of a removed provider are invalid");
+    let is_up = async || (world.gate.metric(&up("elsewhere")).await == Some(1)).then_some(());
     eventually("the new provider is looked after", is_up).await;
-    assert_eq!(world.gate.number(&up("neighbour")).await, None, "nobody waits for the old one");
+    assert_eq!(world.gate.metric(&up("neighbour")).await, None, "the old one is not probed any more");
     world.signed_in("alice").await;
     let logins = r#"doorward_logins_total{provider="elsewhere",result="succeeded"}"#;
-    assert_eq!(world.gate.number(logins).await, Some(1));
+    assert_eq!(world.gate.metric(logins).await, Some(1));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! The app behind the gate: it answers with what arrived, as JSON, and remembers how often it was asked. At `/single-page` it has
-//! a page of a test's own making, at `/forbidden` a refusal of its own.
+//! The app behind the gate: it echoes requests as JSON and counts them.
+//!
+//! At `/single-page` it serves a page that the test sets, at `/forbidden` a 401 of its own.
 
 use std::{
     convert::Infallible,
@@ -24,23 +25,23 @@ use super::ports;
 
 /// An app that echoes. It lives as long as the test's runtime.
 pub(crate) struct App {
-    /// Where it listens.
+    /// Port.
     pub(crate) port: u16,
     seen: Arc<AtomicUsize>,
     page: Arc<Page>,
 }
 
-/// A page, and how often it was opened.
+/// A page, and the number of its requests.
 #[derive(Default)]
 struct Page {
     html: Mutex<String>,
     opened: AtomicUsize,
 }
 
-/// What the app says that it was asked.
+/// A request as it reached the app.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Echo {
-    /// The method.
+    /// Method.
     pub(crate) method: String,
     /// Path and query, as they arrived.
     pub(crate) target: String,
@@ -74,25 +75,25 @@ impl App {
         Self { port, seen, page }
     }
 
-    /// Puts a page at `/single-page`.
-    pub(crate) fn shows(&self, html: &str) {
+    /// Sets the page at `/single-page`.
+    pub(crate) fn set_page(&self, html: &str) {
         html.clone_into(&mut self.page.html.lock().unwrap());
     }
 
-    /// How often the page was opened.
+    /// Returns the number of requests for the page.
     pub(crate) fn opened(&self) -> usize {
         self.page.opened.load(Ordering::Relaxed)
     }
 
-    /// How many requests have reached the app.
-    pub(crate) fn seen(&self) -> usize {
+    /// Returns the number of requests that reached the app.
+    pub(crate) fn requests(&self) -> usize {
         self.seen.load(Ordering::Relaxed)
     }
 }
 
 impl Echo {
-    /// All values of the headers whose names an app could take for `name`: in any case, and with any punctuation.
-    pub(crate) fn read_as(&self, name: &str) -> Vec<&str> {
+    /// Returns the values of all headers whose names an app could read as `name`: in any case and with any punctuation.
+    pub(crate) fn values_as(&self, name: &str) -> Vec<&str> {
         let fold =
             |name: &str| name.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
         let wanted: String = fold(name);
@@ -124,7 +125,7 @@ fn echo(request: &Request<Incoming>) -> Response<Full<Bytes>> {
         .collect();
     let target = request.uri().path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     let body = json!({ "method": request.method().as_str(), "target": target, "headers": headers });
-    // A cookie of its own, in a form that an edge must not repair.
+    // A cookie of the app, in a form that an edge must not normalise.
     Response::builder()
         .header("content-type", "application/json")
         .header("set-cookie", "app=1; Path=/; Priority=High")

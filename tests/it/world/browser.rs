@@ -1,4 +1,4 @@
-//! A real browser, steered over the `WebDriver` protocol.
+//! A real browser, controlled over the `WebDriver` protocol.
 
 use std::{
     io::{Read, Write},
@@ -23,7 +23,7 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Opens a browser that finds every host on loopback. `preferences` are Chromium's own.
+    /// Opens a browser that resolves every host to loopback. `preferences` are Chromium's.
     pub(crate) async fn open(world: &World, preferences: Value) -> Self {
         let port = ports::free();
         let mut command = process::system("chromedriver");
@@ -33,7 +33,7 @@ impl Browser {
         let profile = world.dir().join("profile").display().to_string();
         let arguments = [
             "--headless=new",
-            // The sandbox wants rights that a container does not give. The pages are our own.
+            // The sandbox needs rights that containers lack. All pages are our own.
             "--no-sandbox",
             "--disable-dev-shm-usage",
             "--disable-gpu",
@@ -52,40 +52,40 @@ impl Browser {
         browser
     }
 
-    /// Opens an address in the tab at hand.
+    /// Opens a URL in the current tab.
     pub(crate) async fn visit(&self, url: &str) {
         self.post("url", &json!({ "url": url })).await;
     }
 
-    /// The address in the address bar.
+    /// Returns the current URL.
     pub(crate) async fn url(&self) -> String {
         self.get("url").await.as_str().expect("an address").to_owned()
     }
 
-    /// Waits until the address begins like this, and gives the page's text.
+    /// Waits until the current URL begins with `url`, and returns the page's text.
     pub(crate) async fn arrives_at(&self, url: &str) -> String {
         eventually(&format!("the browser is at {url}"), async || self.url().await.starts_with(url).then_some(())).await;
         self.text().await
     }
 
-    /// What a person reads on the page.
+    /// Returns the visible text of the page.
     pub(crate) async fn text(&self) -> String {
         let script = json!({ "script": "return document.body.innerText", "args": [] });
         self.post("execute/sync", &script).await.as_str().unwrap_or_default().to_owned()
     }
 
-    /// What a script comes to, awaited where it is a promise.
+    /// Runs a script and returns its result, awaited if it is a promise.
     pub(crate) async fn run(&self, script: &str) -> Value {
         self.post("execute/sync", &json!({ "script": script, "args": [] })).await
     }
 
-    /// The value of a cookie of the page at hand, as the browser would send it.
+    /// Returns a cookie of the current page as the browser would send it.
     pub(crate) async fn cookie(&self, name: &str) -> String {
         let cookie = self.get(&format!("cookie/{name}")).await;
         format!("{name}={}", cookie["value"].as_str().expect("a cookie has a value"))
     }
 
-    /// Clicks the first element that this CSS selector finds, as soon as there is one.
+    /// Waits for an element that matches a CSS selector and clicks it.
     pub(crate) async fn click(&self, selector: &str) {
         let script = json!({ "script": "return document.querySelector(arguments[0]) !== null", "args": [selector] });
         eventually(&format!("{selector} is on the page"), async || {
@@ -97,7 +97,7 @@ impl Browser {
         self.post(&format!("element/{}/click", element.expect("an element has an id")), &json!({})).await;
     }
 
-    /// Opens a further tab and goes there; the tab's handle.
+    /// Opens another tab, switches to it and returns its handle.
     pub(crate) async fn new_tab(&self) -> String {
         let tab = self.post("window/new", &json!({ "type": "tab" })).await;
         let handle = tab["handle"].as_str().expect("a tab has a handle").to_owned();
@@ -105,7 +105,7 @@ impl Browser {
         handle
     }
 
-    /// Goes to an open tab.
+    /// Switches to an open tab.
     pub(crate) async fn switch_to(&self, handle: &str) {
         self.post("window", &json!({ "handle": handle })).await;
     }
@@ -133,7 +133,7 @@ impl Browser {
 }
 
 impl Drop for Browser {
-    /// Closes the browser: it is a child of the driver, and would outlive it.
+    /// Closes the browser, which is a child of the driver and would outlive it.
     fn drop(&mut self) {
         if let Ok(mut driver) = TcpStream::connect(ports::loopback(self.port)) {
             let host = format!("Host: 127.0.0.1:{}\r\nConnection: close\r\n\r\n", self.port);

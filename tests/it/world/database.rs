@@ -1,8 +1,8 @@
-//! A real PostgreSQL, a real PgBouncer and a wire that misbehaves between them and the gate. Unit tests of the session
+//! A real PostgreSQL, a real PgBouncer and a chaos proxy in front of them. Unit tests of the session
 //! store use this file too.
 //!
-//! Servers run as the user `postgres` where the tests run as root, in folders of their own, and end with the process
-//! that started them, however that ends.
+//! Servers run as the user `postgres` if the tests run as root, in folders of their own, and end with the process that
+//! started them, even if that is killed.
 
 use std::{
     fs,
@@ -32,29 +32,29 @@ use tokio::{
     task::JoinSet,
 };
 
-/// How long a server may take on a machine that is busy with other things. Not an expectation: a way out.
-const PATIENCE: Duration = Duration::from_mins(1);
-const STEP: Duration = Duration::from_millis(20);
+/// Bound of a failing test: how long a server may take on a busy machine. Not an expectation.
+const TIMEOUT: Duration = Duration::from_mins(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Runs a server, and ends it and its folder when standard input closes, which it does with the test at the latest.
-const KEEPER: &str = "dir=$1; signal=$2; shift 2; \"$@\" >>\"$dir/log\" 2>&1 & server=$!; cat >/dev/null; \
+/// Shell script that runs a server until standard input closes, at the latest with the test, and removes its folder.
+const SUPERVISOR: &str = "dir=$1; signal=$2; shift 2; \"$@\" >>\"$dir/log\" 2>&1 & server=$!; cat >/dev/null; \
                       kill -$signal $server 2>/dev/null; wait $server; [ -e \"$dir/keep\" ] || rm -rf \"$dir\"";
 
-/// A server of PostgreSQL.
+/// A PostgreSQL server.
 pub(crate) struct Database {
     pub(crate) port: u16,
     dir: PathBuf,
-    keeper: Option<Child>,
+    supervisor: Option<Child>,
 }
 
 impl Database {
-    /// The server that tests share which do it no harm; each makes a database of its own.
+    /// Returns a server for tests that do not disturb it; each creates a database of its own.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Database> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
-    /// A server of one's own, with nothing in it.
+    /// Starts an empty server.
     pub(crate) fn start() -> Self {
         let dir = folder();
         let initdb = ["--no-sync", "--auth=trust", "--encoding=UTF8", "--username=doorward", "-D"];
@@ -64,48 +64,48 @@ impl Database {
                    host replication all 127.0.0.1/32 trust\n\
                    host all all 127.0.0.1/32 trust\n";
         fs::write(dir.join("data/pg_hba.conf"), hba).unwrap();
-        let mut database = Self { port: free_port(), dir, keeper: None };
+        let mut database = Self { port: free_port(), dir, supervisor: None };
         database.start_again();
         database
     }
 
-    /// A server that follows this one and takes no writes until it is promoted.
+    /// Starts a standby of this server, read-only until it is promoted.
     pub(crate) fn standby(&self) -> Self {
         let (dir, port) = (folder(), self.port.to_string());
         let options = ["--no-sync", "--checkpoint=fast", "-R", "-h", "127.0.0.1", "-p", &port, "-U", "doorward", "-D"];
         run(owned(&program("pg_basebackup")).args(options).arg(dir.join("data")));
-        let mut standby = Self { port: free_port(), dir, keeper: None };
+        let mut standby = Self { port: free_port(), dir, supervisor: None };
         standby.start_again();
         standby
     }
 
-    /// Starts it after [`Database::crash`].
+    /// Starts the server again after [`Database::crash`].
     pub(crate) fn start_again(&mut self) {
         let _ = fs::remove_file(self.dir.join("keep"));
-        let mut command = keeper(&self.dir, "QUIT");
+        let mut command = supervisor(&self.dir, "QUIT");
         command.arg(program("postgres")).arg("-D").arg(self.dir.join("data"));
         command.arg("-p").arg(self.port.to_string()).arg("-k").arg(&self.dir);
         for setting in ["listen_addresses=127.0.0.1", "fsync=off", "max_connections=100", "log_min_messages=warning"] {
             command.args(["-c", setting]);
         }
-        self.keeper = Some(command.spawn().unwrap());
+        self.supervisor = Some(command.spawn().unwrap());
         until("PostgreSQL", &self.dir, || self.try_sql("postgres", "SELECT 1").is_some());
     }
 
-    /// Ends it without a last word; its files stay.
+    /// Kills the server; its files stay.
     pub(crate) fn crash(&mut self) {
         fs::write(self.dir.join("keep"), "").unwrap();
-        end(&mut self.keeper);
+        end(&mut self.supervisor);
     }
 
-    /// Takes connections over TLS, and in clear text no more but for ourselves.
+    /// Requires TLS, except for the test's own connections.
     pub(crate) fn encrypt(&self, certificate: &str, key: &str) {
         let data = self.dir.join("data");
         for (name, text) in [("server.crt", certificate), ("server.key", key)] {
             let path = data.join(name);
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-            if let Some((user, group)) = servant() {
+            if let Some((user, group)) = server_user() {
                 chown(&path, Some(user), Some(group)).unwrap();
             }
         }
@@ -118,12 +118,12 @@ impl Database {
         until("TLS", &self.dir, || self.sql("postgres", "SHOW ssl") == "on");
     }
 
-    /// Makes a standby the primary.
+    /// Promotes a standby to primary.
     pub(crate) fn promote(&self) {
         self.sql("postgres", "SELECT pg_promote()");
     }
 
-    /// A new database, and the address of it.
+    /// Creates a database and returns its URL.
     pub(crate) fn create(&self) -> String {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("doorward_{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -131,19 +131,19 @@ impl Database {
         url(self.port, &name)
     }
 
-    /// What a statement gives, as text.
+    /// Runs a statement and returns its result as text.
     pub(crate) fn sql(&self, database: &str, statement: &str) -> String {
         self.try_sql(database, statement).unwrap_or_else(|| panic!("{statement}\n{}", log(&self.dir)))
     }
 
-    /// Whether somebody else may say a statement.
+    /// Returns `true` if another role may run a statement.
     pub(crate) fn takes_from(&self, role: &str, database: &str, statement: &str) -> bool {
         let mut command = self.psql(database);
         let output = command.args(["-U", role, "-Atqc", statement]).stderr(Stdio::null()).output().unwrap();
         output.status.success()
     }
 
-    /// Puts the many sessions that a query gives into the store's table. The indexes are made afterwards.
+    /// Fills the store's table with the rows of a query. Indexes are created afterwards.
     pub(crate) fn fill(&self, database: &str, query: &str) {
         let indexes = "FROM pg_indexes WHERE tablename = 'doorward_sessions' AND indexname NOT LIKE '%pkey'";
         let statement = format!(
@@ -161,8 +161,8 @@ impl Database {
         output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
     }
 
-    /// Somebody else's session, with these statements sent and nothing more until it is dropped.
-    pub(crate) fn visitor(&self, database: &str, statements: &str) -> Visit {
+    /// Opens a `psql` session, runs statements in it and keeps it open until it is dropped.
+    pub(crate) fn visitor(&self, database: &str, statements: &str) -> PsqlSession {
         let mut command = self.psql(database);
         let mut child =
             command.arg("-Atq").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -173,7 +173,7 @@ impl Database {
         while !said.contains("done") {
             assert!(std::io::BufRead::read_line(&mut lines, &mut said).unwrap() > 0, "psql ended: {statements}");
         }
-        Visit { child, _input: input }
+        PsqlSession { child, _input: input }
     }
 
     fn psql(&self, database: &str) -> Command {
@@ -186,32 +186,32 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        end(&mut self.keeper);
+        end(&mut self.supervisor);
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
-/// A session of somebody else; dropping it ends it.
-pub(crate) struct Visit {
+/// An open `psql` session. Dropping it ends it.
+pub(crate) struct PsqlSession {
     child: Child,
     _input: std::process::ChildStdin,
 }
 
-impl Drop for Visit {
+impl Drop for PsqlSession {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A pooler before a server.
-pub(crate) struct Bouncer {
+/// A PgBouncer in front of a server.
+pub(crate) struct PgBouncer {
     pub(crate) port: u16,
-    keeper: Option<Child>,
+    supervisor: Option<Child>,
 }
 
-impl Bouncer {
-    /// In `mode` (`session` or `transaction`), with at most `size` connections to the server.
+impl PgBouncer {
+    /// Starts it in `mode` (`session` or `transaction`), with at most `size` connections to the server.
     pub(crate) fn start(database: &Database, mode: &str, size: usize) -> Self {
         let (dir, port) = (folder(), free_port());
         let config = format!(
@@ -223,82 +223,82 @@ impl Bouncer {
         fs::write(dir.join("pgbouncer.ini"), config).unwrap();
         let path = PathBuf::from("/usr/sbin/pgbouncer");
         assert!(path.exists(), "PgBouncer is not installed: run `make setup`");
-        let child = keeper(&dir, "TERM").arg(path).arg(dir.join("pgbouncer.ini")).spawn().unwrap();
-        let bouncer = Self { port, keeper: Some(child) };
+        let child = supervisor(&dir, "TERM").arg(path).arg(dir.join("pgbouncer.ini")).spawn().unwrap();
+        let bouncer = Self { port, supervisor: Some(child) };
         until("PgBouncer", &dir, || std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
         bouncer
     }
 }
 
-impl Drop for Bouncer {
+impl Drop for PgBouncer {
     fn drop(&mut self) {
-        end(&mut self.keeper);
+        end(&mut self.supervisor);
     }
 }
 
-/// The address of a database behind a port.
+/// Returns the URL of a database behind a port.
 pub(crate) fn url(port: u16, name: &str) -> String {
     format!("postgres://doorward@127.0.0.1:{port}/{name}?sslmode=disable")
 }
 
-/// The name of the database in an address.
+/// Returns the name of the database in a URL.
 pub(crate) fn name_in(url: &str) -> &str {
     url.rsplit_once('/').unwrap().1.split('?').next().unwrap()
 }
 
-/// What the wire does.
+/// State of a chaos proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weather {
-    /// Everything passes.
-    Fair,
-    /// Connections are taken and kept, and nothing passes.
+pub(crate) enum LinkState {
+    /// Bytes pass.
+    Open,
+    /// Connections are accepted and kept, but no byte passes.
     Stalled,
-    /// Connections are ended, and new ones too.
+    /// Connections are closed, including new ones.
     Cut,
 }
 
-/// A wire to a port of this machine.
-pub(crate) struct Wire {
+/// A TCP proxy to a port of this machine that can stall and cut connections.
+pub(crate) struct ChaosProxy {
     pub(crate) port: u16,
-    weather: watch::Sender<Weather>,
+    state: watch::Sender<LinkState>,
     _tasks: JoinSet<()>,
 }
 
-impl Wire {
-    /// To `target`, in fair weather.
+impl ChaosProxy {
+    /// Starts a proxy to `target` that is open.
     pub(crate) async fn to(target: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (weather, seen) = watch::channel(Weather::Fair);
+        let (state, seen) = watch::channel(LinkState::Open);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut wires = JoinSet::new();
             loop {
                 let Ok((near, _)) = listener.accept().await else { continue };
-                wires.spawn(carry(near, (Ipv4Addr::LOCALHOST, target).into(), seen.clone()));
+                wires.spawn(forward(near, (Ipv4Addr::LOCALHOST, target).into(), seen.clone()));
             }
         });
-        Self { port, weather, _tasks: tasks }
+        Self { port, state, _tasks: tasks }
     }
 
-    /// Changes the weather.
-    pub(crate) fn set(&self, weather: Weather) {
-        self.weather.send_replace(weather);
+    /// Sets the state.
+    pub(crate) fn set(&self, state: LinkState) {
+        self.state.send_replace(state);
     }
 }
 
-async fn carry(near: TcpStream, target: SocketAddr, mut seen: watch::Receiver<Weather>) {
-    if *seen.borrow_and_update() == Weather::Cut {
+async fn forward(near: TcpStream, target: SocketAddr, mut seen: watch::Receiver<LinkState>) {
+    if *seen.borrow_and_update() == LinkState::Cut {
         return;
     }
-    // Accepted, as a host does that hangs.
-    if seen.wait_for(|weather| *weather != Weather::Stalled).await.is_err() {
+    // Accepted, as by a host that hangs.
+    if seen.wait_for(|state| *state != LinkState::Stalled).await.is_err() {
         return;
     }
     let Ok(far) = TcpStream::connect(target).await else { return };
     let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
     let cut = async {
-        let _ = seen.clone().wait_for(|weather| *weather == Weather::Cut).await;
+        let _ = seen.clone().wait_for(|state| *state == LinkState::Cut).await;
     };
     tokio::select! {
         () = copy(near_in, far_out, seen.clone()) => {}
@@ -307,10 +307,10 @@ async fn carry(near: TcpStream, target: SocketAddr, mut seen: watch::Receiver<We
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut seen: watch::Receiver<Weather>) {
+async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut seen: watch::Receiver<LinkState>) {
     let mut bytes = vec![0; 16_384];
     while let Ok(many @ 1..) = from.read(&mut bytes).await {
-        if seen.wait_for(|weather| *weather == Weather::Fair).await.is_err() {
+        if seen.wait_for(|state| *state == LinkState::Open).await.is_err() {
             return;
         }
         if to.write_all(&bytes[..many]).await.is_err() {
@@ -319,17 +319,17 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut seen: watch::
     }
 }
 
-/// A folder that the servers' user owns.
+/// Creates a folder that the servers' user owns.
 fn folder() -> PathBuf {
     let dir = tempfile::Builder::new().prefix("doorward-db-").tempdir().unwrap().keep();
-    if let Some((user, group)) = servant() {
+    if let Some((user, group)) = server_user() {
         chown(&dir, Some(user), Some(group)).unwrap();
     }
     dir
 }
 
-/// The servers refuse to run as root: who they run as then.
-fn servant() -> Option<(u32, u32)> {
+/// Returns user and group of the servers if the tests run as root, which servers refuse.
+fn server_user() -> Option<(u32, u32)> {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         return None;
     }
@@ -343,17 +343,17 @@ fn servant() -> Option<(u32, u32)> {
 fn owned(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir("/");
-    if let Some((user, group)) = servant() {
+    if let Some((user, group)) = server_user() {
         command.uid(user).gid(group);
     }
     command
 }
 
-/// `signal` ends the server at once: a shell's background jobs do not hear all of them.
-fn keeper(dir: &Path, signal: &str) -> Command {
+/// Returns the supervising shell. `signal` is the one that ends the server at once: background jobs of a shell ignore some.
+fn supervisor(dir: &Path, signal: &str) -> Command {
     let mut command = owned(Path::new("/bin/sh"));
     command
-        .args(["-c", KEEPER, "keeper"])
+        .args(["-c", SUPERVISOR, "supervisor"])
         .arg(dir)
         .arg(signal)
         .stdin(Stdio::piped())
@@ -375,18 +375,19 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn end(keeper: &mut Option<Child>) {
-    if let Some(mut child) = keeper.take() {
+fn end(supervisor: &mut Option<Child>) {
+    if let Some(mut child) = supervisor.take() {
         drop(child.stdin.take());
         let _ = child.wait();
     }
 }
 
 fn until(name: &str, dir: &Path, ready: impl Fn() -> bool) {
-    let patience = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !ready() {
-        assert!(Instant::now() < patience, "{name} is not getting ready:\n{}", log(dir));
-        sleep(STEP);
+        assert!(Instant::now() < deadline, "{name} is not getting ready:\n{}", log(dir));
+        // A real server: polled, with a bound.
+        sleep(POLL_INTERVAL);
     }
 }
 
@@ -394,7 +395,7 @@ fn log(dir: &Path) -> String {
     fs::read_to_string(dir.join("log")).unwrap_or_else(|error| error.to_string())
 }
 
-/// A port below the range that the system gives to clients, handed out to nobody else in this process.
+/// Returns a free port below the system's range for clients, handed out once in this process.
 fn free_port() -> u16 {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let start = std::process::id() as usize * 37;

@@ -1,4 +1,6 @@
-//! The world of one test: a provider, a gate, an edge and an app, each real, each on ports of its own.
+//! The world of one test: a real provider, gate, edge and app, each on ports of its own.
+//!
+//! Everything in it ends with the test.
 
 mod app;
 mod browser;
@@ -21,23 +23,23 @@ use tempfile::TempDir;
 pub(crate) use self::{
     app::{App, spawn},
     browser::Browser,
-    edge::{Cookies, Edge, Kind, Pages},
+    edge::{Edge, EdgeKind, ForwardedCookies, PageRouting},
     gate::Gate,
-    process::{PATIENCE, STEP, Signal, system},
+    process::{POLL_INTERVAL, Signal, TIMEOUT, system},
     provider::Provider,
-    visitor::{Answer, As, Visitor, answers, get},
+    visitor::{Answer, RequestMode, Visitor, answers, get},
 };
 
-/// How bytes travel between two of the parties.
+/// Transport between two of the parties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wire {
-    /// In clear text.
+pub(crate) enum Transport {
+    /// Clear text.
     Plain,
-    /// Over TLS.
+    /// TLS.
     Tls,
 }
 
-impl Wire {
+impl Transport {
     pub(crate) fn scheme(self) -> &'static str {
         match self {
             Self::Plain => "http",
@@ -46,12 +48,13 @@ impl Wire {
     }
 }
 
-/// The edge that most stories are told with: what the documentation advises.
-pub(crate) const TRAEFIK: Kind = Kind::Traefik { entry: Wire::Tls, gate: Wire::Tls, pages: Pages::Routed };
+/// Edge of most tests, as the documentation recommends it.
+pub(crate) const TRAEFIK: EdgeKind =
+    EdgeKind::Traefik { entry: Transport::Tls, gate: Transport::Tls, pages: PageRouting::Routed };
 
-/// What a test wants its world to be like.
-pub(crate) struct Plan {
-    kind: Kind,
+/// Builder of a world.
+pub(crate) struct WorldBuilder {
+    kind: EdgeKind,
     server: String,
     session: String,
     tables: String,
@@ -60,20 +63,20 @@ pub(crate) struct Plan {
     changes: Vec<(&'static str, &'static str, &'static str)>,
 }
 
-/// A running world. Everything in it ends with it.
+/// A running world.
 pub(crate) struct World {
     pub(crate) app: App,
     pub(crate) provider: Provider,
     pub(crate) gate: Gate,
     pub(crate) edge: Edge,
-    plan: Plan,
-    // The last to go: the others write into it.
+    plan: WorldBuilder,
+    // Dropped last: the others write into it.
     dir: TempDir,
 }
 
-impl Plan {
-    /// This edge, and the gate as it comes.
-    pub(crate) fn with(kind: Kind) -> Self {
+impl WorldBuilder {
+    /// A world with this edge and a gate with default settings.
+    pub(crate) fn with(kind: EdgeKind) -> Self {
         Self {
             kind,
             server: String::new(),
@@ -85,32 +88,32 @@ impl Plan {
         }
     }
 
-    /// Further lines of `[server]`.
+    /// Adds lines to `[server]`.
     pub(crate) fn server(self, lines: &str) -> Self {
         Self { server: lines.to_owned(), ..self }
     }
 
-    /// Further lines of `[session]`.
+    /// Adds lines to `[session]`.
     pub(crate) fn session(self, lines: &str) -> Self {
         Self { session: lines.to_owned(), ..self }
     }
 
-    /// Further tables, behind all others.
+    /// Appends tables.
     pub(crate) fn tables(self, lines: &str) -> Self {
         Self { tables: lines.to_owned(), ..self }
     }
 
-    /// Sessions somewhere else than in a file.
+    /// Sets `store.url` in place of a file.
     pub(crate) fn store(self, url: &str) -> Self {
         Self { store: Some(url.to_owned()), ..self }
     }
 
-    /// Further settings of `provider.mjs`.
+    /// Sets settings of `provider.mjs`.
     pub(crate) fn provider(self, settings: Value) -> Self {
         Self { provider: settings, ..self }
     }
 
-    /// An edge whose operator has changed its files: a file, a text in it, another in its place.
+    /// Changes the edge's files: file, text in it, replacement.
     pub(crate) fn edge(self, changes: &[(&'static str, &'static str, &'static str)]) -> Self {
         Self { changes: changes.to_vec(), ..self }
     }
@@ -120,7 +123,7 @@ impl Plan {
         let dir = tempfile::tempdir().unwrap();
         tls::issue(dir.path());
         let hides = self.session.contains("hide_cookies = true");
-        let cookies = if hides { Cookies::AsAnswered } else { Cookies::Everybodys };
+        let cookies = if hides { ForwardedCookies::FromGate } else { ForwardedCookies::Unchanged };
         let edge = Edge::new(self.kind, self.changes.clone()).with(cookies);
         let origins = ["app", "admin", "rules"].map(|host| origin(self.kind, &edge, host));
         let mut world = World {
@@ -146,12 +149,12 @@ impl Plan {
 }
 
 impl World {
-    /// A world as most tests want it.
+    /// The world of most tests.
     pub(crate) async fn new() -> Self {
-        Plan::with(TRAEFIK).start().await
+        WorldBuilder::with(TRAEFIK).start().await
     }
 
-    /// An address at the edge: `at("app", "/a?b")`. Hosts: `app` (anyone signed in), `admin` (group admins), `rules`
+    /// Returns a URL at the edge: `at("app", "/a?b")`. Hosts: `app` (anyone signed in), `admin` (group admins), `rules`
     /// (see [`World::config`]); all others are unknown to the gate.
     pub(crate) fn at(&self, host: &str, target: &str) -> String {
         format!("{}{target}", origin(self.plan.kind, &self.edge, host))
@@ -162,7 +165,7 @@ impl World {
         Visitor::new(self.dir.path())
     }
 
-    /// A browser whose owner signs in as `user` wherever the provider asks.
+    /// A browser whose owner signs in as `user` at the provider.
     pub(crate) fn person(&self, user: &str) -> Visitor {
         let visitor = self.visitor();
         visitor.keep(&self.provider.issuer(), &format!("user={user}; Path=/"));
@@ -176,26 +179,28 @@ impl World {
         person
     }
 
-    /// Starts the provider, or starts it again.
+    /// Starts or restarts the provider.
     pub(crate) async fn start_provider(&mut self) {
         self.provider.start().await;
     }
 
-    /// What the gate is configured with.
+    /// Returns the gate's configuration.
     pub(crate) fn config(&self) -> String {
         self.config_of(&self.gate)
     }
 
-    /// What another replica would be configured with.
+    /// Returns the configuration of another replica.
     pub(crate) fn config_of(&self, gate: &Gate) -> String {
-        let Plan { kind, server, session, tables, store, .. } = &self.plan;
+        let WorldBuilder { kind, server, session, tables, store, .. } = &self.plan;
         let authority = match self.provider.wire {
-            Wire::Plain => String::new(),
-            Wire::Tls => format!("ca_file = {:?}", self.file("ca.pem")),
+            Transport::Plain => String::new(),
+            Transport::Tls => format!("ca_file = {:?}", self.file("ca.pem")),
         };
         let tls = match kind.gate() {
-            Wire::Plain => String::new(),
-            Wire::Tls => format!("tls = {{ cert = {0:?}, key = {1:?} }}", self.file("tls.pem"), self.file("tls.key")),
+            Transport::Plain => String::new(),
+            Transport::Tls => {
+                format!("tls = {{ cert = {0:?}, key = {1:?} }}", self.file("tls.pem"), self.file("tls.key"))
+            }
         };
         format!(
             r#"
@@ -261,7 +266,7 @@ allow = {{ groups = ["admins"] }}
         )
     }
 
-    /// The folder that everything in this world writes into.
+    /// Folder for all files of this world.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -271,18 +276,19 @@ allow = {{ groups = ["admins"] }}
     }
 }
 
-/// Waits until `found` finds something. What is waited for has a bound of its own in the contract; this is the way out.
+/// Polls until `found` returns something. Processes are waited for in real time; [`TIMEOUT`] is only the bound of a failing
+/// test, not an expectation.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut found: impl FnMut() -> F) -> T {
-    let patience = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(found) = found().await {
             return found;
         }
-        assert!(Instant::now() < patience, "never: {what}");
-        tokio::time::sleep(STEP).await;
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-fn origin(kind: Kind, edge: &Edge, host: &str) -> String {
+fn origin(kind: EdgeKind, edge: &Edge, host: &str) -> String {
     format!("{}://{host}.example.test:{}", kind.entry().scheme(), edge.port())
 }

@@ -1,4 +1,4 @@
-//! Programs that run beside a test and end with it, each with a log of its own.
+//! Processes that run beside a test and end with it, each with a log of its own.
 
 use std::{
     fs::File,
@@ -8,26 +8,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A running program. Dropping it ends it; a test that fails prints the end of its log.
+/// A running process. Dropping it kills it; a failing test prints the end of its log.
 pub(crate) struct Process {
     name: &'static str,
     child: Child,
     log: PathBuf,
 }
 
-/// What a program is told.
+/// Signals to a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Signal {
-    /// Politely.
+    /// SIGTERM.
     Term,
-    /// As by a terminal that is closed.
+    /// SIGHUP.
     HangUp,
-    /// At once, without a last word.
+    /// SIGKILL.
     Kill,
 }
 
 impl Process {
-    /// Starts `command`; both its outputs go to `dir/name.log`, behind what is there already.
+    /// Starts `command`; both its outputs are appended to `dir/name.log`.
     pub(crate) fn start(name: &'static str, command: &mut Command, dir: &Path) -> Self {
         let log = dir.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log).unwrap();
@@ -38,7 +38,7 @@ impl Process {
         Self { name, child, log }
     }
 
-    /// Sends a signal to this process and to no other.
+    /// Sends a signal to this process only.
     pub(crate) fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::Kill => self.child.kill().unwrap(),
@@ -52,38 +52,38 @@ impl Process {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success(), "kill {signal} {pid}");
     }
 
-    /// How large a file may become that it writes, in bytes; `None` for whatever it was.
+    /// Limits the size of files that it writes, in bytes; `None` removes the limit.
     pub(crate) fn limit_files(&self, most: Option<u64>) {
         let (pid, most) = (self.child.id().to_string(), most.map_or("unlimited".to_owned(), |most| most.to_string()));
         let status = system("prlimit").args(["--pid", &pid, &format!("--fsize={most}:unlimited")]).status().unwrap();
         assert!(status.success(), "prlimit {most}: {status}");
     }
 
-    /// Waits for the end.
-    pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let patience = Instant::now() + PATIENCE;
+    /// Waits for the exit.
+    pub(crate) async fn exited(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < patience, "{} does not end:\n{}", self.name, self.log());
-            tokio::time::sleep(STEP).await;
+            assert!(Instant::now() < deadline, "{} does not end:\n{}", self.name, self.log());
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Waits until `ready` says so. Fails with the log when the program ends before.
+    /// Polls until `ready`. Fails with the log if the process exits before.
     pub(crate) async fn until<F: Future<Output = bool>>(&mut self, mut ready: impl FnMut() -> F) {
-        let patience = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !ready().await {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("{} ended with {status}:\n{}", self.name, self.log());
             }
-            assert!(Instant::now() < patience, "{} is not getting ready:\n{}", self.name, self.log());
-            tokio::time::sleep(STEP).await;
+            assert!(Instant::now() < deadline, "{} is not getting ready:\n{}", self.name, self.log());
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Everything that the program has said.
+    /// Returns the log.
     pub(crate) fn log(&self) -> String {
         std::fs::read(&self.log)
             .map_or_else(|error| error.to_string(), |log| String::from_utf8_lossy(&log).into_owned())
@@ -101,26 +101,27 @@ impl Drop for Process {
         if std::thread::panicking() {
             let log = self.log();
             let tail: Vec<_> = log.lines().rev().take(LINES).collect();
-            eprintln!("--- {} said last:", self.name);
+            eprintln!("--- {} ended its log with:", self.name);
             tail.into_iter().rev().for_each(|line| eprintln!("{line}"));
         }
     }
 }
 
-/// How long a neighbour may take on a machine that is busy with other things. Not an expectation: a way out.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
-/// How often to look again.
-pub(crate) const STEP: Duration = Duration::from_millis(20);
+/// Bound of a failing test: how long a process may take on a busy machine. Not an expectation.
+pub(crate) const TIMEOUT: Duration = Duration::from_mins(1);
+/// Interval between two polls.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Lines of a log that a failing test prints.
 const LINES: usize = 40;
 
-/// A program that `make setup` installs.
+/// Returns a program that `make setup` installs.
 pub(crate) fn tool(name: &str) -> Command {
     let path = neighbours().join(".tools/bin").join(name);
     assert!(path.exists(), "{name} is not installed: run `make setup`");
     Command::new(path)
 }
 
-/// A program of the system, wherever a bare `PATH` has it.
+/// Returns a program of the system.
 pub(crate) fn system(name: &str) -> Command {
     ["/usr/bin", "/usr/sbin", "/usr/local/bin"]
         .map(|dir| Path::new(dir).join(name))
@@ -129,7 +130,7 @@ pub(crate) fn system(name: &str) -> Command {
         .map_or_else(|| panic!("{name} is not installed: run `make setup`"), Command::new)
 }
 
-/// Where the neighbours' own files are.
+/// Returns the folder of the neighbours' files.
 pub(crate) fn neighbours() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/neighbours")
 }

@@ -1,4 +1,4 @@
-//! Requests as nobody's library would send them: written by hand, straight to the gate, in the words of each edge.
+//! Raw requests straight to the gate, in the dialect of each edge, including those that no HTTP library would send.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
@@ -12,12 +12,12 @@ use tokio::{
 
 use super::{app, ports};
 
-/// How each edge asks.
+/// Dialects of subrequests.
 pub(crate) const DIALECTS: [&str; 4] = ["traefik", "caddy", "nginx", "envoy"];
 
-/// An original request, to be told to the gate.
+/// An original request, to be sent as a subrequest.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Original<'a> {
+pub(crate) struct OriginalRequest<'a> {
     pub(crate) method: &'a str,
     pub(crate) host: &'a str,
     pub(crate) target: &'a str,
@@ -25,17 +25,17 @@ pub(crate) struct Original<'a> {
     pub(crate) lines: &'a str,
 }
 
-/// What the gate said, header by header.
+/// A response, header by header.
 #[derive(Clone, Debug)]
-pub(crate) struct Said {
+pub(crate) struct RawResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
 }
 
-impl Original<'_> {
-    /// The request that an edge would make of it.
-    pub(crate) fn as_told_by(&self, dialect: &str) -> String {
+impl OriginalRequest<'_> {
+    /// Returns the subrequest in the dialect of an edge.
+    pub(crate) fn in_dialect(&self, dialect: &str) -> String {
         let Self { method, host, target, lines } = self;
         match dialect {
             "envoy" => format!("{method} /_doorward/auth/envoy{target} HTTP/1.1\r\nHost: {host}\r\n{lines}"),
@@ -55,8 +55,8 @@ impl Original<'_> {
     }
 }
 
-impl Said {
-    /// The one value of a header; empty where it is missing.
+impl RawResponse {
+    /// Returns the only value of a header; empty if it is missing.
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> &str {
         let mut lines = self.headers.get_all(name).iter();
@@ -75,12 +75,12 @@ impl Said {
 }
 
 /// Sends `head`, which lacks only its empty line, on a connection of its own.
-pub(crate) async fn tell(port: u16, head: &str) -> Said {
+pub(crate) async fn request(port: u16, head: &str) -> RawResponse {
     send(port, format!("{head}Connection: close\r\n\r\n").as_bytes()).await
 }
 
 /// Sends these bytes on a connection of its own and reads until the gate closes it.
-pub(crate) async fn send(port: u16, bytes: &[u8]) -> Said {
+pub(crate) async fn send(port: u16, bytes: &[u8]) -> RawResponse {
     let mut stream = TcpStream::connect(ports::loopback(port)).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
@@ -93,13 +93,13 @@ pub(crate) async fn send(port: u16, bytes: &[u8]) -> Said {
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap()))
         .collect();
-    Said { status, headers, body: body.to_owned() }
+    RawResponse { status, headers, body: body.to_owned() }
 }
 
-/// A connection that is kept open, as edges keep them. Whoever closes it fails the test.
-pub(crate) struct Kept(http1::SendRequest<Empty<Bytes>>);
+/// A persistent connection, as edges have. The test fails if it is closed.
+pub(crate) struct PersistentConnection(http1::SendRequest<Empty<Bytes>>);
 
-impl Kept {
+impl PersistentConnection {
     pub(crate) async fn open(port: u16) -> Self {
         let stream = TcpStream::connect(ports::loopback(port)).await.unwrap();
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
@@ -107,8 +107,8 @@ impl Kept {
         Self(sender)
     }
 
-    /// Asks as Traefik does for a script with these cookies.
-    pub(crate) async fn ask(&mut self, host: &str, target: &str, cookies: &str) -> Said {
+    /// Sends a subrequest of Traefik for a script with these cookies.
+    pub(crate) async fn ask(&mut self, host: &str, target: &str, cookies: &str) -> RawResponse {
         let request = Request::get("/_doorward/auth/traefik")
             .header("host", "gate")
             .header("x-forwarded-method", "GET")
@@ -120,15 +120,15 @@ impl Kept {
         self.0.ready().await.expect("the connection is kept");
         let (head, body) = self.0.send_request(request).await.expect("the connection is kept").into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        Said { status: head.status, headers: head.headers, body: String::from_utf8(body.to_vec()).unwrap() }
+        RawResponse { status: head.status, headers: head.headers, body: String::from_utf8(body.to_vec()).unwrap() }
     }
 }
 
-/// Sends a request over HTTP/2 in clear text.
-pub(crate) async fn over_http_2(port: u16, request: Request<Empty<Bytes>>) -> Said {
+/// Sends a request over HTTP/2 in clear text (h2c).
+pub(crate) async fn over_http_2(port: u16, request: Request<Empty<Bytes>>) -> RawResponse {
     let stream = TcpStream::connect(ports::loopback(port)).await.unwrap();
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     app::spawn(async { drop(connection.await) });
     let (head, _) = sender.send_request(request).await.unwrap().into_parts();
-    Said { status: head.status, headers: head.headers, body: String::new() }
+    RawResponse { status: head.status, headers: head.headers, body: String::new() }
 }

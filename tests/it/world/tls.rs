@@ -9,7 +9,7 @@ use tokio_rustls::{TlsConnector, rustls};
 pub(crate) fn issue(dir: &Path) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    // Another name than the certificate's own, which would look self-signed to OpenSSL.
+    // With the certificate's own name it would look self-signed to OpenSSL.
     params.distinguished_name.push(DnType::CommonName, "authority of one test");
     let key = KeyPair::generate().unwrap();
     std::fs::write(dir.join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
@@ -22,7 +22,7 @@ pub(crate) fn issue(dir: &Path) {
     std::fs::write(dir.join("tls.key"), key.serialize_pem()).unwrap();
 }
 
-/// A client that believes the authority in `dir` and no other.
+/// Returns a client that trusts only the authority in `dir`.
 pub(crate) fn client(dir: &Path) -> TlsConnector {
     use rustls::pki_types::{CertificateDer, pem::PemObject};
     let mut roots = rustls::RootCertStore::empty();

@@ -1,6 +1,6 @@
-//! Somebody at a browser: keeps cookies, follows redirects where a browser would, and sends what a browser sends.
+//! An HTTP client that behaves like a browser: it keeps cookies, follows redirects and sends a browser's headers.
 //!
-//! Every host is on loopback. A target goes out as it was written: nothing is normalised on the way.
+//! Every host is on loopback. Targets are sent as written, without normalisation.
 
 use std::{
     path::Path,
@@ -22,94 +22,94 @@ use url::Url;
 
 use super::{app, app::Echo, ports, tls};
 
-/// How far a redirect is followed: what browsers do.
-const REDIRECTS: usize = 20;
+/// Limit of redirects, as in browsers.
+const MAX_REDIRECTS: usize = 20;
 
 /// A person with one browser. Clones are further tabs of the same browser.
 #[derive(Clone)]
 pub(crate) struct Visitor {
     jar: Arc<Mutex<CookieStore>>,
     tls: TlsConnector,
-    /// Headers that go with every request, on top of what a browser sends.
+    /// Additional headers of every request.
     extra: HeaderMap,
-    cookies: Cookies,
+    cookies: CookiePolicy,
 }
 
-/// Whose cookies a browser keeps.
+/// Cookies that the browser keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cookies {
-    Everybodys,
-    TheProvidersAlone,
+enum CookiePolicy {
+    All,
+    ProviderOnly,
 }
 
-/// What came back.
+/// A response.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    /// The address that was asked last.
+    /// URL of the last request.
     pub(crate) url: String,
-    /// The status.
+    /// Status.
     pub(crate) status: StatusCode,
     /// All headers.
     pub(crate) headers: HeaderMap,
     body: Bytes,
-    /// Every address on the way here, this one last.
+    /// URLs of all requests up to this one.
     pub(crate) trail: Vec<String>,
 }
 
-/// Who is asking, as a browser tells the server.
+/// Kind of request, as in a browser's `Sec-Fetch-Mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum As {
-    /// A page being opened.
+pub(crate) enum RequestMode {
+    /// Navigation to a page.
     Page,
-    /// A script's fetch.
+    /// Fetch of a script.
     Fetch,
 }
 
 impl Visitor {
-    /// A browser without cookies that believes the test's own authority.
+    /// A browser without cookies that trusts the test's authority.
     pub(crate) fn new(dir: &Path) -> Self {
-        Self { jar: Arc::default(), tls: tls::client(dir), extra: HeaderMap::new(), cookies: Cookies::Everybodys }
+        Self { jar: Arc::default(), tls: tls::client(dir), extra: HeaderMap::new(), cookies: CookiePolicy::All }
     }
 
-    /// The same browser, sending this header too.
+    /// Adds a header to every request.
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.extra.append(name, value.parse().unwrap());
         self
     }
 
-    /// The same browser, set to keep no cookies of the protected hosts.
+    /// Makes the browser keep no cookies of the protected hosts.
     pub(crate) fn blocking_cookies(self) -> Self {
-        Self { cookies: Cookies::TheProvidersAlone, ..self }
+        Self { cookies: CookiePolicy::ProviderOnly, ..self }
     }
 
     /// Opens a page without following redirects.
     pub(crate) async fn open(&self, url: &str) -> Answer {
-        self.send(self.request(As::Page, url)).await
+        self.send(self.request(RequestMode::Page, url)).await
     }
 
-    /// Asks as a script does.
+    /// Fetches a URL as a script does.
     pub(crate) async fn fetch(&self, url: &str) -> Answer {
-        self.send(self.request(As::Fetch, url)).await
+        self.send(self.request(RequestMode::Fetch, url)).await
     }
 
-    /// Opens a page and goes wherever it is sent.
+    /// Opens a page and follows redirects.
     pub(crate) async fn visit(&self, url: &str) -> Answer {
         self.follow(self.open(url).await).await
     }
 
-    /// Goes on from an answer to wherever it sends.
+    /// Follows the redirects of a response.
     pub(crate) async fn follow(&self, mut answer: Answer) -> Answer {
-        for _ in 0..REDIRECTS {
+        for _ in 0..MAX_REDIRECTS {
             let Some(next) = answer.location() else { return answer };
             let mut trail = std::mem::take(&mut answer.trail);
             answer = self.open(&next).await;
             trail.push(next);
             answer.trail = trail;
         }
-        panic!("redirected {REDIRECTS} times: {:#?}", answer.trail);
+        panic!("redirected {MAX_REDIRECTS} times: {:#?}", answer.trail);
     }
 
-    /// Signs in up to the callback and no further; the callback's address.
+    /// Signs in up to the redirect to the callback, and returns the callback's URL.
     pub(crate) async fn up_to_the_callback(&self, url: &str) -> String {
         let mut answer = self.open(url).await;
         while let Some(next) = answer.location() {
@@ -121,7 +121,7 @@ impl Visitor {
         panic!("no callback: {answer:?}");
     }
 
-    /// Presses the button of the one form on a page, with the fields that are in it and `more`, and goes on from there.
+    /// Submits the only form of a page with its fields and `more`, and follows redirects.
     pub(crate) async fn submit(&self, page: &Answer, more: &[(&str, &str)]) -> Answer {
         let text = page.text();
         let form = text.split_once("<form").expect("the page has a form").1;
@@ -136,7 +136,7 @@ impl Visitor {
         let base = Url::parse(&page.url).unwrap();
         let action = base.join(&attribute(tag, "action").unwrap_or_default()).unwrap();
         let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
-        let mut request = self.request(As::Page, action.as_str());
+        let mut request = self.request(RequestMode::Page, action.as_str());
         if attribute(tag, "method").is_some_and(|method| method.eq_ignore_ascii_case("post")) {
             *request.method_mut() = Method::POST;
             request.headers_mut().insert(header::CONTENT_TYPE, "application/x-www-form-urlencoded".parse().unwrap());
@@ -149,16 +149,16 @@ impl Visitor {
         self.follow(self.send(request).await).await
     }
 
-    /// A request as a browser would begin it; to be changed before it is sent.
-    pub(crate) fn request(&self, who: As, url: &str) -> Request<Full<Bytes>> {
+    /// Returns a request with a browser's headers, to be changed before it is sent.
+    pub(crate) fn request(&self, who: RequestMode, url: &str) -> Request<Full<Bytes>> {
         let (accept, mode) = match who {
-            As::Page => ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "navigate"),
-            As::Fetch => ("application/json", "cors"),
+            RequestMode::Page => ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "navigate"),
+            RequestMode::Fetch => ("application/json", "cors"),
         };
         let mut request = Request::get(url)
             .header(header::ACCEPT, accept)
             .header("sec-fetch-mode", mode)
-            .header("sec-fetch-site", if who == As::Page { "none" } else { "same-origin" })
+            .header("sec-fetch-site", if who == RequestMode::Page { "none" } else { "same-origin" })
             .body(Full::default())
             .unwrap_or_else(|error| panic!("{url}: {error}"));
         for (name, value) in &self.extra {
@@ -167,7 +167,7 @@ impl Visitor {
         request
     }
 
-    /// Sends a request with the jar's cookies and keeps the cookies that come back.
+    /// Sends a request with the jar's cookies and stores those of the response.
     pub(crate) async fn send(&self, mut request: Request<Full<Bytes>>) -> Answer {
         let url = request.uri().to_string();
         let place = Url::parse(&url).unwrap();
@@ -176,18 +176,18 @@ impl Visitor {
             request.headers_mut().append(header::COOKIE, cookies.parse().unwrap());
         }
         let answer = exchange(request, Some(&self.tls)).await.unwrap_or_else(|error| panic!("{url}: {error}"));
-        if self.cookies == Cookies::TheProvidersAlone && place.domain().is_some() {
+        if self.cookies == CookiePolicy::ProviderOnly && place.domain().is_some() {
             return answer;
         }
         let mut jar = self.jar.lock().unwrap();
         for line in answer.headers.get_all(header::SET_COOKIE) {
-            // What the jar refuses a browser refuses too.
+            // A browser refuses the same cookies as the jar.
             let _ = jar.parse(line.to_str().unwrap(), &place);
         }
         answer
     }
 
-    /// The `Cookie` line that would go to this address.
+    /// Returns the `Cookie` header for a URL.
     pub(crate) fn cookies(&self, place: &Url) -> String {
         let jar = self.jar.lock().unwrap();
         jar.get_request_values(place).map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
@@ -199,14 +199,14 @@ impl Visitor {
     }
 
     /// Another browser with a copy of this one's cookies.
-    pub(crate) fn stolen(&self) -> Self {
+    pub(crate) fn copied_cookies(&self) -> Self {
         let jar = self.jar.lock().unwrap().clone();
         Self { jar: Arc::new(Mutex::new(jar)), ..self.clone() }
     }
 }
 
 impl Answer {
-    /// Where it sends, made absolute as a browser does; nothing where it is no redirect.
+    /// Returns the absolute URL of a redirect, or `None` if it is none.
     pub(crate) fn location(&self) -> Option<String> {
         if !self.status.is_redirection() {
             return None;
@@ -218,51 +218,51 @@ impl Answer {
         Some(Url::parse(&self.url).unwrap().join(location).unwrap().into())
     }
 
-    /// A header's value; empty where it is missing.
+    /// Returns a header's value; empty if it is missing.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// What the app echoed. Fails where the app was not reached.
+    /// Returns the app's echo. Fails if the request did not reach the app.
     #[track_caller]
     pub(crate) fn echo(&self) -> Echo {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not the app's answer: {error}: {self:?}"))
     }
 
-    /// The gate's reason.
+    /// Returns the gate's reason.
     pub(crate) fn reason(&self) -> &str {
         self.header("doorward-reason")
     }
 }
 
-/// Fetches an address in clear text, without cookies.
+/// Fetches a URL in clear text, without cookies.
 pub(crate) async fn get(url: &str) -> std::io::Result<Answer> {
     exchange(Request::get(url).body(Full::default()).unwrap(), None).await
 }
 
-/// Whether an address in clear text answers 200.
+/// Returns `true` if a URL in clear text responds with 200.
 pub(crate) async fn answers(url: &str) -> bool {
     get(url).await.is_ok_and(|answer| answer.status == StatusCode::OK)
 }
 
-/// Whether whoever listens there has found out what to do with this address.
+/// Returns `true` if a server listens at a URL and has a route for it: any status but 404.
 pub(crate) async fn routes(dir: &Path, url: &str) -> bool {
     let request = Request::get(url).body(Full::default()).unwrap();
     exchange(request, Some(&tls::client(dir))).await.is_ok_and(|answer| answer.status != StatusCode::NOT_FOUND)
 }
 
-/// One request on a connection of its own.
+/// Sends a request on a connection of its own.
 pub(crate) async fn exchange(request: Request<Full<Bytes>>, tls: Option<&TlsConnector>) -> std::io::Result<Answer> {
     let uri = request.uri().clone();
     let host = uri.host().expect("addresses are absolute").to_owned();
@@ -270,13 +270,13 @@ pub(crate) async fn exchange(request: Request<Full<Bytes>>, tls: Option<&TlsConn
     let stream = TcpStream::connect(ports::loopback(uri.port_u16().unwrap_or(if secure { 443 } else { 80 }))).await?;
     if let (true, Some(tls)) = (secure, tls) {
         let name = ServerName::try_from(host).expect("a host is a name");
-        converse(tls.connect(name, stream).await?, request).await
+        send_request(tls.connect(name, stream).await?, request).await
     } else {
-        converse(stream, request).await
+        send_request(stream, request).await
     }
 }
 
-async fn converse<S>(stream: S, mut request: Request<Full<Bytes>>) -> std::io::Result<Answer>
+async fn send_request<S>(stream: S, mut request: Request<Full<Bytes>>) -> std::io::Result<Answer>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {

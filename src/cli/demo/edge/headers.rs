@@ -1,17 +1,17 @@
-//! Which headers pass from a client to an app, which do not, and which the edge writes itself.
+//! Headers between client, gate and app: those that pass, those that are removed, and those that the edge sets.
 //!
-//! The whole defence of an app that believes identity headers is here: of everything that some framework could take for
-//! one, only what the gate answered arrives. Pure and synchronous.
+//! This protects apps that trust identity headers: of all that some framework could accept as one, only those of the
+//! gate's response reach the app. Pure and synchronous.
 
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
-/// How the names of identity headers begin, folded.
-const IDENTITY: [&str; 3] = ["remote-", "x-authentik-", "x-auth-request-"];
+/// Prefixes of normalised names of identity headers.
+const IDENTITY_PREFIXES: [&str; 3] = ["remote-", "x-authentik-", "x-auth-request-"];
 
-/// How the names of headers begin, folded, by which a client could speak for the edge.
-const FORWARDED: [&str; 5] = ["x-forwarded-", "x-original-", "x-real-ip", "x-rewrite-url", "forwarded"];
+/// Prefixes of normalised names of headers that only the edge may set.
+const FORWARDING_PREFIXES: [&str; 5] = ["x-forwarded-", "x-original-", "x-real-ip", "x-rewrite-url", "forwarded"];
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), and those that only make sense with it.
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -25,24 +25,24 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::EXPECT,
 ];
 
-/// Whether some framework would take a header of this name for the word of the gate. CGI and its descendants turn
-/// everything that is neither letter nor digit into an underscore, so `X_Authentik.Username` is `X-authentik-username`.
-pub(in crate::cli::demo) fn speaks_of_identity(name: &HeaderName) -> bool {
-    let folded = folded(name);
-    IDENTITY.iter().any(|beginning| folded.starts_with(beginning))
+/// Returns `true` if some framework would accept a header of this name as an identity header. CGI and its descendants turn
+/// every character but letters and digits into an underscore, so `X_Authentik.Username` is `X-authentik-username`.
+pub(in crate::cli::demo) fn is_identity_header(name: &HeaderName) -> bool {
+    let name = normalised(name);
+    IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-fn speaks_for_the_edge(name: &HeaderName) -> bool {
-    let folded = folded(name);
-    FORWARDED.iter().any(|beginning| folded.starts_with(beginning))
+fn is_forwarding_header(name: &HeaderName) -> bool {
+    let name = normalised(name);
+    FORWARDING_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-fn folded(name: &HeaderName) -> String {
+fn normalised(name: &HeaderName) -> String {
     name.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
 }
 
-/// What the edge saw of a request with its own eyes.
-pub(super) struct Seen {
+/// A request as the edge received it, independent of its forwarding headers.
+pub(super) struct ObservedRequest {
     host: HeaderValue,
     target: HeaderValue,
     method: HeaderValue,
@@ -50,7 +50,7 @@ pub(super) struct Seen {
     port: HeaderValue,
 }
 
-impl Seen {
+impl ObservedRequest {
     /// Reads the request, which must name one host and a path: anything else could be read in two ways.
     pub(super) fn read(request: &Parts, client: IpAddr, port: u16) -> Result<Self, &'static str> {
         let mut hosts = request.headers.get_all(header::HOST).iter();
@@ -74,14 +74,14 @@ impl Seen {
         })
     }
 
-    /// `Host` as it was sent, port included.
+    /// Returns `Host` as it was sent, including the port.
     pub(super) fn host(&self) -> Option<&str> {
         self.host.to_str().ok()
     }
 
-    /// The headers of the question to the gate: the client's, with what the edge saw in place of what it was told.
-    pub(super) fn question(&self, client: &HeaderMap) -> HeaderMap {
-        let mut headers = self.passed_on(client);
+    /// Returns the headers of the subrequest: the client's, with forwarding headers that describe the received request.
+    pub(super) fn subrequest_headers(&self, client: &HeaderMap) -> HeaderMap {
+        let mut headers = self.forwarded(client);
         for gone in [header::HOST, header::CONTENT_LENGTH] {
             headers.remove(gone);
         }
@@ -90,19 +90,19 @@ impl Seen {
         headers
     }
 
-    /// The headers of the request to the app: the client's, without any that speaks of an identity, and the gate's own.
-    pub(super) fn admitted(&self, client: &HeaderMap, verdict: &HeaderMap) -> HeaderMap {
-        let mut headers = self.passed_on(client);
-        for (name, value) in verdict.iter().filter(|(name, _)| speaks_of_identity(name)) {
+    /// Returns the headers of the request to the app: the client's without identity headers, and those of the gate.
+    pub(super) fn app_headers(&self, client: &HeaderMap, verdict: &HeaderMap) -> HeaderMap {
+        let mut headers = self.forwarded(client);
+        for (name, value) in verdict.iter().filter(|(name, _)| is_identity_header(name)) {
             headers.append(name, value.clone());
         }
         headers
     }
 
-    fn passed_on(&self, client: &HeaderMap) -> HeaderMap {
+    fn forwarded(&self, client: &HeaderMap) -> HeaderMap {
         let mut headers = client.clone();
         strip_hop_by_hop(&mut headers);
-        strip(&mut headers, |name| speaks_of_identity(name) || speaks_for_the_edge(name));
+        strip(&mut headers, |name| is_identity_header(name) || is_forwarding_header(name));
         for (name, value) in [
             ("x-forwarded-for", &self.client),
             ("x-forwarded-host", &self.host),
@@ -116,7 +116,7 @@ impl Seen {
     }
 }
 
-/// Removes what belongs to one connection only, including what its `Connection` line nominates.
+/// Removes hop-by-hop headers, including those that `Connection` nominates.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let nominated: Vec<String> = headers
         .get_all(header::CONNECTION)
@@ -125,7 +125,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .flat_map(|line| line.split(','))
         .map(|name| name.trim().to_ascii_lowercase())
         .collect();
-    // Nobody nominates the way a request is addressed and framed away: that would let one party read another message.
+    // Headers that address and frame the request cannot be nominated: otherwise two parties would read different messages.
     let kept = [header::HOST, header::CONTENT_LENGTH, header::COOKIE];
     strip(headers, |name| {
         let own = HOP_BY_HOP.contains(name) || matches!(name.as_str(), "keep-alive" | "proxy-connection");
@@ -155,12 +155,12 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
-    fn seen(parts: &Parts) -> Seen {
-        Seen::read(parts, IpAddr::from([127, 0, 0, 1]), 8080).unwrap()
+    fn seen(parts: &Parts) -> ObservedRequest {
+        ObservedRequest::read(parts, IpAddr::from([127, 0, 0, 1]), 8080).unwrap()
     }
 
     #[test]
-    fn every_spelling_of_an_identity_header_is_known() {
+    fn every_spelling_of_an_identity_header_is_recognised() {
         for (name, speaks) in [
             ("remote-user", true),
             ("Remote_User", true),
@@ -176,12 +176,12 @@ mod tests {
             ("user-agent", false),
             ("authorization", false),
         ] {
-            assert_eq!(speaks_of_identity(&name.parse().unwrap()), speaks, "{name}");
+            assert_eq!(is_identity_header(&name.parse().unwrap()), speaks, "{name}");
         }
     }
 
     #[test]
-    fn only_what_the_gate_answered_arrives() {
+    fn only_identity_headers_of_the_gate_reach_the_app() {
         let request = parts(
             "/",
             &[
@@ -199,7 +199,7 @@ mod tests {
         verdict.append("remote-user", HeaderValue::from_static("alice"));
         verdict.append("remote-name", HeaderValue::from_static(""));
         verdict.append("set-cookie", HeaderValue::from_static("doorward=2"));
-        let admitted = seen(&request).admitted(&request.headers, &verdict);
+        let admitted = seen(&request).app_headers(&request.headers, &verdict);
         let mut names: Vec<_> = admitted.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         names.sort_unstable();
         assert_eq!(
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gate_is_told_what_the_edge_saw_and_not_what_the_client_said() {
+    fn the_subrequest_describes_the_received_request_and_not_the_clients_headers() {
         let request = parts(
             "/a%2Fb?x=1&y",
             &[
@@ -232,11 +232,11 @@ mod tests {
                 ("sec-fetch-mode", "navigate"),
             ],
         );
-        let question = seen(&request).question(&request.headers);
-        let mut told: Vec<_> = question.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
-        told.sort_unstable();
+        let headers = seen(&request).subrequest_headers(&request.headers);
+        let mut sent: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        sent.sort_unstable();
         assert_eq!(
-            told,
+            sent,
             [
                 ("sec-fetch-mode", "navigate"),
                 ("x-forwarded-for", "127.0.0.1"),
@@ -251,15 +251,15 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_could_be_read_in_two_ways_is_refused() {
+    fn an_ambiguous_request_is_refused() {
         let here = IpAddr::from([127, 0, 0, 1]);
         let absolute = parts("http://admin.localhost/", &[]);
-        assert!(Seen::read(&absolute, here, 8080).is_err());
+        assert!(ObservedRequest::read(&absolute, here, 8080).is_err());
         let two_hosts = parts("/", &[("host", "admin.localhost")]);
-        assert!(Seen::read(&two_hosts, here, 8080).is_err());
+        assert!(ObservedRequest::read(&two_hosts, here, 8080).is_err());
         let (no_host, ()) = Request::get("/").body(()).unwrap().into_parts();
-        assert!(Seen::read(&no_host, here, 8080).is_err());
+        assert!(ObservedRequest::read(&no_host, here, 8080).is_err());
         let asterisk = parts("*", &[]);
-        assert!(Seen::read(&asterisk, here, 8080).is_err());
+        assert!(ObservedRequest::read(&asterisk, here, 8080).is_err());
     }
 }

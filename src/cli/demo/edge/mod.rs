@@ -1,7 +1,7 @@
-//! The edge in front of the sample apps: what Traefik with its ForwardAuth middleware would be.
+//! The edge in front of the sample apps, in place of Traefik with its ForwardAuth middleware.
 //!
-//! It asks the gate about every request and does what the gate says: exactly 200 passes, any other answer is the
-//! client's, and no answer is a refusal. It must not know sessions, users or rules.
+//! It sends a subrequest to the gate for every request and follows the response: exactly 200 passes, any other status goes
+//! to the client, and no response is a refusal.
 
 pub(super) mod headers;
 
@@ -23,48 +23,48 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
-use self::headers::Seen;
+use self::headers::ObservedRequest;
 use super::{
-    names::{App, Origins},
+    names::{DemoOrigins, SampleApp},
     page::{self, STYLE},
-    site::{self, Body, Response, Site},
+    web::{self, BoxedBody, Handler, StreamedResponse},
 };
 use crate::host::Authority;
 
-/// Where the gate answers Traefik.
-const QUESTION: &str = "/_doorward/auth/traefik";
+/// Path of subrequests in Traefik's dialect.
+const AUTH_PATH: &str = "/_doorward/auth/traefik";
 
-/// How long the gate and the apps may take: Traefik's own limit.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// Timeout of a response of the gate and the apps, as in Traefik.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Shorter than the time after which the sample apps close a connection that nobody uses.
+/// Idle timeout of pooled connections: shorter than the one after which the sample apps close a connection.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
-/// The edge.
-pub(super) struct Edge {
-    origins: Origins,
+/// Reverse proxy with forward authentication.
+pub(super) struct DemoEdge {
+    origins: DemoOrigins,
     gate: SocketAddr,
     apps: SocketAddr,
-    client: Client<HttpConnector, Body>,
+    client: Client<HttpConnector, BoxedBody>,
 }
 
-/// Why there is no answer to pass on.
+/// Failure to get a response of the gate or an app.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    /// The request cannot be put to anybody.
+    /// The request cannot be built.
     #[error(transparent)]
     Request(#[from] http::Error),
-    /// Nobody answers, or not in HTTP.
+    /// No connection, or no HTTP response.
     #[error(transparent)]
-    Away(#[from] hyper_util::client::legacy::Error),
-    /// The answer took too long.
-    #[error("no answer within {}", humantime::format_duration(DEADLINE))]
-    Late,
+    Unavailable(#[from] hyper_util::client::legacy::Error),
+    /// The response took too long.
+    #[error("no answer within {}", humantime::format_duration(RESPONSE_TIMEOUT))]
+    Timeout,
 }
 
-impl Edge {
-    /// An edge that asks the gate at one address and forwards to the sample apps at another.
-    pub(super) fn new(origins: Origins, gate: SocketAddr, apps: SocketAddr) -> Self {
+impl DemoEdge {
+    /// An edge that sends subrequests to `gate` and forwards allowed requests to `apps`.
+    pub(super) fn new(origins: DemoOrigins, gate: SocketAddr, apps: SocketAddr) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
@@ -72,30 +72,30 @@ impl Edge {
         Self { origins, gate, apps, client }
     }
 
-    /// Asks the gate, and forwards what it lets in.
-    async fn guard(&self, parts: Parts, body: Incoming, seen: &Seen) -> Response {
-        let verdict = match self.ask(seen.question(&parts.headers)).await {
+    /// Sends a subrequest to the gate, and forwards the request if it is allowed.
+    async fn guard(&self, parts: Parts, body: Incoming, seen: &ObservedRequest) -> StreamedResponse {
+        let verdict = match self.ask(seen.subrequest_headers(&parts.headers)).await {
             Ok(verdict) => verdict,
             Err(error) => {
                 tracing::warn!(%error, "the edge cannot reach the gate; refusing");
-                return site::whole(site::line(StatusCode::BAD_GATEWAY, "the gate does not answer, so nobody gets in"));
+                return web::boxed(web::text(StatusCode::BAD_GATEWAY, "the gate does not answer, so nobody gets in"));
             }
         };
         if verdict.status() != StatusCode::OK {
-            return relayed(verdict);
+            return relay(verdict);
         }
-        let headers = seen.admitted(&parts.headers, verdict.headers());
+        let headers = seen.app_headers(&parts.headers, verdict.headers());
         match self.forward(parts, headers, body).await {
-            Ok(answer) => relayed(answer),
+            Ok(answer) => relay(answer),
             Err(error) => {
                 tracing::warn!(%error, "the edge cannot reach the sample app");
-                site::whole(site::line(StatusCode::BAD_GATEWAY, "the sample app does not answer"))
+                web::boxed(web::text(StatusCode::BAD_GATEWAY, "the sample app does not answer"))
             }
         }
     }
 
     async fn ask(&self, headers: HeaderMap) -> Result<http::Response<Incoming>, Error> {
-        let uri = address(self.gate, QUESTION)?;
+        let uri = address(self.gate, AUTH_PATH)?;
         let mut question = Request::get(uri).body(Empty::<Bytes>::new().map_err(|never| match never {}).boxed())?;
         *question.headers_mut() = headers;
         self.send(question).await
@@ -114,33 +114,33 @@ impl Edge {
         self.send(request).await
     }
 
-    async fn send(&self, request: Request<Body>) -> Result<http::Response<Incoming>, Error> {
-        let answer = tokio::time::timeout(DEADLINE, self.client.request(request));
-        Ok(answer.await.map_err(|_| Error::Late)??)
+    async fn send(&self, request: Request<BoxedBody>) -> Result<http::Response<Incoming>, Error> {
+        let answer = tokio::time::timeout(RESPONSE_TIMEOUT, self.client.request(request));
+        Ok(answer.await.map_err(|_| Error::Timeout)??)
     }
 
-    fn landing(&self, request: &Parts) -> Response {
+    fn landing(&self, request: &Parts) -> StreamedResponse {
         let landing = match (&request.method, request.uri.path()) {
             (&Method::GET | &Method::HEAD, "/") => page::page(StatusCode::OK, &Landing::new(self.origins)),
-            _ => site::line(StatusCode::NOT_FOUND, "there is nothing here; the demo begins at /"),
+            _ => web::text(StatusCode::NOT_FOUND, "there is nothing here; the demo begins at /"),
         };
-        site::whole(landing)
+        web::boxed(landing)
     }
 }
 
-impl Site for Edge {
-    async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response {
+impl Handler for DemoEdge {
+    async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> StreamedResponse {
         let (parts, body) = request.into_parts();
-        let seen = match Seen::read(&parts, peer, self.origins.port) {
+        let seen = match ObservedRequest::read(&parts, peer, self.origins.port) {
             Ok(seen) => seen,
-            Err(problem) => return site::whole(site::line(StatusCode::BAD_REQUEST, problem)),
+            Err(problem) => return web::boxed(web::text(StatusCode::BAD_REQUEST, problem)),
         };
         let host = seen.host().and_then(|host| Authority::parse(host).ok());
         match host.as_ref().map(Authority::host) {
             Some("localhost" | "127.0.0.1" | "[::1]") => self.landing(&parts),
-            Some(host) if App::on(host).is_some() => self.guard(parts, body, &seen).await,
-            // A name that some other site made to point here (DNS rebinding) finds nothing.
-            _ => site::whole(site::line(StatusCode::MISDIRECTED_REQUEST, "no sample app has this name")),
+            Some(host) if SampleApp::on(host).is_some() => self.guard(parts, body, &seen).await,
+            // Another site's name that was made to resolve to this machine (DNS rebinding).
+            _ => web::boxed(web::text(StatusCode::MISDIRECTED_REQUEST, "no sample app has this name")),
         }
     }
 }
@@ -149,8 +149,8 @@ fn address(to: SocketAddr, target: &str) -> Result<Uri, http::Error> {
     Uri::builder().scheme("http").authority(to.to_string()).path_and_query(target).build()
 }
 
-/// Somebody else's answer as the client gets it.
-fn relayed(answer: http::Response<Incoming>) -> Response {
+/// Prepares an upstream response for the client.
+fn relay(answer: http::Response<Incoming>) -> StreamedResponse {
     let mut answer = answer.map(BodyExt::boxed);
     headers::strip_hop_by_hop(answer.headers_mut());
     answer.headers_mut().insert(header::VIA, HeaderValue::from_static("1.1 doorward-demo"));
@@ -167,7 +167,12 @@ struct Landing {
 }
 
 impl Landing {
-    fn new(origins: Origins) -> Self {
-        Self { style: STYLE, notes: origins.app(App::Notes), admin: origins.app(App::Admin), port: origins.port }
+    fn new(origins: DemoOrigins) -> Self {
+        Self {
+            style: STYLE,
+            notes: origins.app(SampleApp::Notes),
+            admin: origins.app(SampleApp::Admin),
+            port: origins.port,
+        }
     }
 }

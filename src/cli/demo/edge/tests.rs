@@ -1,4 +1,4 @@
-//! The edge between real sockets: what reaches the app, and what becomes of each answer of the gate.
+//! Tests of the edge over real sockets: headers that reach the app, and the handling of each response of the gate.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,63 +7,63 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::{
-    cli::demo::site::Whole,
+    cli::demo::web::FullResponse,
     shutdown::{Signal, Tasks},
 };
 
-/// A neighbour that answers as it is told and remembers what it was asked.
-struct Neighbour {
+/// A server with a fixed response that records its requests.
+struct RecordingServer {
     answer: fn() -> http::response::Builder,
     asked: Mutex<Vec<(Parts, Bytes)>>,
 }
 
-impl Site for Neighbour {
-    async fn answer(&self, request: Request<Incoming>, _peer: IpAddr) -> Response {
+impl Handler for RecordingServer {
+    async fn answer(&self, request: Request<Incoming>, _peer: IpAddr) -> StreamedResponse {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         self.asked.lock().unwrap().push((parts, body));
-        let answer: Whole = (self.answer)().body(Full::from("what the neighbour said")).unwrap();
-        site::whole(answer)
+        let answer: FullResponse = (self.answer)().body(Full::from("what the server said")).unwrap();
+        web::boxed(answer)
     }
 }
 
-/// An edge between a gate and an app, all on free ports.
-struct Street {
+/// An edge with a recording gate and app, all on free ports.
+struct EdgeFixture {
     edge: SocketAddr,
-    gate: Arc<Neighbour>,
-    app: Arc<Neighbour>,
+    gate: Arc<RecordingServer>,
+    app: Arc<RecordingServer>,
     client: Client<HttpConnector, Full<Bytes>>,
     stop: Signal,
 }
 
-impl Drop for Street {
+impl Drop for EdgeFixture {
     fn drop(&mut self) {
         self.stop.raise();
     }
 }
 
-async fn settle<S: Site>(site: Arc<S>, tasks: &Tasks, stop: &Signal) -> SocketAddr {
-    let listener = site::listen(0).await.unwrap();
+async fn spawn<S: Handler>(site: Arc<S>, tasks: &Tasks, stop: &Signal) -> SocketAddr {
+    let listener = web::listen(0).await.unwrap();
     let address = listener.local_addr().unwrap();
-    tasks.spawn(site::serve(listener, site, tasks.clone(), stop.clone()));
+    tasks.run(web::serve(listener, site, tasks.clone(), stop.clone()));
     address
 }
 
-impl Street {
+impl EdgeFixture {
     async fn new(gate: fn() -> http::response::Builder) -> Self {
-        Self::between(gate, |gate| gate).await
+        Self::with_gate_at(gate, |gate| gate).await
     }
 
-    /// `moved` says where the edge looks for the gate.
-    async fn between(gate: fn() -> http::response::Builder, moved: impl Fn(SocketAddr) -> SocketAddr) -> Self {
+    /// A fixture whose edge connects to `moved(gate)` instead of the gate.
+    async fn with_gate_at(gate: fn() -> http::response::Builder, moved: impl Fn(SocketAddr) -> SocketAddr) -> Self {
         let stop = Signal::default();
         let tasks = Tasks::new(stop.clone());
-        let neighbour = |answer| Arc::new(Neighbour { answer, asked: Mutex::default() });
-        let (gate, app) = (neighbour(gate), neighbour(http::Response::builder));
-        let asked_at = settle(Arc::clone(&gate), &tasks, &stop).await;
-        let apps = settle(Arc::clone(&app), &tasks, &stop).await;
-        let edge = Edge::new(Origins { port: 8080 }, moved(asked_at), apps);
-        let edge = settle(Arc::new(edge), &tasks, &stop).await;
+        let server = |answer| Arc::new(RecordingServer { answer, asked: Mutex::default() });
+        let (gate, app) = (server(gate), server(http::Response::builder));
+        let asked_at = spawn(Arc::clone(&gate), &tasks, &stop).await;
+        let apps = spawn(Arc::clone(&app), &tasks, &stop).await;
+        let edge = DemoEdge::new(DemoOrigins { port: 8080 }, moved(asked_at), apps);
+        let edge = spawn(Arc::new(edge), &tasks, &stop).await;
         Self { edge, gate, app, client: Client::builder(TokioExecutor::new()).build_http(), stop }
     }
 
@@ -90,16 +90,16 @@ impl Street {
         (parts, String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap())
     }
 
-    fn at_the_app(&self) -> Vec<(Parts, Bytes)> {
+    fn app_requests(&self) -> Vec<(Parts, Bytes)> {
         std::mem::take(&mut self.app.asked.lock().unwrap())
     }
 
-    fn at_the_gate(&self) -> Vec<(Parts, Bytes)> {
+    fn subrequests(&self) -> Vec<(Parts, Bytes)> {
         std::mem::take(&mut self.gate.asked.lock().unwrap())
     }
 }
 
-fn let_in() -> http::response::Builder {
+fn allowed() -> http::response::Builder {
     http::Response::builder()
         .header("remote-user", "alice")
         .header("remote-groups", "admins,staff")
@@ -107,8 +107,8 @@ fn let_in() -> http::response::Builder {
 }
 
 #[tokio::test]
-async fn what_the_client_says_of_itself_never_reaches_the_app() {
-    let street = Street::new(let_in).await;
+async fn identity_headers_of_the_client_never_reach_the_app() {
+    let fixture = EdgeFixture::new(allowed).await;
     let forged = [
         ("Remote-User", "root"),
         ("Remote_User", "root"),
@@ -121,15 +121,15 @@ async fn what_the_client_says_of_itself_never_reaches_the_app() {
         ("X_Forwarded_For", "root"),
         ("Forwarded", "for=root"),
     ];
-    street.get("/", &forged).await;
-    let [(app, _)] = &street.at_the_app()[..] else { panic!("one request reaches the app") };
+    fixture.get("/", &forged).await;
+    let [(app, _)] = &fixture.app_requests()[..] else { panic!("one request reaches the app") };
     assert_eq!(app.headers["remote-user"], "alice");
     assert_eq!(app.headers["remote-groups"], "admins,staff");
     assert!(!app.headers.contains_key("x-other"), "only identity headers are taken from the gate's answer");
     for (name, value) in &app.headers {
         assert!(!value.to_str().unwrap().contains("root"), "{name}: {value:?}");
     }
-    let [(gate, _)] = &street.at_the_gate()[..] else { panic!("one question reaches the gate") };
+    let [(gate, _)] = &fixture.subrequests()[..] else { panic!("one question reaches the gate") };
     assert_eq!(gate.uri.path(), "/_doorward/auth/traefik");
     for (name, value) in &gate.headers {
         assert!(!value.to_str().unwrap().contains("root"), "{name}: {value:?}");
@@ -138,15 +138,15 @@ async fn what_the_client_says_of_itself_never_reaches_the_app() {
 
 #[tokio::test]
 async fn the_app_gets_method_target_and_body_as_they_came() {
-    let street = Street::new(let_in).await;
-    let (answer, body) = street.send(Method::PUT, "//a/..%2Fb?x=%20&y", &[("cookie", "a=1")], "a body").await;
-    assert_eq!((answer.status, body.as_str()), (StatusCode::OK, "what the neighbour said"));
-    let [(app, body)] = &street.at_the_app()[..] else { panic!("one request reaches the app") };
+    let fixture = EdgeFixture::new(allowed).await;
+    let (answer, body) = fixture.send(Method::PUT, "//a/..%2Fb?x=%20&y", &[("cookie", "a=1")], "a body").await;
+    assert_eq!((answer.status, body.as_str()), (StatusCode::OK, "what the server said"));
+    let [(app, body)] = &fixture.app_requests()[..] else { panic!("one request reaches the app") };
     assert_eq!(
         (&app.method, app.uri.to_string().as_str(), &body[..]),
         (&Method::PUT, "//a/..%2Fb?x=%20&y", &b"a body"[..])
     );
-    let [(gate, body)] = &street.at_the_gate()[..] else { panic!("one question reaches the gate") };
+    let [(gate, body)] = &fixture.subrequests()[..] else { panic!("one question reaches the gate") };
     assert_eq!((&gate.method, body.len()), (&Method::GET, 0));
     assert_eq!(gate.headers["x-forwarded-method"], "PUT");
     assert_eq!(gate.headers["x-forwarded-uri"], "//a/..%2Fb?x=%20&y");
@@ -156,7 +156,7 @@ async fn the_app_gets_method_target_and_body_as_they_came() {
 }
 
 #[tokio::test]
-async fn whatever_is_not_200_is_the_clients_answer_and_never_reaches_the_app() {
+async fn a_response_other_than_200_goes_to_the_client_and_the_request_not_to_the_app() {
     let answers: [(u16, fn() -> http::response::Builder); 5] = [
         (302, || {
             http::Response::builder().status(302).header("location", "http://127.0.0.1:9/").header("set-cookie", "a=1")
@@ -164,48 +164,48 @@ async fn whatever_is_not_200_is_the_clients_answer_and_never_reaches_the_app() {
         (401, || http::Response::builder().status(401).header("www-authenticate", "Bearer")),
         (403, || http::Response::builder().status(403).header("doorward-reason", "group_missing")),
         (503, || http::Response::builder().status(503).header("retry-after", "5")),
-        // Only 200 is a yes, as the gate's contract has it.
+        // Only 200 allows a request, as the gate's contract has it.
         (202, || http::Response::builder().status(202).header("remote-user", "alice")),
     ];
     for (status, answer) in answers {
-        let street = Street::new(answer).await;
-        let (answered, body) = street.get("/", &[]).await;
-        assert_eq!((answered.status.as_u16(), body.as_str()), (status, "what the neighbour said"));
+        let fixture = EdgeFixture::new(answer).await;
+        let (answered, body) = fixture.get("/", &[]).await;
+        assert_eq!((answered.status.as_u16(), body.as_str()), (status, "what the server said"));
         for (name, value) in answer().body(()).unwrap().headers() {
             assert_eq!(answered.headers.get(name), Some(value), "{status}");
         }
-        assert!(street.at_the_app().is_empty(), "{status}");
+        assert!(fixture.app_requests().is_empty(), "{status}");
     }
 }
 
 #[tokio::test]
-async fn nobody_gets_in_while_the_gate_is_away() {
-    // A port that was just given back: nothing listens there.
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let street = Street::between(let_in, |_| nobody).await;
-    let (answered, _) = street.get("/", &[("remote-user", "root")]).await;
+async fn requests_are_refused_while_the_gate_is_unavailable() {
+    // A port that was just released: nothing listens there.
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let fixture = EdgeFixture::with_gate_at(allowed, |_| closed).await;
+    let (answered, _) = fixture.get("/", &[("remote-user", "root")]).await;
     assert_eq!(answered.status, StatusCode::BAD_GATEWAY);
-    assert!(street.at_the_app().is_empty());
+    assert!(fixture.app_requests().is_empty());
 }
 
 #[tokio::test]
-async fn an_unknown_host_finds_nothing_and_the_landing_page_is_open() {
-    let street = Street::new(let_in).await;
+async fn an_unknown_host_is_misdirected_and_the_landing_page_is_open() {
+    let fixture = EdgeFixture::new(allowed).await;
     for host in ["evil.example", "notes.localhost.evil.example", "other.localhost", "notes.localhost:port", ""] {
-        assert_eq!(street.get("/", &[("host", host)]).await.0.status, StatusCode::MISDIRECTED_REQUEST, "{host}");
+        assert_eq!(fixture.get("/", &[("host", host)]).await.0.status, StatusCode::MISDIRECTED_REQUEST, "{host}");
     }
-    let (landing, page) = street.get("/", &[("host", "localhost:8080")]).await;
+    let (landing, page) = fixture.get("/", &[("host", "localhost:8080")]).await;
     assert_eq!(landing.status, StatusCode::OK);
     assert!(page.contains("http://admin.localhost:8080/"));
-    assert_eq!(street.get("/x", &[("host", "localhost:8080")]).await.0.status, StatusCode::NOT_FOUND);
-    assert!(street.at_the_gate().is_empty() && street.at_the_app().is_empty());
+    assert_eq!(fixture.get("/x", &[("host", "localhost:8080")]).await.0.status, StatusCode::NOT_FOUND);
+    assert!(fixture.subrequests().is_empty() && fixture.app_requests().is_empty());
 }
 
 #[tokio::test]
 async fn a_host_in_any_spelling_is_guarded() {
-    let street = Street::new(|| http::Response::builder().status(401)).await;
+    let fixture = EdgeFixture::new(|| http::Response::builder().status(401)).await;
     for host in ["NOTES.localhost", "notes.localhost.", "admin.localhost:1"] {
-        assert_eq!(street.get("/", &[("host", host)]).await.0.status, StatusCode::UNAUTHORIZED, "{host}");
+        assert_eq!(fixture.get("/", &[("host", host)]).await.0.status, StatusCode::UNAUTHORIZED, "{host}");
     }
-    assert!(street.at_the_app().is_empty());
+    assert!(fixture.app_requests().is_empty());
 }

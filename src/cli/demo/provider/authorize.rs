@@ -1,16 +1,16 @@
-//! The authorization request (`OpenID` Connect Core 1.0, section 3.1.2): what a client may ask for, and how it is told.
+//! The authorization request (`OpenID` Connect Core 1.0, section 3.1.2): validation, and the redirect back to the client.
 
 use std::collections::HashMap;
 
 use url::Url;
 
-use super::{Client, ledger::Access};
+use super::{client::RegisteredClient, state::AccessType};
 
-/// Parameters of a query or a form. A repeated one makes the whole unreadable (RFC 6749, section 3.1).
-pub(super) struct Parameters(HashMap<String, String>);
+/// Parameters of a query or a form. A repeated parameter makes all of them invalid (RFC 6749, section 3.1).
+pub(super) struct FormParameters(HashMap<String, String>);
 
-impl Parameters {
-    /// Reads `application/x-www-form-urlencoded` text.
+impl FormParameters {
+    /// Parses `application/x-www-form-urlencoded` text.
     pub(super) fn read(text: &[u8]) -> Option<Self> {
         let mut read = HashMap::new();
         for (name, value) in url::form_urlencoded::parse(text) {
@@ -21,77 +21,79 @@ impl Parameters {
         Some(Self(read))
     }
 
-    /// A parameter; an empty one counts as absent, as the RFC has it.
+    /// Returns a parameter; an empty one counts as absent (RFC 6749, section 3.1).
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 }
 
-/// An authorization request that may be granted.
+/// A valid authorization request.
 #[derive(Debug)]
-pub(super) struct Authorization {
-    /// Where the answer goes: the client and the state it wants back.
-    pub(super) back: Back,
-    /// To be repeated in the ID token.
+pub(super) struct AuthorizationRequest {
+    /// Redirect back to the client.
+    pub(super) back: ClientRedirect,
+    /// `nonce`, to be repeated in the ID token.
     pub(super) nonce: Option<String>,
     /// The PKCE challenge.
     pub(super) challenge: String,
-    /// For how long.
-    pub(super) access: Access,
-    /// Whether to ask the person.
+    /// Online access, or offline access with a refresh token.
+    pub(super) access: AccessType,
+    /// Condition for showing the page to choose a user.
     pub(super) prompt: Prompt,
 }
 
-/// Whether the person is asked who they are.
+/// `prompt`: the condition for showing the page to choose a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Prompt {
-    /// When nobody is signed in.
+    /// Show it if the browser is not signed in.
     IfNeeded,
-    /// In any case.
+    /// Always show it.
     Always,
-    /// In no case.
+    /// Never show it.
     Never,
 }
 
-/// The way back to the client.
+/// Redirect back to the client.
 #[derive(Debug)]
-pub(super) struct Back {
-    /// One of the client's own addresses.
+pub(super) struct ClientRedirect {
+    /// Registered redirect URI of the client.
     pub(super) redirect_uri: String,
     state: Option<String>,
 }
 
-/// Why a request is not granted.
+/// Error of an authorization request.
 #[derive(Debug)]
-pub(super) enum Refusal {
-    /// There is no address that could be trusted with an answer, so the person is told.
-    Told(&'static str),
-    /// The client is told, with a code of RFC 6749, section 4.1.2.1, or `OpenID` Connect Core 1.0, section 3.1.2.6.
-    SentBack(Back, &'static str),
+pub(super) enum AuthorizationError {
+    /// No valid redirect URI: the message is shown to the user.
+    MessagePage(&'static str),
+    /// Redirect to the client with an error code of RFC 6749, section 4.1.2.1, or `OpenID` Connect Core 1.0, section
+    /// 3.1.2.6.
+    RedirectToClient(ClientRedirect, &'static str),
 }
 
-impl Authorization {
-    /// Reads and checks a request.
-    pub(super) fn read(query: &str, client: &Client) -> Result<Self, Refusal> {
-        let asked = Parameters::read(query.as_bytes()).ok_or(Refusal::Told("A parameter is there twice."))?;
+impl AuthorizationRequest {
+    /// Parses and validates a request.
+    pub(super) fn read(query: &str, client: &RegisteredClient) -> Result<Self, AuthorizationError> {
+        let asked = FormParameters::read(query.as_bytes())
+            .ok_or(AuthorizationError::MessagePage("A parameter is there twice."))?;
         if asked.get("client_id") != Some(&client.id) {
-            return Err(Refusal::Told("No client of this id is registered."));
+            return Err(AuthorizationError::MessagePage("No client of this id is registered."));
         }
         let redirect_uri = asked.get("redirect_uri").unwrap_or_default().to_owned();
         if !client.redirect_uris.contains(&redirect_uri) {
-            return Err(Refusal::Told("This redirect_uri is not registered."));
+            return Err(AuthorizationError::MessagePage("This redirect_uri is not registered."));
         }
-        let back = Back { redirect_uri, state: asked.get("state").map(ToOwned::to_owned) };
-        match wishes(&asked) {
+        let back = ClientRedirect { redirect_uri, state: asked.get("state").map(ToOwned::to_owned) };
+        match validate(&asked) {
             Ok((prompt, access, challenge)) => {
                 Ok(Self { back, nonce: asked.get("nonce").map(ToOwned::to_owned), challenge, access, prompt })
             }
-            Err(code) => Err(Refusal::SentBack(back, code)),
+            Err(code) => Err(AuthorizationError::RedirectToClient(back, code)),
         }
     }
 }
 
-fn wishes(asked: &Parameters) -> Result<(Prompt, Access, String), &'static str> {
+fn validate(asked: &FormParameters) -> Result<(Prompt, AccessType, String), &'static str> {
     if asked.get("response_type") != Some("code") {
         return Err("unsupported_response_type");
     }
@@ -99,17 +101,17 @@ fn wishes(asked: &Parameters) -> Result<(Prompt, Access, String), &'static str> 
     if !scopes().any(|scope| scope == "openid") {
         return Err("invalid_scope");
     }
-    // Every client has to use PKCE, with a challenge that could be a SHA-256.
+    // PKCE is required, with a challenge of the length of a SHA-256.
     let challenge = asked.get("code_challenge").filter(|challenge| challenge.len() == 43).ok_or("invalid_request")?;
     if asked.get("code_challenge_method") != Some("S256") {
         return Err("invalid_request");
     }
     let prompt = prompt(asked.get("prompt").unwrap_or_default());
-    let access = if scopes().any(|scope| scope == "offline_access") { Access::Offline } else { Access::Online };
+    let access = if scopes().any(|scope| scope == "offline_access") { AccessType::Offline } else { AccessType::Online };
     Ok((prompt, access, challenge.to_owned()))
 }
 
-/// Reads a list of words; `consent` changes nothing, because nobody is asked for any.
+/// Parses `prompt`. `consent` changes nothing, because the demo never asks for consent.
 fn prompt(words: &str) -> Prompt {
     let asks_for = |wanted: &str| words.split(' ').any(|word| word == wanted);
     if asks_for("login") || asks_for("select_account") {
@@ -121,13 +123,13 @@ fn prompt(words: &str) -> Prompt {
     }
 }
 
-impl Back {
-    /// The client's address with a code.
+impl ClientRedirect {
+    /// Returns the redirect URI with a code.
     pub(super) fn with_code(&self, code: &str, issuer: &Url) -> Option<Url> {
         self.with("code", code, issuer)
     }
 
-    /// The client's address with an error.
+    /// Returns the redirect URI with an error.
     pub(super) fn with_error(&self, error: &str, issuer: &Url) -> Option<Url> {
         self.with("error", error, issuer)
     }

@@ -1,10 +1,11 @@
 //! The demo's identity provider: an OpenID provider with two people and no passwords.
 //!
-//! It does what a real one does on the wire, and refuses what a real one refuses: a code is good once, for a minute, for
-//! the client and address it was made for and with the PKCE verifier; refresh tokens rotate. It must not know the gate.
+//! It behaves and refuses like a real one on the wire: a code is valid once, for a minute, for its client and redirect URI,
+//! and with the PKCE verifier; refresh tokens rotate.
 
 mod authorize;
-mod ledger;
+mod client;
+mod state;
 mod users;
 mod wire;
 
@@ -25,226 +26,223 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use url::Url;
 
+pub(super) use self::client::RegisteredClient;
 use self::{
-    authorize::{Authorization, Parameters, Prompt, Refusal},
-    ledger::{ACCESS_LIFETIME, Access, Grant, Ledger, SignIn},
+    authorize::{AuthorizationError, AuthorizationRequest, FormParameters, Prompt},
+    state::{ACCESS_LIFETIME, AccessType, CodeGrant, ProviderSession, ProviderState},
     users::User,
-    wire::{Issue, Press},
+    wire::{TokenParameters, TokenSigner},
 };
 use super::{
     page::{self, STYLE},
-    site::{self, Response, Site, Whole},
+    web::{self, FullResponse, Handler, StreamedResponse},
 };
 use crate::{clock::Clock, crypto};
 
-/// The cookie by which the provider knows a browser again.
+/// Name of the provider's session cookie.
 const COOKIE: &str = "doorward_demo_provider";
 
-/// More than any form that is sent here.
-const FORM_LIMIT: usize = 16 * 1024;
+/// Size limit of a form in bytes: more than any that is sent here.
+const MAX_FORM_SIZE: usize = 16 * 1024;
 
-/// The one client that is registered.
-pub(super) struct Client {
-    /// `client_id`.
-    pub(super) id: String,
-    /// A digest of the secret: comparing digests tells nobody how much of a guess was right.
-    pub(super) secret: [u8; 32],
-    /// Where codes may be sent, compared as text.
-    pub(super) redirect_uris: Vec<String>,
-    /// Where a browser may be sent after signing out, compared as text.
-    pub(super) post_logout_redirect_uris: Vec<String>,
-}
-
-/// The provider.
-pub(super) struct Provider {
-    press: Press,
-    client: Client,
+/// An OpenID provider in memory.
+pub(super) struct DemoProvider {
+    signer: TokenSigner,
+    client: RegisteredClient,
     clock: Clock,
-    ledger: Mutex<Ledger>,
+    state: Mutex<ProviderState>,
 }
 
-/// Why the token endpoint refuses (RFC 6749, section 5.2).
+/// Error response of the token endpoint (RFC 6749, section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TokenError {
+enum TokenEndpointError {
     InvalidRequest,
     InvalidClient,
     InvalidGrant,
     UnsupportedGrantType,
-    /// A defect of the demo.
+    /// A bug of the demo.
     Server,
 }
 
-impl Provider {
-    /// A provider that nobody is signed in at, with a new key. `issuer` ends with a slash.
-    pub(super) fn new(issuer: Url, client: Client, clock: Clock) -> anyhow::Result<Self> {
-        Ok(Self { press: Press::new(issuer)?, client, clock, ledger: Mutex::new(Ledger::new()) })
+impl DemoProvider {
+    /// A provider without sessions, with a new key. `issuer` ends with a slash.
+    pub(super) fn new(issuer: Url, client: RegisteredClient, clock: Clock) -> anyhow::Result<Self> {
+        Ok(Self { signer: TokenSigner::new(issuer)?, client, clock, state: Mutex::new(ProviderState::new()) })
     }
 
-    fn respond(&self, parts: &Parts, form: &[u8]) -> Whole {
+    fn respond(&self, parts: &Parts, form: &[u8]) -> FullResponse {
         match (&parts.method, parts.uri.path()) {
-            (&Method::GET, "/.well-known/openid-configuration") => site::json(StatusCode::OK, &self.press.metadata()),
-            (&Method::GET, "/jwks") => site::json(StatusCode::OK, &self.press.keys()),
+            (&Method::GET, "/.well-known/openid-configuration") => web::json(StatusCode::OK, &self.signer.metadata()),
+            (&Method::GET, "/jwks") => web::json(StatusCode::OK, &self.signer.keys()),
             (&Method::GET, "/authorize") => self.authorize(parts),
             (&Method::POST, "/authorize") => self.choose(parts, form),
             (&Method::POST, "/token") => self.token(&parts.headers, form),
             (&Method::GET | &Method::POST, "/userinfo") => self.user_info(&parts.headers),
             (&Method::GET, "/end_session") => self.end_session(parts, parts.uri.query().unwrap_or_default().as_bytes()),
             (&Method::POST, "/end_session") => self.end_session(parts, form),
-            _ => site::line(StatusCode::NOT_FOUND, "the demo's identity provider has nothing here"),
+            _ => web::text(StatusCode::NOT_FOUND, "the demo's identity provider has nothing here"),
         }
     }
 
-    /// Sends somebody who is signed in back with a code, and asks everybody else who they are.
-    fn authorize(&self, parts: &Parts) -> Whole {
+    /// Handles the authorization request: redirects with a code if the browser is signed in, else shows the page to choose
+    /// a user.
+    fn authorize(&self, parts: &Parts) -> FullResponse {
         let authorization = match self.authorization(parts) {
             Ok(authorization) => authorization,
             Err(refusal) => return self.refuse(refusal),
         };
         match (authorization.prompt, self.signed_in(&parts.headers)) {
             (Prompt::IfNeeded | Prompt::Never, Some(sign_in)) => self.grant(authorization, sign_in),
-            (Prompt::Never, None) => away(authorization.back.with_error("login_required", self.press.issuer())),
+            (Prompt::Never, None) => redirect(authorization.back.with_error("login_required", self.signer.issuer())),
             (Prompt::IfNeeded, None) | (Prompt::Always, _) => self.ask(parts),
         }
     }
 
-    /// Signs in whoever was chosen on the page.
-    fn choose(&self, parts: &Parts, form: &[u8]) -> Whole {
-        // Another site must not sign a browser in behind its owner's back. Programs send no such header.
+    /// Signs in the user who was chosen on the page.
+    fn choose(&self, parts: &Parts, form: &[u8]) -> FullResponse {
+        // Login CSRF: another site must not sign a browser in. Programs send no such header.
         if parts.headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin") {
-            return told(StatusCode::FORBIDDEN, "Not signed in", "Only the page of this provider can sign you in.");
+            return message_page(
+                StatusCode::FORBIDDEN,
+                "Not signed in",
+                "Only the page of this provider can sign you in.",
+            );
         }
         let authorization = match self.authorization(parts) {
             Ok(authorization) => authorization,
             Err(refusal) => return self.refuse(refusal),
         };
-        let Some(user) = Parameters::read(form).as_ref().and_then(|form| form.get("user")).and_then(User::named) else {
-            return told(StatusCode::BAD_REQUEST, "Not signed in", "Nobody of that name is here.");
+        let Some(user) = FormParameters::read(form).as_ref().and_then(|form| form.get("user")).and_then(User::named)
+        else {
+            return message_page(StatusCode::BAD_REQUEST, "Not signed in", "Nobody of that name is here.");
         };
-        let (cookie, sign_in) = self.ledger().sign_in(user, self.clock.now());
+        let (cookie, sign_in) = self.state().sign_in(user, self.clock.now());
         let mut answer = self.grant(authorization, sign_in);
         set_cookie(&mut answer, Cookie::build((COOKIE, cookie)));
         answer
     }
 
-    fn authorization(&self, parts: &Parts) -> Result<Authorization, Refusal> {
-        Authorization::read(parts.uri.query().unwrap_or_default(), &self.client)
+    fn authorization(&self, parts: &Parts) -> Result<AuthorizationRequest, AuthorizationError> {
+        AuthorizationRequest::read(parts.uri.query().unwrap_or_default(), &self.client)
     }
 
-    fn refuse(&self, refusal: Refusal) -> Whole {
+    fn refuse(&self, refusal: AuthorizationError) -> FullResponse {
         match refusal {
-            Refusal::Told(why) => told(StatusCode::BAD_REQUEST, "This request is refused", why),
-            Refusal::SentBack(back, code) => away(back.with_error(code, self.press.issuer())),
+            AuthorizationError::MessagePage(why) => {
+                message_page(StatusCode::BAD_REQUEST, "This request is refused", why)
+            }
+            AuthorizationError::RedirectToClient(back, code) => redirect(back.with_error(code, self.signer.issuer())),
         }
     }
 
-    fn grant(&self, authorization: Authorization, sign_in: SignIn) -> Whole {
-        let Authorization { back, nonce, challenge, access, prompt: _ } = authorization;
-        let grant = Grant { sign_in, redirect_uri: back.redirect_uri.clone(), challenge, nonce, access };
-        let code = self.ledger().issue_code(grant, self.clock.now());
-        away(back.with_code(&code, self.press.issuer()))
+    fn grant(&self, authorization: AuthorizationRequest, sign_in: ProviderSession) -> FullResponse {
+        let AuthorizationRequest { back, nonce, challenge, access, prompt: _ } = authorization;
+        let grant = CodeGrant { sign_in, redirect_uri: back.redirect_uri.clone(), challenge, nonce, access };
+        let code = self.state().issue_code(grant, self.clock.now());
+        redirect(back.with_code(&code, self.signer.issuer()))
     }
 
-    fn ask(&self, parts: &Parts) -> Whole {
+    fn ask(&self, parts: &Parts) -> FullResponse {
         let action = parts.uri.path_and_query().map_or("/authorize", http::uri::PathAndQuery::as_str);
-        let page = Choice { style: STYLE, action, users: User::ALL };
-        // Browsers hold the redirect that follows a form to the same list as the form (CSP, `form-action`).
+        let page = UserChoicePage { style: STYLE, action, users: User::ALL };
+        // Browsers check the redirect after a form against the same list as the form (CSP, `form-action`).
         let mut targets = vec!["'self'".to_owned()];
         let origins = self.client.redirect_uris.iter().filter_map(|uri| Url::parse(uri).ok());
         targets.extend(origins.map(|uri| uri.origin().ascii_serialization()));
         page::page_with_form(StatusCode::OK, &page, &targets.join(" "))
     }
 
-    fn token(&self, headers: &HeaderMap, form: &[u8]) -> Whole {
+    fn token(&self, headers: &HeaderMap, form: &[u8]) -> FullResponse {
         match self.issue(headers, form) {
-            Ok(tokens) => site::json(StatusCode::OK, &tokens),
+            Ok(tokens) => web::json(StatusCode::OK, &tokens),
             Err(error) => error.answer(),
         }
     }
 
-    fn issue(&self, headers: &HeaderMap, form: &[u8]) -> Result<wire::TokenResponse, TokenError> {
-        let form = Parameters::read(form).ok_or(TokenError::InvalidRequest)?;
+    fn issue(&self, headers: &HeaderMap, form: &[u8]) -> Result<wire::TokenEndpointResponse, TokenEndpointError> {
+        let form = FormParameters::read(form).ok_or(TokenEndpointError::InvalidRequest)?;
         self.authenticate(headers, &form)?;
         match form.get("grant_type") {
             Some("authorization_code") => self.redeem(&form),
             Some("refresh_token") => self.rotate(&form),
-            Some(_) => Err(TokenError::UnsupportedGrantType),
-            None => Err(TokenError::InvalidRequest),
+            Some(_) => Err(TokenEndpointError::UnsupportedGrantType),
+            None => Err(TokenEndpointError::InvalidRequest),
         }
     }
 
-    fn authenticate(&self, headers: &HeaderMap, form: &Parameters) -> Result<(), TokenError> {
+    fn authenticate(&self, headers: &HeaderMap, form: &FormParameters) -> Result<(), TokenEndpointError> {
         let (id, secret) = if let Some(line) = headers.get(header::AUTHORIZATION) {
-            basic(line).ok_or(TokenError::InvalidClient)?
+            basic(line).ok_or(TokenEndpointError::InvalidClient)?
         } else {
-            let named = |name| form.get(name).unwrap_or_default().to_owned();
-            (named("client_id"), named("client_secret"))
+            let parameter = |name| form.get(name).unwrap_or_default().to_owned();
+            (parameter("client_id"), parameter("client_secret"))
         };
         let known = id == self.client.id && crypto::digest(secret.as_bytes()) == self.client.secret;
-        if known { Ok(()) } else { Err(TokenError::InvalidClient) }
+        if known { Ok(()) } else { Err(TokenEndpointError::InvalidClient) }
     }
 
-    fn redeem(&self, form: &Parameters) -> Result<wire::TokenResponse, TokenError> {
+    fn redeem(&self, form: &FormParameters) -> Result<wire::TokenEndpointResponse, TokenEndpointError> {
         let (Some(code), Some(verifier)) = (form.get("code"), form.get("code_verifier")) else {
-            return Err(TokenError::InvalidRequest);
+            return Err(TokenEndpointError::InvalidRequest);
         };
-        let grant = self.ledger().spend_code(code, self.clock.now()).ok_or(TokenError::InvalidGrant)?;
-        let meant = form.get("redirect_uri") == Some(&grant.redirect_uri);
-        let proven = crypto::encode(&crypto::digest(verifier.as_bytes())) == grant.challenge;
-        if meant && proven {
-            self.press_tokens(&grant.sign_in, grant.nonce, grant.access)
+        let grant = self.state().redeem_code(code, self.clock.now()).ok_or(TokenEndpointError::InvalidGrant)?;
+        let same_redirect = form.get("redirect_uri") == Some(&grant.redirect_uri);
+        let verified = crypto::encode(&crypto::digest(verifier.as_bytes())) == grant.challenge;
+        if same_redirect && verified {
+            self.issue_tokens(&grant.sign_in, grant.nonce, grant.access)
         } else {
-            Err(TokenError::InvalidGrant)
+            Err(TokenEndpointError::InvalidGrant)
         }
     }
 
-    fn rotate(&self, form: &Parameters) -> Result<wire::TokenResponse, TokenError> {
-        let token = form.get("refresh_token").ok_or(TokenError::InvalidRequest)?;
-        let sign_in = self.ledger().spend_refresh(token, self.clock.now()).ok_or(TokenError::InvalidGrant)?;
-        self.press_tokens(&sign_in, None, Access::Offline)
+    fn rotate(&self, form: &FormParameters) -> Result<wire::TokenEndpointResponse, TokenEndpointError> {
+        let token = form.get("refresh_token").ok_or(TokenEndpointError::InvalidRequest)?;
+        let sign_in = self.state().redeem_refresh(token, self.clock.now()).ok_or(TokenEndpointError::InvalidGrant)?;
+        self.issue_tokens(&sign_in, None, AccessType::Offline)
     }
 
-    fn press_tokens(
+    fn issue_tokens(
         &self,
-        sign_in: &SignIn,
+        sign_in: &ProviderSession,
         nonce: Option<String>,
-        access: Access,
-    ) -> Result<wire::TokenResponse, TokenError> {
+        access: AccessType,
+    ) -> Result<wire::TokenEndpointResponse, TokenEndpointError> {
         let now = self.clock.now();
-        let mut ledger = self.ledger();
-        let refresh = (access == Access::Offline).then(|| ledger.issue_refresh(sign_in.clone(), now));
-        let issue = Issue {
+        let mut state = self.state();
+        let refresh = (access == AccessType::Offline).then(|| state.issue_refresh(sign_in.clone(), now));
+        let issue = TokenParameters {
             client_id: &self.client.id,
             sign_in,
             nonce,
-            access: ledger.issue_access(sign_in.clone(), now),
+            access: state.issue_access(sign_in.clone(), now),
             expires_in: ACCESS_LIFETIME,
             refresh,
         };
-        self.press.tokens(issue, now).map_err(|error| {
+        self.signer.tokens(issue, now).map_err(|error| {
             tracing::error!(%error, "the demo's identity provider cannot sign");
-            TokenError::Server
+            TokenEndpointError::Server
         })
     }
 
-    fn user_info(&self, headers: &HeaderMap) -> Whole {
+    fn user_info(&self, headers: &HeaderMap) -> FullResponse {
         let token = headers.get(header::AUTHORIZATION).and_then(|line| line.to_str().ok()?.strip_prefix("Bearer "));
-        let user = token.and_then(|token| Some(self.ledger().bearer(token, self.clock.now())?.user));
+        let user = token.and_then(|token| Some(self.state().bearer(token, self.clock.now())?.user));
         let Some(user) = user else {
-            let mut answer = site::json(StatusCode::UNAUTHORIZED, &serde_json::json!({ "error": "invalid_token" }));
+            let mut answer = web::json(StatusCode::UNAUTHORIZED, &serde_json::json!({ "error": "invalid_token" }));
             let challenge = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
             return answer;
         };
-        site::json(StatusCode::OK, &wire::user_info(user))
+        web::json(StatusCode::OK, &wire::user_info(user))
     }
 
-    /// Signs the browser out (`OpenID` Connect RP-Initiated Logout 1.0) and sends it back only to an address of the
-    /// client's.
-    fn end_session(&self, parts: &Parts, asked: &[u8]) -> Whole {
+    /// Signs the browser out (`OpenID` Connect RP-Initiated Logout 1.0) and redirects only to a registered URI of the
+    /// client.
+    fn end_session(&self, parts: &Parts, asked: &[u8]) -> FullResponse {
         for cookie in cookies(&parts.headers) {
-            self.ledger().sign_out(cookie, self.clock.now());
+            self.state().sign_out(cookie, self.clock.now());
         }
-        let asked = Parameters::read(asked);
+        let asked = FormParameters::read(asked);
         let asked = |name| asked.as_ref().and_then(|asked| asked.get(name));
         let back = asked("post_logout_redirect_uri")
             .filter(|uri| self.client.post_logout_redirect_uris.iter().any(|own| own == uri))
@@ -254,38 +252,38 @@ impl Provider {
                 if let Some(state) = asked("state") {
                     back.query_pairs_mut().append_pair("state", state);
                 }
-                away(Some(back))
+                redirect(Some(back))
             }
-            None => told(StatusCode::OK, "Signed out", "The next app that you open will ask who you are."),
+            None => message_page(StatusCode::OK, "Signed out", "The next app that you open will ask who you are."),
         };
         set_cookie(&mut answer, Cookie::build((COOKIE, String::new())).max_age(cookie::time::Duration::ZERO));
         answer
     }
 
-    fn signed_in(&self, headers: &HeaderMap) -> Option<SignIn> {
-        let (ledger, now) = (self.ledger(), self.clock.now());
-        cookies(headers).find_map(|cookie| ledger.signed_in(cookie, now).cloned())
+    fn signed_in(&self, headers: &HeaderMap) -> Option<ProviderSession> {
+        let (state, now) = (self.state(), self.clock.now());
+        cookies(headers).find_map(|cookie| state.signed_in(cookie, now).cloned())
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        // Each change is made in one go, so a panic elsewhere leaves nothing half done.
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, ProviderState> {
+        // No change can panic half-way, so the state of a poisoned lock is consistent.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Site for Provider {
-    async fn answer(&self, request: Request<Incoming>, _peer: IpAddr) -> Response {
+impl Handler for DemoProvider {
+    async fn answer(&self, request: Request<Incoming>, _peer: IpAddr) -> StreamedResponse {
         let (parts, body) = request.into_parts();
-        let form = Limited::new(body, FORM_LIMIT).collect().await.map(http_body_util::Collected::to_bytes);
-        site::whole(match form {
+        let form = Limited::new(body, MAX_FORM_SIZE).collect().await.map(http_body_util::Collected::to_bytes);
+        web::boxed(match form {
             Ok(form) => self.respond(&parts, &form),
-            Err(_) => site::line(StatusCode::PAYLOAD_TOO_LARGE, "the form is too long or broken off"),
+            Err(_) => web::text(StatusCode::PAYLOAD_TOO_LARGE, "the form is too long or broken off"),
         })
     }
 }
 
-impl TokenError {
-    fn answer(self) -> Whole {
+impl TokenEndpointError {
+    fn answer(self) -> FullResponse {
         let (status, code) = match self {
             Self::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid_request"),
             Self::InvalidClient => (StatusCode::UNAUTHORIZED, "invalid_client"),
@@ -293,7 +291,7 @@ impl TokenError {
             Self::UnsupportedGrantType => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
             Self::Server => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
         };
-        let mut answer = site::json(status, &serde_json::json!({ "error": code }));
+        let mut answer = web::json(status, &serde_json::json!({ "error": code }));
         if self == Self::InvalidClient {
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
         }
@@ -301,7 +299,7 @@ impl TokenError {
     }
 }
 
-/// The client's id and secret in a `Basic` line. Our id and secrets are the same with and without percent-encoding.
+/// Returns the client ID and secret of a `Basic` credential. Ours are the same with and without percent-encoding.
 fn basic(line: &HeaderValue) -> Option<(String, String)> {
     let decoded = BASE64.decode(line.to_str().ok()?.strip_prefix("Basic ")?.as_bytes()).ok()?;
     let (id, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
@@ -312,38 +310,40 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     crate::cookie::values(headers, COOKIE).filter_map(|value| std::str::from_utf8(value).ok())
 }
 
-fn set_cookie(answer: &mut Whole, line: cookie::CookieBuilder<'_>) {
+fn set_cookie(answer: &mut FullResponse, line: cookie::CookieBuilder<'_>) {
     let line = line.path("/").http_only(true).same_site(SameSite::Lax).build();
     if let Ok(line) = HeaderValue::from_str(&line.to_string()) {
         answer.headers_mut().append(header::SET_COOKIE, line);
     }
 }
 
-/// A redirect that turns a form into a page being opened.
-fn away(to: Option<Url>) -> Whole {
+/// Redirects with 303, which turns the POST of a form into a GET.
+fn redirect(to: Option<Url>) -> FullResponse {
     let Some(location) = to.and_then(|url| HeaderValue::from_str(url.as_str()).ok()) else {
-        return told(StatusCode::BAD_REQUEST, "This request is refused", "There is no way back to the app.");
+        return message_page(StatusCode::BAD_REQUEST, "This request is refused", "There is no way back to the app.");
     };
-    let mut answer = site::answer(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", Bytes::new());
+    let mut answer = web::response(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", Bytes::new());
     answer.headers_mut().insert(header::LOCATION, location);
     answer
 }
 
-fn told(status: StatusCode, heading: &str, message: &str) -> Whole {
-    page::page(status, &Told { style: STYLE, heading, message })
+fn message_page(status: StatusCode, heading: &str, message: &str) -> FullResponse {
+    page::page(status, &MessagePage { style: STYLE, heading, message })
 }
 
+/// Page to choose a user.
 #[derive(Template)]
 #[template(path = "choice.html")]
-struct Choice<'a> {
+struct UserChoicePage<'a> {
     style: &'static str,
     action: &'a str,
     users: [User; 2],
 }
 
+/// Page with a heading and a message.
 #[derive(Template)]
-#[template(path = "told.html")]
-struct Told<'a> {
+#[template(path = "message.html")]
+struct MessagePage<'a> {
     style: &'static str,
     heading: &'a str,
     message: &'a str,

@@ -1,18 +1,18 @@
-//! The people of the demo. Everybody may be anybody: there are no passwords.
+//! The demo's users. There are no passwords: everybody may sign in as anybody.
 
-/// Somebody who can sign in.
+/// A user who can sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum User {
-    /// Runs the place.
+    /// Member of `admins` and `staff`.
     Alice,
-    /// Works there.
+    /// Member of `staff`.
     Bob,
 }
 
 impl User {
     pub(super) const ALL: [Self; 2] = [Self::Alice, Self::Bob];
 
-    /// Whose name this is.
+    /// Returns the user of a name.
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|user| user.name() == name)
     }
@@ -38,7 +38,7 @@ impl User {
         }
     }
 
-    /// `sub`: nobody's name, as providers do it.
+    /// Returns the `sub` claim: an opaque text, as with most providers.
     pub(super) const fn subject(self) -> &'static str {
         match self {
             Self::Alice => "5b1f0c52",

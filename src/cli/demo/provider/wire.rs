@@ -1,6 +1,6 @@
-//! The provider's documents on the wire: metadata, keys, ID tokens and userinfo, in the library's own types.
+//! The provider's responses on the wire: metadata, keys, ID tokens and userinfo, in the types of `openidconnect`.
 //!
-//! The key is made at start and never leaves the process. Signing is `openidconnect`'s.
+//! The key is generated at start and never leaves the process. Signing is `openidconnect`'s.
 
 use std::time::Duration;
 
@@ -21,41 +21,41 @@ use openidconnect::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{ledger::SignIn, users::User};
+use super::{state::ProviderSession, users::User};
 use crate::{clock::Timestamp, crypto};
 
-/// How long an ID token may be believed.
+/// Lifetime of an ID token.
 const ID_TOKEN_LIFETIME: Duration = Duration::from_mins(5);
 
-/// The claims that are ours to define.
+/// Additional claims of the demo.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Claims {
+pub(super) struct DemoClaims {
     groups: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sid: Option<String>,
 }
 
-impl openidconnect::AdditionalClaims for Claims {}
+impl openidconnect::AdditionalClaims for DemoClaims {}
 
-type OurIdToken = IdToken<Claims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
+type OurIdToken = IdToken<DemoClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
 
 type OurIdTokenFields = IdTokenFields<
-    Claims,
+    DemoClaims,
     EmptyExtraTokenFields,
     CoreGenderClaim,
     CoreJweContentEncryptionAlgorithm,
     CoreJwsSigningAlgorithm,
 >;
 
-/// The answer of the token endpoint.
-pub(super) type TokenResponse = StandardTokenResponse<OurIdTokenFields, CoreTokenType>;
+/// Response of the token endpoint.
+pub(super) type TokenEndpointResponse = StandardTokenResponse<OurIdTokenFields, CoreTokenType>;
 
-/// Who the userinfo endpoint says somebody is.
-pub(super) type UserInfo = UserInfoClaims<Claims, CoreGenderClaim>;
+/// Response of the userinfo endpoint.
+pub(super) type UserInfoDocument = UserInfoClaims<DemoClaims, CoreGenderClaim>;
 
-/// Metadata that the library has no field for.
+/// Metadata without a field in the library.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Further {
+pub(super) struct ExtraMetadata {
     /// `OpenID` Connect RP-Initiated Logout 1.0, section 2.1.
     end_session_endpoint: Url,
     /// RFC 8414, section 2.
@@ -64,11 +64,11 @@ pub(super) struct Further {
     authorization_response_iss_parameter_supported: bool,
 }
 
-impl AdditionalProviderMetadata for Further {}
+impl AdditionalProviderMetadata for ExtraMetadata {}
 
 /// The discovery document.
-pub(super) type Metadata = ProviderMetadata<
-    Further,
+pub(super) type DiscoveryDocument = ProviderMetadata<
+    ExtraMetadata,
     CoreAuthDisplay,
     CoreClientAuthMethod,
     CoreClaimName,
@@ -82,30 +82,30 @@ pub(super) type Metadata = ProviderMetadata<
     CoreSubjectIdentifierType,
 >;
 
-/// What is issued in one answer.
-pub(super) struct Issue<'a> {
-    /// To whom.
+/// Parameters of the tokens in one response.
+pub(super) struct TokenParameters<'a> {
+    /// Client ID, the audience.
     pub(super) client_id: &'a str,
-    /// About whom.
-    pub(super) sign_in: &'a SignIn,
-    /// From the authorization request; a renewal has none.
+    /// Session in which they are issued.
+    pub(super) sign_in: &'a ProviderSession,
+    /// `nonce` of the authorization request; a renewal has none.
     pub(super) nonce: Option<String>,
     /// The access token.
     pub(super) access: String,
-    /// How long it is good for.
+    /// Lifetime of the access token.
     pub(super) expires_in: Duration,
-    /// The refresh token, where there is one.
+    /// The refresh token, for offline access.
     pub(super) refresh: Option<String>,
 }
 
-/// Makes and signs the documents.
-pub(super) struct Press {
+/// Creates the documents and signs ID tokens.
+pub(super) struct TokenSigner {
     issuer: Url,
     key: CoreEdDsaPrivateSigningKey,
 }
 
-impl Press {
-    /// A press with a new key. `issuer` ends with a slash, so that it is the same as text and as a URL.
+impl TokenSigner {
+    /// A signer with a new key. `issuer` ends with a slash, so that it is the same as text and as a URL.
     pub(super) fn new(issuer: Url) -> anyhow::Result<Self> {
         let key = ed25519_dalek::SigningKey::from_bytes(&crypto::random());
         let pem = key.to_pkcs8_pem(LineEnding::LF).context("writing the provider's key as PEM")?;
@@ -114,7 +114,7 @@ impl Press {
         Ok(Self { issuer, key })
     }
 
-    /// The issuer identifier.
+    /// Returns the issuer identifier.
     pub(super) fn issuer(&self) -> &Url {
         &self.issuer
     }
@@ -129,14 +129,14 @@ impl Press {
         url
     }
 
-    /// The discovery document (`OpenID` Connect Discovery 1.0, section 3).
-    pub(super) fn metadata(&self) -> Metadata {
-        let further = Further {
+    /// Returns the discovery document (`OpenID` Connect Discovery 1.0, section 3).
+    pub(super) fn metadata(&self) -> DiscoveryDocument {
+        let further = ExtraMetadata {
             end_session_endpoint: self.endpoint("/end_session"),
             code_challenge_methods_supported: vec!["S256".to_owned()],
             authorization_response_iss_parameter_supported: true,
         };
-        Metadata::new(
+        DiscoveryDocument::new(
             self.issuer_url(),
             AuthUrl::from_url(self.endpoint("/authorize")),
             JsonWebKeySetUrl::from_url(self.endpoint("/jwks")),
@@ -157,15 +157,15 @@ impl Press {
         ))
     }
 
-    /// The public half of the key.
+    /// Returns the public key.
     pub(super) fn keys(&self) -> CoreJsonWebKeySet {
         CoreJsonWebKeySet::new(vec![self.key.as_verification_key()])
     }
 
-    /// The answer of the token endpoint, with a signed ID token in it.
-    pub(super) fn tokens(&self, issue: Issue<'_>, now: Timestamp) -> anyhow::Result<TokenResponse> {
+    /// Returns the response of the token endpoint, with a signed ID token.
+    pub(super) fn tokens(&self, issue: TokenParameters<'_>, now: Timestamp) -> anyhow::Result<TokenEndpointResponse> {
         let access = AccessToken::new(issue.access);
-        let own = Claims { groups: groups(issue.sign_in.user), sid: Some(issue.sign_in.sid.clone()) };
+        let own = DemoClaims { groups: groups(issue.sign_in.user), sid: Some(issue.sign_in.sid.clone()) };
         let claims = IdTokenClaims::new(
             self.issuer_url(),
             vec![Audience::new(issue.client_id.to_owned())],
@@ -180,16 +180,16 @@ impl Press {
         let id = OurIdToken::new(claims, &self.key, CoreJwsSigningAlgorithm::EdDsa, Some(&access), None)
             .context("signing the ID token")?;
         let fields = OurIdTokenFields::new(Some(id), EmptyExtraTokenFields {});
-        let mut response = TokenResponse::new(access, CoreTokenType::Bearer, fields);
+        let mut response = TokenEndpointResponse::new(access, CoreTokenType::Bearer, fields);
         response.set_expires_in(Some(&issue.expires_in));
         response.set_refresh_token(issue.refresh.map(RefreshToken::new));
         Ok(response)
     }
 }
 
-/// The answer of the userinfo endpoint.
-pub(super) fn user_info(user: User) -> UserInfo {
-    UserInfo::new(standard(user), Claims { groups: groups(user), sid: None })
+/// Returns the response of the userinfo endpoint.
+pub(super) fn user_info(user: User) -> UserInfoDocument {
+    UserInfoDocument::new(standard(user), DemoClaims { groups: groups(user), sid: None })
 }
 
 fn groups(user: User) -> Vec<String> {

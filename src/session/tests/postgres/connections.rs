@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::session::tests::postgres::{database::Bouncer, *};
+use crate::session::tests::postgres::{database::PgBouncer, *};
 
 #[tokio::test]
 async fn a_statement_that_is_stuck_fails_and_its_connection_is_not_used_again() {

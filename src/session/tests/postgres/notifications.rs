@@ -3,7 +3,7 @@
 use crate::session::{
     admin::{Place as From, Register, Search},
     tests::postgres::{
-        database::{Bouncer, Weather, Wire},
+        database::{ChaosProxy, LinkState, PgBouncer},
         *,
     },
 };
@@ -43,7 +43,7 @@ async fn a_session_that_ends_while_disconnected_is_refused_after_a_reconnect() {
     eventually("it is disconnected", async || !there.is_listening()).await;
     db.sql("DELETE FROM doorward_sessions");
     live(there.find(&cookie).await);
-    wire.set(Weather::Fair);
+    proxy.set(LinkState::Open);
     eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
     eventually("it listens again", async || there.is_listening()).await;
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::session::tests::postgres::{
-    database::{Weather, Wire},
+    database::{ChaosProxy, LinkState},
     *,
 };
 
@@ -45,7 +45,7 @@ async fn a_server_that_hangs_is_unavailable_and_ends_no_session() {
     assert!(replica.find(&unknown).await.is_err());
     assert!(began.elapsed() < DEADLINE + Duration::from_secs(1), "contract, section 8: six seconds");
     live(replica.find(&known).await);
-    wire.set(Weather::Fair);
+    proxy.set(LinkState::Open);
     eventually("it is found", async || matches!(replica.find(&unknown).await, Ok(Found::Live(_)))).await;
 }
 

@@ -1,5 +1,5 @@
-//! A session counts where it was made: at its host, or in its domain, for its provider's issuer and client (contract C14a). It is
-//! nobody elsewhere, and its tokens go nowhere else.
+//! The scope of a session: it is valid at its host, or in its domain, for its provider's issuer and client (contract C14a),
+//! and nowhere else. Its tokens are sent nowhere else.
 
 use std::time::Duration;
 
@@ -7,42 +7,43 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::world::{
-    As, Kind, Plan, Provider, Visitor, World, eventually,
-    raw::{self, DIALECTS, Original, Said},
+    EdgeKind, Provider, RequestMode, Visitor, World, WorldBuilder, eventually,
+    raw::{self, DIALECTS, OriginalRequest, RawResponse},
 };
 
-/// The gate in clear text, so that anything at all can be said to it.
-const BARE: Kind = Kind::Nginx;
+/// Edge with the gate in clear text, so that raw requests can be sent to it.
+const BARE: EdgeKind = EdgeKind::Nginx;
 
 const APP: &str = "app.example.test";
 const RULES: &str = "rules.example.test";
 const PAGE: &str = "Sec-Fetch-Mode: navigate\r\nAccept: text/html\r\n";
 const SCRIPT: &str = "Sec-Fetch-Mode: cors\r\nAccept: application/json\r\n";
 
-/// What the app at `app.example.test` sees of somebody's cookies.
+/// Returns the cookies that the app at `app.example.test` could see.
 fn copied(world: &World, visitor: &Visitor) -> String {
     format!("Cookie: {}\r\n", visitor.cookies(&world.at("app", "/").parse().unwrap()))
 }
 
-async fn told(world: &World, dialect: &str, host: &str, lines: &str) -> Said {
-    raw::tell(world.gate.port, &Original { method: "GET", host, target: "/", lines }.as_told_by(dialect)).await
+async fn subrequest(world: &World, dialect: &str, host: &str, lines: &str) -> RawResponse {
+    raw::request(world.gate.port, &OriginalRequest { method: "GET", host, target: "/", lines }.in_dialect(dialect))
+        .await
 }
 
-async fn direct(world: &World, host: &str, page: &str, lines: &str) -> Said {
-    raw::tell(world.gate.port, &format!("GET /_doorward{page} HTTP/1.1\r\nHost: {host}\r\n{lines}")).await
+async fn direct(world: &World, host: &str, page: &str, lines: &str) -> RawResponse {
+    raw::request(world.gate.port, &format!("GET /_doorward{page} HTTP/1.1\r\nHost: {host}\r\n{lines}")).await
 }
 
-async fn lives(world: &World, cookies: &str) -> bool {
-    told(world, "traefik", APP, &format!("{SCRIPT}{cookies}")).await.status == StatusCode::OK
+async fn is_valid(world: &World, cookies: &str) -> bool {
+    subrequest(world, "traefik", APP, &format!("{SCRIPT}{cookies}")).await.status == StatusCode::OK
 }
 
 #[tokio::test]
 async fn a_cookie_that_one_app_saw_is_nobody_at_any_other_host() {
-    let world = Plan::with(BARE).start().await;
-    // Hosts under one wildcard count each by itself.
+    let world = WorldBuilder::with(BARE).start().await;
+    // Each host under a wildcard has sessions of its own.
     world.gate.configure(&world.config().replace(&format!("\"{RULES}\""), "\"*.example.test\""));
     eventually("the wildcard is in force", async || {
-        let said = told(&world, "traefik", "other.example.test", SCRIPT).await;
+        let said = subrequest(&world, "traefik", "other.example.test", SCRIPT).await;
         (said.reason() == "no_session").then_some(())
     })
     .await;
@@ -53,7 +54,7 @@ async fn a_cookie_that_one_app_saw_is_nobody_at_any_other_host() {
     for (dialect, host) in DIALECTS.into_iter().flat_map(|dialect| {
         ["admin.example.test", RULES, "other.example.test", "x.app.example.test"].map(|host| (dialect, host))
     }) {
-        let said = told(&world, dialect, host, &format!("{SCRIPT}{cookies}")).await;
+        let said = subrequest(&world, dialect, host, &format!("{SCRIPT}{cookies}")).await;
         assert_eq!((said.status, said.reason()), (StatusCode::UNAUTHORIZED, "no_session"), "{dialect} {host}");
     }
     for (host, expected) in [
@@ -63,14 +64,18 @@ async fn a_cookie_that_one_app_saw_is_nobody_at_any_other_host() {
         ("other.example.test", StatusCode::UNAUTHORIZED),
         (APP, StatusCode::UNAUTHORIZED),
     ] {
-        assert_eq!(told(&world, "traefik", host, &format!("{SCRIPT}{at_rules}")).await.status, expected, "{host}");
+        assert_eq!(
+            subrequest(&world, "traefik", host, &format!("{SCRIPT}{at_rules}")).await.status,
+            expected,
+            "{host}"
+        );
     }
-    assert!(lives(&world, &cookies).await);
+    assert!(is_valid(&world, &cookies).await);
 }
 
 #[tokio::test]
 async fn the_pages_of_another_host_reveal_and_end_nothing() {
-    let world = Plan::with(BARE).start().await;
+    let world = WorldBuilder::with(BARE).start().await;
     let alice = world.signed_in("alice").await;
     let cookies = copied(&world, &alice);
     let said = direct(&world, RULES, "/session", &format!("{SCRIPT}{cookies}")).await;
@@ -79,32 +84,32 @@ async fn the_pages_of_another_host_reveal_and_end_nothing() {
     for page in ["/sign_out", "/reset", "/sign_out?rd=%2F"] {
         let said = direct(&world, RULES, page, &format!("{PAGE}{cookies}")).await;
         assert!(!said.header("location").contains("id_token_hint"), "{page}: {said:?}");
-        assert!(lives(&world, &cookies).await, "{page}");
+        assert!(is_valid(&world, &cookies).await, "{page}");
     }
-    // Signed in here already, says the cookie of another host: it is not believed.
+    // The session cookie of another host does not count as signed in.
     let said = direct(&world, RULES, "/callback?state=x&code=y", &format!("{PAGE}{cookies}")).await;
     assert!(said.header("location").starts_with(&world.provider.issuer()), "{said:?}");
-    // Nor does a sign-in here end what was there.
+    // A sign-in here does not end the session there.
     let bob = world.person("bob");
     let callback = bob.up_to_the_callback(&world.at("rules", "/")).await;
-    let mut request = bob.request(As::Page, &callback);
+    let mut request = bob.request(RequestMode::Page, &callback);
     let line = cookies.trim_start_matches("Cookie: ").trim_end();
     request.headers_mut().append("cookie", line.parse().unwrap());
     assert_eq!(bob.send(request).await.reason(), "signed_in");
-    assert!(lives(&world, &cookies).await);
+    assert!(is_valid(&world, &cookies).await);
     let said = direct(&world, APP, "/session", &format!("{SCRIPT}{cookies}")).await;
     assert!(said.body.contains("alice"), "{said:?}");
     assert_eq!(direct(&world, APP, "/sign_out", &format!("{PAGE}{cookies}")).await.status, StatusCode::FOUND);
-    assert!(!lives(&world, &cookies).await);
+    assert!(!is_valid(&world, &cookies).await);
 }
 
 #[tokio::test]
 async fn a_login_cookie_completes_no_sign_in_at_another_host() {
-    let world = Plan::with(BARE).start().await;
+    let world = WorldBuilder::with(BARE).start().await;
     let alice = world.person("alice");
     alice.open(&world.at("app", "/")).await;
     let copied = copied(&world, &alice);
-    // Somebody begins at another host with it, and has come back from the provider.
+    // A sign-in at another host that has returned from the provider.
     let mallory = world.person("bob");
     let callback = mallory.up_to_the_callback(&world.at("rules", "/")).await;
     let query = callback.split_once("/_doorward/callback").unwrap().1;
@@ -114,7 +119,7 @@ async fn a_login_cookie_completes_no_sign_in_at_another_host() {
 
 #[tokio::test]
 async fn the_state_of_a_sign_out_leads_on_at_its_own_host_alone() {
-    let world = Plan::with(BARE).start().await;
+    let world = WorldBuilder::with(BARE).start().await;
     let alice = copied(&world, &world.signed_in("alice").await);
     let said = direct(&world, APP, "/sign_out?rd=%2Fnext", &format!("{PAGE}{alice}")).await;
     let provider = url::Url::parse(said.header("location")).unwrap();
@@ -126,9 +131,9 @@ async fn the_state_of_a_sign_out_leads_on_at_its_own_host_alone() {
 }
 
 #[tokio::test]
-async fn with_a_cookie_domain_a_session_counts_at_its_hosts_and_at_none_outside() {
+async fn with_a_cookie_domain_a_session_is_valid_at_its_hosts_and_at_none_outside() {
     let session = "cookie_domain = \"example.test\"";
-    let world = Plan::with(BARE).session(session).tables("[access]\ndefault = \"authenticated\"").start().await;
+    let world = WorldBuilder::with(BARE).session(session).tables("[access]\ndefault = \"authenticated\"").start().await;
     let alice = world.signed_in("alice").await;
     let cookies = copied(&world, &alice);
     for (host, expected) in [
@@ -141,17 +146,17 @@ async fn with_a_cookie_domain_a_session_counts_at_its_hosts_and_at_none_outside(
         ("app.example.test.evil.test", StatusCode::UNAUTHORIZED),
         ("test", StatusCode::UNAUTHORIZED),
     ] {
-        let said = told(&world, "traefik", host, &format!("{SCRIPT}{cookies}")).await;
+        let said = subrequest(&world, "traefik", host, &format!("{SCRIPT}{cookies}")).await;
         assert_eq!(said.status, expected, "{host}: {said:?}");
     }
     direct(&world, "notexample.test", "/sign_out", &format!("{PAGE}{cookies}")).await;
-    assert!(lives(&world, &cookies).await);
+    assert!(is_valid(&world, &cookies).await);
     assert_eq!(direct(&world, RULES, "/sign_out", &format!("{PAGE}{cookies}")).await.status, StatusCode::FOUND);
-    assert!(!lives(&world, &cookies).await);
+    assert!(!is_valid(&world, &cookies).await);
 }
 
-/// Another provider that the gate knows under the same name from now on.
-async fn replaced(world: &World) -> Provider {
+/// Replaces the provider by another issuer under the same name.
+async fn replace_provider(world: &World) -> Provider {
     let origins = ["app", "admin", "rules"].map(|host| world.at(host, ""));
     let mut other = Provider::new(world.dir(), &origins, &json!({ "access_token_ttl": 4 }));
     other.start().await;
@@ -161,18 +166,18 @@ async fn replaced(world: &World) -> Provider {
 
 async fn change(world: &World, from: &str, to: &str) {
     let applied = r#"doorward_config_reloads_total{result="applied"}"#;
-    let before = world.gate.number(applied).await.unwrap_or_default();
+    let before = world.gate.metric(applied).await.unwrap_or_default();
     let config = world.config();
     assert!(config.contains(from));
     world.gate.configure(&config.replace(from, to));
-    let is_applied = async || (world.gate.number(applied).await? > before).then_some(());
+    let is_applied = async || (world.gate.metric(applied).await? > before).then_some(());
     eventually("the change is in force", is_applied).await;
 }
 
-/// A world whose sessions are to be renewed after two seconds.
+/// Starts a world whose sessions are renewed after two seconds.
 async fn renewing() -> World {
     let provider = json!({ "access_token_ttl": 4 });
-    Plan::with(BARE).session("renew_before = \"2s\"").provider(provider).start().await
+    WorldBuilder::with(BARE).session("renew_before = \"2s\"").provider(provider).start().await
 }
 
 #[tokio::test]
@@ -180,11 +185,11 @@ async fn sessions_of_another_issuer_under_the_same_name_are_over_and_their_token
     let mut world = renewing().await;
     let (alice, bob) = (world.signed_in("alice").await, world.signed_in("bob").await);
     let (alice, bob) = (copied(&world, &alice), copied(&world, &bob));
-    let before = world.provider.asked().await;
-    let other = replaced(&world).await;
-    // Long enough for the access token to end.
+    let before = world.provider.token_requests().await;
+    let other = replace_provider(&world).await;
+    // Real time, because the provider's token lifetime is: until the access token of 4 s has expired.
     for round in 0..6 {
-        let said = told(&world, "traefik", APP, &format!("{SCRIPT}{alice}")).await;
+        let said = subrequest(&world, "traefik", APP, &format!("{SCRIPT}{alice}")).await;
         assert_eq!((said.status, said.reason()), (StatusCode::UNAUTHORIZED, "session_ended"), "{round}");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -192,16 +197,16 @@ async fn sessions_of_another_issuer_under_the_same_name_are_over_and_their_token
     assert_eq!((said.status, said.reason()), (StatusCode::UNAUTHORIZED, "session_ended"));
     let said = direct(&world, APP, "/sign_out", &format!("{PAGE}{bob}")).await;
     assert_eq!((said.status, said.header("location")), (StatusCode::OK, ""), "{said:?}");
-    // Out of the store as well as out of memory.
+    // In the store as well as in the cache.
     world.gate.restart(crate::world::Signal::Term).await;
-    let said = told(&world, "traefik", APP, &format!("{SCRIPT}{alice}")).await;
+    let said = subrequest(&world, "traefik", APP, &format!("{SCRIPT}{alice}")).await;
     assert_eq!((said.status, said.reason()), (StatusCode::UNAUTHORIZED, "session_ended"));
 
-    let counts = other.steer("grants").await;
-    assert_eq!((other.asked().await, counts["revocations"].as_u64()), (0, Some(0)), "{counts}");
-    let counts = world.provider.steer("grants").await;
-    assert_eq!((world.provider.asked().await, counts["revocations"].as_u64()), (before, Some(0)), "{counts}");
-    // Whoever signs in there is somebody again.
+    let counts = other.control("grants").await;
+    assert_eq!((other.token_requests().await, counts["revocations"].as_u64()), (0, Some(0)), "{counts}");
+    let counts = world.provider.control("grants").await;
+    assert_eq!((world.provider.token_requests().await, counts["revocations"].as_u64()), (before, Some(0)), "{counts}");
+    // A sign-in at the new issuer works.
     let carol = world.visitor();
     carol.keep(&other.issuer(), "user=alice; Path=/");
     carol.visit(&world.at("app", "/")).await.echo();
@@ -211,36 +216,40 @@ async fn sessions_of_another_issuer_under_the_same_name_are_over_and_their_token
 async fn sessions_of_another_client_are_over_and_count_again_when_it_is_put_back() {
     let world = renewing().await;
     let alice = copied(&world, &world.signed_in("alice").await);
-    let before = world.provider.asked().await;
+    let before = world.provider.token_requests().await;
     change(&world, "client_id = \"doorward\"", "client_id = \"another\"").await;
-    let said = told(&world, "traefik", APP, &format!("{SCRIPT}{alice}")).await;
+    let said = subrequest(&world, "traefik", APP, &format!("{SCRIPT}{alice}")).await;
     assert_eq!((said.status, said.reason()), (StatusCode::UNAUTHORIZED, "session_ended"));
+    // Real time, because the provider's token lifetime is: beyond the renewal that would be due after 2 s.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let said = told(&world, "traefik", APP, &format!("{SCRIPT}{alice}")).await;
+    let said = subrequest(&world, "traefik", APP, &format!("{SCRIPT}{alice}")).await;
     assert_eq!((said.status, said.reason()), (StatusCode::UNAUTHORIZED, "session_ended"));
-    assert_eq!(world.provider.asked().await, before, "no refresh token was sent under another client");
+    assert_eq!(world.provider.token_requests().await, before, "no refresh token was sent under another client");
     change(&world, "client_secret", "timeout = \"9s\"\nclient_secret").await;
-    assert!(lives(&world, &alice).await, "what is the same issuer and client is the same, whatever else was changed");
+    assert!(
+        is_valid(&world, &alice).await,
+        "what is the same issuer and client is the same, whatever else was changed"
+    );
 }
 
 #[tokio::test]
 async fn a_sign_in_that_began_at_another_issuer_or_client_is_begun_anew_and_its_code_is_shown_to_nobody() {
     for is_other_client in [true, false] {
-        let world = Plan::with(BARE).start().await;
+        let world = WorldBuilder::with(BARE).start().await;
         let alice = world.person("alice");
         let callback = alice.up_to_the_callback(&world.at("app", "/deep?x=1")).await;
         let other = if is_other_client {
             change(&world, "client_id = \"doorward\"", "client_id = \"another\"").await;
             None
         } else {
-            Some(replaced(&world).await)
+            Some(replace_provider(&world).await)
         };
         let answer = alice.open(&callback).await;
         let begun = other.as_ref().unwrap_or(&world.provider).issuer();
         assert!(answer.header("location").starts_with(&begun), "{answer:?}");
-        assert_eq!(world.provider.asked().await, 0);
+        assert_eq!(world.provider.token_requests().await, 0);
         if let Some(other) = other {
-            assert_eq!(other.asked().await, 0);
+            assert_eq!(other.token_requests().await, 0);
         }
     }
 }

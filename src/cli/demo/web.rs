@@ -1,7 +1,7 @@
-//! The demo's little web servers: what the provider, the sample apps and the edge have in common.
+//! The HTTP server that the provider, the sample apps and the edge share.
 //!
-//! They listen on loopback and nowhere else: there is no way to name another address. Anybody may sign in as anybody
-//! here, so nobody but this machine may reach it.
+//! It listens on loopback only; no other address can be given. Everybody may sign in as anybody in the demo, so it must not
+//! be reachable from another machine.
 
 use std::{
     convert::Infallible,
@@ -21,31 +21,31 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::shutdown::{Signal, Tasks};
 
-/// A body that is at hand or still arriving.
-pub(super) type Body = BoxBody<Bytes, hyper::Error>;
+/// A body, complete or streamed.
+pub(super) type BoxedBody = BoxBody<Bytes, hyper::Error>;
 
-/// An answer that may still be arriving from somewhere else.
-pub(super) type Response = http::Response<Body>;
+/// A response whose body may be streamed.
+pub(super) type StreamedResponse = http::Response<BoxedBody>;
 
-/// An answer that is complete.
-pub(super) type Whole = http::Response<Full<Bytes>>;
+/// A response with a complete body.
+pub(super) type FullResponse = http::Response<Full<Bytes>>;
 
-/// After a failed `accept`, such as one for want of file descriptors, trying at once would spin.
-const BREATH: Duration = Duration::from_millis(50);
+/// Delay after a failed `accept`, for instance for lack of file descriptors: retrying at once would spin.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Something that answers requests.
-pub(super) trait Site: Send + Sync + 'static {
-    /// Answers one request of the client at `peer`.
-    fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> impl Future<Output = Response> + Send;
+/// Handles the requests of a server.
+pub(super) trait Handler: Send + Sync + 'static {
+    /// Returns the response to a request of the client at `peer`.
+    fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> impl Future<Output = StreamedResponse> + Send;
 }
 
-/// A listener on `127.0.0.1`; port 0 takes a free one.
+/// Returns a listener on `127.0.0.1`; port 0 takes a free one.
 pub(super) async fn listen(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await
 }
 
-/// Listeners on the same port of `127.0.0.1` and, where the machine has it, `::1`: browsers try both for a name
-/// that ends in `.localhost`, and must not end up at somebody else's server on the other one.
+/// Returns listeners on the same port of `127.0.0.1` and, where the machine has it, `::1`. Browsers try both for a name
+/// that ends in `.localhost`, and must not reach another program's server on the second one.
 pub(super) async fn listen_on_both(port: u16) -> io::Result<Vec<TcpListener>> {
     let v4 = listen(port).await?;
     let port = v4.local_addr()?.port();
@@ -56,24 +56,24 @@ pub(super) async fn listen_on_both(port: u16) -> io::Result<Vec<TcpListener>> {
     }
 }
 
-/// Accepts until `stop` is raised.
-pub(super) async fn serve<S: Site>(listener: TcpListener, site: Arc<S>, tasks: Tasks, stop: Signal) {
+/// Accepts connections until `stop` is raised.
+pub(super) async fn serve<S: Handler>(listener: TcpListener, site: Arc<S>, tasks: Tasks, stop: Signal) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stop.raised() => return,
         };
         match accepted {
-            Ok((stream, peer)) => tasks.spawn(converse(stream, peer.ip(), Arc::clone(&site), stop.clone())),
+            Ok((stream, peer)) => tasks.run(serve_connection(stream, peer.ip(), Arc::clone(&site), stop.clone())),
             Err(error) => {
                 tracing::warn!(%error, "the demo could not accept a connection");
-                tokio::time::sleep(BREATH).await;
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 }
 
-async fn converse<S: Site>(stream: TcpStream, peer: IpAddr, site: Arc<S>, stop: Signal) {
+async fn serve_connection<S: Handler>(stream: TcpStream, peer: IpAddr, site: Arc<S>, stop: Signal) {
     let service = service_fn(|request| async { Ok::<_, Infallible>(site.answer(request, peer).await) });
     let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
@@ -89,30 +89,30 @@ async fn converse<S: Site>(stream: TcpStream, peer: IpAddr, site: Arc<S>, stop: 
     }
 }
 
-/// An answer with these bytes.
-pub(super) fn answer(status: StatusCode, media_type: &'static str, content: impl Into<Bytes>) -> Whole {
-    let mut answer = Whole::new(Full::new(content.into()));
+/// Returns a response with this content.
+pub(super) fn response(status: StatusCode, media_type: &'static str, content: impl Into<Bytes>) -> FullResponse {
+    let mut answer = FullResponse::new(Full::new(content.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 
-/// One line of plain text.
-pub(super) fn line(status: StatusCode, text: &str) -> Whole {
-    answer(status, "text/plain; charset=utf-8", format!("{text}\n"))
+/// Returns a line of plain text.
+pub(super) fn text(status: StatusCode, text: &str) -> FullResponse {
+    response(status, "text/plain; charset=utf-8", format!("{text}\n"))
 }
 
-/// A JSON document.
-pub(super) fn json(status: StatusCode, document: &impl serde::Serialize) -> Whole {
+/// Returns a JSON document.
+pub(super) fn json(status: StatusCode, document: &impl serde::Serialize) -> FullResponse {
     match serde_json::to_vec(document) {
-        Ok(text) => answer(status, "application/json", text),
-        Err(error) => line(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Ok(text) => response(status, "application/json", text),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 
-/// A complete answer where one that may still be arriving is asked for.
-pub(super) fn whole(answer: Whole) -> Response {
+/// Converts a complete response to one with a boxed body.
+pub(super) fn boxed(answer: FullResponse) -> StreamedResponse {
     answer.map(|body| body.map_err(|never| match never {}).boxed())
 }
 
@@ -131,7 +131,7 @@ mod tests {
     #[tokio::test]
     async fn a_port_that_is_taken_on_either_family_is_taken() {
         let Ok(other) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await else {
-            // A machine without IPv6 has only one family to be taken on.
+            // A machine without IPv6 has only one family.
             return;
         };
         let port = other.local_addr().unwrap().port();

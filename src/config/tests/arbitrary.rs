@@ -1,10 +1,10 @@
-//! Whatever stands there is a configuration or a complaint, and never a panic.
+//! Property test: any text and any variables give a configuration or diagnostics, never a panic.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Keys, values and punctuation in any order: more of it is nearly a configuration than of plain random text.
+/// Generates keys, values and punctuation in any order, which reaches deeper than random text.
 fn tomlish() -> impl Strategy<Value = String> {
     let words: Vec<String> = schema::KEYS
         .iter()
@@ -20,7 +20,7 @@ fn tomlish() -> impl Strategy<Value = String> {
 }
 
 fn surroundings() -> impl Strategy<Value = Environment> {
-    let names: Vec<_> = schema::KEYS.iter().map(|key| suggest::variable_of(key.path)).collect();
+    let names: Vec<_> = schema::KEYS.iter().map(|key| variable::name_of(key.path)).collect();
     let name = prop_oneof![
         prop::sample::select(names),
         "DOORWARD_[A-Z0-9_]{0,20}",
@@ -32,15 +32,15 @@ fn surroundings() -> impl Strategy<Value = Environment> {
 
 proptest! {
     #[test]
-    fn whatever_stands_there_is_a_configuration_or_a_complaint(text in prop_oneof![any::<String>(), tomlish()], environment in surroundings()) {
+    fn any_text_gives_a_configuration_or_diagnostics(text in prop_oneof![any::<String>(), tomlish()], environment in surroundings()) {
         for text in [text.clone(), format!("{GOOD}{text}")] {
             match load_from(Some(&source(&text)), &environment) {
                 Ok(config) => prop_assert!(!config.secrets.is_empty() && !config.providers.is_empty()),
-                Err(complaints) => prop_assert!(!complaints.0.is_empty()),
+                Err(diagnostics) => prop_assert!(!diagnostics.0.is_empty()),
             }
         }
-        if let Err(complaints) = load_from(None, &environment) {
-            prop_assert!(!complaints.0.is_empty());
+        if let Err(diagnostics) = load_from(None, &environment) {
+            prop_assert!(!diagnostics.0.is_empty());
         }
     }
 }

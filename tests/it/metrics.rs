@@ -1,13 +1,13 @@
-//! What `/metrics` and the log say.
+//! Contents of `/metrics` and the log.
 
 use std::{io::Write, process::Stdio};
 
 use serde_json::json;
 
-use crate::world::{Plan, TRAEFIK, World, system};
+use crate::world::{TRAEFIK, World, WorldBuilder, system};
 
 async fn busy() -> World {
-    let world = Plan::with(TRAEFIK).start().await;
+    let world = WorldBuilder::with(TRAEFIK).start().await;
     let alice = world.signed_in("alice").await;
     for host in ["app", "admin", "rules", "nobody", "evil-host"] {
         for path in ["/", "/evil-path?evil-query"] {
@@ -63,8 +63,8 @@ async fn the_log_is_silent_about_allowed_requests_and_holds_no_secret() {
 }
 
 #[tokio::test]
-async fn a_provider_that_gives_no_refresh_token_is_reported() {
-    let world = Plan::with(TRAEFIK).provider(json!({ "refresh_tokens": false })).start().await;
+async fn a_provider_without_refresh_tokens_is_reported() {
+    let world = WorldBuilder::with(TRAEFIK).provider(json!({ "refresh_tokens": false })).start().await;
     world.signed_in("alice").await;
     let metrics = world.gate.metrics().await;
     assert!(metrics.contains(r#"doorward_provider_refresh_tokens{provider="neighbour"} 0"#), "{metrics}");

@@ -1,4 +1,4 @@
-//! The request that Traefik 3.7 really sends for a page, with a kilobyte of the app's own cookies around ours.
+//! Traefik 3.7's real subrequest for a page, with a kilobyte of the app's own cookies around ours.
 
 use std::fmt::Write as _;
 
@@ -6,29 +6,29 @@ use http::{Request, request::Parts};
 
 const PATH: &str = "/_doorward/auth/traefik";
 
-/// The host that is asked, and at which people sign in.
+/// Host of the app at which people are signed in.
 pub(crate) const HOST: &str = "grafana.example.com";
 
-/// What is asked on whose behalf.
+/// A subrequest: the original request and its session.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Question<'a> {
-    /// The host of the app.
+pub(crate) struct Subrequest<'a> {
+    /// Host of the app.
     pub(crate) host: &'a str,
     /// Path and query at the app.
     pub(crate) uri: &'a str,
-    /// What the browser says it will do: `navigate`, `cors`.
+    /// `Sec-Fetch-Mode`: `navigate` or `cors`.
     pub(crate) mode: &'a str,
-    /// The value of the session cookie, if there is one.
+    /// Value of the session cookie.
     pub(crate) cookie: Option<&'a str>,
 }
 
-impl<'a> Question<'a> {
-    /// Somebody opens a dashboard.
+impl<'a> Subrequest<'a> {
+    /// A navigation to a dashboard.
     pub(crate) fn dashboard(cookie: Option<&'a str>) -> Self {
         Self { host: HOST, uri: "/d/abc?orgId=1", mode: "navigate", cookie }
     }
 
-    /// As hyper hands it on.
+    /// Returns it as parsed by hyper.
     pub(crate) fn parts(self) -> Parts {
         let mut request = Request::get(PATH);
         for (name, value) in self.lines() {
@@ -37,7 +37,7 @@ impl<'a> Question<'a> {
         request.body(()).expect("a well-formed request").into_parts().0
     }
 
-    /// As it stands on the wire.
+    /// Returns it as on the wire.
     pub(crate) fn bytes(self) -> Vec<u8> {
         let mut text = format!("GET {PATH} HTTP/1.1\r\n");
         for (name, value) in self.lines() {
@@ -47,8 +47,8 @@ impl<'a> Question<'a> {
         text.into_bytes()
     }
 
-    /// The question that a browser asked the edge to begin with.
-    pub(crate) fn of_a_browser(self) -> Vec<u8> {
+    /// Returns the original request from the browser to the edge, as on the wire.
+    pub(crate) fn original_bytes(self) -> Vec<u8> {
         let mut text = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", self.uri, self.host);
         let own = |name: &str| name != "Host" && !name.starts_with("X-");
         for (name, value) in self.lines().into_iter().filter(|(name, _)| own(name)) {

@@ -1,7 +1,7 @@
-//! Everything that a stranger can press against, pressed while people who are signed in ask: nobody of them is refused, and hardly
-//! anybody waits.
+//! Resource limits under attack, while signed-in people send requests: none of these is refused, and their latency hardly
+//! changes.
 //!
-//! The edge is at 127.0.0.1 and strangers are at the addresses beside it.
+//! The edge is at 127.0.0.1, attackers are at other addresses of 127.0.0.0/24.
 
 #[path = "../../src/server/tests/frames.rs"]
 mod frames;
@@ -21,29 +21,29 @@ use tokio::{
 
 use self::frames::{CONTINUATION, END_HEADERS, END_STREAM, Frames, HEADERS, PING, RST_STREAM, SETTINGS};
 use crate::world::{
-    Kind, Plan, World, eventually, get,
-    raw::{self, Kept, Original},
+    EdgeKind, World, WorldBuilder, eventually, get,
+    raw::{self, OriginalRequest, PersistentConnection},
 };
 
 const APP: &str = "app.example.test";
 const ROUNDS: usize = 5;
-/// People at once, and how often each asks in a round.
-const LINES: usize = 8;
-const ASKS: usize = 40;
-/// Microseconds that a machine which is busy with other things may make of difference.
-const FLOOR: f64 = 150_000.0;
-/// Connections with which a bound is pressed.
-const MANY: usize = 400;
+/// Concurrent connections of people, and the requests of each in a round.
+const CONNECTIONS: usize = 8;
+const REQUESTS: usize = 40;
+/// Difference in latency that a busy machine may cause, in microseconds.
+const TOLERANCE_MICROS: f64 = 150_000.0;
+/// Connections of an attack.
+const HELD: usize = 400;
 
-/// What is held against the gate; given back when it is dropped.
+/// Connections of an attack, closed when this is dropped.
 #[derive(Default)]
-struct Press {
+struct HeldConnections {
     streams: Vec<TcpStream>,
     readers: JoinSet<()>,
 }
 
-impl Press {
-    /// Keeps a connection open and takes whatever comes over it, but opens no window.
+impl HeldConnections {
+    /// Keeps a connection open and reads from it, but never sends a WINDOW_UPDATE.
     fn hold(&mut self, mut frames: Frames) {
         self.readers.spawn(async move {
             while frames.next().await.is_some() {}
@@ -53,34 +53,34 @@ impl Press {
 }
 
 async fn world() -> World {
-    Plan::with(Kind::Nginx).server("trusted_proxies = [\"127.0.0.1/32\"]").start().await
+    WorldBuilder::with(EdgeKind::Nginx).server("trusted_proxies = [\"127.0.0.1/32\"]").start().await
 }
 
-/// Connects to a port from an address of 127.0.0.0/24; the edge's is 1.
+/// Connects to a port from an address of 127.0.0.0/24; `last` 1 is the edge's.
 async fn from(last: usize, port: u16) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::new(127, 0, 0, u8::try_from(last).unwrap()), 0).into()).unwrap();
     socket.connect((Ipv4Addr::LOCALHOST, port).into()).await.unwrap()
 }
 
-/// A question as Traefik has it, for a path that is open to everybody.
-fn question() -> String {
-    let original = Original { method: "GET", host: APP, target: "/", lines: "" };
-    original.as_told_by("traefik") + "\r\n"
+/// Returns a subrequest of Traefik for a public path.
+fn subrequest() -> String {
+    let original = OriginalRequest { method: "GET", host: APP, target: "/", lines: "" };
+    original.in_dialect("traefik") + "\r\n"
 }
 
-/// The header of a form that a provider sends.
-fn notice() -> Vec<u8> {
+/// Returns the header block of a back-channel logout request.
+fn logout_form_header() -> Vec<u8> {
     let lines = [("content-type", "application/x-www-form-urlencoded"), ("content-length", "2000")];
     frames::header("POST", APP, "/_doorward/backchannel_logout", &lines)
 }
 
-/// Opens streams whose bodies do not come.
-async fn half_forms(world: &World) -> Press {
-    let mut press = Press::default();
+/// Opens streams whose bodies never arrive.
+async fn half_forms(world: &World) -> HeldConnections {
+    let mut press = HeldConnections::default();
     for last in [1, 1, 1, 1, 1, 1, 1, 1] {
         let mut frames = Frames::open(from(last, world.gate.port).await, 65_535).await;
-        let block = notice();
+        let block = logout_form_header();
         let all: Vec<u8> =
             (0..1_100_u32).flat_map(|stream| frames::frame(HEADERS, END_HEADERS, stream * 2 + 1, &block)).collect();
         let _strangers_are_cut = frames.stream.write_all(&all).await;
@@ -89,21 +89,22 @@ async fn half_forms(world: &World) -> Press {
     press
 }
 
-/// Keeps every place of a form taken: more half forms than there are places begin in each second that one may take.
-async fn ever_more_half_forms(world: &World) -> Press {
-    let mut press = Press::default();
+/// Keeps every slot for forms occupied: in the time that a form may take, more incomplete ones begin than there are slots.
+async fn ever_more_half_forms(world: &World) -> HeldConnections {
+    let mut press = HeldConnections::default();
     for last in [1, 1, 1, 1, 2] {
         let frames = Frames::open(from(last, world.gate.port).await, 65_535).await;
         let (mut read, mut write) = frames.stream.into_split();
         press.readers.spawn(async move { drop(tokio::io::copy(&mut read, &mut tokio::io::sink()).await) });
         press.readers.spawn(async move {
-            let block = notice();
+            let block = logout_form_header();
             let mut stream = 1;
             loop {
                 for _ in 0..12 {
                     let _gone = write.write_all(&frames::frame(HEADERS, END_HEADERS, stream, &block)).await;
                     stream += 2;
                 }
+                // The pace of the load; the gate is a real process.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
@@ -111,29 +112,29 @@ async fn ever_more_half_forms(world: &World) -> Press {
     press
 }
 
-/// Strangers who are refused and stay.
-async fn refused(world: &World) -> Press {
-    let mut press = Press::default();
-    for number in 0..MANY {
+/// Opens connections from untrusted addresses that are refused and stay open.
+async fn refused(world: &World) -> HeldConnections {
+    let mut press = HeldConnections::default();
+    for number in 0..HELD {
         let mut stream = from(2 + number % 8, world.gate.port).await;
-        stream.write_all(question().as_bytes()).await.unwrap();
+        stream.write_all(subrequest().as_bytes()).await.unwrap();
         press.streams.push(stream);
     }
     press
 }
 
-/// Strangers who say nothing.
-async fn silent(world: &World) -> Press {
-    let mut press = Press::default();
-    for number in 0..MANY {
+/// Opens connections that send nothing.
+async fn silent(world: &World) -> HeldConnections {
+    let mut press = HeldConnections::default();
+    for number in 0..HELD {
         press.streams.push(from(2 + number % 200, world.gate.port).await);
     }
     press
 }
 
-/// Strangers, and an edge, that ask for pages and take none.
-async fn shut_windows(world: &World) -> Press {
-    let mut press = Press::default();
+/// Opens connections, one of them an edge's, that request pages and never read them.
+async fn closed_windows(world: &World) -> HeldConnections {
+    let mut press = HeldConnections::default();
     let block =
         frames::header("GET", APP, "/_doorward/nothing", &[("accept", "text/html"), ("sec-fetch-mode", "navigate")]);
     for last in [1, 2, 3, 4] {
@@ -147,9 +148,9 @@ async fn shut_windows(world: &World) -> Press {
     press
 }
 
-/// Frames that cost more than they say: pings, settings, streams that are reset at once, headers that never end.
-async fn floods(world: &World) -> Press {
-    let mut press = Press::default();
+/// Floods of cheap frames: PING, SETTINGS, streams that are reset at once (rapid reset), endless CONTINUATION.
+async fn floods(world: &World) -> HeldConnections {
+    let mut press = HeldConnections::default();
     let block = frames::header("GET", APP, "/_doorward/ping", &[]);
     let reset: Vec<u8> = (0..2_000_u32)
         .flat_map(|stream| {
@@ -174,11 +175,12 @@ async fn floods(world: &World) -> Press {
     press
 }
 
-/// Everybody asks so many times. How long 99 of 100 answers took at most, in microseconds; nobody may be refused.
-async fn ask(lines: &mut [Kept], cookies: &str) -> f64 {
+/// Sends [`REQUESTS`] on each connection, none of which may be refused, and returns the 99th percentile of the latency in
+/// microseconds.
+async fn ask(lines: &mut [PersistentConnection], cookies: &str) -> f64 {
     let each = lines.iter_mut().map(async |line| {
-        let mut times = Vec::with_capacity(ASKS);
-        for _ in 0..ASKS {
+        let mut times = Vec::with_capacity(REQUESTS);
+        for _ in 0..REQUESTS {
             let begun = Instant::now();
             let said = line.ask(APP, "/", cookies).await;
             assert_eq!(said.status, StatusCode::OK, "{said:?}");
@@ -196,19 +198,20 @@ fn median(mut all: Vec<f64>) -> f64 {
     all[all.len() / 2]
 }
 
-/// Asks with and without pressure in turns, and sees that it makes no great difference and that health is told meanwhile.
-async fn press_against(world: &World, what: &str, press: impl AsyncFn(&World) -> Press) {
+/// Measures with and without an attack in turns, and asserts that latencies hardly differ and that health checks are answered
+/// meanwhile.
+async fn measure_under_attack(world: &World, what: &str, press: impl AsyncFn(&World) -> HeldConnections) {
     let cookies = world.signed_in("alice").await.cookies(&world.at("app", "/").parse().unwrap());
     let mut lines = Vec::new();
-    for _ in 0..LINES {
-        lines.push(Kept::open(world.gate.port).await);
+    for _ in 0..CONNECTIONS {
+        lines.push(PersistentConnection::open(world.gate.port).await);
     }
     ask(&mut lines, &cookies).await;
     let (mut quiet, mut pressed) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         quiet.push(ask(&mut lines, &cookies).await);
         let held = press(world).await;
-        // What it costs to open so many is not what it costs that they are there.
+        // Only open connections are measured, not the cost of opening them.
         ask(&mut lines, &cookies).await;
         pressed.push(ask(&mut lines, &cookies).await);
         probe(world, what).await;
@@ -216,10 +219,10 @@ async fn press_against(world: &World, what: &str, press: impl AsyncFn(&World) ->
     }
     let (quiet, pressed) = (median(quiet), median(pressed));
     eprintln!("{what}: p99 {quiet:.0} µs in quiet, {pressed:.0} µs pressed");
-    assert!(pressed <= quiet * 2.0 + FLOOR, "{what}: {quiet:.0} µs in quiet, {pressed:.0} µs pressed");
+    assert!(pressed <= quiet * 2.0 + TOLERANCE_MICROS, "{what}: {quiet:.0} µs in quiet, {pressed:.0} µs pressed");
 }
 
-/// A probe of one second is answered, of three one at least, as whoever restarts the gate has it.
+/// Asserts that at least one of three health checks with a timeout of one second succeeds, as a supervisor would demand.
 async fn probe(world: &World, what: &str) {
     let live = world.gate.management_url("/-/health/live");
     for _ in 0..3 {
@@ -227,20 +230,20 @@ async fn probe(world: &World, what: &str) {
             return assert_eq!(answer.status, StatusCode::OK, "{what}");
         }
     }
-    panic!("{what}: nobody is told that the gate lives");
+    panic!("{what}: no health check is answered");
 }
 
-/// Open connections at the gate's own port.
+/// Returns the number of open connections at the gate's port.
 async fn open(world: &World) -> u64 {
-    world.gate.number("doorward_connections{listener=\"edges\"}").await.unwrap()
+    world.gate.metric("doorward_connections{listener=\"edges\"}").await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_forms_take_no_place_of_checks_or_sign_ins() {
     let world = world().await;
-    press_against(&world, "half forms", ever_more_half_forms).await;
+    measure_under_attack(&world, "half forms", ever_more_half_forms).await;
     let held = half_forms(&world).await;
-    // Whoever signs in now has no session in memory.
+    // A new sign-in is not in the cache.
     world.signed_in("bob").await;
     let form = |kind: &str, length: usize| {
         format!(
@@ -249,14 +252,14 @@ async fn half_forms_take_no_place_of_checks_or_sign_ins() {
     };
     let urlencoded = "application/x-www-form-urlencoded";
     for (head, host) in [(form("text/plain", 2_000), APP), (form(urlencoded, 32_769), APP)] {
-        let said = raw::tell(world.gate.port, &head).await;
+        let said = raw::request(world.gate.port, &head).await;
         assert_eq!(
             (said.status, said.reason()),
             (StatusCode::BAD_REQUEST, "bad_request"),
             "{host}: nothing is waited for"
         );
     }
-    let said = raw::tell(world.gate.port, &form(urlencoded, 2_000).replace(APP, "nobody.test")).await;
+    let said = raw::request(world.gate.port, &form(urlencoded, 2_000).replace(APP, "nobody.test")).await;
     assert_eq!((said.status, said.reason()), (StatusCode::FORBIDDEN, "unknown_host"));
     let whole = format!("{}Connection: close\r\n\r\nlogout_token=x.y.z", form(urlencoded, 18));
     let said = raw::send(world.gate.port, whole.as_bytes()).await;
@@ -267,27 +270,27 @@ async fn half_forms_take_no_place_of_checks_or_sign_ins() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_who_are_refused_or_silent_take_no_place_of_edges() {
     let world = world().await;
-    press_against(&world, "refused strangers", refused).await;
-    press_against(&world, "silent strangers", silent).await;
+    measure_under_attack(&world, "refused connections", refused).await;
+    measure_under_attack(&world, "silent connections", silent).await;
     let before = open(&world).await;
     let held = [refused(&world).await, silent(&world).await];
-    eventually("strangers keep no place", async || (open(&world).await <= before).then_some(())).await;
+    eventually("no connection of the attack is left", async || (open(&world).await <= before).then_some(())).await;
     drop(held);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn windows_that_stay_shut_and_floods_of_frames_hold_nobody_up() {
     let world = world().await;
-    press_against(&world, "shut windows", shut_windows).await;
-    press_against(&world, "floods of frames", floods).await;
+    measure_under_attack(&world, "closed windows", closed_windows).await;
+    measure_under_attack(&world, "floods of frames", floods).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_management_listener_health_is_told() {
     let world = world().await;
-    press_against(&world, "idle watchers", async |world: &World| {
-        let mut press = Press::default();
-        for number in 0..MANY {
+    measure_under_attack(&world, "idle watchers", async |world: &World| {
+        let mut press = HeldConnections::default();
+        for number in 0..HELD {
             let mut stream = from(2 + number % 8, world.gate.management).await;
             if number % 2 == 0 {
                 stream.write_all(b"GET /-/health/live HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
@@ -303,7 +306,7 @@ async fn on_a_full_management_listener_health_is_told() {
 async fn an_edge_that_is_trusted_no_more_loses_its_idle_connections() {
     let world = world().await;
     let mut stream = from(1, world.gate.port).await;
-    stream.write_all(question().as_bytes()).await.unwrap();
+    stream.write_all(subrequest().as_bytes()).await.unwrap();
     let mut byte = [0; 1];
     stream.read_exact(&mut byte).await.unwrap();
     let changed = world.config().replace("127.0.0.1/32", "192.0.2.0/24");
@@ -314,15 +317,15 @@ async fn an_edge_that_is_trusted_no_more_loses_its_idle_connections() {
 }
 
 #[tokio::test]
-async fn the_limit_of_open_files_is_what_the_system_allows_and_is_told() {
+async fn the_limit_of_open_files_is_raised_to_the_hard_limit_and_logged() {
     let world = world().await;
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let hard = line.split_whitespace().nth(4).unwrap();
-    assert_eq!(world.gate.number("process_max_fds").await.unwrap().to_string(), hard);
+    assert_eq!(world.gate.metric("process_max_fds").await.unwrap().to_string(), hard);
     let log = world.gate.log();
     assert!(log.contains(&format!("\"files\":{hard}")) && log.contains("\"connections\":"), "{log}");
     let (method, page) = (Method::GET, "/_doorward/ping");
-    let said = raw::tell(world.gate.port, &format!("{method} {page} HTTP/1.1\r\nHost: {APP}\r\n")).await;
+    let said = raw::request(world.gate.port, &format!("{method} {page} HTTP/1.1\r\nHost: {APP}\r\n")).await;
     assert_eq!(said.status, StatusCode::NO_CONTENT);
 }

@@ -2,25 +2,25 @@
 
 use bytes::Bytes;
 
-use super::{
-    super::{
-        LogFormat,
-        complaint::Fault,
-        reader::{Reader, Spot},
-    },
-    Log, pages, policy,
+use super::super::{
+    Log, LogFormat,
+    diagnostic::ValueError,
+    reader::{Cursor, Reader},
 };
+use crate::{pages, policy};
 
-const LARGEST_LOGO: usize = 64 * 1024;
-const LONGEST_TITLE: usize = 64;
+/// Size limit of the logo in bytes.
+const MAX_LOGO_SIZE: usize = 64 * 1024;
+/// Length limit of the title in characters.
+const MAX_TITLE_LENGTH: usize = 64;
 
-pub(super) fn brand(reader: &mut Reader<'_>, section: &Spot<'_>) -> pages::Settings {
+pub(super) fn brand(reader: &mut Reader<'_>, section: &Cursor<'_>) -> pages::Settings {
     let title = section.at("title");
     let title_text = reader.text(title.as_ref());
-    if let (Some(spot), Some(text)) = (&title, &title_text)
-        && text.chars().count() > LONGEST_TITLE
+    if let (Some(cursor), Some(text)) = (&title, &title_text)
+        && text.chars().count() > MAX_TITLE_LENGTH
     {
-        reader.complain(spot, format!("is longer than {LONGEST_TITLE} characters"), "write a shorter one");
+        reader.error(cursor, format!("is longer than {MAX_TITLE_LENGTH} characters"), "write a shorter one");
     }
     let logo = section.at("logo");
     let content = reader.content(logo.as_ref());
@@ -29,31 +29,31 @@ pub(super) fn brand(reader: &mut Reader<'_>, section: &Spot<'_>) -> pages::Setti
     pages::Settings { title: title_text, logo: image, accent }
 }
 
-pub(super) fn log(root: &Spot<'_>) -> Log {
+pub(super) fn log(root: &Cursor<'_>) -> Log {
     let section = root.at("log");
-    let word = |name| section.as_ref().and_then(|section| section.at(name)).and_then(|spot| spot.text());
+    let word = |name| section.as_ref().and_then(|section| section.at(name)).and_then(|cursor| cursor.text());
     let format = if word("format") == Some("text") { LogFormat::Text } else { LogFormat::Json };
     Log { level: word("level").unwrap_or("info").to_owned(), format }
 }
 
-pub(super) fn default_access(root: &Spot<'_>) -> policy::DefaultAccess {
-    match root.at("access").and_then(|section| section.at("default")).and_then(|spot| spot.text()) {
+pub(super) fn default_access(root: &Cursor<'_>) -> policy::DefaultAccess {
+    match root.at("access").and_then(|section| section.at("default")).and_then(|cursor| cursor.text()) {
         Some("authenticated") => policy::DefaultAccess::Authenticated,
         _ => policy::DefaultAccess::Deny,
     }
 }
 
-/// The media type and the bytes of an image. The type is what the bytes say, whatever the file is called.
-fn image(path: &str, bytes: Vec<u8>) -> Result<(String, Bytes), Fault> {
-    if bytes.len() > LARGEST_LOGO {
-        return Err(Fault::new(
+/// Returns the media type and the bytes of an image. The type is detected from the bytes, not the file's name.
+fn image(path: &str, bytes: Vec<u8>) -> Result<(String, Bytes), ValueError> {
+    if bytes.len() > MAX_LOGO_SIZE {
+        return Err(ValueError::new(
             format!("{path} is larger than 64 KiB"),
             "use a smaller image: it is part of every page",
         ));
     }
     match media_type(&bytes) {
         Some(media_type) => Ok((media_type.to_owned(), Bytes::from(bytes))),
-        None => Err(Fault::new(format!("{path} is no PNG, JPEG or SVG"), "save the image as one of these")),
+        None => Err(ValueError::new(format!("{path} is no PNG, JPEG or SVG"), "save the image as one of these")),
     }
 }
 
@@ -69,12 +69,12 @@ fn media_type(bytes: &[u8]) -> Option<&'static str> {
     (xml && text.contains("<svg")).then_some("image/svg+xml")
 }
 
-fn colour(text: &str) -> Result<String, Fault> {
+fn colour(text: &str) -> Result<String, ValueError> {
     let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6);
     if digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit())) {
         return Ok(text.to_ascii_lowercase());
     }
-    Err(Fault::new(format!("`{text}` is no colour"), "write it as \"#rrggbb\", such as \"#2f6fde\""))
+    Err(ValueError::new(format!("`{text}` is no colour"), "write it as \"#rrggbb\", such as \"#2f6fde\""))
 }
 
 #[cfg(test)]
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_is_what_its_bytes_say() {
+    fn the_media_type_of_an_image_is_detected_from_its_bytes() {
         for (bytes, expected) in [
             (b"\x89PNG\r\n\x1a\n....".as_slice(), Some("image/png")),
             (b"\xff\xd8\xff\xe0", Some("image/jpeg")),

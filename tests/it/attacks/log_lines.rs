@@ -1,16 +1,16 @@
-//! Lines of the log: how many strangers can have written, how long, and what stands in them.
+//! Log lines that clients can cause: their number, length and content.
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{APP, BARE, PAGE, RULES, SCRIPT, bare, cookies, cookies_at, direct};
 use crate::world::{
-    Plan, Signal, World,
-    raw::{self, Original, Said},
+    Signal, World, WorldBuilder,
+    raw::{self, OriginalRequest, RawResponse},
 };
 
-async fn ask(world: &World, host: &str, target: &str, lines: &str) -> Said {
-    raw::tell(world.gate.port, &Original { method: "GET", host, target, lines }.as_told_by("traefik")).await
+async fn ask(world: &World, host: &str, target: &str, lines: &str) -> RawResponse {
+    raw::request(world.gate.port, &OriginalRequest { method: "GET", host, target, lines }.in_dialect("traefik")).await
 }
 
 fn refusals(world: &World, reason: &str) -> Vec<Value> {
@@ -20,7 +20,7 @@ fn refusals(world: &World, reason: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_refusal_says_what_was_needed_and_what_was_there_and_repeats_itself_as_a_count() {
+async fn a_refusal_is_logged_with_its_requirement_and_repetitions_are_counted() {
     let mut world = bare().await;
     let bob = world.person("bob");
     bob.visit(&world.at("rules", "/")).await.echo();
@@ -33,8 +33,8 @@ async fn a_refusal_says_what_was_needed_and_what_was_there_and_repeats_itself_as
         ids.push(said.header("doorward-request-id").to_owned());
         assert!(said.body.contains(ids.last().unwrap()), "the answer quotes its id: {said:?}");
     }
-    let told = refusals(&world, "group_missing");
-    let [line] = told.as_slice() else { panic!("one line: {told:?}") };
+    let lines = refusals(&world, "group_missing");
+    let [line] = lines.as_slice() else { panic!("one line: {lines:?}") };
     for (field, value) in [
         ("app", json!("rules")),
         ("host", json!(RULES)),
@@ -51,7 +51,7 @@ async fn a_refusal_says_what_was_needed_and_what_was_there_and_repeats_itself_as
 
     let dir = world.dir().to_owned();
     world.gate.signal(Signal::Term);
-    world.gate.ended().await;
+    world.gate.exited().await;
     let log = std::fs::read_to_string(dir.join("doorward.log")).unwrap();
     let counted = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let counted: Vec<_> = counted.filter(|line| line["count"].is_u64()).collect();
@@ -71,12 +71,12 @@ async fn strangers_have_few_lines_and_short_ones() {
     for number in 0..20 {
         let said = ask(&world, RULES, &format!("/never/{number}{long}"), SCRIPT).await;
         assert_eq!((said.status, said.reason()), (StatusCode::FORBIDDEN, "rule_denied"));
-        let said = raw::tell(world.gate.port, &direct("GET", &format!("/start?rd=/{long}"), PAGE)).await;
+        let said = raw::request(world.gate.port, &direct("GET", &format!("/start?rd=/{long}"), PAGE)).await;
         assert_ne!(said.status, StatusCode::INTERNAL_SERVER_ERROR);
-        let said = raw::tell(world.gate.port, &direct("DELETE", &format!("/reset?{number}"), PAGE)).await;
+        let said = raw::request(world.gate.port, &direct("DELETE", &format!("/reset?{number}"), PAGE)).await;
         assert_eq!(said.reason(), "bad_request");
         let notice = format!("{}Content-Length: 0\r\n", direct("POST", "/backchannel_logout", ""));
-        assert_eq!(raw::tell(world.gate.port, &notice).await.status, StatusCode::BAD_REQUEST);
+        assert_eq!(raw::request(world.gate.port, &notice).await.status, StatusCode::BAD_REQUEST);
     }
     let written = world.gate.log().len() - before;
     assert!(written < 24 * 1024, "{written} bytes of log for 280 requests");
@@ -90,12 +90,12 @@ async fn strangers_have_few_lines_and_short_ones() {
 
 #[tokio::test]
 async fn an_untrusted_peer_has_one_line_however_often_it_asks() {
-    let world = Plan::with(BARE).server(r#"trusted_proxies = ["10.0.0.0/8"]"#).without_provider().await;
+    let world = WorldBuilder::with(BARE).server(r#"trusted_proxies = ["10.0.0.0/8"]"#).without_provider().await;
     for number in 0..50 {
         assert_eq!(ask(&world, APP, &format!("/{number}"), SCRIPT).await.reason(), "untrusted_peer");
     }
-    let told = refusals(&world, "untrusted_peer");
-    let [line] = told.as_slice() else { panic!("one line: {told:?}") };
+    let lines = refusals(&world, "untrusted_peer");
+    let [line] = lines.as_slice() else { panic!("one line: {lines:?}") };
     assert_eq!(line["peer"], "127.0.0.1", "{line}");
 }
 
@@ -103,23 +103,26 @@ async fn an_untrusted_peer_has_one_line_however_often_it_asks() {
 async fn what_a_provider_says_forges_no_line_of_text_and_no_row_of_a_table() {
     let hostile = "bob\nINFO signed in app=admin \u{1b}[31m\u{202e}nimda";
     let people = json!({ "bob": { "preferred_username": hostile, "groups": [hostile] } });
-    let world = Plan::with(BARE).tables("[log]\nformat = \"text\"").provider(json!({ "people": people })).start().await;
+    let world =
+        WorldBuilder::with(BARE).tables("[log]\nformat = \"text\"").provider(json!({ "people": people })).start().await;
     let bob = world.signed_in("bob").await;
     let lines = format!("{}{SCRIPT}", cookies(&world, &bob));
     ask(&world, "admin.example.test", "/a", &lines).await;
     ask(&world, RULES, "/never/%1b[31m\tx", SCRIPT).await;
     let log = world.gate.log();
-    assert!(log.contains("\\u{1b}[31m") && log.contains("\\u{202e}"), "it is told, as an escape: {log}");
+    assert!(log.contains("\\u{1b}[31m") && log.contains("\\u{202e}"), "it is logged as an escape: {log}");
     for what in
-        [world.gate.tell(&["sessions", "list"]), world.gate.tell(&["sessions", "list", "--format", "json"]), log]
+        [world.gate.command(&["sessions", "list"]), world.gate.command(&["sessions", "list", "--format", "json"]), log]
     {
         assert!(!what.contains(['\u{1b}', '\u{202e}']), "{what:?}");
         assert!(!what.lines().any(|line| line.starts_with("INFO signed in")), "{what}");
     }
-    assert_eq!(world.gate.tell(&["sessions", "list"]).lines().count(), 2, "one session, one row");
+    assert_eq!(world.gate.command(&["sessions", "list"]).lines().count(), 2, "one session, one row");
 
-    let world =
-        Plan::with(BARE).provider(json!({ "people": { "bob": { "preferred_username": hostile } } })).start().await;
+    let world = WorldBuilder::with(BARE)
+        .provider(json!({ "people": { "bob": { "preferred_username": hostile } } }))
+        .start()
+        .await;
     world.signed_in("bob").await;
     let log = world.gate.log();
     assert!(log.contains("\\u202e") && !log.contains('\u{202e}'), "JSON has it as an escape: {log}");

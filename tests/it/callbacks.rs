@@ -1,6 +1,6 @@
-//! Callbacks that come too late, twice, or to somebody else: none of them strands a browser.
+//! Callbacks that are late, repeated, or another person's: none of them leaves a browser stuck.
 
-use crate::world::{Answer, Kind, Plan, TRAEFIK, World};
+use crate::world::{Answer, EdgeKind, TRAEFIK, World, WorldBuilder};
 
 #[tokio::test]
 async fn a_callback_that_is_opened_again_leads_to_the_page() {
@@ -8,41 +8,41 @@ async fn a_callback_that_is_opened_again_leads_to_the_page() {
     let alice = world.person("alice");
     let callback = alice.up_to_the_callback(&world.at("app", "/wanted?x=1")).await;
     assert_eq!(alice.visit(&callback).await.echo().target, "/wanted?x=1");
-    // The back button, a restored tab, an impatient second click.
+    // As by the back button, a restored tab or a second click.
     for _ in 0..2 {
         let answer = alice.visit(&callback).await;
-        assert_eq!(answer.echo().read_as("Remote-User"), ["alice"], "{:#?}", answer.trail);
+        assert_eq!(answer.echo().values_as("Remote-User"), ["alice"], "{:#?}", answer.trail);
     }
 }
 
 #[tokio::test]
 async fn somebody_elses_callback_signs_nobody_in_as_somebody_else() {
-    for kind in [TRAEFIK, Kind::Caddy] {
-        let world = Plan::with(kind).start().await;
+    for kind in [TRAEFIK, EdgeKind::Caddy] {
+        let world = WorldBuilder::with(kind).start().await;
         let callback = world.person("alice").up_to_the_callback(&world.at("app", "/wanted")).await;
         let bob = world.person("bob");
         let answer = bob.visit(&callback).await;
-        assert_eq!(answer.echo().read_as("Remote-User"), ["bob"], "{kind:?}: {:#?}", answer.trail);
-        // The same while he is in the middle of a sign-in of his own.
+        assert_eq!(answer.echo().values_as("Remote-User"), ["bob"], "{kind:?}: {:#?}", answer.trail);
+        // The same during a sign-in of his own.
         let callback = world.person("alice").up_to_the_callback(&world.at("app", "/wanted")).await;
         let other = world.person("bob");
         other.open(&world.at("app", "/mine")).await;
         let answer = other.visit(&callback).await;
-        assert_eq!(answer.echo().read_as("Remote-User"), ["bob"], "{kind:?}: {:#?}", answer.trail);
+        assert_eq!(answer.echo().values_as("Remote-User"), ["bob"], "{kind:?}: {:#?}", answer.trail);
     }
 }
 
 #[tokio::test]
-async fn a_callback_without_sense_begins_again() {
+async fn an_invalid_callback_begins_the_sign_in_again() {
     let world = World::new().await;
     for query in ["", "?code=x", "?state=x", "?code=x&state=garbage", "?code=x&state=%00", "?code=&state=&iss="] {
         let answer = world.person("alice").visit(&world.at("app", &format!("/_doorward/callback{query}"))).await;
-        assert_eq!(answer.echo().read_as("Remote-User"), ["alice"], "{query}: {:#?}", answer.trail);
+        assert_eq!(answer.echo().values_as("Remote-User"), ["alice"], "{query}: {:#?}", answer.trail);
     }
 }
 
 #[tokio::test]
-async fn a_browser_that_keeps_no_cookies_is_told_so_after_a_few_rounds() {
+async fn a_browser_without_cookies_gets_an_explanation_after_a_few_rounds() {
     let world = World::new().await;
     let answer: Answer = world.person("alice").blocking_cookies().visit(&world.at("app", "/")).await;
     assert_eq!(answer.reason(), "sign_in_loop", "{answer:?}");
@@ -53,5 +53,5 @@ async fn a_browser_that_keeps_no_cookies_is_told_so_after_a_few_rounds() {
     assert!(text.contains(answer.header("doorward-request-id")), "{text}");
     let rounds = answer.trail.iter().filter(|url| url.contains("/_doorward/callback?")).count();
     assert!((1..=4).contains(&rounds), "{rounds} rounds: {:#?}", answer.trail);
-    assert_eq!(world.app.seen(), 0);
+    assert_eq!(world.app.requests(), 0);
 }

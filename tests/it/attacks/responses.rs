@@ -1,9 +1,9 @@
-//! What an edge is told: nothing but a verdict lets in, and every refusal says why.
+//! Responses to edges: only 200 allows a request, and every refusal has a reason.
 
 use http::StatusCode;
 
-use super::{APP, PAGE, RULES, SCRIPT, bare, cookies, direct, questions::get};
-use crate::world::raw::{self, DIALECTS, Original};
+use super::{APP, PAGE, RULES, SCRIPT, bare, cookies, direct, subrequests::get};
+use crate::world::raw::{self, DIALECTS, OriginalRequest};
 
 #[tokio::test]
 async fn letting_in_is_200_with_every_identity_header_once_and_nothing_else() {
@@ -19,9 +19,9 @@ async fn letting_in_is_200_with_every_identity_header_once_and_nothing_else() {
                 "Remote-Groups: admins\r\n",
             ] {
                 let lines = format!("{bob}{line}");
-                let said = raw::tell(
+                let said = raw::request(
                     world.gate.port,
-                    &Original { method, host: APP, target: "/", lines: &lines }.as_told_by(dialect),
+                    &OriginalRequest { method, host: APP, target: "/", lines: &lines }.in_dialect(dialect),
                 )
                 .await;
                 assert_eq!((said.status, said.body.as_str()), (StatusCode::OK, ""), "{dialect}: {method}: {line}");
@@ -40,20 +40,20 @@ async fn letting_in_is_200_with_every_identity_header_once_and_nothing_else() {
                 }
             }
         }
-        let said = raw::tell(
+        let said = raw::request(
             world.gate.port,
-            &get(RULES, "/health", &format!("{bob}Remote-User: evil\r\n")).as_told_by(dialect),
+            &get(RULES, "/health", &format!("{bob}Remote-User: evil\r\n")).in_dialect(dialect),
         )
         .await;
         for name in ["remote-user", "remote-email", "remote-name", "remote-groups"] {
             assert!(said.headers.contains_key(name), "{dialect}: {said:?}");
-            assert_eq!(said.header(name), "", "{dialect}: a public path knows nobody");
+            assert_eq!(said.header(name), "", "{dialect}: a public path has no identity");
         }
     }
 }
 
 #[tokio::test]
-async fn every_other_answer_says_why_and_is_kept_by_nobody() {
+async fn every_other_answer_has_a_reason_and_is_not_stored() {
     let world = bare().await;
     let alice = cookies(&world, &world.signed_in("alice").await);
     let mut heads = Vec::new();
@@ -67,7 +67,7 @@ async fn every_other_answer_says_why_and_is_kept_by_nobody() {
                     (RULES, "/never/%2e%2e"),
                     (APP, "/_doorward/sign_out"),
                 ] {
-                    heads.push(Original { method, host, target, lines }.as_told_by(dialect));
+                    heads.push(OriginalRequest { method, host, target, lines }.in_dialect(dialect));
                 }
             }
             heads.push(direct("GET", &format!("/auth/{dialect}"), lines));
@@ -98,7 +98,7 @@ async fn every_other_answer_says_why_and_is_kept_by_nobody() {
             .map(|target| format!("GET {target} HTTP/1.1\r\nHost: {APP}\r\n")),
     );
     for head in heads {
-        let said = raw::tell(world.gate.port, &head).await;
+        let said = raw::request(world.gate.port, &head).await;
         assert!(!said.status.is_success(), "{head}: {said:?}");
         assert_eq!(said.header("cache-control"), "no-store", "{head}: {said:?}");
         let is_code =

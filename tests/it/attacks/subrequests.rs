@@ -1,4 +1,4 @@
-//! The request that is judged is the request that is served, or it is refused.
+//! Subrequests: the request that is checked is the request that is served, or it is refused.
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -6,11 +6,11 @@ use http_body_util::Empty;
 
 use super::{APP, BARE, PAGE, RULES, SCRIPT, bare, cookies};
 use crate::world::{
-    Plan,
-    raw::{self, DIALECTS, Original},
+    WorldBuilder,
+    raw::{self, DIALECTS, OriginalRequest},
 };
 
-/// A rule for every way of writing one, all of them open to strangers.
+/// Rules of every kind, all of them public.
 const OPEN: &str = r#"
 [[apps]]
 name = "open"
@@ -44,19 +44,19 @@ hosts = ["a.deep.example.test"]
 allow = { groups = ["admins"] }
 "#;
 
-/// One session for every host.
+/// One session for all hosts.
 const SHARED: &str = "cookie_domain = \"example.test\"";
 
-pub(super) fn get<'a>(host: &'a str, target: &'a str, lines: &'a str) -> Original<'a> {
-    Original { method: "GET", host, target, lines }
+pub(super) fn get<'a>(host: &'a str, target: &'a str, lines: &'a str) -> OriginalRequest<'a> {
+    OriginalRequest { method: "GET", host, target, lines }
 }
 
 #[tokio::test]
 async fn what_else_a_request_says_about_itself_opens_nothing() {
     let world = bare().await;
     for dialect in DIALECTS {
-        let open = get(RULES, "/health", SCRIPT).as_told_by(dialect);
-        assert_eq!(raw::tell(world.gate.port, &open).await.status, StatusCode::OK, "{dialect}");
+        let open = get(RULES, "/health", SCRIPT).in_dialect(dialect);
+        assert_eq!(raw::request(world.gate.port, &open).await.status, StatusCode::OK, "{dialect}");
         for line in [
             "X-Original-URI: /health",
             "X-Original-URI: /_doorward/start",
@@ -72,8 +72,8 @@ async fn what_else_a_request_says_about_itself_opens_nothing() {
             "Remote-User: alice",
             "Authorization: Bearer eyJhbGciOiJub25lIn0.e30.",
         ] {
-            let head = get(RULES, "/secret?/health", &format!("{SCRIPT}{line}\r\n")).as_told_by(dialect);
-            let said = raw::tell(world.gate.port, &head).await;
+            let head = get(RULES, "/secret?/health", &format!("{SCRIPT}{line}\r\n")).in_dialect(dialect);
+            let said = raw::request(world.gate.port, &head).await;
             assert_eq!((said.status, said.reason()), (StatusCode::UNAUTHORIZED, "no_session"), "{dialect}: {line}");
         }
     }
@@ -84,15 +84,15 @@ async fn one_edge_s_words_mean_nothing_to_another() {
     let world = bare().await;
     for dialect in DIALECTS {
         for other in DIALECTS.into_iter().filter(|other| *other != dialect) {
-            // All that the other edge would say of an open path, beside what this one says of a closed one.
-            let foreign = get(RULES, "/health", "").as_told_by(other);
+            // Headers of the other edge for an open path, beside those of this edge for a closed one.
+            let foreign = get(RULES, "/health", "").in_dialect(other);
             let lines: String = foreign
                 .split_inclusive("\r\n")
                 .filter(|line| line.starts_with("X-"))
                 .filter(|line| dialect == "nginx" || dialect == "envoy" || !line.starts_with("X-Forwarded-"))
                 .collect();
-            let head = get(RULES, "/secret", &format!("{SCRIPT}{lines}")).as_told_by(dialect);
-            let said = raw::tell(world.gate.port, &head).await;
+            let head = get(RULES, "/secret", &format!("{SCRIPT}{lines}")).in_dialect(dialect);
+            let said = raw::request(world.gate.port, &head).await;
             assert_eq!(said.status, StatusCode::UNAUTHORIZED, "{dialect} with the words of {other}: {said:?}");
         }
     }
@@ -102,19 +102,19 @@ async fn one_edge_s_words_mean_nothing_to_another() {
 async fn the_query_of_a_question_is_no_instruction() {
     let world = bare().await;
     for dialect in ["traefik", "caddy", "nginx"] {
-        let head = get(RULES, "/secret", SCRIPT).as_told_by(dialect).replacen(
+        let head = get(RULES, "/secret", SCRIPT).in_dialect(dialect).replacen(
             " HTTP/1.1",
             "?rd=/_doorward/start&allowed_groups=&uri=/health HTTP/1.1",
             1,
         );
-        let said = raw::tell(world.gate.port, &head).await;
+        let said = raw::request(world.gate.port, &head).await;
         assert_eq!((said.status, said.reason()), (StatusCode::UNAUTHORIZED, "no_session"), "{dialect}: {said:?}");
     }
 }
 
 #[tokio::test]
 async fn a_rule_is_about_the_whole_path_and_nothing_but_the_path() {
-    let world = Plan::with(BARE).tables(OPEN).start().await;
+    let world = WorldBuilder::with(BARE).tables(OPEN).start().await;
     for dialect in DIALECTS {
         for (target, open) in [
             ("/foo/x/bar", true),
@@ -144,7 +144,8 @@ async fn a_rule_is_about_the_whole_path_and_nothing_but_the_path() {
             ("//public/x", false),
             ("/publicity", false),
         ] {
-            let said = raw::tell(world.gate.port, &get("open.example.test", target, SCRIPT).as_told_by(dialect)).await;
+            let said =
+                raw::request(world.gate.port, &get("open.example.test", target, SCRIPT).in_dialect(dialect)).await;
             let expected = if open { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
             assert_eq!(said.status, expected, "{dialect}: {target}: {said:?}");
         }
@@ -152,8 +153,8 @@ async fn a_rule_is_about_the_whole_path_and_nothing_but_the_path() {
 }
 
 #[tokio::test]
-async fn a_method_is_itself_in_capitals_and_nothing_otherwise() {
-    let world = Plan::with(BARE).tables(OPEN).start().await;
+async fn methods_are_compared_case_sensitively() {
+    let world = WorldBuilder::with(BARE).tables(OPEN).start().await;
     for dialect in DIALECTS {
         for (method, status) in [
             ("OPTIONS", StatusCode::OK),
@@ -162,31 +163,31 @@ async fn a_method_is_itself_in_capitals_and_nothing_otherwise() {
             ("options", StatusCode::BAD_REQUEST),
             ("Options", StatusCode::BAD_REQUEST),
         ] {
-            let original = Original { method, host: "open.example.test", target: "/options", lines: SCRIPT };
-            let said = raw::tell(world.gate.port, &original.as_told_by(dialect)).await;
+            let original = OriginalRequest { method, host: "open.example.test", target: "/options", lines: SCRIPT };
+            let said = raw::request(world.gate.port, &original.in_dialect(dialect)).await;
             assert_eq!(said.status, status, "{dialect}: {method}: {said:?}");
         }
     }
-    // An nginx that does not say which method it was: no rule with methods is about that.
+    // An nginx that does not send the method: no rule with methods matches.
     let silent =
-        get("open.example.test", "/options", SCRIPT).as_told_by("nginx").replace("X-Original-Method: GET\r\n", "");
-    assert_eq!(raw::tell(world.gate.port, &silent).await.status, StatusCode::UNAUTHORIZED);
+        get("open.example.test", "/options", SCRIPT).in_dialect("nginx").replace("X-Original-Method: GET\r\n", "");
+    assert_eq!(raw::request(world.gate.port, &silent).await.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
 async fn a_host_in_another_spelling_is_the_same_app() {
-    let world = Plan::with(BARE).session(SHARED).tables(OPEN).start().await;
+    let world = WorldBuilder::with(BARE).session(SHARED).tables(OPEN).start().await;
     let bob = cookies(&world, &world.signed_in("bob").await);
     for dialect in DIALECTS {
         for host in ["a.deep.example.test", "A.Deep.Example.TEST", "a.deep.example.test.", "a.deep.example.test:8443"] {
-            let said = raw::tell(world.gate.port, &get(host, "/public/x", &bob).as_told_by(dialect)).await;
+            let said = raw::request(world.gate.port, &get(host, "/public/x", &bob).in_dialect(dialect)).await;
             assert_eq!((said.status, said.reason()), (StatusCode::FORBIDDEN, "group_missing"), "{dialect}: {host}");
         }
         let said =
-            raw::tell(world.gate.port, &get("a.a.deep.example.test", "/public/x", SCRIPT).as_told_by(dialect)).await;
+            raw::request(world.gate.port, &get("a.a.deep.example.test", "/public/x", SCRIPT).in_dialect(dialect)).await;
         assert_eq!(said.status, StatusCode::OK, "{dialect}: the wildcard's own rule: {said:?}");
         for host in ["deep.example.test", "xopen.example.test", "open.example.test.evil.test"] {
-            let said = raw::tell(world.gate.port, &get(host, "/public/x", &bob).as_told_by(dialect)).await;
+            let said = raw::request(world.gate.port, &get(host, "/public/x", &bob).in_dialect(dialect)).await;
             assert_eq!((said.status, said.reason()), (StatusCode::FORBIDDEN, "unknown_host"), "{dialect}: {host}");
         }
     }
@@ -224,18 +225,18 @@ async fn a_request_that_is_missing_repeated_or_garbled_is_refused_and_never_gues
         ("envoy", "GET /_doorward", "GET http://admin.example.test/_doorward"),
         ("envoy", "GET /_doorward", "GET http://evil@app.example.test/_doorward"),
     ] {
-        let sound = get(APP, "/", &alice).as_told_by(dialect);
-        assert_eq!(raw::tell(world.gate.port, &sound).await.status, StatusCode::OK, "{sound}");
+        let sound = get(APP, "/", &alice).in_dialect(dialect);
+        assert_eq!(raw::request(world.gate.port, &sound).await.status, StatusCode::OK, "{sound}");
         let head = sound.replacen(from, to, 1);
         assert_ne!(head, sound, "{dialect}: {from}");
-        let said = raw::tell(world.gate.port, &head).await;
+        let said = raw::request(world.gate.port, &head).await;
         assert_eq!((said.status, said.reason()), (StatusCode::BAD_REQUEST, "bad_request"), "{head}\n{said:?}");
     }
     for dialect in DIALECTS {
         for chain in ["a", "", "10.0.0.1 ,", "unknown", "10.0.0.256", "10.0.0.1\r\nX-Forwarded-For: 10.0.0.1"] {
             let lines = format!("{alice}X-Forwarded-For: {chain}\r\n");
-            // Who asks is unknown then, which is no reason to refuse where no rule asks for a network.
-            let said = raw::tell(world.gate.port, &get(APP, "/", &lines).as_told_by(dialect)).await;
+            // The client is unknown then, which is no reason for a refusal without rules on networks.
+            let said = raw::request(world.gate.port, &get(APP, "/", &lines).in_dialect(dialect)).await;
             assert_eq!(said.status, StatusCode::OK, "{dialect}: {chain}: {said:?}");
         }
     }
@@ -245,7 +246,7 @@ async fn a_request_that_is_missing_repeated_or_garbled_is_refused_and_never_gues
 async fn what_is_no_http_is_no_question() {
     let world = bare().await;
     let alice = cookies(&world, &world.signed_in("alice").await);
-    let sound = get(APP, "/", &alice).as_told_by("traefik");
+    let sound = get(APP, "/", &alice).in_dialect("traefik");
     let many = "X-Many: x\r\n".repeat(200);
     for (what, bytes) in [
         ("a NUL in a value", sound.replacen("X-Forwarded-Uri: /", "X-Forwarded-Uri: /\0", 1)),
@@ -259,11 +260,11 @@ async fn what_is_no_http_is_no_question() {
         ("200 KiB", format!("{sound}X-Long: {}\r\n", "x".repeat(200 * 1024))),
         ("a tunnel", sound.replacen("GET", "CONNECT", 1)),
     ] {
-        let said = raw::tell(world.gate.port, &bytes).await;
+        let said = raw::request(world.gate.port, &bytes).await;
         assert!(said.status.is_client_error(), "{what}: {said:?}");
         assert!(!said.headers.contains_key("remote-user"), "{what}: {said:?}");
     }
-    // One request, whatever it drags behind it.
+    // One request, whatever follows it.
     for tail in [
         "Content-Length: 60\r\n",
         "Transfer-Encoding: chunked\r\n",
@@ -297,10 +298,9 @@ async fn over_http_2_a_host_is_named_once_or_the_same_way_twice() {
 
 #[tokio::test]
 async fn nginx_is_believed_only_about_a_host_that_it_routes_by() {
-    for (tables, host, url, stranger, alice) in [
+    for (tables, host, url, signed_out, alice) in [
         ("", RULES, RULES, StatusCode::OK, StatusCode::OK),
-        // What nginx sends by itself where nobody told it to send the host: the gate's own name is no witness only where the
-        // configuration says so.
+        // By default nginx sends the name of its upstream. That is accepted only if the configuration lists it as a service host.
         ("", "doorward", RULES, StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST),
         ("", "elsewhere.example.test", RULES, StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST),
         ("", "elsewhere.example.test", "nobody.example.test", StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST),
@@ -330,15 +330,15 @@ async fn nginx_is_believed_only_about_a_host_that_it_routes_by() {
             StatusCode::OK,
         ),
     ] {
-        let world = Plan::with(BARE).session(SHARED).tables(tables).start().await;
+        let world = WorldBuilder::with(BARE).session(SHARED).tables(tables).start().await;
         let signed_in = cookies(&world, &world.signed_in("alice").await);
-        for (lines, status) in [(SCRIPT, stranger), (signed_in.as_str(), alice)] {
-            let head = get(url, "/health", lines).as_told_by("nginx").replacen(
+        for (lines, status) in [(SCRIPT, signed_out), (signed_in.as_str(), alice)] {
+            let head = get(url, "/health", lines).in_dialect("nginx").replacen(
                 &format!("Host: {url}"),
                 &format!("Host: {host}"),
                 1,
             );
-            let said = raw::tell(world.gate.port, &head).await;
+            let said = raw::request(world.gate.port, &head).await;
             assert_eq!(said.status, status, "{tables}: {host} and {url}: {said:?}");
         }
     }
@@ -346,7 +346,7 @@ async fn nginx_is_believed_only_about_a_host_that_it_routes_by() {
 
 #[tokio::test]
 async fn a_client_s_network_is_what_the_last_trusted_hop_saw() {
-    let world = Plan::with(BARE).tables(OPEN).start().await;
+    let world = WorldBuilder::with(BARE).tables(OPEN).start().await;
     for dialect in DIALECTS {
         for (chain, status) in [
             ("192.168.1.1", StatusCode::OK),
@@ -361,23 +361,28 @@ async fn a_client_s_network_is_what_the_last_trusted_hop_saw() {
             ("::ffff:203.0.113.7", StatusCode::UNAUTHORIZED),
         ] {
             let lines = format!("{SCRIPT}X-Forwarded-For: {chain}\r\nX-Real-IP: 192.168.1.1\r\n");
-            let said = raw::tell(world.gate.port, &get("open.example.test", "/lan", &lines).as_told_by(dialect)).await;
+            let said =
+                raw::request(world.gate.port, &get("open.example.test", "/lan", &lines).in_dialect(dialect)).await;
             assert_eq!(said.status, status, "{dialect}: {chain}: {said:?}");
         }
         let lines = format!("{SCRIPT}X-Real-IP: 192.168.1.1\r\n");
-        let said = raw::tell(world.gate.port, &get("open.example.test", "/lan", &lines).as_told_by(dialect)).await;
-        assert_eq!(said.status, StatusCode::UNAUTHORIZED, "{dialect}: whoever does not say is unknown: {said:?}");
+        let said = raw::request(world.gate.port, &get("open.example.test", "/lan", &lines).in_dialect(dialect)).await;
+        assert_eq!(
+            said.status,
+            StatusCode::UNAUTHORIZED,
+            "{dialect}: a client without an address is unknown: {said:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn nobody_but_a_trusted_peer_is_heard() {
-    let world = Plan::with(BARE).server(r#"trusted_proxies = ["10.0.0.0/8"]"#).without_provider().await;
+    let world = WorldBuilder::with(BARE).server(r#"trusted_proxies = ["10.0.0.0/8"]"#).without_provider().await;
     for dialect in DIALECTS {
         for (lines, target) in
             [(SCRIPT, "/health"), (PAGE, "/secret"), ("X-Forwarded-For: 10.0.0.1\r\n", "/_doorward/start")]
         {
-            let said = raw::tell(world.gate.port, &get(RULES, target, lines).as_told_by(dialect)).await;
+            let said = raw::request(world.gate.port, &get(RULES, target, lines).in_dialect(dialect)).await;
             assert_eq!((said.status, said.reason()), (StatusCode::FORBIDDEN, "untrusted_peer"), "{dialect}: {said:?}");
             assert_eq!(said.cookies(), [""; 0]);
         }
@@ -415,11 +420,11 @@ hosts = ["app.example.test"]
 }
 
 #[tokio::test]
-async fn the_port_that_the_scheme_has_anyway_changes_no_address() {
+async fn a_default_port_changes_no_address() {
     let world = bare().await;
     for dialect in DIALECTS {
         let locations = ["app.example.test", "app.example.test:443", "APP.example.test.:443"].map(|host| async {
-            let said = raw::tell(world.gate.port, &get(host, "/x", PAGE).as_told_by(dialect)).await;
+            let said = raw::request(world.gate.port, &get(host, "/x", PAGE).in_dialect(dialect)).await;
             let location = url::Url::parse(said.header("location")).unwrap();
             location.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1.into_owned()
         });

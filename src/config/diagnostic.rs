@@ -1,19 +1,19 @@
-//! What is wrong with a configuration: one complaint for each mistake, gathered rather than thrown.
+//! Diagnostics: errors and warnings of a configuration, with key, place and hint.
 //!
-//! It must not know which keys there are; those who read them complain here.
+//! Mistakes are collected rather than returned at the first one, so that all of them are reported at once.
 
 use std::{fmt, path::PathBuf};
 
-/// Where a value came from.
+/// Origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// A file and the line in it, counted from 1.
     File(PathBuf, usize),
     /// An environment variable.
     Environment(String),
-    /// A file that holds nothing but a secret.
+    /// A file that contains only a secret.
     SecretFile(PathBuf),
-    /// Built in.
+    /// The built-in default.
     Default,
 }
 
@@ -29,33 +29,33 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Consequences of a complaint.
+/// Severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// The configuration is refused.
     Error,
-    /// The configuration is valid, and most likely does not do what its author wants.
+    /// The configuration is valid, but most likely does not do what its author intends.
     Warning,
 }
 
-/// One complaint: what, where, and how to mend it.
+/// One mistake: its place, a description and a hint how to fix it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Complaint {
+pub struct Diagnostic {
     /// Error or warning.
     pub severity: Severity,
     /// The key, such as `apps[0].hosts`; empty where the text is no TOML at all or there is none.
     pub key: String,
-    /// Where it stands; [`Origin::Default`] where nothing was written that could be pointed at.
+    /// Place of the mistake; [`Origin::Default`] where nothing is written that could be pointed at.
     pub origin: Origin,
-    /// What is wrong.
+    /// Description of the mistake.
     pub problem: String,
-    /// How to mend it.
+    /// Instruction how to fix it.
     pub hint: String,
 }
 
-/// Prints `doorward.toml:12: apps[0].hosts: problem` and the hint on an indented line; of a warning,
+/// Prints `doorward.toml:12: apps[0].hosts: problem` and the hint on an indented line; a warning as
 /// `doorward.toml:12: warning: apps[0].hosts: problem`.
-impl fmt::Display for Complaint {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.origin != Origin::Default {
             write!(f, "{}: ", self.origin)?;
@@ -71,45 +71,45 @@ impl fmt::Display for Complaint {
     }
 }
 
-/// Every error of a configuration: by file and line, then by variable. Never empty.
+/// All errors of a configuration, sorted by file and line, then by variable. Never empty.
 #[derive(Clone, Debug)]
-pub struct Complaints(pub Vec<Complaint>);
+pub struct Diagnostics(pub Vec<Diagnostic>);
 
-impl fmt::Display for Complaints {
+impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, complaint) in self.0.iter().enumerate() {
+        for (place, diagnostic) in self.0.iter().enumerate() {
             if place > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{complaint}")?;
+            write!(f, "{diagnostic}")?;
         }
         Ok(())
     }
 }
 
-impl std::error::Error for Complaints {}
+impl std::error::Error for Diagnostics {}
 
-impl From<Complaint> for Complaints {
-    fn from(complaint: Complaint) -> Self {
-        Self(vec![complaint])
+impl From<Diagnostic> for Diagnostics {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self(vec![diagnostic])
     }
 }
 
-/// What is wrong with one value, before it is known where the value stands.
+/// Error in one value, without its key and place: [`ValueError::at`] adds them.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct ValueError {
     pub(super) problem: String,
     pub(super) hint: String,
 }
 
-impl Fault {
+impl ValueError {
     pub(super) fn new(problem: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { problem: problem.into(), hint: hint.into() }
     }
 
-    pub(super) fn at(self, key: &str, origin: &Origin) -> Complaint {
+    pub(super) fn at(self, key: &str, origin: &Origin) -> Diagnostic {
         let severity = Severity::Error;
-        Complaint { severity, key: key.to_owned(), origin: origin.clone(), problem: self.problem, hint: self.hint }
+        Diagnostic { severity, key: key.to_owned(), origin: origin.clone(), problem: self.problem, hint: self.hint }
     }
 }
 
@@ -118,17 +118,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_complaint_is_one_block_that_an_editor_can_jump_to() {
-        let complaint = Fault::new("has a port", "write `a.example`")
+    fn a_diagnostic_is_one_block_that_an_editor_can_jump_to() {
+        let diagnostic = ValueError::new("has a port", "write `a.example`")
             .at("apps[0].hosts[1]", &Origin::File(PathBuf::from("doorward.toml"), 12));
-        let missing = Fault::new("is missing", "").at("session.secrets", &Origin::Default);
-        let warning = Complaint { severity: Severity::Warning, ..complaint.clone() };
+        let missing = ValueError::new("is missing", "").at("session.secrets", &Origin::Default);
+        let warning = Diagnostic { severity: Severity::Warning, ..diagnostic.clone() };
         assert_eq!(
             warning.to_string(),
             "doorward.toml:12: warning: apps[0].hosts[1]: has a port\n    write `a.example`"
         );
         assert_eq!(
-            Complaints(vec![complaint, missing]).to_string(),
+            Diagnostics(vec![diagnostic, missing]).to_string(),
             "doorward.toml:12: apps[0].hosts[1]: has a port\n    write `a.example`\nsession.secrets: is missing"
         );
     }
