@@ -13,7 +13,7 @@ use crate::shutdown::Tasks;
 /// Interval between collections.
 const COLLECT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Allocations after which mimalloc collects (`generic_collect`), and those that it counts by the thousand.
+/// Allocations after which mimalloc collects (`generic_collect`), including those that it counts by the thousand.
 const ALLOCATIONS: usize = 11_000;
 
 /// Larger than the blocks of the free lists that mimalloc serves without counting.
