@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use crate::{
     clock::Clock,
     metrics,
-    oidc::{Provider, Settings, Transport},
+    oidc::{HttpTransport, Provider, Settings},
     shutdown::{Signal, Tasks},
 };
 
@@ -16,9 +16,9 @@ pub(super) enum Prepared {
     /// As it was, with all that is known of it.
     Same(Arc<Provider>),
     /// Known already, under other settings.
-    Changed(Arc<Provider>, Settings, Transport),
+    Changed(Arc<Provider>, Settings, HttpTransport),
     /// Not known yet.
-    New(Settings, Transport),
+    New(Settings, HttpTransport),
 }
 
 /// Does what may fail: reads whom to trust.
@@ -28,7 +28,7 @@ pub(super) fn prepare(before: &[Arc<Provider>], settings: &[Settings]) -> anyhow
         if let Some(same) = known.filter(|known| known.settings() == settings) {
             return Ok(Prepared::Same(Arc::clone(same)));
         }
-        let transport = Transport::new(settings).with_context(|| format!("providers[{index}]"))?;
+        let transport = HttpTransport::new(settings).with_context(|| format!("providers[{index}]"))?;
         Ok(match known {
             Some(known) => Prepared::Changed(Arc::clone(known), settings.clone(), transport),
             None => Prepared::New(settings.clone(), transport),
@@ -41,7 +41,7 @@ pub(super) fn prepare(before: &[Arc<Provider>], settings: &[Settings]) -> anyhow
 pub(super) fn made(prepared: Vec<Prepared>, numbers: &[metrics::Provider], clock: &Clock) -> Vec<Arc<Provider>> {
     let make = |(prepared, numbers): (Prepared, &metrics::Provider)| match prepared {
         Prepared::Same(provider) => provider,
-        Prepared::Changed(known, settings, transport) => Arc::new(known.under(settings, transport)),
+        Prepared::Changed(known, settings, transport) => Arc::new(known.with_settings(settings, transport)),
         Prepared::New(settings, transport) => {
             Arc::new(Provider::new(settings, transport, clock.clone(), numbers.clone()))
         }

@@ -76,11 +76,11 @@ impl Login {
         let (authority, text) = (visit.authority.to_string(), target.as_str().to_owned());
         let attempt = Attempt::new(registration, authority, text, &browser, self.clock.now());
         let (redirect_uri, state) = (visit.own("/callback"), attempt.seal(&self.keyring));
-        let asked = oidc::Attempt {
+        let asked = oidc::AuthorizationRequest {
             redirect_uri: &redirect_uri,
             state: &state,
             nonce: &attempt.nonce,
-            verifier: &attempt.verifier,
+            code_verifier: &attempt.verifier,
         };
         match provider.authorize(&asked).await.map(|url| HeaderValue::try_from(String::from(url))) {
             Ok(Ok(location)) => {
@@ -122,7 +122,7 @@ impl Login {
             iss: callback.iss.as_deref(),
             redirect_uri: &visit.own("/callback"),
             nonce: &attempt.nonce,
-            verifier: &attempt.verifier,
+            code_verifier: &attempt.verifier,
         };
         match provider.redeem(&redemption).await {
             Ok(SignedIn { identity, tokens, sid }) => {
@@ -266,7 +266,7 @@ impl Login {
                     refused,
                 ));
             }
-            oidc::Error::Clocks(_) => {
+            oidc::Error::ClockSkew(_) => {
                 "The clocks of this site and of the identity provider are too far apart. The operator finds in the log by how much."
             }
             _ => "The identity provider's answer could not be used. The operator finds the reason in the log.",

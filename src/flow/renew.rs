@@ -148,7 +148,9 @@ impl Renewer {
         // An outage that is known of makes nobody wait.
         let with = self.with.load_full();
         let settled = match (under_way, with.provider(&live)) {
-            (Some(under_way), Some((index, provider))) if !graceful || (self.sessions.is_up() && provider.is_up()) => {
+            (Some(under_way), Some((index, provider)))
+                if !graceful || (self.sessions.is_up() && provider.is_available()) =>
+            {
                 with.metrics.waits(index);
                 under_way.settled().await
             }
@@ -235,7 +237,7 @@ impl Renewer {
         let Some((index, provider)) = with.provider(live) else { return Outcome::Unknown };
         let count = |result| with.metrics.count(index, result);
         loop {
-            match self.sessions.claim(live, provider.refreshes_within()).await {
+            match self.sessions.claim(live, provider.refresh_timeout()).await {
                 Ok(Claim::Ours(permit)) => return self.redeem(provider, permit, count).await,
                 Ok(Claim::Done(renewed)) => {
                     count(Renewal::Shared);
@@ -256,7 +258,11 @@ impl Renewer {
     async fn redeem(&self, provider: &Provider, permit: RenewalPermit, count: impl Fn(Renewal)) -> Outcome {
         let record = permit.record();
         let Some(refresh) = &record.tokens.refresh else { return Outcome::Unknown };
-        let renewal = oidc::Renewal { refresh, id: record.tokens.id.as_ref(), identity: &record.identity };
+        let renewal = oidc::RefreshRequest {
+            refresh_token: refresh,
+            id_token: record.tokens.id.as_ref(),
+            identity: &record.identity,
+        };
         let error = match provider.refresh(&renewal).await {
             Ok(refreshed) => {
                 count(Renewal::Renewed);
@@ -264,8 +270,8 @@ impl Renewer {
             }
             Err(error) => error,
         };
-        count(error.renewal());
-        if error.renewal() == Renewal::Rejected {
+        count(error.renewal_result());
+        if error.renewal_result() == Renewal::Rejected {
             return self.believe(permit, &error).await;
         }
         let (user, subject) = (&record.identity.user, &record.identity.subject);

@@ -87,10 +87,10 @@ async fn built() -> (Gate, Arc<Sessions>) {
     let sessions = Arc::new(sessions.expect("memory can be opened"));
     let settings = config.providers.first().expect("there is one").clone();
     let settings = oidc::Settings { timeout: Duration::from_secs(1), ..settings };
-    let transport = oidc::Transport::new(&settings).expect("the system has certificates");
+    let transport = oidc::HttpTransport::new(&settings).expect("the system has certificates");
     let numbers = bound.providers.first().expect("there is one").clone();
     let provider = oidc::Provider::new(settings, transport, clock.clone(), numbers);
-    oidc::fuzz::acquaint(&provider);
+    oidc::fuzz::preload_metadata(&provider);
     let components = flow::Components {
         policy: Policy::new(config.policy),
         sessions: Arc::clone(&sessions),
