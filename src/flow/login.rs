@@ -153,7 +153,7 @@ impl Login {
                 let detail = format!("signed in, but the session could not be kept: {error}");
                 let (user, subject) = (Some(user.as_str()), Some(subject.0.as_str()));
                 let refused = Refused { user, subject, detail: Some(&detail), ..Refused::default() };
-                let page = Page::StoreAway { retry: target.as_str() };
+                let page = Page::StoreUnavailable { retry: target.as_str() };
                 return Verdict::Refuse(self.answers.refuse_because(visit, Reason::StoreUnavailable, &page, refused));
             }
         };
@@ -258,7 +258,7 @@ impl Login {
             oidc::Error::Unavailable(_) => {
                 self.count(visit, metrics::Login::Unavailable);
                 let retry = visit.sign_in_to(target.as_str());
-                let page = Page::ProviderAway { retry: &retry };
+                let page = Page::ProviderUnavailable { retry: &retry };
                 return Verdict::Refuse(self.answers.refuse_because(
                     visit,
                     Reason::ProviderUnavailable,

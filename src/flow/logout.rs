@@ -129,7 +129,7 @@ impl Logout {
             }
             Ok(None) => {
                 let retry = RedirectTarget::root(visit.here());
-                let page = Page::StoreAway { retry: retry.as_str() };
+                let page = Page::StoreUnavailable { retry: retry.as_str() };
                 return Verdict::Refuse(self.answers.refuse(visit, Reason::Overloaded, &page));
             }
             Err(error) => {

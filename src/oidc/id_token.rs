@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{clock::Timestamp, crypto};
 
-/// Room for somebody in a thousand groups; it comes from the provider over TLS, not from a visitor.
+/// Longest ID token: room for a person in a thousand groups. It comes from the provider over TLS, not from a visitor.
 const MAX_LENGTH: usize = 64 * 1024;
 
 /// The claims of an ID token that has passed every check. Only [`verify`] makes one.

@@ -97,7 +97,7 @@ impl Jwks {
         }
     }
 
-    /// Returns newer keys than `seen`: those that somebody else has fetched since, or newly fetched ones; `None` where it is
+    /// Returns newer keys than `seen`: those that another caller has fetched since, or newly fetched ones; `None` where it is
     /// too soon to fetch again.
     async fn newer_keys(&self, uri: &Url, seen: Option<&Arc<KeySet>>) -> Result<Option<Arc<KeySet>>, Error> {
         let _turn = self.single_flight.acquire().await.expect("the semaphore is never closed");

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{clock::Timestamp, identity::Subject};
 
-/// Anybody may send one.
+/// Longest token: anybody may send one.
 const MAX_LENGTH: usize = 16 * 1024;
 /// The member of `events` that makes a token a logout token.
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
@@ -144,12 +144,12 @@ fn check_times(claims: &JsonObject, now: Timestamp) -> Result<Timestamp, &'stati
 
 fn subject(claims: &JsonObject) -> Result<LogoutSubject, &'static str> {
     if ["sid", "sub"].iter().any(|claim| claims.contains_key(*claim) && jwt::identifier(claims, claim).is_none()) {
-        return Err("logout token's sid or sub is not a name");
+        return Err("logout token's sid or sub is not a string of 1 to 255 bytes");
     }
     match (jwt::identifier(claims, "sid"), jwt::identifier(claims, "sub")) {
         (Some(sid), _) => Ok(LogoutSubject::Sid(sid.to_owned())),
         (None, Some(subject)) => Ok(LogoutSubject::Subject(Subject(subject.to_owned()))),
-        (None, None) => Err("logout token says neither whose session nor which (sub, sid)"),
+        (None, None) => Err("logout token has neither sub nor sid"),
     }
 }
 

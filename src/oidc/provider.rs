@@ -84,8 +84,8 @@ impl Provider {
         }
     }
 
-    /// Returns the same provider with other settings. Metadata, keys and health are taken over, so that nobody has to wait
-    /// for them again; one with another issuer is another provider, of which nothing is known yet.
+    /// Returns the same provider with other settings. Metadata, keys and health are taken over, so that no request
+    /// has to wait for them again; one with another issuer is another provider, of which nothing is known yet.
     #[must_use]
     pub fn with_settings(&self, settings: Settings, transport: HttpTransport) -> Self {
         let is_same = settings.issuer == self.settings.issuer;
@@ -281,7 +281,7 @@ impl Provider {
     async fn renew(&self, request: &RefreshRequest<'_>) -> Result<Refreshed, Error> {
         let metadata = self.metadata().await?;
         let response = self.token_endpoint.refresh(request.refresh_token, &metadata).await?;
-        let late = Err(Error::Unavailable("not everything was said in time".into()));
+        let late = Err(Error::Unavailable("the claims did not come in time".into()));
         let claims = self.refreshed_claims(request, &response, &metadata);
         let claims = timeout(self.settings.timeout, claims).await.unwrap_or(late);
         let claims = RefreshedClaims::or_unchanged(claims, &self.settings.name)?;

@@ -44,7 +44,7 @@ use crate::{
 const DEFAULT_RENEWAL: Duration = Duration::from_mins(5);
 /// Shortest remaining lifetime of an ID token that a renewal is timed by.
 const MIN_ID_TOKEN_LIFETIME: Duration = Duration::from_secs(30);
-/// Deadline of a revocation: nobody should wait for it.
+/// Deadline of a revocation. Short, because nothing depends on it.
 const REVOCATION_TIMEOUT: Duration = Duration::from_secs(3);
 
 type OAuthClient = oauth2::Client<
@@ -255,7 +255,7 @@ fn error_at_sign_in(error: RequestTokenError<TransportError, BasicErrorResponse>
             code => Error::ClientRefused(code.as_ref().to_owned()),
         },
         RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
-            Error::InvalidMessage("the token endpoint's answer is not what OAuth 2.0 says".into())
+            Error::InvalidMessage("the token endpoint's response is not one of OAuth 2.0".into())
         }
     }
 }
@@ -272,7 +272,7 @@ fn error_at_renewal(error: RequestTokenError<TransportError, BasicErrorResponse>
             Error::GrantRefused
         }
         RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
-            Error::Unavailable("the token endpoint's answer is not what OAuth 2.0 says".into())
+            Error::Unavailable("the token endpoint's response is not one of OAuth 2.0".into())
         }
         other => error_at_sign_in(other),
     }

@@ -93,11 +93,11 @@ impl UserinfoEndpoint {
 /// Parses a userinfo response (`OpenID` Connect Core, section 5.3.2): a plain JSON object about the same subject.
 pub(super) fn parse(body: &[u8], subject: &str) -> Result<JsonObject, Error> {
     let claims: JsonObject = serde_json::from_slice(body).map_err(|_| {
-        Error::InvalidMessage("the userinfo answer is not a JSON object; mend: have it unsigned".into())
+        Error::InvalidMessage("the userinfo response is not a JSON object; mend: have it unsigned".into())
     })?;
     if claims.get("sub").and_then(Value::as_str) == Some(subject) {
         Ok(claims)
     } else {
-        Err(Error::InvalidMessage("the userinfo answer is about another subject than the ID token".into()))
+        Err(Error::InvalidMessage("the userinfo response is about another subject than the ID token".into()))
     }
 }

@@ -28,8 +28,8 @@ use crate::{
 /// session or a sign-in, and the next poll comes within a second.
 const FAILED_POLLS_TO_UNAVAILABLE: u32 = 1;
 /// Metadata requests in a row that got no answer before new visitors see a page instead of being sent to the provider.
-/// Two, because slow is not unavailable, and that page is all that a visitor sees. An invalid document does not count:
-/// somebody answers, and the last valid metadata still lead to the sign-in page.
+/// Two, because slow is not unavailable, and that page is all that a visitor sees. An invalid document ends the count: the
+/// provider answers, and the last valid metadata still lead to its sign-in page.
 const FAILED_FETCHES_TO_REFUSE_SIGN_INS: u32 = 2;
 /// Token requests in a row that got no answer before renewals are put off. Three, because they are requests of people, of
 /// which each may fail by itself, and a refresh token in flight may be spent although no answer came.

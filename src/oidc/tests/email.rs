@@ -96,7 +96,7 @@ async fn a_verdict_on_one_address_is_none_on_another() {
         // One source has both.
         (json!({ "email_verified": true }), json!({ "email": "b@x" }), "ann@example.com", true, id),
         (json!({ "email": null }), json!({ "email": "b@x", "email_verified": true }), "b@x", true, info),
-        // The ID token vouches for what it does not name, and another address comes from userinfo.
+        // The ID token verifies an address that it does not hold, and another one comes from userinfo.
         (json!({ "email": null, "email_verified": true }), json!({ "email": "b@x" }), "b@x", false, info),
         (json!({ "email": null, "email_verified": false }), json!({ "email": "b@x" }), "b@x", false, info),
         (json!({ "email": 7, "email_verified": true }), json!({ "email": "b@x" }), "b@x", false, info),
@@ -107,11 +107,11 @@ async fn a_verdict_on_one_address_is_none_on_another() {
             false,
             info,
         ),
-        // Userinfo speaks of another address than the one that is taken.
+        // Userinfo is about another address than the one that is taken.
         (json!({}), json!({ "email": "b@x", "email_verified": true }), "ann@example.com", false, id),
         (json!({}), json!({ "email": "Ann@Example.com", "email_verified": true }), "ann@example.com", true, id),
         (json!({}), json!({ "email": "ann@example.com", "email_verified": false }), "ann@example.com", false, id),
-        // Nobody says anything of the kind.
+        // Neither source has `email_verified`.
         (json!({}), json!({ "email": "b@x" }), "ann@example.com", true, id),
         (json!({ "email": null }), json!({ "email": "b@x" }), "b@x", true, info),
     ] {
@@ -156,7 +156,7 @@ async fn an_address_that_changes_at_a_renewal_does_not_inherit_the_verdict() {
 
         let mut by_token = json!({ "nonce": null, "email_verified": null });
         by_token.as_object_mut().unwrap().extend(userinfo.as_object().unwrap().clone());
-        // An ID token says all of it again, so only what is new about an address is of interest here.
+        // An ID token repeats all claims, so that only a new address is of interest here.
         if userinfo.get("email").is_some() {
             fake.script().renewed = by_token;
             let again = renewed(&rp, &before, &before.identity).await.identity.unwrap();
@@ -171,7 +171,7 @@ async fn an_address_that_changes_at_a_renewal_does_not_inherit_the_verdict() {
         let again = renewed(&rp, &before, &before.identity).await.identity.unwrap();
         assert_eq!(address(&again), (email, verified), "by userinfo: {at_sign_in} {userinfo}");
 
-        // Nor does a second change make it better.
+        // A second change does not verify the address either.
         fake.script().userinfo = Some(json!({ "sub": "subject-1", "email": "cfo@example.com" }));
         let third = renewed(&rp, &before, &again).await.identity.unwrap();
         let was_ever_said = !at_sign_in.is_null() || userinfo.get("email_verified").is_some();
@@ -190,7 +190,7 @@ async fn a_session_whose_access_token_does_not_say_when_it_ends_is_renewed_all_t
         (json!(-1), 900, 900),
         (json!(u64::MAX), 900, 900),
         (json!({}), 900, 900),
-        // An ID token that ends at once, or never, says nothing of when to come again.
+        // An ID token that expires at once, or never, does not time a renewal.
         (json!(null), 5, 300),
         (json!(null), -30, 300),
         (json!(null), 1_000_000_000_000_i64, 300),

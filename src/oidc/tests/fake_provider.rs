@@ -106,7 +106,7 @@ impl FakeProvider {
                 let own = own.clone();
                 let service = service_fn(move |request| {
                     let own = own.clone();
-                    async move { Ok::<_, Infallible>(own.answer(request).await) }
+                    async move { Ok::<_, Infallible>(own.handle(request).await) }
                 });
                 spawn(async move {
                     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -141,7 +141,7 @@ impl FakeProvider {
         self.script().issuer.clone()
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
         let endpoint = path.rsplit('/').next().unwrap_or_default().to_owned();
         let authorization = request.headers().get(header::AUTHORIZATION).map(|v| v.to_str().unwrap().to_owned());

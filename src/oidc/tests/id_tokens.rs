@@ -1,4 +1,4 @@
-//! Which ID tokens are accepted.
+//! ID token validation: claims, headers and signatures that are accepted or refused.
 
 use proptest::prelude::*;
 use serde_json::json;

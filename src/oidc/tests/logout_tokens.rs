@@ -1,4 +1,4 @@
-//! Back-channel and front-channel logout: which tokens and requests are accepted.
+//! Back-channel and front-channel logout: tokens and requests that are accepted or refused.
 
 use std::sync::{LazyLock, atomic::Ordering};
 

@@ -122,12 +122,12 @@ async fn userinfo_is_not_requested_where_the_id_token_is_complete() {
 #[tokio::test]
 async fn a_userinfo_answer_that_cannot_be_trusted_stops_the_sign_in() {
     let invalid: ErrorCheck = |error| matches!(error, Error::InvalidMessage(_));
-    let says = |body: Value| InjectedFault::Body(200, body.to_string());
+    let body = |claims: Value| InjectedFault::Body(200, claims.to_string());
     for (fault, expected) in [
-        (says(json!({ "sub": "subject-2", "groups": ["admins"] })), invalid),
-        (says(json!({ "groups": ["admins"] })), invalid),
-        (says(json!([{ "sub": "subject-1" }])), invalid),
-        (says(json!("eyJhbGciOiJub25lIn0.e30.")), invalid),
+        (body(json!({ "sub": "subject-2", "groups": ["admins"] })), invalid),
+        (body(json!({ "groups": ["admins"] })), invalid),
+        (body(json!([{ "sub": "subject-1" }])), invalid),
+        (body(json!("eyJhbGciOiJub25lIn0.e30.")), invalid),
         (InjectedFault::Body(200, "eyJhbGciOiJub25lIn0.e30.".into()), invalid),
         (InjectedFault::Status(403), |error| matches!(error, Error::ClientRefused(_))),
         (InjectedFault::Status(502), |error| matches!(error, Error::Unavailable(_))),
@@ -161,7 +161,7 @@ async fn a_user_name_is_never_empty() {
 }
 
 #[tokio::test]
-async fn groups_are_found_where_the_configuration_says() {
+async fn groups_are_found_where_the_configuration_oauth_error() {
     let fake = FakeProvider::start().await;
     fake.claims(json!({ "groups": null, "realm_access": { "roles": ["a", 7, "b", "a"] } }));
     let mut settings = settings(&fake.issuer());
@@ -179,25 +179,28 @@ async fn claims_of_an_absurd_size_are_refused() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_token_endpoint_means_what_it_says() {
+async fn an_error_of_the_token_endpoint_means_what_it_oauth_error() {
     let unavailable: ErrorCheck = |error| matches!(error, Error::Unavailable(_));
     let invalid: ErrorCheck = |error| matches!(error, Error::InvalidMessage(_));
-    let says = |status, code: &str| {
+    let oauth_error = |status, code: &str| {
         InjectedFault::Body(
             status,
             json!({ "error": code, "error_description": format!("the code was {CODE}") }).to_string(),
         )
     };
     for (fault, expected) in [
-        (says(400, "invalid_grant"), (|error| matches!(error, Error::GrantRefused)) as ErrorCheck),
-        (says(401, "invalid_client"), |error| matches!(error, Error::ClientRefused(code) if code == "invalid_client")),
+        (oauth_error(400, "invalid_grant"), (|error| matches!(error, Error::GrantRefused)) as ErrorCheck),
         (
-            says(400, "unauthorized_client"),
+            oauth_error(401, "invalid_client"),
+            |error| matches!(error, Error::ClientRefused(code) if code == "invalid_client"),
+        ),
+        (
+            oauth_error(400, "unauthorized_client"),
             |e| matches!(e, Error::ClientRefused(code) if code == "unauthorized_client"),
         ),
-        (says(400, "a\nforged line"), |e| matches!(e, Error::ClientRefused(code) if !code.contains('\n'))),
-        (says(400, "temporarily_unavailable"), unavailable),
-        (says(500, "invalid_grant"), unavailable),
+        (oauth_error(400, "a\nforged line"), |e| matches!(e, Error::ClientRefused(code) if !code.contains('\n'))),
+        (oauth_error(400, "temporarily_unavailable"), unavailable),
+        (oauth_error(500, "invalid_grant"), unavailable),
         (InjectedFault::Status(503), unavailable),
         (InjectedFault::Status(429), unavailable),
         (InjectedFault::Redirect("https://evil.example/token".into()), unavailable),

@@ -192,14 +192,14 @@ async fn userinfo_about_somebody_else_is_refused() {
 #[tokio::test]
 async fn the_token_error_response_decides_whether_the_session_ends() {
     use metrics::Renewal::{Rejected, Unavailable};
-    let says = |status, code: &str| InjectedFault::Body(status, json!({ "error": code }).to_string());
+    let oauth_error = |status, code: &str| InjectedFault::Body(status, json!({ "error": code }).to_string());
     for (fault, kind, counted) in [
-        (says(400, "invalid_grant"), "GrantRefused", Rejected),
-        (says(400, "interaction_required"), "GrantRefused", Rejected),
-        (says(401, "invalid_client"), "ClientRefused", Unavailable),
-        (says(400, "unauthorized_client"), "ClientRefused", Unavailable),
-        (says(400, "temporarily_unavailable"), "Unavailable", Unavailable),
-        (says(500, "invalid_grant"), "Unavailable", Unavailable),
+        (oauth_error(400, "invalid_grant"), "GrantRefused", Rejected),
+        (oauth_error(400, "interaction_required"), "GrantRefused", Rejected),
+        (oauth_error(401, "invalid_client"), "ClientRefused", Unavailable),
+        (oauth_error(400, "unauthorized_client"), "ClientRefused", Unavailable),
+        (oauth_error(400, "temporarily_unavailable"), "Unavailable", Unavailable),
+        (oauth_error(500, "invalid_grant"), "Unavailable", Unavailable),
         (InjectedFault::Status(503), "Unavailable", Unavailable),
         (InjectedFault::Status(429), "Unavailable", Unavailable),
         (InjectedFault::Redirect("https://evil.example/token".into()), "Unavailable", Unavailable),

@@ -110,8 +110,8 @@ async fn nothing_leaves_in_clear_for_an_https_issuer() {
     assert!(matches!(failure, TransportError::Cleartext), "{failure:?}");
 }
 
-/// Answers one request on each of `connections` connections, promising to keep them open and closing them all the same,
-/// and returns how many requests came.
+/// Answers one request on each of `connections` connections without `Connection: close`, and closes them all the same.
+/// Returns the number of requests.
 async fn close_after_each_response(listener: TcpListener, connections: usize) -> usize {
     let mut requests = 0;
     for _ in 0..connections {
