@@ -21,14 +21,14 @@ pub(super) struct VerifiedSignature<'k> {
     pub(super) algorithm: CoreJwsSigningAlgorithm,
 }
 
-/// Verifies the signature of a token; `kind` is its name in errors.
+/// Verifies the signature of a token; `token_name` is for errors.
 pub(super) fn verify<'k>(
-    kind: &str,
+    token_name: &str,
     token: &UnverifiedJwt<'_>,
     algorithms: &[CoreJwsSigningAlgorithm],
     keys: &'k CoreJsonWebKeySet,
 ) -> Result<VerifiedSignature<'k>, JwtError> {
-    let invalid = |problem: &str| JwtError::Invalid(format!("the {kind} {problem}"));
+    let invalid = |problem: &str| JwtError::Invalid(format!("the {token_name} {problem}"));
     let name = token.header.get("alg").unwrap_or(&Value::Null);
     let algorithm = CoreJwsSigningAlgorithm::deserialize(name).ok().filter(|algorithm| algorithms.contains(algorithm));
     let Some(algorithm) = algorithm else {
@@ -41,11 +41,11 @@ pub(super) fn verify<'k>(
         (Some(key), None) => key
             .verify_signature(&algorithm, token.signing_input.as_bytes(), &token.signature)
             .map(|()| VerifiedSignature { key, algorithm })
-            .map_err(|_| JwtError::NoMatchingKey(format!("the {kind}'s signature is not the provider's"))),
+            .map_err(|_| JwtError::NoMatchingKey(format!("the {token_name}'s signature is not the provider's"))),
         (Some(_), Some(_)) => Err(invalid("does not say which of several keys signed it (kid)")),
-        (None, _) => {
-            Err(JwtError::NoMatchingKey(format!("the {kind} is signed with none of the provider's published keys")))
-        }
+        (None, _) => Err(JwtError::NoMatchingKey(format!(
+            "the {token_name} is signed with none of the provider's published keys"
+        ))),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Health of one provider: is it available, may a new visitor be sent there, may its token endpoint be asked, is its clock
-//! right.
+//! Health of one provider: availability (by polls of its metadata and keys), the circuit breaker of its token endpoint, and
+//! the skew of its clock.
 //!
 //! Promises: an outage shows within 10 s and its end within 20 s without any traffic, and each is logged once.
 
@@ -21,18 +21,19 @@ use crate::{
     metrics,
 };
 
-// Three questions, three thresholds: the dearer a wrong "unavailable", the more failures it takes.
+// Is it available, may a new visitor be sent there, may the token endpoint be asked? The dearer a wrong answer, the more
+// failures it takes.
 
 /// Failed polls in a row, for whatever reason, before the provider counts as unavailable: in the log, in the metric, on the
 /// management port, and for renewals that would keep a request waiting. One, because a wrong "unavailable" costs nobody a
-/// session or a sign-in, and the next poll comes within a second.
+/// session or a sign-in, and the next poll comes about a second later.
 const FAILED_POLLS_TO_UNAVAILABLE: u32 = 1;
 /// Metadata requests in a row that got no answer before new visitors see a page instead of being sent to the provider.
 /// Two, because slow is not unavailable, and that page is all that a visitor sees. An invalid document ends the count: the
 /// provider answers, and the last valid metadata still lead to its sign-in page.
 const FAILED_FETCHES_TO_REFUSE_SIGN_INS: u32 = 2;
-/// Token requests in a row that got no answer before renewals are put off. Three, because they are requests of people, of
-/// which each may fail by itself, and a refresh token in flight may be spent although no answer came.
+/// Token requests in a row that got no answer before renewals are put off. Three, because each may fail for a reason of its
+/// own, and an open circuit puts off the renewals of everybody.
 const FAILED_REFRESHES_TO_OPEN_CIRCUIT: u32 = 3;
 
 /// Time for which new visitors are refused without a request, before one of them causes the next.
