@@ -86,7 +86,7 @@ impl Bench {
         let sessions = Arc::new(sessions.expect("the store can be opened"));
         let nowhere = config.providers.first().expect("there is one provider").clone();
         let registration = nowhere.registration();
-        let transport = oidc::Transport::new(&nowhere).expect("the system has certificates");
+        let transport = oidc::HttpTransport::new(&nowhere).expect("the system has certificates");
         let numbers = bound.providers.first().expect("there is one provider").clone();
         let provider = oidc::Provider::new(nowhere, transport, clock.clone(), numbers);
         let components = flow::Components {

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use crate::{
     clock::Clock,
     metrics,
-    oidc::{Provider, Settings, Transport},
+    oidc::{HttpTransport, Provider, Settings},
     shutdown::{Signal, Tasks},
 };
 
@@ -30,7 +30,7 @@ pub(super) fn prepare(before: &[Arc<Provider>], settings: &[Settings]) -> anyhow
         if let Some(same) = known.filter(|known| known.settings() == settings) {
             return Ok(ProviderPlan::Unchanged(Arc::clone(same)));
         }
-        let transport = Transport::new(settings).with_context(|| format!("providers[{index}]"))?;
+        let transport = HttpTransport::new(settings).with_context(|| format!("providers[{index}]"))?;
         Ok(match known {
             Some(known) => ProviderPlan::Changed(Arc::clone(known), settings.clone(), transport),
             None => ProviderPlan::New(settings.clone(), transport),

@@ -86,12 +86,12 @@ impl Answers {
         match unknown {
             Unknown::Store(error) => {
                 let refused = Refused { detail: Some(error), ..Refused::default() };
-                self.refuse_because(visit, Reason::StoreUnavailable, &Page::StoreAway { retry }, refused)
+                self.refuse_because(visit, Reason::StoreUnavailable, &Page::StoreUnavailable { retry }, refused)
             }
             Unknown::Provider => {
                 let detail = "a session could not be renewed within session.outage_grace";
                 let refused = Refused { detail: Some(&detail), ..Refused::default() };
-                self.refuse_because(visit, Reason::ProviderUnavailable, &Page::ProviderAway { retry }, refused)
+                self.refuse_because(visit, Reason::ProviderUnavailable, &Page::ProviderUnavailable { retry }, refused)
             }
         }
     }
@@ -114,7 +114,7 @@ impl Answers {
     /// 401 for a form: a page that keeps what was typed.
     pub(super) fn form_held(&self, visit: &RequestContext<'_>, reason: Reason) -> Refusal {
         let sign_in = visit.sign_in_to(RedirectTarget::root(visit.here()).as_str());
-        let body = self.html(&Page::FormHeld { sign_in: &sign_in }, "");
+        let body = self.html(&Page::FormNotSent { sign_in: &sign_in }, "");
         Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers: Vec::new() }
     }
 
@@ -137,7 +137,7 @@ impl Answers {
 
     fn html(&self, page: &Page<'_>, id: &str) -> Body {
         let document = self.pages.render(page, id);
-        Body::Html(document.html, document.policy)
+        Body::Html(document.html, document.csp)
     }
 }
 

@@ -69,8 +69,8 @@ impl From<oidc::Error> for Error {
             oidc::Error::Unavailable(_) => Self::Provider(error.to_string()),
             oidc::Error::GrantRefused
             | oidc::Error::ClientRefused(_)
-            | oidc::Error::Unbelievable(_)
-            | oidc::Error::Clocks(_) => Self::Unbelievable(error.to_string()),
+            | oidc::Error::InvalidMessage(_)
+            | oidc::Error::ClockSkew(_) => Self::Unbelievable(error.to_string()),
         }
     }
 }
@@ -102,7 +102,7 @@ pub(super) async fn hear<F, E>(
     end: F,
 ) -> Response
 where
-    F: FnOnce(LogoutNotice, String) -> E,
+    F: FnOnce(VerifiedLogoutToken, String) -> E,
     E: Future<Output = Result<Option<u64>, Unavailable>>,
 {
     let Told { id, app, client, .. } = told;
@@ -141,7 +141,7 @@ async fn act<F, E>(
     end: F,
 ) -> Result<(String, u64), Error>
 where
-    F: FnOnce(LogoutNotice, String) -> E,
+    F: FnOnce(VerifiedLogoutToken, String) -> E,
     E: Future<Output = Result<Option<u64>, Unavailable>>,
 {
     let token = token(request).ok_or(Error::NotANotice)?;
@@ -163,10 +163,13 @@ pub(super) fn token(request: &Parts) -> Option<String> {
 
 /// The first of the providers that believes the token to be its own. Two of them may have the same issuer, with different
 /// clients; one that is of another issuer refuses without asking anybody.
-async fn verify(token: &str, providers: impl Iterator<Item = &Arc<Provider>>) -> Result<(String, LogoutNotice), Error> {
+async fn verify(
+    token: &str,
+    providers: impl Iterator<Item = &Arc<Provider>>,
+) -> Result<(String, VerifiedLogoutToken), Error> {
     let mut why = None;
     for provider in providers {
-        match provider.logout_token(token).await {
+        match provider.verify_logout_token(token).await {
             Ok(notice) => return Ok((provider.settings().name.clone(), notice)),
             // Whoever would have to be asked again says more than the others, to whom the token may not have been sent.
             Err(error @ oidc::Error::Unavailable(_)) => why = Some(error),
@@ -206,7 +209,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::Clock,
-        oidc::{Whom, tests::Word},
+        oidc::{LogoutSubject, tests::TestProvider},
     };
 
     fn post(kind: &str, form: &str) -> Parts {
@@ -219,7 +222,7 @@ mod tests {
     async fn heard(
         request: &Parts,
         providers: &[Arc<Provider>],
-        end: impl FnOnce(LogoutNotice, String) -> Result<Option<u64>, Unavailable>,
+        end: impl FnOnce(VerifiedLogoutToken, String) -> Result<Option<u64>, Unavailable>,
     ) -> (StatusCode, Value) {
         let end = |notice, provider| std::future::ready(end(notice, provider));
         let id = RequestId::default();
@@ -233,17 +236,17 @@ mod tests {
         (status, if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() })
     }
 
-    fn nobody(_: LogoutNotice, _: String) -> Result<Option<u64>, Unavailable> {
+    fn nobody(_: VerifiedLogoutToken, _: String) -> Result<Option<u64>, Unavailable> {
         panic!("nothing may be ended")
     }
 
     #[tokio::test]
     async fn a_believed_notice_ends_what_it_names() {
-        let word = Word::of("authentik").await;
+        let word = TestProvider::of("authentik").await;
         for kind in [FORM, "Application/X-WWW-Form-Urlencoded; charset=UTF-8"] {
             let request = post(kind, &format!("a=b&logout_token={}", word.token(&json!({}))));
             let (status, body) = heard(&request, &[Arc::clone(&word.provider)], |notice, provider| {
-                assert_eq!((notice.whom, provider.as_str()), (Whom::Sid("sid-1".into()), "authentik"));
+                assert_eq!((notice.subject, provider.as_str()), (LogoutSubject::Sid("sid-1".into()), "authentik"));
                 Ok(Some(2))
             })
             .await;
@@ -253,7 +256,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_notice_is_believed_from_any_provider_that_is_configured() {
-        let (own, other) = (Word::of("own").await, Word::of("other").await);
+        let (own, other) = (TestProvider::of("own").await, TestProvider::of("other").await);
         let request = post(FORM, &format!("logout_token={}", other.token(&json!({}))));
         let providers = [own.provider, other.provider];
         let (status, _) = heard(&request, &providers, |_, provider| {
@@ -266,7 +269,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_form_with_one_token_is_refused() {
-        let word = Word::of("authentik").await;
+        let word = TestProvider::of("authentik").await;
         let token = word.token(&json!({}));
         for (kind, form) in [
             (FORM, String::new()),
@@ -283,7 +286,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_that_nobody_believes_is_refused_without_being_repeated() {
-        let (own, other) = (Word::of("own").await, Word::of("other").await);
+        let (own, other) = (TestProvider::of("own").await, TestProvider::of("other").await);
         for token in [other.token(&json!({ "aud": "another" })), other.token(&json!({ "nonce": "n" })), "a.b.c".into()]
         {
             let request = post(FORM, &format!("logout_token={token}"));
@@ -296,7 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_notice_counts_once() {
-        let word = Word::of("authentik").await;
+        let word = TestProvider::of("authentik").await;
         let request = post(FORM, &format!("logout_token={}", word.token(&json!({}))));
         let (status, body) = heard(&request, &[word.provider], |_, _| Ok(None)).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
@@ -305,12 +308,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_notice_that_cannot_be_acted_upon_now_may_be_sent_again() {
-        let word = Word::of("authentik").await;
+        let word = TestProvider::of("authentik").await;
         let request = post(FORM, &format!("logout_token={}", word.token(&json!({}))));
         let (status, body) = heard(&request, &[Arc::clone(&word.provider)], |_, _| Err(Unavailable::Deadline)).await;
         assert_eq!((status, &body["error"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("store_unavailable")));
 
-        let silent = Word::without_keys("authentik").await;
+        let silent = TestProvider::without_keys("authentik").await;
         let request = post(FORM, &format!("logout_token={}", silent.token(&json!({}))));
         let providers = [word.provider, silent.provider];
         let (status, body) = heard(&request, &providers, nobody).await;

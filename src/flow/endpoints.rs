@@ -182,7 +182,7 @@ impl Endpoints {
     }
 
     fn asset(&self, name: &str) -> Option<Response> {
-        let asset = self.answers.pages().asset(name)?;
+        let asset = self.answers.pages().static_file(name)?;
         let mut response = Response::new(Full::new(asset.content.clone()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type));

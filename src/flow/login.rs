@@ -76,11 +76,11 @@ impl Login {
         let (authority, text) = (visit.authority.to_string(), target.as_str().to_owned());
         let attempt = Attempt::new(registration, authority, text, &browser, self.clock.now());
         let (redirect_uri, state) = (visit.own("/callback"), attempt.seal(&self.keyring));
-        let asked = oidc::Attempt {
+        let asked = oidc::AuthorizationRequest {
             redirect_uri: &redirect_uri,
             state: &state,
             nonce: &attempt.nonce,
-            verifier: &attempt.verifier,
+            code_verifier: &attempt.verifier,
         };
         match provider.authorize(&asked).await.map(|url| HeaderValue::try_from(String::from(url))) {
             Ok(Ok(location)) => {
@@ -122,7 +122,7 @@ impl Login {
             iss: callback.iss.as_deref(),
             redirect_uri: &visit.own("/callback"),
             nonce: &attempt.nonce,
-            verifier: &attempt.verifier,
+            code_verifier: &attempt.verifier,
         };
         match provider.redeem(&redemption).await {
             Ok(SignedIn { identity, tokens, sid }) => {
@@ -153,7 +153,7 @@ impl Login {
                 let detail = format!("signed in, but the session could not be kept: {error}");
                 let (user, subject) = (Some(user.as_str()), Some(subject.0.as_str()));
                 let refused = Refused { user, subject, detail: Some(&detail), ..Refused::default() };
-                let page = Page::StoreAway { retry: target.as_str() };
+                let page = Page::StoreUnavailable { retry: target.as_str() };
                 return Verdict::Refuse(self.answers.refuse_because(visit, Reason::StoreUnavailable, &page, refused));
             }
         };
@@ -258,7 +258,7 @@ impl Login {
             oidc::Error::Unavailable(_) => {
                 self.count(visit, metrics::LoginResult::Unavailable);
                 let retry = visit.sign_in_to(target.as_str());
-                let page = Page::ProviderAway { retry: &retry };
+                let page = Page::ProviderUnavailable { retry: &retry };
                 return Verdict::Refuse(self.answers.refuse_because(
                     visit,
                     Reason::ProviderUnavailable,
@@ -266,7 +266,7 @@ impl Login {
                     refused,
                 ));
             }
-            oidc::Error::Clocks(_) => {
+            oidc::Error::ClockSkew(_) => {
                 "The clocks of this site and of the identity provider are too far apart. The operator finds in the log by how much."
             }
             _ => "The identity provider's answer could not be used. The operator finds the reason in the log.",

@@ -115,7 +115,7 @@ impl Logout {
     /// 1.0). The `sid` is what somebody else could not know, and its issuer has to be the right one.
     pub(super) async fn told(&self, visit: &RequestContext<'_>, iss: Option<&str>, sid: Option<&str>) -> Verdict {
         let own = self.providers.get(visit.site.app.provider);
-        let meant = own.and_then(|provider| Some((provider, provider.logout_request(iss, sid)?)));
+        let meant = own.and_then(|provider| Some((provider, provider.frontchannel_logout(iss, sid)?)));
         let Some((provider, whom)) = meant else {
             let page = Page::BadRequest { detail: "The provider's sign-out names no session that it could be about." };
             return Verdict::Refuse(self.answers.refuse(visit, Reason::BadRequest, &page));
@@ -129,7 +129,7 @@ impl Logout {
             }
             Ok(None) => {
                 let retry = RedirectTarget::root(visit.here());
-                let page = Page::StoreAway { retry: retry.as_str() };
+                let page = Page::StoreUnavailable { retry: retry.as_str() };
                 return Verdict::Refuse(self.answers.refuse(visit, Reason::Overloaded, &page));
             }
             Err(error) => {
@@ -143,8 +143,8 @@ impl Logout {
 
     /// Ends the sessions that anybody may have named, and says how many; `None` where too many are asked about at once. The
     /// store writes nothing for a name that it does not know.
-    async fn end_told(&self, provider: &str, whom: Whom) -> Result<Option<u64>, Unavailable> {
-        if let Whom::Sid(sid) = &whom {
+    async fn end_told(&self, provider: &str, whom: LogoutSubject) -> Result<Option<u64>, Unavailable> {
+        if let LogoutSubject::Sid(sid) = &whom {
             if !self.unknown_sids.is_news(provider, sid) {
                 return Ok(Some(0));
             }
@@ -186,7 +186,7 @@ impl Logout {
         let provider = self.providers.iter().find(issued)?;
         let target = target.map_or_else(String::new, |target| target.as_str().to_owned());
         let state = crypto::encode(&self.keyring.seal(Purpose::LoginAttempt, &context(visit), target.as_bytes()));
-        let url = provider.end_session(ended.tokens.id.as_ref(), &visit.own("/signed_out"), &state)?;
+        let url = provider.end_session_url(ended.tokens.id.as_ref(), &visit.own("/signed_out"), &state)?;
         HeaderValue::try_from(String::from(url)).ok()
     }
 
@@ -217,9 +217,9 @@ fn context(visit: &RequestContext<'_>) -> Vec<u8> {
 }
 
 /// Whose sessions a provider means.
-pub(super) fn whose(whom: Whom) -> Whose {
+pub(super) fn whose(whom: LogoutSubject) -> Whose {
     match whom {
-        Whom::Sid(sid) => Whose::Sid(sid),
-        Whom::Subject(subject) => Whose::Subject(subject.0),
+        LogoutSubject::Sid(sid) => Whose::Sid(sid),
+        LogoutSubject::Subject(subject) => Whose::Subject(subject.0),
     }
 }

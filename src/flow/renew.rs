@@ -235,7 +235,7 @@ impl Renewer {
         let Some((index, provider)) = with.provider(live) else { return Outcome::Unknown };
         let count = |result| with.metrics.count(index, result);
         loop {
-            match self.sessions.claim(live, provider.refreshes_within()).await {
+            match self.sessions.claim(live, provider.refresh_timeout()).await {
                 Ok(Claim::Ours(permit)) => return self.redeem(provider, permit, count).await,
                 Ok(Claim::Done(renewed)) => {
                     count(RenewalResult::Shared);
@@ -256,7 +256,11 @@ impl Renewer {
     async fn redeem(&self, provider: &Provider, permit: RenewalPermit, count: impl Fn(RenewalResult)) -> Outcome {
         let record = permit.record();
         let Some(refresh) = &record.tokens.refresh else { return Outcome::Unknown };
-        let renewal = oidc::Renewal { refresh, id: record.tokens.id.as_ref(), identity: &record.identity };
+        let renewal = oidc::RefreshRequest {
+            refresh_token: refresh,
+            id_token: record.tokens.id.as_ref(),
+            identity: &record.identity,
+        };
         let error = match provider.refresh(&renewal).await {
             Ok(refreshed) => {
                 count(RenewalResult::Renewed);

@@ -239,7 +239,7 @@ impl Snapshot {
         let (own, others): (Vec<_>, Vec<_>) =
             self.providers.iter().enumerate().partition(|(index, _)| *index == site.app.provider);
         let providers = own.into_iter().chain(others).map(|(_, provider)| provider);
-        let end = async |said: LogoutNotice, provider: String| {
+        let end = async |said: VerifiedLogoutToken, provider: String| {
             let spoke = self.providers.iter().find(|known| known.settings().name == provider);
             let registration = spoke.expect("it is one of those that were asked").settings().registration();
             let once = LogoutTokenId { provider: &provider, registration, word: &said.jti, until: said.until };
@@ -266,7 +266,7 @@ impl Snapshot {
     #[must_use]
     pub fn health(&self) -> Health {
         let providers =
-            self.providers.iter().map(|provider| (provider.settings().name.clone(), provider.is_up())).collect();
+            self.providers.iter().map(|provider| (provider.settings().name.clone(), provider.is_available())).collect();
         Health { store: self.sessions.is_up(), opened: self.sessions.was_opened(), providers }
     }
 }

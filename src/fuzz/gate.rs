@@ -90,7 +90,7 @@ async fn built() -> (Gate, Arc<Sessions>) {
     let transport = oidc::Transport::new(&settings).expect("the system has certificates");
     let numbers = bound.providers.first().expect("gate.toml has a provider").clone();
     let provider = oidc::Provider::new(settings, transport, clock.clone(), numbers);
-    oidc::fuzz::acquaint(&provider);
+    oidc::fuzz::preload_metadata(&provider);
     let components = flow::Components {
         policy: Policy::new(config.policy),
         sessions: Arc::clone(&sessions),

@@ -1,9 +1,9 @@
-//! Fuzz targets: the tokens, keys, metadata and claims that a provider sends.
+//! Fuzz targets: ID tokens, logout tokens, JWKS, metadata and userinfo responses.
 //!
 //! Promises, asserted for any bytes: nothing panics; a token counts only with the signature of a published key over exactly
 //! these bytes, and only for this gate, this person and this moment; keys are public ones; metadata lead nowhere in clear.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use data_encoding::BASE64URL_NOPAD;
 use openidconnect::{
@@ -13,11 +13,13 @@ use openidconnect::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Provider, Settings, UnverifiedEmail,
-    discovery::Metadata,
-    id_token::{self, Expected, LEEWAY, Occasion},
-    jwt::{self, Unverified},
-    keys, logout, profile, signature,
+    AuthorizationRequest, Provider, Settings, UnverifiedEmail, authorize, claims,
+    id_token::{self, ExpectedIdToken, GrantType},
+    jwks as signing_keys,
+    jwt::{self, LEEWAY, UnverifiedJwt},
+    logout_token,
+    metadata::ProviderMetadata,
+    signature, userinfo as userinfo_endpoint,
 };
 use crate::{
     clock::Timestamp,
@@ -61,8 +63,8 @@ fn signed(header: &[u8], claims: &[u8]) -> String {
     format!("{message}.{}", BASE64URL_NOPAD.encode(&signature))
 }
 
-/// The token of an input: raw, signed (`header`, line break, `claims`), or one of ours with bytes changed.
-fn token(case: Case<'_>, honest: &str) -> Option<String> {
+/// Returns the token of an input: raw, signed (`header`, line break, `claims`), or a valid one with bytes changed.
+fn token(case: Case<'_>, valid: &str) -> Option<String> {
     match case {
         Case::Raw(raw) => std::str::from_utf8(raw).ok().map(ToOwned::to_owned),
         Case::Made(text) => {
@@ -70,27 +72,27 @@ fn token(case: Case<'_>, honest: &str) -> Option<String> {
             let (header, claims) = text.split_at_checked(end)?;
             Some(signed(header, claims.get(1..)?))
         }
-        Case::Mutated(edits) => String::from_utf8(mutated(honest.as_bytes(), edits)).ok(),
+        Case::Mutated(edits) => String::from_utf8(mutated(valid.as_bytes(), edits)).ok(),
     }
 }
 
-/// The signed part of a token.
-fn message(token: &str) -> Option<&str> {
-    token.rsplit_once('.').map(|(message, _)| message)
+/// Returns the signing input of a token.
+fn signing_input(token: &str) -> Option<&str> {
+    token.rsplit_once('.').map(|(signed, _)| signed)
 }
 
-/// Asserts that a token that counts is signed by the key, over the bytes that it has.
-fn assert_signed(token: &str, case: &Case<'_>, honest: &str) {
+/// Asserts that an accepted token is signed by the key, over the bytes that it has.
+fn assert_signed(token: &str, case: &Case<'_>, valid: &str) {
     match case {
-        // Whoever has no key can only repeat what was signed.
+        // Without a key one can only repeat what was signed.
         Case::Raw(_) | Case::Mutated(_) => {
-            assert_eq!(message(token), message(honest), "a token counts whose signed bytes were changed");
+            assert_eq!(signing_input(token), signing_input(valid), "a token counts whose signed bytes were changed");
         }
         Case::Made(_) => {}
     }
 }
 
-fn honest_id_token() -> &'static str {
+fn valid_id_token() -> &'static str {
     static TOKEN: LazyLock<String> = LazyLock::new(|| {
         let claims = json!({
             "iss": ISSUER, "sub": SUBJECT, "aud": CLIENT, "exp": NOW + 300, "iat": NOW, "nonce": NONCE, "sid": "sid-1",
@@ -101,15 +103,15 @@ fn honest_id_token() -> &'static str {
     &TOKEN
 }
 
-fn verify(raw: &str, occasion: Occasion<'_>, keys: &CoreJsonWebKeySet) -> Option<Map<String, Value>> {
-    let access = AccessToken::new("an-access-token".to_owned());
-    let expected = Expected {
+fn verify(raw: &str, grant: GrantType<'_>, keys: &CoreJsonWebKeySet) -> Option<Map<String, Value>> {
+    let access_token = AccessToken::new("an-access-token".to_owned());
+    let expected = ExpectedIdToken {
         issuer: ISSUER,
         client_id: CLIENT,
-        occasion,
+        grant,
         algorithms: vec![CoreJwsSigningAlgorithm::EdDsa, CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256],
         now: Timestamp::from_unix(NOW),
-        access: &access,
+        access_token: &access_token,
     };
     let verified = id_token::verify(raw, &expected, keys).ok()?;
     assert_eq!(verified.claims().get("sub").and_then(Value::as_str), Some(verified.subject()));
@@ -127,16 +129,16 @@ fn audience_names_us(claims: &Map<String, Value>) -> bool {
     }
 }
 
-/// ID tokens, at a sign-in and at a renewal.
+/// Fuzzes ID tokens, at a sign-in and at a renewal.
 pub fn id_tokens(input: &[u8]) {
     let Some(case) = Case::of(input) else { return };
-    let Some(raw) = token(case, honest_id_token()) else { return };
+    let Some(raw) = token(case, valid_id_token()) else { return };
     let code = AuthorizationCode::new("a-code".to_owned());
-    let sign_in = Occasion::SignIn { nonce: NONCE, code: &code };
-    let renewal = Occasion::Renewal { subject: SUBJECT, nonce: Some(NONCE) };
+    let sign_in = GrantType::AuthorizationCode { nonce: NONCE, code: &code };
+    let renewal = GrantType::RefreshToken { subject: SUBJECT, nonce: Some(NONCE) };
     let (at_sign_in, renewed) = (verify(&raw, sign_in, &PUBLISHED), verify(&raw, renewal, &PUBLISHED));
     for claims in [&at_sign_in, &renewed].into_iter().flatten() {
-        assert_signed(&raw, &case, honest_id_token());
+        assert_signed(&raw, &case, valid_id_token());
         assert_eq!(claims.get("iss").and_then(Value::as_str), Some(ISSUER));
         assert!(audience_names_us(claims), "a token for somebody else counts: {claims:?}");
         let time = |claim: &str| claims.get(claim).and_then(Value::as_f64);
@@ -155,9 +157,9 @@ pub fn id_tokens(input: &[u8]) {
     }
 }
 
-/// Logout tokens.
+/// Fuzzes logout tokens.
 pub fn logout_tokens(input: &[u8]) {
-    static HONEST: LazyLock<String> = LazyLock::new(|| {
+    static VALID: LazyLock<String> = LazyLock::new(|| {
         let claims = json!({
             "iss": ISSUER, "aud": CLIENT, "iat": NOW, "exp": NOW + 120, "jti": "notice-1", "sub": SUBJECT, "sid": "sid-1",
             "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
@@ -165,26 +167,26 @@ pub fn logout_tokens(input: &[u8]) {
         signed(br#"{"alg":"EdDSA","kid":"one","typ":"logout+jwt"}"#, claims.to_string().as_bytes())
     });
     let Some(case) = Case::of(input) else { return };
-    let Some(raw) = token(case, &HONEST) else { return };
-    let Ok(token) = Unverified::parse(&raw, 16 * 1024) else { return };
-    let read = logout::read(&token, CLIENT, Timestamp::from_unix(NOW));
-    let proven = signature::check("logout token", &token, &[CoreJwsSigningAlgorithm::EdDsa], &PUBLISHED);
-    if let (Ok(notice), Ok(_)) = (read, proven) {
-        assert_signed(&raw, &case, &HONEST);
-        assert!(jwt::is_name(&notice.jti) && notice.until > Timestamp::from_unix(NOW), "{notice:?}");
+    let Some(raw) = token(case, &VALID) else { return };
+    let Ok(token) = UnverifiedJwt::parse(&raw, 16 * 1024) else { return };
+    let checked = logout_token::check_claims(&token, CLIENT, Timestamp::from_unix(NOW));
+    let signature = signature::verify("logout token", &token, &[CoreJwsSigningAlgorithm::EdDsa], &PUBLISHED);
+    if let (Ok(verified), Ok(_)) = (checked, signature) {
+        assert_signed(&raw, &case, &VALID);
+        assert!(jwt::is_identifier(&verified.jti) && verified.expires > Timestamp::from_unix(NOW), "{verified:?}");
         assert!(!token.claims.contains_key("nonce"), "an ID token counts as a logout token");
         assert!(jwt::audience(&token.claims).is_some_and(|audience| audience.iter().all(|one| *one == CLIENT)));
     }
     // The same key signs both, and neither may pass for the other.
     let code = AuthorizationCode::new("a-code".to_owned());
     if !matches!(case, Case::Made(_)) {
-        assert!(verify(&raw, Occasion::SignIn { nonce: NONCE, code: &code }, &PUBLISHED).is_none());
+        assert!(verify(&raw, GrantType::AuthorizationCode { nonce: NONCE, code: &code }, &PUBLISHED).is_none());
     }
 }
 
-/// Documents of keys.
+/// Fuzzes JWKS documents.
 pub fn jwks(input: &[u8]) {
-    let Ok(keys) = keys::parse(input) else { return };
+    let Ok(keys) = signing_keys::parse(input) else { return };
     assert!((1..=100).contains(&keys.keys().len()));
     for key in keys.keys() {
         let text = serde_json::to_value(key).expect("a key serialises");
@@ -192,16 +194,16 @@ pub fn jwks(input: &[u8]) {
         assert_ne!(text.get("use").and_then(Value::as_str), Some("enc"), "a key for encryption is kept");
     }
     let code = AuthorizationCode::new("a-code".to_owned());
-    if verify(honest_id_token(), Occasion::SignIn { nonce: NONCE, code: &code }, &keys).is_some() {
+    if verify(valid_id_token(), GrantType::AuthorizationCode { nonce: NONCE, code: &code }, &keys).is_some() {
         let own = serde_json::to_value(KEY.as_verification_key()).expect("a key serialises");
         let is_own = |key| serde_json::to_value(key).is_ok_and(|key| key.get("x") == own.get("x"));
         assert!(keys.keys().iter().any(is_own), "a key verifies what another signed");
     }
 }
 
-/// Metadata documents.
+/// Fuzzes metadata documents.
 pub fn discovery(input: &[u8]) {
-    let Ok(metadata) = Metadata::parse(input, &SETTINGS) else { return };
+    let Ok(metadata) = ProviderMetadata::parse(input, &SETTINGS) else { return };
     assert_eq!(metadata.issuer.parse().ok(), Some(SETTINGS.issuer.clone()));
     let endpoints = [&metadata.authorization_endpoint, &metadata.token_endpoint, &metadata.jwks_uri];
     let others = [&metadata.userinfo_endpoint, &metadata.end_session_endpoint, &metadata.revocation_endpoint];
@@ -213,22 +215,22 @@ pub fn discovery(input: &[u8]) {
         assert!(!name.starts_with("\"HS") && name != "\"none\"", "{name} takes no public key");
     }
     let _ = metadata.client_authentication();
-    let attempt = super::Attempt {
+    let request = AuthorizationRequest {
         redirect_uri: "https://app.test/_doorward/callback",
         state: "a state",
         nonce: NONCE,
-        verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+        code_verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
     };
-    let url = super::address::authorization(&SETTINGS, &metadata, &attempt);
+    let url = authorize::authorization_url(&SETTINGS, &metadata, &request);
     assert_eq!(url.host_str(), metadata.authorization_endpoint.host_str());
-    let ours = |name: &str| url.query_pairs().filter(|(own, _)| own == name).count();
-    assert_eq!((ours("state"), ours("nonce"), ours("code_challenge")), (1, 1, 1), "{url}");
+    let count = |name: &str| url.query_pairs().filter(|(own, _)| own == name).count();
+    assert_eq!((count("state"), count("nonce"), count("code_challenge")), (1, 1, 1), "{url}");
 }
 
-/// Userinfo answers: the person that they make of somebody who is signed in.
+/// Fuzzes userinfo responses. Returns the identity that one makes of a session's.
 pub(crate) fn userinfo(input: &[u8]) -> Option<Identity> {
-    let userinfo = profile::parse_userinfo(input, SUBJECT).ok()?;
-    let before = Identity {
+    let userinfo = userinfo_endpoint::parse(input, SUBJECT).ok()?;
+    let previous = Identity {
         provider: SETTINGS.name.clone(),
         subject: crate::identity::Subject(SUBJECT.to_owned()),
         user: "ann".to_owned(),
@@ -238,22 +240,22 @@ pub(crate) fn userinfo(input: &[u8]) -> Option<Identity> {
         groups: vec!["users".to_owned()],
         claims: Map::new(),
     };
-    let identity = profile::renewed(&SETTINGS, &before, &userinfo).ok()?;
-    assert_eq!(identity.subject, before.subject, "somebody becomes somebody else");
+    let identity = claims::refreshed_identity(&SETTINGS, &previous, &userinfo).ok()?;
+    assert_eq!(identity.subject, previous.subject, "somebody becomes somebody else");
     assert!(!identity.user.is_empty());
     let distinct: std::collections::HashSet<_> = identity.groups.iter().collect();
     assert_eq!(distinct.len(), identity.groups.len());
     Some(identity)
 }
 
-/// A provider of which everything is known that a sign-in needs, and that is never asked.
-pub(crate) fn acquaint(provider: &Provider) {
+/// Gives a provider its metadata, so that a sign-in sends no request.
+pub(crate) fn preload_metadata(provider: &Provider) {
     let at = |path: &str| format!("{}{path}", provider.settings().issuer);
     let document = json!({
         "issuer": provider.settings().issuer, "authorization_endpoint": at("authorize"), "token_endpoint": at("token"),
         "jwks_uri": at("jwks"), "end_session_endpoint": at("end-session"),
         "id_token_signing_alg_values_supported": ["EdDSA"],
     });
-    let metadata = Metadata::parse(document.to_string().as_bytes(), provider.settings());
-    provider.discovery.known.store(metadata.ok().map(Arc::new));
+    let metadata = ProviderMetadata::parse(document.to_string().as_bytes(), provider.settings());
+    provider.discovery.preload(metadata.ok());
 }

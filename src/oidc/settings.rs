@@ -1,4 +1,6 @@
-//! A provider as it is configured.
+//! Settings of one provider.
+//!
+//! Promises: equal settings are equal in their secrets and in the contents of their files too.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -7,52 +9,51 @@ use url::Url;
 
 use crate::{crypto, identity::Registration};
 
-/// One provider as configured and checked. Equal ones need not be told apart: their secrets and the contents of their files
-/// are the same too.
+/// One provider as configured and checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Its name in logs, metrics and sessions.
+    /// Name of the provider in logs, metrics and sessions.
     pub name: String,
-    /// Its issuer identifier, exactly as its tokens state it.
+    /// Issuer identifier, exactly as the provider's tokens state it.
     pub issuer: Url,
-    /// Our name there.
+    /// Client identifier of the gate.
     pub client_id: String,
-    /// Our password there; absent: a public client, PKCE alone.
+    /// Client secret; absent for a public client, which has PKCE alone.
     pub client_secret: Option<SecretString>,
-    /// What is asked for; holds `openid`.
+    /// Requested scopes, `openid` among them.
     pub scopes: Vec<String>,
-    /// Dotted path of the groups in the ID token or the userinfo answer.
+    /// Dotted path of the groups in the ID token or the userinfo response.
     pub groups_claim: String,
-    /// What an address counts that the provider calls unverified.
+    /// Treatment of e-mail addresses that the provider calls unverified.
     pub unverified_email: UnverifiedEmail,
     /// Certificates to trust in addition to the system's.
     pub ca: Option<Pem>,
-    /// How long one request to the provider may take.
+    /// Deadline of one request to the provider.
     pub timeout: Duration,
     /// Further parameters of the authorization request.
     pub extra_authorize_params: BTreeMap<String, String>,
-    /// Whether signing out here signs out there as well.
+    /// RP-initiated logout: signing out here signs out at the provider as well.
     pub end_session: bool,
 }
 
-/// What becomes of an e-mail address that a provider does not vouch for (`email_verified`).
+/// Treatment of an e-mail address that a provider does not vouch for (`email_verified`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnverifiedEmail {
-    /// Apps are told it; no rule lets anybody in by it.
+    /// Passed to apps; no rule lets anybody in by it.
     #[default]
     Pass,
-    /// As if the provider had not given it.
+    /// Left out, as if the provider had not sent it.
     Drop,
-    /// As if it were verified.
+    /// Taken for verified.
     Trust,
 }
 
 impl Settings {
-    /// The gate's registration there. Whatever else changes, tokens that were issued stay good while this is the same.
+    /// Returns the gate's registration at the provider. Tokens stay valid across reloads while it is the same.
     #[must_use]
     pub fn registration(&self) -> Registration {
         let parts = [self.name.as_str(), self.issuer.as_str(), self.client_id.as_str()];
-        // Each behind its length, so that no two look alike.
+        // Each behind its length, so that no two registrations give the same text.
         let text: Vec<u8> =
             parts.iter().flat_map(|part| (part.len() as u64).to_be_bytes().into_iter().chain(part.bytes())).collect();
         let digest = crypto::digest(&text);
@@ -61,12 +62,12 @@ impl Settings {
     }
 }
 
-/// A file of certificates as it was when it was read.
+/// A PEM file of certificates as it was when it was read.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pem {
-    /// Where it was.
+    /// Path of the file.
     pub path: PathBuf,
-    /// What was in it.
+    /// Content of the file.
     pub content: Arc<[u8]>,
 }
 
@@ -78,7 +79,7 @@ impl fmt::Debug for Pem {
 
 impl PartialEq for Settings {
     fn eq(&self, other: &Self) -> bool {
-        // Taken apart, so that nothing is added to them and forgotten here.
+        // Destructured, so that no new field is forgotten here.
         let Self {
             name,
             issuer,

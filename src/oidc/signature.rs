@@ -1,4 +1,4 @@
-//! Signatures of the provider's tokens, ID and logout tokens alike.
+//! JWS signatures of ID tokens and logout tokens (RFC 7515, section 5.2).
 //!
 //! Promises: verified by `openidconnect`, with a published public key that fits the token's algorithm and `kid`, and with an
 //! algorithm that the metadata offer; never with a symmetric key.
@@ -11,39 +11,41 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
-    discovery::printable,
-    jwt::{Doubt, Unverified},
+    error::printable,
+    jwt::{JwtError, UnverifiedJwt},
 };
 
-/// The key and the algorithm that a token was signed with. Only `check` makes one.
-pub(super) struct Signed<'k> {
+/// The key and the algorithm of a verified signature. Only [`verify`] makes one.
+pub(super) struct VerifiedSignature<'k> {
     pub(super) key: &'k CoreJsonWebKey,
     pub(super) algorithm: CoreJwsSigningAlgorithm,
 }
 
-/// Checks the signature of a token; `what` is its name in refusals.
-pub(super) fn check<'k>(
-    what: &str,
-    token: &Unverified<'_>,
+/// Verifies the signature of a token; `token_name` is for errors.
+pub(super) fn verify<'k>(
+    token_name: &str,
+    token: &UnverifiedJwt<'_>,
     algorithms: &[CoreJwsSigningAlgorithm],
     keys: &'k CoreJsonWebKeySet,
-) -> Result<Signed<'k>, Doubt> {
-    let doubt = |problem: &str| Doubt::Token(format!("the {what} {problem}"));
+) -> Result<VerifiedSignature<'k>, JwtError> {
+    let invalid = |problem: &str| JwtError::Invalid(format!("the {token_name} {problem}"));
     let name = token.header.get("alg").unwrap_or(&Value::Null);
     let algorithm = CoreJwsSigningAlgorithm::deserialize(name).ok().filter(|algorithm| algorithms.contains(algorithm));
     let Some(algorithm) = algorithm else {
         let name = printable(name.as_str().unwrap_or_default());
-        return Err(doubt(&format!("is signed with an algorithm that the provider does not offer ({name})")));
+        return Err(invalid(&format!("is signed with an algorithm that the provider does not offer ({name})")));
     };
     let kid = token.header.get("kid").and_then(Value::as_str);
     let mut fitting = keys.keys().iter().filter(|key| fits(key, &algorithm, kid));
     match (fitting.next(), fitting.next()) {
         (Some(key), None) => key
-            .verify_signature(&algorithm, token.message.as_bytes(), &token.signature)
-            .map(|()| Signed { key, algorithm })
-            .map_err(|_| Doubt::Key(format!("the {what}'s signature is not the provider's"))),
-        (Some(_), Some(_)) => Err(doubt("does not say which of several keys signed it (kid)")),
-        (None, _) => Err(Doubt::Key(format!("the {what} is signed with none of the provider's published keys"))),
+            .verify_signature(&algorithm, token.signing_input.as_bytes(), &token.signature)
+            .map(|()| VerifiedSignature { key, algorithm })
+            .map_err(|_| JwtError::NoMatchingKey(format!("the {token_name}'s signature is not the provider's"))),
+        (Some(_), Some(_)) => Err(invalid("does not say which of several keys signed it (kid)")),
+        (None, _) => Err(JwtError::NoMatchingKey(format!(
+            "the {token_name} is signed with none of the provider's published keys"
+        ))),
     }
 }
 

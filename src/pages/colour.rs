@@ -1,14 +1,14 @@
-//! Colours and how well they read on each other, as WCAG 2.2 measures it.
+//! Colours and their contrast, as WCAG 2.2 measures it.
 //!
-//! Whatever accent an operator picks, what is made of it here can be read. Knows nothing of pages.
+//! Text on any accent, and links in any accent, keep the least contrast.
 
 use std::fmt;
 
-/// The least contrast of text against what is behind it (WCAG 2.2, success criterion 1.4.3).
-pub(super) const READABLE: f64 = 4.5;
+/// Least contrast of text against its background (WCAG 2.2, success criterion 1.4.3).
+pub(super) const MIN_CONTRAST: f64 = 4.5;
 
 /// Steps that take any colour to black or white.
-const STEPS: usize = 64;
+const MAX_STEPS: usize = 64;
 
 /// An opaque sRGB colour. Prints as `#rrggbb`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ impl Colour {
     pub(super) const BLACK: Self = Self([0; 3]);
     pub(super) const WHITE: Self = Self([255; 3]);
 
-    /// Reads `#rrggbb`, and nothing else.
+    /// Parses `#rrggbb`, and nothing else.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix('#')?;
         if digits.len() != 6 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
@@ -28,31 +28,31 @@ impl Colour {
         Some(Self([red, green, blue]))
     }
 
-    /// The contrast ratio of two colours, 1 to 21, the same in either order.
+    /// Returns the contrast ratio of two colours, 1 to 21, the same in either order.
     pub(super) fn contrast(self, other: Self) -> f64 {
         let (one, two) = (self.luminance() + 0.05, other.luminance() + 0.05);
         one.max(two) / one.min(two)
     }
 
-    /// Black or white, whichever reads better on this colour: one of them always has a contrast above 4.58.
+    /// Returns the colour of text on this one: black or white, of which one always has a contrast above 4.58.
     pub(super) fn text(self) -> Self {
         if self.contrast(Self::WHITE) >= self.contrast(Self::BLACK) { Self::WHITE } else { Self::BLACK }
     }
 
-    /// This colour, darkened until it reads on each of these light surfaces.
+    /// Returns this colour, darkened until it has enough contrast on each of these light surfaces.
     pub(super) fn on_light(self, surfaces: [Self; 2]) -> Self {
-        self.readable(surfaces, Self::darker).unwrap_or(Self::BLACK)
+        self.with_contrast(surfaces, Self::darker).unwrap_or(Self::BLACK)
     }
 
-    /// This colour, lightened until it reads on each of these dark surfaces.
+    /// Returns this colour, lightened until it has enough contrast on each of these dark surfaces.
     pub(super) fn on_dark(self, surfaces: [Self; 2]) -> Self {
-        self.readable(surfaces, Self::lighter).unwrap_or(Self::WHITE)
+        self.with_contrast(surfaces, Self::lighter).unwrap_or(Self::WHITE)
     }
 
-    fn readable(self, surfaces: [Self; 2], step: fn(Self) -> Self) -> Option<Self> {
+    fn with_contrast(self, surfaces: [Self; 2], step: fn(Self) -> Self) -> Option<Self> {
         std::iter::successors(Some(self), |colour| Some(step(*colour)))
-            .take(STEPS)
-            .find(|colour| surfaces.iter().all(|surface| colour.contrast(*surface) >= READABLE))
+            .take(MAX_STEPS)
+            .find(|colour| surfaces.iter().all(|surface| colour.contrast(*surface) >= MIN_CONTRAST))
     }
 
     fn darker(self) -> Self {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn contrast_is_what_wcag_says_it_is() {
+    fn contrast_matches_the_reference_values_of_wcag() {
         // Reference values of the WCAG contrast formula, to two places.
         for (one, two, ratio) in [
             ("#000000", "#ffffff", 21.0),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_colour_that_reads_already_is_left_alone() {
+    fn a_colour_with_enough_contrast_is_left_alone() {
         let teal = Colour([0x1f, 0x6f, 0x5c]);
         assert_eq!(teal.on_light([Colour::WHITE; 2]), teal);
         assert_ne!(teal.on_dark([Colour::BLACK; 2]), Colour::WHITE);

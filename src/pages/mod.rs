@@ -1,46 +1,38 @@
-//! The gate's pages: typed models in, whole HTML documents out, compiled in.
+//! The gate's pages: typed models in, complete HTML documents out, from templates that are compiled in.
 //!
-//! Each page is one self-contained answer: no script, no second request, nothing that an edge could lose or a rate
-//! limit eat. Every value is escaped, every document comes with the policy that allows its stylesheet and nothing else,
-//! and no value, however long or hostile, makes a document that is not ours. Knows nothing of statuses, sessions and
-//! providers: who renders a page decides when.
+//! Each page is one self-contained response: no script and no second request that an edge could lose or a rate limit
+//! refuse. Every value is escaped and truncated, and every document comes with the Content Security Policy that allows its
+//! stylesheet and nothing else.
 
 mod colour;
-mod look;
+mod settings;
+mod static_file;
 #[cfg(test)]
 mod tests;
+mod theme;
 
 use askama::Template;
 use bytes::Bytes;
 use http::HeaderValue;
-use look::Look;
 use serde::Serialize;
 
-/// The most characters of a value from outside that a page shows.
-const BRIEF: usize = 300;
+use self::theme::Theme;
+pub use self::{settings::Settings, static_file::StaticFile};
 
-/// How the pages look.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// The name in titles and headings; absent: `Doorward`.
-    pub title: Option<String>,
-    /// An image shown above the heading: its media type and bytes.
-    pub logo: Option<(String, Bytes)>,
-    /// The accent colour as `#rrggbb`, checked by the configuration.
-    pub accent: Option<String>,
-}
+/// Characters of a value from outside that a page shows.
+const MAX_VALUE_CHARS: usize = 300;
 
-/// What a page says. Links are absolute addresses or paths on the host.
+/// A page and its values. Links are absolute URLs or paths on the host.
 #[derive(Clone, Debug)]
 pub enum Page<'a> {
-    /// Sign-in failed: what happened in plain words, and a way to try again.
+    /// Sign-in failed: the reason in plain words, and a link to try again.
     SignInFailed {
-        /// One sentence, for instance what the provider said.
+        /// One sentence, for instance the provider's error description.
         detail: &'a str,
         /// Begins another attempt.
         retry: &'a str,
     },
-    /// Sign-in went round too often, most likely because cookies are blocked.
+    /// Sign-in was repeated too often (redirect loop), most likely because cookies are blocked.
     SignInLoop {
         /// Begins another attempt.
         retry: &'a str,
@@ -49,21 +41,21 @@ pub enum Page<'a> {
     },
     /// Signed in, but not allowed here.
     NotAllowed {
-        /// Who is signed in.
+        /// User name of the session.
         user: &'a str,
         /// The app's name.
         app: &'a str,
         /// Signs out, so that another account can be used.
         switch: &'a str,
     },
-    /// Signed in and meant, but the e-mail address that is meant has not been verified.
+    /// Signed in, and allowed by an e-mail address that has not been verified.
     EmailUnverified {
-        /// Who is signed in.
+        /// User name of the session.
         user: &'a str,
         /// The app's name.
         app: &'a str,
     },
-    /// Nobody may have this path.
+    /// A path that is closed to all users.
     Denied {
         /// The app's name.
         app: &'a str,
@@ -73,18 +65,18 @@ pub enum Page<'a> {
         /// The host that was asked.
         host: &'a str,
     },
-    /// The identity provider does not answer.
-    ProviderAway {
+    /// The identity provider is unavailable.
+    ProviderUnavailable {
         /// Tries again.
         retry: &'a str,
     },
-    /// The session store does not answer.
-    StoreAway {
+    /// The session store is unavailable.
+    StoreUnavailable {
         /// Tries again.
         retry: &'a str,
     },
-    /// A form was sent without a session: sign in in another tab, go back, send again.
-    FormHeld {
+    /// A form was sent without a session: the person signs in in a new tab, goes back and sends it again.
+    FormNotSent {
         /// Begins a sign-in; opens in a new tab.
         sign_in: &'a str,
     },
@@ -93,9 +85,9 @@ pub enum Page<'a> {
         /// Signs in again.
         sign_in: &'a str,
     },
-    /// Another site asked to sign out: a form that asks the person.
+    /// Another site asked to sign out: a form for the person to confirm.
     ConfirmSignOut {
-        /// Where the form is sent (`POST`).
+        /// Target of the form (`POST`).
         action: &'a str,
         /// Back to the app.
         stay: &'a str,
@@ -105,22 +97,23 @@ pub enum Page<'a> {
         /// Back to the app.
         back: &'a str,
     },
-    /// The request makes no sense.
+    /// A request that the gate does not understand.
     BadRequest {
-        /// What is wrong with it.
+        /// The reason, in one sentence.
         detail: &'a str,
     },
-    /// There is nothing here.
+    /// No page at this path.
     NotFound,
 }
 
 impl Page<'_> {
-    /// Whether the page sends a form. Its browser has to say from where, or the gate takes it for another site's.
+    /// Returns `true` if the page has a form. Its browser then has to send `Origin` or `Referer`, or the gate takes the form
+    /// for another site's.
     fn has_form(&self) -> bool {
         matches!(self, Self::ConfirmSignOut { .. })
     }
 
-    /// What happened, in a few words: the title and the heading.
+    /// Returns the text of the title and the heading.
     fn heading(&self) -> &'static str {
         match self {
             Self::SignInFailed { .. } => "Sign-in failed",
@@ -129,9 +122,9 @@ impl Page<'_> {
             Self::EmailUnverified { .. } => "Your e-mail address is not verified",
             Self::Denied { .. } => "This page is closed",
             Self::UnknownHost { .. } => "No app at this address",
-            Self::ProviderAway { .. } => "Sign-in is not available",
-            Self::StoreAway { .. } => "We cannot check your sign-in",
-            Self::FormHeld { .. } => "Your form was not sent",
+            Self::ProviderUnavailable { .. } => "Sign-in is not available",
+            Self::StoreUnavailable { .. } => "We cannot check your sign-in",
+            Self::FormNotSent { .. } => "Your form was not sent",
             Self::SignedOut { .. } => "You are signed out",
             Self::ConfirmSignOut { .. } => "Do you want to sign out?",
             Self::Reset { .. } => "Cookies cleared",
@@ -141,95 +134,84 @@ impl Page<'_> {
     }
 }
 
-/// Renders pages in one look.
+/// Renderer of the pages in one theme.
 #[derive(Debug)]
 pub struct Pages {
-    look: Look,
+    theme: Theme,
 }
 
-/// A document and the content security policy that it needs.
+/// A rendered page, with the Content Security Policy that it needs.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The whole HTML document.
+    /// The complete HTML document.
     pub html: Bytes,
-    /// The value of `Content-Security-Policy`.
-    pub policy: HeaderValue,
-}
-
-/// A file below `/static/`: its name carries a hash of its content, so it can be kept for ever.
-#[derive(Clone, Debug)]
-pub struct Asset {
-    /// `name.hash.extension`.
-    pub name: String,
-    /// Its media type.
-    pub media_type: &'static str,
-    /// Its content.
-    pub content: Bytes,
+    /// Value of `Content-Security-Policy`.
+    pub csp: HeaderValue,
 }
 
 /// The script of single-page apps (`docs/single-page-apps.md`).
 pub const CLIENT_SCRIPT: &str = include_str!("client.js");
 
 impl Pages {
-    /// Pages in this look. An accent that is no colour and a logo that is no image are left out.
+    /// Pages with these settings. An accent that is no colour and a logo that is no image are left out.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { look: Look::new(settings) }
+        Self { theme: Theme::new(settings) }
     }
 
-    /// One page. `request_id` is shown so that the operator can find the request in the log.
+    /// Renders a page. `request_id` is shown so that the operator can find the request in the log.
     #[must_use]
     pub fn render(&self, page: &Page<'_>, request_id: &str) -> Document {
-        let whole = Whole { look: &self.look, page, request_id };
-        let mut html = String::with_capacity(self.look.size() + Whole::SIZE_HINT);
-        whole.render_into(&mut html).expect("writing to a String does not fail");
-        let policy = if page.has_form() { &self.look.policy_with_form } else { &self.look.policy };
-        Document { html: Bytes::from(html), policy: policy.clone() }
+        let template = PageTemplate { theme: &self.theme, page, request_id };
+        let mut html = String::with_capacity(self.theme.size() + PageTemplate::SIZE_HINT);
+        template.render_into(&mut html).expect("writing to a String does not fail");
+        let csp = if page.has_form() { &self.theme.csp_with_form } else { &self.theme.csp };
+        Document { html: Bytes::from(html), csp: csp.clone() }
     }
 
-    /// The file with this name below `/static/`.
+    /// Returns the file with this name below `/static/`.
     #[must_use]
-    pub fn asset(&self, name: &str) -> Option<&Asset> {
-        self.assets().find(|asset| asset.name == name)
+    pub fn static_file(&self, name: &str) -> Option<&StaticFile> {
+        self.static_files().find(|file| file.name == name)
     }
 
-    /// Every file below `/static/`.
-    pub fn assets(&self) -> impl Iterator<Item = &Asset> {
-        self.look.assets.iter()
+    /// Returns all files below `/static/`.
+    pub fn static_files(&self) -> impl Iterator<Item = &StaticFile> {
+        self.theme.static_files.iter()
     }
 }
 
-/// The body of a refusal for whoever is not opening a page. `error` is the stable word, `message` one sentence for a
-/// person who reads it in a console; `login_url` is where a sign-in begins, where one would help.
+/// Returns the JSON body of a refusal, for requests that do not open a page. `error` is the stable reason code, `message` one
+/// sentence for a person who reads it in a console, `login_url` the start of a sign-in where one would help.
 #[must_use]
 pub fn json(error: &str, message: &str, request_id: &str, login_url: Option<&str>) -> Bytes {
     #[derive(Serialize)]
-    struct Refusal<'a> {
+    struct ErrorBody<'a> {
         error: &'a str,
         message: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         login_url: Option<&'a str>,
         request_id: &'a str,
     }
-    let refusal = Refusal { error, message, login_url, request_id };
-    Bytes::from(serde_json::to_vec(&refusal).expect("strings can always be written as JSON"))
+    let body = ErrorBody { error, message, login_url, request_id };
+    Bytes::from(serde_json::to_vec(&body).expect("strings can always be written as JSON"))
 }
 
 #[derive(Template)]
 #[template(path = "page.html")]
-struct Whole<'a> {
-    look: &'a Look,
+struct PageTemplate<'a> {
+    theme: &'a Theme,
     page: &'a Page<'a>,
     request_id: &'a str,
 }
 
-/// The beginning of a value from outside, so that no provider and no address line fills the page.
-fn brief(value: &str) -> &str {
-    value.char_indices().nth(BRIEF).and_then(|(end, _)| value.get(..end)).unwrap_or(value)
+/// Returns the beginning of a value from outside, so that no provider and no URL fills the page.
+fn truncated(value: &str) -> &str {
+    value.char_indices().nth(MAX_VALUE_CHARS).and_then(|(end, _)| value.get(..end)).unwrap_or(value)
 }
 
-/// An address that a person may follow: one of the web, or a path on this host. Anything else leads to the start page.
-fn link(address: &str) -> &str {
+/// Returns a link that a person may follow, an http(s) URL or a path on this host, and the start page for any other.
+fn safe_link(address: &str) -> &str {
     // Browsers read a backslash as a slash, and skip tabs and line breaks wherever they stand.
     let host_relative = |address: &str| address.starts_with('/') && !address.starts_with("//");
     let web = |address: &str| address.starts_with("https://") || address.starts_with("http://");

@@ -1,10 +1,10 @@
-//! Every page, as a browser and an attacker would read it.
+//! Tests of all pages, as a browser and an attacker would read them.
 
 use super::*;
 
 const HOSTILE: &str = r#"<script>alert(1)</script>"'><img src=x onerror=alert(1)>&amp;{{ 7 * 7 }}"#;
 
-/// One of each, with `value` wherever text stands and `address` wherever a link goes.
+/// Returns one page of each kind, with `value` for every text and `address` for every link.
 fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'a>)> {
     let pages = vec![
         ("sign_in_failed", Page::SignInFailed { detail: value, retry: address }),
@@ -13,9 +13,9 @@ fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'
         ("email_unverified", Page::EmailUnverified { user: value, app: value }),
         ("denied", Page::Denied { app: value }),
         ("unknown_host", Page::UnknownHost { host: value }),
-        ("provider_away", Page::ProviderAway { retry: address }),
-        ("store_away", Page::StoreAway { retry: address }),
-        ("form_held", Page::FormHeld { sign_in: address }),
+        ("provider_unavailable", Page::ProviderUnavailable { retry: address }),
+        ("store_unavailable", Page::StoreUnavailable { retry: address }),
+        ("form_not_sent", Page::FormNotSent { sign_in: address }),
         ("signed_out", Page::SignedOut { sign_in: address }),
         ("confirm_sign_out", Page::ConfirmSignOut { action: address, stay: address }),
         ("reset", Page::Reset { back: address }),
@@ -29,9 +29,9 @@ fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'
         | Page::EmailUnverified { .. }
         | Page::Denied { .. }
         | Page::UnknownHost { .. }
-        | Page::ProviderAway { .. }
-        | Page::StoreAway { .. }
-        | Page::FormHeld { .. }
+        | Page::ProviderUnavailable { .. }
+        | Page::StoreUnavailable { .. }
+        | Page::FormNotSent { .. }
         | Page::SignedOut { .. }
         | Page::ConfirmSignOut { .. }
         | Page::Reset { .. }
@@ -51,7 +51,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
     rest.split_once(end).unwrap().0
 }
 
-/// The value of each `name="…"` in the document.
+/// Returns the value of each `name="…"` in the document.
 fn attributes<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
     let start = format!(" {name}=\"");
     html.split(start.as_str()).skip(1).map(|rest| rest.split_once('"').unwrap().0).collect()
@@ -83,7 +83,7 @@ fn no_value_can_break_out_of_its_place() {
 #[test]
 fn a_link_leads_to_the_web_or_to_this_host() {
     for good in ["/", "/_doorward/start?rd=%2Fa", "https://a.example/x", "http://lab.example:8080/"] {
-        assert_eq!(link(good), good);
+        assert_eq!(safe_link(good), good);
     }
     for bad in [
         "",
@@ -98,7 +98,7 @@ fn a_link_leads_to_the_web_or_to_this_host() {
         "https:evil.example",
         "relative",
     ] {
-        assert_eq!(link(bad), "/", "{bad:?}");
+        assert_eq!(safe_link(bad), "/", "{bad:?}");
         for (name, page) in every_page("x", bad) {
             let document = Pages::new(Settings::default()).render(&page, "r");
             assert!(!text(&document).contains("evil.example") && !text(&document).contains("alert"), "{name}");
@@ -114,7 +114,7 @@ fn the_policy_allows_exactly_the_stylesheet_that_is_inlined() {
             let document = pages.render(&page, "r");
             let style = between(text(&document), "<style>", "</style>");
             let hash = BASE64.encode(&crate::crypto::digest(style.as_bytes()));
-            let policy = document.policy.to_str().unwrap();
+            let policy = document.csp.to_str().unwrap();
             assert_eq!(between(policy, "style-src '", "'"), format!("sha256-{hash}"), "{name}");
             assert!(!policy.contains("script-src") && !policy.contains("unsafe"), "{policy}");
             for part in ["default-src 'none'", "img-src data:;", "base-uri 'none'", "frame-ancestors 'none'"] {
@@ -138,9 +138,9 @@ fn a_page_needs_no_script_and_no_second_request() {
             assert!(!html.contains(never), "{name} holds {never}");
         }
         for tag in html.split('<').skip(1).map(|rest| rest.split_once('>').unwrap().0) {
-            let spoiled =
+            let script_or_style =
                 tag.split_whitespace().skip(1).find(|word| word.starts_with("on") || word.starts_with("style"));
-            assert_eq!(spoiled, None, "{name}: <{tag}>");
+            assert_eq!(script_or_style, None, "{name}: <{tag}>");
         }
         assert_eq!(attributes(html, "src"), ["data:image/png;base64,cGl4ZWxz"], "{name}");
         assert_eq!(html.matches("<link").count(), 1, "{name}");
@@ -149,7 +149,7 @@ fn a_page_needs_no_script_and_no_second_request() {
 }
 
 #[test]
-fn each_page_is_whole_and_says_first_what_happened() {
+fn each_page_is_complete_and_begins_with_what_happened() {
     let pages = Pages::new(Settings { title: Some("Ann & Co".to_owned()), ..Settings::default() });
     let mut headings = std::collections::HashSet::new();
     for (name, page) in every_page("the value", "/go") {
@@ -188,19 +188,19 @@ fn a_page_fits_into_the_buffers_of_an_edge() {
 
 #[test]
 fn a_long_value_is_cut_between_characters() {
-    let long = "é".repeat(BRIEF + 1);
-    assert_eq!(brief(&long).chars().count(), BRIEF);
-    assert_eq!(brief("short"), "short");
-    assert_eq!(brief(&long[..2 * BRIEF]), &long[..2 * BRIEF]);
+    let long = "é".repeat(MAX_VALUE_CHARS + 1);
+    assert_eq!(truncated(&long).chars().count(), MAX_VALUE_CHARS);
+    assert_eq!(truncated("short"), "short");
+    assert_eq!(truncated(&long[..2 * MAX_VALUE_CHARS]), &long[..2 * MAX_VALUE_CHARS]);
 }
 
 #[test]
-fn only_the_held_form_opens_a_tab_and_only_the_question_holds_a_form() {
+fn only_the_form_page_opens_a_tab_and_only_the_confirmation_holds_a_form() {
     let pages = Pages::new(Settings::default());
     for (name, page) in every_page("x", "/go") {
         let document = pages.render(&page, "r");
         let html = text(&document);
-        assert_eq!(html.contains("target=\"_blank\" rel=\"noopener\""), name == "form_held", "{name}");
+        assert_eq!(html.contains("target=\"_blank\" rel=\"noopener\""), name == "form_not_sent", "{name}");
         assert_eq!(
             html.contains("<form class=\"actions\" method=\"post\" action=\"/go\">"),
             name == "confirm_sign_out"
@@ -209,7 +209,7 @@ fn only_the_held_form_opens_a_tab_and_only_the_question_holds_a_form() {
 }
 
 #[test]
-fn a_logo_stands_in_place_of_the_mark_and_carries_the_title() {
+fn a_logo_replaces_the_icon_and_carries_the_title() {
     let html = branded().render(&Page::NotFound, "r").html;
     let html = std::str::from_utf8(&html).unwrap();
     assert_eq!(attributes(html, "src"), ["data:image/png;base64,iVBORw=="]);
@@ -221,16 +221,16 @@ fn a_logo_stands_in_place_of_the_mark_and_carries_the_title() {
 }
 
 #[test]
-fn files_are_found_by_their_whole_name_only() {
+fn static_files_are_found_by_their_full_name_only() {
     let pages = branded();
-    let assets: Vec<_> = pages.assets().collect();
-    assert_eq!(assets.iter().map(|asset| asset.media_type).collect::<Vec<_>>(), ["image/svg+xml", "image/png"]);
-    for asset in assets {
-        assert_eq!(pages.asset(&asset.name).unwrap().content, asset.content);
-        assert!(asset.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.'));
+    let files: Vec<_> = pages.static_files().collect();
+    assert_eq!(files.iter().map(|file| file.media_type).collect::<Vec<_>>(), ["image/svg+xml", "image/png"]);
+    for file in files {
+        assert_eq!(pages.static_file(&file.name).unwrap().content, file.content);
+        assert!(file.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.'));
     }
     for name in ["", "icon", "icon.svg", "logo.png", "../icon", "icon.0000000000000000.svg"] {
-        assert!(pages.asset(name).is_none(), "{name}");
+        assert!(pages.static_file(name).is_none(), "{name}");
     }
 }
 
@@ -251,11 +251,13 @@ fn a_refusal_for_a_program_is_json_with_error_and_request_id() {
     assert_eq!(value, serde_json::json!({ "error": "bad_request", "message": HOSTILE, "request_id": "\u{0}\"" }));
 }
 
-/// Leaves the pages beside the build, in `pages/`, for a person who wants to see them.
+/// Writes the pages beside the build, into `pages/`, for a person who wants to see them.
 #[test]
 fn the_pages_can_be_opened_in_a_browser() {
     let program = std::env::current_exe().unwrap();
     let folder = program.ancestors().nth(2).unwrap().join("pages");
+    // A page that has been renamed since must not be left beside the others.
+    let _not_there = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     let pages = Pages::new(Settings::default());
     for (name, mut page) in every_page("Grafana", "/_doorward/start") {

@@ -193,7 +193,7 @@ fn a_secret_that_is_exposed_elsewhere_is_found() {
 
     let copy = Spoilable::new();
     copy.plant("flow/login.rs", exposure);
-    copy.replace("src/oidc/address.rs", "expose_secret", "say");
+    copy.replace("src/oidc/authorize.rs", "expose_secret", "say");
     assert_eq!(copy.complaints(), ["ARCHITECTURE.md does not say why src/flow/login.rs exposes a secret"]);
 
     let copy = Spoilable::new();

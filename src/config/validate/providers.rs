@@ -63,7 +63,7 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: Transport)
     };
     if let Some(ca) = &ca
         && settings.issuer.scheme() == "https"
-        && let Err(error) = oidc::Transport::new(&settings)
+        && let Err(error) = oidc::HttpTransport::new(&settings)
     {
         let text = error.to_string();
         let (problem, hint) = text.split_once("; mend: ").unwrap_or((&text, "name a file of PEM certificates"));
@@ -139,7 +139,7 @@ fn parameters(reader: &mut Reader<'_>, section: &Cursor<'_>) -> BTreeMap<String,
     let entries = section.at("extra_authorize_params").map(|table| table.entries()).unwrap_or_default();
     let mut parameters = BTreeMap::new();
     for (name, value) in entries {
-        if oidc::OWN_PARAMETERS.contains(&name) {
+        if oidc::RESERVED_PARAMETERS.contains(&name) {
             let problem = format!("the gate sets `{name}` itself");
             reader.error(&value, problem, "remove it; scopes have a key of their own");
         }

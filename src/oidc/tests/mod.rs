@@ -1,14 +1,14 @@
-//! The provider's module against a fake provider that sins.
+//! The relying party against a fake provider with fault injection.
 
-mod addresses;
-mod belief;
-mod change;
-mod logout;
-mod provider;
+mod availability;
+mod email;
+mod fake_provider;
+mod id_tokens;
+mod logout_tokens;
 mod redemption;
+mod reload;
 mod renewal;
-mod standing;
-mod wire;
+mod transport;
 
 use std::{
     collections::BTreeMap,
@@ -19,8 +19,8 @@ use std::{
 use secrecy::SecretString;
 use url::Url;
 
-use self::provider::{CLIENT, CODE, FakeProvider, NONCE, NOW};
-use super::{Attempt, Error, Provider, Redemption, Settings, SignedIn, Transport, UnverifiedEmail};
+use self::fake_provider::{CLIENT, CODE, FakeProvider, InjectedFault, NONCE, NOW};
+use super::{AuthorizationRequest, Error, HttpTransport, Provider, Redemption, Settings, SignedIn, UnverifiedEmail};
 use crate::{
     clock::{Clock, Timestamp},
     metrics::{self, Metrics},
@@ -29,14 +29,14 @@ use crate::{
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CALLBACK: &str = "https://app.example.com/_doorward/callback";
 
-/// A provider's client, the other end of its clock, and what it counted.
-struct Bench {
+/// A relying party under test, the other end of its clock, and its metrics.
+struct RelyingParty {
     provider: Arc<Provider>,
-    hand: Arc<AtomicU64>,
+    now: Arc<AtomicU64>,
     metrics: Metrics,
 }
 
-fn settings(issuer: &str) -> Settings {
+pub(super) fn settings(issuer: &str) -> Settings {
     Settings {
         name: "authentik".into(),
         issuer: Url::parse(issuer).unwrap(),
@@ -52,16 +52,16 @@ fn settings(issuer: &str) -> Settings {
     }
 }
 
-impl Bench {
+impl RelyingParty {
     fn new(settings: Settings) -> Self {
         let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "0", commit: "none" });
-        let transport = Transport::new(&settings).unwrap();
-        let (clock, hand) = Clock::manual(Timestamp::from_unix(NOW));
+        let transport = HttpTransport::new(&settings).unwrap();
+        let (clock, now) = Clock::manual(Timestamp::from_unix(NOW));
         let provider = Provider::new(settings, transport, clock, metrics.bind(&[], &["authentik"]).providers.remove(0));
-        Self { provider: Arc::new(provider), hand, metrics }
+        Self { provider: Arc::new(provider), now, metrics }
     }
 
-    fn at(fake: &FakeProvider) -> Self {
+    fn of(fake: &FakeProvider) -> Self {
         Self::new(settings(&fake.issuer()))
     }
 
@@ -70,8 +70,9 @@ impl Bench {
     }
 
     async fn authorize(&self) -> Result<Url, Error> {
-        let attempt = Attempt { redirect_uri: CALLBACK, state: "a state", nonce: NONCE, verifier: VERIFIER };
-        self.provider.authorize(&attempt).await
+        let request =
+            AuthorizationRequest { redirect_uri: CALLBACK, state: "a state", nonce: NONCE, code_verifier: VERIFIER };
+        self.provider.authorize(&request).await
     }
 
     fn counts(&self, line: &str) -> bool {
@@ -79,40 +80,40 @@ impl Bench {
     }
 }
 
-/// A provider whose word other modules' tests put to use.
-pub(crate) struct Word {
+/// A provider and its fake, for the tests of other modules.
+pub(crate) struct TestProvider {
     pub(crate) provider: Arc<Provider>,
     fake: FakeProvider,
 }
 
-impl Word {
+impl TestProvider {
     pub(crate) async fn of(name: &str) -> Self {
         let fake = FakeProvider::start().await;
-        let provider = Bench::new(Settings { name: name.to_owned(), ..settings(&fake.issuer()) }).provider;
+        let provider = RelyingParty::new(Settings { name: name.to_owned(), ..settings(&fake.issuer()) }).provider;
         Self { provider, fake }
     }
 
-    /// The same, of a provider that does not hand out its keys.
+    /// A provider whose JWKS cannot be fetched.
     pub(crate) async fn without_keys(name: &str) -> Self {
-        let word = Self::of(name).await;
-        word.fake.sin("jwks", provider::Sin::Status(503));
-        word
+        let provider = Self::of(name).await;
+        provider.fake.inject("jwks", InjectedFault::Status(503));
+        provider
     }
 
-    /// A logout token with these claims instead of its own.
+    /// Returns a logout token with these claims in place of its own; `null` removes one.
     pub(crate) fn token(&self, claims: &serde_json::Value) -> String {
         self.fake.script().logout_token(&serde_json::json!({}), claims)
     }
 }
 
 fn redemption() -> Redemption<'static> {
-    Redemption { code: CODE, iss: None, redirect_uri: CALLBACK, nonce: NONCE, verifier: VERIFIER }
+    Redemption { code: CODE, iss: None, redirect_uri: CALLBACK, nonce: NONCE, code_verifier: VERIFIER }
 }
 
-/// No text that an operator or a visitor may see gives anything away.
+/// Asserts that no text of an error holds a secret.
 fn assert_discreet(error: &Error) {
     let texts = format!("{error} {error:?}");
-    for secret in [CODE, VERIFIER, NONCE, "s3cret", "an-access-token", "a-refresh-token", "notice-1", "eyJ"] {
+    for secret in [CODE, VERIFIER, NONCE, "s3cret", "an-access-token", "a-refresh-token", "logout-1", "eyJ"] {
         assert!(!texts.contains(secret), "{texts} holds {secret}");
     }
 }

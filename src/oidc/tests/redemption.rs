@@ -1,4 +1,4 @@
-//! Redeeming a code: what a good answer becomes, and which answers are refused.
+//! Code redemption: sign-ins, and token and userinfo responses that are refused.
 
 use std::sync::atomic::Ordering;
 
@@ -6,18 +6,20 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::{
-    Bench, CALLBACK, Error, VERIFIER, assert_discreet,
-    provider::{CLIENT, CODE, FakeProvider, Key, NOW, Signer, Sin},
+    CALLBACK, Error, RelyingParty, VERIFIER, assert_discreet,
+    fake_provider::{CLIENT, CODE, FakeProvider, InjectedFault, NOW, Signer, TestKey},
     redemption, settings,
 };
 use crate::{clock::Timestamp, identity::Subject, oidc::Redemption};
+
+type ErrorCheck = fn(&Error) -> bool;
 
 #[tokio::test]
 async fn a_code_becomes_an_identity_with_tokens() {
     let fake = FakeProvider::start().await;
     fake.claims(json!({ "department": "ops", "ak_proxy": { "uid": 7 } }));
-    let bench = Bench::at(&fake);
-    let signed_in = bench.redeem().await.unwrap();
+    let rp = RelyingParty::of(&fake);
+    let signed_in = rp.redeem().await.unwrap();
 
     let identity = signed_in.identity;
     assert_eq!(identity.provider, "authentik");
@@ -35,13 +37,13 @@ async fn a_code_becomes_an_identity_with_tokens() {
     assert_eq!(signed_in.tokens.access.unwrap().expose_secret(), "an-access-token");
     assert_eq!(signed_in.tokens.refresh.unwrap().expose_secret(), "a-refresh-token");
     assert_eq!(signed_in.tokens.id.unwrap().expose_secret(), fake.script().id_token());
-    assert!(bench.counts(r#"doorward_provider_refresh_tokens{provider="authentik"} 1"#));
+    assert!(rp.counts(r#"doorward_provider_refresh_tokens{provider="authentik"} 1"#));
     let counted = r#"doorward_provider_requests_total{endpoint="token",provider="authentik",result="ok"} 1"#;
-    assert!(bench.counts(counted));
+    assert!(rp.counts(counted));
 }
 
 #[tokio::test]
-async fn the_exchange_proves_who_asks_the_way_the_provider_wants_it() {
+async fn the_client_authenticates_in_the_way_that_the_metadata_offer() {
     let basic = "Basic ZG9vcndhcmQ6czNjcmV0KyUyNitzb25z";
     for (methods, authorization, secret) in [
         (json!(null), Some(basic), None),
@@ -50,7 +52,7 @@ async fn the_exchange_proves_who_asks_the_way_the_provider_wants_it() {
     ] {
         let fake = FakeProvider::start().await;
         fake.script().metadata = json!({ "token_endpoint_auth_methods_supported": methods });
-        Bench::at(&fake).redeem().await.unwrap();
+        RelyingParty::of(&fake).redeem().await.unwrap();
         let (sent, form) = fake.script().last_exchange.clone();
         assert_eq!(sent.as_deref(), authorization, "{methods}");
         assert_eq!(form.get("client_secret").map(String::as_str), secret, "{methods}");
@@ -66,7 +68,7 @@ async fn a_public_client_sends_no_secret() {
     let fake = FakeProvider::start().await;
     let mut settings = settings(&fake.issuer());
     settings.client_secret = None;
-    Bench::new(settings).redeem().await.unwrap();
+    RelyingParty::new(settings).redeem().await.unwrap();
     let (sent, form) = fake.script().last_exchange.clone();
     assert_eq!(sent, None);
     assert_eq!(form["client_id"], CLIENT);
@@ -78,7 +80,7 @@ async fn a_callback_of_another_issuer_sends_the_code_to_nobody() {
     let fake = FakeProvider::start().await;
     let issuer = fake.issuer();
     let without_slash = issuer.trim_end_matches('/').to_owned();
-    for (declared, iss, believed) in [
+    for (declared, iss, accepted) in [
         (false, None, true),
         (false, Some(issuer.as_str()), true),
         (true, Some(issuer.as_str()), true),
@@ -87,22 +89,22 @@ async fn a_callback_of_another_issuer_sends_the_code_to_nobody() {
         (true, Some(without_slash.as_str()), false),
     ] {
         fake.script().metadata = json!({ "authorization_response_iss_parameter_supported": declared });
-        let before = fake.asked("token");
-        let result = Bench::at(&fake).provider.redeem(&Redemption { iss, ..redemption() }).await;
-        assert_eq!(result.is_ok(), believed, "{declared} {iss:?}: {result:?}");
-        assert_eq!(fake.asked("token") > before, believed, "{declared} {iss:?}");
+        let before = fake.requests("token");
+        let result = RelyingParty::of(&fake).provider.redeem(&Redemption { iss, ..redemption() }).await;
+        assert_eq!(result.is_ok(), accepted, "{declared} {iss:?}: {result:?}");
+        assert_eq!(fake.requests("token") > before, accepted, "{declared} {iss:?}");
     }
 }
 
 #[tokio::test]
-async fn what_the_id_token_leaves_open_comes_from_userinfo() {
+async fn claims_that_the_id_token_lacks_come_from_userinfo() {
     let fake = FakeProvider::start().await;
     fake.claims(json!({ "groups": null, "name": "", "email": null }));
     fake.script().userinfo = Some(json!({
         "sub": "subject-1", "name": "Ann", "email": "ann@home.example", "preferred_username": "not-ann",
         "groups": ["from-userinfo", "line\nbreak"], "department": "ops",
     }));
-    let identity = Bench::at(&fake).redeem().await.unwrap().identity;
+    let identity = RelyingParty::of(&fake).redeem().await.unwrap().identity;
     assert_eq!((identity.name.as_str(), identity.email.as_str()), ("Ann", "ann@home.example"));
     assert_eq!(identity.user, "ann", "the ID token wins");
     assert_eq!(identity.groups, ["from-userinfo", "line\nbreak"]);
@@ -110,34 +112,33 @@ async fn what_the_id_token_leaves_open_comes_from_userinfo() {
 }
 
 #[tokio::test]
-async fn userinfo_is_not_asked_for_what_is_known() {
+async fn userinfo_is_not_requested_where_the_id_token_is_complete() {
     let fake = FakeProvider::start().await;
     fake.script().userinfo = Some(json!({ "sub": "subject-1" }));
-    Bench::at(&fake).redeem().await.unwrap();
-    assert_eq!(fake.asked("userinfo"), 0);
+    RelyingParty::of(&fake).redeem().await.unwrap();
+    assert_eq!(fake.requests("userinfo"), 0);
 }
 
 #[tokio::test]
 async fn a_userinfo_answer_that_cannot_be_trusted_stops_the_sign_in() {
-    type Test = fn(&Error) -> bool;
-    let unbelievable: Test = |error| matches!(error, Error::Unbelievable(_));
-    let says = |body: Value| Sin::Says(200, body.to_string());
-    for (sin, expected) in [
-        (says(json!({ "sub": "subject-2", "groups": ["admins"] })), unbelievable),
-        (says(json!({ "groups": ["admins"] })), unbelievable),
-        (says(json!([{ "sub": "subject-1" }])), unbelievable),
-        (says(json!("eyJhbGciOiJub25lIn0.e30.")), unbelievable),
-        (Sin::Says(200, "eyJhbGciOiJub25lIn0.e30.".into()), unbelievable),
-        (Sin::Status(403), |error| matches!(error, Error::ClientRefused(_))),
-        (Sin::Status(502), |error| matches!(error, Error::Unavailable(_))),
-        (Sin::Huge, |error| matches!(error, Error::Unavailable(_))),
+    let invalid: ErrorCheck = |error| matches!(error, Error::InvalidMessage(_));
+    let body = |claims: Value| InjectedFault::Body(200, claims.to_string());
+    for (fault, expected) in [
+        (body(json!({ "sub": "subject-2", "groups": ["admins"] })), invalid),
+        (body(json!({ "groups": ["admins"] })), invalid),
+        (body(json!([{ "sub": "subject-1" }])), invalid),
+        (body(json!("eyJhbGciOiJub25lIn0.e30.")), invalid),
+        (InjectedFault::Body(200, "eyJhbGciOiJub25lIn0.e30.".into()), invalid),
+        (InjectedFault::Status(403), |error| matches!(error, Error::ClientRefused(_))),
+        (InjectedFault::Status(502), |error| matches!(error, Error::Unavailable(_))),
+        (InjectedFault::HugeBody, |error| matches!(error, Error::Unavailable(_))),
     ] {
         let fake = FakeProvider::start().await;
         fake.claims(json!({ "groups": null }));
         fake.script().userinfo = Some(json!({}));
-        fake.sin("userinfo", sin.clone());
-        let error = Bench::at(&fake).redeem().await.unwrap_err();
-        assert!(expected(&error), "{sin:?}: {error:?}");
+        fake.inject("userinfo", fault.clone());
+        let error = RelyingParty::of(&fake).redeem().await.unwrap_err();
+        assert!(expected(&error), "{fault:?}: {error:?}");
         assert_discreet(&error);
     }
 }
@@ -153,19 +154,19 @@ async fn a_user_name_is_never_empty() {
     ] {
         let fake = FakeProvider::start().await;
         fake.claims(claims.clone());
-        let found = Bench::at(&fake).redeem().await.map(|signed_in| signed_in.identity.user);
+        let found = RelyingParty::of(&fake).redeem().await.map(|signed_in| signed_in.identity.user);
         // A claim of the wrong type is no claim.
         assert_eq!(found.unwrap_or_default(), user, "{claims}");
     }
 }
 
 #[tokio::test]
-async fn groups_are_found_where_the_configuration_says() {
+async fn groups_are_found_where_the_configuration_oauth_error() {
     let fake = FakeProvider::start().await;
     fake.claims(json!({ "groups": null, "realm_access": { "roles": ["a", 7, "b", "a"] } }));
     let mut settings = settings(&fake.issuer());
     settings.groups_claim = "realm_access.roles".into();
-    assert_eq!(Bench::new(settings).redeem().await.unwrap().identity.groups, ["a", "b"]);
+    assert_eq!(RelyingParty::new(settings).redeem().await.unwrap().identity.groups, ["a", "b"]);
 }
 
 #[tokio::test]
@@ -173,114 +174,119 @@ async fn claims_of_an_absurd_size_are_refused() {
     let fake = FakeProvider::start().await;
     fake.claims(json!({ "groups": null }));
     fake.script().userinfo = Some(json!({ "sub": "subject-1", "groups": vec!["g".repeat(100); 1000] }));
-    let error = Bench::at(&fake).redeem().await.unwrap_err();
+    let error = RelyingParty::of(&fake).redeem().await.unwrap_err();
     assert!(error.to_string().contains("64 KiB"), "{error}");
 }
 
 #[tokio::test]
-async fn an_error_of_the_token_endpoint_means_what_it_says() {
-    type Test = fn(&Error) -> bool;
-    let unavailable: Test = |error| matches!(error, Error::Unavailable(_));
-    let unbelievable: Test = |error| matches!(error, Error::Unbelievable(_));
-    let says = |status, code: &str| {
-        Sin::Says(status, json!({ "error": code, "error_description": format!("the code was {CODE}") }).to_string())
+async fn an_error_of_the_token_endpoint_means_what_it_oauth_error() {
+    let unavailable: ErrorCheck = |error| matches!(error, Error::Unavailable(_));
+    let invalid: ErrorCheck = |error| matches!(error, Error::InvalidMessage(_));
+    let oauth_error = |status, code: &str| {
+        InjectedFault::Body(
+            status,
+            json!({ "error": code, "error_description": format!("the code was {CODE}") }).to_string(),
+        )
     };
-    for (sin, expected) in [
-        (says(400, "invalid_grant"), (|error| matches!(error, Error::GrantRefused)) as Test),
-        (says(401, "invalid_client"), |error| matches!(error, Error::ClientRefused(code) if code == "invalid_client")),
+    for (fault, expected) in [
+        (oauth_error(400, "invalid_grant"), (|error| matches!(error, Error::GrantRefused)) as ErrorCheck),
         (
-            says(400, "unauthorized_client"),
+            oauth_error(401, "invalid_client"),
+            |error| matches!(error, Error::ClientRefused(code) if code == "invalid_client"),
+        ),
+        (
+            oauth_error(400, "unauthorized_client"),
             |e| matches!(e, Error::ClientRefused(code) if code == "unauthorized_client"),
         ),
-        (says(400, "a\nforged line"), |e| matches!(e, Error::ClientRefused(code) if !code.contains('\n'))),
-        (says(400, "temporarily_unavailable"), unavailable),
-        (says(500, "invalid_grant"), unavailable),
-        (Sin::Status(503), unavailable),
-        (Sin::Status(429), unavailable),
-        (Sin::Redirects("https://evil.example/token".into()), unavailable),
-        (Sin::Huge, unavailable),
-        (Sin::Says(200, "not json".into()), unbelievable),
-        (Sin::Says(200, json!({ "access_token": CODE, "token_type": "mac" }).to_string()), unbelievable),
-        (Sin::Says(200, json!({ "access_token": CODE, "token_type": "Bearer" }).to_string()), unbelievable),
-        (Sin::Status(403), unbelievable),
+        (oauth_error(400, "a\nforged line"), |e| matches!(e, Error::ClientRefused(code) if !code.contains('\n'))),
+        (oauth_error(400, "temporarily_unavailable"), unavailable),
+        (oauth_error(500, "invalid_grant"), unavailable),
+        (InjectedFault::Status(503), unavailable),
+        (InjectedFault::Status(429), unavailable),
+        (InjectedFault::Redirect("https://evil.example/token".into()), unavailable),
+        (InjectedFault::HugeBody, unavailable),
+        (InjectedFault::Body(200, "not json".into()), invalid),
+        (InjectedFault::Body(200, json!({ "access_token": CODE, "token_type": "mac" }).to_string()), invalid),
+        (InjectedFault::Body(200, json!({ "access_token": CODE, "token_type": "Bearer" }).to_string()), invalid),
+        (InjectedFault::Status(403), invalid),
     ] {
         let fake = FakeProvider::start().await;
-        fake.sin("token", sin.clone());
-        let error = Bench::at(&fake).redeem().await.unwrap_err();
-        assert!(expected(&error), "{sin:?}: {error:?}");
+        fake.inject("token", fault.clone());
+        let error = RelyingParty::of(&fake).redeem().await.unwrap_err();
+        assert!(expected(&error), "{fault:?}: {error:?}");
         assert_discreet(&error);
-        assert_eq!(fake.asked("token"), 1, "a code is never sent twice: {sin:?}");
+        assert_eq!(fake.requests("token"), 1, "a code is never sent twice: {fault:?}");
     }
 }
 
 #[tokio::test]
 async fn a_token_endpoint_that_stalls_is_unavailable() {
     let fake = FakeProvider::start().await;
-    fake.sin("token", Sin::Stalls);
+    fake.inject("token", InjectedFault::Stall);
     let mut settings = settings(&fake.issuer());
     settings.timeout = std::time::Duration::from_secs(1);
-    let bench = Bench::new(settings);
-    let error = bench.redeem().await.unwrap_err();
+    let rp = RelyingParty::new(settings);
+    let error = rp.redeem().await.unwrap_err();
     assert!(matches!(&error, Error::Unavailable(text) if text.contains("1s")), "{error:?}");
     let counted = r#"doorward_provider_requests_total{endpoint="token",provider="authentik",result="unavailable"} 1"#;
-    assert!(bench.counts(counted));
+    assert!(rp.counts(counted));
 }
 
 #[tokio::test]
 async fn a_missing_refresh_token_shows_in_the_metric() {
     let fake = FakeProvider::start().await;
-    let bench = Bench::at(&fake);
-    bench.redeem().await.unwrap();
+    let rp = RelyingParty::of(&fake);
+    rp.redeem().await.unwrap();
     fake.script().tokens = json!({ "refresh_token": null, "expires_in": null });
-    let tokens = bench.redeem().await.unwrap().tokens;
+    let tokens = rp.redeem().await.unwrap().tokens;
     assert!(tokens.refresh.is_none());
-    assert!(bench.counts(r#"doorward_provider_refresh_tokens{provider="authentik"} 0"#));
+    assert!(rp.counts(r#"doorward_provider_refresh_tokens{provider="authentik"} 0"#));
 }
 
 #[tokio::test]
 async fn rotated_keys_are_fetched_when_a_token_needs_them_but_not_more_often_than_every_ten_seconds() {
     let fake = FakeProvider::start().await;
-    let bench = Bench::at(&fake);
-    bench.redeem().await.unwrap();
-    assert_eq!(fake.asked("jwks"), 1);
+    let rp = RelyingParty::of(&fake);
+    rp.redeem().await.unwrap();
+    assert_eq!(fake.requests("jwks"), 1);
 
-    fake.script().signer = Signer::Honest(Key::Two);
-    fake.script().published = vec![Key::Two];
-    bench.redeem().await.unwrap();
-    assert_eq!(fake.asked("jwks"), 2, "the unknown key was looked up at once");
+    fake.script().signer = Signer::Genuine(TestKey::Two);
+    fake.script().published = vec![TestKey::Two];
+    rp.redeem().await.unwrap();
+    assert_eq!(fake.requests("jwks"), 2, "the unknown key was looked up at once");
 
-    fake.script().signer = Signer::As(Key::One, Key::Rsa);
+    fake.script().signer = Signer::As(TestKey::One, TestKey::Rsa);
     for _ in 0..3 {
-        bench.redeem().await.unwrap_err();
+        rp.redeem().await.unwrap_err();
     }
-    assert_eq!(fake.asked("jwks"), 2, "further unknown keys have to wait");
+    assert_eq!(fake.requests("jwks"), 2, "further unknown keys have to wait");
 
-    bench.hand.fetch_add(10, Ordering::Relaxed);
-    bench.redeem().await.unwrap_err();
-    assert_eq!(fake.asked("jwks"), 3);
-    bench.hand.fetch_sub(3600, Ordering::Relaxed);
-    bench.redeem().await.unwrap_err();
-    assert_eq!(fake.asked("jwks"), 4, "a clock that was set back does not keep it from asking");
+    rp.now.fetch_add(10, Ordering::Relaxed);
+    rp.redeem().await.unwrap_err();
+    assert_eq!(fake.requests("jwks"), 3);
+    rp.now.fetch_sub(3600, Ordering::Relaxed);
+    rp.redeem().await.unwrap_err();
+    assert_eq!(fake.requests("jwks"), 4, "a clock that was set back does not keep it from asking");
 }
 
 #[tokio::test]
-async fn many_people_with_an_unknown_key_cause_one_fetch() {
+async fn key_fetches_are_single_flight() {
     let fake = FakeProvider::start().await;
-    let bench = Bench::at(&fake);
-    bench.redeem().await.unwrap();
-    fake.script().signer = Signer::Honest(Key::Two);
-    fake.script().published = vec![Key::Two];
-    let all = futures_util::future::join_all((0..20).map(|_| bench.redeem())).await;
+    let rp = RelyingParty::of(&fake);
+    rp.redeem().await.unwrap();
+    fake.script().signer = Signer::Genuine(TestKey::Two);
+    fake.script().published = vec![TestKey::Two];
+    let all = futures_util::future::join_all((0..20).map(|_| rp.redeem())).await;
     assert!(all.iter().all(Result::is_ok));
-    assert_eq!(fake.asked("jwks"), 2);
+    assert_eq!(fake.requests("jwks"), 2);
 }
 
 #[tokio::test]
 async fn people_who_sign_in_at_once_get_their_own_identities() {
     let fakes = [FakeProvider::start().await, FakeProvider::start().await];
     fakes[1].claims(json!({ "sub": "subject-2", "preferred_username": "ben" }));
-    let benches = fakes.each_ref().map(Bench::at);
-    let all = futures_util::future::join_all((0..50).map(|n| benches[n % 2].redeem())).await;
+    let parties = fakes.each_ref().map(RelyingParty::of);
+    let all = futures_util::future::join_all((0..50).map(|n| parties[n % 2].redeem())).await;
     for (n, signed_in) in all.into_iter().enumerate() {
         assert_eq!(signed_in.unwrap().identity.user, ["ann", "ben"][n % 2]);
     }
@@ -289,7 +295,7 @@ async fn people_who_sign_in_at_once_get_their_own_identities() {
 #[test]
 fn a_provider_can_be_shared_between_threads() {
     fn is_send<T: Send>(_: &T) {}
-    let bench = Bench::new(settings("https://id.example.com/"));
-    is_send(&bench.provider.redeem(&redemption()));
-    is_send(&bench.authorize());
+    let rp = RelyingParty::new(settings("https://id.example.com/"));
+    is_send(&rp.provider.redeem(&redemption()));
+    is_send(&rp.authorize());
 }

@@ -1,6 +1,6 @@
-//! A fake identity provider: a real HTTP server on loopback with switchable sins.
+//! A fake identity provider: a real HTTP server on loopback with fault injection.
 //!
-//! It follows the protocol until its `Script` is changed. It must not know what the gate does with its answers.
+//! Follows the protocol until its `Script` is changed.
 
 use std::{
     collections::HashMap,
@@ -29,60 +29,61 @@ pub(super) const NONCE: &str = "a-nonce";
 pub(super) const CODE: &str = "a-code";
 pub(super) const NOW: u64 = 1_800_000_000;
 
-/// A key, and the `kid` it goes by.
+/// A signing key with its own `kid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Key {
+pub(super) enum TestKey {
     One,
     Two,
     Rsa,
 }
 
-/// Who signs the ID tokens.
+/// Signer of the tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signer {
-    /// The key, under its own name.
-    Honest(Key),
-    /// The key, under the name of another.
-    As(Key, Key),
-    /// The key, without saying which.
-    Nameless(Key),
-    /// Nobody, openly.
-    Nobody,
+    /// The key, under its own `kid`.
+    Genuine(TestKey),
+    /// The key, under the `kid` of another.
+    As(TestKey, TestKey),
+    /// The key, without a `kid`.
+    WithoutKid(TestKey),
+    /// No key: `alg` is `none`.
+    Unsigned,
     /// HS256 with the text of the published RSA key.
     HmacWithPublicKey,
 }
 
-/// What an endpoint does instead of answering properly.
+/// Fault of an endpoint.
 #[derive(Clone, Debug)]
-pub(super) enum Sin {
+pub(super) enum InjectedFault {
     Status(u16),
-    Says(u16, String),
-    Redirects(String),
-    Stalls,
-    Huge,
+    Body(u16, String),
+    Redirect(String),
+    Stall,
+    HugeBody,
 }
 
-/// How the provider behaves; `null` among overrides removes.
+/// Behaviour of the provider; `null` among overrides removes.
 pub(super) struct Script {
     pub(super) metadata: Value,
     pub(super) claims: Value,
     pub(super) header: Value,
     pub(super) tokens: Value,
-    /// What the answer to a refresh token has instead.
+    /// Overrides of the response to a refresh token.
     pub(super) renewal: Value,
-    /// What the ID token that comes with that answer has instead.
+    /// Overrides of the claims of the ID token in that response.
     pub(super) renewed: Value,
     pub(super) userinfo: Option<Value>,
     pub(super) signer: Signer,
-    pub(super) published: Vec<Key>,
-    pub(super) sins: HashMap<&'static str, Sin>,
-    pub(super) asked: HashMap<String, usize>,
-    /// The last request to the token or revocation endpoint: its authorization header and its form.
+    pub(super) published: Vec<TestKey>,
+    pub(super) faults: HashMap<&'static str, InjectedFault>,
+    /// Requests so far, by endpoint.
+    pub(super) requests: HashMap<String, usize>,
+    /// `Authorization` and form of the last request to the token or revocation endpoint.
     pub(super) last_exchange: (Option<String>, HashMap<String, String>),
     issuer: String,
 }
 
-/// The running server; it ends with the test's runtime.
+/// The running server. Ends with the test's runtime.
 #[derive(Clone)]
 pub(super) struct FakeProvider {
     script: Arc<Mutex<Script>>,
@@ -95,7 +96,7 @@ impl FakeProvider {
         Self::serve(listener)
     }
 
-    /// A provider that comes (back) at an address of its own choosing.
+    /// A provider at a given address.
     pub(super) fn serve(listener: TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
         let provider = Self { script: Arc::new(Mutex::new(Script::new(address))), address };
@@ -105,7 +106,7 @@ impl FakeProvider {
                 let own = own.clone();
                 let service = service_fn(move |request| {
                     let own = own.clone();
-                    async move { Ok::<_, Infallible>(own.answer(request).await) }
+                    async move { Ok::<_, Infallible>(own.handle(request).await) }
                 });
                 spawn(async move {
                     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -124,43 +125,43 @@ impl FakeProvider {
         self.script().claims = overrides;
     }
 
-    pub(super) fn sin(&self, endpoint: &'static str, sin: Sin) {
-        self.script().sins.insert(endpoint, sin);
+    pub(super) fn inject(&self, endpoint: &'static str, fault: InjectedFault) {
+        self.script().faults.insert(endpoint, fault);
     }
 
-    pub(super) fn repent(&self) {
-        self.script().sins.clear();
+    pub(super) fn clear_faults(&self) {
+        self.script().faults.clear();
     }
 
-    pub(super) fn asked(&self, endpoint: &str) -> usize {
-        self.script().asked.get(endpoint).copied().unwrap_or_default()
+    pub(super) fn requests(&self, endpoint: &str) -> usize {
+        self.script().requests.get(endpoint).copied().unwrap_or_default()
     }
 
     pub(super) fn issuer(&self) -> String {
         self.script().issuer.clone()
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
         let endpoint = path.rsplit('/').next().unwrap_or_default().to_owned();
         let authorization = request.headers().get(header::AUTHORIZATION).map(|v| v.to_str().unwrap().to_owned());
         let body = request.into_body().collect().await.unwrap().to_bytes();
-        let sin = {
+        let fault = {
             let mut script = self.script();
-            *script.asked.entry(endpoint.clone()).or_default() += 1;
-            script.sins.get(endpoint.as_str()).cloned()
+            *script.requests.entry(endpoint.clone()).or_default() += 1;
+            script.faults.get(endpoint.as_str()).cloned()
         };
-        match sin {
-            Some(Sin::Stalls) => std::future::pending().await,
-            Some(Sin::Status(status)) => respond(status, "text/html", "<h1>no</h1>".into()),
-            Some(Sin::Says(status, body)) => respond(status, "application/json", body),
-            Some(Sin::Huge) => respond(200, "application/json", " ".repeat(2 * 1024 * 1024)),
-            Some(Sin::Redirects(to)) => {
+        match fault {
+            Some(InjectedFault::Stall) => std::future::pending().await,
+            Some(InjectedFault::Status(status)) => respond(status, "text/html", "<h1>no</h1>".into()),
+            Some(InjectedFault::Body(status, body)) => respond(status, "application/json", body),
+            Some(InjectedFault::HugeBody) => respond(200, "application/json", " ".repeat(2 * 1024 * 1024)),
+            Some(InjectedFault::Redirect(to)) => {
                 let mut response = respond(302, "text/html", String::new());
                 response.headers_mut().insert(header::LOCATION, to.parse().unwrap());
                 response
             }
-            None => self.script().obey(&endpoint, authorization, &body),
+            None => self.script().respond(&endpoint, authorization, &body),
         }
     }
 }
@@ -175,24 +176,24 @@ impl Script {
             renewal: json!({}),
             renewed: json!({ "nonce": null }),
             userinfo: None,
-            signer: Signer::Honest(Key::One),
-            published: vec![Key::One, Key::Rsa],
-            sins: HashMap::new(),
-            asked: HashMap::new(),
+            signer: Signer::Genuine(TestKey::One),
+            published: vec![TestKey::One, TestKey::Rsa],
+            faults: HashMap::new(),
+            requests: HashMap::new(),
             last_exchange: (None, HashMap::new()),
             issuer: format!("http://{address}/o/doorward/"),
         }
     }
 
-    fn obey(&mut self, endpoint: &str, authorization: Option<String>, body: &[u8]) -> Response<Full<Bytes>> {
+    fn respond(&mut self, endpoint: &str, authorization: Option<String>, body: &[u8]) -> Response<Full<Bytes>> {
         let answer = match endpoint {
-            "openid-configuration" => self.describe(),
+            "openid-configuration" => self.metadata_document(),
             "jwks" => json!({ "keys": self.published.iter().map(|key| key.public()).collect::<Vec<_>>() }),
             "token" => {
                 let form: HashMap<_, _> = url::form_urlencoded::parse(body).into_owned().collect();
                 let is_renewal = form["grant_type"] == "refresh_token";
                 self.last_exchange = (authorization, form);
-                if is_renewal { self.issue_again() } else { self.issue() }
+                if is_renewal { self.refresh_response() } else { self.token_response() }
             }
             "revoke" => {
                 self.last_exchange = (authorization, url::form_urlencoded::parse(body).into_owned().collect());
@@ -207,7 +208,7 @@ impl Script {
         respond(200, "application/json", answer.to_string())
     }
 
-    fn describe(&self) -> Value {
+    fn metadata_document(&self) -> Value {
         let at = |path: &str| format!("{}{path}", self.issuer);
         let mut metadata = json!({
             "issuer": self.issuer,
@@ -227,7 +228,7 @@ impl Script {
         overridden(metadata, &self.metadata)
     }
 
-    fn issue(&self) -> Value {
+    fn token_response(&self) -> Value {
         let tokens = json!({
             "access_token": "an-access-token",
             "token_type": "Bearer",
@@ -238,9 +239,9 @@ impl Script {
         overridden(tokens, &self.tokens)
     }
 
-    /// The answer to a refresh token, which is replaced by it.
-    fn issue_again(&self) -> Value {
-        let id_token = self.signed(&json!({ "typ": "JWT" }), &overridden(self.person(), &self.renewed));
+    /// Returns the response to a refresh token, which it rotates.
+    fn refresh_response(&self) -> Value {
+        let id_token = self.signed(&json!({ "typ": "JWT" }), &overridden(self.id_token_claims(), &self.renewed));
         let tokens = json!({
             "access_token": "an-access-token",
             "token_type": "Bearer",
@@ -252,17 +253,17 @@ impl Script {
     }
 
     pub(super) fn id_token(&self) -> String {
-        self.signed(&json!({ "typ": "JWT" }), &self.person())
+        self.signed(&json!({ "typ": "JWT" }), &self.id_token_claims())
     }
 
-    /// A logout token; `null` removes a claim or a part of the header.
+    /// Returns a logout token; `null` removes a claim or a part of the header.
     pub(super) fn logout_token(&self, header: &Value, claims: &Value) -> String {
         let whole = json!({
             "iss": self.issuer,
             "aud": CLIENT,
             "iat": NOW,
             "exp": NOW + 120,
-            "jti": "notice-1",
+            "jti": "logout-1",
             "sub": "subject-1",
             "sid": "sid-1",
             "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
@@ -270,7 +271,7 @@ impl Script {
         self.signed(&overridden(json!({ "typ": "logout+jwt" }), header), &overridden(whole, claims))
     }
 
-    fn person(&self) -> Value {
+    fn id_token_claims(&self) -> Value {
         let claims = json!({
             "iss": self.issuer,
             "sub": "subject-1",
@@ -289,18 +290,18 @@ impl Script {
 
     fn signed(&self, header: &Value, claims: &Value) -> String {
         let (key, kid, algorithm) = match self.signer {
-            Signer::Honest(key) => (Some(key), Some(key), key.algorithm()),
+            Signer::Genuine(key) => (Some(key), Some(key), key.algorithm()),
             Signer::As(key, other) => (Some(key), Some(other), key.algorithm()),
-            Signer::Nameless(key) => (Some(key), None, key.algorithm()),
-            Signer::Nobody => (None, None, "none"),
-            Signer::HmacWithPublicKey => (None, Some(Key::Rsa), "HS256"),
+            Signer::WithoutKid(key) => (Some(key), None, key.algorithm()),
+            Signer::Unsigned => (None, None, "none"),
+            Signer::HmacWithPublicKey => (None, Some(TestKey::Rsa), "HS256"),
         };
-        let header = overridden(json!({ "alg": algorithm, "kid": kid.map(Key::id) }), header);
+        let header = overridden(json!({ "alg": algorithm, "kid": kid.map(TestKey::id) }), header);
         let input = format!("{}.{}", encoded(&overridden(header, &self.header)), encoded(claims));
         let signature = match (self.signer, key) {
             (_, Some(key)) => key.sign(input.as_bytes()),
             (Signer::HmacWithPublicKey, None) => {
-                let mut mac = Hmac::<Sha256>::new_from_slice(Key::Rsa.public().to_string().as_bytes()).unwrap();
+                let mut mac = Hmac::<Sha256>::new_from_slice(TestKey::Rsa.public().to_string().as_bytes()).unwrap();
                 mac.update(input.as_bytes());
                 mac.finalize().into_bytes().to_vec()
             }
@@ -310,7 +311,7 @@ impl Script {
     }
 }
 
-impl Key {
+impl TestKey {
     fn id(self) -> &'static str {
         match self {
             Self::One => "one",
@@ -372,7 +373,7 @@ fn respond(status: u16, content_type: &'static str, body: String) -> Response<Fu
     response
 }
 
-/// Servers and clients of a test run beside it and end with its runtime.
+/// Spawns a server or client of a test, which ends with its runtime.
 #[expect(clippy::disallowed_methods, reason = "a test has no `Tasks`; its runtime ends what it spawned")]
 pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(work);

@@ -1,4 +1,4 @@
-//! The wire: trust in certificates, connections that are kept and connections that went stale.
+//! HTTP transport: trust anchors, kept connections and stale connections.
 
 use std::{fs, io::Write as _, sync::Arc};
 
@@ -16,8 +16,8 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use url::Url;
 
-use super::{provider::spawn, settings};
-use crate::oidc::{Failure, Pem, Transport, TrustError};
+use super::{fake_provider::spawn, settings};
+use crate::oidc::{HttpTransport, Pem, TransportError, TrustAnchorError};
 
 pub(super) fn file(content: &str) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
@@ -25,12 +25,12 @@ pub(super) fn file(content: &str) -> NamedTempFile {
     file
 }
 
-/// A file as the configuration reads it.
+/// Returns a file as the configuration reads it.
 pub(super) fn pem(file: &NamedTempFile) -> Pem {
     Pem { path: file.path().to_owned(), content: fs::read(file.path()).unwrap().into() }
 }
 
-/// TLS for `localhost` that speaks one of these protocols, and the certificate to trust.
+/// Returns a TLS acceptor for `localhost` with these ALPN protocols, and the certificate to trust.
 pub(super) fn acceptor(protocols: &[&[u8]]) -> (TlsAcceptor, String) {
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = rustls_pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
@@ -45,7 +45,7 @@ pub(super) fn acceptor(protocols: &[&[u8]]) -> (TlsAcceptor, String) {
     (TlsAcceptor::from(Arc::new(config)), own.cert.pem())
 }
 
-/// An https server that answers with the HTTP version it was asked in. Returns its address and its certificate.
+/// Starts an https server that answers with the HTTP version of the request. Returns its address and its certificate.
 async fn https() -> (Url, String) {
     let (acceptor, certificate) = acceptor(&[b"h2", b"http/1.1"]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -74,13 +74,13 @@ async fn a_private_authority_is_trusted_where_ca_file_names_it() {
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let wrong = file(&other.cert.pem());
     settings.ca = Some(pem(&wrong));
-    let failure = Transport::new(&settings).unwrap().get(&url, None).await.unwrap_err();
-    assert!(matches!(failure, Failure::Untrusted(_)), "{failure:?}");
+    let failure = HttpTransport::new(&settings).unwrap().get(&url, None).await.unwrap_err();
+    assert!(matches!(failure, TransportError::UntrustedCertificate(_)), "{failure:?}");
     assert!(failure.to_string().contains("ca_file"), "{failure}");
 
     let right = file(&certificate);
     settings.ca = Some(pem(&right));
-    let response = Transport::new(&settings).unwrap().get(&url, None).await.unwrap();
+    let response = HttpTransport::new(&settings).unwrap().get(&url, None).await.unwrap();
     assert_eq!(response.body(), b"HTTP/2.0", "ALPN chose");
 }
 
@@ -92,7 +92,7 @@ fn a_ca_file_that_cannot_be_used_is_an_error() {
     for (file, expected) in [(empty, "no certificate"), (broken, "mend"), (garbled, "mend")] {
         let mut settings = settings("https://id.example.com/");
         settings.ca = Some(pem(&file));
-        let error: TrustError = Transport::new(&settings).unwrap_err();
+        let error: TrustAnchorError = HttpTransport::new(&settings).unwrap_err();
         let text = error.to_string();
         assert!(text.contains(expected) && text.contains(file.path().to_str().unwrap()), "{text}");
     }
@@ -106,13 +106,13 @@ async fn nothing_leaves_in_clear_for_an_https_issuer() {
     let trusted = file(&certificate);
     let mut settings = settings("https://id.example.com/");
     settings.ca = Some(pem(&trusted));
-    let failure = Transport::new(&settings).unwrap().get(&url, None).await.unwrap_err();
-    assert!(matches!(failure, Failure::Cleartext), "{failure:?}");
+    let failure = HttpTransport::new(&settings).unwrap().get(&url, None).await.unwrap_err();
+    assert!(matches!(failure, TransportError::Cleartext), "{failure:?}");
 }
 
-/// Answers one request on each of `connections` connections, promising to keep them open and closing them all the same,
-/// and returns how many requests came.
-async fn fickle(listener: TcpListener, connections: usize) -> usize {
+/// Answers one request on each of `connections` connections without `Connection: close`, and closes them all the same.
+/// Returns the number of requests.
+async fn close_after_each_response(listener: TcpListener, connections: usize) -> usize {
     let mut requests = 0;
     for _ in 0..connections {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -126,24 +126,24 @@ async fn fickle(listener: TcpListener, connections: usize) -> usize {
 }
 
 #[tokio::test]
-async fn a_connection_that_went_stale_is_replaced() {
+async fn a_stale_pooled_connection_is_replaced() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
-    let transport = Transport::new(&settings(url.as_str())).unwrap();
+    let transport = HttpTransport::new(&settings(url.as_str())).unwrap();
     let client = async {
         for _ in 0..5 {
             assert_eq!(transport.get(&url, None).await.unwrap().body(), b"{}");
         }
     };
-    let (requests, ()) = tokio::join!(fickle(listener, 5), client);
+    let (requests, ()) = tokio::join!(close_after_each_response(listener, 5), client);
     assert_eq!(requests, 5);
 }
 
 #[tokio::test]
-async fn a_connection_is_kept_for_the_next_request() {
+async fn a_connection_is_pooled_for_the_next_request() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
-    let transport = Transport::new(&settings(url.as_str())).unwrap();
+    let transport = HttpTransport::new(&settings(url.as_str())).unwrap();
     let server = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         for _ in 0..3 {

@@ -1,6 +1,6 @@
-//! What a token endpoint answers (RFC 6749, section 5.1; `OpenID` Connect Core, section 3.1.3.3).
+//! The successful token response (RFC 6749, section 5.1; `OpenID` Connect Core, section 3.1.3.3).
 //!
-//! Promises: what the gate can do without counts as absent where it is not of its type.
+//! Promises: a field that the gate can do without counts as absent where it is not of its type.
 
 use std::time::Duration;
 
@@ -8,43 +8,43 @@ use oauth2::{AccessToken, RefreshToken, Scope, basic::BasicTokenType};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// The longest life of an access token that is taken at its word. More is a mistake, or means "for ever".
-pub(super) const LONGEST_ACCESS: Duration = Duration::from_hours(400 * 24);
+/// Longest `expires_in` that is taken at its word. More is a mistake, or means "for ever".
+pub(super) const MAX_EXPIRES_IN: Duration = Duration::from_hours(400 * 24);
 
-/// What the token endpoint says (RFC 6749, section 5.1). A field of another type than it should have counts as absent where
-/// the gate can do without: a refresh token that was rotated for this answer exists nowhere else.
+/// The tokens of one response. A field of another type than it should have counts as absent where the gate can do without:
+/// a refresh token that was rotated for this response exists nowhere else.
 #[derive(Deserialize, Serialize)]
-pub(super) struct Answer {
+pub(super) struct TokenSet {
     access_token: AccessToken,
     #[serde(deserialize_with = "oauth2::helpers::deserialize_untagged_enum_case_insensitive")]
     token_type: BasicTokenType,
-    #[serde(default, deserialize_with = "lifetime")]
+    #[serde(default, deserialize_with = "expires_in")]
     expires_in: Option<Duration>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "non_empty_text")]
     refresh_token: Option<RefreshToken>,
-    /// Stays text here, because how it is read decides whether it is believed.
-    #[serde(default, deserialize_with = "text")]
+    /// Raw: parsing it is part of its verification.
+    #[serde(default, deserialize_with = "non_empty_text")]
     pub(super) id_token: Option<String>,
 }
 
-/// The seconds of `expires_in`, be they a number or the text of one; `None` for what nobody can mean.
-fn lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+/// Deserialises the seconds of `expires_in`, be they a number or the text of one; `None` for any other value.
+fn expires_in<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let seconds: Option<f64> = match Value::deserialize(deserializer)? {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
     let span = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    Ok(span.filter(|span| (1..=LONGEST_ACCESS.as_secs()).contains(&span.as_secs())))
+    Ok(span.filter(|span| (1..=MAX_EXPIRES_IN.as_secs()).contains(&span.as_secs())))
 }
 
-fn text<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+fn non_empty_text<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     let value = Value::deserialize(deserializer)?;
-    let said = value.as_str().is_some_and(|text| !text.is_empty());
-    Ok(if said { serde_json::from_value(value).ok() } else { None })
+    let is_given = value.as_str().is_some_and(|text| !text.is_empty());
+    Ok(if is_given { serde_json::from_value(value).ok() } else { None })
 }
 
-impl oauth2::TokenResponse for Answer {
+impl oauth2::TokenResponse for TokenSet {
     type TokenType = BasicTokenType;
 
     fn access_token(&self) -> &AccessToken {
@@ -69,9 +69,9 @@ impl oauth2::TokenResponse for Answer {
 }
 
 // `TokenResponse` demands it; a token is never formatted.
-impl std::fmt::Debug for Answer {
+impl std::fmt::Debug for TokenSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Answer").finish_non_exhaustive()
+        f.debug_struct("TokenSet").finish_non_exhaustive()
     }
 }
 
@@ -83,8 +83,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_odd_lifetime_reads_as_it_is_meant_or_as_none() {
-        for (said, seconds) in [
+    fn an_odd_expires_in_reads_as_it_is_meant_or_as_none() {
+        for (value, seconds) in [
             (json!(3600), Some(3600)),
             (json!("3600"), Some(3600)),
             (json!(" 3600 "), Some(3600)),
@@ -107,20 +107,21 @@ mod tests {
             (json!({ "seconds": 3600 }), None),
             (json!(null), None),
         ] {
-            let answer = json!({ "access_token": "a", "token_type": "bearer", "expires_in": said });
-            let answer: Answer = serde_json::from_value(answer).unwrap_or_else(|error| panic!("{said}: {error}"));
-            assert_eq!(answer.expires_in().map(|span| span.as_secs()), seconds, "{said}");
+            let response = json!({ "access_token": "a", "token_type": "bearer", "expires_in": value });
+            let response: TokenSet =
+                serde_json::from_value(response).unwrap_or_else(|error| panic!("{value}: {error}"));
+            assert_eq!(response.expires_in().map(|span| span.as_secs()), seconds, "{value}");
         }
     }
 
     #[test]
-    fn what_the_gate_can_do_without_may_be_of_any_type() {
+    fn a_field_that_the_gate_can_do_without_may_be_of_any_type() {
         for odd in [json!(null), json!(7), json!(""), json!(["a"]), json!({})] {
-            let answer = json!({
+            let response = json!({
                 "access_token": "a", "token_type": "Bearer", "refresh_token": odd, "id_token": odd, "scope": odd,
             });
-            let answer: Answer = serde_json::from_value(answer).unwrap_or_else(|error| panic!("{odd}: {error}"));
-            assert!(answer.refresh_token().is_none() && answer.id_token.is_none(), "{odd}");
+            let response: TokenSet = serde_json::from_value(response).unwrap_or_else(|error| panic!("{odd}: {error}"));
+            assert!(response.refresh_token().is_none() && response.id_token.is_none(), "{odd}");
         }
     }
 }

@@ -1,15 +1,15 @@
-//! Which ID tokens are believed.
+//! ID token validation: claims, headers and signatures that are accepted or refused.
 
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::{
-    Bench, Error, assert_discreet,
-    provider::{CLIENT, CODE, FakeProvider, Key, NONCE, NOW, Signer},
+    Error, RelyingParty, assert_discreet,
+    fake_provider::{CLIENT, CODE, FakeProvider, NONCE, NOW, Signer, TestKey},
 };
 use crate::{
     clock::Timestamp,
-    oidc::id_token::{Expected, Occasion, verify},
+    oidc::id_token::{ExpectedIdToken, GrantType, verify},
 };
 
 #[tokio::test]
@@ -48,15 +48,15 @@ async fn a_token_with_a_wrong_claim_is_refused() {
     ] {
         let fake = FakeProvider::start().await;
         fake.claims(claims.clone());
-        let error = Bench::at(&fake).redeem().await.unwrap_err();
-        assert!(matches!(error, Error::Unbelievable(_)), "{claims}: {error:?}");
+        let error = RelyingParty::of(&fake).redeem().await.unwrap_err();
+        assert!(matches!(error, Error::InvalidMessage(_)), "{claims}: {error:?}");
         assert!(error.to_string().to_lowercase().contains(reason), "{claims}: {error}");
         assert_discreet(&error);
     }
 }
 
 #[tokio::test]
-async fn a_token_of_another_time_says_how_far_the_clocks_are_apart() {
+async fn a_token_of_another_time_states_the_clock_skew() {
     for (claims, words) in [
         (json!({ "iat": NOW + 61 }), "in the future; this machine's clock is about 61 s behind"),
         (json!({ "iat": NOW + 7200, "exp": NOW + 7500 }), "about 7200 s behind"),
@@ -65,15 +65,15 @@ async fn a_token_of_another_time_says_how_far_the_clocks_are_apart() {
     ] {
         let fake = FakeProvider::start().await;
         fake.claims(claims.clone());
-        let error = Bench::at(&fake).redeem().await.unwrap_err();
-        assert!(matches!(error, Error::Clocks(_)), "{claims}: {error:?}");
+        let error = RelyingParty::of(&fake).redeem().await.unwrap_err();
+        assert!(matches!(error, Error::ClockSkew(_)), "{claims}: {error:?}");
         assert!(error.to_string().contains(words), "{claims}: {error}");
         assert_discreet(&error);
     }
 }
 
 #[tokio::test]
-async fn a_token_with_an_unusual_but_honest_claim_is_believed() {
+async fn a_token_with_an_unusual_but_valid_claim_is_accepted() {
     for claims in [
         json!({ "aud": [CLIENT] }),
         json!({ "aud": [CLIENT, "another"], "azp": CLIENT }),
@@ -82,7 +82,7 @@ async fn a_token_with_an_unusual_but_honest_claim_is_believed() {
         json!({ "exp": 1_800_000_000.5 }),
         json!({ "iat": NOW + 59, "nbf": NOW + 59 }),
         json!({ "email_verified": "true", "updated_at": "2026-01-01T00:00:00Z" }),
-        // Of the claims about the person none is a reason to refuse, whatever it holds.
+        // No claim about the person is a reason to refuse the token.
         json!({ "email_verified": 1, "email": ["ann@example.com"], "name": {}, "preferred_username": 7 }),
         json!({ "email_verified": { "yes": true }, "phone_number_verified": "maybe", "updated_at": [], "address": 7 }),
         json!({ "locale": 7, "zoneinfo": {}, "picture": [], "birthdate": 1970, "gender": false, "amr": "pwd" }),
@@ -90,12 +90,12 @@ async fn a_token_with_an_unusual_but_honest_claim_is_believed() {
     ] {
         let fake = FakeProvider::start().await;
         fake.claims(claims.clone());
-        let result = Bench::at(&fake).redeem().await;
+        let result = RelyingParty::of(&fake).redeem().await;
         assert!(result.is_ok(), "{claims}: {result:?}");
     }
 }
 
-/// What `EdDSA` over Ed25519 wants in `at_hash` and `c_hash`.
+/// Returns the value of `at_hash` or `c_hash` for `EdDSA` over Ed25519.
 fn half_sha_512(value: &[u8]) -> String {
     use sha2::Digest as _;
     let hash = sha2::Sha512::digest(value);
@@ -104,44 +104,44 @@ fn half_sha_512(value: &[u8]) -> String {
 
 #[tokio::test]
 async fn a_token_with_a_strange_header_or_signature_is_refused() {
-    let honest = Signer::Honest(Key::One);
+    let genuine = Signer::Genuine(TestKey::One);
     for (signer, header, reason) in [
-        (Signer::Nobody, json!({}), "not signed"),
-        (Signer::Nobody, json!({ "alg": "None" }), "not signed"),
-        (Signer::Nobody, json!({ "alg": null }), "algorithm"),
+        (Signer::Unsigned, json!({}), "not signed"),
+        (Signer::Unsigned, json!({ "alg": "None" }), "not signed"),
+        (Signer::Unsigned, json!({ "alg": null }), "algorithm"),
         (Signer::HmacWithPublicKey, json!({}), "hs256"),
-        (Signer::As(Key::Two, Key::One), json!({}), "signature"),
-        (Signer::Honest(Key::Two), json!({}), "key"),
-        (Signer::Honest(Key::Rsa), json!({ "alg": "RS512" }), "rs512"),
-        (Signer::Honest(Key::Rsa), json!({ "alg": "EdDSA" }), "key"),
-        (Signer::Honest(Key::One), json!({ "alg": "A128GCM" }), "algorithm"),
-        (Signer::Honest(Key::One), json!({ "alg": "XYZ" }), "algorithm"),
-        (honest, json!({ "crit": ["exp"] }), "extension"),
-        (honest, json!({ "zip": "DEF" }), "extension"),
-        (honest, json!({ "typ": "at+jwt" }), "type"),
-        (honest, json!({ "typ": "logout+jwt" }), "type"),
-        (honest, json!({ "cty": "JWT" }), "nested"),
+        (Signer::As(TestKey::Two, TestKey::One), json!({}), "signature"),
+        (Signer::Genuine(TestKey::Two), json!({}), "key"),
+        (Signer::Genuine(TestKey::Rsa), json!({ "alg": "RS512" }), "rs512"),
+        (Signer::Genuine(TestKey::Rsa), json!({ "alg": "EdDSA" }), "key"),
+        (Signer::Genuine(TestKey::One), json!({ "alg": "A128GCM" }), "algorithm"),
+        (Signer::Genuine(TestKey::One), json!({ "alg": "XYZ" }), "algorithm"),
+        (genuine, json!({ "crit": ["exp"] }), "extension"),
+        (genuine, json!({ "zip": "DEF" }), "extension"),
+        (genuine, json!({ "typ": "at+jwt" }), "type"),
+        (genuine, json!({ "typ": "logout+jwt" }), "type"),
+        (genuine, json!({ "cty": "JWT" }), "nested"),
     ] {
         let fake = FakeProvider::start().await;
         fake.script().signer = signer;
         fake.script().header = header.clone();
-        let error = Bench::at(&fake).redeem().await.unwrap_err();
-        assert!(matches!(error, Error::Unbelievable(_)), "{signer:?} {header}: {error:?}");
+        let error = RelyingParty::of(&fake).redeem().await.unwrap_err();
+        assert!(matches!(error, Error::InvalidMessage(_)), "{signer:?} {header}: {error:?}");
         assert!(error.to_string().to_lowercase().contains(reason), "{signer:?} {header}: {error}");
         assert_discreet(&error);
     }
 }
 
 #[tokio::test]
-async fn a_token_signed_with_any_published_key_is_believed() {
+async fn a_token_signed_with_any_published_key_is_accepted() {
     for (signer, published) in [
-        (Signer::Honest(Key::Rsa), vec![Key::One, Key::Rsa, Key::Two]),
-        (Signer::Nameless(Key::One), vec![Key::One, Key::Rsa]),
+        (Signer::Genuine(TestKey::Rsa), vec![TestKey::One, TestKey::Rsa, TestKey::Two]),
+        (Signer::WithoutKid(TestKey::One), vec![TestKey::One, TestKey::Rsa]),
     ] {
         let fake = FakeProvider::start().await;
         fake.script().signer = signer;
         fake.script().published = published;
-        let result = Bench::at(&fake).redeem().await;
+        let result = RelyingParty::of(&fake).redeem().await;
         assert!(result.is_ok(), "{signer:?}: {result:?}");
     }
 }
@@ -150,21 +150,21 @@ async fn a_token_signed_with_any_published_key_is_believed() {
 async fn an_algorithm_that_the_metadata_do_not_offer_is_refused() {
     let fake = FakeProvider::start().await;
     fake.script().metadata = json!({ "id_token_signing_alg_values_supported": ["RS256", "no such algorithm"] });
-    let error = Bench::at(&fake).redeem().await.unwrap_err();
+    let error = RelyingParty::of(&fake).redeem().await.unwrap_err();
     assert!(error.to_string().contains("EdDSA"), "{error}");
 }
 
 /// Runs the checks alone, without a server.
-fn is_believed(token: &str) -> bool {
+fn is_accepted(token: &str) -> bool {
     use openidconnect::{AccessToken, AuthorizationCode, core::CoreJwsSigningAlgorithm};
-    let keys = serde_json::from_value(json!({ "keys": [Key::One.public()] })).unwrap();
-    let expected = Expected {
+    let keys = serde_json::from_value(json!({ "keys": [TestKey::One.public()] })).unwrap();
+    let expected = ExpectedIdToken {
         issuer: "https://id.example.com/",
         client_id: CLIENT,
-        occasion: Occasion::SignIn { nonce: NONCE, code: &AuthorizationCode::new(CODE.into()) },
+        grant: GrantType::AuthorizationCode { nonce: NONCE, code: &AuthorizationCode::new(CODE.into()) },
         algorithms: vec![CoreJwsSigningAlgorithm::EdDsa],
         now: Timestamp::from_unix(NOW),
-        access: &AccessToken::new("an-access-token".into()),
+        access_token: &AccessToken::new("an-access-token".into()),
     };
     verify(token, &expected, &keys).is_ok()
 }
@@ -175,19 +175,19 @@ fn token_of(parts: [&[u8]; 3]) -> String {
 
 proptest! {
     #[test]
-    fn arbitrary_text_is_never_believed_and_never_panics(token in ".*") {
-        prop_assert!(!is_believed(&token));
+    fn arbitrary_text_is_never_accepted_and_never_panics(token in ".*") {
+        prop_assert!(!is_accepted(&token));
     }
 
     #[test]
-    fn arbitrary_parts_are_never_believed_and_never_panic(
+    fn arbitrary_parts_are_never_accepted_and_never_panic(
         header in any::<Vec<u8>>(), claims in any::<Vec<u8>>(), signature in any::<Vec<u8>>(),
     ) {
-        prop_assert!(!is_believed(&token_of([&header, &claims, &signature])));
+        prop_assert!(!is_accepted(&token_of([&header, &claims, &signature])));
     }
 
     #[test]
-    fn a_plausible_token_with_an_arbitrary_signature_is_never_believed(
+    fn a_plausible_token_with_an_arbitrary_signature_is_never_accepted(
         time in any::<f64>(), text in ".{0,20}", signature in prop::collection::vec(any::<u8>(), 0..80),
         algorithm in prop::sample::select(vec!["EdDSA", "RS256", "HS256", "ES256", "none", "dir", "A128GCM"]),
     ) {
@@ -197,6 +197,6 @@ proptest! {
             "name": text,
         });
         let token = token_of([header.to_string().as_bytes(), claims.to_string().as_bytes(), &signature]);
-        prop_assert!(!is_believed(&token));
+        prop_assert!(!is_accepted(&token));
     }
 }

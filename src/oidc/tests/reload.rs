@@ -1,14 +1,14 @@
-//! What becomes of a provider whose settings change.
+//! Providers whose settings change at a reload.
 
 use std::sync::Arc;
 
 use secrecy::SecretString;
 use url::Url;
 
-use super::{Bench, provider::FakeProvider, settings};
-use crate::oidc::{Pem, Settings, Transport};
+use super::{RelyingParty, fake_provider::FakeProvider, settings};
+use crate::oidc::{HttpTransport, Pem, Settings};
 
-type Change = Box<dyn Fn(&mut Settings)>;
+type SettingsEdit = Box<dyn Fn(&mut Settings)>;
 
 #[test]
 fn settings_are_the_same_only_where_nothing_differs() {
@@ -17,7 +17,7 @@ fn settings_are_the_same_only_where_nothing_differs() {
     let with_ca = || Settings { ca: Some(pem(b"one")), ..plain() };
     assert_eq!(plain(), plain());
     assert_eq!(with_ca(), with_ca());
-    let changes: Vec<(&str, Change)> = vec![
+    let changes: Vec<(&str, SettingsEdit)> = vec![
         ("name", Box::new(|it| it.name.push('x'))),
         ("issuer", Box::new(|it| it.issuer = Url::parse("https://other.example/").unwrap())),
         ("client_id", Box::new(|it| it.client_id.push('x'))),
@@ -39,17 +39,17 @@ fn settings_are_the_same_only_where_nothing_differs() {
 }
 
 #[tokio::test]
-async fn under_another_secret_a_provider_is_as_well_known_as_before() {
+async fn a_provider_with_another_secret_keeps_its_metadata_and_availability() {
     let fake = FakeProvider::start().await;
-    let bench = Bench::at(&fake);
-    bench.provider.ask().await.unwrap();
+    let rp = RelyingParty::of(&fake);
+    rp.provider.poll().await.unwrap();
     let with_secret = Settings { client_secret: Some(SecretString::from("another")), ..settings(&fake.issuer()) };
-    let same = bench.provider.under(with_secret.clone(), Transport::new(&with_secret).unwrap());
-    let known = bench.provider.discovery.known().unwrap();
-    assert!(same.is_up() && Arc::ptr_eq(&same.discovery.known().unwrap(), &known));
-    assert!(same.end_session(None, "https://app.example/", "s").is_some());
+    let same = rp.provider.with_settings(with_secret.clone(), HttpTransport::new(&with_secret).unwrap());
+    let known = rp.provider.discovery.metadata().unwrap();
+    assert!(same.is_available() && Arc::ptr_eq(&same.discovery.metadata().unwrap(), &known));
+    assert!(same.end_session_url(None, "https://app.example/", "s").is_some());
 
     let elsewhere = settings("https://other.example/");
-    let other = bench.provider.under(elsewhere.clone(), Transport::new(&elsewhere).unwrap());
-    assert!(!other.is_up() && other.discovery.known().is_none());
+    let other = rp.provider.with_settings(elsewhere.clone(), HttpTransport::new(&elsewhere).unwrap());
+    assert!(!other.is_available() && other.discovery.metadata().is_none());
 }

@@ -1,4 +1,4 @@
-//! Which words of the provider end a session.
+//! Back-channel and front-channel logout: tokens and requests that are accepted or refused.
 
 use std::sync::{LazyLock, atomic::Ordering};
 
@@ -6,29 +6,29 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    Bench, Error, assert_discreet,
-    provider::{CLIENT, FakeProvider, Key, NOW, Signer, Sin},
+    Error, RelyingParty, assert_discreet,
+    fake_provider::{CLIENT, FakeProvider, InjectedFault, NOW, Signer, TestKey},
 };
 use crate::{
     clock::Timestamp,
     identity::Subject,
-    oidc::{LogoutNotice, Whom},
+    oidc::{LogoutSubject, VerifiedLogoutToken},
 };
 
-async fn hear(header: &Value, claims: &Value) -> Result<LogoutNotice, Error> {
+async fn verify(header: &Value, claims: &Value) -> Result<VerifiedLogoutToken, Error> {
     let fake = FakeProvider::start().await;
     let token = fake.script().logout_token(header, claims);
-    Bench::at(&fake).provider.logout_token(&token).await
+    RelyingParty::of(&fake).provider.verify_logout_token(&token).await
 }
 
-fn sid() -> Whom {
-    Whom::Sid("sid-1".into())
+fn sid() -> LogoutSubject {
+    LogoutSubject::Sid("sid-1".into())
 }
 
 #[tokio::test]
-async fn a_logout_token_says_whose_sessions_end_and_how_long_it_counts() {
-    let subject = Whom::Subject(Subject("subject-1".into()));
-    for (header, claims, whom, lasts) in [
+async fn a_logout_token_states_whose_sessions_end_and_when_it_expires() {
+    let subject = LogoutSubject::Subject(Subject("subject-1".into()));
+    for (header, claims, expected, lifetime) in [
         (json!({}), json!({}), sid(), 120),
         (json!({ "typ": null }), json!({}), sid(), 120),
         (json!({ "typ": "JWT" }), json!({}), sid(), 120),
@@ -43,9 +43,13 @@ async fn a_logout_token_says_whose_sessions_end_and_how_long_it_counts() {
         (json!({}), json!({ "exp": NOW + 7 * 24 * 3600, "iat": NOW - 3600 }), sid(), 23 * 3600),
         (json!({}), json!({ "something": "else" }), sid(), 120),
     ] {
-        let notice = hear(&header, &claims).await.unwrap_or_else(|error| panic!("{header} {claims}: {error}"));
-        let until = Timestamp::from_unix(NOW.checked_add_signed(lasts + 60).unwrap());
-        assert_eq!(notice, LogoutNotice { jti: "notice-1".into(), until, whom }, "{header} {claims}");
+        let verified = verify(&header, &claims).await.unwrap_or_else(|error| panic!("{header} {claims}: {error}"));
+        let expires = Timestamp::from_unix(NOW.checked_add_signed(lifetime + 60).unwrap());
+        assert_eq!(
+            verified,
+            VerifiedLogoutToken { jti: "logout-1".into(), expires, subject: expected },
+            "{header} {claims}"
+        );
     }
 }
 
@@ -83,8 +87,8 @@ async fn a_logout_token_with_a_wrong_claim_is_refused() {
         (json!({}), json!({ "sub": "" }), "sub"),
         (json!({}), json!({ "padding": "x".repeat(16 * 1024) }), "longer"),
     ] {
-        let error = hear(&header, &claims).await.expect_err(&format!("{header} {claims}"));
-        assert!(matches!(error, Error::Unbelievable(_)), "{header} {claims}: {error:?}");
+        let error = verify(&header, &claims).await.expect_err(&format!("{header} {claims}"));
+        assert!(matches!(error, Error::InvalidMessage(_)), "{header} {claims}: {error:?}");
         assert!(error.to_string().contains(reason), "{header} {claims}: {error}");
         assert_discreet(&error);
     }
@@ -93,94 +97,96 @@ async fn a_logout_token_with_a_wrong_claim_is_refused() {
 #[tokio::test]
 async fn a_logout_token_that_is_not_signed_by_the_provider_is_refused() {
     for (signer, header) in [
-        (Signer::Nobody, json!({})),
+        (Signer::Unsigned, json!({})),
         (Signer::HmacWithPublicKey, json!({})),
-        (Signer::As(Key::Two, Key::One), json!({})),
-        (Signer::As(Key::One, Key::Two), json!({})),
-        (Signer::Honest(Key::Two), json!({})),
-        (Signer::Honest(Key::Rsa), json!({ "alg": "RS512" })),
-        (Signer::Honest(Key::Rsa), json!({ "alg": "EdDSA" })),
-        (Signer::Honest(Key::One), json!({ "alg": "XYZ" })),
+        (Signer::As(TestKey::Two, TestKey::One), json!({})),
+        (Signer::As(TestKey::One, TestKey::Two), json!({})),
+        (Signer::Genuine(TestKey::Two), json!({})),
+        (Signer::Genuine(TestKey::Rsa), json!({ "alg": "RS512" })),
+        (Signer::Genuine(TestKey::Rsa), json!({ "alg": "EdDSA" })),
+        (Signer::Genuine(TestKey::One), json!({ "alg": "XYZ" })),
     ] {
         let fake = FakeProvider::start().await;
         fake.script().signer = signer;
         let token = fake.script().logout_token(&header, &json!({}));
-        let error = Bench::at(&fake).provider.logout_token(&token).await.unwrap_err();
-        assert!(matches!(error, Error::Unbelievable(_)), "{signer:?} {header}: {error:?}");
+        let error = RelyingParty::of(&fake).provider.verify_logout_token(&token).await.unwrap_err();
+        assert!(matches!(error, Error::InvalidMessage(_)), "{signer:?} {header}: {error:?}");
         assert_discreet(&error);
     }
 }
 
 #[tokio::test]
-async fn a_logout_token_without_a_key_s_name_needs_a_key_that_can_only_be_meant() {
-    for (published, believed) in
-        [(vec![Key::One, Key::Rsa], true), (vec![Key::Two, Key::One], false), (vec![Key::Rsa], false)]
-    {
+async fn a_logout_token_without_a_kid_needs_exactly_one_key_that_fits() {
+    for (published, accepted) in [
+        (vec![TestKey::One, TestKey::Rsa], true),
+        (vec![TestKey::Two, TestKey::One], false),
+        (vec![TestKey::Rsa], false),
+    ] {
         let fake = FakeProvider::start().await;
-        fake.script().signer = Signer::Nameless(Key::One);
+        fake.script().signer = Signer::WithoutKid(TestKey::One);
         fake.script().published = published.clone();
         let token = fake.script().logout_token(&json!({}), &json!({}));
-        let result = Bench::at(&fake).provider.logout_token(&token).await;
-        assert_eq!(result.is_ok(), believed, "{published:?}: {result:?}");
+        let result = RelyingParty::of(&fake).provider.verify_logout_token(&token).await;
+        assert_eq!(result.is_ok(), accepted, "{published:?}: {result:?}");
     }
 }
 
 #[tokio::test]
 async fn neither_an_id_token_is_a_logout_token_nor_the_other_way_round() {
     let fake = FakeProvider::start().await;
-    let bench = Bench::at(&fake);
+    let rp = RelyingParty::of(&fake);
     let id_token = fake.script().id_token();
-    assert!(bench.provider.logout_token(&id_token).await.is_err());
+    assert!(rp.provider.verify_logout_token(&id_token).await.is_err());
     let logout_token = fake.script().logout_token(&json!({}), &json!({}));
     fake.script().tokens = json!({ "id_token": logout_token });
-    assert!(bench.redeem().await.is_err());
+    assert!(rp.redeem().await.is_err());
 }
 
 #[tokio::test]
 async fn a_key_that_is_not_known_yet_is_fetched_but_not_more_often_than_every_ten_seconds() {
     let fake = FakeProvider::start().await;
-    let bench = Bench::at(&fake);
-    bench.provider.ask().await.unwrap();
-    fake.script().signer = Signer::Honest(Key::Two);
+    let rp = RelyingParty::of(&fake);
+    rp.provider.poll().await.unwrap();
+    fake.script().signer = Signer::Genuine(TestKey::Two);
     let token = fake.script().logout_token(&json!({}), &json!({}));
     for _ in 0..3 {
-        bench.provider.logout_token(&token).await.unwrap_err();
+        rp.provider.verify_logout_token(&token).await.unwrap_err();
     }
-    assert_eq!(fake.asked("jwks"), 2);
+    assert_eq!(fake.requests("jwks"), 2);
 
-    fake.script().published = vec![Key::Two];
-    bench.hand.fetch_add(10, Ordering::Relaxed);
-    assert_eq!(bench.provider.logout_token(&token).await.unwrap().whom, sid());
+    fake.script().published = vec![TestKey::Two];
+    rp.now.fetch_add(10, Ordering::Relaxed);
+    assert_eq!(rp.provider.verify_logout_token(&token).await.unwrap().subject, sid());
 }
 
 #[tokio::test]
-async fn nothing_is_fetched_for_a_token_that_does_not_claim_to_be_ours() {
+async fn nothing_is_fetched_for_a_token_of_another_issuer_or_client() {
     let fake = FakeProvider::start().await;
-    let bench = Bench::at(&fake);
+    let rp = RelyingParty::of(&fake);
     for claims in [json!({ "iss": "https://evil.example/" }), json!({ "aud": "another" }), json!({ "jti": null })] {
         let token = fake.script().logout_token(&json!({}), &claims);
-        bench.provider.logout_token(&token).await.unwrap_err();
+        rp.provider.verify_logout_token(&token).await.unwrap_err();
     }
-    assert_eq!((fake.asked("openid-configuration"), fake.asked("jwks")), (0, 0));
+    assert_eq!((fake.requests("openid-configuration"), fake.requests("jwks")), (0, 0));
 }
 
 #[tokio::test]
 async fn a_provider_whose_keys_cannot_be_had_is_unavailable() {
     let fake = FakeProvider::start().await;
-    fake.sin("jwks", Sin::Status(503));
+    fake.inject("jwks", InjectedFault::Status(503));
     let token = fake.script().logout_token(&json!({}), &json!({}));
-    let error = Bench::at(&fake).provider.logout_token(&token).await.unwrap_err();
+    let error = RelyingParty::of(&fake).provider.verify_logout_token(&token).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_front_channel_request_needs_the_right_issuer_and_a_session() {
     let fake = FakeProvider::start().await;
-    let (bench, issuer) = (Bench::at(&fake), fake.issuer());
-    assert_eq!(bench.provider.logout_request(Some(&issuer), Some("sid-1")), None, "nothing is known yet");
-    bench.provider.ask().await.unwrap();
+    let (rp, issuer) = (RelyingParty::of(&fake), fake.issuer());
+    assert_eq!(rp.provider.frontchannel_logout(Some(&issuer), Some("sid-1")), None, "the metadata are not known yet");
+    rp.provider.poll().await.unwrap();
     let long = "s".repeat(256);
-    for (iss, sid, whom) in [
+    for (iss, sid, expected) in [
         (Some(issuer.as_str()), Some("sid-1"), Some(sid())),
         (Some(issuer.trim_end_matches('/')), Some("sid-1"), None),
         (Some("https://evil.example/"), Some("sid-1"), None),
@@ -189,29 +195,29 @@ async fn a_front_channel_request_needs_the_right_issuer_and_a_session() {
         (Some(issuer.as_str()), Some(""), None),
         (Some(issuer.as_str()), Some(long.as_str()), None),
     ] {
-        assert_eq!(bench.provider.logout_request(iss, sid), whom, "{iss:?} {sid:?}");
+        assert_eq!(rp.provider.frontchannel_logout(iss, sid), expected, "{iss:?} {sid:?}");
     }
 }
 
-fn hears(token: &str) -> bool {
-    static BENCH: LazyLock<Bench> = LazyLock::new(|| Bench::new(super::settings("https://id.example.com/")));
-    futures_util::FutureExt::now_or_never(BENCH.provider.logout_token(token)).is_some_and(|result| result.is_ok())
+fn accepts(token: &str) -> bool {
+    static RP: LazyLock<RelyingParty> = LazyLock::new(|| RelyingParty::new(super::settings("https://id.example.com/")));
+    futures_util::FutureExt::now_or_never(RP.provider.verify_logout_token(token)).is_some_and(|result| result.is_ok())
 }
 
 proptest! {
     #[test]
-    fn arbitrary_text_is_never_believed_and_never_panics(token in ".*") {
-        prop_assert!(!hears(&token));
+    fn arbitrary_text_is_never_accepted_and_never_panics(token in ".*") {
+        prop_assert!(!accepts(&token));
     }
 
     #[test]
-    fn arbitrary_claims_are_never_believed_and_never_panic(
+    fn arbitrary_claims_are_never_accepted_and_never_panic(
         time in any::<f64>(), text in ".{0,20}", signature in prop::collection::vec(any::<u8>(), 0..80),
     ) {
         let header = json!({ "alg": "EdDSA", "typ": text });
         let claims = json!({ "iss": text, "aud": text, "iat": time, "exp": time, "jti": text, "events": { text.as_str(): {} } });
         let part = |value: &[u8]| crate::crypto::encode(value);
         let token = [part(header.to_string().as_bytes()), part(claims.to_string().as_bytes()), part(&signature)].join(".");
-        prop_assert!(!hears(&token));
+        prop_assert!(!accepts(&token));
     }
 }

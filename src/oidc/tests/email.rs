@@ -1,28 +1,29 @@
-//! E-mail addresses, and whether the provider vouches for them: at sign-in and at every renewal.
+//! E-mail addresses and `email_verified`, at sign-in and at every renewal.
 
 use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
 use super::{
-    Bench,
-    provider::{FakeProvider, NOW},
+    RelyingParty,
+    fake_provider::{FakeProvider, NOW},
     settings,
 };
 use crate::{
     clock::Timestamp,
     identity::Identity,
-    oidc::{Refreshed, Renewal, SignedIn, UnverifiedEmail},
+    oidc::{RefreshRequest, Refreshed, SignedIn, UnverifiedEmail},
 };
 
-async fn signed_in(bench: &Bench) -> SignedIn {
-    bench.redeem().await.unwrap()
+async fn signed_in(rp: &RelyingParty) -> SignedIn {
+    rp.redeem().await.unwrap()
 }
 
-async fn renewed(bench: &Bench, before: &SignedIn, identity: &Identity) -> Refreshed {
+async fn renewed(rp: &RelyingParty, before: &SignedIn, identity: &Identity) -> Refreshed {
     let tokens = &before.tokens;
-    let renewal = Renewal { refresh: tokens.refresh.as_ref().unwrap(), id: tokens.id.as_ref(), identity };
-    bench.provider.refresh(&renewal).await.unwrap()
+    let renewal =
+        RefreshRequest { refresh_token: tokens.refresh.as_ref().unwrap(), id_token: tokens.id.as_ref(), identity };
+    rp.provider.refresh(&renewal).await.unwrap()
 }
 
 fn address(identity: &Identity) -> (&str, bool) {
@@ -30,8 +31,8 @@ fn address(identity: &Identity) -> (&str, bool) {
 }
 
 #[tokio::test]
-async fn only_true_its_text_and_silence_make_an_address_verified() {
-    for (said, verified) in [
+async fn only_true_its_text_and_absence_make_an_address_verified() {
+    for (value, verified) in [
         (json!(null), true),
         (json!(true), true),
         (json!("true"), true),
@@ -48,20 +49,20 @@ async fn only_true_its_text_and_silence_make_an_address_verified() {
         (json!({ "true": true }), false),
     ] {
         let fake = FakeProvider::start().await;
-        fake.claims(json!({ "email_verified": said }));
-        let identity = signed_in(&Bench::at(&fake)).await.identity;
-        assert_eq!(address(&identity), ("ann@example.com", verified), "in the ID token: {said}");
+        fake.claims(json!({ "email_verified": value }));
+        let identity = signed_in(&RelyingParty::of(&fake)).await.identity;
+        assert_eq!(address(&identity), ("ann@example.com", verified), "in the ID token: {value}");
 
         fake.claims(json!({ "email": null }));
         fake.script().userinfo =
-            Some(json!({ "sub": "subject-1", "email": "ann@example.com", "email_verified": said }));
-        let identity = signed_in(&Bench::at(&fake)).await.identity;
-        assert_eq!(address(&identity), ("ann@example.com", verified), "in userinfo: {said}");
+            Some(json!({ "sub": "subject-1", "email": "ann@example.com", "email_verified": value }));
+        let identity = signed_in(&RelyingParty::of(&fake)).await.identity;
+        assert_eq!(address(&identity), ("ann@example.com", verified), "in userinfo: {value}");
     }
 }
 
 #[tokio::test]
-async fn the_configuration_says_what_an_unverified_address_counts() {
+async fn the_configuration_decides_the_treatment_of_an_unverified_address() {
     for (unverified_email, email, verified, user) in [
         (UnverifiedEmail::Pass, "ann@example.com", false, "subject-1"),
         (UnverifiedEmail::Drop, "", false, "subject-1"),
@@ -70,15 +71,15 @@ async fn the_configuration_says_what_an_unverified_address_counts() {
         let fake = FakeProvider::start().await;
         fake.claims(json!({ "email_verified": false, "preferred_username": null }));
         let settings = super::Settings { unverified_email, ..settings(&fake.issuer()) };
-        let bench = Bench::new(settings);
-        let before = signed_in(&bench).await;
+        let rp = RelyingParty::new(settings);
+        let before = signed_in(&rp).await;
         fake.script().renewed = json!({ "nonce": null });
-        let again = renewed(&bench, &before, &before.identity).await.identity.unwrap();
+        let again = renewed(&rp, &before, &before.identity).await.identity.unwrap();
         fake.script().renewal = json!({ "id_token": null });
         fake.script().userinfo =
             Some(json!({ "sub": "subject-1", "email": "ann@example.com", "email_verified": "false" }));
-        bench.provider.ask().await.unwrap();
-        let by_userinfo = renewed(&bench, &before, &before.identity).await.identity.unwrap();
+        rp.provider.poll().await.unwrap();
+        let by_userinfo = renewed(&rp, &before, &before.identity).await.identity.unwrap();
         for (when, identity) in [("sign-in", &before.identity), ("renewal", &again), ("userinfo", &by_userinfo)] {
             assert_eq!(address(identity), (email, verified), "{unverified_email:?} at {when}");
             assert_eq!(identity.user, user, "{unverified_email:?} at {when}");
@@ -95,7 +96,7 @@ async fn a_verdict_on_one_address_is_none_on_another() {
         // One source has both.
         (json!({ "email_verified": true }), json!({ "email": "b@x" }), "ann@example.com", true, id),
         (json!({ "email": null }), json!({ "email": "b@x", "email_verified": true }), "b@x", true, info),
-        // The ID token vouches for what it does not name, and another address comes from userinfo.
+        // The ID token verifies an address that it does not hold, and another one comes from userinfo.
         (json!({ "email": null, "email_verified": true }), json!({ "email": "b@x" }), "b@x", false, info),
         (json!({ "email": null, "email_verified": false }), json!({ "email": "b@x" }), "b@x", false, info),
         (json!({ "email": 7, "email_verified": true }), json!({ "email": "b@x" }), "b@x", false, info),
@@ -106,11 +107,11 @@ async fn a_verdict_on_one_address_is_none_on_another() {
             false,
             info,
         ),
-        // Userinfo speaks of another address than the one that is taken.
+        // Userinfo is about another address than the one that is taken.
         (json!({}), json!({ "email": "b@x", "email_verified": true }), "ann@example.com", false, id),
         (json!({}), json!({ "email": "Ann@Example.com", "email_verified": true }), "ann@example.com", true, id),
         (json!({}), json!({ "email": "ann@example.com", "email_verified": false }), "ann@example.com", false, id),
-        // Nobody says anything of the kind.
+        // Neither source has `email_verified`.
         (json!({}), json!({ "email": "b@x" }), "ann@example.com", true, id),
         (json!({ "email": null }), json!({ "email": "b@x" }), "b@x", true, info),
     ] {
@@ -121,11 +122,11 @@ async fn a_verdict_on_one_address_is_none_on_another() {
         let mut answer = userinfo.clone();
         answer["sub"] = "subject-1".into();
         fake.script().userinfo = Some(answer);
-        let identity = signed_in(&Bench::at(&fake)).await.identity;
+        let identity = signed_in(&RelyingParty::of(&fake)).await.identity;
         assert_eq!(address(&identity), (email, verified), "{token} {userinfo}: from {from}");
         let claim = identity.claim("email_verified");
         assert_eq!(
-            claim.is_none_or(super::super::profile::verdict),
+            claim.is_none_or(super::super::claims::means_verified),
             verified,
             "rules and headers see the same: {claim:?}"
         );
@@ -150,15 +151,15 @@ async fn an_address_that_changes_at_a_renewal_does_not_inherit_the_verdict() {
     ] {
         let fake = FakeProvider::start().await;
         fake.claims(json!({ "email_verified": at_sign_in }));
-        let bench = Bench::at(&fake);
-        let before = signed_in(&bench).await;
+        let rp = RelyingParty::of(&fake);
+        let before = signed_in(&rp).await;
 
         let mut by_token = json!({ "nonce": null, "email_verified": null });
         by_token.as_object_mut().unwrap().extend(userinfo.as_object().unwrap().clone());
-        // An ID token says all of it again, so only what is new about an address is of interest here.
+        // An ID token repeats all claims, so that only a new address is of interest here.
         if userinfo.get("email").is_some() {
             fake.script().renewed = by_token;
-            let again = renewed(&bench, &before, &before.identity).await.identity.unwrap();
+            let again = renewed(&rp, &before, &before.identity).await.identity.unwrap();
             assert_eq!(address(&again), (email, verified), "by ID token: {at_sign_in} {userinfo}");
         }
 
@@ -166,13 +167,13 @@ async fn an_address_that_changes_at_a_renewal_does_not_inherit_the_verdict() {
         answer["sub"] = "subject-1".into();
         fake.script().renewal = json!({ "id_token": null });
         fake.script().userinfo = Some(answer);
-        bench.provider.ask().await.unwrap();
-        let again = renewed(&bench, &before, &before.identity).await.identity.unwrap();
+        rp.provider.poll().await.unwrap();
+        let again = renewed(&rp, &before, &before.identity).await.identity.unwrap();
         assert_eq!(address(&again), (email, verified), "by userinfo: {at_sign_in} {userinfo}");
 
-        // Nor does a second change make it better.
+        // A second change does not verify the address either.
         fake.script().userinfo = Some(json!({ "sub": "subject-1", "email": "cfo@example.com" }));
-        let third = renewed(&bench, &before, &again).await.identity.unwrap();
+        let third = renewed(&rp, &before, &again).await.identity.unwrap();
         let was_ever_said = !at_sign_in.is_null() || userinfo.get("email_verified").is_some();
         assert_eq!(address(&third), ("cfo@example.com", !was_ever_said), "{at_sign_in} {userinfo}");
     }
@@ -189,7 +190,7 @@ async fn a_session_whose_access_token_does_not_say_when_it_ends_is_renewed_all_t
         (json!(-1), 900, 900),
         (json!(u64::MAX), 900, 900),
         (json!({}), 900, 900),
-        // An ID token that ends at once, or never, says nothing of when to come again.
+        // An ID token that expires at once, or never, does not time a renewal.
         (json!(null), 5, 300),
         (json!(null), -30, 300),
         (json!(null), 1_000_000_000_000_i64, 300),
@@ -198,14 +199,14 @@ async fn a_session_whose_access_token_does_not_say_when_it_ends_is_renewed_all_t
         let ends = NOW.checked_add_signed(id_ends).unwrap();
         fake.claims(json!({ "exp": ends }));
         fake.script().tokens = json!({ "expires_in": expires_in });
-        let bench = Bench::at(&fake);
-        let before = signed_in(&bench).await;
+        let rp = RelyingParty::of(&fake);
+        let before = signed_in(&rp).await;
         let expected = Some(Timestamp::from_unix(NOW + renewed_at));
         assert_eq!(before.tokens.access_ends, expected, "{expires_in} {id_ends}");
 
-        bench.hand.fetch_add(100, Ordering::Relaxed);
+        rp.now.fetch_add(100, Ordering::Relaxed);
         fake.script().renewal = json!({ "expires_in": expires_in, "refresh_token": null, "id_token": null });
-        let again = renewed(&bench, &before, &before.identity).await.tokens;
+        let again = renewed(&rp, &before, &before.identity).await.tokens;
         let span = if matches!(expires_in, Value::Null | Value::Object(_)) || renewed_at == 900 || renewed_at == 300 {
             300
         } else {

@@ -1,0 +1,100 @@
+//! Requests that go through the browser: the authorization request with PKCE, its response, and RP-initiated logout.
+//!
+//! Promises: the gate's own parameters cannot be changed by the configuration's extra parameters nor by a query in the
+//! provider's metadata. Pure.
+
+use data_encoding::BASE64URL_NOPAD;
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use super::{error::Error, metadata::ProviderMetadata, settings::Settings};
+
+/// Parameters of an authorization request that the gate sets itself: setting one of them among the extra parameters has
+/// no effect. `request` and `request_uri` would replace all the others, `response_mode` the way back.
+pub const RESERVED_PARAMETERS: &[&str] = &[
+    "client_id",
+    "code_challenge",
+    "code_challenge_method",
+    "nonce",
+    "redirect_uri",
+    "request",
+    "request_uri",
+    "response_mode",
+    "response_type",
+    "scope",
+    "state",
+];
+
+/// An authorization request of the code flow (`OpenID` Connect Core, section 3.1.2.1).
+#[derive(Clone, Debug)]
+pub struct AuthorizationRequest<'a> {
+    /// The address to which the provider sends the browser back.
+    pub redirect_uri: &'a str,
+    /// The opaque value that comes back with the response.
+    pub state: &'a str,
+    /// The value that the ID token has to repeat.
+    pub nonce: &'a str,
+    /// The PKCE code verifier (RFC 7636); its S256 challenge is sent.
+    pub code_verifier: &'a str,
+}
+
+/// Returns the URL of an authorization request: the code flow with PKCE (`OpenID` Connect Core, section 3.1.2.1; RFC 7636).
+pub(super) fn authorization_url(
+    settings: &Settings,
+    metadata: &ProviderMetadata,
+    request: &AuthorizationRequest<'_>,
+) -> Url {
+    let challenge = BASE64URL_NOPAD.encode(&Sha256::digest(request.code_verifier));
+    let parameters = [
+        ("response_type", "code"),
+        ("client_id", settings.client_id.as_str()),
+        ("redirect_uri", request.redirect_uri),
+        ("scope", &settings.scopes.join(" ")),
+        ("state", request.state),
+        ("nonce", request.nonce),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+    ];
+    let extra = settings.extra_authorize_params.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let extra = extra.filter(|(name, _)| !RESERVED_PARAMETERS.contains(name));
+    with_query(&metadata.authorization_endpoint, RESERVED_PARAMETERS, parameters.into_iter().chain(extra))
+}
+
+/// Checks `iss` of an authorization response: one of another issuer carries a code for somebody else (RFC 9207).
+pub(super) fn check_response_issuer(iss: Option<&str>, metadata: &ProviderMetadata) -> Result<(), Error> {
+    match iss {
+        Some(iss) if iss == metadata.issuer => Ok(()),
+        Some(_) => Err(Error::InvalidMessage("the callback came from another issuer".into())),
+        None if metadata.sends_iss() => {
+            Err(Error::InvalidMessage("the callback does not say which issuer it came from".into()))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Returns the URL of a logout request (RP-Initiated Logout 1.0, section 2), or `None` where the provider has no endpoint
+/// for it.
+pub(super) fn end_session_url(
+    settings: &Settings,
+    metadata: &ProviderMetadata,
+    id_token: Option<&SecretString>,
+    redirect_uri: &str,
+    state: &str,
+) -> Option<Url> {
+    let endpoint = metadata.end_session_endpoint.as_ref()?;
+    let parameters =
+        [("client_id", settings.client_id.as_str()), ("post_logout_redirect_uri", redirect_uri), ("state", state)];
+    let hint = id_token.map(|token| ("id_token_hint", token.expose_secret()));
+    let replaced = ["client_id", "post_logout_redirect_uri", "state", "id_token_hint"];
+    Some(with_query(endpoint, &replaced, parameters.into_iter().chain(hint)))
+}
+
+/// Returns `endpoint` with `parameters` added to its query, of which nothing named in `replaced` stays.
+fn with_query<'a>(endpoint: &Url, replaced: &[&str], parameters: impl Iterator<Item = (&'a str, &'a str)>) -> Url {
+    let mut url = endpoint.clone();
+    url.set_fragment(None);
+    let kept = endpoint.query_pairs().filter(|(name, _)| !replaced.contains(&&**name));
+    url.query_pairs_mut().clear().extend_pairs(kept).extend_pairs(parameters);
+    url
+}

@@ -1,0 +1,55 @@
+//! Errors of a provider. Each variant is a decision that the caller takes differently.
+//!
+//! Promises: no text holds a token, a code or a secret.
+
+use crate::metrics;
+
+/// The longest value from outside that a text quotes, in characters.
+const MAX_QUOTED_CHARS: usize = 200;
+
+/// An error of the provider, or of the way to it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection, no answer in time, or a server error. Says nothing about the person or the session.
+    #[error("the provider is unavailable: {0}")]
+    Unavailable(String),
+    /// The code or the refresh token is used, expired, revoked, or was issued to another client (RFC 6749, section 5.2:
+    /// `invalid_grant`).
+    #[error("the provider refused the authorization code or the refresh token")]
+    GrantRefused,
+    /// The provider refused the gate itself: a wrong client id or secret, or a redirect URI that is not registered.
+    #[error("the provider refused the gate itself: {0}")]
+    ClientRefused(String),
+    /// A message of the provider that fails a check: signature, issuer, audience, nonce, time, format.
+    #[error("the provider sent an invalid message: {0}")]
+    InvalidMessage(String),
+    /// A token of another time than now, which the provider has just issued: one of the two clocks is wrong.
+    #[error("clock skew between the provider and this machine: {0}")]
+    ClockSkew(String),
+}
+
+impl Error {
+    /// Returns the label under which a renewal that failed with this error is counted.
+    #[must_use]
+    pub fn renewal_result(&self) -> metrics::Renewal {
+        match self {
+            Self::Unavailable(_) | Self::ClientRefused(_) => metrics::Renewal::Unavailable,
+            Self::GrantRefused | Self::InvalidMessage(_) | Self::ClockSkew(_) => metrics::Renewal::Rejected,
+        }
+    }
+
+    /// Returns the label under which a request that failed with this error is counted.
+    pub(super) fn request_outcome(&self) -> metrics::Outcome {
+        match self {
+            Self::Unavailable(_) => metrics::Outcome::Unavailable,
+            Self::GrantRefused | Self::ClientRefused(_) | Self::InvalidMessage(_) | Self::ClockSkew(_) => {
+                metrics::Outcome::Refused
+            }
+        }
+    }
+}
+
+/// Returns a value from outside, shortened and without control characters, fit for a log line.
+pub(super) fn printable(value: &str) -> String {
+    value.chars().take(MAX_QUOTED_CHARS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
