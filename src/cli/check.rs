@@ -49,7 +49,7 @@ pub fn run(file: Option<&Path>, format: Format) -> ExitCode {
 /// What the store says of a rotation that is under way. That it says nothing is no fault of the configuration.
 fn rotation(config: &Config) -> Option<anyhow::Result<RotationStatus>> {
     let under_way = config.secrets.len() > 1 && config.session.backend != Backend::Memory;
-    under_way.then(|| serve::block_on(async { Ok(sessions::register(config.clone()).await?.left().await?) }))
+    under_way.then(|| serve::block_on(async { Ok(sessions::register(config.clone()).await?.rotation_status().await?) }))
 }
 
 fn in_words(rotation: &anyhow::Result<RotationStatus>) -> String {

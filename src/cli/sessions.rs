@@ -21,7 +21,7 @@ use crate::{
     config::{self, Config},
     crypto::Keyring,
     metrics::{self, Metrics},
-    session::admin::{Entry, Place, Register, Search},
+    session::admin::{PageCursor, SessionAdmin, SessionEntry, SessionFilter},
 };
 
 /// Digits of an id in the table: enough to name one among millions.
@@ -94,7 +94,7 @@ pub(super) fn run(command: Command) -> ExitCode {
     serve::report(serve::block_on(async {
         match command {
             Command::List { user, format, file } => {
-                let search = user.map_or(Search::Everybody, Search::User);
+                let search = user.map_or(SessionFilter::All, SessionFilter::User);
                 list(&open(file.config.as_deref()).await?, &search, format).await
             }
             Command::Show { id, format, file } => show(&open(file.config.as_deref()).await?, &id, format).await,
@@ -103,27 +103,27 @@ pub(super) fn run(command: Command) -> ExitCode {
     }))
 }
 
-async fn open(file: Option<&Path>) -> anyhow::Result<Register> {
+async fn open(file: Option<&Path>) -> anyhow::Result<SessionAdmin> {
     register(config::load(file)?).await
 }
 
 /// The register of the sessions in a configuration's store, which has to be there.
-pub(super) async fn register(config: Config) -> anyhow::Result<Register> {
+pub(super) async fn register(config: Config) -> anyhow::Result<SessionAdmin> {
     let keyring = Arc::new(Keyring::new(&config.secrets).context("session.secrets")?);
     // Nobody scrapes a program that ends at once.
     let backend = config.session.backend.kind();
     let metrics = Metrics::new(&metrics::Settings { backend, version: "", commit: "" });
-    Register::open(config.session, keyring, Clock::System, metrics.store).await.context("store.url")
+    SessionAdmin::open(config.session, keyring, Clock::System, metrics.store).await.context("store.url")
 }
 
-async fn list(register: &Register, search: &Search, format: Format) -> anyhow::Result<()> {
-    let mut place = Place::first();
+async fn list(register: &SessionAdmin, search: &SessionFilter, format: Format) -> anyhow::Result<()> {
+    let mut cursor = PageCursor::first();
     let mut first = true;
     match format {
         Format::Table => print(&row(HEADINGS.map(ToOwned::to_owned))),
         Format::Json => print("["),
     }?;
-    while let Some(entries) = register.next(search, &mut place).await? {
+    while let Some(entries) = register.next_page(search, &mut cursor).await? {
         let mut text = String::new();
         for entry in &entries {
             match format {
@@ -142,7 +142,7 @@ async fn list(register: &Register, search: &Search, format: Format) -> anyhow::R
     }
 }
 
-async fn show(register: &Register, id: &str, format: Format) -> anyhow::Result<()> {
+async fn show(register: &SessionAdmin, id: &str, format: Format) -> anyhow::Result<()> {
     let entry = json(&register.find(id).await?);
     let Format::Table = format else { return print(&escaped_json(&format!("{entry:#}\n"))) };
     let Value::Object(fields) = entry else { return Ok(()) };
@@ -154,17 +154,17 @@ async fn show(register: &Register, id: &str, format: Format) -> anyhow::Result<(
     print(&fields.iter().map(line).collect::<String>())
 }
 
-async fn revoke(register: &Register, whose: Whose) -> anyhow::Result<()> {
+async fn revoke(register: &SessionAdmin, whose: Whose) -> anyhow::Result<()> {
     let ended = match whose {
         Whose { id: Some(prefix), .. } => register.revoke(&prefix).await?,
-        Whose { user: Some(user), .. } => register.revoke_all(&Search::User(user)).await?,
-        Whose { .. } => register.revoke_all(&Search::Everybody).await?,
+        Whose { user: Some(user), .. } => register.revoke_all(&SessionFilter::User(user)).await?,
+        Whose { .. } => register.revoke_all(&SessionFilter::All).await?,
     };
     print(&format!("ended {ended} session{}\n", if ended == 1 { "" } else { "s" }))
 }
 
-fn json(entry: &Entry) -> Value {
-    let person = entry.person.as_ref();
+fn json(entry: &SessionEntry) -> Value {
+    let person = entry.owner.as_ref();
     json!({
         "id": entry.id,
         "user": person.map(|person| &person.user),
@@ -181,12 +181,12 @@ fn json(entry: &Entry) -> Value {
     })
 }
 
-fn table_row(entry: &Entry) -> String {
+fn table_row(entry: &SessionEntry) -> String {
     let sealed = || format!("(sealed) {}", entry.subject);
     row([
         entry.id.chars().take(DIGITS).collect(),
-        printable(&entry.person.as_ref().map_or_else(sealed, |person| person.user.clone())),
-        printable(entry.person.as_ref().map_or("", |person| &person.email)),
+        printable(&entry.owner.as_ref().map_or_else(sealed, |person| person.user.clone())),
+        printable(entry.owner.as_ref().map_or("", |person| &person.email)),
         printable(&entry.provider),
         entry.created.to_string(),
         entry.last_seen.to_string(),

@@ -21,7 +21,7 @@ use crate::{
     oidc::{Provider, Whom},
     pages::Page,
     policy::{Policy, redirect::RedirectTarget},
-    session::{Cookie, Record, Sessions, Unavailable, Whose},
+    session::{Cookie, LogoutTarget, Record, Sessions, Unavailable},
 };
 
 /// Separates the state of a sign-out from that of a sign-in, before the host (and port) that it began on.
@@ -216,10 +216,10 @@ fn context(visit: &RequestContext<'_>) -> Vec<u8> {
     format!("{STATE}{}", visit.authority).into_bytes()
 }
 
-/// Whose sessions a provider means.
-pub(super) fn whose(whom: Whom) -> Whose {
+/// Converts the logout of a provider.
+pub(super) fn whose(whom: Whom) -> LogoutTarget {
     match whom {
-        Whom::Sid(sid) => Whose::Sid(sid),
-        Whom::Subject(subject) => Whose::Subject(subject.0),
+        Whom::Sid(sid) => LogoutTarget::Sid(sid),
+        Whom::Subject(subject) => LogoutTarget::Subject(subject.0),
     }
 }

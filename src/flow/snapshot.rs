@@ -241,7 +241,7 @@ impl Snapshot {
         let end = async |said: LogoutNotice, provider: String| {
             let spoke = self.providers.iter().find(|known| known.settings().name == provider);
             let registration = spoke.expect("it is one of those that were asked").settings().registration();
-            let once = LogoutTokenId { provider: &provider, registration, word: &said.jti, until: said.until };
+            let once = LogoutTokenId { provider: &provider, registration, jti: &said.jti, until: said.until };
             self.sessions.end_once(once, &logout::whose(said.whom), Kind::Backchannel).await
         };
         backchannel_logout::hear(request, self.told(id, client, site), providers, end).await
@@ -266,6 +266,6 @@ impl Snapshot {
     pub fn health(&self) -> Health {
         let providers =
             self.providers.iter().map(|provider| (provider.settings().name.clone(), provider.is_up())).collect();
-        Health { store: self.sessions.is_up(), opened: self.sessions.was_opened(), providers }
+        Health { store: self.sessions.is_available(), opened: self.sessions.was_opened(), providers }
     }
 }

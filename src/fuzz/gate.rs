@@ -18,7 +18,7 @@ use crate::{
     oidc,
     pages::Pages,
     policy::Policy,
-    session::{Cookie, Found, NewSession, Sessions},
+    session::{Cookie, LookupOutcome, NewSession, Sessions},
 };
 
 /// The host at which somebody is signed in.
@@ -60,7 +60,7 @@ impl Running {
     /// Returns `true` while a cookie's session lives.
     pub(super) fn knows(&self, cookie: &str) -> bool {
         let cookie = Cookie { value: cookie.as_bytes(), audience: HOST };
-        matches!(self.runtime.block_on(self.sessions.find(cookie)), Ok(Found::Live(_)))
+        matches!(self.runtime.block_on(self.sessions.find(cookie)), Ok(LookupOutcome::Live(_)))
     }
 
     /// Asks as an edge does, first of memory, as the server does.

@@ -15,11 +15,10 @@ use crate::{
         },
         tests::{
             contract::{at, every_store, row},
-            doubles::lasting,
+            doubles::expiring_session,
             postgres::Place,
             *,
         },
-        upkeep::reencryption::Reencryption,
     },
 };
 
@@ -61,7 +60,7 @@ async fn rows_of_a_secret_are_found_in_the_order_of_their_keys(store: &dyn Store
         let rows = store.sealed_by(OLD, &SessionId([from; 32]), limit).await.unwrap();
         assert_eq!(rows, expected.iter().map(|number| sealed(*number, OLD)).collect::<Vec<_>>());
     }
-    assert_eq!(store.sealed_by(*b"none", &SessionId::ENDS.0, 9).await.unwrap(), []);
+    assert_eq!(store.sealed_by(*b"none", &SessionId::FIRST, 9).await.unwrap(), []);
 }
 
 async fn a_row_is_sealed_anew_and_nothing_else_of_it_changes(store: &dyn Store) {
@@ -117,16 +116,16 @@ async fn what_a_secret_leaves_is_kept_while_there_are_sessions_from_its_time(sto
     assert_eq!(kept().await, []);
 }
 
-async fn turns(house: &House, many: usize) {
-    let mut walk = Reencryption::of(&house.sessions);
+async fn turns(replica: &TestReplica, many: usize) {
+    let mut walk = replica.sessions.upkeep().reencryption;
     walk.begin().await;
     for _ in 0..many {
         walk.advance().await;
     }
 }
 
-fn left(house: &House) -> (String, String) {
-    let of = |secret| house.text(&format!(r#"doorward_session_rows_to_reseal{{secret="{secret}"}}"#));
+fn left(replica: &TestReplica) -> (String, String) {
+    let of = |secret| replica.text(&format!(r#"doorward_session_rows_to_reseal{{secret="{secret}"}}"#));
     (of("older"), of("unknown"))
 }
 
@@ -136,16 +135,16 @@ fn is(older: &str, unknown: &str) -> (String, String) {
 
 #[tokio::test]
 async fn after_a_rotation_a_secret_can_be_dropped_and_nobody_is_signed_out() {
-    let old = House::new();
+    let old = TestReplica::new();
     let mut cookies = Vec::new();
     for number in 0..1_000 {
-        cookies.push(old.sessions.create(somebody(&format!("person {number}"))).await.unwrap());
+        cookies.push(old.sessions.create(new_session(&format!("person {number}"))).await.unwrap());
     }
     let both = old.restarted_with(&["new", "old"]);
     assert_eq!(left(&both), is("NaN", "NaN"), "what has not been counted is not told");
     turns(&both, 0).await;
     assert_eq!(left(&both), is("1000", "0"));
-    let late = both.sessions.create(somebody("late")).await.unwrap();
+    let late = both.sessions.create(new_session("late")).await.unwrap();
     turns(&both, 6).await;
     assert_eq!(left(&both), is("0", "0"));
     let new = both.restarted_with(&["new"]);
@@ -153,85 +152,87 @@ async fn after_a_rotation_a_secret_can_be_dropped_and_nobody_is_signed_out() {
     assert!(new.sessions.revoke(sent(&cookies[0]), Logout::User).await.is_err(), "nor that there is nothing to end");
     assert!(new.sessions.may_be_ours(sent(&cookies[0])));
     assert_eq!(new.store.loads(), 0, "that costs no look-up");
-    new.sessions.settle().await;
+    new.sessions.retired_keys().load().await;
     for cookie in cookies.iter().chain([&late]) {
-        live(new.find(cookie).await);
+        expect_live(new.find(cookie).await);
     }
-    assert!(matches!(new.find(&"A".repeat(64)).await, Ok(Found::NotOurs)));
+    assert!(matches!(new.find(&"A".repeat(64)).await, Ok(LookupOutcome::NotOurs)));
 }
 
 #[tokio::test]
 async fn a_dropped_secret_s_cookies_are_known_after_the_next_rotation_too() {
-    let first = House::new();
-    let cookie = first.sessions.create(somebody("ann")).await.unwrap();
-    let mut house = first;
+    let first = TestReplica::new();
+    let cookie = first.sessions.create(new_session("ann")).await.unwrap();
+    let mut replica = first;
     for secrets in [["new", "old"].as_slice(), &["new"], &["newer", "new"], &["newer"]] {
-        house = house.restarted_with(secrets);
-        turns(&house, 3).await;
-        live(house.find(&cookie).await);
-        assert_eq!(left(&house), is("0", "0"), "{secrets:?}");
+        replica = replica.restarted_with(secrets);
+        turns(&replica, 3).await;
+        expect_live(replica.find(&cookie).await);
+        assert_eq!(left(&replica), is("0", "0"), "{secrets:?}");
     }
-    house.pass(28 * DAY);
-    Upkeep::of(&house.sessions).purge().await;
-    turns(&house, 0).await;
-    assert_eq!(house.store.bequests().await.unwrap(), [], "there is nobody left who needs them");
+    replica.advance(28 * DAY);
+    replica.sessions.upkeep().purge.run_batch().await;
+    turns(&replica, 0).await;
+    assert_eq!(replica.store.bequests().await.unwrap(), [], "there is nobody left who needs them");
 }
 
 #[tokio::test]
 async fn a_secret_that_is_dropped_too_early_is_told_and_its_return_mends_all() {
-    let old = House::new();
-    let cookie = old.sessions.create(somebody("ann")).await.unwrap();
+    let old = TestReplica::new();
+    let cookie = old.sessions.create(new_session("ann")).await.unwrap();
     let new = old.restarted_with(&["new"]);
     turns(&new, 3).await;
     assert_eq!(left(&new), is("0", "1"));
-    assert!(matches!(new.find(&cookie).await, Ok(Found::NotOurs)));
+    assert!(matches!(new.find(&cookie).await, Ok(LookupOutcome::NotOurs)));
     let both = new.restarted_with(&["new", "old"]);
-    live(both.find(&cookie).await);
+    expect_live(both.find(&cookie).await);
     turns(&both, 3).await;
     assert_eq!(left(&both), is("0", "0"));
 }
 
 #[tokio::test]
 async fn what_is_in_use_is_sealed_anew_first() {
-    let old = House::new();
-    let cookie = old.sessions.create(somebody("ann")).await.unwrap();
+    let old = TestReplica::new();
+    let cookie = old.sessions.create(new_session("ann")).await.unwrap();
     let both = old.restarted_with(&["new", "old"]);
-    live(both.find(&cookie).await);
-    let mut walk = Reencryption::of(&both.sessions);
+    expect_live(both.find(&cookie).await);
+    let mut walk = both.sessions.upkeep().reencryption;
     walk.advance().await;
-    let sealed = both.store.load(&Token::parse(cookie.as_bytes()).unwrap().key()).await.unwrap().unwrap().sealed;
-    assert_eq!(crate::crypto::sealed_by(&sealed), Some(both.sessions.terms.keyring().newest()));
+    let sealed = both.store.load(&Token::parse(cookie.as_bytes()).unwrap().id()).await.unwrap().unwrap().sealed;
+    assert_eq!(crate::crypto::sealed_by(&sealed), Some(both.sessions.settings.keyring().newest()));
 }
 
 #[tokio::test]
 async fn a_renewal_seals_with_the_newest_secret_and_one_under_way_is_not_disturbed() {
-    let old = House::new();
-    let cookie = old.sessions.create(lasting(&old, "ann", 5 * MINUTE)).await.unwrap();
+    let old = TestReplica::new();
+    let cookie = old.sessions.create(expiring_session(&old, "ann", 5 * MINUTE)).await.unwrap();
     let both = old.restarted_with(&["new", "old"]);
-    let session = live(both.find(&cookie).await);
-    let Claim::Ours(permit) = both.sessions.claim(&session, MINUTE).await.unwrap() else { panic!("not ours") };
+    let session = expect_live(both.find(&cookie).await);
+    let LeaseOutcome::Acquired(permit) = both.sessions.acquire_lease(&session, MINUTE).await.unwrap() else {
+        panic!("not ours")
+    };
     turns(&both, 3).await;
-    let renewed = both.sessions.renewed(permit, None, somebody("ann").tokens, None);
-    assert_eq!(both.sessions.write(&renewed).await.unwrap().unwrap().generation(), 2);
-    live(both.restarted_with(&["new", "old"]).find(&cookie).await);
+    let renewed = both.sessions.renew(permit, None, new_session("ann").tokens, None);
+    assert_eq!(both.sessions.write_renewed(&renewed).await.unwrap().unwrap().generation(), 2);
+    expect_live(both.restarted_with(&["new", "old"]).find(&cookie).await);
     assert_eq!(left(&both), is("0", "0"));
 }
 
 #[tokio::test]
 async fn what_cannot_be_opened_or_was_written_by_a_newer_version_holds_up_nothing() {
-    let old = House::new();
+    let old = TestReplica::new();
     let keyring = doubles::keyring();
     let purpose = crate::crypto::Purpose::SessionRow;
     let token = Token::fresh(&keyring, HOST);
-    let newer = keyring.seal(purpose, &token.key().0, &[2, b'?']);
-    let record = Record::new(somebody("ann"), old.sessions.clock.now());
-    old.store.insert(Row { sealed: newer, ..record.seal(&keyring, token.key()) }).await.unwrap();
+    let newer = keyring.seal(purpose, &token.id().0, &[2, b'?']);
+    let record = Record::new(new_session("ann"), old.sessions.clock.now());
+    old.store.insert(Row { sealed: newer, ..record.seal(&keyring, token.id()) }).await.unwrap();
     // Rows that were moved to keys that come first.
     for number in 0..250_u8 {
         old.store
             .insert(Row {
                 key: SessionId([0, number].repeat(16).try_into().unwrap()),
-                ..record.seal(&keyring, token.key())
+                ..record.seal(&keyring, token.id())
             })
             .await
             .unwrap();
@@ -239,21 +240,21 @@ async fn what_cannot_be_opened_or_was_written_by_a_newer_version_holds_up_nothin
     let both = old.restarted_with(&["new", "old"]);
     turns(&both, 3).await;
     assert_eq!(left(&both), is("250", "0"));
-    let row = both.store.load(&token.key()).await.unwrap().unwrap();
-    let plain = both.sessions.terms.keyring().open(purpose, &row.key.0, &row.sealed);
+    let row = both.store.load(&token.id()).await.unwrap().unwrap();
+    let plain = both.sessions.settings.keyring().open(purpose, &row.key.0, &row.sealed);
     assert_eq!(plain.as_deref(), Some([2, b'?'].as_slice()));
-    assert_eq!(crate::crypto::sealed_by(&row.sealed), Some(both.sessions.terms.keyring().newest()));
+    assert_eq!(crate::crypto::sealed_by(&row.sealed), Some(both.sessions.settings.keyring().newest()));
 }
 
 #[tokio::test]
 async fn while_the_store_is_away_nothing_is_sealed_and_nothing_is_told() {
-    let old = House::new();
-    old.sessions.create(somebody("ann")).await.unwrap();
+    let old = TestReplica::new();
+    old.sessions.create(new_session("ann")).await.unwrap();
     let both = old.restarted_with(&["new", "old"]);
     both.store.set(Mode::Failing);
     turns(&both, 3).await;
     assert_eq!(left(&both), is("NaN", "NaN"));
-    both.store.set(Mode::Up);
+    both.store.set(Mode::Available);
     let _ = both.sessions.store.ping().await;
     turns(&both, 3).await;
     assert_eq!(left(&both), is("0", "0"));
@@ -261,20 +262,22 @@ async fn while_the_store_is_away_nothing_is_sealed_and_nothing_is_told() {
 
 #[tokio::test]
 async fn a_reload_rotates_as_a_restart_does() {
-    let house = House::new();
-    let (ann, bob) =
-        (house.sessions.create(somebody("ann")).await.unwrap(), house.sessions.create(somebody("bob")).await.unwrap());
-    turns(&house, 1).await;
-    assert_eq!(left(&house), is("0", "0"));
-    house.change(&doubles::settings(), &["new", "old"]);
-    assert_eq!(left(&house), is("NaN", "NaN"), "what was counted was counted for another list");
-    turns(&house, 2).await;
-    assert_eq!(left(&house), is("0", "0"));
-    house.change(&doubles::settings(), &["new"]);
-    assert!(house.recalls(&ann).is_some(), "without asking the store");
-    live(house.find(&bob).await);
-    for house in [&house, &house.restarted_with(&["new"])] {
-        turns(house, 1).await;
-        live(house.find(&ann).await);
+    let replica = TestReplica::new();
+    let (ann, bob) = (
+        replica.sessions.create(new_session("ann")).await.unwrap(),
+        replica.sessions.create(new_session("bob")).await.unwrap(),
+    );
+    turns(&replica, 1).await;
+    assert_eq!(left(&replica), is("0", "0"));
+    replica.change(&doubles::settings(), &["new", "old"]);
+    assert_eq!(left(&replica), is("NaN", "NaN"), "what was counted was counted for another list");
+    turns(&replica, 2).await;
+    assert_eq!(left(&replica), is("0", "0"));
+    replica.change(&doubles::settings(), &["new"]);
+    assert!(replica.get_cached(&ann).is_some(), "without asking the store");
+    expect_live(replica.find(&bob).await);
+    for replica in [&replica, &replica.restarted_with(&["new"])] {
+        turns(replica, 1).await;
+        expect_live(replica.find(&ann).await);
     }
 }

@@ -1,7 +1,7 @@
 //! What replicas tell each other through PostgreSQL, and what they do where nothing is heard.
 
 use crate::session::{
-    admin::{Place as From, Register, Search},
+    admin::{PageCursor, SessionAdmin, SessionFilter},
     tests::postgres::{
         database::{Bouncer, Weather, Wire},
         *,
@@ -13,9 +13,9 @@ async fn a_session_revoked_at_one_replica_is_refused_by_another_that_was_told_an
     let place = Place::fresh();
     let (here, there) = (Replica::hearing(&place).await, Replica::hearing(&place).await);
     let cookie = here.sign_in("ann").await;
-    live(there.find(&cookie).await);
+    expect_live(there.find(&cookie).await);
     here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
-    eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
+    eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(LookupOutcome::Ended))).await;
     // A request may ask, and the upkeep at the same time.
     assert!((1..=2).contains(&there.asked("confirm")), "{}", there.asked("confirm"));
     assert_eq!(there.asked("load"), 1);
@@ -26,9 +26,9 @@ async fn without_a_connection_to_listen_with_it_is_refused_all_the_same() {
     let place = Place::fresh().pool_size(1);
     let (here, there) = (Replica::of(&place).await, Replica::of(&place).await);
     let cookie = here.sign_in("ann").await;
-    live(there.find(&cookie).await);
+    expect_live(there.find(&cookie).await);
     here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
-    eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
+    eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(LookupOutcome::Ended))).await;
     assert!(!there.hears() && there.asked("confirm") > 0);
 }
 
@@ -38,13 +38,13 @@ async fn a_session_that_ends_while_nobody_hears_is_refused_once_somebody_does() 
     let wire = Wire::to(Database::shared().port).await;
     let there = Replica::hearing(&place.through(wire.port)).await;
     let cookie = Replica::of(&place).await.sign_in("ann").await;
-    live(there.find(&cookie).await);
+    expect_live(there.find(&cookie).await);
     wire.set(Weather::Cut);
     eventually("it is deaf", async || !there.hears()).await;
     place.sql("DELETE FROM doorward_sessions");
-    live(there.find(&cookie).await);
+    expect_live(there.find(&cookie).await);
     wire.set(Weather::Fair);
-    eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
+    eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(LookupOutcome::Ended))).await;
     eventually("it hears again", async || there.hears()).await;
 }
 
@@ -56,9 +56,9 @@ async fn past_a_pooler_in_transaction_mode_notifications_are_heard() {
     place.server.listen = Some(direct.server.address.clone());
     let (here, there) = (Replica::hearing(&place).await, Replica::hearing(&place).await);
     let cookie = here.sign_in("ann").await;
-    live(there.find(&cookie).await);
+    expect_live(there.find(&cookie).await);
     here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
-    eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
+    eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(LookupOutcome::Ended))).await;
     assert!(there.hears() && there.asked("confirm") <= 2);
 }
 
@@ -69,22 +69,26 @@ async fn an_operator_ends_sessions_that_running_replicas_then_refuse_and_count_o
     let mut cookies = Vec::new();
     for name in ["ann", "ann", "bob", "eve"] {
         let cookie = replicas[0].sign_in(name).await;
-        live(replicas[1].find(&cookie).await);
+        expect_live(replicas[1].find(&cookie).await);
         cookies.push(cookie);
     }
-    let register = Register::open(settings(&place), Arc::new(keyring()), Clock::System, metrics().store).await.unwrap();
-    let all = register.next(&Search::Everybody, &mut From::first()).await.unwrap().unwrap();
+    let admin =
+        SessionAdmin::open(settings(&place), Arc::new(keyring()), Clock::System, metrics().store).await.unwrap();
+    let all = admin.next_page(&SessionFilter::All, &mut PageCursor::first()).await.unwrap().unwrap();
     assert_eq!(all.len(), 4);
     assert!(!format!("{all:?}").contains("token of"));
     let bob = all.iter().find(|entry| entry.subject == "subject of bob").unwrap();
-    assert_eq!(register.find(&bob.id[..12]).await.unwrap().person.unwrap().email, "bob@example.com");
-    assert_eq!(register.revoke_all(&Search::User("ANN@example.com".to_owned())).await.unwrap(), 2);
-    assert_eq!(register.revoke(&bob.id[..12]).await.unwrap(), 1);
-    assert!(register.revoke(&bob.id[..12]).await.is_err());
+    assert_eq!(admin.find(&bob.id[..12]).await.unwrap().owner.unwrap().email, "bob@example.com");
+    assert_eq!(admin.revoke_all(&SessionFilter::User("ANN@example.com".to_owned())).await.unwrap(), 2);
+    assert_eq!(admin.revoke(&bob.id[..12]).await.unwrap(), 1);
+    assert!(admin.revoke(&bob.id[..12]).await.is_err());
     for (cookie, ended) in cookies.iter().zip([true, true, true, false]) {
         for replica in &replicas {
             eventually("it is as it should be", async || {
-                matches!((replica.find(cookie).await, ended), (Ok(Found::Ended), true) | (Ok(Found::Live(_)), false))
+                matches!(
+                    (replica.find(cookie).await, ended),
+                    (Ok(LookupOutcome::Ended), true) | (Ok(LookupOutcome::Live(_)), false)
+                )
             })
             .await;
         }
@@ -92,6 +96,6 @@ async fn an_operator_ends_sessions_that_running_replicas_then_refuse_and_count_o
     let operator = r#"doorward_logouts_total{kind="operator"}"#;
     let counted = || replicas.iter().map(|replica| replica.metric(operator)).sum::<u64>();
     eventually("they are counted", async || counted() == 3).await;
-    assert_eq!(register.revoke_all(&Search::Everybody).await.unwrap(), 1);
+    assert_eq!(admin.revoke_all(&SessionFilter::All).await.unwrap(), 1);
     eventually("they are counted", async || counted() == 4).await;
 }

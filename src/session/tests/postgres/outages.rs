@@ -18,19 +18,19 @@ async fn a_server_that_is_killed_under_load_refuses_no_known_session_and_is_foun
         let (sessions, cookie) = (Arc::clone(&replica.sessions), cookie.clone());
         load.spawn(async move {
             loop {
-                live(sessions.find(sent(&cookie)).await);
+                expect_live(sessions.find(sent(&cookie)).await);
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
     }
     database.crash();
-    eventually("the outage is seen", async || !replica.sessions.is_up()).await;
+    eventually("the outage is seen", async || !replica.sessions.is_available()).await;
     eventually("it is served stale", async || replica.metric("doorward_session_stale_served_total") > 100).await;
-    assert!(replica.sessions.create(somebody("bob")).await.is_err());
+    assert!(replica.sessions.create(new_session("bob")).await.is_err());
     database.start_again();
-    eventually("it is back", async || replica.sessions.is_up() && replica.hears()).await;
+    eventually("it is back", async || replica.sessions.is_available() && replica.hears()).await;
     assert!(load.try_join_next().is_none(), "a request failed");
-    live(Replica::of(&place).await.find(&cookie).await);
+    expect_live(Replica::of(&place).await.find(&cookie).await);
 }
 
 #[tokio::test]
@@ -44,9 +44,9 @@ async fn a_server_that_hangs_is_unavailable_and_ends_no_session() {
     let began = std::time::Instant::now();
     assert!(replica.find(&unknown).await.is_err());
     assert!(began.elapsed() < DEADLINE + Duration::from_secs(1), "contract, section 8: six seconds");
-    live(replica.find(&known).await);
+    expect_live(replica.find(&known).await);
     wire.set(Weather::Fair);
-    eventually("it is found", async || matches!(replica.find(&unknown).await, Ok(Found::Live(_)))).await;
+    eventually("it is found", async || matches!(replica.find(&unknown).await, Ok(LookupOutcome::Live(_)))).await;
 }
 
 #[tokio::test]
@@ -80,10 +80,10 @@ async fn a_password_that_is_rotated_is_read_again() {
     rotate("second");
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'careful'";
     database.sql("postgres", end);
-    eventually("it is refused", async || !replica.sessions.is_up()).await;
-    live(replica.find(&cookie).await);
+    eventually("it is refused", async || !replica.sessions.is_available()).await;
+    expect_live(replica.find(&cookie).await);
     fs::write(file.path(), "second\n").unwrap();
-    eventually("it is back", async || replica.sessions.is_up() && replica.hears()).await;
+    eventually("it is back", async || replica.sessions.is_available() && replica.hears()).await;
     replica.sign_in("bob").await;
 }
 
@@ -93,7 +93,7 @@ async fn a_database_that_is_replaced_by_an_empty_one_is_used() {
     let replica = Replica::of(&place).await;
     replica.sign_in("ann").await;
     place.sql("DROP TABLE doorward_sessions, doorward_spent, doorward_uncounted, doorward_bequests, doorward_schema");
-    eventually("sign-ins work again", async || replica.sessions.create(somebody("bob")).await.is_ok()).await;
+    eventually("sign-ins work again", async || replica.sessions.create(new_session("bob")).await.is_ok()).await;
 }
 
 #[tokio::test]
@@ -109,10 +109,10 @@ async fn the_standby_that_is_promoted_is_found() {
     let there = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
     eventually("the standby has it", async || standby.sql(&name, &there) == "t").await;
     primary.crash();
-    eventually("the outage is seen", async || !replica.sessions.is_up()).await;
-    live(replica.find(&cookie).await);
+    eventually("the outage is seen", async || !replica.sessions.is_available()).await;
+    expect_live(replica.find(&cookie).await);
     standby.promote();
-    eventually("it is back", async || replica.sessions.is_up() && replica.hears()).await;
+    eventually("it is back", async || replica.sessions.is_available() && replica.hears()).await;
     replica.sign_in("bob").await;
-    live(Replica::of(&Place::at(&both)).await.find(&cookie).await);
+    expect_live(Replica::of(&Place::at(&both)).await.find(&cookie).await);
 }

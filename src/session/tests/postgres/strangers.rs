@@ -41,15 +41,15 @@ async fn whoever_may_only_connect_ends_no_session_whatever_is_sent() {
     let place = Place::fresh();
     let (here, there) = (Replica::hearing(&place).await, Replica::hearing(&place).await);
     let cookie = here.sign_in("ann").await;
-    let key = live(there.find(&cookie).await).key().hex();
+    let key = expect_live(there.find(&cookie).await).id().hex();
     let stranger = Stranger::at(&place);
     for (sent, word) in ["ended", "changed", "anything", ""].into_iter().enumerate() {
         let asked = there.asked("confirm");
         stranger.notifies(&format!("{word} {key}"));
         let is_told = || there.asked("confirm") > asked;
         eventually("it asks", async || {
-            live(there.find(&cookie).await);
-            live(here.find(&cookie).await);
+            expect_live(there.find(&cookie).await);
+            expect_live(here.find(&cookie).await);
             is_told()
         })
         .await;
@@ -72,14 +72,14 @@ async fn whoever_may_only_connect_ends_no_session_whatever_is_sent() {
     }
     stranger.notifies(&format!("ended {key}"));
     eventually("what was sent before has come", async || {
-        live(there.find(&cookie).await);
+        expect_live(there.find(&cookie).await);
         there.asked("confirm") > asked
     })
     .await;
     assert!(there.asked("confirm") <= asked + 2);
     assert_eq!(there.asked("load"), 1, "the session stayed in memory");
     assert!(there.hears() && here.hears());
-    live(Replica::of(&place).await.find(&cookie).await);
+    expect_live(Replica::of(&place).await.find(&cookie).await);
 }
 
 #[tokio::test]
@@ -87,8 +87,8 @@ async fn a_flood_of_notifications_costs_few_questions_and_hides_no_ending() {
     let place = Place::fresh();
     let (here, there) = (Replica::hearing(&place).await, Replica::hearing(&place).await);
     let (ann, bob) = (here.sign_in("ann").await, here.sign_in("bob").await);
-    let key = live(there.find(&ann).await).key().hex();
-    live(there.find(&bob).await);
+    let key = expect_live(there.find(&ann).await).id().hex();
+    expect_live(there.find(&bob).await);
     let stranger = Stranger::at(&place);
     let before = there.asked("confirm");
     // Each is another one, or the server would send them once.
@@ -100,8 +100,8 @@ async fn a_flood_of_notifications_costs_few_questions_and_hides_no_ending() {
     }
     // Its upkeep may be the one that removes the row.
     here.sessions.revoke(sent(&bob), Logout::User).await.unwrap();
-    eventually("it is refused", async || matches!(there.find(&bob).await, Ok(Found::Ended))).await;
-    live(there.find(&ann).await);
+    eventually("it is refused", async || matches!(there.find(&bob).await, Ok(LookupOutcome::Ended))).await;
+    expect_live(there.find(&ann).await);
     let asked = there.asked("confirm") - before;
     assert!(asked < 500, "{asked} questions");
     assert_eq!(there.asked("load"), 2);
