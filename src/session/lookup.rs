@@ -59,8 +59,6 @@ pub(super) struct SessionLookup<'a> {
     pub(super) feed: &'a ChangeFeed,
     pub(super) backlog: &'a Backlog,
     pub(super) metrics: &'a metrics::Sessions,
-    pub(super) loader: SessionLoader<'a>,
-    pub(super) revalidation: Revalidation<'a>,
 }
 
 impl CacheState {
@@ -82,7 +80,7 @@ impl CacheState {
     }
 }
 
-impl SessionLookup<'_> {
+impl<'a> SessionLookup<'a> {
     /// Returns what `read` makes of a cookie's session, if memory alone can answer. The hot path.
     #[inline]
     pub(super) fn get_cached<T>(
@@ -90,7 +88,7 @@ impl SessionLookup<'_> {
         cookie: Cookie<'_>,
         read: impl FnOnce(&Arc<CachedSession>, Timestamp) -> Option<T>,
     ) -> Option<T> {
-        // The parts by themselves, so that the compiler need not build this structure for a hit.
+        // The fields by themselves, so that the compiler need not build this structure for a hit.
         let Self { settings, cache, feed, backlog, metrics, .. } = *self;
         let now = self.clock.now();
         cache.with(&CookieValue::of(cookie.value)?, cookie.audience, |session| {
@@ -152,7 +150,8 @@ impl SessionLookup<'_> {
             return self.serve_stale_if_error(session, now, Unavailable::Deadline);
         }
         let is_usable = |session: &CachedSession| self.is_usable(session, self.clock.now());
-        let revalidate = || self.revalidation.revalidate(&token, &session);
+        let revalidation = self.revalidation();
+        let revalidate = || revalidation.revalidate(&token, &session);
         match in_time(self.cache.get_or_load(&token, is_usable, revalidate)).await {
             Ok(Some(session)) => Ok(self.hit(session, now)),
             Ok(None) => Ok(self.counted(Lookup::Unknown, LookupOutcome::Ended)),
@@ -175,8 +174,9 @@ impl SessionLookup<'_> {
     }
 
     async fn load(&self, token: &Token, audience: &str, now: Timestamp) -> Result<LookupOutcome, Unavailable> {
+        let loader = self.loader();
         let is_usable = |session: &CachedSession| self.is_usable(session, now);
-        match in_time(self.cache.get_or_load(token, is_usable, || self.loader.load(token))).await? {
+        match in_time(self.cache.get_or_load(token, is_usable, || loader.load(token))).await? {
             None => Ok(self.counted(Lookup::Unknown, LookupOutcome::Ended)),
             Some(session) if !session.matches(&token.value(), audience) => {
                 Ok(self.counted(Lookup::Forged, LookupOutcome::NotOurs))
@@ -229,6 +229,18 @@ impl SessionLookup<'_> {
     fn counted(&self, result: Lookup, outcome: LookupOutcome) -> LookupOutcome {
         self.metrics.looked_up(result);
         outcome
+    }
+
+    // Made where memory cannot answer, so that the future of a hit does not carry them.
+
+    fn loader(&self) -> SessionLoader<'a> {
+        let Self { settings, clock, store, feed, backlog, .. } = *self;
+        SessionLoader { settings, clock, store, feed, backlog }
+    }
+
+    fn revalidation(&self) -> Revalidation<'a> {
+        let Self { settings, clock, store, cache, feed, backlog, .. } = *self;
+        Revalidation { settings, clock, store, cache, feed, backlog, loader: self.loader() }
     }
 }
 

@@ -321,8 +321,7 @@ impl Sessions {
     #[inline]
     fn lookup(&self) -> SessionLookup<'_> {
         let Self { settings, clock, store, cache, feed, backlog, metrics, .. } = self;
-        let (loader, revalidation) = (self.loader(), self.revalidation());
-        SessionLookup { settings, clock, store, cache, feed, backlog, metrics, loader, revalidation }
+        SessionLookup { settings, clock, store, cache, feed, backlog, metrics }
     }
 
     fn creation(&self) -> SessionCreation<'_> {
