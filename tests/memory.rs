@@ -5,7 +5,7 @@ mod support;
 
 use std::{env, fs, path::Path, sync::atomic::Ordering, time::Duration};
 
-use doorward::{clock::Clock, session::Found, shutdown::Signal};
+use doorward::{clock::Clock, session::LookupOutcome, shutdown::Signal};
 use mimalloc::MiMalloc;
 use support::{
     gate::{Bench, sent},
@@ -48,7 +48,7 @@ fn the_memory_of_a_cached_session_is_bounded() {
     let after = runtime.block_on(Bench::at(&url, 1, clock));
     let look_up = |cookies: &[String]| {
         for cookie in cookies {
-            assert!(matches!(runtime.block_on(after.sessions.find(sent(cookie))), Ok(Found::Live(_))));
+            assert!(matches!(runtime.block_on(after.sessions.find(sent(cookie))), Ok(LookupOutcome::Live(_))));
         }
     };
     let ask = |cookies: &[String]| {

@@ -17,7 +17,7 @@ use crate::{
     config::{self, Config},
     crypto::Keyring,
     metrics::{self, Metrics},
-    session::admin::{Entry, Place, Register, Search},
+    session::admin::{PageCursor, SessionAdmin, SessionEntry, SessionFilter},
 };
 
 /// Digits of an id in the table: enough to identify one among millions.
@@ -101,7 +101,7 @@ pub(super) fn run(command: SessionsCommand) -> ExitCode {
     }))
 }
 
-async fn open(file: Option<&Path>) -> anyhow::Result<Register> {
+async fn open(file: Option<&Path>) -> anyhow::Result<SessionAdmin> {
     register(config::load(file)?).await
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn register(config: Config) -> anyhow::Result<Register> {
     // The metrics are never scraped: this process ends at once.
     let backend = config.session.backend.kind();
     let metrics = Metrics::new(&metrics::Settings { backend, version: "", commit: "" });
-    Register::open(config.session, keyring, Clock::System, metrics.store).await.context("store.url")
+    SessionAdmin::open(config.session, keyring, Clock::System, metrics.store).await.context("store.url")
 }
 
 async fn list(register: &Register, search: &Search, format: SessionsFormat) -> anyhow::Result<()> {
@@ -121,7 +121,7 @@ async fn list(register: &Register, search: &Search, format: SessionsFormat) -> a
         SessionsFormat::Table => print(&row(HEADINGS.map(ToOwned::to_owned))),
         SessionsFormat::Json => print("["),
     }?;
-    while let Some(entries) = register.next(search, &mut place).await? {
+    while let Some(entries) = register.next_page(search, &mut cursor).await? {
         let mut text = String::new();
         for entry in &entries {
             match format {
@@ -161,8 +161,8 @@ async fn revoke(register: &Register, selection: RevokeArgs) -> anyhow::Result<()
     print(&format!("ended {ended} session{}\n", if ended == 1 { "" } else { "s" }))
 }
 
-fn json(entry: &Entry) -> Value {
-    let person = entry.person.as_ref();
+fn json(entry: &SessionEntry) -> Value {
+    let person = entry.owner.as_ref();
     json!({
         "id": entry.id,
         "user": person.map(|person| &person.user),
@@ -179,7 +179,7 @@ fn json(entry: &Entry) -> Value {
     })
 }
 
-fn table_row(entry: &Entry) -> String {
+fn table_row(entry: &SessionEntry) -> String {
     let sealed = || format!("(sealed) {}", entry.subject);
     row([
         entry.id.chars().take(ID_DIGITS).collect(),

@@ -15,7 +15,7 @@ use crate::{
     edge::{Admission, Reason, Verdict},
     identity::{PackedIdentity, Registration},
     policy::{App, Asked, Denial, Lack, Requirement},
-    session::{CachedSession, Cookie, Found, Sessions, Unavailable},
+    session::{CachedSession, Cookie, LookupOutcome, Sessions, Unavailable},
 };
 
 /// How many session cookies of ours are tried in one request: a browser has one for each path and domain. Made-up ones do
@@ -106,14 +106,14 @@ impl Check {
         let suffices = |live: &CachedSession| match &requirement {
             Requirement::Nothing | Requirement::Denied => false,
             Requirement::Optional => true,
-            Requirement::Identity(test) => test.judge(live.who()).is_ok(),
+            Requirement::Identity(test) => test.judge(live.identity()).is_ok(),
         };
         match &requirement {
             Requirement::Nothing => self.admit(app, None, headers).ok(),
             Requirement::Denied => None,
             Requirement::Optional | Requirement::Identity(_) => {
                 let value = cookie::values(headers, self.jar.session_name()).next()?;
-                self.sessions.recall(Cookie { value, audience: self.jar.audience(host) }, |live, now| {
+                self.sessions.get_cached(Cookie { value, audience: self.jar.audience(host) }, |live, now| {
                     let counts = self.standing(app, live) == Standing::Counts;
                     let passes = counts && suffices(live) && self.renewer.lets_go_on(live, now);
                     if passes { self.admit(app, Some(live), headers).ok() } else { None }
@@ -137,7 +137,7 @@ impl Check {
                 Presented::Nothing(_) => self.admit(app, None, headers),
             },
             Requirement::Identity(test) => match self.present(visit).await? {
-                Presented::Live(live) => match test.judge(live.who()) {
+                Presented::Live(live) => match test.judge(live.identity()) {
                     Ok(()) => self.admit(app, Some(&live), headers),
                     Err(denial) => Err(Lacking::Permission(Some(live), denial)),
                 },
@@ -158,7 +158,7 @@ impl Check {
             }
             tried += 1;
             match self.sessions.find(Cookie { value, audience }).await {
-                Ok(Found::Live(live)) => match self.standing(app, &live) {
+                Ok(LookupOutcome::Live(live)) => match self.standing(app, &live) {
                     Standing::Counts => match self.renewer.advise(live).await {
                         Advice::GoOn(live) => return Ok(Presented::Live(live)),
                         Advice::Ended => reason = Reason::SessionEnded,
@@ -167,8 +167,8 @@ impl Check {
                     Standing::Over => reason = Reason::SessionEnded,
                     Standing::Elsewhere => {}
                 },
-                Ok(Found::NotOurs) => tried -= 1,
-                Ok(Found::Ended) => reason = Reason::SessionEnded,
+                Ok(LookupOutcome::NotOurs) => tried -= 1,
+                Ok(LookupOutcome::Ended) => reason = Reason::SessionEnded,
                 Err(unavailable) => unknown = Some(Unknown::Store(unavailable)),
             }
         }

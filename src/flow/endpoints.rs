@@ -169,13 +169,13 @@ impl Endpoints {
     }
 
     fn describe(&self, live: &CachedSession) -> Bytes {
-        let identity = live.who().unpack();
+        let identity = live.identity().unpack();
         let body = json!({
             "user": identity.user,
             "email": identity.email,
             "name": identity.name,
             "groups": identity.groups,
-            "expires_at": self.login.sessions.ends(live).to_string(),
+            "expires_at": self.login.sessions.expires(live).to_string(),
             "renewed_at": live.renewed().to_string(),
         });
         Bytes::from(body.to_string())

@@ -21,7 +21,7 @@ use crate::{
     oidc::{Provider, Whom},
     pages::Page,
     policy::{Policy, redirect::RedirectTarget},
-    session::{Cookie, Record, Sessions, Unavailable, Whose},
+    session::{Cookie, LogoutTarget, Record, Sessions, Unavailable},
 };
 
 /// Separates the state of a sign-out from that of a sign-in, before the host (and port) that it began on.

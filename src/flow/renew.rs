@@ -19,7 +19,7 @@ use crate::{
     identity::Registration,
     metrics::{LogoutKind, RenewalMetrics, RenewalResult},
     oidc::{self, Provider, Refreshed},
-    session::{CachedSession, Claim, Due, Record, RenewalPermit, SessionId, Sessions},
+    session::{CachedSession, LeaseOutcome, Record, RenewalDue, RenewalPermit, SessionId, Sessions},
     shutdown,
 };
 
@@ -125,19 +125,19 @@ impl Renewer {
     /// Whether a session that lives goes on as it is, without anything to wait for: its access token has not ended. Sees to
     /// its renewal where that is due soon.
     pub(super) fn lets_go_on(&self, live: &Arc<CachedSession>, now: Timestamp) -> bool {
-        !matches!(self.nudged(live, self.sessions.due_at(live, now)), Due::Past { .. })
+        !matches!(self.nudged(live, self.sessions.renewal_due_at(live, now)), RenewalDue::Overdue { .. })
     }
 
     /// What to do about a session that lives. Waits only where its access token has ended and the provider answers.
     pub(super) async fn advise(&self, live: Arc<CachedSession>) -> Advice {
-        match self.nudged(&live, self.sessions.due(&live)) {
-            Due::Past { graceful } => Box::pin(self.join(live, graceful)).await,
-            Due::No | Due::Soon => Advice::GoOn(live),
+        match self.nudged(&live, self.sessions.renewal_due(&live)) {
+            RenewalDue::Overdue { within_grace: graceful } => Box::pin(self.join(live, graceful)).await,
+            RenewalDue::No | RenewalDue::Soon => Advice::GoOn(live),
         }
     }
 
-    fn nudged(&self, live: &Arc<CachedSession>, due: Due) -> Due {
-        if due == Due::Soon {
+    fn nudged(&self, live: &Arc<CachedSession>, due: RenewalDue) -> RenewalDue {
+        if due == RenewalDue::Soon {
             self.nudge(live);
         }
         due
@@ -158,7 +158,7 @@ impl Renewer {
             Some(Outcome::Renewed(renewed)) => Advice::GoOn(renewed),
             Some(Outcome::Ended) => Advice::Ended,
             Some(Outcome::Unknown) | None if graceful => {
-                self.sessions.served_stale();
+                self.sessions.count_stale_served();
                 Advice::GoOn(live)
             }
             Some(Outcome::Unknown) | None => Advice::Away,
@@ -167,12 +167,12 @@ impl Renewer {
 
     /// Sees to it that a session is renewed, once however often it is asked for; `None` where it is not its turn.
     fn nudge(&self, live: &Arc<CachedSession>) -> Option<UnderWay> {
-        let key = live.key();
+        let key = live.id();
         let mut turns = self.turns();
         if let Some(under_way) = turns.get(&key) {
             return Some(under_way.clone());
         }
-        if !self.sessions.may_try(live) {
+        if !self.sessions.may_renew(live) {
             return None;
         }
         let (told, outcome) = watch::channel(None);
@@ -205,7 +205,7 @@ impl Renewer {
                     tasks.spawn(async move {
                         let outcome = renewer.renew(&turn.live).await;
                         // Out of the list first: whoever comes now finds the new session, and not this turn.
-                        renewer.turns().remove(&turn.live.key());
+                        renewer.turns().remove(&turn.live.id());
                         turn.told.send_replace(Some(outcome));
                         drop(permit);
                     });
@@ -241,9 +241,9 @@ impl Renewer {
                     count(RenewalResult::Shared);
                     return Outcome::Renewed(renewed);
                 }
-                Ok(Claim::Gone) => return Outcome::Ended,
+                Ok(LeaseOutcome::Ended) => return Outcome::Ended,
                 // Another replica is at it: its lease ends by itself if it dies.
-                Ok(Claim::Theirs) => tokio::time::sleep(LOOK).await,
+                Ok(LeaseOutcome::HeldElsewhere) => tokio::time::sleep(LOOK).await,
                 Err(error) => {
                     tracing::debug!(session = ?live.key(), %error, "a renewal has to wait for the session store");
                     count(RenewalResult::Unavailable);
@@ -273,8 +273,8 @@ impl Renewer {
             return self.believe(permit, &error).await;
         }
         let (user, subject) = (&record.identity.user, &record.identity.subject);
-        tracing::warn!(session = ?permit.live().key(), provider = provider.settings().name, user, %subject, %error, "a session could not be renewed; it goes on within session.outage_grace");
-        self.sessions.put_off(permit).await;
+        tracing::warn!(session = ?permit.session().id(), provider = provider.settings().name, user, %subject, %error, "a session could not be renewed; it goes on within session.outage_grace");
+        self.sessions.back_off(permit).await;
         Outcome::Unknown
     }
 
@@ -282,10 +282,10 @@ impl Renewer {
     async fn write(&self, provider: &Provider, permit: RenewalPermit, refreshed: Refreshed) -> Outcome {
         let Refreshed { identity, tokens, sid } = refreshed;
         let refresh = tokens.refresh.clone();
-        let renewed = self.sessions.renewed(permit, identity, tokens, sid);
+        let renewed = self.sessions.renew(permit, identity, tokens, sid);
         let (mut pause, mut last_tries) = (Duration::from_millis(50), LAST_TRIES);
         loop {
-            match self.sessions.write(&renewed).await {
+            match self.sessions.write_renewed(&renewed).await {
                 Ok(Some(live)) => return Outcome::Renewed(live),
                 // Signed out, here or there, while the provider was asked: it stays ended, and what came is of no use.
                 Ok(None) => {
@@ -295,13 +295,13 @@ impl Renewer {
                     return Outcome::Ended;
                 }
                 Err(error) => {
-                    tracing::warn!(session = ?renewed.key(), %error, "a renewed session could not be written yet; trying again");
+                    tracing::warn!(session = ?renewed.id(), %error, "a renewed session could not be written yet; trying again");
                 }
             }
             if self.stop.is_raised() {
                 last_tries -= 1;
                 if last_tries == 0 {
-                    tracing::error!(session = ?renewed.key(), "a renewed session could not be written before the end, and is lost");
+                    tracing::error!(session = ?renewed.id(), "a renewed session could not be written before the end, and is lost");
                     return Outcome::Unknown;
                 }
             }
@@ -312,7 +312,7 @@ impl Renewer {
 
     /// The provider will not renew it: over, unless somebody else has renewed it meanwhile.
     async fn believe(&self, permit: RenewalPermit, refusal: &oidc::Error) -> Outcome {
-        let (key, who) = (permit.live().key(), permit.live().who());
+        let (key, who) = (permit.session().id(), permit.session().identity());
         let (user, subject) = (who.user().to_owned(), who.subject().to_owned());
         match self.sessions.end_unless_renewed(permit, LogoutKind::Expired).await {
             Ok(Some(live)) => Outcome::Renewed(live),

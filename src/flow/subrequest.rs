@@ -125,7 +125,7 @@ impl Snapshot {
                 Intent::Fetch => Verdict::Refuse(Answers::login_required(visit, reason)),
             },
             Lacking::Permission(who, denial) => {
-                let who = who.as_ref().map(|live| live.who());
+                let who = who.as_ref().map(|live| live.identity());
                 let reason = check::reason(denial, who);
                 let switch = visit.own("/sign_out?rd=%2F");
                 let page = match who {

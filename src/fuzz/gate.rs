@@ -18,7 +18,7 @@ use crate::{
     oidc,
     pages::Pages,
     policy::Policy,
-    session::{Cookie, Found, NewSession, Sessions},
+    session::{Cookie, LookupOutcome, NewSession, Sessions},
 };
 
 /// Host of the session.
@@ -60,7 +60,7 @@ impl FuzzGate {
     /// Returns `true` while a cookie's session is valid.
     pub(super) fn knows(&self, cookie: &str) -> bool {
         let cookie = Cookie { value: cookie.as_bytes(), audience: HOST };
-        matches!(self.runtime.block_on(self.sessions.find(cookie)), Ok(Found::Live(_)))
+        matches!(self.runtime.block_on(self.sessions.find(cookie)), Ok(LookupOutcome::Live(_)))
     }
 
     /// Checks a request as the server does: first against the cache, then against the store.

@@ -1,6 +1,7 @@
-//! Fuzz targets: session cookies that browsers bring back, and rows of the store.
+//! Fuzz targets: session cookies and rows of the store.
 //!
-//! Promises, asserted for any bytes: nothing panics; what we did not make, or what was changed or moved, is nobody's.
+//! Promises, asserted for any bytes: nothing panics; a cookie or row that we did not make, or that was changed or moved, is
+//! not accepted.
 
 use std::sync::LazyLock;
 
@@ -23,7 +24,7 @@ const HOST: &str = "app.test";
 static KEYRING: LazyLock<Keyring> =
     LazyLock::new(|| Keyring::new(&[SecretString::from("a".repeat(32))]).expect("it is long enough"));
 
-/// Values of session cookies.
+/// Parses values of session cookies.
 pub fn session_cookies(input: &[u8]) {
     static OURS: LazyLock<String> = LazyLock::new(|| Token::fresh(&KEYRING, HOST).encode());
     let Some(case) = Case::of(input) else { return };
@@ -34,12 +35,12 @@ pub fn session_cookies(input: &[u8]) {
     let Some(token) = Token::parse(&value) else { return };
     assert_eq!(token.encode().as_bytes(), value, "a value can be spelled in two ways");
     if token.is_made_by(&KEYRING, HOST) {
-        assert_eq!(value, OURS.as_bytes(), "a cookie that we did not make counts");
-        assert!(!token.is_made_by(&KEYRING, "other.test"), "a cookie counts where it was not made");
+        assert_eq!(value, OURS.as_bytes(), "a cookie that we did not make is accepted");
+        assert!(!token.is_made_by(&KEYRING, "other.test"), "a cookie is accepted at a host that it was not made for");
     }
 }
 
-/// Sealed rows.
+/// Opens sealed rows.
 pub fn rows(input: &[u8]) {
     static OURS: LazyLock<(SessionId, Vec<u8>)> = LazyLock::new(|| {
         let identity = Identity {
@@ -57,22 +58,22 @@ pub fn rows(input: &[u8]) {
             NewSession { identity, tokens: Tokens::default(), sid: None, scope },
             Timestamp::from_unix(1_800_000_000),
         );
-        let key = Token::fresh(&KEYRING, HOST).key();
-        (key, record.seal(&KEYRING, key).sealed)
+        let id = Token::fresh(&KEYRING, HOST).id();
+        (id, record.seal(&KEYRING, id).sealed)
     });
     let Some(case) = Case::of(input) else { return };
-    let (key, ours) = &*OURS;
+    let (id, ours) = &*OURS;
     let sealed = match case {
         Case::Raw(sealed) => sealed.to_owned(),
-        Case::Made(plain) => KEYRING.seal(Purpose::SessionRow, &key.0, plain),
+        Case::Made(plain) => KEYRING.seal(Purpose::SessionRow, &id.0, plain),
         Case::Mutated(edits) => mutated(ours, edits),
     };
-    if let Ok(record) = Record::open(&KEYRING, *key, &sealed) {
+    if let Ok(record) = Record::open(&KEYRING, *id, &sealed) {
         assert!(matches!(case, Case::Made(_)) || sealed == *ours, "a row opens that we did not seal");
-        // What is sealed again is what was opened.
-        let again = Record::open(&KEYRING, *key, &record.seal(&KEYRING, *key).sealed).expect("we have just sealed it");
+        // Sealing it again loses nothing.
+        let again = Record::open(&KEYRING, *id, &record.seal(&KEYRING, *id).sealed).expect("we have just sealed it");
         assert_eq!((&again.identity, &again.sid), (&record.identity, &record.sid));
     }
-    let moved = Token::fresh(&KEYRING, HOST).key();
-    assert!(Record::open(&KEYRING, moved, &sealed).is_err(), "a row opens under another key");
+    let moved = Token::fresh(&KEYRING, HOST).id();
+    assert!(Record::open(&KEYRING, moved, &sealed).is_err(), "a row opens under another id");
 }

@@ -1,230 +1,264 @@
-//! Finding the session of a cookie: in memory, or else in the store.
+//! Look-up: finding the session of a cookie, in memory or else in the store.
 //!
-//! Promises: a cookie that we did not make, or not for where it was sent to, costs no look-up; a store that does not answer
-//! never looks like a session that is over.
+//! Promises: a cookie that we did not make, or not for the host that it was sent to, costs no call to the store; a store that
+//! does not answer is never taken for a session that has ended; while it is unavailable known sessions are served for
+//! `session.outage_grace` (stale-if-error), and each such answer is counted.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
-    clock::Timestamp,
-    metrics::Lookup,
+    clock::{Clock, Timestamp},
+    metrics::{self, Lookup},
     session::{
-        Found, Kept, Sessions,
-        cache::session::{CachedSession, ForwardedTokens},
-        cookie::{Cookie, CookieValue, SessionId, Token},
-        freshness::{Asked, Freshness},
-        in_time,
-        record::{Record, Unreadable},
-        store::{Row, Store as _, Unavailable},
+        active_settings::{ActiveSettings, Expiry},
+        backlog::Backlog,
+        cache::{Cache, session::CachedSession},
+        cookie::{Cookie, CookieValue, Token},
+        freshness::{ChangeFeed, Freshness},
+        load::{SessionLoader, in_time},
+        revalidation::Revalidation,
+        store::{ObservedStore, Unavailable},
     },
 };
 
-/// How far memory can speak for a session.
+/// Interval at which a session's last use is written at most.
+const LAST_USE_INTERVAL: Duration = Duration::from_mins(1);
+
+/// The outcome of a look-up.
+#[derive(Clone, Debug)]
+pub enum LookupOutcome {
+    /// A session that is in force.
+    Live(Arc<CachedSession>),
+    /// A session of ours that has ended.
+    Ended,
+    /// A cookie that we did not make for the host that it was sent to.
+    NotOurs,
+}
+
+/// State of a session in memory, before the store is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// It lives and can be believed.
-    Good,
-    /// The store has to be asked first: nobody vouches for it, or what is to stay of its tokens has changed.
-    Doubtful,
-    /// It is not current.
-    Past,
+enum CacheState {
+    /// To be served.
+    Fresh,
+    /// To be served, and revalidated in the background: stale-while-revalidate.
+    Revalidate,
+    /// To be served once the store has been asked: not confirmed recently, or the tokens that apps are passed have changed.
+    Stale,
+    /// Idle, or past its lifetime.
+    Expired,
     /// No secret in force made its cookie.
-    Foreign,
+    Unverified,
 }
 
-/// Where a session is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Age {
-    Current,
-    /// Not used for long enough, as far as this process knows.
-    Idle,
-    /// Past its lifetime, whoever uses it.
-    Over,
+/// Looks sessions up.
+pub(super) struct SessionLookup<'a> {
+    pub(super) settings: &'a ActiveSettings,
+    pub(super) clock: &'a Clock,
+    pub(super) store: &'a ObservedStore,
+    pub(super) cache: &'a Cache,
+    pub(super) feed: &'a ChangeFeed,
+    pub(super) backlog: &'a Backlog,
+    pub(super) metrics: &'a metrics::Sessions,
 }
 
-impl Sessions {
-    /// What `read` makes of a cookie's session, where memory alone can vouch for it. Of all others only [`Sessions::find`] can
-    /// tell what they are, and that counts them; so it does where `read` makes nothing of it.
-    pub fn recall<T>(
+impl CacheState {
+    fn of(session: &CachedSession, settings: &ActiveSettings, feed: &ChangeFeed, now: Timestamp) -> Self {
+        if !settings.verify_cached(session) {
+            return Self::Unverified;
+        }
+        if settings.expiry_of(session, now) != Expiry::Active {
+            return Self::Expired;
+        }
+        if !settings.has_right_tokens(session) {
+            return Self::Stale;
+        }
+        match feed.freshness(session.validation(), now) {
+            Freshness::Fresh => Self::Fresh,
+            Freshness::Revalidate => Self::Revalidate,
+            Freshness::Stale => Self::Stale,
+        }
+    }
+}
+
+impl<'a> SessionLookup<'a> {
+    /// Returns what `read` makes of a cookie's session, if memory alone can answer. The hot path.
+    #[inline]
+    pub(super) fn get_cached<T>(
         &self,
         cookie: Cookie<'_>,
         read: impl FnOnce(&Arc<CachedSession>, Timestamp) -> Option<T>,
     ) -> Option<T> {
+        // The fields by themselves, so that the compiler need not build this structure for a hit.
+        let Self { settings, cache, feed, backlog, metrics, .. } = *self;
         let now = self.clock.now();
-        self.cache.with(&CookieValue::of(cookie.value)?, cookie.audience, |live| {
-            if self.standing(live, now) != Standing::Good {
-                return None;
+        cache.with(&CookieValue::of(cookie.value)?, cookie.audience, |session| {
+            match CacheState::of(session, settings, feed, now) {
+                CacheState::Fresh => {}
+                CacheState::Revalidate => backlog.queue_revalidation(session),
+                CacheState::Stale | CacheState::Expired | CacheState::Unverified => return None,
             }
-            read(live, now).inspect(|_| self.used(live, now))
+            read(session, now).inspect(|_| {
+                record_use(session, now, settings, cache, backlog);
+                metrics.looked_up(Lookup::Hit);
+            })
         })
     }
 
-    /// Looks up a cookie's session. Waits for the store little longer than [`crate::session::DEADLINE`].
-    pub async fn find(&self, cookie: Cookie<'_>) -> Result<Found, Unavailable> {
-        let (now, spelling, audience) = (self.clock.now(), CookieValue::of(cookie.value), cookie.audience);
-        // On the heap, so that the future of a hit stays small.
-        let Some(live) = spelling.as_ref().and_then(|spelling| self.cache.get(spelling, audience)) else {
-            return match spelling.and_then(|spelling| spelling.read()) {
-                Some(token) => Box::pin(self.meet(&token, audience, now)).await,
-                None => Ok(self.counted(Lookup::Forged, Found::NotOurs)),
+    /// Looks up a cookie's session. Waits for the store little longer than [`DEADLINE`](crate::session::DEADLINE).
+    pub(super) async fn find(&self, cookie: Cookie<'_>) -> Result<LookupOutcome, Unavailable> {
+        let (now, value, audience) = (self.clock.now(), CookieValue::of(cookie.value), cookie.audience);
+        // Misses are boxed, so that the future of a hit stays small.
+        let Some(session) = value.as_ref().and_then(|value| self.cache.get(value, audience)) else {
+            return match value.and_then(|value| Token::decode(&value)) {
+                Some(token) => Box::pin(self.find_uncached(&token, audience, now)).await,
+                None => Ok(self.counted(Lookup::Forged, LookupOutcome::NotOurs)),
             };
         };
-        match self.standing(&live, now) {
-            Standing::Good => Ok(self.hit(live, now)),
-            Standing::Doubtful => Box::pin(self.confirm(&live.token(), Arc::clone(&live), now)).await,
-            Standing::Past => Box::pin(self.look_again(&live, now)).await,
-            Standing::Foreign => {
-                self.cache.forget(&live.key());
-                Box::pin(self.meet(&live.token(), audience, now)).await
+        match CacheState::of(&session, self.settings, self.feed, now) {
+            CacheState::Fresh => Ok(self.hit(session, now)),
+            CacheState::Revalidate => {
+                self.backlog.queue_revalidation(&session);
+                Ok(self.hit(session, now))
+            }
+            CacheState::Stale => Box::pin(self.find_stale(session, now)).await,
+            CacheState::Expired => Box::pin(self.find_expired(&session, now)).await,
+            CacheState::Unverified => {
+                self.cache.remove(&session.id());
+                Box::pin(self.find_uncached(&session.token(), audience, now)).await
             }
         }
     }
 
-    /// How far memory can speak for a session.
-    fn standing(&self, live: &Arc<CachedSession>, now: Timestamp) -> Standing {
-        if !self.terms.acknowledge(live) {
-            return Standing::Foreign;
+    /// Looks up a session that is not in memory.
+    async fn find_uncached(&self, token: &Token, audience: &str, now: Timestamp) -> Result<LookupOutcome, Unavailable> {
+        if !self.settings.verify(token, audience)? {
+            return Ok(self.counted(Lookup::Forged, LookupOutcome::NotOurs));
         }
-        if self.age_of(live, now) != Age::Current {
-            return Standing::Past;
+        self.load(token, audience, now).await
+    }
+
+    /// Looks up a session that is stale in memory: the store is asked, and while it is unavailable the session is served for
+    /// the grace.
+    async fn find_stale(&self, session: Arc<CachedSession>, now: Timestamp) -> Result<LookupOutcome, Unavailable> {
+        let token = session.token();
+        // Its ending may be waiting for a store that does not answer.
+        if self.cache.is_tombstoned(&session.id()) {
+            return Ok(self.counted(Lookup::Unknown, LookupOutcome::Ended));
         }
-        if !self.has_what_is_passed(live) {
-            return Standing::Doubtful;
+        // A known outage makes no request wait, unless a hint has come: then the session is served only on the store's word.
+        if !self.store.is_up() && !session.validation().is_invalidated() {
+            return self.serve_stale_if_error(session, now, Unavailable::Deadline);
         }
-        match self.hearing.trust(live, now) {
-            Freshness::Fresh => Standing::Good,
-            Freshness::Revalidate => {
-                self.doubt(live);
-                Standing::Good
+        let is_usable = |session: &CachedSession| self.is_usable(session, self.clock.now());
+        let revalidation = self.revalidation();
+        let revalidate = || revalidation.revalidate(&token, &session);
+        match in_time(self.cache.get_or_load(&token, is_usable, revalidate)).await {
+            Ok(Some(session)) => Ok(self.hit(session, now)),
+            Ok(None) => Ok(self.counted(Lookup::Unknown, LookupOutcome::Ended)),
+            Err(_) if self.cache.is_tombstoned(&session.id()) => {
+                Ok(self.counted(Lookup::Unknown, LookupOutcome::Ended))
             }
-            Freshness::Stale => Standing::Doubtful,
+            Err(error) => self.serve_stale_if_error(session, now, error),
         }
     }
 
-    /// Whether a session can be answered from as it is in memory.
-    pub(super) fn will_do(&self, live: &CachedSession, now: Timestamp) -> bool {
-        self.has_what_is_passed(live) && self.hearing.trust(live, now) != Freshness::Stale
-    }
-
-    /// Whether its tokens are in memory just where an app is passed them.
-    pub(super) fn has_what_is_passed(&self, live: &CachedSession) -> bool {
-        live.has_tokens() == self.terms.passes_tokens()
-    }
-
-    /// What the store says of a cookie that memory does not know.
-    async fn meet(&self, token: &Token, audience: &str, now: Timestamp) -> Result<Found, Unavailable> {
-        if !self.made(token, audience)? {
-            return Ok(self.counted(Lookup::Forged, Found::NotOurs));
-        }
-        self.look_up(token, audience, now).await
-    }
-
-    /// What the store says of a session that is past here.
-    async fn look_again(&self, live: &CachedSession, now: Timestamp) -> Result<Found, Unavailable> {
-        // Past its lifetime nothing can save it. Idle here, it may have been used at another replica.
-        let token = live.token();
-        self.cache.forget(&token.key());
-        if self.age_of(live, now) == Age::Over {
+    /// Looks up a session that has expired in memory.
+    async fn find_expired(&self, session: &CachedSession, now: Timestamp) -> Result<LookupOutcome, Unavailable> {
+        let token = session.token();
+        self.cache.remove(&token.id());
+        // Past its lifetime the store need not be asked. Idle here, it may have been used at another replica.
+        if self.settings.expiry_of(session, now) == Expiry::Expired {
             return Ok(self.expired(&token));
         }
-        self.look_up(&token, live.who().audience(), now).await
+        self.load(&token, session.identity().audience(), now).await
     }
 
-    async fn look_up(&self, token: &Token, audience: &str, now: Timestamp) -> Result<Found, Unavailable> {
-        let good = |live: &CachedSession| self.will_do(live, now);
-        match in_time(self.cache.get_or_load(token, good, || self.load(token))).await? {
-            None => Ok(self.counted(Lookup::Unknown, Found::Ended)),
-            Some(live) if !live.answers_to(&token.spelling(), audience) => {
-                Ok(self.counted(Lookup::Forged, Found::NotOurs))
+    async fn load(&self, token: &Token, audience: &str, now: Timestamp) -> Result<LookupOutcome, Unavailable> {
+        let loader = self.loader();
+        let is_usable = |session: &CachedSession| self.is_usable(session, now);
+        match in_time(self.cache.get_or_load(token, is_usable, || loader.load(token))).await? {
+            None => Ok(self.counted(Lookup::Unknown, LookupOutcome::Ended)),
+            Some(session) if !session.matches(&token.value(), audience) => {
+                Ok(self.counted(Lookup::Forged, LookupOutcome::NotOurs))
             }
-            Some(live) if self.age_of(&live, now) == Age::Current => {
-                self.note_use(&live, now);
-                Ok(self.counted(Lookup::Miss, Found::Live(live)))
+            Some(session) if self.settings.expiry_of(&session, now) == Expiry::Active => {
+                record_use(&session, now, self.settings, self.cache, self.backlog);
+                Ok(self.counted(Lookup::Miss, LookupOutcome::Live(session)))
             }
             Some(_) => Ok(self.expired(token)),
         }
     }
 
-    /// The session as the store has it now; `None` where it is over.
-    pub(super) async fn load(&self, token: &Token) -> Result<Option<Arc<CachedSession>>, Unavailable> {
-        let asked = self.hearing.asking(self.clock.now());
-        let kept = self.read(&token.key()).await?;
-        Ok(kept.map(|Kept { row, record }| {
-            let live = self.alive(&record, token, &row, asked);
-            self.note_seal(row);
-            live
-        }))
-    }
-
-    /// What the store has of a session; `None` where that is nothing, or nothing that can ever be read again.
-    pub(super) async fn read(&self, key: &SessionId) -> Result<Option<Kept>, Unavailable> {
-        let Some(row) = self.store.load(key).await? else {
-            return Ok(None);
-        };
-        match Record::open(&self.terms.keyring(), *key, &row.sealed) {
-            Ok(record) => Ok(Some(Kept { row, record })),
-            // It lives, for the replicas that have been updated already.
-            Err(Unreadable::Newer) => {
-                Err(Unavailable::Failed("the session was written by a newer version of doorward".to_owned()))
-            }
-            Err(unreadable) => {
-                tracing::warn!(session = ?key, ?unreadable, "a session can never be read again and counts as ended");
-                Ok(None)
-            }
+    /// Serves a session that could not be revalidated (RFC 5861 §4), or fails with the store's error: past the grace, or
+    /// where a hint says that the session has changed, which is no outage.
+    fn serve_stale_if_error(
+        &self,
+        session: Arc<CachedSession>,
+        now: Timestamp,
+        error: Unavailable,
+    ) -> Result<LookupOutcome, Unavailable> {
+        let is_stale = self.feed.freshness(session.validation(), now) == Freshness::Stale;
+        if session.validation().is_invalidated() {
+            return Err(error);
         }
-    }
-
-    /// A session as memory keeps it.
-    pub(super) fn alive(&self, record: &Record, token: &Token, row: &Row, asked: Asked) -> Arc<CachedSession> {
-        let passed = self.terms.passes_tokens().then(|| ForwardedTokens::of(record, row));
-        Arc::new(CachedSession::new(record, token, row, asked, passed))
-    }
-
-    /// Its row is left to the purge, which counts it once for all replicas and spares one that was used elsewhere.
-    fn expired(&self, token: &Token) -> Found {
-        self.bury(token.key());
-        self.backlog.meet_expired();
-        self.counted(Lookup::Unknown, Found::Ended)
-    }
-
-    pub(super) fn age_of(&self, live: &CachedSession, now: Timestamp) -> Age {
-        self.age(live.created(), live.last_seen(), now)
-    }
-
-    pub(super) fn age(&self, created: Timestamp, last_seen: Timestamp, now: Timestamp) -> Age {
-        if now.since(created) >= self.terms.lifetime() {
-            Age::Over
-        } else if now.since(last_seen) >= self.terms.idle_timeout() {
-            Age::Idle
-        } else {
-            Age::Current
+        if is_stale && now.since(session.validation().at()) > self.settings.outage_grace() {
+            return Err(error);
         }
+        self.metrics.stale_served.inc();
+        Ok(self.hit(session, now))
     }
 
-    fn note_use(&self, live: &Arc<CachedSession>, now: Timestamp) {
-        live.see(now);
-        // More often than an idle timeout that is shorter than the interval, or a restart would end sessions in use.
-        let interval = crate::session::TOUCH_INTERVAL.min(self.terms.idle_timeout() / 4);
-        if live.put_forward(now, interval) {
-            self.cache.keep(&live.key());
-            if !self.backlog.leave(live) {
-                live.put_back();
-            }
+    /// Returns `true` if a session can be served as it is in memory.
+    fn is_usable(&self, session: &CachedSession, now: Timestamp) -> bool {
+        self.settings.has_right_tokens(session) && self.feed.freshness(session.validation(), now) != Freshness::Stale
+    }
+
+    /// Ends a session here. Its row is left to the purge, which counts it once for all replicas and spares a session that was
+    /// used elsewhere.
+    fn expired(&self, token: &Token) -> LookupOutcome {
+        self.cache.tombstone_and_remove(token.id());
+        self.backlog.note_expired();
+        self.counted(Lookup::Unknown, LookupOutcome::Ended)
+    }
+
+    fn hit(&self, session: Arc<CachedSession>, now: Timestamp) -> LookupOutcome {
+        record_use(&session, now, self.settings, self.cache, self.backlog);
+        self.counted(Lookup::Hit, LookupOutcome::Live(session))
+    }
+
+    fn counted(&self, result: Lookup, outcome: LookupOutcome) -> LookupOutcome {
+        self.metrics.looked_up(result);
+        outcome
+    }
+
+    // Made where memory cannot answer, so that the future of a hit does not carry them.
+
+    fn loader(&self) -> SessionLoader<'a> {
+        let Self { settings, clock, store, feed, backlog, .. } = *self;
+        SessionLoader { settings, clock, store, feed, backlog }
+    }
+
+    fn revalidation(&self) -> Revalidation<'a> {
+        let Self { settings, clock, store, cache, feed, backlog, .. } = *self;
+        Revalidation { settings, clock, store, cache, feed, backlog, loader: self.loader() }
+    }
+}
+
+/// Records a use, and once in an interval queues it to be written.
+fn record_use(
+    session: &Arc<CachedSession>,
+    now: Timestamp,
+    settings: &ActiveSettings,
+    cache: &Cache,
+    backlog: &Backlog,
+) {
+    session.record_use(now);
+    // More often where the idle timeout is short, or a restart would end sessions in use.
+    let interval = LAST_USE_INTERVAL.min(settings.idle_timeout() / 4);
+    if session.begin_write_of_last_use(now, interval) {
+        cache.mark_used(&session.id());
+        if !backlog.queue_last_use(session) {
+            session.cancel_write_of_last_use();
         }
-    }
-
-    pub(super) fn hit(&self, live: Arc<CachedSession>, now: Timestamp) -> Found {
-        self.used(&live, now);
-        Found::Live(live)
-    }
-
-    fn used(&self, live: &Arc<CachedSession>, now: Timestamp) {
-        self.note_use(live, now);
-        self.metrics.count_lookup(Lookup::Hit);
-    }
-
-    pub(super) fn counted(&self, result: Lookup, found: Found) -> Found {
-        self.metrics.count_lookup(result);
-        found
     }
 }

@@ -1,41 +1,83 @@
-//! Sessions: made at sign-in, found by their cookie on every request, ended once and for all.
+//! Sessions: created at sign-in, found by their cookie on every request, ended once and for all.
 //!
-//! Promises: a cookie that we did not make costs no store look-up; a store that does not answer never looks like a
-//! session that is over; nothing is written on a request's path. It must not know providers, edges or pages.
+//! | room | |
+//! |---|---|
+//! | [`lookup`] | the session of a cookie: from memory, or else from the store; stale-if-error |
+//! | [`cookie`] | a cookie's value and the session's id |
+//! | [`cache`] | sessions in memory, tombstones, single-flight loads |
+//! | [`freshness`] | for how long memory is served unasked: stale-while-revalidate, change feed, hints |
+//! | [`revalidation`] | asking the store whether memory is still true; invalidations of other processes |
+//! | [`load`] | rows of the store read as sessions |
+//! | [`create`], [`end`] | sign-in; sign-out, a provider's logout and the replay of its token |
+//! | [`renewal`] | refreshing tokens under a lease |
+//! | [`record`] | the sealed part of a row |
+//! | [`store`] | rows in memory, SQLite or PostgreSQL; leases; key rotation |
+//! | [`upkeep`], [`backlog`] | jobs off the requests' path, re-encryption after a key rotation among them; the work left to them |
+//! | [`settings`], [`active_settings`] | as configured; in force, changed by a reload |
+//! | [`admin`] | listing and ending sessions for operators |
+//!
+//! [`Sessions`] owns the parts and hands them to the rooms, each of which names the ones that it uses. Promises: a cookie
+//! that we did not make costs no call to the store; a store that does not answer is never taken for a session that has ended;
+//! nothing is written on a request's path.
 
+mod active_settings;
 pub mod admin;
+mod backlog;
 mod cache;
 mod cookie;
+mod create;
+mod end;
 mod freshness;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod load;
 mod lookup;
 mod record;
 mod renewal;
+mod revalidation;
 mod settings;
 mod store;
-mod terms;
 mod upkeep;
 
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use self::{
+    active_settings::ActiveSettings,
+    backlog::Backlog,
     cache::Cache,
     cookie::Token,
+    create::SessionCreation,
+    end::SessionEnding,
     freshness::ChangeFeed,
-    lookup::Age,
-    store::{ObservedStore, Row, Selection, Store as _, lease::LeaseHolder},
-    terms::Terms,
-    upkeep::{Backlog, Upkeep},
+    load::SessionLoader,
+    lookup::SessionLookup,
+    renewal::SessionRenewal,
+    revalidation::Revalidation,
+    store::{ObservedStore, Store as _, lease::Holder},
+    upkeep::{
+        Upkeep,
+        idle_sweep::IdleSweep,
+        last_use::LastUseWriter,
+        ping::StorePing,
+        purge::Purge,
+        reencryption::Reencryption,
+        retired_keys::RetiredKeySync,
+        revalidation::{QueuedRevalidation, UnusedRevalidation},
+    },
 };
 pub use self::{
     cache::session::CachedSession,
     cookie::{Cookie, SessionId},
+    end::{LogoutTarget, LogoutTokenId},
+    lookup::LookupOutcome,
     record::{NewSession, Record},
-    renewal::{Claim, Due, LogoutTokenId, RenewalPermit, Renewed, Whose},
+    renewal::{LeaseOutcome, RenewalDue, RenewalPermit, RenewedSession},
     settings::{Backend, Settings},
     store::{DEADLINE, Unavailable, postgres},
     upkeep::reencryption::RotationStatus,
@@ -43,49 +85,30 @@ pub use self::{
 use crate::{
     clock::{Clock, Timestamp},
     crypto::Keyring,
-    metrics::{self, LogoutKind},
+    identity::{Identity, Tokens},
+    metrics::{self, Logout},
     shutdown,
 };
 
-/// How long the start waits to see whether the store is there. Whether or not it is changes nothing but the log.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
-
-/// How often a session's last use is written at most.
-const TOUCH_INTERVAL: Duration = Duration::from_mins(1);
-
-/// What a cookie turned out to be.
-#[derive(Clone, Debug)]
-pub enum Found {
-    /// A session that lives.
-    Live(Arc<CachedSession>),
-    /// A session of ours that is over.
-    Ended,
-    /// Nothing that we made for where it was sent to.
-    NotOurs,
-}
+/// Time for which the start waits for the store's first answer. The answer changes nothing but the log.
+const FIRST_PING: Duration = Duration::from_secs(1);
 
 /// All sessions of this gate.
 pub struct Sessions {
-    terms: Terms,
+    settings: ActiveSettings,
     clock: Clock,
     metrics: metrics::SessionMetrics,
     store: ObservedStore,
     cache: Cache,
-    hearing: ChangeFeed,
+    feed: ChangeFeed,
     backlog: Backlog,
-    /// Who this process is to those it shares a store with.
-    holder: LeaseHolder,
-}
-
-/// What the store has of a session.
-struct Kept {
-    row: Row,
-    record: Record,
+    /// The name of this process in leases.
+    holder: Holder,
 }
 
 impl Sessions {
-    /// Opens the store. Fails only where waiting cannot help (a file that is no database, a directory that is not there);
-    /// a server that is away is waited for by [`Sessions::maintain`].
+    /// Opens the store. Fails only where waiting cannot help (a file that is no database, a directory that does not exist);
+    /// [`Sessions::maintain`] waits for a server that is unavailable.
     pub async fn open(
         settings: &Settings,
         keyring: Arc<Keyring>,
@@ -94,154 +117,252 @@ impl Sessions {
         store: metrics::StoreMetrics,
     ) -> Result<Self, Unavailable> {
         let store = store::open::open(&settings.backend, store).await?;
-        let sessions = Self::with(store, settings, keyring, clock, sessions);
-        let first_look = async {
+        let sessions = Self::over(store, settings, keyring, clock, sessions);
+        let first_ping = async {
             if sessions.store.ping().await.is_ok() {
-                sessions.settle().await;
+                sessions.retired_keys().load().await;
             }
         };
-        // The answer shows in the metric and in `is_up`; an outage now is no worse than one later.
-        let _ = tokio::time::timeout(FIRST_LOOK, first_look).await;
+        // The answer shows in the metric and in `is_available`; an outage now is no worse than one later.
+        let _ = tokio::time::timeout(FIRST_PING, first_ping).await;
         Ok(sessions)
     }
 
-    fn with(
+    fn over(
         store: ObservedStore,
         settings: &Settings,
         keyring: Arc<Keyring>,
         clock: Clock,
         metrics: metrics::SessionMetrics,
     ) -> Self {
-        let hearing = if store.is_shared() { ChangeFeed::of_others() } else { ChangeFeed::of_nobody() };
-        let (terms, cache) = (Terms::new(settings, keyring), Cache::new());
-        Self { terms, clock, metrics, store, cache, hearing, backlog: Backlog::new(), holder: LeaseHolder::random() }
+        let feed = if store.is_shared() { ChangeFeed::for_shared_store() } else { ChangeFeed::for_exclusive_store() };
+        let (settings, cache) = (ActiveSettings::new(settings, keyring), Cache::new());
+        Self { settings, clock, metrics, store, cache, feed, backlog: Backlog::new(), holder: Holder::fresh() }
     }
 
-    /// Other lifetimes and keys, for sessions that live already too. Where sessions are kept stays as it is.
+    /// Puts other lifetimes and keys in force, for sessions that exist already too. The store stays as it is.
     pub fn change(&self, settings: &Settings, keyring: Arc<Keyring>) {
-        if self.terms.change(settings, keyring) {
-            self.metrics.reset_rows_to_reencrypt();
+        if self.settings.change(settings, keyring) {
+            self.metrics.count_again();
         }
     }
 
-    /// Makes a session and returns the value of its cookie: always a new one, written before it is returned.
+    /// Creates a session and returns the value of its cookie: always a new one, written before it is returned.
     pub async fn create(&self, new: NewSession) -> Result<String, Unavailable> {
-        let keyring = self.terms.keyring();
-        let token = Token::fresh(&keyring, &new.scope.audience);
-        let record = Record::new(new, self.clock.now());
-        let row = record.seal(&keyring, token.key());
-        let mut watch = self.cache.watch(token.key());
-        let live = self.alive(&record, &token, &row, self.hearing.asking(self.clock.now()));
-        self.store.insert(row).await?;
-        self.cache.insert(Arc::clone(&live));
-        self.heed(&mut watch, &live);
-        Ok(token.encode())
+        self.creation().create(new).await
     }
 
-    /// Ends a cookie's session, and returns what it was; `None` where it is none of ours, is sent to where it does not count, or
-    /// was over already.
-    ///
-    /// Whatever the store does, and even if the caller does not wait for the answer, this process refuses the session
-    /// from here on, and its row is removed when the store takes it.
-    pub async fn revoke(&self, cookie: Cookie<'_>, why: LogoutKind) -> Result<Option<Record>, Unavailable> {
-        let Some(token) = Token::parse(cookie.value) else { return Ok(None) };
-        if !self.made(&token, cookie.audience)? {
-            return Ok(None);
-        }
-        let key = token.key();
-        if self.cache.is_over(&key) && !self.backlog.owes(&key) {
-            return Ok(None);
-        }
-        self.backlog.owe(token, why);
-        self.cache.bury(key);
-        in_time(self.revoke_owed(&token, why)).await
+    /// Returns what `read` makes of a cookie's session, if memory alone can answer. [`Sessions::find`] tells what any other
+    /// cookie is, and counts it; also where `read` returns `None`.
+    #[inline]
+    pub fn get_cached<T>(
+        &self,
+        cookie: Cookie<'_>,
+        read: impl FnOnce(&Arc<CachedSession>, Timestamp) -> Option<T>,
+    ) -> Option<T> {
+        self.lookup().get_cached(cookie, read)
     }
 
-    /// Whether the store answered when it was last asked.
-    #[must_use]
-    pub fn is_up(&self) -> bool {
-        self.store.is_available()
+    /// Looks up a cookie's session. Waits for the store little longer than [`DEADLINE`].
+    pub async fn find(&self, cookie: Cookie<'_>) -> Result<LookupOutcome, Unavailable> {
+        self.lookup().find(cookie).await
     }
 
-    /// Whether the store ever answered. Before that no session can be told from a stranger's cookie.
-    #[must_use]
-    pub fn was_opened(&self) -> bool {
-        self.store.was_opened() && self.terms.keyring().has_loaded_retired()
-    }
-
-    /// How long a new session's cookie is worth keeping.
-    #[must_use]
-    pub fn lifetime(&self) -> Duration {
-        self.terms.lifetime()
-    }
-
-    /// When a session ends even if it is used until then.
-    #[must_use]
-    pub fn ends(&self, live: &CachedSession) -> Timestamp {
-        live.created().plus(self.terms.lifetime())
-    }
-
-    /// Whether we made a cookie for where it was sent to, be its session over or not, or cannot tell yet. Asks no store.
+    /// Returns `true` if we made a cookie for the host that it was sent to, whether or not its session has ended, or if that
+    /// cannot be told yet. Asks no store.
     #[must_use]
     pub fn may_be_ours(&self, cookie: Cookie<'_>) -> bool {
-        Token::parse(cookie.value).is_some_and(|token| self.made(&token, cookie.audience).unwrap_or(true))
+        Token::parse(cookie.value).is_some_and(|token| self.settings.verify(&token, cookie.audience).unwrap_or(true))
     }
 
-    /// Until asked to stop: writes when sessions were last used, removes expired ones in small batches, sees whether
-    /// the store is there, hears what others do to sessions. Writes what is pending once more before it returns.
+    /// Ends a cookie's session and returns its record; `None` where it is not ours, was sent to a host that it was not made
+    /// for, or had ended already.
+    ///
+    /// Whatever the store does, and even if the caller does not wait for the answer, this process refuses the session
+    /// from here on, and its row is deleted when the store takes it.
+    pub async fn revoke(&self, cookie: Cookie<'_>, why: Logout) -> Result<Option<Record>, Unavailable> {
+        self.ending().revoke(cookie, why).await
+    }
+
+    /// Returns `true` if a provider's `sid` names a session. For logout requests that need no proof, which must not cost a
+    /// write.
+    pub async fn has_sid(&self, provider: &str, sid: &str) -> Result<bool, Unavailable> {
+        self.store.has_sid(provider, sid).await
+    }
+
+    /// Ends sessions by their provider's names, in every process. Returns their number.
+    pub async fn end_by(&self, provider: &str, target: &LogoutTarget, why: Logout) -> Result<u64, Unavailable> {
+        self.ending().end_by(provider, target, why).await
+    }
+
+    /// Ends sessions on a logout token, whose `jti` is recorded for all processes. Returns their number, or `None` for a
+    /// replay. If the sessions cannot be ended, the token may come again.
+    pub async fn end_once(
+        &self,
+        token: LogoutTokenId<'_>,
+        target: &LogoutTarget,
+        why: Logout,
+    ) -> Result<Option<u64>, Unavailable> {
+        self.ending().end_once(token, target, why).await
+    }
+
+    /// State of a session's renewal.
+    #[must_use]
+    pub fn renewal_due(&self, session: &CachedSession) -> RenewalDue {
+        self.renewal_due_at(session, self.clock.now())
+    }
+
+    /// State of a session's renewal, for callers that know the time already.
+    #[must_use]
+    pub fn renewal_due_at(&self, session: &CachedSession, now: Timestamp) -> RenewalDue {
+        RenewalDue::of(session, &self.settings, now)
+    }
+
+    /// Returns `true` unless a renewal of this session failed here a moment ago.
+    #[must_use]
+    pub fn may_renew(&self, session: &CachedSession) -> bool {
+        session.renewal_backoff_until() <= self.clock.now()
+    }
+
+    /// Asks for the lease of a session's renewal. `answers_within` is the longest that the provider may take.
+    pub async fn acquire_lease(
+        &self,
+        session: &Arc<CachedSession>,
+        answers_within: Duration,
+    ) -> Result<LeaseOutcome, Unavailable> {
+        self.renewal().acquire_lease(session, answers_within).await
+    }
+
+    /// Takes a provider's answer. The renewed session is served at once; [`Sessions::write_renewed`] writes it.
+    #[must_use]
+    pub fn renew(
+        &self,
+        permit: RenewalPermit,
+        identity: Option<Identity>,
+        tokens: Tokens,
+        sid: Option<String>,
+    ) -> RenewedSession {
+        self.renewal().renew(permit, identity, tokens, sid)
+    }
+
+    /// Writes a renewed session. Returns the session as the store has it now; `None` where it was ended meanwhile.
+    pub async fn write_renewed(&self, renewed: &RenewedSession) -> Result<Option<Arc<CachedSession>>, Unavailable> {
+        self.renewal().write(renewed).await
+    }
+
+    /// Leaves a session as it is for a while after a renewal that failed, and releases its lease to others.
+    pub async fn back_off(&self, permit: RenewalPermit) {
+        self.renewal().back_off(permit).await;
+    }
+
+    /// Ends a session that its provider will not renew, unless another process has renewed it: then that one is returned.
+    pub async fn end_unless_renewed(
+        &self,
+        permit: RenewalPermit,
+        why: Logout,
+    ) -> Result<Option<Arc<CachedSession>>, Unavailable> {
+        self.renewal().end_unless_renewed(permit, why).await
+    }
+
+    /// Counts an answer from a session that could not be renewed in time.
+    pub fn count_stale_served(&self) {
+        self.metrics.stale_served.inc();
+    }
+
+    /// Returns `true` if the store answered its last call.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.store.is_up()
+    }
+
+    /// Returns `true` once the store has answered and the cookie keys of retired secrets are loaded. Before that a session
+    /// cannot be told from a made-up cookie.
+    #[must_use]
+    pub fn was_opened(&self) -> bool {
+        self.store.was_opened() && self.settings.keyring().has_inherited()
+    }
+
+    /// Lifetime of a new session and of its cookie.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.settings.lifetime()
+    }
+
+    /// End of a session's lifetime, however much it is used.
+    #[must_use]
+    pub fn expires(&self, session: &CachedSession) -> Timestamp {
+        session.created().plus(self.settings.lifetime())
+    }
+
+    /// Runs the upkeep and the change feed until asked to stop. Writes what is pending once more before it returns.
     pub async fn maintain(&self, stop: shutdown::Signal) {
+        let (queued, idle_sweep, invalidations) = (self.queued_revalidation(), self.idle_sweep(), self.revalidation());
         tokio::select! {
-            () = Upkeep::of(self).run(stop) => {}
-            never = upkeep::settle_doubts(self) => match never {},
-            never = upkeep::let_rest(self) => match never {},
-            never = self.store.listen(self) => match never {},
+            () = self.upkeep().run(stop) => {}
+            never = queued.run() => match never {},
+            never = idle_sweep.run() => match never {},
+            never = self.store.listen(&invalidations) => match never {},
         }
-    }
-
-    /// Whether a secret of ours made this for a host or domain. Until what dropped ones have left is read, whatever the others
-    /// did not make may be theirs.
-    fn made(&self, token: &Token, audience: &str) -> Result<bool, Unavailable> {
-        let keyring = self.terms.keyring();
-        let knows_all = keyring.has_loaded_retired();
-        match token.is_made_by(&keyring, audience) {
-            false if !knows_all => {
-                Err(Unavailable::Failed("what dropped secrets have left is not read yet".to_owned()))
-            }
-            made => Ok(made),
-        }
-    }
-
-    async fn revoke_owed(&self, token: &Token, why: LogoutKind) -> Result<Option<Record>, Unavailable> {
-        let (key, in_memory) = (token.key(), self.cache.take(token).await);
-        let kept = self.read(&key).await?;
-        // Memory may know of a later use, and of a session whose row cannot be read any more.
-        let now = self.clock.now();
-        let was_current = in_memory.is_some_and(|live| self.age_of(&live, now) == Age::Current)
-            || kept
-                .as_ref()
-                .is_some_and(|Kept { row, record }| self.age(record.created, row.last_seen, now) == Age::Current);
-        let record = kept.map(|kept| kept.record).filter(|_| was_current);
-        let why = if was_current { why } else { LogoutKind::Expired };
-        let was_there = self.end(&key, why).await?;
-        Ok(record.filter(|_| was_there))
-    }
-
-    /// Remembers that a session is over, and drops it from memory.
-    fn bury(&self, key: SessionId) {
-        self.cache.bury(key);
-        self.cache.forget(&key);
-    }
-
-    /// Removes a session's row, says whether it was there, and counts the ending if so: whoever removes it counts it.
-    async fn end(&self, key: &SessionId, why: LogoutKind) -> Result<bool, Unavailable> {
-        let was_there = !self.store.delete(&Selection::from(*key), 1).await?.is_empty();
-        self.backlog.settle(key);
-        self.metrics.count_ended(why, u64::from(was_there));
-        Ok(was_there)
     }
 }
 
-/// Each call to the store has a deadline of its own; this one bounds waiting for the calls of others as well.
-async fn in_time<T>(work: impl Future<Output = Result<T, Unavailable>>) -> Result<T, Unavailable> {
-    tokio::time::timeout(DEADLINE + DEADLINE / 10, work).await.unwrap_or(Err(Unavailable::Deadline))
+/// The rooms, with the parts that each of them uses.
+impl Sessions {
+    fn loader(&self) -> SessionLoader<'_> {
+        let Self { settings, clock, store, feed, backlog, .. } = self;
+        SessionLoader { settings, clock, store, feed, backlog }
+    }
+
+    fn revalidation(&self) -> Revalidation<'_> {
+        let Self { settings, clock, store, cache, feed, backlog, .. } = self;
+        Revalidation { settings, clock, store, cache, feed, backlog, loader: self.loader() }
+    }
+
+    #[inline]
+    fn lookup(&self) -> SessionLookup<'_> {
+        let Self { settings, clock, store, cache, feed, backlog, metrics, .. } = self;
+        SessionLookup { settings, clock, store, cache, feed, backlog, metrics }
+    }
+
+    fn creation(&self) -> SessionCreation<'_> {
+        let Self { settings, store, cache, .. } = self;
+        SessionCreation { settings, store, cache, loader: self.loader(), revalidation: self.revalidation() }
+    }
+
+    fn ending(&self) -> SessionEnding<'_> {
+        let Self { settings, clock, store, cache, backlog, metrics, .. } = self;
+        SessionEnding { settings, clock, store, cache, backlog, metrics, loader: self.loader() }
+    }
+
+    fn renewal(&self) -> SessionRenewal<'_> {
+        let Self { settings, clock, store, cache, holder, .. } = self;
+        let (loader, revalidation, ending) = (self.loader(), self.revalidation(), self.ending());
+        SessionRenewal { settings, clock, store, cache, holder: *holder, loader, revalidation, ending }
+    }
+
+    fn upkeep(&self) -> Upkeep<'_> {
+        let Self { settings, clock, store, cache, feed, backlog, metrics, .. } = self;
+        let (retired_keys, ending, revalidation) = (self.retired_keys(), self.ending(), self.revalidation());
+        Upkeep {
+            ping: StorePing { store, cache, metrics, retired_keys, ending },
+            ending,
+            last_uses: LastUseWriter::new(store, backlog),
+            purge: Purge { settings, clock, store, backlog, metrics, next_batch: None },
+            unused: UnusedRevalidation { settings, clock, cache, feed, revalidation, last_run: Instant::now() },
+            reencryption: Reencryption::new(settings, store, backlog, metrics, retired_keys),
+        }
+    }
+
+    fn queued_revalidation(&self) -> QueuedRevalidation<'_> {
+        QueuedRevalidation { backlog: &self.backlog, revalidation: self.revalidation() }
+    }
+
+    fn idle_sweep(&self) -> IdleSweep<'_> {
+        IdleSweep { clock: &self.clock, cache: &self.cache }
+    }
+
+    fn retired_keys(&self) -> RetiredKeySync<'_> {
+        let Self { settings, clock, store, .. } = self;
+        RetiredKeySync { settings, clock, store }
+    }
 }

@@ -1,7 +1,7 @@
-//! What a session is: the record that is sealed into the store.
+//! A session's record: identity and tokens, as they are sealed into a row of the store.
 //!
 //! Promises: tokens leave their wrapping in one function, on their way into the seal; a row that was moved, changed or
-//! sealed by somebody else does not open. It must not know how rows are kept.
+//! sealed by another program does not open.
 
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use serde::{Deserialize, Serialize};
@@ -13,52 +13,52 @@ use crate::{
     session::{cookie::SessionId, store::Row},
 };
 
-/// What a sign-in yields.
+/// The result of a sign-in.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// Who signed in.
+    /// Identity of the person who signed in.
     pub identity: Identity,
-    /// What the provider issued.
+    /// Tokens that the provider issued.
     pub tokens: Tokens,
-    /// The provider's own name for its session (`sid`), for its sign-out.
+    /// The provider's own name for its session (`sid`), for its logout.
     pub sid: Option<String>,
-    /// Where it is to count.
-    pub scope: SessionScope,
+    /// Host or domain that its cookie is for, and registration that issued its tokens.
+    pub scope: Scope,
 }
 
-/// A session as it is kept.
+/// The sealed part of a row.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Who signed in.
+    /// Identity of the person who signed in.
     pub identity: Identity,
-    /// What the provider issued.
+    /// Tokens that the provider issued.
     pub tokens: Tokens,
-    /// The provider's own name for its session.
+    /// The provider's own name for its session (`sid`).
     pub sid: Option<String>,
-    /// Where it counts.
-    pub scope: SessionScope,
-    /// When it was made.
+    /// Host or domain that its cookie is for, and registration that issued its tokens.
+    pub scope: Scope,
+    /// Creation time.
     pub created: Timestamp,
-    /// When its tokens were last renewed; when it was made, before that.
+    /// Time of the last renewal of its tokens; the creation time before the first.
     pub renewed: Timestamp,
 }
 
-/// Why a sealed record could not be read.
+/// The reason why a sealed record could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unreadable {
-    /// It does not open: changed, moved, or sealed with a secret that is configured no more. It never will.
+    /// The seal does not open, and never will: changed, moved, or sealed by a secret that is not configured any more.
     Sealed,
-    /// A newer version of the program wrote it, and can read it.
+    /// Written by a newer version of the program, which can read it.
     Newer,
-    /// It opens, and does not hold a record. A defect of ours.
+    /// The seal opens, and does not hold a record. A defect of ours.
     Garbled,
 }
 
-/// The form of the sealed part. Readers ignore fields that they do not know and writers keep those that older readers
+/// Version of the record's format. Readers ignore fields that they do not know and writers keep those that older readers
 /// need, so the number changes only where that is impossible.
-const FORM: u8 = 2;
+const FORMAT: u8 = 2;
 
-/// The record on its way into the seal.
+/// The record as it is written, tokens in clear.
 #[derive(Serialize)]
 struct Exposed<'a> {
     identity: &'a Identity,
@@ -72,7 +72,7 @@ struct Exposed<'a> {
     id: Option<&'a str>,
 }
 
-/// The record on its way out of the seal. Owns its strings, because JSON may have escaped them.
+/// The record as it is read. Owns its strings, because JSON may have escaped them.
 #[derive(Deserialize)]
 struct Opened {
     identity: Identity,
@@ -87,40 +87,40 @@ struct Opened {
 }
 
 impl Record {
-    /// A session that begins now.
+    /// The record of a session that begins now.
     pub(super) fn new(new: NewSession, now: Timestamp) -> Self {
         let NewSession { identity, tokens, sid, scope } = new;
         Self { identity, tokens, sid, scope, created: now, renewed: now }
     }
 
-    /// The row that keeps it under `key`.
-    pub(super) fn seal(&self, keyring: &Keyring, key: SessionId) -> Row {
+    /// Seals it into a row of the first generation.
+    pub(super) fn seal(&self, keyring: &Keyring, id: SessionId) -> Row {
         Row {
-            key,
+            key: id,
             provider: self.identity.provider.clone(),
             subject: self.identity.subject.0.clone(),
             sid: self.sid.clone(),
             generation: 1,
             created: self.created,
             last_seen: self.created,
-            sealed: keyring.seal(Purpose::SessionRow, &key.0, &self.expose()),
+            sealed: keyring.seal(Purpose::SessionRow, &id.0, &self.expose()),
         }
     }
 
-    /// Reads what [`Record::seal`] wrote under `key`.
-    pub(super) fn open(keyring: &Keyring, key: SessionId, sealed: &[u8]) -> Result<Self, Unreadable> {
-        let plain = keyring.open(Purpose::SessionRow, &key.0, sealed).ok_or(Unreadable::Sealed)?;
+    /// Opens the sealed part of the row with this id.
+    pub(super) fn open(keyring: &Keyring, id: SessionId, sealed: &[u8]) -> Result<Self, Unreadable> {
+        let plain = keyring.open(Purpose::SessionRow, &id.0, sealed).ok_or(Unreadable::Sealed)?;
         let plain = Zeroizing::new(plain);
         match plain.split_first() {
-            Some((&FORM, json)) => {
+            Some((&FORMAT, json)) => {
                 serde_json::from_slice::<Opened>(json).map(Self::from).map_err(|_| Unreadable::Garbled)
             }
-            Some((&form, _)) if form > FORM => Err(Unreadable::Newer),
+            Some((&format, _)) if format > FORMAT => Err(Unreadable::Newer),
             _ => Err(Unreadable::Garbled),
         }
     }
 
-    /// The only place where a session's tokens leave their wrapping.
+    /// Serializes it. The only place where a session's tokens leave their wrapping.
     fn expose(&self) -> Zeroizing<Vec<u8>> {
         let Tokens { access, access_ends, refresh, id } = &self.tokens;
         let exposed = Exposed {
@@ -134,7 +134,7 @@ impl Record {
             refresh: refresh.as_ref().map(ExposeSecret::expose_secret),
             id: id.as_ref().map(ExposeSecret::expose_secret),
         };
-        let mut plain = Zeroizing::new(vec![FORM]);
+        let mut plain = Zeroizing::new(vec![FORMAT]);
         serde_json::to_writer(&mut *plain, &exposed)
             .expect("a record holds nothing that JSON cannot, and memory takes it");
         plain
@@ -204,16 +204,16 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_a_newer_form_is_told_from_a_garbled_one() {
+    fn a_record_of_a_newer_format_is_told_from_a_garbled_one() {
         let token = Token::fresh(&ring(), "app.test");
-        let mut row = one().seal(&ring(), token.key());
+        let mut row = one().seal(&ring(), token.id());
         for (plain, expected) in [
-            ([FORM + 1, b'{'].as_slice(), Unreadable::Newer),
-            (&[FORM, b'{'], Unreadable::Garbled),
+            ([FORMAT + 1, b'{'].as_slice(), Unreadable::Newer),
+            (&[FORMAT, b'{'], Unreadable::Garbled),
             (&[0], Unreadable::Garbled),
             (&[], Unreadable::Garbled),
         ] {
-            row.sealed = ring().seal(Purpose::SessionRow, &token.key().0, plain);
+            row.sealed = ring().seal(Purpose::SessionRow, &token.id().0, plain);
             assert_eq!(Record::open(&ring(), row.key, &row.sealed).unwrap_err(), expected);
         }
     }
@@ -222,19 +222,19 @@ mod tests {
     fn a_field_of_a_later_version_does_not_make_a_record_unreadable() {
         let token = Token::fresh(&ring(), "app.test");
         let record = one();
-        let mut row = record.seal(&ring(), token.key());
+        let mut row = record.seal(&ring(), token.id());
         let mut json: Value = serde_json::from_slice(&record.expose()[1..]).unwrap();
         json["added_later"] = Value::from(1);
-        let plain = [&[FORM], json.to_string().as_bytes()].concat();
-        row.sealed = ring().seal(Purpose::SessionRow, &token.key().0, &plain);
+        let plain = [&[FORMAT], json.to_string().as_bytes()].concat();
+        row.sealed = ring().seal(Purpose::SessionRow, &token.id().0, &plain);
         assert_eq!(Record::open(&ring(), row.key, &row.sealed).unwrap().identity, record.identity);
     }
 
     proptest! {
         #[test]
-        fn a_record_comes_back_as_it_was_under_its_own_key_alone(record in record(), other: [u8; 32]) {
-            let key = Token::fresh(&ring(), "app.test").key();
-            let mut row = record.seal(&ring(), key);
+        fn a_record_opens_as_it_was_under_its_own_id_alone(record in record(), other: [u8; 32]) {
+            let id = Token::fresh(&ring(), "app.test").id();
+            let mut row = record.seal(&ring(), id);
             let back = Record::open(&ring(), row.key, &row.sealed).unwrap();
             prop_assert_eq!(&back.identity, &record.identity);
             prop_assert_eq!(&back.sid, &record.sid);

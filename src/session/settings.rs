@@ -1,39 +1,41 @@
-//! How long sessions last and where they are kept, as it is configured.
+//! Session settings as configured: lifetimes and the store.
+//!
+//! Promises: they are complete and checked; `config` makes them.
 
 use std::{path::PathBuf, time::Duration};
 
 use crate::session::store::postgres;
 
-/// How long sessions last and where they are kept.
+/// Lifetimes of sessions, and the store that keeps them.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Absolute: from sign-in.
+    /// Absolute lifetime, from sign-in.
     pub lifetime: Duration,
-    /// Since the last request.
+    /// Idle timeout, from the last request.
     pub idle_timeout: Duration,
-    /// How long before its access token ends a session in use is renewed.
+    /// Time before the end of its access token at which a session in use is renewed.
     pub renew_before: Duration,
-    /// How long a known session is honoured while provider or store is away.
+    /// Time for which a known session is served while provider or store is unavailable.
     pub outage_grace: Duration,
-    /// Whether an app is passed what the provider issued: otherwise none of it stays in memory.
+    /// `true` if an app is passed tokens of the provider: otherwise none stay in memory.
     pub passes_tokens: bool,
-    /// Where they are kept.
+    /// The store.
     pub backend: Backend,
 }
 
-/// Where sessions are kept.
+/// The kind of store, and its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backend {
-    /// In this process alone: gone when it ends.
+    /// Memory of this process: gone when it ends.
     Memory,
-    /// In a file of this machine.
+    /// An SQLite file on this machine.
     Sqlite(PathBuf),
-    /// In a database that replicas share.
+    /// A PostgreSQL database that replicas share.
     Postgres(Box<postgres::Settings>),
 }
 
 impl Backend {
-    /// The kind, as metrics and logs name it.
+    /// The kind of store, as metrics and logs name it.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

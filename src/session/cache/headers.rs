@@ -1,6 +1,6 @@
-//! The headers that a session answers with, ready to be copied, for as long as it is in use.
+//! The rendered identity headers of one session, ready to be copied while it is in use.
 //!
-//! Promises: under one plan they are rendered once until they are cleared away. It must not know whose they are.
+//! Promises: headers are rendered once for each plan until they are cleared.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,11 +9,12 @@ use http::HeaderMap;
 
 use crate::policy::headers::{Plan, PlanId, Rendered};
 
-/// How many plans' headers a session keeps: more than its apps have, and a bound for one that lives through many changes of
-/// the configuration. What comes on top is rendered each time.
-pub(super) const MOST_PLANS: usize = 32;
+/// Plans whose headers a session keeps: more than its apps have, and a bound for one that lives through many changes of the
+/// configuration. Headers of any further plan are rendered each time.
+pub(super) const MAX_PLANS: usize = 32;
 
-/// Rendered headers, in the order in which their plans were first asked for: few, mostly one. It grows until it is cleared.
+/// Rendered headers as a linked list, in the order in which their plans were first asked for: mostly one. It grows until it
+/// is cleared.
 #[derive(Default)]
 pub(super) struct HeaderCache(ArcSwapOption<Rendering>);
 
@@ -24,28 +25,28 @@ struct Rendering {
 }
 
 impl HeaderCache {
-    /// The headers under a plan, rendered where they are not there.
+    /// Returns the headers under a plan, and renders them where they are missing.
     pub(super) fn headers(&self, plan: &Plan, render: impl Fn() -> Rendered) -> HeaderMap {
         let new = || Rendering { plan: plan.id(), headers: render(), next: OnceLock::new() };
-        let there = self.0.load();
-        if let Some(first) = &*there {
+        let current = self.0.load();
+        if let Some(first) = &*current {
             return first.headers(plan, new);
         }
         let first = Arc::new(new());
         // Another request may have been faster: then this one has rendered for itself alone.
-        self.0.compare_and_swap(&there, Some(Arc::clone(&first)));
+        self.0.compare_and_swap(&current, Some(Arc::clone(&first)));
         plan.headers(&first.headers)
     }
 
-    /// Drops them all. They are rendered anew when they are asked for.
+    /// Drops all headers. They are rendered again when they are asked for.
     pub(super) fn clear(&self) {
-        // To write has to wait for whoever reads, and nearly all shelves are empty.
+        // A store has to wait for readers, and nearly all caches are empty.
         if !self.is_empty() {
             self.0.store(None);
         }
     }
 
-    /// Whether there are none.
+    /// Returns `true` if no headers are rendered.
     pub(super) fn is_empty(&self) -> bool {
         self.0.load().is_none()
     }
@@ -53,15 +54,15 @@ impl HeaderCache {
 
 impl Rendering {
     fn headers(&self, plan: &Plan, new: impl Fn() -> Self) -> HeaderMap {
-        let mut kept = self;
-        for _ in 1..MOST_PLANS {
-            if kept.plan == plan.id() {
+        let mut entry = self;
+        for _ in 1..MAX_PLANS {
+            if entry.plan == plan.id() {
                 break;
             }
-            // Another plan may be faster at the free place: then the next one is tried.
-            kept = kept.next.get_or_init(|| Box::new(new()));
+            // Another plan may take the free place first: then the next one is tried.
+            entry = entry.next.get_or_init(|| Box::new(new()));
         }
-        if kept.plan == plan.id() { plan.headers(&kept.headers) } else { plan.headers(&new().headers) }
+        if entry.plan == plan.id() { plan.headers(&entry.headers) } else { plan.headers(&new().headers) }
     }
 }
 
@@ -94,31 +95,31 @@ mod tests {
         }
     }
 
-    /// Asks a shelf under a plan, and says whether something was rendered for it.
-    fn renders(shelf: &HeaderCache, number: usize) -> bool {
+    /// Asks for the headers under a plan, and returns `true` if they were rendered for it.
+    fn renders(cache: &HeaderCache, number: usize) -> bool {
         let (plan, rendered) = (plan(number), Cell::new(0));
         let render = || {
             rendered.set(rendered.get() + 1);
             plan.render(&ann(), &Tokens::default())
         };
-        assert_eq!(shelf.headers(&plan, render)[format!("x-{number}")], "ann");
+        assert_eq!(cache.headers(&plan, render)[format!("x-{number}")], "ann");
         assert!(rendered.get() <= 1);
         rendered.get() == 1
     }
 
     #[test]
     fn headers_are_rendered_once_for_each_plan_as_long_as_there_is_room() {
-        let shelf = HeaderCache::default();
-        assert!((0..MOST_PLANS).all(|number| renders(&shelf, number)));
-        assert!(!(0..MOST_PLANS).any(|number| renders(&shelf, number)));
-        assert!(renders(&shelf, MOST_PLANS) && renders(&shelf, MOST_PLANS), "a session does not grow for ever");
+        let cache = HeaderCache::default();
+        assert!((0..MAX_PLANS).all(|number| renders(&cache, number)));
+        assert!(!(0..MAX_PLANS).any(|number| renders(&cache, number)));
+        assert!(renders(&cache, MAX_PLANS) && renders(&cache, MAX_PLANS), "a session does not grow for ever");
     }
 
     #[test]
-    fn what_was_cleared_away_is_rendered_anew() {
-        let shelf = HeaderCache::default();
-        assert!(renders(&shelf, 1) && !renders(&shelf, 1));
-        shelf.clear();
-        assert!(shelf.is_empty() && renders(&shelf, 1) && !renders(&shelf, 1));
+    fn headers_that_were_cleared_are_rendered_again() {
+        let cache = HeaderCache::default();
+        assert!(renders(&cache, 1) && !renders(&cache, 1));
+        cache.clear();
+        assert!(cache.is_empty() && renders(&cache, 1) && !renders(&cache, 1));
     }
 }

@@ -1,8 +1,12 @@
-//! Sessions in memory: those that live, by cookie and by key, and the keys of those that are known to be over.
+//! The session cache: sessions in memory by cookie and by id, and tombstones of those that have ended.
 //!
-//! Promises: of any number who miss the same session one asks the store; a session that was buried is not brought back
-//! by a load that was under way. Memory follows use: what no request asked for in hours is dropped and read again when
-//! it is wanted. It must not know why a session ended.
+//! - [`session`]: one session in memory;
+//! - [`headers`]: its rendered headers;
+//! - [`budget`]: the memory that all of them may take.
+//!
+//! Promises: of any number of requests that miss the same session one asks the store (single-flight); a load under way
+//! does not bring back a session with a tombstone; a session that no request has asked for in hours is dropped and read
+//! again when it is needed.
 
 mod budget;
 mod headers;
@@ -20,157 +24,161 @@ use crate::{
     session::{
         cache::session::CachedSession,
         cookie::{CacheKey, CookieHash, CookieValue, SessionId, Token},
-        freshness::hints::{Hints, Watch},
+        freshness::{HintWatch, Hints},
         store::Unavailable,
     },
 };
 
-/// How long a session stays that no request asks for.
-const UNUSED: Duration = Duration::from_hours(4);
-/// How many ended sessions are remembered; they cost a hundred bytes each.
-const ENDED: u64 = 100_000;
-/// How long they are. Forgetting one costs a look-up in the store, nothing else, once its row is gone.
-const REMEMBERED: Duration = Duration::from_hours(1);
+/// Time after which an unused session is evicted.
+const EVICTED_AFTER: Duration = Duration::from_hours(4);
+/// Capacity for tombstones; they cost a hundred bytes each.
+const TOMBSTONES: u64 = 100_000;
+/// Lifetime of a tombstone. Losing one costs a look-up in the store, nothing else, once the row is gone.
+const TOMBSTONE_LIFETIME: Duration = Duration::from_hours(1);
+/// Sessions that a sweep visits before it yields to requests.
+const YIELD_EVERY: usize = 1_000;
 
-/// How often a session is read in one go while hints about it keep coming.
-pub(super) const MOST_LOADS: usize = 3;
-/// How old the last of these readings may be for whoever waits for it, with another hint since: less than the second within
-/// which a session that was ended elsewhere has to be refused.
+/// Reads of a session in one load while hints about it keep coming.
+pub(super) const MAX_LOADS: usize = 3;
+/// Largest age of the last of these reads that is still served, with another hint since: less than the second within which
+/// a session that was ended elsewhere has to be refused.
 const RECENT: Duration = Duration::from_millis(500);
 
 /// Sessions in memory.
 pub(super) struct Cache {
-    /// The authority on what is in memory, and for how long: by key, which is what others know of a session.
-    live: sync::Cache<CacheKey, Arc<CachedSession>, Plain>,
-    /// The same sessions by their cookies, where requests read them: nothing is decoded, and moka's account of every reading
-    /// costs ten times the reading. Of two with the same handle the older one is not here, and read from the store each time.
-    front: Arc<Front>,
-    over: sync::Cache<SessionId, ()>,
-    /// Loads under way. It has room for nothing: what it gives is that of many who ask at once one does the work.
-    flights: future::Cache<SessionId, Arc<CachedSession>>,
+    /// Decides what is in memory, and for how long. By id, because that is how other processes name a session.
+    by_id: sync::Cache<CacheKey, Arc<CachedSession>, FastHasher>,
+    /// The same sessions by cookie, where requests read them: nothing is decoded, and moka's bookkeeping for each read costs
+    /// ten times the read. Of two sessions with the same hash the older one is not here, and read from the store each time.
+    by_cookie: Arc<CookieMap>,
+    tombstones: sync::Cache<SessionId, ()>,
+    /// Loads under way. Its capacity is 0, because only moka's single-flight is wanted: of many who ask at once one loads.
+    loads: future::Cache<SessionId, Arc<CachedSession>>,
     hints: Arc<Hints>,
 }
 
-type Front = papaya::HashMap<CookieHash, Arc<CachedSession>, Plain>;
+type CookieMap = papaya::HashMap<CookieHash, Arc<CachedSession>, FastHasher>;
 
-/// Cookies are random and keys are hashes: what places them in a table need not withstand anybody.
-type Plain = foldhash::fast::RandomState;
+/// Not resistant to chosen keys, and need not be: cookies are random and ids are hashes.
+type FastHasher = foldhash::fast::RandomState;
 
-/// Why a load gave no session.
+/// The reason why a load gave no session.
 #[derive(Clone, Debug)]
-enum Miss {
-    Over,
+enum LoadError {
+    Ended,
     Unavailable(Unavailable),
 }
 
 impl Cache {
-    /// Nothing in memory.
+    /// An empty cache.
     pub(super) fn new() -> Self {
-        let front = Arc::new(Front::default());
-        let shown = Arc::clone(&front);
-        let live = sync::Cache::builder()
+        let by_cookie = Arc::new(CookieMap::default());
+        let evicted_from = Arc::clone(&by_cookie);
+        let by_id = sync::Cache::builder()
             .max_capacity(budget::for_sessions())
-            .weigher(|_, live: &Arc<CachedSession>| live.weight())
-            // The newest are the ones that are asked for, here and among the endings: how often somebody came counts for
-            // nothing, and moka is not told.
+            .weigher(|_, session: &Arc<CachedSession>| session.weight())
+            // The most recent are the ones that are asked for, tombstones too. Frequencies would not help: moka does not see
+            // the reads by cookie.
             .eviction_policy(EvictionPolicy::lru())
-            .time_to_idle(UNUSED)
-            .eviction_listener(move |_, live: Arc<CachedSession>, cause| {
+            .time_to_idle(EVICTED_AFTER)
+            .eviction_listener(move |_, evicted: Arc<CachedSession>, cause| {
                 if cause != RemovalCause::Replaced {
-                    // What has taken its place meanwhile stays.
-                    let _newer = shown.pin().remove_if(&live.handle(), |_, shown| Arc::ptr_eq(shown, &live));
+                    // A newer session that has taken its place stays.
+                    let _newer = evicted_from
+                        .pin()
+                        .remove_if(&evicted.cookie_hash(), |_, session| Arc::ptr_eq(session, &evicted));
                 }
             })
-            .build_with_hasher(Plain::default());
-        let over = sync::Cache::builder()
-            .max_capacity(ENDED)
+            .build_with_hasher(FastHasher::default());
+        let tombstones = sync::Cache::builder()
+            .max_capacity(TOMBSTONES)
             .eviction_policy(EvictionPolicy::lru())
-            .time_to_live(REMEMBERED)
+            .time_to_live(TOMBSTONE_LIFETIME)
             .build();
-        Self { live, front, over, flights: future::Cache::new(0), hints: Arc::default() }
+        Self { by_id, by_cookie, tombstones, loads: future::Cache::new(0), hints: Arc::default() }
     }
 
-    /// What `read` makes of the session in memory that has this cookie and counts where it was sent to. Nothing is counted or
-    /// copied for it, so that many cores can read the same session.
+    /// Returns what `read` makes of the session of a cookie that was sent to the host or domain it was made for. Without
+    /// bookkeeping or cloning an `Arc`, so that many cores can read the same session.
     pub(super) fn with<T>(
         &self,
         cookie: &CookieValue,
         audience: &str,
         read: impl FnOnce(&Arc<CachedSession>) -> Option<T>,
     ) -> Option<T> {
-        let front = self.front.pin();
-        front.get(&cookie.handle()).filter(|live| live.answers_to(cookie, audience)).and_then(read)
+        let by_cookie = self.by_cookie.pin();
+        by_cookie.get(&cookie.hash()).filter(|session| session.matches(cookie, audience)).and_then(read)
     }
 
-    /// The session in memory that has this cookie, wherever it counts.
-    fn shown(&self, cookie: &CookieValue) -> Option<Arc<CachedSession>> {
-        self.front.pin().get(&cookie.handle()).filter(|live| live.has(cookie)).cloned()
+    /// Returns the session of a cookie, whatever host it was sent to.
+    fn get_anywhere(&self, cookie: &CookieValue) -> Option<Arc<CachedSession>> {
+        self.by_cookie.pin().get(&cookie.hash()).filter(|session| session.has_cookie(cookie)).cloned()
     }
 
-    /// The session in memory that has this cookie and counts where it was sent to.
+    /// Returns the session of a cookie that was sent to the host or domain it was made for.
     pub(super) fn get(&self, cookie: &CookieValue, audience: &str) -> Option<Arc<CachedSession>> {
-        self.with(cookie, audience, |live| Some(Arc::clone(live)))
+        self.with(cookie, audience, |session| Some(Arc::clone(session)))
     }
 
-    /// Watches for hints about a session, for whoever is about to ask the store.
-    pub(super) fn watch(&self, key: SessionId) -> Watch {
-        self.hints.watch(key)
+    /// Watches for hints about a session. To be called before the store is asked.
+    pub(super) fn watch(&self, id: SessionId) -> HintWatch {
+        self.hints.watch(id)
     }
 
-    /// The keys that are watched.
+    /// Ids of the watched sessions.
     #[cfg(test)]
     pub(super) fn watched(&self) -> Vec<SessionId> {
-        self.hints.keys()
+        self.hints.ids()
     }
 
-    /// Tells those who are asking the store that it may say something else by now; the session, where it is in memory.
-    pub(super) fn hint(&self, key: &SessionId) -> Option<Arc<CachedSession>> {
-        // In this order: whoever puts it into memory afterwards has been told.
-        self.hints.give(key);
-        self.live.get(&key.half()).filter(|live| live.key() == *key)
+    /// Tells the watches on a session that it may have changed. Returns the session if it is in memory.
+    pub(super) fn hint(&self, id: &SessionId) -> Option<Arc<CachedSession>> {
+        // In this order: a load that puts it into memory afterwards has been notified.
+        self.hints.notify(id);
+        self.by_id.get(&id.cache_key()).filter(|session| session.id() == *id)
     }
 
-    /// Notes that a session is in use, so that it stays. Once in minutes is enough.
-    pub(super) fn keep(&self, key: &SessionId) {
-        let _kept = self.live.get(&key.half());
+    /// Marks a session as used, so that it is not evicted. Once in minutes is enough.
+    pub(super) fn mark_used(&self, id: &SessionId) {
+        let _marked = self.by_id.get(&id.cache_key());
     }
 
-    /// Keeps a session that has just been made or read, unless a newer one is kept.
-    pub(super) fn insert(&self, live: Arc<CachedSession>) {
-        let key = live.key();
-        // One after the other for each key. In front first: what is evicted from then on is taken away there too, and what
-        // only the front had would stay for ever.
-        self.live.entry(key.half()).and_compute_with(|kept| match kept {
-            Some(kept) if kept.value().generation() > live.generation() => {
-                self.front.pin().insert(live.handle(), kept.into_value());
+    /// Puts a session into memory that was just created or read, unless a newer generation is there.
+    pub(super) fn insert(&self, session: Arc<CachedSession>) {
+        let id = session.id();
+        // One after the other for each id. By cookie first: an eviction from then on removes it there too, and an entry that
+        // is only there would stay for ever.
+        self.by_id.entry(id.cache_key()).and_compute_with(|current| match current {
+            Some(current) if current.value().generation() > session.generation() => {
+                self.by_cookie.pin().insert(session.cookie_hash(), current.into_value());
                 Op::Nop
             }
             _ => {
-                self.front.pin().insert(live.handle(), Arc::clone(&live));
-                Op::Put(live)
+                self.by_cookie.pin().insert(session.cookie_hash(), Arc::clone(&session));
+                Op::Put(session)
             }
         });
-        // Whoever buried it before now may not have found it.
-        if self.is_over(&key) {
-            self.forget(&key);
+        // A tombstone that was set before now may not have found it.
+        if self.is_tombstoned(&id) {
+            self.remove(&id);
         }
     }
 
     /// Drops a session from memory; the store decides whether it comes back.
-    pub(super) fn forget(&self, key: &SessionId) -> Option<Arc<CachedSession>> {
-        // What it drops leaves the front as well, by the listener.
-        self.live.remove(&key.half())
+    pub(super) fn remove(&self, id: &SessionId) -> Option<Arc<CachedSession>> {
+        // The eviction listener removes it by cookie as well.
+        self.by_id.remove(&id.cache_key())
     }
 
-    /// Has every session in memory that was last used before `since` give back what only those in use need.
-    pub(super) async fn rest(&self, since: Timestamp) {
-        let front = self.front.pin_owned();
-        for (seen, live) in front.values().enumerate() {
-            if live.last_seen() < since {
-                live.rest();
+    /// Drops the derived parts of every session that was last used before `since`.
+    pub(super) async fn shrink_unused(&self, since: Timestamp) {
+        let by_cookie = self.by_cookie.pin_owned();
+        for (visited, session) in by_cookie.values().enumerate() {
+            if session.last_seen() < since {
+                session.drop_derived();
             }
             // There may be millions, and requests are waiting for this thread.
-            if seen % 1_000 == 999 {
+            if visited % YIELD_EVERY == YIELD_EVERY - 1 {
                 tokio::task::yield_now().await;
             }
         }
@@ -178,94 +186,100 @@ impl Cache {
 
     /// Every session in memory.
     pub(super) fn all(&self) -> impl Iterator<Item = Arc<CachedSession>> {
-        self.live.iter().map(|(_, live)| live)
+        self.by_id.iter().map(|(_, session)| session)
     }
 
-    /// Remembers that the session under `key` is over. Ids are never used again, so that stays true.
-    pub(super) fn bury(&self, key: SessionId) {
-        self.over.insert(key, ());
+    /// Sets a tombstone: the session has ended, and no load brings it back. Ids are never used again, so it stays true.
+    pub(super) fn tombstone(&self, id: SessionId) {
+        self.tombstones.insert(id, ());
     }
 
-    /// Whether the session under `key` is known to be over.
-    pub(super) fn is_over(&self, key: &SessionId) -> bool {
-        self.over.contains_key(key)
+    /// Sets a tombstone and drops the session from memory.
+    pub(super) fn tombstone_and_remove(&self, id: SessionId) {
+        self.tombstone(id);
+        self.remove(&id);
     }
 
-    /// The session of `token`, through `load` where it is not in memory or not `good`: one caller loads, the others
-    /// wait for it. Loaded again where somebody hints meanwhile that it has changed. `None` where it is over.
+    /// Returns `true` if the session is known to have ended.
+    pub(super) fn is_tombstoned(&self, id: &SessionId) -> bool {
+        self.tombstones.contains_key(id)
+    }
+
+    /// Returns the session of `token`, through `load` where it is not in memory or not usable; `None` where it has ended.
+    /// Single-flight: one caller loads, the others wait for it. Loaded again where a hint arrives meanwhile.
     pub(super) async fn get_or_load<L>(
         &self,
         token: &Token,
-        good: impl Fn(&CachedSession) -> bool,
+        is_usable: impl Fn(&CachedSession) -> bool,
         load: impl Fn() -> L,
     ) -> Result<Option<Arc<CachedSession>>, Unavailable>
     where
         L: Future<Output = Result<Option<Arc<CachedSession>>, Unavailable>>,
     {
-        let key = token.key();
-        if self.is_over(&key) {
+        let id = token.id();
+        if self.is_tombstoned(&id) {
             return Ok(None);
         }
         let flight = async {
-            // Asked again within the flight: whoever buries waits for the flights that began before (`take`), and
-            // those that begin afterwards end here.
-            if self.is_over(&key) {
-                return Err(Miss::Over);
+            // Checked again within the flight: an ending waits for the flights that began before its tombstone
+            // (`remove_after_load`), and those that begin afterwards end here.
+            if self.is_tombstoned(&id) {
+                return Err(LoadError::Ended);
             }
             // The flight before this one may have landed since the caller looked.
-            match self.shown(&token.spelling()).filter(|live| good(live)) {
-                Some(live) => Ok(live),
-                None => self.load_watched(key, load).await,
+            match self.get_anywhere(&token.value()).filter(|session| is_usable(session)) {
+                Some(session) => Ok(session),
+                None => self.load_watched(id, load).await,
             }
         };
-        let loaded = self.flights.try_get_with(key, flight).await;
-        if self.is_over(&key) {
-            self.forget(&key);
+        let loaded = self.loads.try_get_with(id, flight).await;
+        if self.is_tombstoned(&id) {
+            self.remove(&id);
             return Ok(None);
         }
-        match loaded.as_ref().map_err(|miss| &**miss) {
-            Ok(live) => Ok(Some(Arc::clone(live))),
-            Err(Miss::Unavailable(error)) => Err(error.clone()),
-            Err(Miss::Over) => {
-                self.bury(key);
+        match loaded.as_ref().map_err(|error| &**error) {
+            Ok(session) => Ok(Some(Arc::clone(session))),
+            Err(LoadError::Unavailable(error)) => Err(error.clone()),
+            Err(LoadError::Ended) => {
+                self.tombstone(id);
                 Ok(None)
             }
         }
     }
 
-    async fn load_watched<L>(&self, key: SessionId, load: impl Fn() -> L) -> Result<Arc<CachedSession>, Miss>
+    async fn load_watched<L>(&self, id: SessionId, load: impl Fn() -> L) -> Result<Arc<CachedSession>, LoadError>
     where
         L: Future<Output = Result<Option<Arc<CachedSession>>, Unavailable>>,
     {
-        let mut watch = self.watch(key);
-        for turn in 1..=MOST_LOADS {
-            let asked = Instant::now();
-            let live = load().await.map_err(Miss::Unavailable)?.ok_or(Miss::Over)?;
-            self.insert(Arc::clone(&live));
-            if !watch.was_hinted() {
-                return Ok(live);
+        let mut watch = self.watch(id);
+        for attempt in 1..=MAX_LOADS {
+            let began = Instant::now();
+            let session = load().await.map_err(LoadError::Unavailable)?.ok_or(LoadError::Ended)?;
+            self.insert(Arc::clone(&session));
+            if !watch.take_hint() {
+                return Ok(session);
             }
-            live.voucher().void();
-            if turn == MOST_LOADS && asked.elapsed() < RECENT {
-                return Ok(live);
+            session.validation().invalidate();
+            if attempt == MAX_LOADS && began.elapsed() < RECENT {
+                return Ok(session);
             }
         }
-        Err(Miss::Unavailable(Unavailable::Failed(
+        Err(LoadError::Unavailable(Unavailable::Failed(
             "the session is said to change faster than it can be read".to_owned(),
         )))
     }
 
-    /// Takes a buried session out of memory for good, waiting for a load that is under way.
-    pub(super) async fn take(&self, token: &Token) -> Option<Arc<CachedSession>> {
+    /// Removes a session with a tombstone for good, once the load under way has finished.
+    pub(super) async fn remove_after_load(&self, token: &Token) -> Option<Arc<CachedSession>> {
         // A flight of our own has nothing to do.
-        let landed = self.flights.try_get_with(token.key(), async { Err(Miss::Over) }).await.ok();
-        self.forget(&token.key()).or(landed)
+        let landed = self.loads.try_get_with(token.id(), async { Err(LoadError::Ended) }).await.ok();
+        self.remove(&token.id()).or(landed)
     }
 
-    /// Does the cache's own housekeeping and says how many sessions there are.
-    pub(super) fn tidy(&self) -> u64 {
-        self.over.run_pending_tasks();
-        self.live.run_pending_tasks();
-        self.live.entry_count()
+    /// Runs pending evictions and returns the number of sessions in memory.
+    pub(super) fn run_maintenance(&self) -> u64 {
+        self.tombstones.run_pending_tasks();
+        self.by_id.run_pending_tasks();
+        self.by_id.entry_count()
     }
 }

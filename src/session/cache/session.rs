@@ -1,7 +1,6 @@
-//! A session in memory: what of it answers requests.
+//! A session in memory: the part of it that answers requests.
 //!
-//! Promises: what every request looks at stands together; headers are rendered once for as long as the session is in use.
-//! It must not know how a session is kept, nor who may keep it.
+//! Promises: the fields that every request reads stand together; headers are rendered once while the session is in use.
 
 use std::{
     fmt,
@@ -18,212 +17,211 @@ use crate::{
     session::{
         cache::headers::HeaderCache,
         cookie::{CookieHash, CookieValue, SessionId, Token},
-        freshness::{Asked, Validation},
+        freshness::{RequestTime, Validation},
         record::Record,
         store::Row,
     },
 };
 
-/// A session in memory: who it is of, and the headers that it answers with.
+static NO_TOKENS: Tokens = Tokens { access: None, access_ends: None, refresh: None, id: None };
+
+/// A session in memory: its identity, and the headers that it answers with.
 ///
-/// There may be millions of them, most of them of people who do something else at the moment, so what can be had again is
-/// dropped while nobody asks (see [`CachedSession::rest`]), and what few have is apart. What every request looks at comes first and stays
-/// together: a session is in no core's cache when somebody comes back after a while, and every 64 bytes are a wait of their
-/// own.
+/// There may be millions, most of them unused at the moment: everything that can be rendered again is dropped from those
+/// (see [`CachedSession::drop_derived`]), and rare parts are boxed. The fields that every request reads come first and stay
+/// together: a session that comes back after a while is in no core's cache, and every 64 bytes are a cache miss of their own.
 #[repr(C)]
 pub struct CachedSession {
     cookie: CookieValue,
     last_seen: AtomicTimestamp,
-    /// When `last_seen` was last put forward for writing.
-    noted: AtomicTimestamp,
+    /// Time at which `last_seen` was last queued to be written.
+    last_seen_queued: AtomicTimestamp,
     created: AtomicTimestamp,
-    /// Which secrets its cookie was last held against; none yet where it is 0.
-    edition: AtomicU32,
-    voucher: Validation,
-    /// When its access token ends, where there is a refresh token: otherwise never.
-    ends: AtomicTimestamp,
+    /// Version of the keyring that last verified its cookie; 0 for none yet.
+    keyring_version: AtomicU32,
+    validation: Validation,
+    /// End of its access token; [`AtomicTimestamp::NEVER`] without a refresh token.
+    access_token_ends: AtomicTimestamp,
     renewed: AtomicTimestamp,
     generation: u32,
-    /// Until then no renewal is tried: the last one failed.
-    resting: AtomicTimestamp,
-    who: PackedIdentity,
+    /// No renewal is tried before this moment, because the last one failed.
+    renewal_backoff_until: AtomicTimestamp,
+    identity: Packed,
     headers: HeaderCache,
-    passed: Option<Box<ForwardedTokens>>,
+    forwarded: Option<Box<ForwardedTokens>>,
 }
 
 /// The tokens that an app is passed.
 pub(in crate::session) struct ForwardedTokens {
     tokens: Tokens,
-    /// Roughly what they take while the session is in use, in bytes.
+    /// Approximate bytes that they take while the session is in use.
     size: u32,
 }
 
-static NO_TOKENS: Tokens = Tokens { access: None, access_ends: None, refresh: None, id: None };
-
 impl CachedSession {
-    /// The session of `token` as its row had it when the store was asked. Of its tokens only those that are `passed` on stay in
-    /// memory: the others are asked for once in minutes, and are longer than all the rest.
+    /// The session of `token` as its row was at the request time. Of its tokens only the `forwarded` ones stay in memory: the
+    /// others are needed once in minutes, and are longer than all the rest.
     pub(in crate::session) fn new(
         record: &Record,
         token: &Token,
         row: &Row,
-        asked: Asked,
-        passed: Option<ForwardedTokens>,
+        request: RequestTime,
+        forwarded: Option<ForwardedTokens>,
     ) -> Self {
         let tokens = &record.tokens;
-        let ends = tokens.refresh.as_ref().and(tokens.access_ends);
+        let access_token_ends = tokens.refresh.as_ref().and(tokens.access_ends);
         Self {
-            cookie: token.spelling(),
-            last_seen: AtomicTimestamp::new(row.last_seen),
-            noted: AtomicTimestamp::new(row.last_seen),
-            created: AtomicTimestamp::new(record.created),
-            edition: AtomicU32::new(0),
-            voucher: Validation::new(asked),
-            ends: AtomicTimestamp::new(ends.unwrap_or(AtomicTimestamp::NEVER)),
-            renewed: AtomicTimestamp::new(record.renewed),
+            cookie: token.value(),
+            last_seen: AtomicTimestamp::at(row.last_seen),
+            last_seen_queued: AtomicTimestamp::at(row.last_seen),
+            created: AtomicTimestamp::at(record.created),
+            keyring_version: AtomicU32::new(0),
+            validation: Validation::new(request),
+            access_token_ends: AtomicTimestamp::at(access_token_ends.unwrap_or(AtomicTimestamp::NEVER)),
+            renewed: AtomicTimestamp::at(record.renewed),
             generation: u32::try_from(row.generation).unwrap_or(u32::MAX),
-            resting: AtomicTimestamp::default(),
-            who: PackedIdentity::scoped(&record.identity, &record.scope),
+            renewal_backoff_until: AtomicTimestamp::default(),
+            identity: Packed::within(&record.identity, &record.scope),
             headers: HeaderCache::default(),
-            passed: passed.map(Box::new),
+            forwarded: forwarded.map(Box::new),
         }
     }
 
-    /// Who signed in.
+    /// The identity of the person who signed in.
     #[must_use]
-    pub fn who(&self) -> &PackedIdentity {
-        &self.who
+    pub fn identity(&self) -> &Packed {
+        &self.identity
     }
 
-    /// Whether it has the tokens that are passed on.
-    pub(in crate::session) fn has_tokens(&self) -> bool {
-        self.passed.is_some()
+    /// Returns `true` if it holds the tokens that apps are passed.
+    pub(in crate::session) fn has_forwarded_tokens(&self) -> bool {
+        self.forwarded.is_some()
     }
 
-    /// When it was made.
+    /// Creation time.
     #[must_use]
     pub fn created(&self) -> Timestamp {
         self.created.get()
     }
 
-    /// When its tokens were last renewed; when it was made, before that.
+    /// Time of the last renewal of its tokens; the creation time before the first.
     #[must_use]
     pub fn renewed(&self) -> Timestamp {
         self.renewed.get()
     }
 
-    /// When its access token ends, where it can be renewed.
-    pub(in crate::session) fn ends(&self) -> Option<Timestamp> {
-        Some(self.ends.get()).filter(|ends| *ends != AtomicTimestamp::NEVER)
+    /// End of its access token; `None` where it cannot be renewed.
+    pub(in crate::session) fn access_token_ends(&self) -> Option<Timestamp> {
+        Some(self.access_token_ends.get()).filter(|ends| *ends != AtomicTimestamp::NEVER)
     }
 
-    /// The headers of an answer under a plan: rendered once, then copied.
+    /// Returns the headers of an answer under a plan: rendered once, then copied.
     #[must_use]
     pub fn headers(&self, plan: &Plan) -> HeaderMap {
-        let tokens = self.passed.as_ref().map_or(&NO_TOKENS, |passed| &passed.tokens);
-        self.headers.headers(plan, || plan.render(&self.who.unpack(), tokens))
+        let tokens = self.forwarded.as_ref().map_or(&NO_TOKENS, |forwarded| &forwarded.tokens);
+        self.headers.headers(plan, || plan.render(&self.identity.unpack(), tokens))
     }
 
-    /// Gives back what it only needs while it is asked for.
-    pub(in crate::session) fn rest(&self) {
+    /// Drops headers and other parts that can be derived again at the next use.
+    pub(in crate::session) fn drop_derived(&self) {
         self.headers.clear();
-        self.who.drop_parsed_claims();
+        self.identity.rest();
     }
 
-    /// Whether it has headers ready.
+    /// Returns `true` if headers are rendered.
     #[cfg(test)]
     pub(in crate::session) fn has_headers(&self) -> bool {
         !self.headers.is_empty()
     }
 
-    /// Whether this is the value of its cookie, sent to where it counts.
-    pub(in crate::session) fn answers_to(&self, cookie: &CookieValue, audience: &str) -> bool {
-        self.has(cookie) && self.who.has_audience(audience)
+    /// Returns `true` if this is the value of its cookie, sent to the host or domain that it was made for.
+    pub(in crate::session) fn matches(&self, cookie: &CookieValue, audience: &str) -> bool {
+        self.has_cookie(cookie) && self.identity.is_at(audience)
     }
 
-    /// Whether this is the value of its cookie, wherever it was sent to.
-    pub(in crate::session) fn has(&self, cookie: &CookieValue) -> bool {
+    /// Returns `true` if this is the value of its cookie, whatever host it was sent to.
+    pub(in crate::session) fn has_cookie(&self, cookie: &CookieValue) -> bool {
         self.cookie.is(cookie)
     }
 
-    /// The key of its row: what logs and look-ups call it, useless as a cookie. It is worked out, for it is seldom asked for.
+    /// Its public name and the key of its row: useless as a cookie. Hashed at each call, because it is seldom asked for.
     #[must_use]
-    pub fn key(&self) -> SessionId {
-        self.token().key()
+    pub fn id(&self) -> SessionId {
+        self.token().id()
     }
 
-    /// What its cookie is found by.
-    pub(in crate::session) fn handle(&self) -> CookieHash {
-        self.cookie.handle()
+    /// The key under which requests find it.
+    pub(in crate::session) fn cookie_hash(&self) -> CookieHash {
+        self.cookie.hash()
     }
 
-    /// What its cookie holds.
+    /// The token that its cookie holds.
     pub(in crate::session) fn token(&self) -> Token {
-        self.cookie.read().expect("it was spelled by us")
+        Token::decode(&self.cookie).expect("we encoded it")
     }
 
-    /// Until when it is left alone after a renewal that failed.
-    pub(in crate::session) fn resting_until(&self) -> Timestamp {
-        self.resting.get()
+    /// End of the pause after a renewal that failed.
+    pub(in crate::session) fn renewal_backoff_until(&self) -> Timestamp {
+        self.renewal_backoff_until.get()
     }
 
-    /// Leaves it alone until then.
-    pub(in crate::session) fn rest_until(&self, until: Timestamp) {
-        self.resting.set(until);
+    /// Lets no renewal be tried before this moment.
+    pub(in crate::session) fn back_off_until(&self, until: Timestamp) {
+        self.renewal_backoff_until.set(until);
     }
 
-    /// The edition of the secrets that were last found to have made its cookie.
-    pub(in crate::session) fn edition(&self) -> u32 {
-        self.edition.load(Ordering::Relaxed)
+    /// Version of the keyring that last verified its cookie.
+    pub(in crate::session) fn keyring_version(&self) -> u32 {
+        self.keyring_version.load(Ordering::Relaxed)
     }
 
-    pub(in crate::session) fn set_edition(&self, edition: u32) {
-        self.edition.store(edition, Ordering::Relaxed);
+    pub(in crate::session) fn set_keyring_version(&self, version: u32) {
+        self.keyring_version.store(version, Ordering::Relaxed);
     }
 
-    /// How often its sealed part had been written.
+    /// Number of times that its sealed record had been written.
     pub(in crate::session) fn generation(&self) -> u64 {
         self.generation.into()
     }
 
-    /// What the store said last of it.
-    pub(in crate::session) fn voucher(&self) -> &Validation {
-        &self.voucher
+    /// The last confirmation by the store.
+    pub(in crate::session) fn validation(&self) -> &Validation {
+        &self.validation
     }
 
-    /// Roughly what it takes in memory while it is in use, in bytes: the identity and its headers, the tables that it stands in.
+    /// Approximate bytes that it takes while it is in use: identity, headers, entries in the maps.
     pub(in crate::session) fn weight(&self) -> u32 {
-        let passed = self.passed.as_ref().map_or(0, |passed| passed.size);
-        u32::try_from(900 + 2 * self.who.size()).unwrap_or(u32::MAX).saturating_add(passed)
+        let forwarded = self.forwarded.as_ref().map_or(0, |forwarded| forwarded.size);
+        u32::try_from(900 + 2 * self.identity.size()).unwrap_or(u32::MAX).saturating_add(forwarded)
     }
 
-    /// When it was last used, as far as this process knows.
+    /// Time of its last use, as far as this process knows.
     pub(in crate::session) fn last_seen(&self) -> Timestamp {
         self.last_seen.get()
     }
 
-    /// Notes that it is used now.
-    pub(in crate::session) fn see(&self, now: Timestamp) {
+    /// Records a use.
+    pub(in crate::session) fn record_use(&self, now: Timestamp) {
         // A plain load first: most requests come within the same second and need not take the cache line from others.
         if self.last_seen() < now {
             self.last_seen.advance(now);
         }
     }
 
-    /// Whether the caller is to put its last use forward for writing: true once in `interval`, for one of all who ask.
-    pub(in crate::session) fn put_forward(&self, now: Timestamp, interval: Duration) -> bool {
-        let noted = self.noted.get();
-        now.since(noted) > interval && self.noted.compare_exchange(noted, now)
+    /// Returns `true` for the one caller in `interval` who has to queue the last use to be written.
+    pub(in crate::session) fn begin_write_of_last_use(&self, now: Timestamp, interval: Duration) -> bool {
+        let queued = self.last_seen_queued.get();
+        now.since(queued) > interval && self.last_seen_queued.exchange(queued, now)
     }
 
-    /// Takes that back: there was no room.
-    pub(in crate::session) fn put_back(&self) {
-        self.noted.set(Timestamp::default());
+    /// Takes that back, because the queue had no room.
+    pub(in crate::session) fn cancel_write_of_last_use(&self) {
+        self.last_seen_queued.set(Timestamp::default());
     }
 }
 
 impl ForwardedTokens {
-    /// Those of a record, which is sealed in this row. The refresh token is for nobody but the gate.
+    /// The tokens of a record that is sealed in this row. Refresh tokens are never passed on.
     pub(in crate::session) fn of(record: &Record, row: &Row) -> Self {
         let size = u32::try_from(size_of::<Self>() + 2 * row.sealed.len()).unwrap_or(u32::MAX);
         Self { tokens: Tokens { refresh: None, ..record.tokens.clone() }, size }
@@ -232,7 +230,10 @@ impl ForwardedTokens {
 
 impl fmt::Debug for CachedSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CachedSession").field("key", &self.key()).field("who", &self.who).finish_non_exhaustive()
+        f.debug_struct("CachedSession")
+            .field("id", &self.id())
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
     }
 }
 
@@ -247,7 +248,7 @@ mod tests {
         session::{freshness::ChangeFeed, record::NewSession},
     };
 
-    fn live() -> CachedSession {
+    fn session() -> CachedSession {
         let ring = Keyring::new(&[SecretString::from("a".repeat(32))]).unwrap();
         let token = Token::fresh(&ring, "app.test");
         let identity = serde_json::from_value(serde_json::json!({
@@ -257,37 +258,39 @@ mod tests {
         let scope = SessionScope { audience: "app.test".to_owned(), registration: Registration([1; 8]) };
         let new = NewSession { identity: identity.unwrap(), tokens, sid: None, scope };
         let record = Record::new(new, Timestamp::from_unix(1_000));
-        let row = record.seal(&ring, token.key());
-        let (asked, passed) =
-            (ChangeFeed::of_nobody().asking(Timestamp::from_unix(1_000)), ForwardedTokens::of(&record, &row));
-        CachedSession::new(&record, &token, &row, asked, Some(passed))
+        let row = record.seal(&ring, token.id());
+        let (request, forwarded) = (
+            ChangeFeed::for_exclusive_store().request_time(Timestamp::from_unix(1_000)),
+            ForwardedTokens::of(&record, &row),
+        );
+        CachedSession::new(&record, &token, &row, request, Some(forwarded))
     }
 
     #[test]
-    fn what_a_million_people_have_is_small() {
+    fn a_session_in_memory_takes_160_bytes() {
         // With the two counts of its `Arc` a size that allocators have.
         assert_eq!(size_of::<CachedSession>() + 2 * size_of::<usize>(), 160);
     }
 
     #[test]
-    fn last_seen_never_goes_back_and_is_due_for_one_of_many() {
-        let (live, minute) = (live(), Duration::from_mins(1));
+    fn last_seen_never_goes_back_and_is_queued_by_one_of_many() {
+        let (session, minute) = (session(), Duration::from_mins(1));
         let at = Timestamp::from_unix;
-        live.see(at(1_050));
-        live.see(at(1_020));
-        assert_eq!(live.last_seen(), at(1_050));
-        assert!(!live.put_forward(at(1_060), minute));
-        assert!(live.put_forward(at(1_061), minute));
-        assert!(!live.put_forward(at(1_061), minute));
-        live.put_back();
-        assert!(live.put_forward(at(1_061), minute));
+        session.record_use(at(1_050));
+        session.record_use(at(1_020));
+        assert_eq!(session.last_seen(), at(1_050));
+        assert!(!session.begin_write_of_last_use(at(1_060), minute));
+        assert!(session.begin_write_of_last_use(at(1_061), minute));
+        assert!(!session.begin_write_of_last_use(at(1_061), minute));
+        session.cancel_write_of_last_use();
+        assert!(session.begin_write_of_last_use(at(1_061), minute));
     }
 
     #[test]
     fn debug_output_holds_no_token_and_no_cookie() {
-        let live = live();
-        let printed = format!("{live:?}");
+        let session = session();
+        let printed = format!("{session:?}");
         assert!(printed.contains("provider") && !printed.contains("very-secret"), "{printed}");
-        assert!(!printed.contains(&live.token().encode()[..16]), "{printed}");
+        assert!(!printed.contains(&session.token().encode()[..16]), "{printed}");
     }
 }

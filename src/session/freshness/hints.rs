@@ -1,8 +1,8 @@
-//! Hints that a session is not as it was, and those who have to know of one: whoever is asking the store just then.
+//! Hints: change notifications that arrive while the store is being asked about the same session.
 //!
-//! Whoever may connect to the database can give a hint, whatever else is closed to him, so none is believed: it makes the
-//! store be asked. Promises: a hint that comes while the store is being asked is not lost; what is kept is bounded by those
-//! who ask, whatever others send.
+//! Any role that may connect to the database can send a notification, so a hint proves nothing: it only makes the store be
+//! asked. Promises: a hint that arrives while the store is being asked is not lost; memory is bounded by the questions
+//! under way, not by the hints.
 
 use std::{
     collections::HashMap,
@@ -11,69 +11,68 @@ use std::{
 
 use crate::session::cookie::SessionId;
 
-/// The keys that the store is being asked about.
+/// Sessions that the store is being asked about.
 #[derive(Default)]
-pub(in crate::session) struct Hints(Mutex<HashMap<SessionId, Asked>>);
+pub(in crate::session) struct Hints(Mutex<HashMap<SessionId, WatchedSession>>);
 
 #[derive(Default)]
-struct Asked {
-    /// How many are asking.
-    askers: usize,
-    /// How many hints have come since the first of them began.
+struct WatchedSession {
+    watchers: usize,
+    /// Hints since the first of them began.
     hints: u64,
 }
 
-/// Somebody who asks the store about a session, from before the question until what was answered is in memory.
+/// A watch for hints about one session: from before the store is asked until its answer is in memory.
 #[derive(Debug)]
-pub(in crate::session) struct Watch {
+pub(in crate::session) struct HintWatch {
     all: Arc<Hints>,
-    key: SessionId,
+    id: SessionId,
     seen: u64,
 }
 
 impl Hints {
-    /// Watches for hints about a session. To be taken before the store is asked.
-    pub(in crate::session) fn watch(self: &Arc<Self>, key: SessionId) -> Watch {
-        let mut asked = self.lock();
-        let entry = asked.entry(key).or_default();
-        entry.askers += 1;
-        Watch { all: Arc::clone(self), key, seen: entry.hints }
+    /// Watches for hints about a session. To be called before the store is asked.
+    pub(in crate::session) fn watch(self: &Arc<Self>, id: SessionId) -> HintWatch {
+        let mut watched = self.lock();
+        let entry = watched.entry(id).or_default();
+        entry.watchers += 1;
+        HintWatch { all: Arc::clone(self), id, seen: entry.hints }
     }
 
-    /// Tells those who watch.
-    pub(in crate::session) fn give(&self, key: &SessionId) {
-        if let Some(entry) = self.lock().get_mut(key) {
+    /// Tells the watches on a session that it may have changed.
+    pub(in crate::session) fn notify(&self, id: &SessionId) {
+        if let Some(entry) = self.lock().get_mut(id) {
             entry.hints += 1;
         }
     }
 
-    /// The keys that are watched.
+    /// Ids of the watched sessions.
     #[cfg(test)]
-    pub(in crate::session) fn keys(&self) -> Vec<SessionId> {
+    pub(in crate::session) fn ids(&self) -> Vec<SessionId> {
         self.lock().keys().copied().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Asked>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, WatchedSession>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Watch {
-    /// Whether a hint has come since the watch began, or since this was asked last. To be asked once what the store answered
-    /// is in memory: a hint that comes later finds it there.
-    pub(in crate::session) fn was_hinted(&mut self) -> bool {
-        let hints = self.all.lock().get(&self.key).map_or(0, |entry| entry.hints);
+impl HintWatch {
+    /// Returns `true` if a hint has arrived since the watch began or since the last call. To be called once the store's
+    /// answer is in memory: a hint that arrives later finds it there.
+    pub(in crate::session) fn take_hint(&mut self) -> bool {
+        let hints = self.all.lock().get(&self.id).map_or(0, |entry| entry.hints);
         std::mem::replace(&mut self.seen, hints) != hints
     }
 }
 
-impl Drop for Watch {
+impl Drop for HintWatch {
     fn drop(&mut self) {
-        let mut asked = self.all.lock();
-        if let Some(entry) = asked.get_mut(&self.key) {
-            entry.askers -= 1;
-            if entry.askers == 0 {
-                asked.remove(&self.key);
+        let mut watched = self.all.lock();
+        if let Some(entry) = watched.get_mut(&self.id) {
+            entry.watchers -= 1;
+            if entry.watchers == 0 {
+                watched.remove(&self.id);
             }
         }
     }
@@ -81,7 +80,7 @@ impl Drop for Watch {
 
 impl std::fmt::Debug for Hints {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hints").field("asked", &self.lock().len()).finish()
+        f.debug_struct("Hints").field("watched", &self.lock().len()).finish()
     }
 }
 
@@ -90,22 +89,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hint_is_told_once_to_everybody_who_watches_that_key() {
-        let (hints, key, other) = (Arc::new(Hints::default()), SessionId([1; 32]), SessionId([2; 32]));
-        let [mut one, mut two, mut stranger] = [key, key, other].map(|key| hints.watch(key));
-        hints.give(&key);
-        assert!(one.was_hinted() && !one.was_hinted());
-        let mut late = hints.watch(key);
-        assert!(two.was_hinted() && !late.was_hinted() && !stranger.was_hinted());
-        hints.give(&key);
-        assert!(one.was_hinted() && two.was_hinted() && late.was_hinted());
+    fn a_hint_is_reported_once_to_every_watch_on_that_session() {
+        let (hints, id, other) = (Arc::new(Hints::default()), SessionId([1; 32]), SessionId([2; 32]));
+        let [mut one, mut two, mut stranger] = [id, id, other].map(|id| hints.watch(id));
+        hints.notify(&id);
+        assert!(one.take_hint() && !one.take_hint());
+        let mut late = hints.watch(id);
+        assert!(two.take_hint() && !late.take_hint() && !stranger.take_hint());
+        hints.notify(&id);
+        assert!(one.take_hint() && two.take_hint() && late.take_hint());
     }
 
     #[test]
-    fn nothing_is_kept_of_hints_that_nobody_watches_for() {
+    fn hints_without_a_watch_are_not_kept() {
         let hints = Arc::new(Hints::default());
         for byte in 0..=u8::MAX {
-            hints.give(&SessionId([byte; 32]));
+            hints.notify(&SessionId([byte; 32]));
         }
         assert!(hints.lock().is_empty());
         drop((hints.watch(SessionId([1; 32])), hints.watch(SessionId([1; 32]))));

@@ -1,14 +1,14 @@
-//! Sessions in memory that have something in common.
+//! The session cache: two cookies with the same hash.
 
 use crate::{
     crypto::{self, Purpose},
     session::tests::{
-        doubles::{HOST, House, keyring, sent, somebody},
+        doubles::{HOST, TestReplica, keyring, new_session, sent},
         *,
     },
 };
 
-/// A cookie of ours that begins with the same 96 bits as another one, as no two ever do.
+/// A cookie of ours that begins with the same 96 bits as another one: too rare to happen by itself.
 fn twin_of(cookie: &str) -> Token {
     let mut id: [u8; 32] = crypto::random();
     id[..12].copy_from_slice(&crypto::decode(&cookie.as_bytes()[..16]).unwrap());
@@ -17,28 +17,28 @@ fn twin_of(cookie: &str) -> Token {
 }
 
 #[tokio::test]
-async fn two_sessions_with_one_handle_live_and_end_each_by_its_own_cookie() {
-    let house = House::new();
-    let ann = house.sessions.create(somebody("ann")).await.unwrap();
+async fn two_sessions_with_the_same_cookie_hash_live_and_end_each_by_its_own_cookie() {
+    let replica = TestReplica::new();
+    let ann = replica.sessions.create(new_session("ann")).await.unwrap();
     let token = twin_of(&ann);
-    house
+    replica
         .store
-        .insert(Record::new(somebody("bob"), house.sessions.clock.now()).seal(&keyring(), token.key()))
+        .insert(Record::new(new_session("bob"), replica.sessions.clock.now()).seal(&keyring(), token.id()))
         .await
         .unwrap();
     let bob = token.encode();
     assert_eq!(ann[..16], bob[..16]);
     for _ in 0..2 {
         for (cookie, name) in [(&ann, "ann"), (&bob, "bob")] {
-            assert_eq!(live(house.find(cookie).await).who().user(), name);
-            assert_eq!(house.recalls(cookie).unwrap().who().user(), name);
+            assert_eq!(expect_live(replica.find(cookie).await).identity().user(), name);
+            assert_eq!(replica.get_cached(cookie).unwrap().identity().user(), name);
         }
-        assert!(house.recalls(&ann).is_none(), "the newer one has the place");
+        assert!(replica.get_cached(&ann).is_none(), "the newer one has the place");
     }
-    assert_eq!(house.sessions.revoke(sent(&ann), LogoutKind::User).await.unwrap().unwrap().identity.user, "ann");
-    assert!(matches!(house.find(&ann).await, Ok(Found::Ended)));
-    assert_eq!(live(house.find(&bob).await).who().user(), "bob");
-    assert_eq!(house.recalls(&bob).unwrap().who().user(), "bob");
-    house.sessions.revoke(sent(&bob), LogoutKind::User).await.unwrap().unwrap();
-    assert!(house.recalls(&bob).is_none() && matches!(house.find(&bob).await, Ok(Found::Ended)));
+    assert_eq!(replica.sessions.revoke(sent(&ann), Logout::User).await.unwrap().unwrap().identity.user, "ann");
+    assert!(matches!(replica.find(&ann).await, Ok(LookupOutcome::Ended)));
+    assert_eq!(expect_live(replica.find(&bob).await).identity().user(), "bob");
+    assert_eq!(replica.get_cached(&bob).unwrap().identity().user(), "bob");
+    replica.sessions.revoke(sent(&bob), Logout::User).await.unwrap().unwrap();
+    assert!(replica.get_cached(&bob).is_none() && matches!(replica.find(&bob).await, Ok(LookupOutcome::Ended)));
 }

@@ -1,4 +1,4 @@
-//! A store that can be held, broken and counted, and a house full of sessions over it.
+//! Test doubles: a store that can be held, broken and counted, and a replica over it.
 
 use std::{
     sync::{
@@ -18,9 +18,9 @@ use crate::{
     identity::{Identity, Registration, SessionScope, Subject, Tokens},
     metrics,
     session::{
-        Backend, CachedSession, DEADLINE, Found, NewSession, Record, SessionId, Sessions, Settings,
+        Backend, CachedSession, DEADLINE, LookupOutcome, NewSession, Record, SessionId, Sessions, Settings,
         cookie::{Cookie, Token},
-        freshness::Asked,
+        freshness::RequestTime,
         store::{
             Cutoffs, ObservedStore, Row, RowVersion, Selection, Store, Touch, Unavailable,
             lease::{Lease, Leases},
@@ -30,45 +30,45 @@ use crate::{
     },
 };
 
-/// Where everybody signs in.
+/// The host of every sign-in.
 pub(super) const HOST: &str = "app.test";
 
-/// A cookie as it is sent to where it counts.
+/// A cookie as it is sent to its host.
 pub(super) fn sent(cookie: &str) -> Cookie<'_> {
     Cookie { value: cookie.as_bytes(), audience: HOST }
 }
 
-/// How the store behaves.
+/// Behaviour of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    Up,
+    Available,
     /// Answers every call with an error.
     Failing,
     /// Does what it is asked, and its answer is lost.
-    Unheard,
+    AnswerLost,
     /// Does not answer before it is set to something else.
     Held,
-    /// Looks at the rows, and does not answer before it is set to something else.
-    Late,
+    /// Reads the rows, and does not answer before it is set to something else.
+    AnswerHeld,
 }
 
-/// The store.
-pub(super) struct Double {
-    rows: MemoryStore,
+/// A store in memory that fails on demand.
+pub(super) struct FakeStore {
+    rows: Memory,
     mode: watch::Sender<Mode>,
     loads: watch::Sender<usize>,
     touches: AtomicUsize,
-    /// How many sessions the store was asked to confirm.
-    confirmed: AtomicUsize,
+    /// Sessions that the store was asked to confirm.
+    revalidated: AtomicUsize,
     shared: AtomicBool,
-    /// What happens while a row that was read is on its way back.
-    meanwhile: Mutex<Option<Box<dyn Fn() + Send>>>,
+    /// Runs while a row that was read is on its way back.
+    on_load: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
-impl Double {
-    /// Has something happen whenever a row that was read is on its way back.
-    pub(super) fn meanwhile(&self, happens: impl Fn() + Send + 'static) {
-        *self.meanwhile.lock().unwrap() = Some(Box::new(happens));
+impl FakeStore {
+    /// Runs `callback` whenever a row that was read is on its way back.
+    pub(super) fn on_load(&self, callback: impl Fn() + Send + 'static) {
+        *self.on_load.lock().unwrap() = Some(Box::new(callback));
     }
 
     pub(super) fn set(&self, mode: Mode) {
@@ -76,7 +76,7 @@ impl Double {
     }
 
     /// Returns once a load has been asked for.
-    pub(super) async fn arrived(&self) {
+    pub(super) async fn load_began(&self) {
         self.loads.subscribe().wait_for(|loads| *loads > 0).await.unwrap();
     }
 
@@ -88,103 +88,103 @@ impl Double {
         self.touches.load(Ordering::Relaxed)
     }
 
-    /// From now on replicas take it that others change rows and do not tell.
+    /// Makes it a store that others change, for replicas that are built from now on.
     pub(super) fn share(&self) {
         self.shared.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn confirmed(&self) -> usize {
-        self.confirmed.load(Ordering::Relaxed)
+    pub(super) fn revalidated(&self) -> usize {
+        self.revalidated.load(Ordering::Relaxed)
     }
 
-    pub(super) fn forget_counts(&self) {
-        self.confirmed.store(0, Ordering::Relaxed);
+    pub(super) fn reset_counts(&self) {
+        self.revalidated.store(0, Ordering::Relaxed);
         self.loads.send_replace(0);
         self.touches.store(0, Ordering::Relaxed);
     }
 
-    /// On the way back.
+    /// Returns the answer, unless it is to be lost.
     fn answer<T>(&self, answer: T) -> Result<T, Unavailable> {
         match *self.mode.borrow() {
-            Mode::Unheard => Err(Unavailable::Failed("the connection was lost on purpose".to_owned())),
+            Mode::AnswerLost => Err(Unavailable::Failed("the connection was lost on purpose".to_owned())),
             _ => Ok(answer),
         }
     }
 
-    async fn come_back(&self) {
-        self.mode.subscribe().wait_for(|mode| *mode != Mode::Late).await.unwrap();
+    async fn let_answer(&self) {
+        self.mode.subscribe().wait_for(|mode| *mode != Mode::AnswerHeld).await.unwrap();
     }
 
-    async fn pass(&self) -> Result<(), Unavailable> {
+    async fn let_in(&self) -> Result<(), Unavailable> {
         let mode = *self.mode.subscribe().wait_for(|mode| *mode != Mode::Held).await.unwrap();
         if mode == Mode::Failing { Err(Unavailable::Failed("broken on purpose".to_owned())) } else { Ok(()) }
     }
 }
 
 #[async_trait]
-impl Store for Arc<Double> {
+impl Store for Arc<FakeStore> {
     async fn load(&self, key: &SessionId) -> Result<Option<Row>, Unavailable> {
         self.loads.send_modify(|loads| *loads += 1);
-        self.pass().await?;
+        self.let_in().await?;
         let row = self.rows.load(key).await;
-        if let Some(happens) = &*self.meanwhile.lock().unwrap() {
-            happens();
+        if let Some(callback) = &*self.on_load.lock().unwrap() {
+            callback();
         }
-        self.come_back().await;
+        self.let_answer().await;
         row
     }
 
     async fn insert(&self, row: Row) -> Result<(), Unavailable> {
-        self.pass().await?;
+        self.let_in().await?;
         self.rows.insert(row).await
     }
 
     async fn delete(&self, selection: &Selection, limit: u32) -> Result<Vec<SessionId>, Unavailable> {
-        self.pass().await?;
+        self.let_in().await?;
         self.rows.delete(selection, limit).await
     }
 
     async fn touch(&self, touches: &[Touch]) -> Result<(), Unavailable> {
-        self.pass().await?;
+        self.let_in().await?;
         self.touches.fetch_add(touches.len(), Ordering::Relaxed);
         self.rows.touch(touches).await
     }
 
     async fn purge(&self, cutoffs: Cutoffs, limit: u32) -> Result<u32, Unavailable> {
-        self.pass().await?;
+        self.let_in().await?;
         self.rows.purge(cutoffs, limit).await
     }
 
-    async fn versions(&self, keys: &[SessionId]) -> Result<Vec<RowVersion>, Unavailable> {
-        self.confirmed.fetch_add(keys.len(), Ordering::Relaxed);
-        self.pass().await?;
+    async fn versions(&self, keys: &[SessionId]) -> Result<Vec<Version>, Unavailable> {
+        self.revalidated.fetch_add(keys.len(), Ordering::Relaxed);
+        self.let_in().await?;
         let versions = self.rows.versions(keys).await;
-        self.come_back().await;
+        self.let_answer().await;
         versions
     }
 
     async fn has_sid(&self, provider: &str, sid: &str) -> Result<bool, Unavailable> {
-        self.pass().await?;
+        self.let_in().await?;
         self.rows.has_sid(provider, sid).await
     }
 
     async fn page(&self, from: &SessionId, to: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
-        self.pass().await?;
+        self.let_in().await?;
         self.rows.page(from, to, limit).await
     }
 
-    async fn add_uncounted(&self, many: u64) -> Result<(), Unavailable> {
-        self.pass().await?;
-        self.rows.add_uncounted(many).await
+    async fn leave_uncounted(&self, many: u64) -> Result<(), Unavailable> {
+        self.let_in().await?;
+        self.rows.leave_uncounted(many).await
     }
 
     async fn take_uncounted(&self) -> Result<u64, Unavailable> {
-        self.pass().await?;
+        self.let_in().await?;
         self.rows.take_uncounted().await
     }
 
     async fn ping(&self) -> Result<(), Unavailable> {
-        self.pass().await
+        self.let_in().await
     }
 
     fn is_shared(&self) -> bool {
@@ -192,94 +192,95 @@ impl Store for Arc<Double> {
     }
 }
 
-/// One replica.
-pub(super) struct House {
+/// One replica, with a clock that tests move.
+pub(super) struct TestReplica {
     pub(super) sessions: Arc<Sessions>,
-    pub(super) store: Arc<Double>,
-    pub(super) hand: Arc<AtomicU64>,
+    pub(super) store: Arc<FakeStore>,
+    pub(super) time: Arc<AtomicU64>,
     clock: Clock,
     metrics: Arc<metrics::Metrics>,
     deadline: Duration,
 }
 
-impl House {
+impl TestReplica {
     /// A replica over an empty store: 28 days of lifetime, 7 of idle timeout.
     pub(super) fn new() -> Self {
         Self::over(DEADLINE)
     }
 
-    /// One that waits for the store hardly at all.
-    pub(super) fn impatient() -> Self {
+    /// A replica that waits 10 ms for the store.
+    pub(super) fn with_short_deadline() -> Self {
         Self::over(Duration::from_millis(10))
     }
 
     fn over(deadline: Duration) -> Self {
-        let (clock, hand) = Clock::manual(Timestamp::from_unix(1_800_000_000));
-        let store = Arc::new(Double {
-            rows: MemoryStore::default(),
-            mode: watch::Sender::new(Mode::Up),
+        let (clock, time) = Clock::manual(Timestamp::from_unix(1_800_000_000));
+        let store = Arc::new(FakeStore {
+            rows: Memory::default(),
+            mode: watch::Sender::new(Mode::Available),
             loads: watch::Sender::new(0),
             touches: AtomicUsize::new(0),
-            confirmed: AtomicUsize::new(0),
+            revalidated: AtomicUsize::new(0),
             shared: AtomicBool::new(false),
-            meanwhile: Mutex::default(),
+            on_load: Mutex::default(),
         });
         let metrics =
             Arc::new(metrics::Metrics::new(&metrics::Settings { backend: "memory", version: "", commit: "" }));
         let sessions = sessions(&store, &clock, &metrics, deadline, &["old"]);
-        Self { sessions, store, hand, clock, metrics, deadline }.with_nothing_left()
+        Self { sessions, store, time, clock, metrics, deadline }.with_no_retired_keys()
     }
 
-    /// As if the store had been asked what dropped secrets have left.
-    fn with_nothing_left(self) -> Self {
-        self.sessions.terms.keyring().load_retired(Vec::new());
+    /// As if the cookie keys of retired secrets had been loaded.
+    fn with_no_retired_keys(self) -> Self {
+        self.sessions.settings.keyring().inherit(Vec::new());
         self
     }
 
-    /// Another replica over the same store with nothing in memory. The counts begin at nothing.
+    /// Another replica over the same store with an empty cache. The counts are reset.
     pub(super) fn restarted(&self) -> Self {
-        self.restarted_with(&["old"]).with_nothing_left()
+        self.restarted_with(&["old"]).with_no_retired_keys()
     }
 
-    /// The same with other secrets, which have not asked yet what others have left.
+    /// The same with other secrets, and with the cookie keys of retired ones not loaded yet.
     pub(super) fn restarted_with(&self, secrets: &[&str]) -> Self {
-        self.store.forget_counts();
+        self.store.reset_counts();
         let sessions = sessions(&self.store, &self.clock, &self.metrics, self.deadline, secrets);
-        let (store, hand) = (Arc::clone(&self.store), Arc::clone(&self.hand));
+        let (store, time) = (Arc::clone(&self.store), Arc::clone(&self.time));
         Self {
             sessions,
             store,
-            hand,
+            time,
             clock: self.clock.clone(),
             metrics: Arc::clone(&self.metrics),
             deadline: self.deadline,
         }
     }
 
-    pub(super) async fn find(&self, cookie: &str) -> Result<Found, Unavailable> {
+    pub(super) async fn find(&self, cookie: &str) -> Result<LookupOutcome, Unavailable> {
         self.sessions.find(sent(cookie)).await
     }
 
-    /// As a reload does.
+    /// Reloads.
     pub(super) fn change(&self, settings: &Settings, secrets: &[&str]) {
         self.sessions.change(settings, Arc::new(keyring_of(secrets)));
     }
 
-    /// What memory alone says, as the hot path asks it.
-    pub(super) fn recalls(&self, cookie: &str) -> Option<Arc<CachedSession>> {
-        self.sessions.recall(sent(cookie), |live, _| Some(Arc::clone(live)))
+    /// The session of a cookie, if memory alone can answer.
+    pub(super) fn get_cached(&self, cookie: &str) -> Option<Arc<CachedSession>> {
+        self.sessions.get_cached(sent(cookie), |session, _| Some(Arc::clone(session)))
     }
 
-    pub(super) fn pass(&self, time: Duration) {
-        self.hand.fetch_add(time.as_secs(), Ordering::Relaxed);
+    /// Moves the clock.
+    pub(super) fn advance(&self, by: Duration) {
+        self.time.fetch_add(by.as_secs(), Ordering::Relaxed);
     }
 
-    /// The value of one series.
+    /// The value of one metric series.
     pub(super) fn metric(&self, series: &str) -> u64 {
         self.text(series).parse().expect(series)
     }
 
-    /// The same as it stands there.
+    /// The value of one metric series, as text.
     pub(super) fn text(&self, series: &str) -> String {
         let text = self.metrics.print();
         text.lines().find_map(|line| line.strip_prefix(series)).expect(series).trim().to_owned()
@@ -287,15 +288,15 @@ impl House {
 }
 
 fn sessions(
-    store: &Arc<Double>,
+    store: &Arc<FakeStore>,
     clock: &Clock,
     metrics: &metrics::Metrics,
     deadline: Duration,
     secrets: &[&str],
 ) -> Arc<Sessions> {
-    let watched = ObservedStore::new(Box::new(Arc::clone(store)), "memory", metrics.store.clone(), deadline);
+    let observed = ObservedStore::new(Box::new(Arc::clone(store)), "memory", metrics.store.clone(), deadline);
     let keyring = Arc::new(keyring_of(secrets));
-    Arc::new(Sessions::with(watched, &settings(), keyring, clock.clone(), metrics.sessions.clone()))
+    Arc::new(Sessions::over(observed, &settings(), keyring, clock.clone(), metrics.sessions.clone()))
 }
 
 /// The settings that replicas are built with.
@@ -310,7 +311,7 @@ pub(super) fn settings() -> Settings {
     }
 }
 
-/// The keyring that replicas are built with, unless said otherwise.
+/// The keyring that replicas are built with by default.
 pub(super) fn keyring() -> Keyring {
     keyring_of(&["old"])
 }
@@ -320,8 +321,8 @@ fn keyring_of(secrets: &[&str]) -> Keyring {
     Keyring::new(&secrets).unwrap()
 }
 
-/// What a sign-in of this person yields.
-pub(super) fn somebody(name: &str) -> NewSession {
+/// The result of a sign-in of this person.
+pub(super) fn new_session(name: &str) -> NewSession {
     let secret = |kind: &str| Some(SecretString::from(format!("{kind} token of {name}")));
     NewSession {
         identity: Identity {
@@ -340,77 +341,77 @@ pub(super) fn somebody(name: &str) -> NewSession {
     }
 }
 
-/// Somebody whose access token lasts so long from now on.
-pub(super) fn lasting(house: &House, name: &str, span: Duration) -> NewSession {
-    let new = somebody(name);
-    NewSession { tokens: Tokens { access_ends: Some(house.clock.now().plus(span)), ..new.tokens }, ..new }
+/// The result of a sign-in whose access token ends after this time.
+pub(super) fn expiring_session(replica: &TestReplica, name: &str, span: Duration) -> NewSession {
+    let new = new_session(name);
+    NewSession { tokens: Tokens { access_ends: Some(replica.clock.now().plus(span)), ..new.tokens }, ..new }
 }
 
-/// A session in memory that the store spoke of at this moment.
-pub(super) fn live(asked: Asked) -> CachedSession {
+/// A session in memory that was read at this request time.
+pub(super) fn cached_session(request: RequestTime) -> CachedSession {
     let token = Token::fresh(&keyring(), HOST);
-    let record = Record::new(somebody("ann"), Timestamp::from_unix(1));
-    let row = record.seal(&keyring(), token.key());
-    CachedSession::new(&record, &token, &row, asked, None)
+    let record = Record::new(new_session("ann"), Timestamp::from_unix(1));
+    let row = record.seal(&keyring(), token.id());
+    CachedSession::new(&record, &token, &row, request, None)
 }
 
 #[async_trait]
-impl Leases for Arc<Double> {
-    async fn acquire_lease(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
-        self.pass().await?;
-        self.answer(self.rows.acquire_lease(lease, span).await?)
+impl Leases for Arc<FakeStore> {
+    async fn claim(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
+        self.let_in().await?;
+        self.answer(self.rows.claim(lease, span).await?)
     }
 
-    async fn release_lease(&self, lease: &Lease) -> Result<(), Unavailable> {
-        self.pass().await?;
-        self.rows.release_lease(lease).await
+    async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
+        self.let_in().await?;
+        self.rows.release(lease).await
     }
 
     async fn replace(&self, row: &Row) -> Result<bool, Unavailable> {
-        self.pass().await?;
+        self.let_in().await?;
         self.answer(self.rows.replace(row).await?)
     }
 
-    async fn record_jti(&self, digest: &[u8; 32], until: Timestamp) -> Result<bool, Unavailable> {
-        self.pass().await?;
-        self.answer(self.rows.record_jti(digest, until).await?)
+    async fn spend(&self, word: &[u8; 32], until: Timestamp) -> Result<bool, Unavailable> {
+        self.let_in().await?;
+        self.answer(self.rows.spend(word, until).await?)
     }
 
-    async fn forget_jti(&self, digest: &[u8; 32]) -> Result<(), Unavailable> {
-        self.pass().await?;
-        self.rows.forget_jti(digest).await
+    async fn unspend(&self, word: &[u8; 32]) -> Result<(), Unavailable> {
+        self.let_in().await?;
+        self.rows.unspend(word).await
     }
 }
 
 #[async_trait]
-impl KeyRotation for Arc<Double> {
-    async fn count_rows_by_other_secrets(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
-        self.pass().await?;
-        self.rows.count_rows_by_other_secrets(newest).await
+impl Rotation for Arc<FakeStore> {
+    async fn count_others(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
+        self.let_in().await?;
+        self.rows.count_others(newest).await
     }
 
-    async fn rows_sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
-        self.pass().await?;
-        self.rows.rows_sealed_by(secret, from, limit).await
+    async fn sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
+        self.let_in().await?;
+        self.rows.sealed_by(secret, from, limit).await
     }
 
-    async fn reencrypt(&self, rows: &[ReencryptedRow]) -> Result<u64, Unavailable> {
-        self.pass().await?;
-        self.rows.reencrypt(rows).await
+    async fn reseal(&self, reseals: &[Reseal]) -> Result<u64, Unavailable> {
+        self.let_in().await?;
+        self.rows.reseal(reseals).await
     }
 
-    async fn load_retired_keys(&self) -> Result<Vec<RetiredCookieKey>, Unavailable> {
-        self.pass().await?;
-        self.rows.load_retired_keys().await
+    async fn bequests(&self) -> Result<Vec<Bequest>, Unavailable> {
+        self.let_in().await?;
+        self.rows.bequests().await
     }
 
-    async fn save_retired_key(&self, retired_key: &RetiredCookieKey) -> Result<(), Unavailable> {
-        self.pass().await?;
-        self.rows.save_retired_key(retired_key).await
+    async fn bequeath(&self, bequest: &Bequest) -> Result<(), Unavailable> {
+        self.let_in().await?;
+        self.rows.bequeath(bequest).await
     }
 
-    async fn delete_retired_keys(&self, before: Timestamp) -> Result<(), Unavailable> {
-        self.pass().await?;
-        self.rows.delete_retired_keys(before).await
+    async fn forget_bequests(&self, before: Timestamp) -> Result<(), Unavailable> {
+        self.let_in().await?;
+        self.rows.forget_bequests(before).await
     }
 }

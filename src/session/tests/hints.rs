@@ -1,208 +1,210 @@
-//! What a hint does that a session is not as it was, be it true or a stranger's.
+//! Hints that a session has changed, true ones and those that a stranger sends.
 
 use crate::session::{
     store::{Invalidations as _, Row},
-    tests::{doubles::lasting, *},
+    tests::{doubles::expiring_session, *},
 };
 
-/// A replica that hears, over a store that others change, with ann's session in memory.
-async fn hearing() -> (House, String, SessionId) {
-    let first = House::impatient();
+/// A replica with a connected change feed, over a store that others change, with ann's session in memory.
+async fn connected() -> (TestReplica, String, SessionId) {
+    let first = TestReplica::with_short_deadline();
     first.store.share();
-    let house = first.restarted();
-    house.sessions.connected();
-    let cookie = house.sessions.create(somebody("ann")).await.unwrap();
-    let key = live(house.find(&cookie).await).key();
-    house.store.forget_counts();
-    (house, cookie, key)
+    let replica = first.restarted();
+    replica.sessions.revalidation().hearing();
+    let cookie = replica.sessions.create(new_session("ann")).await.unwrap();
+    let id = expect_live(replica.find(&cookie).await).id();
+    replica.store.reset_counts();
+    (replica, cookie, id)
 }
 
-async fn removed(house: &House, key: SessionId) {
-    assert_eq!(house.store.delete(&Selection::from(key), 1).await.unwrap(), [key]);
+async fn delete_row(replica: &TestReplica, id: SessionId) {
+    assert_eq!(replica.store.delete(&Selection::from(id), 1).await.unwrap(), [id]);
 }
 
 #[tokio::test]
 async fn a_hint_that_is_not_true_ends_nothing_and_costs_one_question() {
-    let (house, cookie, key) = hearing().await;
+    let (replica, cookie, id) = connected().await;
     for _ in 0..1_000 {
-        house.sessions.notified(key);
+        replica.sessions.revalidation().hint(id);
     }
-    assert!(house.recalls(&cookie).is_none(), "the store is asked first");
+    assert!(replica.get_cached(&cookie).is_none(), "the store is asked first");
     for _ in 0..10 {
-        live(house.find(&cookie).await);
+        expect_live(replica.find(&cookie).await);
     }
-    assert!(house.recalls(&cookie).is_some());
-    assert_eq!((house.store.confirmed(), house.store.loads()), (1, 0));
+    assert!(replica.get_cached(&cookie).is_some());
+    assert_eq!((replica.store.revalidated(), replica.store.loads()), (1, 0));
 }
 
 #[tokio::test]
-async fn a_flood_of_hints_costs_one_question_a_session_and_turn_while_nobody_comes() {
-    let (house, cookie, key) = hearing().await;
+async fn a_flood_of_hints_costs_one_question_a_session_and_turn_while_no_request_comes() {
+    let (replica, cookie, id) = connected().await;
     for turns in 1..=3 {
         for _ in 0..10_000 {
-            house.sessions.notified(key);
+            replica.sessions.revalidation().hint(id);
         }
-        Upkeep::of(&house.sessions).settle_doubts().await;
-        assert_eq!((house.store.confirmed(), house.store.loads()), (turns, 0));
+        replica.sessions.queued_revalidation().revalidate_queued().await;
+        assert_eq!((replica.store.revalidated(), replica.store.loads()), (turns, 0));
     }
-    assert!(house.recalls(&cookie).is_some());
+    assert!(replica.get_cached(&cookie).is_some());
 }
 
 #[tokio::test]
 async fn hints_about_what_is_not_in_memory_cost_nothing_and_are_not_kept() {
-    let (house, cookie, _) = hearing().await;
+    let (replica, cookie, _) = connected().await;
     for number in 0..100_000_u32 {
-        house.sessions.notified(SessionId(crate::crypto::digest(&number.to_be_bytes())));
+        replica.sessions.revalidation().hint(SessionId(crate::crypto::digest(&number.to_be_bytes())));
     }
-    Upkeep::of(&house.sessions).settle_doubts().await;
-    assert!(house.recalls(&cookie).is_some());
-    assert_eq!((house.store.confirmed(), house.store.loads()), (0, 0));
+    replica.sessions.queued_revalidation().revalidate_queued().await;
+    assert!(replica.get_cached(&cookie).is_some());
+    assert_eq!((replica.store.revalidated(), replica.store.loads()), (0, 0));
 }
 
 #[tokio::test]
 async fn tombstones_are_not_driven_out_by_hints() {
-    let (house, cookie, _) = hearing().await;
-    house.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
+    let (replica, cookie, _) = connected().await;
+    replica.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
     for number in 0..200_000_u32 {
-        house.sessions.notified(SessionId(crate::crypto::digest(&number.to_be_bytes())));
+        replica.sessions.revalidation().hint(SessionId(crate::crypto::digest(&number.to_be_bytes())));
     }
-    house.sessions.cache.tidy();
-    house.store.forget_counts();
-    assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
-    assert_eq!(house.store.loads(), 0);
+    replica.sessions.cache.run_maintenance();
+    replica.store.reset_counts();
+    assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)));
+    assert_eq!(replica.store.loads(), 0);
 }
 
 #[tokio::test]
 async fn a_true_hint_is_the_end_at_the_next_use_or_the_next_turn() {
     for is_used in [true, false] {
-        let (house, cookie, key) = hearing().await;
-        removed(&house, key).await;
-        live(house.find(&cookie).await);
-        house.sessions.notified(key);
+        let (replica, cookie, id) = connected().await;
+        delete_row(&replica, id).await;
+        expect_live(replica.find(&cookie).await);
+        replica.sessions.revalidation().hint(id);
         if !is_used {
-            Upkeep::of(&house.sessions).settle_doubts().await;
-            house.store.set(Mode::Failing);
+            replica.sessions.queued_revalidation().revalidate_queued().await;
+            replica.store.set(Mode::Failing);
         }
-        assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)), "{is_used}");
-        assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)), "{is_used}");
-        assert_eq!((house.store.confirmed(), house.store.loads()), (1, 0), "{is_used}");
+        assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)), "{is_used}");
+        assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)), "{is_used}");
+        assert_eq!((replica.store.revalidated(), replica.store.loads()), (1, 0), "{is_used}");
     }
 }
 
 #[tokio::test]
-async fn a_session_that_is_said_to_have_ended_is_not_served_for_the_grace_and_is_again_once_it_is_vouched_for() {
+async fn a_session_that_is_said_to_have_ended_is_served_for_the_grace_only_once_it_is_confirmed_again() {
     for mode in [Mode::Failing, Mode::Held] {
-        let (house, cookie, key) = hearing().await;
-        house.store.set(mode);
-        live(house.find(&cookie).await);
-        house.sessions.notified(key);
-        assert!(house.find(&cookie).await.is_err(), "{mode:?}: nobody can tell");
-        assert!(house.find(&cookie).await.is_err(), "{mode:?}: it is known that nobody can tell");
-        house.store.set(Mode::Up);
-        house.sessions.store.ping().await.unwrap();
-        live(house.find(&cookie).await);
-        house.store.set(mode);
-        house.sessions.disconnected();
-        house.pass(MINUTE);
-        live(house.find(&cookie).await);
+        let (replica, cookie, id) = connected().await;
+        replica.store.set(mode);
+        expect_live(replica.find(&cookie).await);
+        replica.sessions.revalidation().hint(id);
+        assert!(replica.find(&cookie).await.is_err(), "{mode:?}: the store cannot tell");
+        assert!(replica.find(&cookie).await.is_err(), "{mode:?}: the outage is known");
+        replica.store.set(Mode::Available);
+        replica.sessions.store.ping().await.unwrap();
+        expect_live(replica.find(&cookie).await);
+        replica.store.set(mode);
+        replica.sessions.revalidation().deaf();
+        replica.advance(MINUTE);
+        expect_live(replica.find(&cookie).await);
     }
 }
 
 #[tokio::test]
 async fn a_load_under_way_does_not_bring_back_a_session_that_others_end_meanwhile() {
-    let (before, cookie, key) = hearing().await;
-    let house = before.restarted();
-    house.sessions.connected();
-    house.store.set(Mode::Late);
-    let mut finding = Box::pin(house.find(&cookie));
+    let (before, cookie, id) = connected().await;
+    let replica = before.restarted();
+    replica.sessions.revalidation().hearing();
+    replica.store.set(Mode::AnswerHeld);
+    let mut finding = Box::pin(replica.find(&cookie));
     assert!(is_pending(&mut finding).await);
-    removed(&house, key).await;
-    house.sessions.notified(key);
-    house.store.set(Mode::Up);
-    assert!(matches!(finding.await, Ok(Found::Ended)));
-    assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
+    delete_row(&replica, id).await;
+    replica.sessions.revalidation().hint(id);
+    replica.store.set(Mode::Available);
+    assert!(matches!(finding.await, Ok(LookupOutcome::Ended)));
+    assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)));
 }
 
 #[tokio::test]
-async fn a_confirmation_under_way_does_not_vouch_for_a_session_that_others_end_meanwhile() {
+async fn a_revalidation_under_way_does_not_confirm_a_session_that_others_end_meanwhile() {
     for by_upkeep in [true, false] {
-        let (house, cookie, key) = hearing().await;
-        house.sessions.notified(key);
-        house.store.set(Mode::Late);
-        let upkeep = Upkeep::of(&house.sessions);
+        let (replica, cookie, id) = connected().await;
+        replica.sessions.revalidation().hint(id);
+        replica.store.set(Mode::AnswerHeld);
+        let queued = replica.sessions.queued_revalidation();
         let mut asking: Pin<Box<dyn Future<Output = ()>>> = if by_upkeep {
-            Box::pin(upkeep.settle_doubts())
+            Box::pin(queued.revalidate_queued())
         } else {
-            Box::pin(async { assert!(matches!(house.find(&cookie).await, Ok(Found::Ended))) })
+            Box::pin(async { assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended))) })
         };
         assert!(is_pending(&mut asking).await);
-        removed(&house, key).await;
-        house.sessions.notified(key);
-        house.store.set(Mode::Up);
+        delete_row(&replica, id).await;
+        replica.sessions.revalidation().hint(id);
+        replica.store.set(Mode::Available);
         asking.await;
-        assert!(house.recalls(&cookie).is_none(), "{by_upkeep}");
-        assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)), "{by_upkeep}");
+        assert!(replica.get_cached(&cookie).is_none(), "{by_upkeep}");
+        assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)), "{by_upkeep}");
     }
 }
 
 #[tokio::test]
-async fn a_load_that_strangers_disturb_all_the_time_gives_the_session_and_is_not_believed_for_long() {
-    let (before, cookie, key) = hearing().await;
-    let house = before.restarted();
-    house.sessions.connected();
-    let sessions = Arc::downgrade(&house.sessions);
-    house.store.meanwhile(move || sessions.upgrade().unwrap().notified(key));
-    live(house.find(&cookie).await);
-    assert!(house.recalls(&cookie).is_none());
-    live(house.find(&cookie).await);
-    assert!(house.recalls(&cookie).is_some());
-    assert_eq!((house.store.loads(), house.store.confirmed()), (3, 1));
+async fn a_load_that_hints_disturb_all_the_time_gives_the_session_and_is_revalidated_soon() {
+    let (before, cookie, id) = connected().await;
+    let replica = before.restarted();
+    replica.sessions.revalidation().hearing();
+    let sessions = Arc::downgrade(&replica.sessions);
+    replica.store.on_load(move || sessions.upgrade().unwrap().revalidation().hint(id));
+    expect_live(replica.find(&cookie).await);
+    assert!(replica.get_cached(&cookie).is_none());
+    expect_live(replica.find(&cookie).await);
+    assert!(replica.get_cached(&cookie).is_some());
+    assert_eq!((replica.store.loads(), replica.store.revalidated()), (3, 1));
 }
 
 #[tokio::test]
 async fn a_sign_in_that_is_ended_while_it_is_written_is_asked_about_before_it_counts() {
-    let (house, _, _) = hearing().await;
-    house.store.set(Mode::Held);
-    let mut making = Box::pin(house.sessions.create(somebody("bob")));
+    let (replica, _, _) = connected().await;
+    replica.store.set(Mode::Held);
+    let mut making = Box::pin(replica.sessions.create(new_session("bob")));
     assert!(is_pending(&mut making).await);
-    let watched = house.sessions.cache.watched();
+    let watched = replica.sessions.cache.watched();
     assert_eq!(watched.len(), 1);
-    house.sessions.notified(watched[0]);
-    house.store.set(Mode::Up);
+    replica.sessions.revalidation().hint(watched[0]);
+    replica.store.set(Mode::Available);
     let cookie = making.await.unwrap();
-    assert!(house.recalls(&cookie).is_none());
-    removed(&house, watched[0]).await;
-    assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
+    assert!(replica.get_cached(&cookie).is_none());
+    delete_row(&replica, watched[0]).await;
+    assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)));
 }
 
 #[tokio::test]
 async fn a_renewal_under_way_does_not_bring_back_a_session_that_others_end_meanwhile() {
-    let (house, _, _) = hearing().await;
-    let new = lasting(&house, "bob", 5 * MINUTE);
-    let cookie = house.sessions.create(new.clone()).await.unwrap();
-    let session = live(house.find(&cookie).await);
-    let Claim::Ours(permit) = house.sessions.claim(&session, MINUTE).await.unwrap() else { panic!("not ours") };
-    removed(&house, session.key()).await;
-    house.sessions.notified(session.key());
-    let renewed = house.sessions.renewed(permit, None, new.tokens, None);
-    assert!(house.recalls(&cookie).is_none());
-    assert!(matches!(house.find(&cookie).await, Ok(Found::Ended)));
-    assert!(house.sessions.write(&renewed).await.unwrap().is_none());
+    let (replica, _, _) = connected().await;
+    let new = expiring_session(&replica, "bob", 5 * MINUTE);
+    let cookie = replica.sessions.create(new.clone()).await.unwrap();
+    let session = expect_live(replica.find(&cookie).await);
+    let LeaseOutcome::Acquired(permit) = replica.sessions.acquire_lease(&session, MINUTE).await.unwrap() else {
+        panic!("not ours")
+    };
+    delete_row(&replica, session.id()).await;
+    replica.sessions.revalidation().hint(session.id());
+    let renewed = replica.sessions.renew(permit, None, new.tokens, None);
+    assert!(replica.get_cached(&cookie).is_none());
+    assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)));
+    assert!(replica.sessions.write_renewed(&renewed).await.unwrap().is_none());
 }
 
 #[tokio::test]
-async fn what_another_replica_wrote_while_its_turn_was_asked_for_is_not_taken_from_before_a_hint() {
-    let (house, cookie, key) = hearing().await;
-    let session = live(house.find(&cookie).await);
-    let row = house.store.load(&key).await.unwrap().unwrap();
-    removed(&house, key).await;
-    house.store.insert(Row { generation: 2, ..row }).await.unwrap();
-    house.store.set(Mode::Late);
-    let mut claiming = Box::pin(house.sessions.claim(&session, MINUTE));
+async fn what_another_replica_wrote_while_a_lease_was_asked_for_is_not_taken_from_before_a_hint() {
+    let (replica, cookie, id) = connected().await;
+    let session = expect_live(replica.find(&cookie).await);
+    let row = replica.store.load(&id).await.unwrap().unwrap();
+    delete_row(&replica, id).await;
+    replica.store.insert(Row { generation: 2, ..row }).await.unwrap();
+    replica.store.set(Mode::AnswerHeld);
+    let mut claiming = Box::pin(replica.sessions.acquire_lease(&session, MINUTE));
     assert!(is_pending(&mut claiming).await);
-    removed(&house, key).await;
-    house.sessions.notified(key);
-    house.store.set(Mode::Up);
-    assert!(matches!(claiming.await.unwrap(), Claim::Theirs), "to be asked again");
-    assert!(matches!(house.sessions.claim(&session, MINUTE).await.unwrap(), Claim::Gone));
+    delete_row(&replica, id).await;
+    replica.sessions.revalidation().hint(id);
+    replica.store.set(Mode::Available);
+    assert!(matches!(claiming.await.unwrap(), LeaseOutcome::HeldElsewhere), "to be asked again");
+    assert!(matches!(replica.sessions.acquire_lease(&session, MINUTE).await.unwrap(), LeaseOutcome::Ended));
 }

@@ -16,7 +16,7 @@ use crate::{
         Backend, Settings,
         store::postgres::{PostgresStore, PostgresUrl, Settings as Server},
         tests::{
-            doubles::{keyring, sent, somebody},
+            doubles::{keyring, new_session, sent},
             *,
         },
     },
@@ -102,17 +102,17 @@ impl Replica {
 
     fn is_listening(&self) -> bool {
         let long_ago = Timestamp::from_unix(1);
-        let voucher = self.sessions.hearing.asking(long_ago);
-        let live = doubles::live(voucher);
-        self.sessions.hearing.trust(&live, Clock::System.now()) == Freshness::Fresh
+        let voucher = self.sessions.feed.request_time(long_ago);
+        let live = doubles::cached_session(voucher);
+        self.sessions.feed.freshness(live.validation(), Clock::System.now()) == Freshness::Fresh
     }
 
-    async fn find(&self, cookie: &str) -> Result<Found, Unavailable> {
+    async fn find(&self, cookie: &str) -> Result<LookupOutcome, Unavailable> {
         self.sessions.find(sent(cookie)).await
     }
 
     async fn sign_in(&self, name: &str) -> String {
-        self.sessions.create(somebody(name)).await.unwrap()
+        self.sessions.create(new_session(name)).await.unwrap()
     }
 
     fn metric(&self, series: &str) -> u64 {

@@ -20,7 +20,6 @@ use crate::{
             postgres::TestDatabase,
             *,
         },
-        upkeep::reencryption::Reencryption,
     },
 };
 
@@ -137,10 +136,10 @@ fn counts(older: &str, unknown: &str) -> (String, String) {
 
 #[tokio::test]
 async fn after_a_rotation_a_secret_can_be_dropped_and_nobody_is_signed_out() {
-    let old = House::new();
+    let old = TestReplica::new();
     let mut cookies = Vec::new();
     for number in 0..1_000 {
-        cookies.push(old.sessions.create(somebody(&format!("person {number}"))).await.unwrap());
+        cookies.push(old.sessions.create(new_session(&format!("person {number}"))).await.unwrap());
     }
     let both = old.restarted_with(&["new", "old"]);
     assert_eq!(rows_to_reencrypt(&both), counts("NaN", "NaN"), "what has not been counted is not reported");
@@ -157,18 +156,18 @@ async fn after_a_rotation_a_secret_can_be_dropped_and_nobody_is_signed_out() {
     );
     assert!(new.sessions.may_be_ours(sent(&cookies[0])));
     assert_eq!(new.store.loads(), 0, "that costs no look-up");
-    new.sessions.settle().await;
+    new.sessions.retired_keys().load().await;
     for cookie in cookies.iter().chain([&late]) {
-        live(new.find(cookie).await);
+        expect_live(new.find(cookie).await);
     }
-    assert!(matches!(new.find(&"A".repeat(64)).await, Ok(Found::NotOurs)));
+    assert!(matches!(new.find(&"A".repeat(64)).await, Ok(LookupOutcome::NotOurs)));
 }
 
 #[tokio::test]
 async fn a_dropped_secret_s_cookies_are_known_after_the_next_rotation_too() {
-    let first = House::new();
-    let cookie = first.sessions.create(somebody("ann")).await.unwrap();
-    let mut house = first;
+    let first = TestReplica::new();
+    let cookie = first.sessions.create(new_session("ann")).await.unwrap();
+    let mut replica = first;
     for secrets in [["new", "old"].as_slice(), &["new"], &["newer", "new"], &["newer"]] {
         house = house.restarted_with(secrets);
         advance(&house, 3).await;
@@ -209,8 +208,8 @@ async fn what_is_in_use_is_reencrypted_first() {
 
 #[tokio::test]
 async fn a_renewal_seals_with_the_newest_secret_and_one_under_way_is_not_disturbed() {
-    let old = House::new();
-    let cookie = old.sessions.create(lasting(&old, "ann", 5 * MINUTE)).await.unwrap();
+    let old = TestReplica::new();
+    let cookie = old.sessions.create(expiring_session(&old, "ann", 5 * MINUTE)).await.unwrap();
     let both = old.restarted_with(&["new", "old"]);
     let session = live(both.find(&cookie).await);
     let Claim::Ours(permit) = both.sessions.claim(&session, MINUTE).await.unwrap() else { panic!("not ours") };
@@ -223,19 +222,19 @@ async fn a_renewal_seals_with_the_newest_secret_and_one_under_way_is_not_disturb
 
 #[tokio::test]
 async fn what_cannot_be_opened_or_was_written_by_a_newer_version_holds_up_nothing() {
-    let old = House::new();
+    let old = TestReplica::new();
     let keyring = doubles::keyring();
     let purpose = crate::crypto::Purpose::SessionRow;
     let token = Token::fresh(&keyring, HOST);
-    let newer = keyring.seal(purpose, &token.key().0, &[2, b'?']);
-    let record = Record::new(somebody("ann"), old.sessions.clock.now());
-    old.store.insert(Row { sealed: newer, ..record.seal(&keyring, token.key()) }).await.unwrap();
+    let newer = keyring.seal(purpose, &token.id().0, &[2, b'?']);
+    let record = Record::new(new_session("ann"), old.sessions.clock.now());
+    old.store.insert(Row { sealed: newer, ..record.seal(&keyring, token.id()) }).await.unwrap();
     // Rows that were moved to keys that come first.
     for number in 0..250_u8 {
         old.store
             .insert(Row {
                 key: SessionId([0, number].repeat(16).try_into().unwrap()),
-                ..record.seal(&keyring, token.key())
+                ..record.seal(&keyring, token.id())
             })
             .await
             .unwrap();
@@ -246,7 +245,7 @@ async fn what_cannot_be_opened_or_was_written_by_a_newer_version_holds_up_nothin
     let row = both.store.load(&token.key()).await.unwrap().unwrap();
     let plain = both.sessions.terms.keyring().open(purpose, &row.key.0, &row.sealed);
     assert_eq!(plain.as_deref(), Some([2, b'?'].as_slice()));
-    assert_eq!(crate::crypto::sealed_by(&row.sealed), Some(both.sessions.terms.keyring().newest()));
+    assert_eq!(crate::crypto::sealed_by(&row.sealed), Some(both.sessions.settings.keyring().newest()));
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ async fn a_statement_that_is_stuck_fails_and_its_connection_is_not_used_again() 
     drop(revoking);
     // The one connection of the pool would still be waiting.
     replica.sign_in("bob").await;
-    assert!(matches!(replica.find(&cookie).await, Ok(Found::Ended)));
+    assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)));
     drop(lock);
     eventually("the row goes", async || db.sql("SELECT count(*) FROM doorward_sessions") == "1").await;
 }
@@ -44,7 +44,7 @@ async fn connections_stay_within_the_pool_and_idle_ones_are_closed() {
     let replica = Replica::listening(&db).await;
     let cookies = join_all((0..200).map(|number| {
         let sessions = Arc::clone(&replica.sessions);
-        async move { sessions.create(somebody(&format!("person {number}"))).await }
+        async move { sessions.create(new_session(&format!("person {number}"))).await }
     }));
     assert!(cookies.await.iter().all(Result::is_ok));
     let count = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{}'", db.name);
@@ -65,8 +65,8 @@ async fn poolers_with_fewer_connections_than_replicas_want_serve_them_all() {
             let [one, other] = &replicas;
             let (ann, bob) = (format!("ann {round}"), format!("bob {round}"));
             let (first, second) = tokio::join!(one.sign_in(&ann), other.sign_in(&bob));
-            live(other.find(&first).await);
-            live(one.find(&second).await);
+            expect_live(other.find(&first).await);
+            expect_live(one.find(&second).await);
             cookies.push(first);
         }
         let [one, other] = &replicas;

@@ -1,7 +1,7 @@
 //! Invalidations between replicas by `LISTEN` and `NOTIFY`, and revalidation where notifications do not arrive.
 
 use crate::session::{
-    admin::{Place as From, Register, Search},
+    admin::{PageCursor, SessionAdmin, SessionFilter},
     tests::postgres::{
         database::{ChaosProxy, LinkState, PgBouncer},
         *,
@@ -69,7 +69,7 @@ async fn an_operator_ends_sessions_that_running_replicas_then_refuse_and_count_o
     let mut cookies = Vec::new();
     for name in ["ann", "ann", "bob", "eve"] {
         let cookie = replicas[0].sign_in(name).await;
-        live(replicas[1].find(&cookie).await);
+        expect_live(replicas[1].find(&cookie).await);
         cookies.push(cookie);
     }
     let register = Register::open(settings(&db), Arc::new(keyring()), Clock::System, metrics().store).await.unwrap();
@@ -77,14 +77,17 @@ async fn an_operator_ends_sessions_that_running_replicas_then_refuse_and_count_o
     assert_eq!(all.len(), 4);
     assert!(!format!("{all:?}").contains("token of"));
     let bob = all.iter().find(|entry| entry.subject == "subject of bob").unwrap();
-    assert_eq!(register.find(&bob.id[..12]).await.unwrap().person.unwrap().email, "bob@example.com");
-    assert_eq!(register.revoke_all(&Search::User("ANN@example.com".to_owned())).await.unwrap(), 2);
-    assert_eq!(register.revoke(&bob.id[..12]).await.unwrap(), 1);
-    assert!(register.revoke(&bob.id[..12]).await.is_err());
+    assert_eq!(admin.find(&bob.id[..12]).await.unwrap().owner.unwrap().email, "bob@example.com");
+    assert_eq!(admin.revoke_all(&SessionFilter::User("ANN@example.com".to_owned())).await.unwrap(), 2);
+    assert_eq!(admin.revoke(&bob.id[..12]).await.unwrap(), 1);
+    assert!(admin.revoke(&bob.id[..12]).await.is_err());
     for (cookie, ended) in cookies.iter().zip([true, true, true, false]) {
         for replica in &replicas {
             eventually("it is as it should be", async || {
-                matches!((replica.find(cookie).await, ended), (Ok(Found::Ended), true) | (Ok(Found::Live(_)), false))
+                matches!(
+                    (replica.find(cookie).await, ended),
+                    (Ok(LookupOutcome::Ended), true) | (Ok(LookupOutcome::Live(_)), false)
+                )
             })
             .await;
         }
@@ -92,6 +95,6 @@ async fn an_operator_ends_sessions_that_running_replicas_then_refuse_and_count_o
     let operator = r#"doorward_logouts_total{kind="operator"}"#;
     let counted = || replicas.iter().map(|replica| replica.metric(operator)).sum::<u64>();
     eventually("they are counted", async || counted() == 3).await;
-    assert_eq!(register.revoke_all(&Search::Everybody).await.unwrap(), 1);
+    assert_eq!(admin.revoke_all(&SessionFilter::All).await.unwrap(), 1);
     eventually("they are counted", async || counted() == 4).await;
 }

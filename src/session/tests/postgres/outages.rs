@@ -18,15 +18,15 @@ async fn a_server_that_is_killed_under_load_refuses_no_known_session_and_is_foun
         let (sessions, cookie) = (Arc::clone(&replica.sessions), cookie.clone());
         load.spawn(async move {
             loop {
-                live(sessions.find(sent(&cookie)).await);
+                expect_live(sessions.find(sent(&cookie)).await);
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
     }
     database.crash();
-    eventually("the outage is seen", async || !replica.sessions.is_up()).await;
+    eventually("the outage is seen", async || !replica.sessions.is_available()).await;
     eventually("it is served stale", async || replica.metric("doorward_session_stale_served_total") > 100).await;
-    assert!(replica.sessions.create(somebody("bob")).await.is_err());
+    assert!(replica.sessions.create(new_session("bob")).await.is_err());
     database.start_again();
     eventually("it is back", async || replica.sessions.is_up() && replica.is_listening()).await;
     assert!(load.try_join_next().is_none(), "a request failed");
@@ -80,8 +80,8 @@ async fn a_password_that_is_rotated_is_read_again() {
     rotate("second");
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'careful'";
     database.sql("postgres", end);
-    eventually("it is refused", async || !replica.sessions.is_up()).await;
-    live(replica.find(&cookie).await);
+    eventually("it is refused", async || !replica.sessions.is_available()).await;
+    expect_live(replica.find(&cookie).await);
     fs::write(file.path(), "second\n").unwrap();
     eventually("it is back", async || replica.sessions.is_up() && replica.is_listening()).await;
     replica.sign_in("bob").await;
@@ -109,8 +109,8 @@ async fn the_standby_that_is_promoted_is_found() {
     let there = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
     eventually("the standby has it", async || standby.sql(&name, &there) == "t").await;
     primary.crash();
-    eventually("the outage is seen", async || !replica.sessions.is_up()).await;
-    live(replica.find(&cookie).await);
+    eventually("the outage is seen", async || !replica.sessions.is_available()).await;
+    expect_live(replica.find(&cookie).await);
     standby.promote();
     eventually("it is back", async || replica.sessions.is_up() && replica.is_listening()).await;
     replica.sign_in("bob").await;

@@ -72,7 +72,7 @@ async fn a_role_that_may_only_connect_ends_no_session_whatever_it_sends() {
     }
     role.notifies(&format!("ended {key}"));
     eventually("what was sent before has come", async || {
-        live(there.find(&cookie).await);
+        expect_live(there.find(&cookie).await);
         there.asked("confirm") > asked
     })
     .await;

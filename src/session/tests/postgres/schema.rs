@@ -69,7 +69,7 @@ async fn the_version_before_this_one_goes_on_beside_it() {
         assert_eq!(db.sql("SELECT version, oldest_reader FROM doorward_schema"), "2|1", "it may go on");
         let session = live(replica.find(&token.encode()).await);
         insert(&SessionId([9; 32]));
-        assert!(matches!(replica.sessions.claim(&session, MINUTE).await, Ok(Claim::Ours(_))));
+        assert!(matches!(replica.sessions.acquire_lease(&session, MINUTE).await, Ok(LeaseOutcome::Acquired(_))));
         // Our lease runs out, and that version takes the next one.
         db.sql("UPDATE doorward_sessions SET lease = 60, held = 60");
         db.sql("UPDATE doorward_sessions SET lease = extract(epoch FROM now())::bigint + 60 WHERE lease <= 60");

@@ -1,0 +1,159 @@
+//! Ending sessions: sign-out at the gate, and logout that a provider demands.
+//!
+//! Promises: a session with a tombstone is refused from then on, whatever the store does, and its row is deleted once the
+//! store takes it; each ending is counted by the process that deletes the row; a logout token counts once for all
+//! processes, so that a replay ends nothing.
+
+use crate::{
+    clock::{Clock, Timestamp},
+    crypto,
+    identity::Registration,
+    metrics::{self, Logout},
+    session::{
+        active_settings::{ActiveSettings, Expiry},
+        backlog::Backlog,
+        cache::Cache,
+        cookie::{Cookie, SessionId, Token},
+        load::{SessionLoader, StoredSession, in_time},
+        record::Record,
+        store::{ObservedStore, Selection, Store as _, Unavailable, lease::Leases as _},
+    },
+};
+
+/// Rows that one statement ends.
+const BATCH: u32 = 500;
+
+/// The sessions of a provider that are to be ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogoutTarget {
+    /// One session, by the provider's `sid`.
+    Sid(String),
+    /// All sessions of a person, by `sub`.
+    Subject(String),
+}
+
+/// The `jti` of a logout token (OpenID Connect Back-Channel Logout 1.0 §2.4), to be recorded against replay.
+#[derive(Clone, Copy, Debug)]
+pub struct LogoutTokenId<'a> {
+    /// The configured name of the provider.
+    pub provider: &'a str,
+    /// The registration that the token was issued for: the same `jti` for another one is another token.
+    pub registration: Registration,
+    /// The token's own id.
+    pub jti: &'a str,
+    /// End of the time for which it has to be remembered.
+    pub until: Timestamp,
+}
+
+/// Ends sessions.
+#[derive(Clone, Copy)]
+pub(super) struct SessionEnding<'a> {
+    pub(super) settings: &'a ActiveSettings,
+    pub(super) clock: &'a Clock,
+    pub(super) store: &'a ObservedStore,
+    pub(super) cache: &'a Cache,
+    pub(super) backlog: &'a Backlog,
+    pub(super) metrics: &'a metrics::Sessions,
+    pub(super) loader: SessionLoader<'a>,
+}
+
+impl LogoutTokenId<'_> {
+    /// The key that it is recorded under. Registrations are of one length, so that no two pairs look alike.
+    fn digest(&self) -> [u8; 32] {
+        crypto::digest(&[&self.registration.0, self.jti.as_bytes()].concat())
+    }
+}
+
+impl SessionEnding<'_> {
+    /// Ends a cookie's session and returns its record; `None` where it is not ours or had ended already.
+    pub(super) async fn revoke(&self, cookie: Cookie<'_>, why: Logout) -> Result<Option<Record>, Unavailable> {
+        let Some(token) = Token::parse(cookie.value) else { return Ok(None) };
+        if !self.settings.verify(&token, cookie.audience)? {
+            return Ok(None);
+        }
+        let id = token.id();
+        if self.cache.is_tombstoned(&id) && !self.backlog.has_ending(&id) {
+            return Ok(None);
+        }
+        self.backlog.add_ending(token, why);
+        self.cache.tombstone(id);
+        in_time(self.revoke_tombstoned(&token, why)).await
+    }
+
+    async fn revoke_tombstoned(&self, token: &Token, why: Logout) -> Result<Option<Record>, Unavailable> {
+        let (id, cached) = (token.id(), self.cache.remove_after_load(token).await);
+        let stored = self.loader.read(&id).await?;
+        // Memory may know of a later use, and of a session whose row cannot be opened any more.
+        let now = self.clock.now();
+        let was_active = cached.is_some_and(|session| self.settings.expiry_of(&session, now) == Expiry::Active)
+            || stored.as_ref().is_some_and(|StoredSession { row, record }| {
+                self.settings.expiry(record.created, row.last_seen, now) == Expiry::Active
+            });
+        let record = stored.map(|stored| stored.record).filter(|_| was_active);
+        let why = if was_active { why } else { Logout::Expired };
+        let was_there = self.delete(&id, why).await?;
+        Ok(record.filter(|_| was_there))
+    }
+
+    /// Deletes a session's row. Returns `true` if it was there, and counts the ending then.
+    pub(super) async fn delete(&self, id: &SessionId, why: Logout) -> Result<bool, Unavailable> {
+        let was_there = !self.store.delete(&Selection::from(*id), 1).await?.is_empty();
+        self.backlog.finish_ending(id);
+        self.metrics.ended(why, u64::from(was_there));
+        Ok(was_there)
+    }
+
+    /// Deletes the rows of sessions that have ended and may still have one.
+    pub(super) async fn finish_pending(&self) {
+        for (token, why) in self.backlog.pending_endings() {
+            // Again each time: while the row is there the session could come back from it, and the caller who began this may
+            // have gone away half-way.
+            self.cache.tombstone(token.id());
+            self.cache.remove_after_load(&token).await;
+            if self.delete(&token.id(), why).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Ends sessions by their provider's names, in every process. Returns their number.
+    pub(super) async fn end_by(&self, provider: &str, target: &LogoutTarget, why: Logout) -> Result<u64, Unavailable> {
+        let provider = provider.to_owned();
+        let selection = match target.clone() {
+            LogoutTarget::Sid(sid) => Selection::Sid { provider, sid },
+            LogoutTarget::Subject(subject) => Selection::Subject { provider, subject },
+        };
+        let mut ended = 0;
+        loop {
+            let deleted = self.store.delete(&selection, BATCH).await?;
+            for id in &deleted {
+                self.cache.tombstone_and_remove(*id);
+            }
+            let count = deleted.len() as u64;
+            self.metrics.ended(why, count);
+            ended += count;
+            if count < u64::from(BATCH) {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// Ends sessions on a logout token, whose `jti` is recorded for all processes. Returns their number, or `None` for a
+    /// replay. If the sessions cannot be ended, the token may come again.
+    pub(super) async fn end_once(
+        &self,
+        token: LogoutTokenId<'_>,
+        target: &LogoutTarget,
+        why: Logout,
+    ) -> Result<Option<u64>, Unavailable> {
+        let digest = token.digest();
+        if !self.store.spend(&digest, token.until).await? {
+            return Ok(None);
+        }
+        let ended = self.end_by(token.provider, target, why).await;
+        if ended.is_err() {
+            let _recorded_at_worst = self.store.unspend(&digest).await;
+        }
+        ended.map(Some)
+    }
+}

@@ -1,0 +1,112 @@
+//! Revalidation: asking the store whether sessions in memory are still as they were, and invalidations that other
+//! processes send.
+//!
+//! Promises: a hint alone ends no session, it makes the store be asked; a session that a hint arrived for while the store
+//! was being asked is asked about again.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    clock::{Clock, Timestamp},
+    session::{
+        active_settings::ActiveSettings,
+        backlog::Backlog,
+        cache::{Cache, session::CachedSession},
+        cookie::{SessionId, Token},
+        freshness::{ChangeFeed, HintWatch},
+        load::SessionLoader,
+        store::{Invalidations, ObservedStore, Store as _, Unavailable},
+    },
+};
+
+/// Revalidates sessions in memory.
+#[derive(Clone, Copy)]
+pub(super) struct Revalidation<'a> {
+    pub(super) settings: &'a ActiveSettings,
+    pub(super) clock: &'a Clock,
+    pub(super) store: &'a ObservedStore,
+    pub(super) cache: &'a Cache,
+    pub(super) feed: &'a ChangeFeed,
+    pub(super) backlog: &'a Backlog,
+    pub(super) loader: SessionLoader<'a>,
+}
+
+impl Revalidation<'_> {
+    /// Revalidates several sessions with one question. Returns `true` if the store answered.
+    pub(super) async fn revalidate_all(&self, sessions: &[Arc<CachedSession>]) -> bool {
+        let ids: Vec<_> = sessions.iter().map(|session| session.id()).collect();
+        let watches: Vec<_> = ids.iter().map(|id| self.cache.watch(*id)).collect();
+        let request = self.loader.request_time();
+        let versions = if self.store.is_up() { self.store.versions(&ids).await.ok() } else { None };
+        let generations: Option<HashMap<_, _>> =
+            versions.map(|versions| versions.into_iter().map(|version| (version.key, version.generation)).collect());
+        for ((session, id), mut watch) in sessions.iter().zip(ids).zip(watches) {
+            session.validation().end_revalidation();
+            let Some(generations) = &generations else { continue };
+            match generations.get(&id) {
+                Some(generation) if *generation == session.generation() => {
+                    session.validation().confirm(request);
+                    self.invalidate_if_hinted(&mut watch, session);
+                }
+                Some(_) => drop(self.cache.remove(&id)),
+                None => self.cache.tombstone_and_remove(id),
+            }
+        }
+        generations.is_some()
+    }
+
+    /// Revalidates one session: the same one where its row has not changed, the session as it is now where it has, `None`
+    /// where it has ended.
+    pub(super) async fn revalidate(
+        &self,
+        token: &Token,
+        session: &Arc<CachedSession>,
+    ) -> Result<Option<Arc<CachedSession>>, Unavailable> {
+        let request = self.loader.request_time();
+        match self.store.versions(&[session.id()]).await?.first() {
+            None => Ok(None),
+            Some(version) if version.generation == session.generation() && self.settings.has_right_tokens(session) => {
+                session.validation().confirm(request);
+                Ok(Some(Arc::clone(session)))
+            }
+            Some(_) => self.loader.load(token).await,
+        }
+    }
+
+    /// Returns `true` if a hint about a session has arrived since the store was asked for what is in memory by now. Then the
+    /// session is not served before the store has been asked again.
+    pub(super) fn invalidate_if_hinted(&self, watch: &mut HintWatch, session: &Arc<CachedSession>) -> bool {
+        let is_hinted = watch.take_hint();
+        if is_hinted {
+            session.validation().invalidate();
+            self.backlog.queue_revalidation(session);
+        }
+        is_hinted
+    }
+}
+
+impl Invalidations for Revalidation<'_> {
+    fn hearing(&self) {
+        self.feed.connected();
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn heard_until(&self, moment: Timestamp) {
+        self.feed.complete_until(moment);
+    }
+
+    fn deaf(&self) {
+        self.feed.disconnected(self.cache.all(), |session| session.validation());
+    }
+
+    fn hint(&self, id: SessionId) {
+        if let Some(session) = self.cache.hint(&id) {
+            session.validation().invalidate();
+            // Asked about soon even if no request comes, so that an outage after that finds it confirmed, or ended.
+            self.backlog.queue_revalidation(&session);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Ticks of the upkeep's jobs.
+//!
+//! Promises: a job that took long is not run several times to catch up.
+
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+/// A tick now and one in each period.
+pub(super) fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
