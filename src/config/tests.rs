@@ -11,7 +11,8 @@ use std::{io::Write as _, path::PathBuf, time::Duration};
 use super::*;
 use crate::{
     cookie::Transport,
-    policy::{Access, Allow, HostPattern, PathPattern},
+    policy::{self, Access, Allow, HostPattern, PathPattern},
+    session,
 };
 
 /// A valid configuration, with a line for each key that the tests make invalid.
