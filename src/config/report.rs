@@ -4,7 +4,11 @@ use std::{fmt::Write as _, str::FromStr};
 
 use serde_json::{Value, json};
 
-use super::{Config, Diagnostic, Diagnostics, EffectiveValue, Origin};
+use super::{
+    diagnostic::{Diagnostic, Diagnostics, Origin},
+    effective::EffectiveValue,
+    settings::Config,
+};
 
 /// Returns the report as text: a line for each value and a block for each warning, or a block for each error.
 #[must_use]

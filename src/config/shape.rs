@@ -39,7 +39,7 @@ impl SchemaCheck {
                 Some(Child::Section(section)) => self.section(section.path, &below, value),
                 Some(Child::List(element)) => self.sections(element.path, &below, value),
                 None => {
-                    self.invalidate(&below, value, ValueError::new("there is no such key", suggest::key(path, name)))
+                    self.invalidate(&below, value, ValueError::new("there is no such key", suggest::key(path, name)));
                 }
             }
         }

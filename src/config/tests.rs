@@ -10,8 +10,9 @@ use std::{io::Write as _, path::PathBuf, time::Duration};
 
 use super::*;
 use crate::{
-    cookie::SiteScheme,
-    policy::{Access, Allow, HostPattern, PathPattern},
+    cookie::Transport,
+    policy::{self, Access, Allow, HostPattern, PathPattern},
+    session,
 };
 
 /// A valid configuration, with a line for each key that the tests make invalid.

@@ -14,12 +14,12 @@ mod session;
 mod store;
 
 use super::{
-    Config,
     diagnostic::Diagnostic,
     effective,
     environment::Environment,
     files::SourceFiles,
     reader::{Cursor, Reader},
+    settings::Config,
     tree::Node,
 };
 use crate::{flow, policy, session::Settings};

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, Diagnostics, files::SourceFiles, read};
+use super::{diagnostic::Diagnostics, files::SourceFiles, load::read, settings::Config};
 
 /// Watches the files of a configuration by polling.
 pub struct ConfigWatcher {
@@ -18,7 +18,7 @@ pub struct ConfigWatcher {
 }
 
 impl ConfigWatcher {
-    /// Loads the configuration for the first time, as [`super::load`] does. It is watched even where it is invalid.
+    /// Loads the configuration for the first time, as [`super::load()`] does. It is watched even where it is invalid.
     pub fn start(named: Option<&Path>) -> (Self, Result<Config, Diagnostics>) {
         let (mut file, mut files) = (named.map(ToOwned::to_owned), SourceFiles::default());
         let config = read(&mut file, &mut files);

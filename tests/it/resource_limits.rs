@@ -43,7 +43,7 @@ struct HeldConnections {
 }
 
 impl HeldConnections {
-    /// Keeps a connection open and reads from it, but never sends a WINDOW_UPDATE.
+    /// Keeps a connection open and reads from it, but never sends a `WINDOW_UPDATE`.
     fn hold(&mut self, mut frames: Frames) {
         self.readers.spawn(async move {
             while frames.next().await.is_some() {}

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::super::{
-    Log, LogFormat,
     diagnostic::ValueError,
     reader::{Cursor, Reader},
+    settings::{Log, LogFormat},
 };
 use crate::{pages, policy};
 

@@ -153,8 +153,8 @@ async fn a_stranger_who_names_sessions_costs_the_store_no_write_and_one_read_a_n
     assert_eq!(work(&world, "delete").await, deleted, "nothing is deleted where nothing is");
     assert_eq!(work(&world, "load").await - loaded, 3, "one read for each name");
     assert_eq!(world.gate.metric("doorward_store_up{backend=\"sqlite\"}").await, Some(1));
-    let log = world.gate.log();
-    assert!(!log.contains("through the browser"), "nobody was signed out: {log}");
+    let gate_log = world.gate.log();
+    assert!(!gate_log.contains("through the browser"), "nobody was signed out: {gate_log}");
     let lines = format!("{}{SCRIPT}", cookies(&world, &alice));
     let said = raw::request(world.gate.port, &direct("GET", "/session", &lines)).await;
     assert_eq!(said.status, StatusCode::OK, "{said:?}");

@@ -174,8 +174,8 @@ impl DemoProvider {
         let (id, secret) = if let Some(line) = headers.get(header::AUTHORIZATION) {
             basic(line).ok_or(TokenEndpointError::InvalidClient)?
         } else {
-            let parameter = |name| form.get(name).unwrap_or_default().to_owned();
-            (parameter("client_id"), parameter("client_secret"))
+            let field = |name| form.get(name).unwrap_or_default().to_owned();
+            (field("client_id"), field("client_secret"))
         };
         let known = id == self.client.id && crypto::digest(secret.as_bytes()) == self.client.secret;
         if known { Ok(()) } else { Err(TokenEndpointError::InvalidClient) }
@@ -187,8 +187,8 @@ impl DemoProvider {
         };
         let grant = self.state().redeem_code(code, self.clock.now()).ok_or(TokenEndpointError::InvalidGrant)?;
         let same_redirect = form.get("redirect_uri") == Some(&grant.redirect_uri);
-        let verified = crypto::encode(&crypto::digest(verifier.as_bytes())) == grant.challenge;
-        if same_redirect && verified {
+        let pkce_holds = crypto::encode(&crypto::digest(verifier.as_bytes())) == grant.challenge;
+        if same_redirect && pkce_holds {
             self.issue_tokens(&grant.sign_in, grant.nonce, grant.access)
         } else {
             Err(TokenEndpointError::InvalidGrant)
