@@ -109,7 +109,7 @@ impl Bench {
 
     /// Signs a number of people in, with these tokens.
     pub(crate) async fn sign_in_with(&mut self, people: usize, tokens: &Tokens) {
-        let scope = Scope { audience: HOST.to_owned(), registration: self.registration };
+        let scope = SessionScope { audience: HOST.to_owned(), registration: self.registration };
         let new = |person| NewSession {
             identity: identity_of(person),
             tokens: tokens.clone(),

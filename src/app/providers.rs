@@ -40,7 +40,11 @@ pub(super) fn prepare(before: &[Arc<Provider>], settings: &[Settings]) -> anyhow
 }
 
 /// Makes the planned providers, each with its metrics.
-pub(super) fn make(plans: Vec<ProviderPlan>, metrics: &[metrics::ProviderMetrics], clock: &Clock) -> Vec<Arc<Provider>> {
+pub(super) fn make(
+    plans: Vec<ProviderPlan>,
+    metrics: &[metrics::ProviderMetrics],
+    clock: &Clock,
+) -> Vec<Arc<Provider>> {
     let make_one = |(plan, metrics): (ProviderPlan, &metrics::ProviderMetrics)| match plan {
         ProviderPlan::Unchanged(provider) => provider,
         ProviderPlan::Changed(known, settings, transport) => Arc::new(known.under(settings, transport)),

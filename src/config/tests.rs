@@ -10,7 +10,7 @@ use std::{io::Write as _, path::PathBuf, time::Duration};
 
 use super::*;
 use crate::{
-    cookie::Transport,
+    cookie::SiteScheme,
     policy::{self, Access, Allow, HostPattern, PathPattern},
     session,
 };

@@ -52,7 +52,7 @@ impl FuzzGate {
             claims: [("team".to_owned(), json!("red"))].into_iter().collect::<Map<_, _>>(),
         };
         let registration = CONFIG.providers.first().expect("gate.toml has a provider").registration();
-        let scope = Scope { audience: HOST.to_owned(), registration };
+        let scope = SessionScope { audience: HOST.to_owned(), registration };
         let new = NewSession { identity, tokens: Tokens::default(), sid: None, scope };
         self.runtime.block_on(self.sessions.create(new)).expect("the memory store accepts sessions")
     }

@@ -31,10 +31,10 @@ pub enum Error {
 impl Error {
     /// Returns the label under which a renewal that failed with this error is counted.
     #[must_use]
-    pub fn renewal_result(&self) -> metrics::Renewal {
+    pub fn renewal_result(&self) -> metrics::RenewalResult {
         match self {
-            Self::Unavailable(_) | Self::ClientRefused(_) => metrics::Renewal::Unavailable,
-            Self::GrantRefused | Self::InvalidMessage(_) | Self::ClockSkew(_) => metrics::Renewal::Rejected,
+            Self::Unavailable(_) | Self::ClientRefused(_) => metrics::RenewalResult::Unavailable,
+            Self::GrantRefused | Self::InvalidMessage(_) | Self::ClockSkew(_) => metrics::RenewalResult::Rejected,
         }
     }
 

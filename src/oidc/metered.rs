@@ -15,7 +15,7 @@ use super::{
     error::Error,
     transport::{HttpTransport, TransportError},
 };
-use crate::metrics::{self, Endpoint, Outcome};
+use crate::metrics::{self, Endpoint, ProviderResult};
 
 /// Deadline of one public document, metadata or JWKS. Shorter than `timeout`, because no sign-in hangs on a background poll.
 pub(super) const DOCUMENT_TIMEOUT: Duration = Duration::from_millis(2500);
@@ -23,11 +23,11 @@ pub(super) const DOCUMENT_TIMEOUT: Duration = Duration::from_millis(2500);
 /// The HTTP transport of one provider, with its metrics.
 pub(super) struct MeteredTransport {
     transport: HttpTransport,
-    metrics: metrics::Provider,
+    metrics: metrics::ProviderMetrics,
 }
 
 impl MeteredTransport {
-    pub(super) fn new(transport: HttpTransport, metrics: metrics::Provider) -> Self {
+    pub(super) fn new(transport: HttpTransport, metrics: metrics::ProviderMetrics) -> Self {
         Self { transport, metrics }
     }
 
@@ -36,7 +36,7 @@ impl MeteredTransport {
         &self.transport
     }
 
-    pub(super) fn metrics(&self) -> &metrics::Provider {
+    pub(super) fn metrics(&self) -> &metrics::ProviderMetrics {
         &self.metrics
     }
 

@@ -68,7 +68,7 @@ pub struct SignedIn {
 impl Provider {
     /// A provider of which nothing is known yet. Sends nothing.
     #[must_use]
-    pub fn new(settings: Settings, transport: HttpTransport, clock: Clock, metrics: metrics::Provider) -> Self {
+    pub fn new(settings: Settings, transport: HttpTransport, clock: Clock, metrics: metrics::ProviderMetrics) -> Self {
         let settings = Arc::new(settings);
         let http = Arc::new(MeteredTransport::new(transport, metrics.clone()));
         Self {

@@ -89,7 +89,7 @@ impl ActiveSettings {
         self.passes_tokens.store(settings.passes_tokens, Ordering::Relaxed);
         let has_changed = *self.keyring() != *keyring;
         if has_changed {
-            keyring.succeed(&self.keyring());
+            keyring.carry_over_retired(&self.keyring());
             let version = self.keyring.load().version + 1;
             self.keyring.store(Arc::new(VersionedKeyring { keyring, version }));
             self.keyring_version.store(version, Ordering::Release);
@@ -136,7 +136,7 @@ impl ActiveSettings {
     /// been loaded: a token that the other secrets did not make may be theirs.
     pub(super) fn verify(&self, token: &Token, audience: &str) -> Result<bool, Unavailable> {
         let keyring = self.keyring();
-        let has_all_keys = keyring.has_inherited();
+        let has_all_keys = keyring.has_loaded_retired();
         match token.is_made_by(&keyring, audience) {
             false if !has_all_keys => {
                 Err(Unavailable::Failed("the cookie keys of retired secrets have not been loaded yet".to_owned()))

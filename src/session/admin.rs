@@ -173,7 +173,7 @@ impl SessionAdmin {
         loop {
             let deleted = self.store.delete(selection, PAGE).await?.len() as u64;
             if deleted > 0 {
-                self.store.leave_uncounted(deleted).await?;
+                self.store.add_uncounted(deleted).await?;
             }
             ended += deleted;
             if deleted < u64::from(PAGE) {

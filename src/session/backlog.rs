@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
-    metrics::Logout,
+    metrics::LogoutKind,
     session::{
         cache::session::CachedSession,
         cookie::{SessionId, Token},
@@ -32,7 +32,7 @@ pub(super) struct Backlog {
     revalidations: Queue,
     rows_to_reencrypt: Mutex<Vec<Row>>,
     /// Sessions that have ended for us and may still have a row.
-    endings: Mutex<HashMap<SessionId, (Token, Logout)>>,
+    endings: Mutex<HashMap<SessionId, (Token, LogoutKind)>>,
     has_expired: AtomicBool,
 }
 
@@ -114,7 +114,7 @@ impl Backlog {
     }
 
     /// Notes that a row has to be deleted, before that is tried.
-    pub(super) fn add_ending(&self, token: Token, why: Logout) {
+    pub(super) fn add_ending(&self, token: Token, why: LogoutKind) {
         let mut endings = self.endings();
         // Beyond that many the caller's own attempt is the only one, and the caller learns of its failure.
         if endings.len() < CAPACITY {
@@ -133,7 +133,7 @@ impl Backlog {
     }
 
     /// The sessions whose rows have yet to be deleted.
-    pub(super) fn pending_endings(&self) -> Vec<(Token, Logout)> {
+    pub(super) fn pending_endings(&self) -> Vec<(Token, LogoutKind)> {
         self.endings().values().copied().collect()
     }
 
@@ -141,7 +141,7 @@ impl Backlog {
         self.rows_to_reencrypt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn endings(&self) -> MutexGuard<'_, HashMap<SessionId, (Token, Logout)>> {
+    fn endings(&self) -> MutexGuard<'_, HashMap<SessionId, (Token, LogoutKind)>> {
         self.endings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

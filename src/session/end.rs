@@ -8,7 +8,7 @@ use crate::{
     clock::{Clock, Timestamp},
     crypto,
     identity::Registration,
-    metrics::{self, Logout},
+    metrics::{self, LogoutKind},
     session::{
         active_settings::{ActiveSettings, Expiry},
         backlog::Backlog,
@@ -53,7 +53,7 @@ pub(super) struct SessionEnding<'a> {
     pub(super) store: &'a ObservedStore,
     pub(super) cache: &'a Cache,
     pub(super) backlog: &'a Backlog,
-    pub(super) metrics: &'a metrics::Sessions,
+    pub(super) metrics: &'a metrics::SessionMetrics,
     pub(super) loader: SessionLoader<'a>,
 }
 
@@ -66,7 +66,7 @@ impl LogoutTokenId<'_> {
 
 impl SessionEnding<'_> {
     /// Ends a cookie's session and returns its record; `None` where it is not ours or had ended already.
-    pub(super) async fn revoke(&self, cookie: Cookie<'_>, why: Logout) -> Result<Option<Record>, Unavailable> {
+    pub(super) async fn revoke(&self, cookie: Cookie<'_>, why: LogoutKind) -> Result<Option<Record>, Unavailable> {
         let Some(token) = Token::parse(cookie.value) else { return Ok(None) };
         if !self.settings.verify(&token, cookie.audience)? {
             return Ok(None);
@@ -80,7 +80,7 @@ impl SessionEnding<'_> {
         in_time(self.revoke_tombstoned(&token, why)).await
     }
 
-    async fn revoke_tombstoned(&self, token: &Token, why: Logout) -> Result<Option<Record>, Unavailable> {
+    async fn revoke_tombstoned(&self, token: &Token, why: LogoutKind) -> Result<Option<Record>, Unavailable> {
         let (id, cached) = (token.id(), self.cache.remove_after_load(token).await);
         let stored = self.loader.read(&id).await?;
         // Memory may know of a later use, and of a session whose row cannot be opened any more.
@@ -90,16 +90,16 @@ impl SessionEnding<'_> {
                 self.settings.expiry(record.created, row.last_seen, now) == Expiry::Active
             });
         let record = stored.map(|stored| stored.record).filter(|_| was_active);
-        let why = if was_active { why } else { Logout::Expired };
+        let why = if was_active { why } else { LogoutKind::Expired };
         let was_there = self.delete(&id, why).await?;
         Ok(record.filter(|_| was_there))
     }
 
     /// Deletes a session's row. Returns `true` if it was there, and counts the ending then.
-    pub(super) async fn delete(&self, id: &SessionId, why: Logout) -> Result<bool, Unavailable> {
+    pub(super) async fn delete(&self, id: &SessionId, why: LogoutKind) -> Result<bool, Unavailable> {
         let was_there = !self.store.delete(&Selection::from(*id), 1).await?.is_empty();
         self.backlog.finish_ending(id);
-        self.metrics.ended(why, u64::from(was_there));
+        self.metrics.count_ended(why, u64::from(was_there));
         Ok(was_there)
     }
 
@@ -117,7 +117,12 @@ impl SessionEnding<'_> {
     }
 
     /// Ends sessions by their provider's names, in every process. Returns their number.
-    pub(super) async fn end_by(&self, provider: &str, target: &LogoutTarget, why: Logout) -> Result<u64, Unavailable> {
+    pub(super) async fn end_by(
+        &self,
+        provider: &str,
+        target: &LogoutTarget,
+        why: LogoutKind,
+    ) -> Result<u64, Unavailable> {
         let provider = provider.to_owned();
         let selection = match target.clone() {
             LogoutTarget::Sid(sid) => Selection::Sid { provider, sid },
@@ -130,7 +135,7 @@ impl SessionEnding<'_> {
                 self.cache.tombstone_and_remove(*id);
             }
             let count = deleted.len() as u64;
-            self.metrics.ended(why, count);
+            self.metrics.count_ended(why, count);
             ended += count;
             if count < u64::from(BATCH) {
                 return Ok(ended);
@@ -144,15 +149,15 @@ impl SessionEnding<'_> {
         &self,
         token: LogoutTokenId<'_>,
         target: &LogoutTarget,
-        why: Logout,
+        why: LogoutKind,
     ) -> Result<Option<u64>, Unavailable> {
         let digest = token.digest();
-        if !self.store.spend(&digest, token.until).await? {
+        if !self.store.record_jti(&digest, token.until).await? {
             return Ok(None);
         }
         let ended = self.end_by(token.provider, target, why).await;
         if ended.is_err() {
-            let _recorded_at_worst = self.store.unspend(&digest).await;
+            let _recorded_at_worst = self.store.forget_jti(&digest).await;
         }
         ended.map(Some)
     }

@@ -58,7 +58,7 @@ pub(super) struct SessionLookup<'a> {
     pub(super) cache: &'a Cache,
     pub(super) feed: &'a ChangeFeed,
     pub(super) backlog: &'a Backlog,
-    pub(super) metrics: &'a metrics::Sessions,
+    pub(super) metrics: &'a metrics::SessionMetrics,
 }
 
 impl CacheState {
@@ -99,7 +99,7 @@ impl<'a> SessionLookup<'a> {
             }
             read(session, now).inspect(|_| {
                 record_use(session, now, settings, cache, backlog);
-                metrics.looked_up(Lookup::Hit);
+                metrics.count_lookup(Lookup::Hit);
             })
         })
     }
@@ -227,7 +227,7 @@ impl<'a> SessionLookup<'a> {
     }
 
     fn counted(&self, result: Lookup, outcome: LookupOutcome) -> LookupOutcome {
-        self.metrics.looked_up(result);
+        self.metrics.count_lookup(result);
         outcome
     }
 

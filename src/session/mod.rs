@@ -59,7 +59,7 @@ use self::{
     lookup::SessionLookup,
     renewal::SessionRenewal,
     revalidation::Revalidation,
-    store::{ObservedStore, Store as _, lease::Holder},
+    store::{ObservedStore, Store as _, lease::LeaseHolder},
     upkeep::{
         Upkeep,
         idle_sweep::IdleSweep,
@@ -86,7 +86,7 @@ use crate::{
     clock::{Clock, Timestamp},
     crypto::Keyring,
     identity::{Identity, Tokens},
-    metrics::{self, Logout},
+    metrics::{self, LogoutKind},
     shutdown,
 };
 
@@ -103,7 +103,7 @@ pub struct Sessions {
     feed: ChangeFeed,
     backlog: Backlog,
     /// The name of this process in leases.
-    holder: Holder,
+    holder: LeaseHolder,
 }
 
 impl Sessions {
@@ -137,13 +137,13 @@ impl Sessions {
     ) -> Self {
         let feed = if store.is_shared() { ChangeFeed::for_shared_store() } else { ChangeFeed::for_exclusive_store() };
         let (settings, cache) = (ActiveSettings::new(settings, keyring), Cache::new());
-        Self { settings, clock, metrics, store, cache, feed, backlog: Backlog::new(), holder: Holder::fresh() }
+        Self { settings, clock, metrics, store, cache, feed, backlog: Backlog::new(), holder: LeaseHolder::random() }
     }
 
     /// Puts other lifetimes and keys in force, for sessions that exist already too. The store stays as it is.
     pub fn change(&self, settings: &Settings, keyring: Arc<Keyring>) {
         if self.settings.change(settings, keyring) {
-            self.metrics.count_again();
+            self.metrics.reset_rows_to_reencrypt();
         }
     }
 
@@ -180,7 +180,7 @@ impl Sessions {
     ///
     /// Whatever the store does, and even if the caller does not wait for the answer, this process refuses the session
     /// from here on, and its row is deleted when the store takes it.
-    pub async fn revoke(&self, cookie: Cookie<'_>, why: Logout) -> Result<Option<Record>, Unavailable> {
+    pub async fn revoke(&self, cookie: Cookie<'_>, why: LogoutKind) -> Result<Option<Record>, Unavailable> {
         self.ending().revoke(cookie, why).await
     }
 
@@ -191,7 +191,7 @@ impl Sessions {
     }
 
     /// Ends sessions by their provider's names, in every process. Returns their number.
-    pub async fn end_by(&self, provider: &str, target: &LogoutTarget, why: Logout) -> Result<u64, Unavailable> {
+    pub async fn end_by(&self, provider: &str, target: &LogoutTarget, why: LogoutKind) -> Result<u64, Unavailable> {
         self.ending().end_by(provider, target, why).await
     }
 
@@ -201,7 +201,7 @@ impl Sessions {
         &self,
         token: LogoutTokenId<'_>,
         target: &LogoutTarget,
-        why: Logout,
+        why: LogoutKind,
     ) -> Result<Option<u64>, Unavailable> {
         self.ending().end_once(token, target, why).await
     }
@@ -259,7 +259,7 @@ impl Sessions {
     pub async fn end_unless_renewed(
         &self,
         permit: RenewalPermit,
-        why: Logout,
+        why: LogoutKind,
     ) -> Result<Option<Arc<CachedSession>>, Unavailable> {
         self.renewal().end_unless_renewed(permit, why).await
     }
@@ -272,14 +272,14 @@ impl Sessions {
     /// Returns `true` if the store answered its last call.
     #[must_use]
     pub fn is_available(&self) -> bool {
-        self.store.is_up()
+        self.store.is_available()
     }
 
     /// Returns `true` once the store has answered and the cookie keys of retired secrets are loaded. Before that a session
     /// cannot be told from a made-up cookie.
     #[must_use]
     pub fn was_opened(&self) -> bool {
-        self.store.was_opened() && self.settings.keyring().has_inherited()
+        self.store.was_opened() && self.settings.keyring().has_loaded_retired()
     }
 
     /// Lifetime of a new session and of its cookie.

@@ -23,7 +23,7 @@ pub struct NewSession {
     /// The provider's own name for its session (`sid`), for its logout.
     pub sid: Option<String>,
     /// Host or domain that its cookie is for, and registration that issued its tokens.
-    pub scope: Scope,
+    pub scope: SessionScope,
 }
 
 /// The sealed part of a row.
@@ -36,7 +36,7 @@ pub struct Record {
     /// The provider's own name for its session (`sid`).
     pub sid: Option<String>,
     /// Host or domain that its cookie is for, and registration that issued its tokens.
-    pub scope: Scope,
+    pub scope: SessionScope,
     /// Creation time.
     pub created: Timestamp,
     /// Time of the last renewal of its tokens; the creation time before the first.

@@ -10,7 +10,7 @@ use crate::{
     clock::{Clock, Timestamp},
     crypto,
     identity::{Identity, Tokens},
-    metrics::Logout,
+    metrics::LogoutKind,
     session::{
         active_settings::ActiveSettings,
         cache::{Cache, MAX_LOADS, session::CachedSession},
@@ -22,7 +22,7 @@ use crate::{
         revalidation::Revalidation,
         store::{
             ObservedStore, Row, Store as _, Unavailable,
-            lease::{Holder, Lease, Leases as _},
+            lease::{Lease, LeaseHolder, Leases as _},
         },
     },
 };
@@ -80,7 +80,7 @@ pub(super) struct SessionRenewal<'a> {
     pub(super) clock: &'a Clock,
     pub(super) store: &'a ObservedStore,
     pub(super) cache: &'a Cache,
-    pub(super) holder: Holder,
+    pub(super) holder: LeaseHolder,
     pub(super) loader: SessionLoader<'a>,
     pub(super) revalidation: Revalidation<'a>,
     pub(super) ending: SessionEnding<'a>,
@@ -151,7 +151,7 @@ impl SessionRenewal<'_> {
             let is_hinted = self.revalidation.invalidate_if_hinted(&mut watch, &newest);
             return Ok(if is_hinted { LeaseOutcome::HeldElsewhere } else { LeaseOutcome::AlreadyRenewed(newest) });
         }
-        let is_acquired = self.store.claim(&self.lease(session), answers_within + LEASE_MARGIN).await?;
+        let is_acquired = self.store.acquire_lease(&self.lease(session), answers_within + LEASE_MARGIN).await?;
         Ok(if is_acquired {
             LeaseOutcome::Acquired(RenewalPermit { session: Arc::clone(session), record: Box::new(record), watch })
         } else {
@@ -206,7 +206,7 @@ impl SessionRenewal<'_> {
         let jitter = BACKOFF * u32::from(crypto::random::<1>()[0]) / u32::from(u8::MAX);
         permit.session.back_off_until(self.clock.now().plus(BACKOFF + jitter));
         // If this fails, the lease ends by itself.
-        let _ends_anyway = self.store.release(&self.lease(&permit.session)).await;
+        let _ends_anyway = self.store.release_lease(&self.lease(&permit.session)).await;
     }
 
     /// Ends a session that its provider will not renew, unless another process has renewed it: then that one is returned.

@@ -64,7 +64,7 @@ pub(super) async fn serve<S: Handler>(listener: TcpListener, site: Arc<S>, tasks
             () = stop.raised() => return,
         };
         match accepted {
-            Ok((stream, peer)) => tasks.run(serve_connection(stream, peer.ip(), Arc::clone(&site), stop.clone())),
+            Ok((stream, peer)) => tasks.spawn(serve_connection(stream, peer.ip(), Arc::clone(&site), stop.clone())),
             Err(error) => {
                 tracing::warn!(%error, "the demo could not accept a connection");
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;

@@ -13,7 +13,7 @@ use crate::{
     oidc::{self, UnverifiedEmail},
 };
 
-pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>, transport: Transport) -> Option<Vec<oidc::Settings>> {
+pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>, transport: SiteScheme) -> Option<Vec<oidc::Settings>> {
     let Some(list) = root.at("providers") else {
         reader.error(root, "`providers` is missing: nobody could sign in", "add a section [[providers]]");
         return None;
@@ -27,7 +27,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>, transport: Transp
     providers.into_iter().collect()
 }
 
-fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: Transport) -> Option<oidc::Settings> {
+fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme) -> Option<oidc::Settings> {
     let name = reader.text(section.at("name").as_ref());
     let issuer = reader.parsed(section.at("issuer").as_ref(), |text| issuer(text, transport));
     let client_id = reader.text(section.at("client_id").as_ref());
@@ -82,7 +82,7 @@ fn unverified_email(section: &Cursor<'_>) -> Option<UnverifiedEmail> {
     }
 }
 
-fn issuer(text: &str, transport: Transport) -> Result<Url, ValueError> {
+fn issuer(text: &str, transport: SiteScheme) -> Result<Url, ValueError> {
     let example = "write it as the provider states it, such as \"https://auth.example.com/realms/home\"";
     let url = Url::parse(text).map_err(|error| ValueError::new(format!("`{text}` is no URL: {error}"), example))?;
     let host = url.host().ok_or_else(|| ValueError::new(format!("`{text}` has no host"), example))?;

@@ -49,7 +49,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<Serv
 }
 
 /// Returns `server.scheme`, or the stricter one where it is invalid.
-pub(super) fn transport(root: &Cursor<'_>) -> Transport {
+pub(super) fn transport(root: &Cursor<'_>) -> SiteScheme {
     let scheme = root.at("server").and_then(|section| section.at("scheme"));
     match scheme.and_then(|scheme| scheme.text()) {
         Some("http") => SiteScheme::Http,

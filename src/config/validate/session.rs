@@ -71,8 +71,8 @@ fn secrets(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Vec<SecretString> {
     let mut plain: Vec<String> = Vec::new();
     for item in items {
         let Some(secret) = reader.plain_secret(Some(&item)) else { continue };
-        if secret.len() < crypto::MINIMUM {
-            let problem = format!("is shorter than {} characters", crypto::MINIMUM);
+        if secret.len() < crypto::MIN_SECRET_LENGTH {
+            let problem = format!("is shorter than {} characters", crypto::MIN_SECRET_LENGTH);
             reader.error(&item, problem, "`doorward secret` prints a good one");
         } else if plain.contains(&secret) {
             reader.error(&item, "has no effect: it is the same as one before it", "remove it");

@@ -33,10 +33,10 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Backend
 /// A parsed `store.url`.
 enum StoreUrl {
     Local(Backend),
-    Postgres(Box<postgres::Address>),
+    Postgres(Box<postgres::PostgresUrl>),
 }
 
-fn postgres_settings(reader: &mut Reader<'_>, section: &Cursor<'_>, address: postgres::Address) -> Option<Backend> {
+fn postgres_settings(reader: &mut Reader<'_>, section: &Cursor<'_>, address: postgres::PostgresUrl) -> Option<Backend> {
     let listen = section.at("listen_url");
     let listen_address = reader.parsed(listen.as_ref(), |text| parse(text).map(Some));
     let pool_size = reader.number(section.at("pool_size").as_ref(), 1, MAX_POOL_SIZE);
@@ -51,7 +51,7 @@ fn postgres_settings(reader: &mut Reader<'_>, section: &Cursor<'_>, address: pos
     }
     // The store reads a file again for every connection, so that a rotated password is found.
     let file = password.as_ref().and_then(|cursor| cursor.at("file")).and_then(|file| file.text()).map(PathBuf::from);
-    let with_password = |address: postgres::Address| match &plain {
+    let with_password = |address: postgres::PostgresUrl| match &plain {
         Some(plain) if file.is_none() => address.with_password(plain),
         _ => address,
     };
@@ -86,8 +86,9 @@ fn store_url(text: &str) -> Result<StoreUrl, ValueError> {
     }
 }
 
-fn parse(text: &str) -> Result<postgres::Address, ValueError> {
+fn parse(text: &str) -> Result<postgres::PostgresUrl, ValueError> {
     let hint = "write it as \"postgres://user@host:5432/database?sslmode=verify-full\"; special characters of the \
                 password are percent-encoded, or `store.password` holds it";
-    postgres::Address::parse(text).map_err(|problem| ValueError::new(format!("this is no address: {problem}"), hint))
+    postgres::PostgresUrl::parse(text)
+        .map_err(|problem| ValueError::new(format!("this is no address: {problem}"), hint))
 }

@@ -22,12 +22,12 @@ use crate::{
 pub(super) struct ClockSkew {
     settings: Arc<Settings>,
     clock: Clock,
-    metrics: metrics::Provider,
+    metrics: metrics::ProviderMetrics,
     exceeds_leeway: AtomicBool,
 }
 
 impl ClockSkew {
-    pub(super) fn new(settings: Arc<Settings>, clock: Clock, metrics: metrics::Provider) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, clock: Clock, metrics: metrics::ProviderMetrics) -> Self {
         Self { settings, clock, metrics, exceeds_leeway: AtomicBool::new(false) }
     }
 

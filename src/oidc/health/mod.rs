@@ -49,7 +49,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(10);
 pub(super) struct ProviderHealth {
     settings: Arc<Settings>,
     clock: Clock,
-    metrics: metrics::Provider,
+    metrics: metrics::ProviderMetrics,
     polls: watch::Sender<PollState>,
     token_endpoint: CircuitBreaker,
     clock_skew: ClockSkew,
@@ -87,7 +87,7 @@ enum Transition<'a> {
 
 impl ProviderHealth {
     /// Health of a provider that was never asked.
-    pub(super) fn new(settings: Arc<Settings>, clock: Clock, metrics: metrics::Provider) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, clock: Clock, metrics: metrics::ProviderMetrics) -> Self {
         Self {
             polls: watch::Sender::new(PollState::default()),
             token_endpoint: CircuitBreaker::new(clock.clone(), FAILED_REFRESHES_TO_OPEN_CIRCUIT),

@@ -148,7 +148,7 @@ async fn an_id_token_of_a_renewal_passes_every_check_but_may_leave_out_the_nonce
             (Err(error), Some(reason)) => {
                 assert!(matches!(error, Error::InvalidMessage(_)), "{claims}: {error:?}");
                 assert!(error.to_string().to_lowercase().contains(reason), "{claims}: {error}");
-                assert_eq!(error.renewal_result(), metrics::Renewal::Rejected);
+                assert_eq!(error.renewal_result(), metrics::RenewalResult::Rejected);
                 assert_discreet(&error);
             }
             (result, _) => panic!("{claims}: {result:?}"),
@@ -191,7 +191,7 @@ async fn userinfo_about_somebody_else_is_refused() {
 
 #[tokio::test]
 async fn the_token_error_response_decides_whether_the_session_ends() {
-    use metrics::Renewal::{Rejected, Unavailable};
+    use metrics::RenewalResult::{Rejected, Unavailable};
     let oauth_error = |status, code: &str| InjectedFault::Body(status, json!({ "error": code }).to_string());
     for (fault, kind, counted) in [
         (oauth_error(400, "invalid_grant"), "GrantRefused", Rejected),

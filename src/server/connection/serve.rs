@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     edge::{self, Reason},
-    metrics::{Gauge, HandshakeResult, HandshakeMetrics},
+    metrics::{Gauge, HandshakeMetrics, HandshakeResult},
     server::{
         body::{ServerBody, ServerResponse},
         limits::{ConnSignals, ConnectionSlot},
@@ -300,7 +300,8 @@ mod tests {
     async fn a_parked_connection_takes_little_memory() {
         let handler = |_: IpAddr, _: Parts, _: Incoming| std::future::ready(ServerResponse::new(ServerBody::default()));
         let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "0", commit: "none" });
-        let (open, handshakes) = (metrics.connections.open(metrics::ListenerLabel::Edges), metrics.connections.handshakes());
+        let (open, handshakes) =
+            (metrics.connections.open(metrics::ListenerLabel::Edges), metrics.connections.handshakes());
         let (is_trusted, timeouts) = (Box::new(|_| true), ListenerTimeouts::EDGES);
         let policy = PeerPolicy { is_trusted, timeouts, open: open.clone(), handshakes };
         let context = ConnContext::new(handler, policy, Arc::default(), None, Tasks::default());

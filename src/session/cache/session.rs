@@ -46,7 +46,7 @@ pub struct CachedSession {
     generation: u32,
     /// No renewal is tried before this moment, because the last one failed.
     renewal_backoff_until: AtomicTimestamp,
-    identity: Packed,
+    identity: PackedIdentity,
     headers: HeaderCache,
     forwarded: Option<Box<ForwardedTokens>>,
 }
@@ -72,16 +72,16 @@ impl CachedSession {
         let access_token_ends = tokens.refresh.as_ref().and(tokens.access_ends);
         Self {
             cookie: token.value(),
-            last_seen: AtomicTimestamp::at(row.last_seen),
-            last_seen_queued: AtomicTimestamp::at(row.last_seen),
-            created: AtomicTimestamp::at(record.created),
+            last_seen: AtomicTimestamp::new(row.last_seen),
+            last_seen_queued: AtomicTimestamp::new(row.last_seen),
+            created: AtomicTimestamp::new(record.created),
             keyring_version: AtomicU32::new(0),
             validation: Validation::new(request),
-            access_token_ends: AtomicTimestamp::at(access_token_ends.unwrap_or(AtomicTimestamp::NEVER)),
-            renewed: AtomicTimestamp::at(record.renewed),
+            access_token_ends: AtomicTimestamp::new(access_token_ends.unwrap_or(AtomicTimestamp::NEVER)),
+            renewed: AtomicTimestamp::new(record.renewed),
             generation: u32::try_from(row.generation).unwrap_or(u32::MAX),
             renewal_backoff_until: AtomicTimestamp::default(),
-            identity: Packed::within(&record.identity, &record.scope),
+            identity: PackedIdentity::scoped(&record.identity, &record.scope),
             headers: HeaderCache::default(),
             forwarded: forwarded.map(Box::new),
         }
@@ -89,7 +89,7 @@ impl CachedSession {
 
     /// The identity of the person who signed in.
     #[must_use]
-    pub fn identity(&self) -> &Packed {
+    pub fn identity(&self) -> &PackedIdentity {
         &self.identity
     }
 

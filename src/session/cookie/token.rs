@@ -62,7 +62,7 @@ impl Token {
 
     /// Returns `true` if one of our secrets made the tag, for this host or domain.
     pub(in crate::session) fn is_made_by(&self, keyring: &Keyring, audience: &str) -> bool {
-        keyring.made(Purpose::SessionCookie, audience.as_bytes(), &self.secret, &self.tag)
+        keyring.verify_tag(Purpose::SessionCookie, audience.as_bytes(), &self.secret, &self.tag)
     }
 
     /// The session's public name, and the key of its row.
@@ -84,7 +84,7 @@ mod tests {
     use secrecy::SecretString;
 
     use super::*;
-    use crate::cookie::{Jar, Transport};
+    use crate::cookie::{GateCookies, Transport};
 
     fn ring(secret: &str) -> Keyring {
         Keyring::new(&[SecretString::from(secret.repeat(32))]).unwrap()
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn name_and_value_stay_under_120_bytes() {
-        let jar = Jar::new("doorward", Some("example.com"), Transport::Https);
+        let jar = GateCookies::new("doorward", Some("example.com"), Transport::Https);
         let value = Token::fresh(&ring("a"), "app.test").encode();
         assert_eq!(value.len(), 64);
         assert!(jar.session_name().len() + value.len() < 120);

@@ -44,6 +44,6 @@ impl CookieValue {
 
     /// Returns `true` if both are the same, in constant time.
     pub(in crate::session) fn is(&self, other: &Self) -> bool {
-        crypto::same(&self.0, &other.0)
+        crypto::constant_time_eq(&self.0, &other.0)
     }
 }

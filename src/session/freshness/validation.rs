@@ -30,7 +30,7 @@ impl Validation {
 
     /// A session as the store had it when it was asked.
     pub(in crate::session) fn new(request: RequestTime) -> Self {
-        Self { at: AtomicTimestamp::at(request.at), state: AtomicU32::new(request.epoch << 1) }
+        Self { at: AtomicTimestamp::new(request.at), state: AtomicU32::new(request.epoch << 1) }
     }
 
     /// Notes that the store has confirmed the session.

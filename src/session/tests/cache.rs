@@ -35,10 +35,10 @@ async fn two_sessions_with_the_same_cookie_hash_live_and_end_each_by_its_own_coo
         }
         assert!(replica.get_cached(&ann).is_none(), "the newer one has the place");
     }
-    assert_eq!(replica.sessions.revoke(sent(&ann), Logout::User).await.unwrap().unwrap().identity.user, "ann");
+    assert_eq!(replica.sessions.revoke(sent(&ann), LogoutKind::User).await.unwrap().unwrap().identity.user, "ann");
     assert!(matches!(replica.find(&ann).await, Ok(LookupOutcome::Ended)));
     assert_eq!(expect_live(replica.find(&bob).await).identity().user(), "bob");
     assert_eq!(replica.get_cached(&bob).unwrap().identity().user(), "bob");
-    replica.sessions.revoke(sent(&bob), Logout::User).await.unwrap().unwrap();
+    replica.sessions.revoke(sent(&bob), LogoutKind::User).await.unwrap().unwrap();
     assert!(replica.get_cached(&bob).is_none() && matches!(replica.find(&bob).await, Ok(LookupOutcome::Ended)));
 }

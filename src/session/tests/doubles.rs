@@ -54,7 +54,7 @@ pub(super) enum Mode {
 
 /// A store in memory that fails on demand.
 pub(super) struct FakeStore {
-    rows: Memory,
+    rows: MemoryStore,
     mode: watch::Sender<Mode>,
     loads: watch::Sender<usize>,
     touches: AtomicUsize,
@@ -155,7 +155,7 @@ impl Store for Arc<FakeStore> {
         self.rows.purge(cutoffs, limit).await
     }
 
-    async fn versions(&self, keys: &[SessionId]) -> Result<Vec<Version>, Unavailable> {
+    async fn versions(&self, keys: &[SessionId]) -> Result<Vec<RowVersion>, Unavailable> {
         self.revalidated.fetch_add(keys.len(), Ordering::Relaxed);
         self.let_in().await?;
         let versions = self.rows.versions(keys).await;
@@ -173,9 +173,9 @@ impl Store for Arc<FakeStore> {
         self.rows.page(from, to, limit).await
     }
 
-    async fn leave_uncounted(&self, many: u64) -> Result<(), Unavailable> {
+    async fn add_uncounted(&self, many: u64) -> Result<(), Unavailable> {
         self.let_in().await?;
-        self.rows.leave_uncounted(many).await
+        self.rows.add_uncounted(many).await
     }
 
     async fn take_uncounted(&self) -> Result<u64, Unavailable> {
@@ -216,7 +216,7 @@ impl TestReplica {
     fn over(deadline: Duration) -> Self {
         let (clock, time) = Clock::manual(Timestamp::from_unix(1_800_000_000));
         let store = Arc::new(FakeStore {
-            rows: Memory::default(),
+            rows: MemoryStore::default(),
             mode: watch::Sender::new(Mode::Available),
             loads: watch::Sender::new(0),
             touches: AtomicUsize::new(0),
@@ -232,7 +232,7 @@ impl TestReplica {
 
     /// As if the cookie keys of retired secrets had been loaded.
     fn with_no_retired_keys(self) -> Self {
-        self.sessions.settings.keyring().inherit(Vec::new());
+        self.sessions.settings.keyring().load_retired(Vec::new());
         self
     }
 
@@ -357,14 +357,14 @@ pub(super) fn cached_session(request: RequestTime) -> CachedSession {
 
 #[async_trait]
 impl Leases for Arc<FakeStore> {
-    async fn claim(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
+    async fn acquire_lease(&self, lease: &Lease, span: Duration) -> Result<bool, Unavailable> {
         self.let_in().await?;
-        self.answer(self.rows.claim(lease, span).await?)
+        self.answer(self.rows.acquire_lease(lease, span).await?)
     }
 
-    async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
+    async fn release_lease(&self, lease: &Lease) -> Result<(), Unavailable> {
         self.let_in().await?;
-        self.rows.release(lease).await
+        self.rows.release_lease(lease).await
     }
 
     async fn replace(&self, row: &Row) -> Result<bool, Unavailable> {
@@ -372,46 +372,46 @@ impl Leases for Arc<FakeStore> {
         self.answer(self.rows.replace(row).await?)
     }
 
-    async fn spend(&self, word: &[u8; 32], until: Timestamp) -> Result<bool, Unavailable> {
+    async fn record_jti(&self, word: &[u8; 32], until: Timestamp) -> Result<bool, Unavailable> {
         self.let_in().await?;
-        self.answer(self.rows.spend(word, until).await?)
+        self.answer(self.rows.record_jti(word, until).await?)
     }
 
-    async fn unspend(&self, word: &[u8; 32]) -> Result<(), Unavailable> {
+    async fn forget_jti(&self, word: &[u8; 32]) -> Result<(), Unavailable> {
         self.let_in().await?;
-        self.rows.unspend(word).await
+        self.rows.forget_jti(word).await
     }
 }
 
 #[async_trait]
-impl Rotation for Arc<FakeStore> {
-    async fn count_others(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
+impl KeyRotation for Arc<FakeStore> {
+    async fn count_rows_by_other_secrets(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
         self.let_in().await?;
-        self.rows.count_others(newest).await
+        self.rows.count_rows_by_other_secrets(newest).await
     }
 
-    async fn sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
+    async fn rows_sealed_by(&self, secret: KeyId, from: &SessionId, limit: u32) -> Result<Vec<Row>, Unavailable> {
         self.let_in().await?;
-        self.rows.sealed_by(secret, from, limit).await
+        self.rows.rows_sealed_by(secret, from, limit).await
     }
 
-    async fn reseal(&self, reseals: &[Reseal]) -> Result<u64, Unavailable> {
+    async fn reencrypt(&self, rows: &[ReencryptedRow]) -> Result<u64, Unavailable> {
         self.let_in().await?;
-        self.rows.reseal(reseals).await
+        self.rows.reencrypt(reseals).await
     }
 
-    async fn bequests(&self) -> Result<Vec<Bequest>, Unavailable> {
+    async fn load_retired_keys(&self) -> Result<Vec<RetiredCookieKey>, Unavailable> {
         self.let_in().await?;
-        self.rows.bequests().await
+        self.rows.load_retired_keys().await
     }
 
-    async fn bequeath(&self, bequest: &Bequest) -> Result<(), Unavailable> {
+    async fn save_retired_key(&self, retired_key: &RetiredCookieKey) -> Result<(), Unavailable> {
         self.let_in().await?;
-        self.rows.bequeath(bequest).await
+        self.rows.save_retired_key(retired_key).await
     }
 
-    async fn forget_bequests(&self, before: Timestamp) -> Result<(), Unavailable> {
+    async fn delete_retired_keys(&self, before: Timestamp) -> Result<(), Unavailable> {
         self.let_in().await?;
-        self.rows.forget_bequests(before).await
+        self.rows.delete_retired_keys(before).await
     }
 }

@@ -8,12 +8,12 @@ async fn a_revoked_session_is_over_here_and_after_a_restart() {
         let before = TestReplica::new();
         let cookie = before.sessions.create(new_session("ann")).await.unwrap();
         let replica = if cached { before } else { before.restarted() };
-        let ended = replica.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+        let ended = replica.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
         assert_eq!(ended.identity.user, "ann");
         assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)));
         replica.store.reset_counts();
         assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)));
-        assert!(replica.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().is_none());
+        assert!(replica.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().is_none());
         assert_eq!(replica.store.loads(), 0, "it has a tombstone");
         assert!(matches!(replica.restarted().find(&cookie).await, Ok(LookupOutcome::Ended)));
         assert_eq!(replica.metric(r#"doorward_logouts_total{kind="user"}"#), 1);
@@ -31,7 +31,7 @@ async fn a_load_under_way_does_not_bring_back_a_session_revoked_meanwhile() {
         let mut finding = JoinSet::new();
         finding.spawn(async move { sessions.find(sent(&asked)).await });
         replica.store.load_began().await;
-        let mut revoking = Box::pin(replica.sessions.revoke(sent(&cookie), Logout::User));
+        let mut revoking = Box::pin(replica.sessions.revoke(sent(&cookie), LogoutKind::User));
         assert!(is_pending(&mut revoking).await, "the revocation waits for the load");
         if waited_for {
             replica.store.set(Mode::Available);
@@ -53,7 +53,7 @@ async fn a_revocation_whose_caller_has_gone_away_is_finished_by_the_upkeep() {
     let replica = TestReplica::new();
     let cookie = replica.sessions.create(new_session("ann")).await.unwrap();
     replica.store.set(Mode::Held);
-    let mut revoking = Box::pin(replica.sessions.revoke(sent(&cookie), Logout::User));
+    let mut revoking = Box::pin(replica.sessions.revoke(sent(&cookie), LogoutKind::User));
     assert!(is_pending(&mut revoking).await);
     drop(revoking);
     replica.store.set(Mode::Available);
@@ -69,7 +69,7 @@ async fn a_session_signed_out_while_the_store_is_unavailable_is_refused_at_once_
         let cookie = before.sessions.create(new_session("ann")).await.unwrap();
         let replica = if cached { before } else { before.restarted() };
         replica.store.set(Mode::Failing);
-        assert!(replica.sessions.revoke(sent(&cookie), Logout::User).await.is_err());
+        assert!(replica.sessions.revoke(sent(&cookie), LogoutKind::User).await.is_err());
         assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)));
         let upkeep = replica.sessions.upkeep();
         upkeep.ending.finish_pending().await;
@@ -93,7 +93,7 @@ async fn an_expired_session_is_over_however_much_it_is_used() {
     assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)), "no store is needed to know");
     replica.store.set(Mode::Available);
     assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)));
-    assert!(replica.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().is_none());
+    assert!(replica.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().is_none());
     let mut upkeep = replica.sessions.upkeep();
     upkeep.purge.run_batch().await;
     upkeep.purge.run_batch().await;

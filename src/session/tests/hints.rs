@@ -62,7 +62,7 @@ async fn hints_about_what_is_not_in_memory_cost_nothing_and_are_not_kept() {
 #[tokio::test]
 async fn tombstones_are_not_driven_out_by_hints() {
     let (replica, cookie, _) = connected().await;
-    replica.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+    replica.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     for number in 0..200_000_u32 {
         replica.sessions.revalidation().hint(SessionId(crate::crypto::digest(&number.to_be_bytes())));
     }

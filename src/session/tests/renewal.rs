@@ -208,7 +208,7 @@ async fn a_write_whose_answer_was_lost_yields_to_what_came_after_it() {
     let newest = here.sessions.write_renewed(&first).await.unwrap().unwrap();
     assert_eq!(newest.generation(), 3);
     assert_eq!(expect_live(here.find(&cookie).await).generation(), 3);
-    there.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+    there.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     assert!(here.sessions.write_renewed(&first).await.unwrap().is_none(), "and to its end");
     assert!(has_ended(&here, &cookie).await);
 }
@@ -223,14 +223,14 @@ enum EndedBy {
 
 async fn end(replica: &TestReplica, cookie: &str, how: EndedBy) {
     let ended = match how {
-        EndedBy::User => u64::from(replica.sessions.revoke(sent(cookie), Logout::User).await.unwrap().is_some()),
+        EndedBy::User => u64::from(replica.sessions.revoke(sent(cookie), LogoutKind::User).await.unwrap().is_some()),
         EndedBy::Sid => {
             let target = LogoutTarget::Sid("sid of ann".to_owned());
-            replica.sessions.end_by("authentik", &target, Logout::Backchannel).await.unwrap()
+            replica.sessions.end_by("authentik", &target, LogoutKind::Backchannel).await.unwrap()
         }
         EndedBy::Subject => {
             let target = LogoutTarget::Subject("subject of ann".to_owned());
-            replica.sessions.end_by("authentik", &target, Logout::Backchannel).await.unwrap()
+            replica.sessions.end_by("authentik", &target, LogoutKind::Backchannel).await.unwrap()
         }
     };
     assert_eq!(ended, 1, "{how:?}");
@@ -281,13 +281,13 @@ async fn a_refusal_ends_a_session_only_where_no_other_replica_has_renewed_it() {
     let known = expect_live(there.find(&cookie).await);
     let renewed = renew(&there, acquire(&there, &known).await);
     there.sessions.write_renewed(&renewed).await.unwrap().unwrap();
-    let newest = here.sessions.end_unless_renewed(permit, Logout::Expired).await.unwrap().expect("it lives");
+    let newest = here.sessions.end_unless_renewed(permit, LogoutKind::Expired).await.unwrap().expect("it lives");
     assert_eq!(newest.generation(), 2);
     assert_eq!(groups(&here, &cookie).await, ["renewed"]);
 
     let permit = acquire(&here, &newest).await;
     here.store.set(Mode::Failing);
-    assert!(here.sessions.end_unless_renewed(permit, Logout::Expired).await.is_err());
+    assert!(here.sessions.end_unless_renewed(permit, LogoutKind::Expired).await.is_err());
     assert_eq!(
         groups(&here, &cookie).await,
         ["renewed"],
@@ -296,7 +296,7 @@ async fn a_refusal_ends_a_session_only_where_no_other_replica_has_renewed_it() {
     here.store.set(Mode::Available);
     end_lease(&here, &newest).await;
     let again = acquire(&here, &newest).await;
-    assert!(here.sessions.end_unless_renewed(again, Logout::Expired).await.unwrap().is_none());
+    assert!(here.sessions.end_unless_renewed(again, LogoutKind::Expired).await.unwrap().is_none());
     for replica in [&here, &here.restarted()] {
         assert!(has_ended(replica, &cookie).await);
     }
@@ -316,7 +316,7 @@ async fn a_provider_s_word_ends_sessions_once_for_all_replicas() {
         LogoutTokenId { provider, registration, jti, until }
     };
     let log_out =
-        async |replica: &TestReplica, token| replica.sessions.end_once(token, &target, Logout::Backchannel).await;
+        async |replica: &TestReplica, token| replica.sessions.end_once(token, &target, LogoutKind::Backchannel).await;
 
     here.store.set(Mode::Failing);
     assert!(log_out(&here, logout_token("authentik", "a")).await.is_err());
@@ -330,7 +330,7 @@ async fn a_provider_s_word_ends_sessions_once_for_all_replicas() {
     // Another `jti`, and the same one of another provider, which may not end what is not its own.
     assert_eq!(log_out(&there, logout_token("authentik", "b")).await.unwrap(), Some(0));
     let (other, bobs) = (logout_token("other", "a"), LogoutTarget::Sid("sid of bob".to_owned()));
-    assert_eq!(there.sessions.end_once(other, &bobs, Logout::Backchannel).await.unwrap(), Some(0));
+    assert_eq!(there.sessions.end_once(other, &bobs, LogoutKind::Backchannel).await.unwrap(), Some(0));
     expect_live(here.find(&bob).await);
     assert_eq!(here.metric(r#"doorward_logouts_total{kind="backchannel"}"#), 1);
 }
@@ -342,5 +342,5 @@ async fn more_sessions_of_a_person_than_one_statement_ends_all_end() {
         replica.sessions.create(new_session("ann")).await.unwrap();
     }
     let target = LogoutTarget::Subject("subject of ann".to_owned());
-    assert_eq!(replica.sessions.end_by("authentik", &target, Logout::Backchannel).await.unwrap(), 1_001);
+    assert_eq!(replica.sessions.end_by("authentik", &target, LogoutKind::Backchannel).await.unwrap(), 1_001);
 }

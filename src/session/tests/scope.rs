@@ -1,4 +1,4 @@
-//! Scope of a session: its cookie is of no use at another host.
+//! SessionScope of a session: its cookie is of no use at another host.
 
 use crate::{
     identity::{Registration, SessionScope},
@@ -43,12 +43,12 @@ async fn a_cookie_ends_nothing_where_it_was_not_made() {
     let cookie = before.sessions.create(new_session("ann")).await.unwrap();
     for replica in [&before, &before.restarted()] {
         for elsewhere in ELSEWHERE {
-            assert!(replica.sessions.revoke(to(elsewhere, &cookie), Logout::User).await.unwrap().is_none());
+            assert!(replica.sessions.revoke(to(elsewhere, &cookie), LogoutKind::User).await.unwrap().is_none());
         }
         expect_live(replica.find(&cookie).await);
     }
     // Nor does another host learn that it has ended.
-    before.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+    before.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     assert!(matches!(before.find(&cookie).await, Ok(LookupOutcome::Ended)));
     assert!(matches!(before.sessions.find(to("admin.test", &cookie)).await, Ok(LookupOutcome::NotOurs)));
 }
@@ -78,7 +78,7 @@ async fn cookies_of_secrets_that_are_rotated_dropped_or_inherited_count_where_th
 #[tokio::test]
 async fn where_a_session_counts_is_sealed_into_its_row_and_outlives_restarts_and_renewals() {
     let before = TestReplica::new();
-    let scope = Scope { audience: ".test".to_owned(), registration: Registration([9; 8]) };
+    let scope = SessionScope { audience: ".test".to_owned(), registration: Registration([9; 8]) };
     let cookie = before.sessions.create(NewSession { scope: scope.clone(), ..new_session("ann") }).await.unwrap();
     let replica = before.restarted();
     assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::NotOurs)));
@@ -100,7 +100,7 @@ async fn where_a_session_counts_is_sealed_into_its_row_and_outlives_restarts_and
 async fn a_row_of_another_scope_under_a_good_cookie_is_nobody() {
     let replica = TestReplica::new();
     let token = Token::fresh(&doubles::keyring(), HOST);
-    let scope = Scope { audience: "admin.test".to_owned(), registration: Registration([7; 8]) };
+    let scope = SessionScope { audience: "admin.test".to_owned(), registration: Registration([7; 8]) };
     let record = Record::new(NewSession { scope, ..new_session("ann") }, replica.sessions.clock.now());
     replica.store.insert(record.seal(&doubles::keyring(), token.id())).await.unwrap();
     for _ in 0..2 {

@@ -22,7 +22,7 @@ async fn two() -> (TestReplica, TestReplica, String) {
 #[tokio::test]
 async fn a_session_revoked_elsewhere_is_refused_within_five_seconds_of_its_last_confirmation() {
     let (here, there, cookie) = two().await;
-    here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+    here.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     there.store.reset_counts();
     for _ in 0..4 {
         expect_live(there.find(&cookie).await);
@@ -53,7 +53,7 @@ async fn no_request_waits_for_a_session_that_is_in_use() {
 #[tokio::test]
 async fn the_upkeep_finds_a_session_in_use_that_was_revoked_elsewhere() {
     let (here, there, cookie) = two().await;
-    here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+    here.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     there.advance(2 * SECOND);
     expect_live(there.find(&cookie).await);
     there.sessions.queued_revalidation().revalidate_queued().await;
@@ -139,7 +139,7 @@ async fn a_gap_in_hearing_makes_every_session_be_confirmed() {
     there.sessions.revalidation().deaf();
     expect_live(there.find(&cookie).await);
     assert_eq!(there.store.revalidated(), 0, "confirmed up to the end of the feed");
-    here.sessions.revoke(sent(&cookie), Logout::User).await.unwrap().unwrap();
+    here.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     there.advance(4 * SECOND);
     there.sessions.revalidation().hearing();
     assert!(matches!(there.find(&cookie).await, Ok(LookupOutcome::Ended)));
@@ -148,7 +148,7 @@ async fn a_gap_in_hearing_makes_every_session_be_confirmed() {
 #[tokio::test]
 async fn what_others_ended_is_counted_as_the_operators() {
     let (here, there, _cookie) = two().await;
-    here.store.leave_uncounted(3).await.unwrap();
+    here.store.add_uncounted(3).await.unwrap();
     for replica in [&here, &there] {
         replica.sessions.upkeep().ping.count_operator_endings().await;
     }

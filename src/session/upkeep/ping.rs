@@ -4,7 +4,7 @@
 //! again.
 
 use crate::{
-    metrics::{self, Logout},
+    metrics::{self, LogoutKind},
     session::{
         cache::Cache,
         end::SessionEnding,
@@ -17,7 +17,7 @@ use crate::{
 pub(in crate::session) struct StorePing<'a> {
     pub(in crate::session) store: &'a ObservedStore,
     pub(in crate::session) cache: &'a Cache,
-    pub(in crate::session) metrics: &'a metrics::Sessions,
+    pub(in crate::session) metrics: &'a metrics::SessionMetrics,
     pub(in crate::session) retired_keys: RetiredKeySync<'a>,
     pub(in crate::session) ending: SessionEnding<'a>,
 }
@@ -39,7 +39,7 @@ impl StorePing<'_> {
     /// Counts sessions that the command line ended, because nothing scrapes its metrics.
     pub(in crate::session) async fn count_operator_endings(&self) {
         if let Ok(count) = self.store.take_uncounted().await {
-            self.metrics.ended(Logout::Operator, count);
+            self.metrics.count_ended(LogoutKind::Operator, count);
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     clock::Clock,
-    metrics::{self, Logout},
+    metrics::{self, LogoutKind},
     session::{
         active_settings::ActiveSettings,
         backlog::Backlog,
@@ -33,7 +33,7 @@ pub(in crate::session) struct Purge<'a> {
     pub(in crate::session) clock: &'a Clock,
     pub(in crate::session) store: &'a ObservedStore,
     pub(in crate::session) backlog: &'a Backlog,
-    pub(in crate::session) metrics: &'a metrics::Sessions,
+    pub(in crate::session) metrics: &'a metrics::SessionMetrics,
     /// Time of the next batch; `None` while no purge is under way.
     pub(in crate::session) next_batch: Option<Instant>,
 }
@@ -58,7 +58,7 @@ impl Purge<'_> {
         };
         // A purge that fails is tried again in a minute: a store in trouble has better things to do.
         let deleted = self.store.purge(cutoffs, BATCH).await.unwrap_or(0);
-        self.metrics.ended(Logout::Expired, u64::from(deleted));
+        self.metrics.count_ended(LogoutKind::Expired, u64::from(deleted));
         let pause = || (began.elapsed() * PAUSE_FACTOR).min(LONGEST_PAUSE);
         self.next_batch = (deleted == BATCH).then(|| Instant::now() + pause());
     }

@@ -40,7 +40,7 @@ pub(in crate::session) struct Reencryption<'a> {
     settings: &'a ActiveSettings,
     store: &'a ObservedStore,
     backlog: &'a Backlog,
-    metrics: &'a metrics::Sessions,
+    metrics: &'a metrics::SessionMetrics,
     retired_keys: RetiredKeySync<'a>,
     /// Secrets whose rows are left; the last one is under way.
     secrets: Vec<KeyId>,
@@ -51,14 +51,15 @@ pub(in crate::session) struct Reencryption<'a> {
 impl RotationStatus {
     /// Asks the store.
     pub(in crate::session) async fn of(store: &ObservedStore, keyring: &Keyring) -> Result<Self, Unavailable> {
-        let (counts, stored) = (store.count_others(keyring.newest()).await?, store.bequests().await?);
+        let (counts, stored) =
+            (store.count_rows_by_other_secrets(keyring.newest()).await?, store.load_retired_keys().await?);
         let has_stored_key = |secret| {
-            let is_newest = |key: &Bequest| crypto::sealed_by(&key.sealed) == Some(keyring.newest());
+            let is_newest = |key: &RetiredCookieKey| crypto::sealed_by(&key.sealed) == Some(keyring.newest());
             stored.iter().any(|key| key.secret == secret && is_newest(key))
         };
         let older = keyring.older().filter(|secret| !has_stored_key(*secret)).count() as u64;
         Ok(counts.into_iter().fold(Self { older, ..Self::default() }, |mut status, (secret, count)| {
-            if keyring.knows(secret) {
+            if keyring.contains(secret) {
                 status.older += count;
                 status.secrets.push(secret);
             } else {
@@ -74,7 +75,7 @@ impl<'a> Reencryption<'a> {
         settings: &'a ActiveSettings,
         store: &'a ObservedStore,
         backlog: &'a Backlog,
-        metrics: &'a metrics::Sessions,
+        metrics: &'a metrics::SessionMetrics,
         retired_keys: RetiredKeySync<'a>,
     ) -> Self {
         Self { settings, store, backlog, metrics, retired_keys, secrets: Vec::new(), next: SessionId::FIRST }
@@ -82,7 +83,7 @@ impl<'a> Reencryption<'a> {
 
     /// Counts the rows that are left, and begins a walk where none is under way.
     pub(in crate::session) async fn begin(&mut self) {
-        if !self.store.is_up() || self.retired_keys.exchange(&self.settings.keyring()).await.is_err() {
+        if !self.store.is_available() || self.retired_keys.exchange(&self.settings.keyring()).await.is_err() {
             return;
         }
         let status = self.count().await;
@@ -94,12 +95,12 @@ impl<'a> Reencryption<'a> {
     /// One turn: rows in use, and the next rows of the walk.
     pub(in crate::session) async fn advance(&mut self) {
         let used = self.backlog.take_rows_to_reencrypt(BATCH as usize);
-        if !self.store.is_up() || (used.is_empty() && self.secrets.is_empty()) {
+        if !self.store.is_available() || (used.is_empty() && self.secrets.is_empty()) {
             return;
         }
         let _tried_again_by_the_walk = self.reencrypt(&used).await;
         let Some(secret) = self.secrets.last().copied() else { return };
-        let Ok(rows) = self.store.sealed_by(secret, &self.next, BATCH).await else { return };
+        let Ok(rows) = self.store.rows_sealed_by(secret, &self.next, BATCH).await else { return };
         if self.reencrypt(&rows).await.is_err() {
             return;
         }
@@ -121,8 +122,8 @@ impl<'a> Reencryption<'a> {
         if !Arc::ptr_eq(&keyring, &self.settings.keyring()) {
             return None;
         }
-        self.metrics.left_to_reseal(Secret::Older, status.older);
-        self.metrics.left_to_reseal(Secret::Unknown, status.unknown);
+        self.metrics.set_rows_to_reencrypt(SealingSecret::Older, status.older);
+        self.metrics.set_rows_to_reencrypt(SealingSecret::Unknown, status.unknown);
         Some(status)
     }
 
@@ -132,12 +133,12 @@ impl<'a> Reencryption<'a> {
         if reseals.is_empty() {
             return Ok(());
         }
-        self.store.reseal(&reseals).await.map(drop)
+        self.store.reencrypt(&reseals).await.map(drop)
     }
 }
 
 /// A row under the newest secret's seal; `None` where it is already, or where no configured secret opens it.
-fn reencrypted(row: &Row, keyring: &Keyring) -> Option<Reseal> {
-    let sealed = keyring.reseal(Purpose::SessionRow, &row.key.0, &row.sealed)?;
-    Some(Reseal { key: row.key, generation: row.generation, from: crypto::sealed_by(&row.sealed)?, sealed })
+fn reencrypted(row: &Row, keyring: &Keyring) -> Option<ReencryptedRow> {
+    let sealed = keyring.reencrypt(Purpose::SessionRow, &row.key.0, &row.sealed)?;
+    Some(ReencryptedRow { key: row.key, generation: row.generation, from: crypto::sealed_by(&row.sealed)?, sealed })
 }

@@ -12,7 +12,7 @@ use crate::{
         active_settings::ActiveSettings,
         store::{
             ObservedStore, Unavailable,
-            rotation::{Bequest, Rotation as _},
+            rotation::{KeyRotation as _, RetiredCookieKey},
         },
     },
 };
@@ -32,31 +32,35 @@ impl RetiredKeySync<'_> {
     /// Loads them once for the keyring in force.
     pub(in crate::session) async fn load(&self) {
         let keyring = self.settings.keyring();
-        if !keyring.has_inherited() {
+        if !keyring.has_loaded_retired() {
             let _tried_again_with_the_next_ping = self.exchange(&keyring).await;
         }
     }
 
     /// Loads the keys of dropped secrets, and stores those of older secrets that may be dropped next.
     pub(super) async fn exchange(&self, keyring: &Keyring) -> Result<(), Unavailable> {
-        let stored = self.store.bequests().await?;
+        let stored = self.store.load_retired_keys().await?;
         let now = self.clock.now();
         if !stored.is_empty() {
-            self.store.forget_bequests(now.minus(CLOCK_SKEW)).await?;
+            self.store.delete_retired_keys(now.minus(CLOCK_SKEW)).await?;
         }
-        let dropped = stored.iter().filter(|key| !keyring.knows(key.secret));
+        let dropped = stored.iter().filter(|key| !keyring.contains(key.secret));
         let mut known: Vec<_> = dropped.map(|key| (key.secret, key.sealed.clone())).collect();
-        let resealed = stored.into_iter().filter(|key| !keyring.knows(key.secret)).filter_map(|key| {
-            let sealed = keyring.reseal(Purpose::Bequest, &key.secret, &key.sealed)?;
-            Some(Bequest { sealed, ..key })
+        let resealed = stored.into_iter().filter(|key| !keyring.contains(key.secret)).filter_map(|key| {
+            let sealed = keyring.reencrypt(Purpose::RetiredCookieKey, &key.secret, &key.sealed)?;
+            Some(RetiredCookieKey { sealed, ..key })
         });
-        let own = keyring.bequests().into_iter().map(|(secret, sealed)| Bequest { secret, retired: now, sealed });
+        let own = keyring.older_cookie_keys().into_iter().map(|(secret, sealed)| RetiredCookieKey {
+            secret,
+            retired: now,
+            sealed,
+        });
         for key in resealed.chain(own) {
-            self.store.bequeath(&key).await?;
+            self.store.save_retired_key(&key).await?;
             known.retain(|(secret, _)| *secret != key.secret);
             known.push((key.secret, key.sealed));
         }
-        keyring.inherit(known);
+        keyring.load_retired(known);
         Ok(())
     }
 }

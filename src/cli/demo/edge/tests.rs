@@ -45,7 +45,7 @@ impl Drop for EdgeFixture {
 async fn spawn<S: Handler>(site: Arc<S>, tasks: &Tasks, stop: &Signal) -> SocketAddr {
     let listener = web::listen(0).await.unwrap();
     let address = listener.local_addr().unwrap();
-    tasks.run(web::serve(listener, site, tasks.clone(), stop.clone()));
+    tasks.spawn(web::serve(listener, site, tasks.clone(), stop.clone()));
     address
 }
 
