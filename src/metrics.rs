@@ -32,6 +32,9 @@ pub type Gauge = IntGauge;
 /// An app's place in the configuration; what the metrics know of it.
 pub type AppIndex = usize;
 
+/// An edge's place among the labels that [`Metrics::bind`] was given.
+pub type EdgeIndex = usize;
+
 /// The label of requests for a host that no app names.
 const NO_APP: &str = "-";
 
@@ -47,7 +50,7 @@ pub struct Metrics {
     /// Connections to the listeners.
     pub connections: Connections,
     requests: IntCounterVec,
-    durations: Vec<Histogram>,
+    durations: HistogramVec,
     providers: Families,
 }
 
@@ -102,11 +105,12 @@ impl Metrics {
         }
     }
 
-    /// The handles for these apps and providers, each in the order of the configuration.
+    /// The handles for these edges, apps and providers: edges by their labels in the order of [`EdgeIndex`], the others in the
+    /// order of the configuration.
     #[must_use]
-    pub fn bind(&self, apps: &[&str], providers: &[&str]) -> Bound {
+    pub fn bind(&self, edges: &[&'static str], apps: &[&str], providers: &[&str]) -> Bound {
         Bound {
-            auth: Auth::new(self.requests.clone(), self.durations.clone(), apps),
+            auth: Auth::new(edges, self.requests.clone(), &self.durations, apps),
             logins: self.providers.logins(providers),
             renewals: self.providers.renewals(providers),
             providers: providers.iter().map(|name| self.providers.of(name)).collect(),
@@ -128,24 +132,16 @@ impl Metrics {
 }
 
 fn requests(registry: &Registry) -> IntCounterVec {
-    let requests =
-        counters(registry, "doorward_auth_requests_total", "Authorization requests", &["edge", "app", "verdict"]);
-    for edge in Edge::ALL {
-        for verdict in Verdict::ALL {
-            requests.with_label_values(&[edge.label(), NO_APP, verdict.label()]);
-        }
-    }
-    requests
+    counters(registry, "doorward_auth_requests_total", "Authorization requests", &["edge", "app", "verdict"])
 }
 
-fn durations(registry: &Registry) -> Vec<Histogram> {
+fn durations(registry: &Registry) -> HistogramVec {
     // 10 µs to 10 s: an answer from memory, from the store, and the deadline.
     let buckets =
         vec![1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0, 10.0];
     let opts = HistogramOpts::new("doorward_auth_duration_seconds", "Time to answer an authorization request")
         .buckets(buckets);
-    let durations = register(registry, HistogramVec::new(opts, &["edge"]));
-    Edge::ALL.iter().map(|edge| durations.with_label_values(&[edge.label()])).collect()
+    register(registry, HistogramVec::new(opts, &["edge"]))
 }
 
 /// Authorization requests by edge, app and verdict.
@@ -153,29 +149,44 @@ pub struct Auth {
     requests: IntCounterVec,
     /// One handle for each combination, made when it is first counted: most combinations never occur.
     handles: Vec<OnceLock<IntCounter>>,
+    edges: Vec<&'static str>,
     apps: Vec<String>,
     durations: Vec<Histogram>,
 }
 
 impl Auth {
-    fn new(requests: IntCounterVec, durations: Vec<Histogram>, apps: &[&str]) -> Self {
+    /// Every series of a host that no app names exists from here on, and so does every duration.
+    fn new(edges: &[&'static str], requests: IntCounterVec, durations: &HistogramVec, apps: &[&str]) -> Self {
+        for edge in edges {
+            for verdict in Verdict::ALL {
+                requests.with_label_values(&[edge, NO_APP, verdict.label()]);
+            }
+        }
         let apps: Vec<_> = apps.iter().copied().chain([NO_APP]).map(ToOwned::to_owned).collect();
-        let combinations = apps.len() * Edge::ALL.len() * Verdict::ALL.len();
+        let combinations = apps.len() * edges.len() * Verdict::ALL.len();
         let handles = std::iter::repeat_with(OnceLock::new).take(combinations).collect();
-        Self { requests, handles, apps, durations }
+        let durations = edges.iter().map(|edge| durations.with_label_values(&[edge])).collect();
+        Self { requests, handles, edges: edges.to_owned(), apps, durations }
     }
 
     /// Counts one answered request. `app` is `None` where no app was found.
-    pub fn count(&self, edge: Edge, app: Option<AppIndex>, verdict: Verdict, took: Duration) {
+    pub fn count(&self, edge: EdgeIndex, app: Option<AppIndex>, verdict: Verdict, took: Duration) {
         let last = self.apps.len() - 1;
         let app = app.unwrap_or(last).min(last);
-        let slot = (app * Edge::ALL.len() + edge as usize) * Verdict::ALL.len() + verdict as usize;
-        if let (Some(handle), Some(name)) = (self.handles.get(slot), self.apps.get(app)) {
-            handle.get_or_init(|| self.requests.with_label_values(&[edge.label(), name, verdict.label()])).inc();
+        let slot = (app * self.edges.len() + edge) * Verdict::ALL.len() + verdict as usize;
+        if let Some(handle) = self.handles.get(slot) {
+            handle.get_or_init(|| self.bind(edge, app, verdict)).inc();
         }
-        if let Some(histogram) = self.durations.get(edge as usize) {
+        if let Some(histogram) = self.durations.get(edge) {
             histogram.observe(took.as_secs_f64());
         }
+    }
+
+    #[cold]
+    fn bind(&self, edge: EdgeIndex, app: AppIndex, verdict: Verdict) -> IntCounter {
+        let edge = self.edges.get(edge).copied().unwrap_or_default();
+        let app = self.apps.get(app).map(String::as_str).unwrap_or_default();
+        self.requests.with_label_values(&[edge, app, verdict.label()])
     }
 }
 
@@ -255,12 +266,14 @@ fn increment(handles: &[IntCounter], at: usize, by: u64) {
 mod tests {
     use super::*;
 
+    const EDGES: &[&str] = &["traefik", "caddy", "nginx", "envoy"];
+
     fn metrics() -> Metrics {
         Metrics::new(&Settings { backend: "sqlite", version: "0", commit: "none" })
     }
 
     fn bound(metrics: &Metrics) -> Bound {
-        metrics.bind(&["grafana", "wiki"], &["authentik"])
+        metrics.bind(EDGES, &["grafana", "wiki"], &["authentik"])
     }
 
     #[test]
@@ -306,8 +319,8 @@ mod tests {
     fn a_request_is_counted_under_its_own_app_and_an_unknown_host_under_none() {
         let metrics = metrics();
         let auth = bound(&metrics).auth;
-        auth.count(Edge::Traefik, Some(1), Verdict::Allow, Duration::from_micros(20));
-        auth.count(Edge::Nginx, None, Verdict::Forbidden, Duration::from_micros(20));
+        auth.count(0, Some(1), Verdict::Allow, Duration::from_micros(20));
+        auth.count(2, None, Verdict::Forbidden, Duration::from_micros(20));
         let text = metrics.print();
         assert!(
             text.contains(r#"doorward_auth_requests_total{app="wiki",edge="traefik",verdict="allow"} 1"#),
@@ -321,12 +334,12 @@ mod tests {
     fn the_series_of_a_name_go_on_wherever_it_stands_in_the_next_configuration() {
         let metrics = metrics();
         let count = |bound: &Bound, app, provider| {
-            bound.auth.count(Edge::Caddy, Some(app), Verdict::Allow, Duration::ZERO);
+            bound.auth.count(1, Some(app), Verdict::Allow, Duration::ZERO);
             bound.logins.count(provider, Login::Denied);
             bound.renewals.count(provider, Renewal::Shared);
         };
-        count(&metrics.bind(&["grafana", "wiki"], &["authentik"]), 1, 0);
-        count(&metrics.bind(&["wiki"], &["dex", "authentik"]), 0, 1);
+        count(&metrics.bind(EDGES, &["grafana", "wiki"], &["authentik"]), 1, 0);
+        count(&metrics.bind(EDGES, &["wiki"], &["dex", "authentik"]), 0, 1);
         let text = metrics.print();
         for series in [
             r#"doorward_auth_requests_total{app="wiki",edge="caddy",verdict="allow"} 2"#,
@@ -353,7 +366,7 @@ mod tests {
     #[test]
     fn a_provider_that_is_configured_no_more_is_not_waited_for() {
         let metrics = metrics();
-        let bound = metrics.bind(&[], &["gone", "stays"]);
+        let bound = metrics.bind(EDGES, &[], &["gone", "stays"]);
         bound.providers.iter().for_each(|provider| provider.set_up(false));
         bound.logins.count(0, Login::Succeeded);
         metrics.forget_provider("gone");

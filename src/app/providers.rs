@@ -111,7 +111,7 @@ mod tests {
     fn after(before: &[Arc<Provider>], providers: &[(&str, &str)]) -> Vec<Arc<Provider>> {
         let names: Vec<_> = providers.iter().map(|(name, _)| *name).collect();
         let metrics = Metrics::new(&Kept { backend: "memory", version: "", commit: "" });
-        let numbers = metrics.bind(&[], &names).providers;
+        let numbers = metrics.bind(&[], &[], &names).providers;
         made(prepare(before, &settings(providers)).unwrap(), &numbers, &Clock::System)
     }
 

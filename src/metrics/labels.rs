@@ -23,11 +23,6 @@ macro_rules! labels {
 }
 
 labels! {
-    /// Which dialect an authorization request was asked in.
-    Edge { /** `Traefik` `ForwardAuth`. */ Traefik = "traefik", /** Caddy `forward_auth`. */ Caddy = "caddy",
-           /** nginx `auth_request`. */ Nginx = "nginx", /** Envoy `ext_authz` over HTTP. */ Envoy = "envoy" }
-}
-labels! {
     /// How an authorization request ended.
     Verdict { /** Let in. */ Allow = "allow", /** Sent to sign in. */ Login = "login",
               /** No session, and not a page. */ Unauthenticated = "unauthenticated", /** Signed in, not allowed. */ Forbidden = "forbidden",

@@ -57,7 +57,8 @@ impl Bench {
         let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "0", commit: "none" });
         let transport = Transport::new(&settings).unwrap();
         let (clock, hand) = Clock::manual(Timestamp::from_unix(NOW));
-        let provider = Provider::new(settings, transport, clock, metrics.bind(&[], &["authentik"]).providers.remove(0));
+        let provider =
+            Provider::new(settings, transport, clock, metrics.bind(&[], &[], &["authentik"]).providers.remove(0));
         Self { provider: Arc::new(provider), hand, metrics }
     }
 
