@@ -4,7 +4,9 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+mod headers;
 mod packed;
+mod principal;
 
 use std::fmt;
 
@@ -12,7 +14,11 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::packed::Packed;
+pub use self::{
+    headers::{HeaderCache, PlanId, RenderedHeaders},
+    packed::Packed,
+    principal::{Principal, PrincipalSource},
+};
 use crate::clock::Timestamp;
 
 /// The provider's own, never reassigned name for a person (`sub`).

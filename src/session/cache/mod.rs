@@ -5,7 +5,6 @@
 //! it is wanted. It must not know why a session ended.
 
 mod budget;
-mod headers;
 pub(super) mod session;
 
 use std::{

@@ -9,14 +9,10 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderMap;
-
 use crate::{
     clock::{AtomicTimestamp, Timestamp},
-    identity::{Packed, Tokens},
-    policy::headers::Plan,
+    identity::{HeaderCache, Packed, Principal, PrincipalSource, Tokens},
     session::{
-        cache::headers::HeaderCache,
         cookie::{CookieHash, CookieValue, SessionId, Token},
         freshness::{Asked, Validation},
         record::Record,
@@ -117,11 +113,16 @@ impl CachedSession {
         Some(self.ends.get()).filter(|ends| *ends != AtomicTimestamp::NEVER)
     }
 
-    /// The headers of an answer under a plan: rendered once, then copied.
+    /// Returns the person who signed in as a principal, valid until the access token ends.
     #[must_use]
-    pub fn headers(&self, plan: &Plan) -> HeaderMap {
-        let tokens = self.passed.as_ref().map_or(&NO_TOKENS, |passed| &passed.tokens);
-        self.headers.headers(plan, || plan.render(&self.who.unpack(), tokens))
+    pub fn principal(&self) -> Principal<'_> {
+        Principal {
+            identity: &self.who,
+            source: PrincipalSource::Session,
+            valid_until: self.ends(),
+            tokens: self.passed.as_ref().map_or(&NO_TOKENS, |passed| &passed.tokens),
+            headers: &self.headers,
+        }
     }
 
     /// Gives back what it only needs while it is asked for.
