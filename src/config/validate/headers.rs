@@ -4,21 +4,21 @@ use super::super::{
     reader::{Reader, Spot},
     suggest,
 };
-use crate::policy::headers::{About, Passed, Plan, Preset, Spec, plan};
+use crate::policy::headers::{HeaderPlan, HeaderSpec, PassedToken, PlanContext, Preset, plan};
 
 /// The keys that let a token out, and the preset whose header carries it.
-const TOKENS: [(&str, Passed, Preset); 2] = [
-    ("pass_access_token", Passed::AccessToken, Preset::OAuth2Proxy),
-    ("pass_id_token", Passed::IdToken, Preset::Authentik),
+const TOKENS: [(&str, PassedToken, Preset); 2] = [
+    ("pass_access_token", PassedToken::AccessToken, Preset::OAuth2Proxy),
+    ("pass_id_token", PassedToken::IdToken, Preset::Authentik),
 ];
 
-pub(super) fn read(reader: &mut Reader<'_>, section: &Spot<'_>, app: &str, provider: &str) -> Option<Plan> {
+pub(super) fn read(reader: &mut Reader<'_>, section: &Spot<'_>, app: &str, provider: &str) -> Option<HeaderPlan> {
     let list = section.at("headers")?;
     let items = list.items();
     reader.refuse_repeats(&items, None);
     let specs = specs(reader, &items);
     let passed = passed(reader, section, &specs);
-    let about = About { app, provider, version: env!("CARGO_PKG_VERSION"), keys: "", passed: &passed };
+    let about = PlanContext { app, provider, version: env!("CARGO_PKG_VERSION"), jwks_url: "", passed: &passed };
     plan(&specs, &about)
         .map_err(|faults| {
             for fault in faults {
@@ -30,11 +30,11 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Spot<'_>, app: &str, provi
         .ok()
 }
 
-fn specs(reader: &mut Reader<'_>, items: &[Spot<'_>]) -> Vec<Spec> {
+fn specs(reader: &mut Reader<'_>, items: &[Spot<'_>]) -> Vec<HeaderSpec> {
     let mut specs = Vec::new();
     for item in items {
         if let Some(name) = item.text() {
-            match Preset::named(name).map(Spec::Preset) {
+            match Preset::named(name).map(HeaderSpec::Preset) {
                 // Named twice is complained about as such, not as a clash of every single header.
                 Some(preset) if specs.contains(&preset) => {}
                 Some(preset) => specs.push(preset),
@@ -49,18 +49,19 @@ fn specs(reader: &mut Reader<'_>, items: &[Spot<'_>]) -> Vec<Spec> {
                 reader.complain(item, "has no effect: it names no header", "remove it");
             }
             specs.extend(
-                own.iter().filter_map(|(name, value)| Some(Spec::Own((*name).to_owned(), value.text()?.to_owned()))),
+                own.iter()
+                    .filter_map(|(name, value)| Some(HeaderSpec::Own((*name).to_owned(), value.text()?.to_owned()))),
             );
         }
     }
     specs
 }
 
-fn passed(reader: &mut Reader<'_>, section: &Spot<'_>, specs: &[Spec]) -> Vec<Passed> {
+fn passed(reader: &mut Reader<'_>, section: &Spot<'_>, specs: &[HeaderSpec]) -> Vec<PassedToken> {
     let mut passed = Vec::new();
     for (key, token, preset) in TOKENS {
         let Some(spot) = section.at(key).filter(|spot| spot.flag() == Some(true)) else { continue };
-        if specs.contains(&Spec::Preset(preset)) {
+        if specs.contains(&HeaderSpec::Preset(preset)) {
             passed.push(token);
         } else {
             let hint = format!("add \"{}\" to `headers`, or remove the key", preset.name());

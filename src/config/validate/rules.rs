@@ -6,7 +6,7 @@ use super::super::{
     complaint::Fault,
     reader::{self, Reader, Spot},
 };
-use crate::policy::{Access, Allow, PathPattern, Rule, path};
+use crate::policy::{Allow, PathPattern, Rule, RuleAccess, path};
 
 /// The rules of an app; `prefix` is where the gate's own pages are.
 pub(super) fn read(reader: &mut Reader<'_>, app: &Spot<'_>, prefix: Option<&str>) -> Option<Vec<Rule>> {
@@ -188,16 +188,16 @@ fn method(text: &str) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
-fn access(reader: &mut Reader<'_>, section: &Spot<'_>) -> Option<Access> {
+fn access(reader: &mut Reader<'_>, section: &Spot<'_>) -> Option<RuleAccess> {
     match (section.at("access"), section.at("allow")) {
         (Some(access), None) => match access.text()? {
-            "public" => Some(Access::Public),
-            "optional" => Some(Access::Optional),
-            "authenticated" => Some(Access::Authenticated),
+            "public" => Some(RuleAccess::Public),
+            "optional" => Some(RuleAccess::Optional),
+            "authenticated" => Some(RuleAccess::Authenticated),
             // The schema knows one more word, and what it did not know should let nobody in.
-            _ => Some(Access::Deny),
+            _ => Some(RuleAccess::Deny),
         },
-        (None, Some(allow)) => people(reader, &allow).map(Access::Allow),
+        (None, Some(allow)) => people(reader, &allow).map(RuleAccess::Allow),
         (None, None) => {
             reader.complain(section, "does not say who may pass", "add `access` or `allow`");
             None
@@ -248,7 +248,7 @@ mod tests {
             path,
             methods: methods.iter().map(|method| (*method).to_owned()).collect(),
             networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
-            access: Access::Deny,
+            access: RuleAccess::Deny,
         }
     }
 
