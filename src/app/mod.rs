@@ -16,6 +16,7 @@ use crate::{
     clock::Clock,
     config::{Config, Difference},
     crypto::Keyring,
+    edge::Edge,
     flow::{self, Gate},
     metrics::{self, Metrics},
     oidc::Provider,
@@ -78,7 +79,7 @@ impl App {
         let sessions = Arc::clone(&self.works.sessions);
         let until = drained.clone();
         background.supervise("sessions", async move { sessions.maintain(until).await });
-        let renewals = gate.renewer().work(background.clone(), drained.clone());
+        let renewals = gate.renewer().run(background.clone(), drained.clone());
         background.supervise("renewals", renewals);
         let (counting, until) = (Arc::clone(&gate), drained.clone());
         background.supervise("refusals", async move { counting.log_refusals(until).await });
@@ -135,7 +136,7 @@ impl Works {
             metrics.store.clone(),
         );
         let sessions = Arc::new(sessions.await.context("store.url")?);
-        let components = flow::Components {
+        let components = flow::GateComponents {
             policy: Policy::new(config.policy.clone()),
             sessions: Arc::clone(&sessions),
             providers: providers.clone(),
@@ -175,7 +176,7 @@ impl Works {
         let bound = bind(&self.metrics, &config);
         let providers = providers::made(prepared, &bound.providers, &self.clock);
         self.sessions.change(&session, Arc::clone(&keyring));
-        let components = flow::Components {
+        let components = flow::GateComponents {
             policy: Policy::new(policy),
             sessions: Arc::clone(&self.sessions),
             providers: providers.clone(),
@@ -209,7 +210,7 @@ fn keyring(config: &Config) -> anyhow::Result<Arc<Keyring>> {
 fn bind(metrics: &Metrics, config: &Config) -> metrics::Bound {
     let apps: Vec<_> = config.policy.apps.iter().map(|app| app.name.as_str()).collect();
     let providers: Vec<_> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
-    metrics.bind(&apps, &providers)
+    metrics.bind(&Edge::LABELS, &apps, &providers)
 }
 
 fn has(config: &Config, provider: &str) -> bool {

@@ -19,7 +19,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{flow::backchannel_logout::LONGEST, shutdown::Signal};
+use crate::{flow::backchannel_logout::MAX_BODY, shutdown::Signal};
 
 /// How long a form may take.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +104,7 @@ impl Drop for Turn<'_> {
 
 async fn read(pace: Pace, body: Incoming) -> Bytes {
     let end = Instant::now() + pace.whole;
-    let mut body = Limited::new(body, LONGEST);
+    let mut body = Limited::new(body, MAX_BODY);
     let mut form = BytesMut::new();
     while !body.is_end_stream() {
         match timeout_at(end.min(Instant::now() + pace.more), body.frame()).await {

@@ -21,7 +21,7 @@ use super::{
     form::{Forms, Pace},
     router::{Router, Work},
 };
-use crate::{edge::Response, flow::backchannel_logout::Form};
+use crate::{edge::Response, flow::backchannel_logout::LogoutForm};
 
 /// How long a request may take. Every wait inside has a shorter deadline of its own; this one is for a defect, and shorter than
 /// what edges wait for a callback.
@@ -108,7 +108,7 @@ where
             let Some(form) = Box::pin(forms.read(*body)).await else {
                 return self.router.overloaded();
             };
-            request.extensions.insert(Form(form));
+            request.extensions.insert(LogoutForm(form));
         }
         let lane = match self.router.work(&request) {
             _ if is_stranger => &self.strangers,

@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 use super::{Error, connection::Host, drain::Phase, listener::Listener, places::Shares};
 use crate::{
     edge::Response,
-    flow::Health,
+    flow::GateHealth,
     metrics::Metrics,
     shutdown::{Signal, Tasks, Thread},
 };
@@ -70,7 +70,12 @@ impl Management {
 }
 
 /// Answers a request on the management listener. `phase` is that of the gate's own listener.
-pub(super) fn answer(request: &Parts, phase: Phase, health: impl FnOnce() -> Health, metrics: &Metrics) -> Response {
+pub(super) fn answer(
+    request: &Parts,
+    phase: Phase,
+    health: impl FnOnce() -> GateHealth,
+    metrics: &Metrics,
+) -> Response {
     match request.uri.path() {
         "/metrics" => page(StatusCode::OK, PROMETHEUS, metrics.print()),
         "/-/health/live" => page(StatusCode::OK, JSON, json!({ "status": "live" }).to_string()),
@@ -80,7 +85,7 @@ pub(super) fn answer(request: &Parts, phase: Phase, health: impl FnOnce() -> Hea
 }
 
 /// Ready while connections are accepted and kept, once the store has answered, whatever else is up or down.
-fn readiness(phase: Phase, health: &Health) -> Response {
+fn readiness(phase: Phase, health: &GateHealth) -> Response {
     let (status, word, listener) = match phase {
         Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting", "down"),
         Phase::Accepting if !health.opened => (StatusCode::SERVICE_UNAVAILABLE, "starting", "up"),
@@ -118,7 +123,7 @@ mod tests {
 
     async fn seen(path: &str, phase: Phase, store: bool, provider: bool) -> (u16, String, String) {
         let metrics = Metrics::new(&metrics::Settings { backend: "sqlite", version: "0", commit: "none" });
-        let health = || Health { store, opened: true, providers: vec![("authentik".to_owned(), provider)] };
+        let health = || GateHealth { store, opened: true, providers: vec![("authentik".to_owned(), provider)] };
         let (request, ()) = http::Request::get(path).body(()).unwrap().into_parts();
         let response = answer(&request, phase, health, &metrics);
         let status = response.status().as_u16();
@@ -151,7 +156,7 @@ mod tests {
     #[test]
     fn a_process_that_never_saw_its_store_is_not_ready() {
         for (opened, expected) in [(false, 503), (true, 200)] {
-            let health = Health { store: false, opened, providers: Vec::new() };
+            let health = GateHealth { store: false, opened, providers: Vec::new() };
             assert_eq!(readiness(Phase::Accepting, &health).status().as_u16(), expected);
         }
     }

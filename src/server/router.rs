@@ -10,8 +10,8 @@ use http::{Method, Uri, request::Parts};
 
 use super::connection::FragmentDropped;
 use crate::{
-    edge::{Edge, Response},
-    flow::{Gate, backchannel_logout},
+    edge::{Edge, Response, Subrequest},
+    flow::{Gate, SubrequestAnswer, backchannel_logout},
 };
 
 /// Where a request goes.
@@ -97,14 +97,14 @@ impl Router {
 
     /// Refuses a request whose body says something by its header alone, where that is reason enough.
     pub(super) fn refuse_form(&self, peer: IpAddr, request: &Parts) -> Option<Response> {
-        self.gate.now().unheard(peer, request)
+        self.gate.now().precheck_backchannel_logout(peer, request)
     }
 
     /// Whether the body of a request says anything.
     pub(super) fn reads_body(&self, request: &Parts) -> bool {
         request.method == Method::POST
             && route(self.gate.now().prefix(), &request.method, &request.uri)
-                == Route::OwnPage(backchannel_logout::PAGE)
+                == Route::OwnPage(backchannel_logout::PATH)
     }
 
     /// Answers an edge's question that memory alone can answer. Nothing waits for such an answer and nothing makes room
@@ -112,7 +112,13 @@ impl Router {
     pub(super) fn ask_memory(&self, peer: IpAddr, request: &Parts) -> Option<Response> {
         let now = self.gate.now();
         match routed(now.prefix(), request) {
-            Route::Authorize(edge, envoy_target) => now.admit_at_once(edge, peer, request, envoy_target),
+            Route::Authorize(edge, target) => {
+                match now.admit_at_once(Subrequest { edge, peer, parts: request, target }) {
+                    SubrequestAnswer::Ready(response) => Some(response),
+                    // Not kept: it borrows from the request, which moves into its lane.
+                    SubrequestAnswer::Pending(_) => None,
+                }
+            }
             Route::OwnPage(_) | Route::Nothing => None,
         }
     }
@@ -121,9 +127,9 @@ impl Router {
     pub(super) async fn ask(&self, peer: IpAddr, request: Parts) -> Response {
         let (request, now) = (&request, Guard::into_inner(self.gate.now()));
         match routed(now.prefix(), request) {
-            Route::Authorize(edge, envoy_target) => now.authorize(edge, peer, request, envoy_target).await,
-            Route::OwnPage(page) => now.own_page(peer, request, page).await,
-            Route::Nothing => now.nothing_here(request),
+            Route::Authorize(edge, target) => now.authorize(Subrequest { edge, peer, parts: request, target }).await,
+            Route::OwnPage(page) => now.answer_endpoint(peer, request, page).await,
+            Route::Nothing => now.not_found(request),
         }
     }
 }
