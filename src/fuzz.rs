@@ -19,13 +19,13 @@ pub use self::requests::requests;
 use crate::{
     config::{self, ConfigFile},
     cookie,
-    edge::{self, Edge, TrustedProxies},
+    edge::{self, Edge, Subrequest, TrustedProxies},
     host::Authority,
     identity::Tokens,
     oidc,
     policy::{
-        Asked, Policy, Requirement, path,
-        redirect::{Here, RedirectTarget},
+        Policy, RequestAttributes, Requirement, path,
+        redirect::{RedirectBase, RedirectTarget},
     },
 };
 pub use crate::{

@@ -4,7 +4,9 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+mod headers;
 mod packed;
+mod principal;
 
 use std::fmt;
 

@@ -123,6 +123,8 @@ mod tests {
 
     use super::*;
 
+    const EDGES: &[&str] = &["traefik", "caddy", "nginx", "envoy"];
+
     fn metrics() -> Metrics {
         Metrics::new(&Settings { backend: "sqlite", version: "0", commit: "none" })
     }
@@ -193,8 +195,8 @@ mod tests {
             bound.logins.count(provider, LoginResult::Denied);
             bound.renewals.count(provider, RenewalResult::Shared);
         };
-        count(&metrics.bind(&["grafana", "wiki"], &["authentik"]), 1, 0);
-        count(&metrics.bind(&["wiki"], &["dex", "authentik"]), 0, 1);
+        count(&metrics.bind(EDGES, &["grafana", "wiki"], &["authentik"]), 1, 0);
+        count(&metrics.bind(EDGES, &["wiki"], &["dex", "authentik"]), 0, 1);
         let text = metrics.print();
         for series in [
             r#"doorward_auth_requests_total{app="wiki",edge="caddy",verdict="allow"} 2"#,
@@ -221,7 +223,7 @@ mod tests {
     #[test]
     fn a_provider_that_is_configured_no_more_is_not_waited_for() {
         let metrics = metrics();
-        let bound = metrics.bind(&[], &["gone", "stays"]);
+        let bound = metrics.bind(EDGES, &[], &["gone", "stays"]);
         bound.providers.iter().for_each(|provider| provider.set_up(false));
         bound.logins.count(0, LoginResult::Succeeded);
         metrics.remove_provider_gauges("gone");

@@ -79,7 +79,7 @@ impl Bench {
         let metrics =
             Arc::new(Metrics::new(&metrics::Settings { backend: "memory", version: "bench", commit: "bench" }));
         let apps: Vec<_> = config.policy.apps.iter().map(|app| app.name.as_str()).collect();
-        let bound = metrics.bind(&apps, &["none"]);
+        let bound = metrics.bind(&Edge::LABELS, &apps, &["none"]);
         let keyring = Arc::new(Keyring::new(&config.secrets).expect("the bench's secret is long enough"));
         let (sessions, store) = (metrics.sessions.clone(), metrics.store.clone());
         let sessions = Sessions::open(&config.session, Arc::clone(&keyring), clock.clone(), sessions, store).await;
@@ -89,7 +89,7 @@ impl Bench {
         let transport = oidc::HttpTransport::new(&nowhere).expect("the system has certificates");
         let numbers = bound.providers.first().expect("there is one provider").clone();
         let provider = oidc::Provider::new(nowhere, transport, clock.clone(), numbers);
-        let components = flow::Components {
+        let components = flow::GateComponents {
             policy: Policy::new(config.policy),
             sessions: Arc::clone(&sessions),
             providers: vec![Arc::new(provider)],
@@ -123,12 +123,13 @@ impl Bench {
 
     /// Checks a subrequest of Traefik as the server does: first against the cache, then against the store.
     pub(crate) async fn ask(&self, request: &Parts) -> Response {
-        let (edge, peer) = (Edge::Traefik, IpAddr::from([127, 0, 0, 1]));
-        if let Some(response) = self.gate.now().admit_at_once(edge, peer, request, "") {
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        let subrequest = Subrequest { edge: Edge::Traefik, peer, parts: request, target: "" };
+        if let SubrequestAnswer::Ready(response) = self.gate.now().admit_at_once(subrequest) {
             return response;
         }
         let now = Guard::into_inner(self.gate.now());
-        Box::pin(now.authorize(edge, peer, request, "")).await
+        Box::pin(now.authorize(subrequest)).await
     }
 }
 

@@ -113,9 +113,9 @@ fn rules_and_people_are_read_in_order() {
     );
     assert_eq!(app.rules[0].path, PathPattern::exact("/health"));
     assert_eq!((app.rules[0].methods.len(), app.rules[0].networks.len()), (2, 1));
-    assert_eq!(app.rules[0].access, Access::Public);
+    assert_eq!(app.rules[0].access, RuleAccess::Public);
     assert_eq!(app.rules[1].path, PathPattern::prefix("/admin/"));
-    assert!(matches!(app.rules[1].access, Access::Allow(Allow::Some { .. })));
+    assert!(matches!(app.rules[1].access, RuleAccess::Allow(Allow::Some { .. })));
     assert!(app.headers.fields().iter().any(|(name, _)| name == "x-team"));
     assert!(config.session.passes_tokens, "an app wants the ID token");
     assert!(loaded(&format!("{GOOD}\nheaders = ['oauth2-proxy']\npass_access_token = true")).session.passes_tokens);

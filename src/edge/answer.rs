@@ -1,17 +1,20 @@
-//! How each edge must be answered, so that it understands what was meant.
+//! Answers as each edge understands them: status, headers and body of a verdict.
 //!
-//! It decides status, frame and body of an answer, never who is let in.
+//! Promises: only an admission is a 2xx to an edge.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::Full;
 
-use super::{Admission, Body, Edge, Reason, Redirect, Refusal, Verdict};
+use super::{
+    request::Edge,
+    verdict::{Admission, Body, Reason, Redirect, Refusal, Verdict},
+};
 
-/// What goes back to the edge, or over a direct route to the browser.
+/// Answer to the edge, or over a direct route to the browser.
 pub type Response = http::Response<Full<Bytes>>;
 
-/// `Doorward-Reason`: why an answer is what it is.
+/// `Doorward-Reason`: the cause of an answer, as a stable code.
 pub static DOORWARD_REASON: HeaderName = HeaderName::from_static("doorward-reason");
 /// `Doorward-Request-Id`: finds the request in the log.
 pub static DOORWARD_REQUEST_ID: HeaderName = HeaderName::from_static("doorward-request-id");
@@ -20,25 +23,25 @@ static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Writes the verdict as this edge understands it.
 ///
-/// Only an admission is a 2xx. What an edge makes of other statuses than 401 and 403 differs (nginx turns them into its
-/// own 500), and all of them are refusals everywhere.
+/// Only an admission is a 2xx. Edges differ in how they pass on statuses other than 401 and 403 (nginx turns them into its own
+/// 500), but all of them refuse.
 #[must_use]
 pub fn write(edge: Edge, verdict: Verdict, request_id: &str) -> Response {
     match (verdict, edge) {
         (Verdict::Allow(admission), _) => admit(admission),
         // nginx takes any 3xx for an error; it is configured to send the browser where a 401 has a `Location`.
-        (Verdict::Redirect(redirect), Edge::Nginx) => send_on(StatusCode::UNAUTHORIZED, redirect, request_id),
-        (Verdict::Redirect(redirect), _) => send_on(StatusCode::FOUND, redirect, request_id),
-        (Verdict::Refuse(refusal), Edge::Nginx) => refuse(bare(shut(refusal)), request_id),
-        (Verdict::Refuse(refusal), _) => refuse(shut(refusal), request_id),
+        (Verdict::Redirect(to), Edge::Nginx) => redirect(StatusCode::UNAUTHORIZED, to, request_id),
+        (Verdict::Redirect(to), _) => redirect(StatusCode::FOUND, to, request_id),
+        (Verdict::Refuse(refusal), Edge::Nginx) => refuse(without_body(with_error_status(refusal)), request_id),
+        (Verdict::Refuse(refusal), _) => refuse(with_error_status(refusal), request_id),
     }
 }
 
-/// Writes the answer of one of the gate's own pages over a direct route: there a page may be a 200.
+/// Writes the answer of one of the gate's own endpoints over a direct route: there a page may be a 200.
 #[must_use]
 pub fn write_direct(verdict: Verdict, request_id: &str) -> Response {
     match verdict {
-        // Nobody asks for permission here, and identity headers are not for browsers to see.
+        // No subrequest, so no admission; and browsers must not see identity headers.
         Verdict::Allow(_) => refuse(
             Refusal {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
@@ -48,22 +51,22 @@ pub fn write_direct(verdict: Verdict, request_id: &str) -> Response {
             },
             request_id,
         ),
-        Verdict::Redirect(redirect) => send_on(StatusCode::FOUND, redirect, request_id),
+        Verdict::Redirect(to) => redirect(StatusCode::FOUND, to, request_id),
         Verdict::Refuse(refusal) => refuse(refusal, request_id),
     }
 }
 
 fn admit(admission: Admission) -> Response {
     let mut response = Response::new(Full::default());
-    *response.headers_mut() = admission.headers;
+    *response.headers_mut() = admission.into_headers();
     response
 }
 
-fn send_on(status: StatusCode, redirect: Redirect, request_id: &str) -> Response {
-    let mut response = answer(status, Bytes::new(), redirect.reason, request_id);
+fn redirect(status: StatusCode, to: Redirect, request_id: &str) -> Response {
+    let mut response = answer(status, Bytes::new(), to.reason, request_id);
     let headers = response.headers_mut();
-    headers.insert(header::LOCATION, redirect.location);
-    for cookie in redirect.cookies {
+    headers.insert(header::LOCATION, to.location);
+    for cookie in to.cookies {
         headers.append(header::SET_COOKIE, cookie);
     }
     response
@@ -81,14 +84,14 @@ fn refuse(refusal: Refusal, request_id: &str) -> Response {
             headers.insert(name, value);
         }
     }
-    // RFC 9110, section 15.5.2: a 401 says how to do better. Browsers ignore `Bearer`, programs know it.
+    // RFC 9110, section 15.5.2: a 401 needs a challenge. Browsers ignore `Bearer`, programs know it.
     if refusal.status == StatusCode::UNAUTHORIZED && !headers.contains_key(header::WWW_AUTHENTICATE) {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
 }
 
-/// The frame that every answer but an admission has.
+/// Builds an answer with the headers that every answer but an admission has.
 fn answer(status: StatusCode, content: Bytes, reason: Reason, request_id: &str) -> Response {
     let mut response = Response::new(Full::new(content));
     *response.status_mut() = status;
@@ -103,7 +106,7 @@ fn answer(status: StatusCode, content: Bytes, reason: Reason, request_id: &str) 
     response
 }
 
-/// The bytes of a body and the headers that say what they are.
+/// Returns the bytes of a body and the headers that describe them.
 fn describe(body: Body) -> (Bytes, HeaderMap) {
     let mut headers = HeaderMap::new();
     let (content, media_type) = match body {
@@ -122,16 +125,17 @@ fn describe(body: Body) -> (Bytes, HeaderMap) {
     (content, headers)
 }
 
-/// A refusal whose status every edge takes for one: anything below 400 would let in, redirect or hang somewhere.
-fn shut(mut refusal: Refusal) -> Refusal {
+/// Replaces a status below 400 by 403: some edge would let in, redirect or hang.
+fn with_error_status(mut refusal: Refusal) -> Refusal {
     if !(refusal.status.is_client_error() || refusal.status.is_server_error()) {
         refusal.status = StatusCode::FORBIDDEN;
     }
     refusal
 }
 
-/// nginx throws bodies away and drops the connection for them, and takes the `Location` of a 401 for a sign-in.
-fn bare(refusal: Refusal) -> Refusal {
+/// Strips body and `Location`: nginx discards bodies and drops the connection for them, and takes the `Location` of a 401 for a
+/// sign-in.
+fn without_body(refusal: Refusal) -> Refusal {
     let headers = refusal.headers.into_iter().filter(|(name, _)| *name != header::LOCATION).collect();
     Refusal { body: Body::Empty, headers, ..refusal }
 }

@@ -1,13 +1,24 @@
-//! What the client will do with the answer.
+//! The client's intent: opening a page, sending a form, or fetching.
+//!
+//! Promises: a script is never taken for a page, so that it is not redirected blindly.
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::Intent;
+/// Use that the client is about to make of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// A page is being opened: a redirect will be followed and shown.
+    Page,
+    /// A form is being sent: a redirect would lose what was typed.
+    Form,
+    /// A script, a socket or a program: a redirect would be followed blindly.
+    Fetch,
+}
 
 static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 static X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
-/// The intent of a request. An unknown method counts as GET, because an nginx that does not say is asked for pages too.
+/// Returns the intent of a request. An unknown method counts as GET: an nginx that does not send it serves pages too.
 #[must_use]
 pub fn intent(method: Option<&str>, headers: &HeaderMap) -> Intent {
     let reads = matches!(method, None | Some("GET" | "HEAD"));
@@ -19,7 +30,7 @@ pub fn intent(method: Option<&str>, headers: &HeaderMap) -> Intent {
     }
 }
 
-/// What the browser itself says; scripts cannot set this header. `None` where it says nothing.
+/// Returns `true` where `Sec-Fetch-Mode` says that a page is being opened, `None` without that header. Scripts cannot set it.
 fn navigates(headers: &HeaderMap) -> Option<bool> {
     let mut lines = headers.get_all(&SEC_FETCH_MODE).iter();
     let mode = lines.next()?;
@@ -30,7 +41,7 @@ fn shows_html(headers: &HeaderMap) -> bool {
     accepts_html(headers) && !is_script(headers) && !headers.contains_key(header::UPGRADE)
 }
 
-/// The word that script libraries send. Apps that show pages inside themselves send their own name under the same header.
+/// Returns `true` for the value that script libraries send. Apps with a web view send their own name in the same header.
 fn is_script(headers: &HeaderMap) -> bool {
     headers.get_all(&X_REQUESTED_WITH).iter().any(|word| word.as_bytes().eq_ignore_ascii_case(b"XMLHttpRequest"))
 }

@@ -1,13 +1,12 @@
-//! Which peers may speak for a client.
+//! Trusted proxies: the peers that may forward for clients (`server.trusted_proxies`).
 //!
-//! [`TrustedPeer`] is a proof: without one the forwarded headers cannot be read.
+//! Promises: [`TrustedPeer`] is a proof, and without one the forwarded headers cannot be read.
 
 use std::{net::IpAddr, ops::RangeInclusive};
 
 use ipnet::IpNet;
 
-/// The networks whose peers are believed, from their first addresses to their last, as numbers: two comparisons tell who
-/// is in.
+/// Networks of trusted proxies, as ranges of numbers: one membership test is two comparisons.
 #[derive(Clone, Debug)]
 pub struct TrustedProxies {
     v4: Vec<RangeInclusive<u32>>,
@@ -15,7 +14,7 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Believes peers in these networks and no others.
+    /// Trusts peers in these networks and no others.
     #[must_use]
     pub fn new(networks: Vec<IpNet>) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
@@ -28,13 +27,13 @@ impl TrustedProxies {
         Self { v4, v6 }
     }
 
-    /// The proof that this peer is believed.
+    /// Returns a proof where this peer is trusted.
     #[must_use]
     pub fn admit(&self, peer: IpAddr) -> Option<TrustedPeer<'_>> {
         self.contains(peer).then_some(TrustedPeer { proxies: self })
     }
 
-    /// Whether an address is one of a trusted proxy. `::ffff:10.0.0.1` is `10.0.0.1`.
+    /// Returns `true` if the address is that of a trusted proxy. `::ffff:10.0.0.1` is `10.0.0.1`.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         match address.to_canonical() {
@@ -44,16 +43,16 @@ impl TrustedProxies {
     }
 }
 
-/// Proof that the peer at the other end of a connection may speak for clients.
+/// Proof that the peer at the other end of a connection may forward for clients.
 #[derive(Clone, Copy, Debug)]
 pub struct TrustedPeer<'a> {
     proxies: &'a TrustedProxies,
 }
 
 impl TrustedPeer<'_> {
-    /// Whether `address`, named by this peer, is itself a trusted proxy.
+    /// Returns `true` if `address`, named by this peer, is itself a trusted proxy.
     #[must_use]
-    pub fn vouches_for(&self, address: IpAddr) -> bool {
+    pub fn trusts(&self, address: IpAddr) -> bool {
         self.proxies.contains(address)
     }
 }

@@ -1,6 +1,7 @@
-//! A sign-in under way: what travels sealed in `state`, and the login cookie that binds it to one browser.
+//! Sign-in attempt: sealed in `state` with its nonce and PKCE verifier, and bound to one browser by the login cookie (against
+//! login CSRF).
 //!
-//! Nothing is stored for somebody who has not signed in. One login cookie serves any number of tabs: it names the
+//! Promises: nothing is stored for people who have not signed in. One login cookie serves any number of tabs: it names the
 //! browser, and every attempt names the browser that it belongs to.
 
 use std::time::Duration;
@@ -13,53 +14,58 @@ use crate::{
     identity::Registration,
 };
 
-/// How long somebody may take to sign in before the attempt is begun afresh.
+/// Lifetime of an attempt; after it, sign-in begins anew.
 pub(super) const LIFETIME: Duration = Duration::from_hours(1);
-/// The window in which rounds are counted, and how many begin again before a page explains.
+/// Window in which repeated sign-ins are counted.
 const WINDOW: Duration = Duration::from_mins(1);
-const MOST_ROUNDS: u8 = 3;
+/// The most repeated sign-ins in a window; beyond them a page explains.
+const MAX_LOOPS: u8 = 3;
 
-const BROWSER: usize = 16;
+/// Bytes of a browser's random id.
+const BROWSER_ID: usize = 16;
 
-/// One attempt to sign in.
+/// Attempt to sign in. The serialised field names stay, because replicas of other versions open it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Attempt {
-    /// Whom it began with: no other provider is shown the code that comes back, be it configured under the same name.
+    /// The provider that it began with: no other is sent the code, even if it is configured under the same name.
     registration: Registration,
     /// The host (and port) that it began on and must come back to.
     pub(super) authority: String,
-    /// Where the browser goes in the end: a [`crate::policy::redirect::RedirectTarget`], as text.
+    /// The address to return to: a [`crate::policy::redirect::RedirectTarget`], as text.
     pub(super) target: String,
-    /// What the ID token has to repeat.
+    /// The nonce that the ID token has to repeat.
     pub(super) nonce: String,
-    /// The PKCE verifier.
+    /// The PKCE `code_verifier` (RFC 7636).
     pub(super) verifier: String,
-    /// When it began, in Unix seconds.
-    born: u64,
+    /// Creation time, in Unix seconds.
+    #[serde(rename = "born")]
+    created: u64,
     /// The browser that it belongs to.
-    browser: [u8; BROWSER],
-    /// How often sign-in has gone round already.
-    rounds: Rounds,
+    browser: [u8; BROWSER_ID],
+    /// Sign-ins before it that led to no session.
+    #[serde(rename = "rounds")]
+    loops: LoopCounter,
 }
 
-/// How often sign-in has gone round, and since when.
+/// Counter of sign-ins that led to no session, since the first of them: a redirect loop.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Rounds {
+pub(super) struct LoopCounter {
     since: u64,
     count: u8,
 }
 
-/// What the login cookie holds.
+/// Contents of the login cookie.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Browser {
-    id: [u8; BROWSER],
-    /// Sign-ins of late: more than a few in a minute, and still no session, means that it is not seen again.
-    pub(super) rounds: Rounds,
+pub(super) struct LoginCookie {
+    id: [u8; BROWSER_ID],
+    /// Recent sign-ins: more than a few in a minute mean that sessions are not found again.
+    #[serde(rename = "rounds")]
+    pub(super) loops: LoopCounter,
 }
 
-impl Rounds {
-    /// One round more; the count begins anew once the window has passed.
-    pub(super) fn another(self, now: Timestamp) -> Self {
+impl LoopCounter {
+    /// Adds one; counting begins anew once the window has passed.
+    pub(super) fn incremented(self, now: Timestamp) -> Self {
         if self.is_fresh(now) {
             Self { count: self.count.saturating_add(1), ..self }
         } else {
@@ -67,13 +73,13 @@ impl Rounds {
         }
     }
 
-    /// Whether beginning again would only go round once more.
-    pub(super) fn are_too_many(self, now: Timestamp) -> bool {
-        self.is_fresh(now) && self.count > MOST_ROUNDS
+    /// Returns `true` if another sign-in would only loop once more.
+    pub(super) fn is_exceeded(self, now: Timestamp) -> bool {
+        self.is_fresh(now) && self.count > MAX_LOOPS
     }
 
-    /// The one with more rounds: the browser may have lost either of them.
-    pub(super) fn or_more(self, other: Self) -> Self {
+    /// Returns the higher counter: the browser may have lost either of them.
+    pub(super) fn max(self, other: Self) -> Self {
         if self.count >= other.count { self } else { other }
     }
 
@@ -82,19 +88,19 @@ impl Rounds {
     }
 }
 
-impl Browser {
-    /// A browser that we have not seen yet.
+impl LoginCookie {
+    /// The cookie of a new browser.
     pub(super) fn new() -> Self {
-        Self { id: crypto::random(), rounds: Rounds::default() }
+        Self { id: crypto::random(), loops: LoopCounter::default() }
     }
 
-    /// The browser that a login cookie's value names, where the cookie was made for this host or domain.
+    /// Opens the value of a login cookie; `None` unless we made it for this host or domain.
     pub(super) fn open(keyring: &Keyring, audience: &str, value: &[u8]) -> Option<Self> {
         let sealed = crypto::decode(value)?;
         serde_json::from_slice(&keyring.open(Purpose::LoginCookie, audience.as_bytes(), &sealed)?).ok()
     }
 
-    /// The value of the login cookie for a host or domain.
+    /// Seals the value of the login cookie for a host or domain.
     pub(super) fn seal(&self, keyring: &Keyring, audience: &str) -> String {
         let plain = serde_json::to_vec(self).expect("numbers serialise");
         crypto::encode(&keyring.seal(Purpose::LoginCookie, audience.as_bytes(), &plain))
@@ -102,12 +108,12 @@ impl Browser {
 }
 
 impl Attempt {
-    /// Begins an attempt of this browser.
+    /// A new attempt of this browser.
     pub(super) fn new(
         registration: Registration,
         authority: String,
         target: String,
-        browser: &Browser,
+        cookie: &LoginCookie,
         now: Timestamp,
     ) -> Self {
         Self {
@@ -116,42 +122,42 @@ impl Attempt {
             target,
             nonce: crypto::encode(&crypto::random::<24>()),
             verifier: crypto::encode(&crypto::random::<32>()),
-            born: now.unix(),
-            browser: browser.id,
-            rounds: browser.rounds,
+            created: now.unix(),
+            browser: cookie.id,
+            loops: cookie.loops,
         }
     }
 
-    /// The value of `state`.
+    /// Seals the value of `state`.
     pub(super) fn seal(&self, keyring: &Keyring) -> String {
         let plain = serde_json::to_vec(self).expect("text and numbers serialise");
         crypto::encode(&keyring.seal(Purpose::LoginAttempt, b"", &plain))
     }
 
-    /// The attempt that a `state` stands for; `None` for anything that we did not make.
+    /// Opens a `state`; `None` unless we made it.
     pub(super) fn open(keyring: &Keyring, state: &str) -> Option<Self> {
         let sealed = crypto::decode(state.as_bytes())?;
         serde_json::from_slice(&keyring.open(Purpose::LoginAttempt, b"", &sealed)?).ok()
     }
 
-    /// Whether this browser, on this host, at this provider may complete it now.
+    /// Returns `true` if this browser, on this host, at this provider may complete it now.
     pub(super) fn belongs_to(
         &self,
-        browsers: &[Browser],
+        cookies: &[LoginCookie],
         authority: &str,
         registration: Registration,
         now: Timestamp,
     ) -> bool {
-        browsers.iter().any(|browser| browser.id == self.browser)
+        cookies.iter().any(|cookie| cookie.id == self.browser)
             && self.authority == authority
             && self.registration == registration
-            && self.born <= now.plus(WINDOW).unix()
-            && now.since(Timestamp::from_unix(self.born)) < LIFETIME
+            && self.created <= now.plus(WINDOW).unix()
+            && now.since(Timestamp::from_unix(self.created)) < LIFETIME
     }
 
-    /// How often sign-in had gone round when it began.
-    pub(super) fn rounds(&self) -> Rounds {
-        self.rounds
+    /// Returns the counter of sign-ins when it began.
+    pub(super) fn loops(&self) -> LoopCounter {
+        self.loops
     }
 }
 
@@ -169,13 +175,13 @@ mod tests {
         Keyring::new(&[SecretString::from("k".repeat(32))]).unwrap()
     }
 
-    fn attempt(browser: &Browser) -> Attempt {
-        Attempt::new(P, "app.example.com".into(), "https://app.example.com/x?y=z".into(), browser, NOW)
+    fn attempt(cookie: &LoginCookie) -> Attempt {
+        Attempt::new(P, "app.example.com".into(), "https://app.example.com/x?y=z".into(), cookie, NOW)
     }
 
     #[test]
     fn an_attempt_comes_back_as_it_went() {
-        let (keyring, browser) = (keyring(), Browser::new());
+        let (keyring, browser) = (keyring(), LoginCookie::new());
         let sent = attempt(&browser);
         let state = sent.seal(&keyring);
         let back = Attempt::open(&keyring, &state).unwrap();
@@ -187,24 +193,24 @@ mod tests {
 
     #[test]
     fn a_state_is_no_login_cookie_and_a_login_cookie_is_no_state() {
-        let (keyring, browser) = (keyring(), Browser::new());
-        assert!(Browser::open(&keyring, "", attempt(&browser).seal(&keyring).as_bytes()).is_none());
+        let (keyring, browser) = (keyring(), LoginCookie::new());
+        assert!(LoginCookie::open(&keyring, "", attempt(&browser).seal(&keyring).as_bytes()).is_none());
         assert!(Attempt::open(&keyring, &browser.seal(&keyring, "")).is_none());
     }
 
     #[test]
     fn a_login_cookie_counts_where_it_was_made() {
-        let (keyring, browser) = (keyring(), Browser::new());
+        let (keyring, browser) = (keyring(), LoginCookie::new());
         let cookie = browser.seal(&keyring, "wiki.test");
-        assert_eq!(Browser::open(&keyring, "wiki.test", cookie.as_bytes()).unwrap().id, browser.id);
+        assert_eq!(LoginCookie::open(&keyring, "wiki.test", cookie.as_bytes()).unwrap().id, browser.id);
         for elsewhere in ["admin.test", ".wiki.test", ".test", ""] {
-            assert!(Browser::open(&keyring, elsewhere, cookie.as_bytes()).is_none(), "{elsewhere}");
+            assert!(LoginCookie::open(&keyring, elsewhere, cookie.as_bytes()).is_none(), "{elsewhere}");
         }
     }
 
     #[test]
     fn an_attempt_belongs_to_one_browser_one_host_one_provider_and_one_hour() {
-        let (own, other) = (Browser::new(), Browser::new());
+        let (own, other) = (LoginCookie::new(), LoginCookie::new());
         let attempt = attempt(&own);
         let late = NOW.plus(LIFETIME);
         for (browsers, authority, registration, now, expected) in [
@@ -226,14 +232,14 @@ mod tests {
 
     #[test]
     fn sign_in_begins_again_three_times_a_minute_and_no_more() {
-        let mut rounds = Rounds::default();
+        let mut loops = LoopCounter::default();
         for _ in 0..3 {
-            rounds = rounds.another(NOW);
-            assert!(!rounds.are_too_many(NOW));
+            loops = loops.incremented(NOW);
+            assert!(!loops.is_exceeded(NOW));
         }
-        rounds = rounds.another(NOW);
-        assert!(rounds.are_too_many(NOW));
-        assert!(!rounds.are_too_many(NOW.plus(WINDOW)));
-        assert_eq!(rounds.another(NOW.plus(WINDOW)).count, 1);
+        loops = loops.incremented(NOW);
+        assert!(loops.is_exceeded(NOW));
+        assert!(!loops.is_exceeded(NOW.plus(WINDOW)));
+        assert_eq!(loops.incremented(NOW.plus(WINDOW)).count, 1);
     }
 }

@@ -1,6 +1,6 @@
-//! The check: who is asking, and may they pass. The hot path, and the only place that lets in.
+//! Check: authentication and authorisation of a request. The hot path, and the only place that lets in.
 //!
-//! A session in memory is answered without I/O, without a lock of ours and without formatting anything.
+//! Promises: a session in memory is answered without I/O, without a lock of ours and without formatting anything.
 
 use std::sync::Arc;
 
@@ -8,206 +8,278 @@ use http::{HeaderMap, header};
 
 use super::{
     context::RequestContext,
-    renew::{Advice, Renewer},
+    renewal::{AfterRenewal, Renewer},
 };
 use crate::{
     cookie::{self, GateCookies},
     edge::{Admission, Reason, Verdict},
-    identity::{PackedIdentity, Registration},
-    policy::{App, Asked, Denial, Lack, Requirement},
-    session::{CachedSession, Cookie, LookupOutcome, Sessions, Unavailable},
+    identity::{Packed, Principal, Registration},
+    oidc,
+    policy::{App, Denial, MissingGrant, Requirement},
+    session::{CachedSession, Cookie, Found, Sessions, Unavailable},
 };
 
-/// How many session cookies of ours are tried in one request: a browser has one for each path and domain. Made-up ones do
-/// not count, or whoever can set cookies beside us could hide the good one behind them.
-const MOST_COOKIES: usize = 8;
+/// The most session cookies of ours that are tried in one request: a browser has one for each path and domain. Made-up ones do
+/// not count; otherwise another site on our domain could hide the valid cookie behind its own.
+const MAX_COOKIES: usize = 8;
 
-/// What an app may be told of its own cookies, in bytes: beside the identity headers, as much as fits where edges were given room
-/// for it.
-const MOST_OF_COOKIES: usize = 32 << 10;
+/// The longest `Cookie` header that an app is passed with `session.hide_cookies`, in bytes: with the identity headers it fits
+/// the buffers that edges are configured to have.
+const MAX_COOKIE_HEADER: usize = 32 << 10;
 
-/// Looks up sessions and judges them.
+/// Looks up sessions, judges principals and admits them.
 pub(super) struct Check {
     pub(super) sessions: Arc<Sessions>,
     pub(super) renewer: Arc<Renewer>,
     pub(super) jar: Arc<GateCookies>,
     pub(super) own_cookies: OwnCookies,
     /// The providers, by place in the configuration.
-    pub(super) providers: Vec<Trusted>,
+    pub(super) providers: Vec<TrustedProvider>,
 }
 
-/// Whether apps see the gate's own cookies (`session.hide_cookies`).
+/// Visibility of the gate's own cookies to apps (`session.hide_cookies`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnCookies {
-    /// They get what the client sent.
+    /// Apps get the `Cookie` header that the client sent.
     Shown,
-    /// Answers that let in carry what the client sent without them.
+    /// Admissions carry the client's `Cookie` header without the gate's own cookies.
     Hidden,
 }
 
-/// A provider whose word counts.
-pub(super) struct Trusted {
-    pub(super) name: String,
-    pub(super) registration: Registration,
+/// Provider whose sessions count.
+pub(super) struct TrustedProvider {
+    name: String,
+    registration: Registration,
 }
 
-/// What a session that lives is to an app.
+/// A principal's provider in comparison with the app's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    Counts,
-    /// It came from the app's provider when that was another issuer, or knew the gate under another name.
-    Over,
-    /// Somebody known to one provider is nobody to an app of another.
-    Elsewhere,
+enum ProviderMatch {
+    /// The same.
+    Current,
+    /// The same name, when it stood for another issuer or client.
+    Superseded,
+    /// Another one. A principal of one provider means nothing to an app of another.
+    Other,
 }
 
-/// What a request lacks.
-#[derive(Debug)]
-pub(super) enum Lacking<'p> {
-    /// A session: never had one, or it is over.
-    Session(Reason),
-    /// The permission: whose session it is, where it was asked for, and what refused it.
-    Permission(Option<Arc<CachedSession>>, Denial<'p>),
-    /// Room for the app's own cookies.
-    Room,
-    /// We cannot tell.
-    Answer(Unknown),
+/// The asking party, as far as it is known.
+#[derive(Clone, Copy)]
+enum Caller<'c> {
+    /// Not looked up yet.
+    Unknown,
+    /// Authenticated.
+    Principal(&'c Principal<'c>),
+    /// No session that counts here.
+    Anonymous(Reason),
 }
 
-/// Why the session of a request is not known.
+/// Outcome of holding a caller against a requirement.
+#[derive(Clone, Copy)]
+enum Decision<'p, 'c> {
+    /// Let in, with the identity headers of a principal or with empty ones.
+    Admit(Option<&'c Principal<'c>>),
+    /// The caller has to be looked up.
+    LookUp,
+    /// The caller has to sign in.
+    Unauthenticated(Reason),
+    /// The caller may not pass.
+    Forbidden(Denial<'p>),
+}
+
+/// Cause of not being let in.
 #[derive(Debug)]
-pub(super) enum Unknown {
-    /// The store does not answer.
+pub(super) enum NotAdmitted<'p> {
+    /// No session, or one that is over.
+    Unauthenticated(Reason),
+    /// No permission: the session, where one was looked up, and the rule or `allow` that refused it.
+    Forbidden(Option<Arc<CachedSession>>, Denial<'p>),
+    /// The app's own cookies are longer than an answer may be.
+    CookiesTooLong,
+    /// Unknown whether there is a session.
+    Undetermined(Undetermined),
+}
+
+/// Cause of not knowing whether there is a session.
+#[derive(Debug)]
+pub(super) enum Undetermined {
+    /// The store is unavailable.
     Store(Unavailable),
-    /// It cannot be renewed, and the grace has passed.
+    /// The provider is unavailable, the session cannot be renewed, and `session.outage_grace` is over.
     Provider,
 }
 
-/// The session of a request.
+/// Session of a request.
 #[derive(Debug)]
-pub(super) enum Presented {
-    /// Lives, and belongs to the app's provider.
-    Live(Arc<CachedSession>),
-    /// There is none that counts here.
-    Nothing(Reason),
+pub(super) enum RequestSession {
+    /// Current, and from the app's provider.
+    Current(Arc<CachedSession>),
+    /// None that counts here.
+    Absent(Reason),
 }
 
 impl Check {
-    /// Lets a request in that memory alone can decide about: a path that is public, or the session of the first cookie.
-    /// `None` says nothing: whatever it is, [`Check::decide`] decides.
+    /// Lets a request in where memory alone can decide that: a public path, or the session of the first cookie. `None` is no
+    /// refusal: [`Check::decide`] goes on from there.
     pub(super) fn admit_at_once(
         &self,
         app: &App,
-        asked: Asked<'_>,
+        requirement: &Requirement<'_>,
         host: &str,
         headers: &HeaderMap,
     ) -> Option<Verdict> {
-        let requirement = app.requirement(asked);
-        let suffices = |live: &CachedSession| match &requirement {
-            Requirement::Nothing | Requirement::Denied => false,
-            Requirement::Optional => true,
-            Requirement::Identity(test) => test.judge(live.identity()).is_ok(),
-        };
-        match &requirement {
-            Requirement::Nothing => self.admit(app, None, headers).ok(),
-            Requirement::Denied => None,
-            Requirement::Optional | Requirement::Identity(_) => {
+        match judge(requirement, Caller::Unknown) {
+            Decision::Admit(nobody) => self.admit(app, nobody, headers).ok(),
+            Decision::LookUp => {
                 let value = cookie::values(headers, self.jar.session_name()).next()?;
-                self.sessions.get_cached(Cookie { value, audience: self.jar.audience(host) }, |live, now| {
-                    let counts = self.standing(app, live) == Standing::Counts;
-                    let passes = counts && suffices(live) && self.renewer.lets_go_on(live, now);
-                    if passes { self.admit(app, Some(live), headers).ok() } else { None }
+                self.sessions.recall(Cookie { value, audience: self.jar.audience(host) }, |session, now| {
+                    let principal = session.principal();
+                    if self.provider_match(app, principal.identity) != ProviderMatch::Current {
+                        return None;
+                    }
+                    match judge(requirement, Caller::Principal(&principal)) {
+                        Decision::Admit(principal) if self.renewer.is_usable_at(session, now) => {
+                            self.admit(app, principal, headers).ok()
+                        }
+                        _ => None,
+                    }
                 })
             }
+            Decision::Unauthenticated(_) | Decision::Forbidden(_) => None,
         }
     }
 
-    /// Decides about one request. Nothing but the `Ok` of this function, and what [`Check::admit_at_once`] gives, lets in.
+    /// Decides about a request that [`Check::admit_at_once`] did not let in. Nothing but the `Ok` of this function and the
+    /// `Some` of that one lets in.
     pub(super) async fn decide<'p>(
         &self,
-        visit: &RequestContext<'p>,
-        asked: Asked<'_>,
-    ) -> Result<Verdict, Lacking<'p>> {
-        let (app, headers) = (visit.site.app, visit.headers);
-        match app.requirement(asked) {
-            Requirement::Nothing => self.admit(app, None, headers),
-            Requirement::Denied => Err(Lacking::Permission(None, Denial::Rule)),
-            Requirement::Optional => match self.present(visit).await? {
-                Presented::Live(live) => self.admit(app, Some(&live), headers),
-                Presented::Nothing(_) => self.admit(app, None, headers),
-            },
-            Requirement::Identity(test) => match self.present(visit).await? {
-                Presented::Live(live) => match test.judge(live.identity()) {
-                    Ok(()) => self.admit(app, Some(&live), headers),
-                    Err(denial) => Err(Lacking::Permission(Some(live), denial)),
-                },
-                Presented::Nothing(reason) => Err(Lacking::Session(reason)),
-            },
+        context: &RequestContext<'p>,
+        requirement: &Requirement<'p>,
+    ) -> Result<Verdict, NotAdmitted<'p>> {
+        let (app, headers) = (context.site.app, context.headers);
+        let decision = judge(requirement, Caller::Unknown);
+        if !matches!(decision, Decision::LookUp) {
+            return self.conclude(app, headers, decision, None);
+        }
+        let session = self.find_session(context).await?;
+        let (principal, session) = match &session {
+            RequestSession::Current(session) => (Ok(session.principal()), Some(session)),
+            RequestSession::Absent(reason) => (Err(*reason), None),
+        };
+        let caller = match &principal {
+            Ok(principal) => Caller::Principal(principal),
+            Err(reason) => Caller::Anonymous(*reason),
+        };
+        self.conclude(app, headers, judge(requirement, caller), session)
+    }
+
+    fn conclude<'p>(
+        &self,
+        app: &App,
+        headers: &HeaderMap,
+        decision: Decision<'p, '_>,
+        session: Option<&Arc<CachedSession>>,
+    ) -> Result<Verdict, NotAdmitted<'p>> {
+        match decision {
+            Decision::Admit(principal) => self.admit(app, principal, headers),
+            Decision::Unauthenticated(reason) => Err(NotAdmitted::Unauthenticated(reason)),
+            Decision::Forbidden(denial) => Err(NotAdmitted::Forbidden(session.cloned(), denial)),
+            // Never comes here; fail closed all the same.
+            Decision::LookUp => Err(NotAdmitted::Unauthenticated(Reason::NoSession)),
         }
     }
 
-    /// The session that counts for the app at the asked host. Every cookie of the name is tried; one that cannot be looked up
-    /// is only reported when no other lives.
-    pub(super) async fn present(&self, visit: &RequestContext<'_>) -> Result<Presented, Unknown> {
-        let (app, audience) = (visit.site.app, self.jar.audience(visit.authority.host()));
+    /// Finds the session that counts for the app at the requested host. Every cookie of the name is tried; one that cannot be
+    /// looked up is only reported when no other is current.
+    pub(super) async fn find_session(&self, context: &RequestContext<'_>) -> Result<RequestSession, Undetermined> {
+        let (app, audience) = (context.site.app, self.jar.audience(context.authority.host()));
         let mut reason = Reason::NoSession;
-        let (mut unknown, mut tried) = (None, 0);
-        for value in cookie::values(visit.headers, self.jar.session_name()) {
-            if tried == MOST_COOKIES {
+        let (mut undetermined, mut tried) = (None, 0);
+        for value in cookie::values(context.headers, self.jar.session_name()) {
+            if tried == MAX_COOKIES {
                 break;
             }
             tried += 1;
             match self.sessions.find(Cookie { value, audience }).await {
-                Ok(LookupOutcome::Live(live)) => match self.standing(app, &live) {
-                    Standing::Counts => match self.renewer.advise(live).await {
-                        Advice::GoOn(live) => return Ok(Presented::Live(live)),
-                        Advice::Ended => reason = Reason::SessionEnded,
-                        Advice::Away => unknown = Some(Unknown::Provider),
+                Ok(Found::Live(session)) => match self.provider_match(app, session.who()) {
+                    ProviderMatch::Current => match self.renewer.ensure_usable(session).await {
+                        AfterRenewal::Usable(session) => return Ok(RequestSession::Current(session)),
+                        AfterRenewal::Ended => reason = Reason::SessionEnded,
+                        AfterRenewal::Unavailable => undetermined = Some(Undetermined::Provider),
                     },
-                    Standing::Over => reason = Reason::SessionEnded,
-                    Standing::Elsewhere => {}
+                    ProviderMatch::Superseded => reason = Reason::SessionEnded,
+                    ProviderMatch::Other => {}
                 },
-                Ok(LookupOutcome::NotOurs) => tried -= 1,
-                Ok(LookupOutcome::Ended) => reason = Reason::SessionEnded,
-                Err(unavailable) => unknown = Some(Unknown::Store(unavailable)),
+                Ok(Found::NotOurs) => tried -= 1,
+                Ok(Found::Ended) => reason = Reason::SessionEnded,
+                Err(unavailable) => undetermined = Some(Undetermined::Store(unavailable)),
             }
         }
-        unknown.map_or(Ok(Presented::Nothing(reason)), Err)
+        undetermined.map_or(Ok(RequestSession::Absent(reason)), Err)
     }
 
-    fn standing(&self, app: &App, live: &CachedSession) -> Standing {
+    fn provider_match(&self, app: &App, identity: &Packed) -> ProviderMatch {
         match self.providers.get(app.provider) {
-            Some(provider) if live.who().has_registration(&provider.registration) => Standing::Counts,
-            Some(provider) if live.who().provider() == provider.name => Standing::Over,
-            _ => Standing::Elsewhere,
+            Some(provider) if identity.is_of(&provider.registration) => ProviderMatch::Current,
+            Some(provider) if identity.provider() == provider.name => ProviderMatch::Superseded,
+            _ => ProviderMatch::Other,
         }
     }
 
-    /// Lets in: the only call of [`Admission::grant`]. Every header of the app is there, empty for nobody.
-    fn admit<'p>(&self, app: &App, who: Option<&CachedSession>, asked: &HeaderMap) -> Result<Verdict, Lacking<'p>> {
+    /// Lets in: the only call of [`Admission::grant`]. All of the app's headers are there, empty without a principal.
+    fn admit<'p>(
+        &self,
+        app: &App,
+        principal: Option<&Principal<'_>>,
+        sent: &HeaderMap,
+    ) -> Result<Verdict, NotAdmitted<'p>> {
         let plan = &app.headers;
-        let mut headers = who.map_or_else(|| plan.blank(), |live| live.headers(plan));
+        let mut headers = principal.map_or_else(|| plan.blank(), |principal| plan.headers_for(principal));
         if self.own_cookies == OwnCookies::Hidden {
-            headers.insert(header::COOKIE, self.jar.forwarded(asked, MOST_OF_COOKIES).ok_or(Lacking::Room)?);
+            let others = self.jar.others(sent, MAX_COOKIE_HEADER).ok_or(NotAdmitted::CookiesTooLong)?;
+            headers.insert(header::COOKIE, others);
         }
         Ok(Verdict::Allow(Admission::grant(headers)))
     }
 }
 
-impl From<Unknown> for Lacking<'_> {
-    fn from(unknown: Unknown) -> Self {
-        Self::Answer(unknown)
+impl TrustedProvider {
+    /// The provider with these settings.
+    pub(super) fn of(settings: &oidc::Settings) -> Self {
+        Self { name: settings.name.clone(), registration: settings.registration() }
     }
 }
 
-/// The reason that somebody is given who may not pass.
-pub(super) fn reason(denial: Denial<'_>, who: Option<&PackedIdentity>) -> Reason {
-    match (denial, who) {
+impl From<Undetermined> for NotAdmitted<'_> {
+    fn from(cause: Undetermined) -> Self {
+        Self::Undetermined(cause)
+    }
+}
+
+/// Holds a caller against a requirement: the one match on what a path requires, for both stages.
+#[inline]
+fn judge<'p, 'c>(requirement: &Requirement<'p>, caller: Caller<'c>) -> Decision<'p, 'c> {
+    match (requirement, caller) {
+        (Requirement::Public, _) | (Requirement::Optional, Caller::Anonymous(_)) => Decision::Admit(None),
+        (Requirement::Denied, _) => Decision::Forbidden(Denial::Rule),
+        (Requirement::Optional | Requirement::Identity(_), Caller::Unknown) => Decision::LookUp,
+        (Requirement::Optional, Caller::Principal(principal)) => Decision::Admit(Some(principal)),
+        (Requirement::Identity(test), Caller::Principal(principal)) => match test.judge(principal.identity) {
+            Ok(()) => Decision::Admit(Some(principal)),
+            Err(denial) => Decision::Forbidden(denial),
+        },
+        (Requirement::Identity(_), Caller::Anonymous(reason)) => Decision::Unauthenticated(reason),
+    }
+}
+
+/// Returns the reason for a denial.
+pub(super) fn denial_reason(denial: Denial<'_>, identity: Option<&Packed>) -> Reason {
+    match (denial, identity) {
         (Denial::Rule, _) => Reason::RuleDenied,
-        (Denial::NotAllowed(allow), Some(who)) => match allow.lack(who) {
-            Lack::Group => Reason::GroupMissing,
-            Lack::Other => Reason::NotAllowed,
-            Lack::VerifiedEmail => Reason::EmailUnverified,
+        (Denial::NotAllowed(allow), Some(identity)) => match allow.missing(identity) {
+            MissingGrant::Group => Reason::GroupMissing,
+            MissingGrant::Other => Reason::NotAllowed,
+            MissingGrant::VerifiedEmail => Reason::EmailUnverified,
         },
         (Denial::NotAllowed(_), None) => Reason::NotAllowed,
     }

@@ -1,7 +1,7 @@
-//! The gate's own pages: which there are, and who answers them.
+//! The gate's own endpoints below `server.prefix`.
 //!
-//! They work inside an edge's question as well, where every answer is a redirect or a refusal, because an edge reads any
-//! 2xx as "let in". What can only be a 2xx needs a direct route.
+//! Promises: in an auth subrequest every answer is a redirect or a refusal, because edges take any 2xx for "let in". Endpoints
+//! whose answer can only be a 2xx need a direct route.
 
 use std::sync::Arc;
 
@@ -11,75 +11,77 @@ use http_body_util::Full;
 use serde_json::json;
 
 use super::{
-    answer::{Answers, To, status},
     backchannel_logout,
-    check::{Check, Presented},
-    context::{RequestContext, RequestId},
-    login::Login,
-    logout::Logout,
-    refusals::Refused,
+    check::{Check, RequestSession},
+    context::RequestContext,
+    frontchannel_logout::FrontchannelLogout,
+    login::LoginFlow,
+    logout::LogoutFlow,
+    refusal::Refusals,
+    refusal_log::RefusalDetails,
 };
 use crate::{
-    edge::{Intent, Reason, Response, Verdict, write_direct},
+    edge::{Reason, Response, Verdict, write_direct},
     pages::{self, Page},
     policy::{Policy, redirect::RedirectTarget},
     session::CachedSession,
 };
 
-/// Answers the gate's own pages.
+/// Answers the gate's own endpoints.
 pub(super) struct Endpoints {
     pub(super) policy: Arc<Policy>,
-    pub(super) login: Arc<Login>,
-    pub(super) logout: Logout,
+    pub(super) login: Arc<LoginFlow>,
+    pub(super) logout: LogoutFlow,
+    pub(super) frontchannel_logout: FrontchannelLogout,
     pub(super) check: Arc<Check>,
-    pub(super) answers: Arc<Answers>,
+    pub(super) refusals: Arc<Refusals>,
 }
 
-/// Where a path below the prefix leads.
+/// Endpoint of a path below the prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Destination<'r> {
+enum EndpointKind<'r> {
     Start,
     Callback,
     SignOut,
     SignedOut,
     Reset,
     Session,
-    Notice,
-    Told,
+    BackchannelLogout,
+    FrontchannelLogout,
     Ping,
-    Client,
+    ClientScript,
     Static(&'r str),
-    Nowhere,
+    Unknown,
 }
 
-impl<'r> Destination<'r> {
-    fn of(page: &'r str) -> Self {
-        match page {
+impl<'r> EndpointKind<'r> {
+    fn of(path: &'r str) -> Self {
+        match path {
             "/start" => Self::Start,
             "/callback" => Self::Callback,
             "/sign_out" => Self::SignOut,
             "/signed_out" => Self::SignedOut,
             "/reset" => Self::Reset,
             "/session" => Self::Session,
-            backchannel_logout::PAGE => Self::Notice,
-            "/frontchannel_logout" => Self::Told,
+            backchannel_logout::PATH => Self::BackchannelLogout,
+            "/frontchannel_logout" => Self::FrontchannelLogout,
             "/ping" => Self::Ping,
-            "/client.js" => Self::Client,
-            other => other.strip_prefix("/static/").map_or(Self::Nowhere, Self::Static),
+            "/client.js" => Self::ClientScript,
+            other => other.strip_prefix("/static/").map_or(Self::Unknown, Self::Static),
         }
     }
 
-    /// Whether the answer can only be a 2xx, or the request comes with a body.
-    fn needs_route(self) -> bool {
-        matches!(self, Self::Session | Self::Notice | Self::Ping | Self::Client | Self::Static(_))
+    /// Returns `true` if the answer can only be a 2xx, or the request comes with a body.
+    fn needs_direct_route(self) -> bool {
+        matches!(self, Self::Session | Self::BackchannelLogout | Self::Ping | Self::ClientScript | Self::Static(_))
     }
 
-    /// Whether cookies are set or cleared there: only a page that is being opened may do that.
+    /// Returns `true` if cookies are set or cleared there, which only a page that is being opened may do.
     fn is_for_pages(self) -> bool {
         matches!(self, Self::Start | Self::Callback | Self::SignOut | Self::Reset)
     }
 
-    fn takes(self, method: Option<&str>) -> bool {
+    fn allows(self, method: Option<&str>) -> bool {
         match method {
             None | Some("GET" | "HEAD") => true,
             Some("POST") => matches!(self, Self::SignOut | Self::Reset),
@@ -89,68 +91,70 @@ impl<'r> Destination<'r> {
 }
 
 impl Endpoints {
-    /// Answers inside an edge's question: never with a 2xx.
-    pub(super) async fn ask(&self, visit: &RequestContext<'_>, page: &str, query: &str) -> Verdict {
-        let destination = Destination::of(page);
-        if destination.needs_route() {
+    /// Answers in an auth subrequest: never with a 2xx.
+    pub(super) async fn answer_subrequest(&self, context: &RequestContext<'_>, path: &str, query: &str) -> Verdict {
+        let kind = EndpointKind::of(path);
+        if kind.needs_direct_route() {
             let mend = Some("route what is below server.prefix to the gate itself");
-            let refused = Refused { path: Some(page), mend, ..Refused::default() };
-            return Verdict::Refuse(self.answers.refuse_because(visit, Reason::NeedsRoute, &Page::NotFound, refused));
+            let details = RefusalDetails { path: Some(path), mend, ..RefusalDetails::default() };
+            return Verdict::Refuse(self.refusals.refuse_with(context, Reason::NeedsRoute, &Page::NotFound, details));
         }
-        self.visit(visit, destination, query).await
+        self.dispatch(context, kind, query).await
     }
 
     /// Answers over a direct route.
-    pub(super) async fn show(&self, visit: &RequestContext<'_>, page: &str, query: &str) -> Response {
-        let destination = Destination::of(page);
-        let verdict = match destination {
-            Destination::Session | Destination::Static(_) if !destination.takes(visit.method) => {
-                self.wrong_method(visit, destination)
+    pub(super) async fn answer_direct(&self, context: &RequestContext<'_>, path: &str, query: &str) -> Response {
+        let kind = EndpointKind::of(path);
+        let verdict = match kind {
+            EndpointKind::Session | EndpointKind::Static(_) if !kind.allows(context.method) => {
+                self.method_not_allowed(context, kind)
             }
-            Destination::Session => match self.session(visit).await {
-                Ok(body) => return json_answer(body),
+            EndpointKind::Session => match self.session(context).await {
+                Ok(body) => return json_response(body),
                 Err(verdict) => verdict,
             },
-            Destination::Client => return client_script(),
-            Destination::Static(name) => match self.asset(name) {
+            EndpointKind::ClientScript => return client_script(),
+            EndpointKind::Static(name) => match self.asset(name) {
                 Some(response) => return response,
-                None => self.nowhere(visit),
+                None => self.not_found(context),
             },
-            other => self.visit(visit, other, query).await,
+            other => self.dispatch(context, other, query).await,
         };
-        write_direct(verdict, visit.id.as_str())
+        write_direct(verdict, context.id.as_str())
     }
 
-    async fn visit(&self, visit: &RequestContext<'_>, destination: Destination<'_>, query: &str) -> Verdict {
-        if !destination.takes(visit.method) {
-            return self.wrong_method(visit, destination);
+    async fn dispatch(&self, context: &RequestContext<'_>, kind: EndpointKind<'_>, query: &str) -> Verdict {
+        if !kind.allows(context.method) {
+            return self.method_not_allowed(context, kind);
         }
-        if destination.is_for_pages() && visit.is_in_the_background() {
-            return self.not_a_page(visit);
+        if kind.is_for_pages() && context.is_background_fetch() {
+            return self.not_a_page(context);
         }
-        match destination {
-            Destination::Start => self.start(visit, query).await,
-            Destination::Callback => self.login.complete(visit, query).await,
-            Destination::SignOut => self.logout.sign_out(visit, parameter(query, "rd").as_deref()).await,
-            Destination::Told => {
-                self.logout.told(visit, parameter(query, "iss").as_deref(), parameter(query, "sid").as_deref()).await
+        let parameter = |name| query_parameter(query, name);
+        match kind {
+            EndpointKind::Start => self.start(context, query).await,
+            EndpointKind::Callback => self.login.complete(context, query).await,
+            EndpointKind::SignOut => self.logout.sign_out(context, parameter("rd").as_deref()).await,
+            EndpointKind::FrontchannelLogout => {
+                self.frontchannel_logout.handle(context, parameter("iss").as_deref(), parameter("sid").as_deref()).await
             }
-            Destination::SignedOut => self.logout.signed_out(visit, parameter(query, "state").as_deref()),
-            Destination::Reset => self.logout.reset(visit).await,
-            Destination::Session
-            | Destination::Notice
-            | Destination::Ping
-            | Destination::Client
-            | Destination::Static(_)
-            | Destination::Nowhere => self.nowhere(visit),
+            EndpointKind::SignedOut => self.logout.signed_out(context, parameter("state").as_deref()),
+            EndpointKind::Reset => self.logout.reset(context).await,
+            EndpointKind::Session
+            | EndpointKind::BackchannelLogout
+            | EndpointKind::Ping
+            | EndpointKind::ClientScript
+            | EndpointKind::Static(_)
+            | EndpointKind::Unknown => self.not_found(context),
         }
     }
 
-    async fn start(&self, visit: &RequestContext<'_>, query: &str) -> Verdict {
-        let target = parameter(query, "rd")
-            .and_then(|rd| RedirectTarget::parse(&rd, visit.here(), &self.policy))
-            .unwrap_or_else(|| RedirectTarget::root(visit.here()));
-        match self.login.challenge(visit, &target).await {
+    /// `/start`: begins a sign-in that ends at `rd`, checked against open redirects.
+    async fn start(&self, context: &RequestContext<'_>, query: &str) -> Verdict {
+        let target = query_parameter(query, "rd")
+            .and_then(|rd| RedirectTarget::parse(&rd, context.redirect_base(), &self.policy))
+            .unwrap_or_else(|| RedirectTarget::root(context.redirect_base()));
+        match self.login.challenge(context, &target).await {
             Verdict::Redirect(mut redirect) => {
                 redirect.reason = Reason::SigningIn;
                 Verdict::Redirect(redirect)
@@ -159,36 +163,39 @@ impl Endpoints {
         }
     }
 
-    /// What `/session` says about the caller.
-    async fn session(&self, visit: &RequestContext<'_>) -> Result<Bytes, Verdict> {
-        match self.check.present(visit).await {
-            Ok(Presented::Live(live)) => Ok(self.describe(&live)),
-            Ok(Presented::Nothing(reason)) => Err(Verdict::Refuse(Answers::login_required(visit, reason))),
-            Err(unknown) => Err(Verdict::Refuse(self.answers.cannot_tell(visit, &unknown, &visit.own("/session")))),
+    /// `/session`: the caller's session as JSON.
+    async fn session(&self, context: &RequestContext<'_>) -> Result<Bytes, Verdict> {
+        match self.check.find_session(context).await {
+            Ok(RequestSession::Current(session)) => Ok(self.session_json(&session)),
+            Ok(RequestSession::Absent(reason)) => Err(Verdict::Refuse(Refusals::login_required(context, reason))),
+            Err(cause) => {
+                let retry = context.endpoint_url("/session");
+                Err(Verdict::Refuse(self.refusals.undetermined(context, &cause, &retry)))
+            }
         }
     }
 
-    fn describe(&self, live: &CachedSession) -> Bytes {
-        let identity = live.identity().unpack();
+    fn session_json(&self, session: &CachedSession) -> Bytes {
+        let identity = session.principal().identity.unpack();
         let body = json!({
             "user": identity.user,
             "email": identity.email,
             "name": identity.name,
             "groups": identity.groups,
-            "expires_at": self.login.sessions.expires(live).to_string(),
-            "renewed_at": live.renewed().to_string(),
+            "expires_at": self.login.sessions.ends(session).to_string(),
+            "renewed_at": session.renewed().to_string(),
         });
         Bytes::from(body.to_string())
     }
 
     fn asset(&self, name: &str) -> Option<Response> {
-        let asset = self.answers.pages().static_file(name)?;
+        let asset = self.refusals.pages().asset(name)?;
         let mut response = Response::new(Full::new(asset.content.clone()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        // An SVG opened by itself is a document: it may do nothing.
+        // An SVG that is opened by itself is a document: it may do nothing.
         headers.insert(
             header::CONTENT_SECURITY_POLICY,
             HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox"),
@@ -196,60 +203,52 @@ impl Endpoints {
         Some(response)
     }
 
-    fn nowhere(&self, visit: &RequestContext<'_>) -> Verdict {
-        Verdict::Refuse(self.answers.refuse(visit, Reason::NotFound, &Page::NotFound))
+    fn not_found(&self, context: &RequestContext<'_>) -> Verdict {
+        Verdict::Refuse(self.refusals.refuse(context, Reason::NotFound, &Page::NotFound))
     }
 
-    fn wrong_method(&self, visit: &RequestContext<'_>, destination: Destination<'_>) -> Verdict {
+    fn method_not_allowed(&self, context: &RequestContext<'_>, kind: EndpointKind<'_>) -> Verdict {
         let page = Page::BadRequest { detail: "This page is opened, not sent to." };
-        let mut refusal = self.answers.refuse(visit, Reason::BadRequest, &page);
+        let mut refusal = self.refusals.refuse(context, Reason::BadRequest, &page);
         refusal.status = StatusCode::METHOD_NOT_ALLOWED;
-        let allowed = if destination.takes(Some("POST")) { "GET, HEAD, POST" } else { "GET, HEAD" };
+        let allowed = if kind.allows(Some("POST")) { "GET, HEAD, POST" } else { "GET, HEAD" };
         refusal.headers.push((header::ALLOW, HeaderValue::from_static(allowed)));
         Verdict::Refuse(refusal)
     }
 
-    /// A script or an image would be sent to the provider, and a link that is fetched ahead of the click would sign out.
-    fn not_a_page(&self, visit: &RequestContext<'_>) -> Verdict {
+    /// Refuses scripts, images and prefetches: a script would be sent to the provider, and a prefetched link would sign out.
+    fn not_a_page(&self, context: &RequestContext<'_>) -> Verdict {
         let page = Page::BadRequest { detail: "This page is opened, not fetched in the background." };
-        Verdict::Refuse(self.answers.refuse(visit, Reason::BadRequest, &page))
+        Verdict::Refuse(self.refusals.refuse(context, Reason::BadRequest, &page))
     }
 }
 
-/// `/ping`: the process answers. No store, no provider, no app is asked.
-pub(super) fn pong() -> Response {
+/// `/ping`: the process answers. Neither store, provider nor app is involved.
+pub(super) fn ping_response() -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-/// The answer where there is nothing at all, not even an app.
-pub(super) fn nothing(answers: &Answers, intent: Intent, reason: Reason) -> Response {
-    let id = RequestId::default();
-    let mut refusal = answers.refuse_as(To { intent, id: &id }, reason, &Page::NotFound, &Refused::default());
-    refusal.status = status(reason);
-    write_direct(Verdict::Refuse(refusal), id.as_str())
-}
-
-/// Whether a request inside an edge's question is for one of the gate's own pages, and for which.
+/// Returns the path of one of the gate's own endpoints below `prefix`, or `None` where an original path is the app's.
 ///
-/// Only a path that every server reads the same way counts; anything else is the app's and is judged as such.
-pub(super) fn below<'r>(prefix: &str, path: &'r str) -> Option<&'r str> {
-    let page = path.strip_prefix(prefix)?;
-    (page.starts_with('/') && !crate::policy::path::is_ambiguous(path)).then_some(page)
+/// Only a path that every server reads the same way counts; any other is the app's and is judged as such.
+pub(super) fn endpoint_path<'r>(prefix: &str, path: &'r str) -> Option<&'r str> {
+    let endpoint = path.strip_prefix(prefix)?;
+    (endpoint.starts_with('/') && !crate::policy::path::is_ambiguous(path)).then_some(endpoint)
 }
 
-/// A parameter that is there exactly once, percent-decoded. A plus stays one: in the addresses that travel here it is
+/// Returns a query parameter that is there exactly once, percent-decoded. A plus stays one: in the URLs that travel here it is
 /// itself more often than a space.
-fn parameter(query: &str, name: &str) -> Option<String> {
+fn query_parameter(query: &str, name: &str) -> Option<String> {
     let mut found = query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(key, _)| *key == name);
     let (_, first) = found.next()?;
     let decoded = percent_encoding::percent_decode_str(first).decode_utf8().ok()?;
     found.next().is_none().then(|| decoded.into_owned())
 }
 
-/// `/client.js`. Kept for a few minutes only: its address says nothing of its version.
+/// `/client.js`. Cached for a few minutes only: its URL does not change with its version.
 fn client_script() -> Response {
     let mut response = Response::new(Full::new(Bytes::from_static(pages::CLIENT_SCRIPT.as_bytes())));
     let headers = response.headers_mut();
@@ -259,7 +258,7 @@ fn client_script() -> Response {
     response
 }
 
-fn json_answer(body: Bytes) -> Response {
+fn json_response(body: Bytes) -> Response {
     let mut response = Response::new(Full::new(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -274,7 +273,7 @@ mod tests {
 
     #[test]
     fn only_an_unambiguous_path_below_the_prefix_is_ours() {
-        for (path, page) in [
+        for (path, endpoint) in [
             ("/_doorward/start", Some("/start")),
             ("/_doorward", None),
             ("/_doorwardx/start", None),
@@ -283,24 +282,24 @@ mod tests {
             ("/_doorward//callback", None),
             ("/x/_doorward/start", None),
         ] {
-            assert_eq!(below("/_doorward", path), page, "{path}");
+            assert_eq!(endpoint_path("/_doorward", path), endpoint, "{path}");
         }
     }
 
     #[test]
     fn a_parameter_counts_only_once() {
-        assert_eq!(parameter("rd=%2Fa%3Fb%3Dc+d&x=1", "rd").as_deref(), Some("/a?b=c+d"));
-        assert_eq!(parameter("rd=/a&rd=/b", "rd"), None);
-        assert_eq!(parameter("", "rd"), None);
+        assert_eq!(query_parameter("rd=%2Fa%3Fb%3Dc+d&x=1", "rd").as_deref(), Some("/a?b=c+d"));
+        assert_eq!(query_parameter("rd=/a&rd=/b", "rd"), None);
+        assert_eq!(query_parameter("", "rd"), None);
     }
 
     #[test]
     fn what_can_only_be_a_2xx_needs_a_route() {
         for page in ["/session", "/ping", "/client.js", "/backchannel_logout", "/static/icon.svg"] {
-            assert!(Destination::of(page).needs_route(), "{page}");
+            assert!(EndpointKind::of(page).needs_direct_route(), "{page}");
         }
         for page in ["/start", "/callback", "/sign_out", "/signed_out", "/reset", "/else"] {
-            assert!(!Destination::of(page).needs_route(), "{page}");
+            assert!(!EndpointKind::of(page).needs_direct_route(), "{page}");
         }
     }
 }

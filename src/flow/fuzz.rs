@@ -1,6 +1,6 @@
-//! Fuzz targets: `state` and login cookies that browsers bring back, and posted forms.
+//! Fuzz targets: `state`, login cookies, and forms of back-channel logout.
 //!
-//! Promises, asserted for any bytes: nothing panics; a `state` or a login cookie that we did not make is nobody's.
+//! Promises, asserted for any bytes: nothing panics; a `state` or a login cookie that we did not make does not open.
 
 use std::sync::LazyLock;
 
@@ -9,8 +9,8 @@ use http::{HeaderValue, Request, header};
 use secrecy::SecretString;
 
 use super::{
-    attempt::{Attempt, Browser},
-    backchannel_logout::{self, Form},
+    attempt::{Attempt, LoginCookie},
+    backchannel_logout::{self, LogoutForm},
 };
 use crate::{
     clock::Timestamp,
@@ -28,7 +28,7 @@ const OURS_THERE: Registration = Registration([1; 8]);
 static KEYRING: LazyLock<Keyring> =
     LazyLock::new(|| Keyring::new(&[SecretString::from("a".repeat(32))]).expect("it is long enough"));
 
-/// A value as it comes back, and whether we made it so.
+/// Returns a value as it comes back, and `true` if we made it so.
 fn value(case: Case<'_>, (purpose, context): (Purpose, &str), ours: &str) -> (Vec<u8>, bool) {
     match case {
         Case::Raw(raw) => (raw.to_owned(), raw == ours.as_bytes()),
@@ -43,9 +43,9 @@ fn value(case: Case<'_>, (purpose, context): (Purpose, &str), ours: &str) -> (Ve
 
 /// Values of `state`.
 pub fn attempts(input: &[u8]) {
-    static BROWSER: LazyLock<Browser> = LazyLock::new(Browser::new);
+    static COOKIE: LazyLock<LoginCookie> = LazyLock::new(LoginCookie::new);
     static OURS: LazyLock<String> = LazyLock::new(|| {
-        Attempt::new(OURS_THERE, HOST.to_owned(), "https://app.test/".to_owned(), &BROWSER, NOW).seal(&KEYRING)
+        Attempt::new(OURS_THERE, HOST.to_owned(), "https://app.test/".to_owned(), &COOKIE, NOW).seal(&KEYRING)
     });
     let Some(case) = Case::of(input) else { return };
     let (value, is_ours) = value(case, (Purpose::LoginAttempt, ""), &OURS);
@@ -55,20 +55,20 @@ pub fn attempts(input: &[u8]) {
         return;
     };
     assert!(is_ours, "an attempt opens that we did not make");
-    let strangers = [Browser::new()];
+    let strangers = [LoginCookie::new()];
     assert!(!attempt.belongs_to(&strangers, HOST, OURS_THERE, NOW), "it belongs to a browser that did not begin it");
-    assert!(!attempt.belongs_to(&[*BROWSER], "other.test", OURS_THERE, NOW) || attempt.authority == "other.test");
-    let _ = attempt.rounds().another(NOW).are_too_many(NOW);
+    assert!(!attempt.belongs_to(&[*COOKIE], "other.test", OURS_THERE, NOW) || attempt.authority == "other.test");
+    let _ = attempt.loops().incremented(NOW).is_exceeded(NOW);
 }
 
 /// Values of login cookies.
 pub fn login_cookies(input: &[u8]) {
-    static OURS: LazyLock<String> = LazyLock::new(|| Browser::new().seal(&KEYRING, HOST));
+    static OURS: LazyLock<String> = LazyLock::new(|| LoginCookie::new().seal(&KEYRING, HOST));
     let Some(case) = Case::of(input) else { return };
     let (value, is_ours) = value(case, (Purpose::LoginCookie, HOST), &OURS);
-    if let Some(browser) = Browser::open(&KEYRING, HOST, &value) {
+    if let Some(cookie) = LoginCookie::open(&KEYRING, HOST, &value) {
         assert!(is_ours, "a login cookie opens that we did not make");
-        let _ = browser.rounds.another(NOW).or_more(browser.rounds).are_too_many(NOW);
+        let _ = cookie.loops.incremented(NOW).max(cookie.loops).is_exceeded(NOW);
     }
 }
 
@@ -82,7 +82,7 @@ pub fn notices(input: &[u8]) {
         return;
     };
     let (mut parts, ()) = request.into_parts();
-    parts.extensions.insert(Form(Bytes::copy_from_slice(form)));
+    parts.extensions.insert(LogoutForm(Bytes::copy_from_slice(form)));
     if let Some(token) = backchannel_logout::token(&parts) {
         let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
         assert!(kind.trim_start().starts_with("application/x-www-form-urlencoded"), "{kind} is no form");

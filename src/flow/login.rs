@@ -1,19 +1,20 @@
-//! Signing in: beginning an attempt, completing it at the callback, and healing one that cannot be completed.
+//! Sign-in (OpenID Connect Core, authorization code flow with PKCE): beginning an attempt, completing it at the callback, and
+//! restarting one that cannot be completed.
 //!
-//! A callback never strands a browser: it is signed in already and sent on, or sign-in begins again, and
-//! when that goes round too often a page says what is wrong.
+//! Promises: a callback never strands a browser. It is signed in already and sent on, or sign-in begins again; a redirect loop
+//! ends with a page that says what is wrong.
 
 use std::sync::Arc;
 
 use http::HeaderValue;
 
 use super::{
-    answer::{Answers, redirect},
-    attempt::{self, Attempt, Browser, Rounds},
-    check::{Check, Presented},
+    attempt::{self, Attempt, LoginCookie, LoopCounter},
+    check::{Check, RequestSession},
     context::RequestContext,
-    refusals::{Refused, cut},
-    sids::UnknownSids,
+    refusal::{Refusals, redirect},
+    refusal_log::{RefusalDetails, truncate},
+    unknown_sids::UnknownSids,
 };
 use crate::{
     clock::Clock,
@@ -28,16 +29,16 @@ use crate::{
     session::{Cookie, NewSession, Sessions},
 };
 
-/// How many of our cookies of one name are looked at in one request; made-up ones do not count.
-const MOST_COOKIES: usize = 4;
+/// The most cookies of ours with one name that are read in one request; made-up ones do not count.
+const MAX_COOKIES: usize = 4;
 
 /// Signs people in.
-pub(super) struct Login {
+pub(super) struct LoginFlow {
     pub(super) policy: Arc<Policy>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) providers: Vec<Arc<Provider>>,
     pub(super) check: Arc<Check>,
-    pub(super) answers: Arc<Answers>,
+    pub(super) refusals: Arc<Refusals>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) jar: Arc<GateCookies>,
     pub(super) clock: Clock,
@@ -45,101 +46,102 @@ pub(super) struct Login {
     pub(super) metrics: metrics::LoginMetrics,
 }
 
-/// What a provider sent back with the browser (OpenID Connect Core, sections 3.1.2.5 and 3.1.2.6; RFC 9207).
+/// Parameters of the callback (OpenID Connect Core, sections 3.1.2.5 and 3.1.2.6; RFC 9207).
 #[derive(Debug, Default)]
-struct Callback {
+struct CallbackParameters {
     state: Option<String>,
     code: Option<String>,
     iss: Option<String>,
     error: Option<String>,
 }
 
-impl Login {
-    /// Sends somebody without a session to the provider; stops when that has gone round too often.
-    pub(super) async fn challenge(&self, visit: &RequestContext<'_>, target: &RedirectTarget) -> Verdict {
-        let mut browser = self.browsers(visit).first().copied().unwrap_or_else(Browser::new);
-        if browser.rounds.are_too_many(self.clock.now()) {
-            // Who is signed in and begins once more has come round by hand.
-            let Ok(Presented::Live(_)) = self.check.present(visit).await else {
-                return self.looped(visit, target);
+impl LoginFlow {
+    /// Begins a sign-in: redirects to the provider, or ends a redirect loop.
+    pub(super) async fn challenge(&self, context: &RequestContext<'_>, target: &RedirectTarget) -> Verdict {
+        let mut cookie = self.login_cookies(context).first().copied().unwrap_or_else(LoginCookie::new);
+        if cookie.loops.is_exceeded(self.clock.now()) {
+            // With a session it is no loop: the person has begun once more by hand.
+            let Ok(RequestSession::Current(_)) = self.check.find_session(context).await else {
+                return self.refuse_loop(context, target);
             };
-            browser.rounds = Rounds::default();
+            cookie.loops = LoopCounter::default();
         }
-        self.begin(visit, target, browser).await
+        self.begin(context, target, cookie).await
     }
 
-    async fn begin(&self, visit: &RequestContext<'_>, target: &RedirectTarget, browser: Browser) -> Verdict {
-        let Some(provider) = self.provider(visit) else {
-            return self.unconfigured(visit);
+    async fn begin(&self, context: &RequestContext<'_>, target: &RedirectTarget, login_cookie: LoginCookie) -> Verdict {
+        let Some(provider) = self.provider(context) else {
+            return self.unconfigured(context);
         };
         let registration = provider.settings().registration();
-        let (authority, text) = (visit.authority.to_string(), target.as_str().to_owned());
-        let attempt = Attempt::new(registration, authority, text, &browser, self.clock.now());
-        let (redirect_uri, state) = (visit.own("/callback"), attempt.seal(&self.keyring));
-        let asked = oidc::AuthorizationRequest {
+        let (authority, text) = (context.authority.to_string(), target.as_str().to_owned());
+        let attempt = Attempt::new(registration, authority, text, &login_cookie, self.clock.now());
+        let (redirect_uri, state) = (context.endpoint_url("/callback"), attempt.seal(&self.keyring));
+        let request = oidc::Attempt {
             redirect_uri: &redirect_uri,
             state: &state,
             nonce: &attempt.nonce,
             code_verifier: &attempt.verifier,
         };
-        match provider.authorize(&asked).await.map(|url| HeaderValue::try_from(String::from(url))) {
+        match provider.authorize(&request).await.map(|url| HeaderValue::try_from(String::from(url))) {
             Ok(Ok(location)) => {
-                let cookie = self.jar.set_login(&browser.seal(&self.keyring, self.audience(visit)), attempt::LIFETIME);
+                let value = login_cookie.seal(&self.keyring, self.audience(context));
+                let cookie = self.jar.set_login(&value, attempt::LIFETIME);
                 Verdict::Redirect(Redirect { reason: Reason::NoSession, location, cookies: vec![cookie] })
             }
-            Ok(Err(_)) => self.unconfigured(visit),
-            Err(error) => self.provider_failed(visit, target, &error),
+            Ok(Err(_)) => self.unconfigured(context),
+            Err(error) => self.provider_failed(context, target, &error),
         }
     }
 
-    /// Answers the callback. `query` is what the browser brought.
-    pub(super) async fn complete(&self, visit: &RequestContext<'_>, query: &str) -> Verdict {
+    /// `/callback`: completes the sign-in. `query` is as the browser sent it.
+    pub(super) async fn complete(&self, context: &RequestContext<'_>, query: &str) -> Verdict {
         let now = self.clock.now();
-        let browsers = self.browsers(visit);
-        let Some(callback) = Callback::parse(query) else {
-            return self.heal(visit, None, &browsers, "repeated parameters").await;
+        let cookies = self.login_cookies(context);
+        let Some(callback) = CallbackParameters::parse(query) else {
+            return self.restart(context, None, &cookies, "repeated parameters").await;
         };
         let Some(attempt) = callback.state.as_deref().and_then(|state| Attempt::open(&self.keyring, state)) else {
-            return self.heal(visit, None, &browsers, "unreadable state").await;
+            return self.restart(context, None, &cookies, "unreadable state").await;
         };
-        let Some(provider) = self.provider(visit) else {
-            return self.unconfigured(visit);
+        let Some(provider) = self.provider(context) else {
+            return self.unconfigured(context);
         };
         let registration = provider.settings().registration();
-        if !attempt.belongs_to(&browsers, &visit.authority.to_string(), registration, now) {
-            let why = "expired, or begun in another browser or at another provider";
-            return self.heal(visit, Some(&attempt), &browsers, why).await;
+        if !attempt.belongs_to(&cookies, &context.authority.to_string(), registration, now) {
+            let cause = "expired, or begun in another browser or at another provider";
+            return self.restart(context, Some(&attempt), &cookies, cause).await;
         }
-        let target = self.target(visit, &attempt);
+        let target = self.target(context, &attempt);
         if let Some(error) = &callback.error {
-            return self.provider_said_no(visit, &target, error);
+            return self.provider_error(context, &target, error);
         }
         let Some(code) = &callback.code else {
-            return self.heal(visit, Some(&attempt), &browsers, "no code").await;
+            return self.restart(context, Some(&attempt), &cookies, "no code").await;
         };
         let redemption = Redemption {
             code,
             iss: callback.iss.as_deref(),
-            redirect_uri: &visit.own("/callback"),
+            redirect_uri: &context.endpoint_url("/callback"),
             nonce: &attempt.nonce,
             code_verifier: &attempt.verifier,
         };
         match provider.redeem(&redemption).await {
             Ok(SignedIn { identity, tokens, sid }) => {
-                let scope = SessionScope { audience: self.audience(visit).to_owned(), registration };
-                self.welcome(visit, &target, &browsers, NewSession { identity, tokens, sid, scope }).await
+                let scope = Scope { audience: self.audience(context).to_owned(), registration };
+                self.create_session(context, &target, &cookies, NewSession { identity, tokens, sid, scope }).await
             }
-            Err(oidc::Error::GrantRefused) => self.heal(visit, Some(&attempt), &browsers, "code refused").await,
-            Err(error) => self.provider_failed(visit, &target, &error),
+            Err(oidc::Error::GrantRefused) => self.restart(context, Some(&attempt), &cookies, "code refused").await,
+            Err(error) => self.provider_failed(context, &target, &error),
         }
     }
 
-    /// Makes the session, and ends the one that the browser had before: a sign-in always yields a new id.
-    async fn welcome(
+    /// Creates the session, and ends the one that the browser had before: a sign-in always yields a new id.
+    async fn create_session(
         &self,
-        visit: &RequestContext<'_>,
+        context: &RequestContext<'_>,
         target: &RedirectTarget,
-        browsers: &[Browser],
+        cookies: &[LoginCookie],
         new: NewSession,
     ) -> Verdict {
         let (subject, user) = (new.identity.subject.clone(), new.identity.user.clone());
@@ -149,89 +151,95 @@ impl Login {
         let cookie = match self.sessions.create(new).await {
             Ok(cookie) => cookie,
             Err(error) => {
-                self.count(visit, metrics::LoginResult::Unavailable);
+                self.count(context, metrics::Login::Unavailable);
                 let detail = format!("signed in, but the session could not be kept: {error}");
                 let (user, subject) = (Some(user.as_str()), Some(subject.0.as_str()));
-                let refused = Refused { user, subject, detail: Some(&detail), ..Refused::default() };
-                let page = Page::StoreUnavailable { retry: target.as_str() };
-                return Verdict::Refuse(self.answers.refuse_because(visit, Reason::StoreUnavailable, &page, refused));
+                let details = RefusalDetails { user, subject, detail: Some(&detail), ..RefusalDetails::default() };
+                let page = Page::StoreAway { retry: target.as_str() };
+                return Verdict::Refuse(self.refusals.refuse_with(context, Reason::StoreUnavailable, &page, details));
             }
         };
-        self.supersede(visit).await;
-        let mut browser = browsers.first().copied().unwrap_or_else(Browser::new);
-        // Only the next page shows whether the session is seen again: where cookies are blocked, or replicas have a store
-        // each, it is not, and sign-in would go round for ever.
-        browser.rounds = browser.rounds.another(self.clock.now());
+        self.end_previous_sessions(context).await;
+        let mut login_cookie = cookies.first().copied().unwrap_or_else(LoginCookie::new);
+        // Only the next page shows whether the session is found again: where cookies are blocked, or replicas have a store
+        // each, it is not, and sign-in would loop for ever.
+        login_cookie.loops = login_cookie.loops.incremented(self.clock.now());
         tracing::info!(
-            request_id = %visit.id,
-            app = visit.site.app.name,
-            host = cut(visit.authority.host()),
-            client = visit.client_text(),
-            user = cut(&user),
-            subject = cut(&subject),
+            request_id = %context.id,
+            app = context.site.app.name,
+            host = truncate(context.authority.host()),
+            client = context.client_text(),
+            user = truncate(&user),
+            subject = truncate(&subject),
             "signed in"
         );
-        self.count(visit, metrics::LoginResult::Succeeded);
+        self.count(context, metrics::Login::Succeeded);
         let cookies = vec![
             self.jar.set_session(&cookie, self.sessions.lifetime()),
-            self.jar.set_login(&browser.seal(&self.keyring, self.audience(visit)), attempt::LIFETIME),
+            self.jar.set_login(&login_cookie.seal(&self.keyring, self.audience(context)), attempt::LIFETIME),
         ];
         redirect(Reason::SignedIn, target, cookies)
     }
 
-    /// Ends the sessions that the browser brought.
-    async fn supersede(&self, visit: &RequestContext<'_>) {
-        let audience = self.audience(visit);
-        let brought = cookie::values(visit.headers, self.jar.session_name()).map(|value| Cookie { value, audience });
-        for cookie in brought.filter(|cookie| self.sessions.may_be_ours(*cookie)).take(MOST_COOKIES) {
-            // The new session stands either way, and the old one's row goes when the store takes it.
-            if let Err(error) = self.sessions.revoke(cookie, metrics::LogoutKind::User).await {
-                tracing::warn!(request_id = %visit.id, app = visit.site.app.name, %error, "the session before this sign-in could not be ended");
+    /// Ends the sessions that the browser has cookies of.
+    async fn end_previous_sessions(&self, context: &RequestContext<'_>) {
+        let audience = self.audience(context);
+        let presented =
+            cookie::values(context.headers, self.jar.session_name()).map(|value| Cookie { value, audience });
+        for cookie in presented.filter(|cookie| self.sessions.may_be_ours(*cookie)).take(MAX_COOKIES) {
+            // The new session is valid either way, and the old one's row is deleted once the store is back.
+            if let Err(error) = self.sessions.revoke(cookie, metrics::Logout::User).await {
+                tracing::warn!(request_id = %context.id, app = context.site.app.name, %error, "the session before this sign-in could not be ended");
             }
         }
     }
 
-    /// What to do with a callback that cannot be completed.
-    async fn heal(
+    /// Begins again after a callback that cannot be completed, unless the browser is signed in already.
+    async fn restart(
         &self,
-        visit: &RequestContext<'_>,
+        context: &RequestContext<'_>,
         attempt: Option<&Attempt>,
-        browsers: &[Browser],
-        why: &'static str,
+        cookies: &[LoginCookie],
+        cause: &'static str,
     ) -> Verdict {
-        let target = attempt.map_or_else(|| RedirectTarget::root(visit.here()), |attempt| self.target(visit, attempt));
-        // Signed in already, in another tab or by an earlier try of this one: nothing is left to do.
-        if let Ok(Presented::Live(_)) = self.check.present(visit).await {
+        let target = attempt
+            .map_or_else(|| RedirectTarget::root(context.redirect_base()), |attempt| self.target(context, attempt));
+        // Signed in already, in another tab or by an earlier try of this callback.
+        if let Ok(RequestSession::Current(_)) = self.check.find_session(context).await {
             return redirect(Reason::SignedIn, &target, Vec::new());
         }
         let now = self.clock.now();
-        let mut browser = browsers.first().copied().unwrap_or_else(Browser::new);
-        let seen = attempt.map(Attempt::rounds).unwrap_or_default();
-        browser.rounds = browser.rounds.or_more(seen).another(now);
-        if browser.rounds.are_too_many(now) {
-            return self.looped(visit, &target);
+        let mut login_cookie = cookies.first().copied().unwrap_or_else(LoginCookie::new);
+        let counted = attempt.map(Attempt::loops).unwrap_or_default();
+        login_cookie.loops = login_cookie.loops.max(counted).incremented(now);
+        if login_cookie.loops.is_exceeded(now) {
+            return self.refuse_loop(context, &target);
         }
-        tracing::info!(request_id = %visit.id, app = visit.site.app.name, client = visit.client_text(), why, "a callback could not be completed; sign-in begins again");
-        self.count(visit, metrics::LoginResult::Restarted);
-        self.begin(visit, &target, browser).await
+        tracing::info!(request_id = %context.id, app = context.site.app.name, client = context.client_text(), why = cause, "a callback could not be completed; sign-in begins again");
+        self.count(context, metrics::Login::Restarted);
+        self.begin(context, &target, login_cookie).await
     }
 
-    fn looped(&self, visit: &RequestContext<'_>, target: &RedirectTarget) -> Verdict {
-        self.count(visit, metrics::LoginResult::Looped);
-        let (retry, reset) = (visit.sign_in_to(target.as_str()), visit.own("/reset"));
-        Verdict::Refuse(self.answers.refuse(
-            visit,
+    fn refuse_loop(&self, context: &RequestContext<'_>, target: &RedirectTarget) -> Verdict {
+        self.count(context, metrics::Login::Looped);
+        let (retry, reset) = (context.sign_in_url(target.as_str()), context.endpoint_url("/reset"));
+        Verdict::Refuse(self.refusals.refuse(
+            context,
             Reason::SignInLoop,
             &Page::SignInLoop { retry: &retry, reset: &reset },
         ))
     }
 
-    /// The provider sent the browser back with an error (RFC 6749, section 4.1.2.1). Only known codes are repeated:
-    /// the description is whatever somebody put into the address.
-    fn provider_said_no(&self, visit: &RequestContext<'_>, target: &RedirectTarget, error: &str) -> Verdict {
+    /// Answers an error response of the provider (RFC 6749, section 4.1.2.1). Only known codes are repeated: anybody may have
+    /// written the description into the URL.
+    fn provider_error(&self, context: &RequestContext<'_>, target: &RedirectTarget, error: &str) -> Verdict {
         let detail = match error {
             "temporarily_unavailable" | "server_error" => {
-                return self.provider_failed(visit, target, &oidc::Error::Unavailable("it said so itself".to_owned()));
+                return self.provider_failed(
+                    context,
+                    target,
+                    &oidc::Error::Unavailable("it said so itself".to_owned()),
+                );
             }
             "access_denied" => "The identity provider did not grant access.",
             "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
@@ -240,12 +248,12 @@ impl Login {
             "invalid_scope" => "The identity provider does not know one of the scopes that were asked for.",
             _ => "The identity provider refused the sign-in.",
         };
-        self.count(visit, metrics::LoginResult::Denied);
-        self.failed(visit, target, detail, Refused { detail: Some(&detail), ..Refused::default() })
+        self.count(context, metrics::Login::Denied);
+        self.failed(context, target, detail, RefusalDetails { detail: Some(&detail), ..RefusalDetails::default() })
     }
 
-    fn provider_failed(&self, visit: &RequestContext<'_>, target: &RedirectTarget, error: &oidc::Error) -> Verdict {
-        let provider = self.provider(visit).map(|provider| provider.settings().name.as_str());
+    fn provider_failed(&self, context: &RequestContext<'_>, target: &RedirectTarget, error: &oidc::Error) -> Verdict {
+        let provider = self.provider(context).map(|provider| provider.settings().name.as_str());
         let mend = match error {
             oidc::Error::ClientRefused(_) => {
                 Some("check client_id, client_secret and the redirect URIs at the provider")
@@ -253,17 +261,17 @@ impl Login {
             _ => None,
         };
         let cause = format!("{}: {error}", provider.unwrap_or_default());
-        let refused = Refused { detail: Some(&cause), mend, ..Refused::default() };
+        let details = RefusalDetails { detail: Some(&cause), mend, ..RefusalDetails::default() };
         let detail = match error {
             oidc::Error::Unavailable(_) => {
-                self.count(visit, metrics::LoginResult::Unavailable);
-                let retry = visit.sign_in_to(target.as_str());
-                let page = Page::ProviderUnavailable { retry: &retry };
-                return Verdict::Refuse(self.answers.refuse_because(
-                    visit,
+                self.count(context, metrics::Login::Unavailable);
+                let retry = context.sign_in_url(target.as_str());
+                let page = Page::ProviderAway { retry: &retry };
+                return Verdict::Refuse(self.refusals.refuse_with(
+                    context,
                     Reason::ProviderUnavailable,
                     &page,
-                    refused,
+                    details,
                 ));
             }
             oidc::Error::ClockSkew(_) => {
@@ -271,59 +279,59 @@ impl Login {
             }
             _ => "The identity provider's answer could not be used. The operator finds the reason in the log.",
         };
-        self.count(visit, metrics::LoginResult::Failed);
-        self.failed(visit, target, detail, refused)
+        self.count(context, metrics::Login::Failed);
+        self.failed(context, target, detail, details)
     }
 
     fn failed(
         &self,
-        visit: &RequestContext<'_>,
+        context: &RequestContext<'_>,
         target: &RedirectTarget,
         detail: &str,
-        refused: Refused<'_>,
+        details: RefusalDetails<'_>,
     ) -> Verdict {
-        let retry = visit.sign_in_to(target.as_str());
+        let retry = context.sign_in_url(target.as_str());
         let page = Page::SignInFailed { detail, retry: &retry };
-        Verdict::Refuse(self.answers.refuse_because(visit, Reason::SignInFailed, &page, refused))
+        Verdict::Refuse(self.refusals.refuse_with(context, Reason::SignInFailed, &page, details))
     }
 
-    /// A provider whose address cannot be sent, or an app without one: the configuration's check excludes both.
-    fn unconfigured(&self, visit: &RequestContext<'_>) -> Verdict {
+    /// Refuses where the provider's URL cannot be sent, or the app has no provider. Validation of the configuration excludes both.
+    fn unconfigured(&self, context: &RequestContext<'_>) -> Verdict {
         let page = Page::BadRequest { detail: "No identity provider is set up." };
         let detail = "no usable provider for this app";
-        let refused = Refused { detail: Some(&detail), ..Refused::default() };
-        Verdict::Refuse(self.answers.refuse_because(visit, Reason::Internal, &page, refused))
+        let details = RefusalDetails { detail: Some(&detail), ..RefusalDetails::default() };
+        Verdict::Refuse(self.refusals.refuse_with(context, Reason::Internal, &page, details))
     }
 
-    /// The attempt's target, checked again: the apps may have changed since it began.
-    fn target(&self, visit: &RequestContext<'_>, attempt: &Attempt) -> RedirectTarget {
-        RedirectTarget::parse(&attempt.target, visit.here(), &self.policy)
-            .unwrap_or_else(|| RedirectTarget::root(visit.here()))
+    /// Returns the attempt's target, checked again: the apps may have changed since it began.
+    fn target(&self, context: &RequestContext<'_>, attempt: &Attempt) -> RedirectTarget {
+        RedirectTarget::parse(&attempt.target, context.redirect_base(), &self.policy)
+            .unwrap_or_else(|| RedirectTarget::root(context.redirect_base()))
     }
 
-    fn provider(&self, visit: &RequestContext<'_>) -> Option<&Arc<Provider>> {
-        self.providers.get(visit.site.app.provider)
+    fn provider(&self, context: &RequestContext<'_>) -> Option<&Arc<Provider>> {
+        self.providers.get(context.site.app.provider)
     }
 
-    /// Where cookies of the asked host count.
-    fn audience<'a>(&'a self, visit: &'a RequestContext<'_>) -> &'a str {
-        self.jar.audience(visit.authority.host())
+    /// Returns the audience of cookies at the requested host.
+    fn audience<'a>(&'a self, context: &'a RequestContext<'_>) -> &'a str {
+        self.jar.audience(context.authority.host())
     }
 
-    fn browsers(&self, visit: &RequestContext<'_>) -> Vec<Browser> {
-        cookie::values(visit.headers, self.jar.login_name())
-            .filter_map(|value| Browser::open(&self.keyring, self.audience(visit), value))
-            .take(MOST_COOKIES)
+    fn login_cookies(&self, context: &RequestContext<'_>) -> Vec<LoginCookie> {
+        cookie::values(context.headers, self.jar.login_name())
+            .filter_map(|value| LoginCookie::open(&self.keyring, self.audience(context), value))
+            .take(MAX_COOKIES)
             .collect()
     }
 
-    fn count(&self, visit: &RequestContext<'_>, result: metrics::LoginResult) {
-        self.metrics.count(visit.site.app.provider, result);
+    fn count(&self, context: &RequestContext<'_>, result: metrics::Login) {
+        self.metrics.count(context.site.app.provider, result);
     }
 }
 
-impl Callback {
-    /// Reads the parameters that mean something; `None` when one of them is there twice.
+impl CallbackParameters {
+    /// Parses the parameters that are used; `None` where one of them is repeated.
     fn parse(query: &str) -> Option<Self> {
         let mut callback = Self::default();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -348,9 +356,9 @@ mod tests {
 
     #[test]
     fn a_callback_with_a_repeated_parameter_is_none() {
-        assert!(Callback::parse("state=a&code=b&code=c").is_none());
-        assert!(Callback::parse("state=a&state=a").is_none());
-        let read = Callback::parse("state=a&code=b%20c&session_state=x&iss=https%3A%2F%2Fi").unwrap();
+        assert!(CallbackParameters::parse("state=a&code=b&code=c").is_none());
+        assert!(CallbackParameters::parse("state=a&state=a").is_none());
+        let read = CallbackParameters::parse("state=a&code=b%20c&session_state=x&iss=https%3A%2F%2Fi").unwrap();
         assert_eq!((read.state.as_deref(), read.code.as_deref()), (Some("a"), Some("b c")));
         assert_eq!((read.iss.as_deref(), read.error), (Some("https://i"), None));
     }

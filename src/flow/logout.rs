@@ -1,204 +1,150 @@
-//! Signing out: here first, then at the provider (OpenID Connect RP-Initiated Logout 1.0), and the way out for a
-//! browser that is stuck.
+//! Sign-out by the user: here first, then at the provider (OpenID Connect RP-Initiated Logout 1.0); and `/reset`, the way out for
+//! a browser that is stuck.
+//!
+//! Promises: a request that another origin may have made (CSRF) ends nothing before the person confirms it.
 
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    answer::{Answers, redirect},
-    check::Unknown,
+    check::Undetermined,
     context::RequestContext,
-    refusals::cut,
-    renew::Renewer,
-    sids::UnknownSids,
+    refusal::{Refusals, redirect},
+    refusal_log::truncate,
+    renewal::Renewer,
 };
 use crate::{
     cookie::{self, GateCookies},
     crypto::{self, Keyring, Purpose},
-    edge::{Reason, Redirect, Refusal, Verdict},
-    metrics::LogoutKind,
-    oidc::{Provider, Whom},
+    edge::{Reason, Redirect, Verdict},
+    metrics::Logout as Ending,
+    oidc::Provider,
     pages::Page,
     policy::{Policy, redirect::RedirectTarget},
-    session::{Cookie, LogoutTarget, Record, Sessions, Unavailable},
+    session::{Cookie, Record, Sessions, Unavailable},
 };
 
-/// Separates the state of a sign-out from that of a sign-in, before the host (and port) that it began on.
-const STATE: &str = "sign-out ";
-/// How many sessions of one request are ended; made-up cookies do not count.
-const MOST_COOKIES: usize = 8;
+/// Separates the `state` of a sign-out from that of a sign-in. The host and port that it began on follow.
+const STATE_CONTEXT: &str = "sign-out ";
+/// The most sessions of one request that are ended; made-up cookies do not count.
+const MAX_COOKIES: usize = 8;
 
-/// Signs people out.
-pub(super) struct Logout {
+/// Ends sessions for their owners.
+pub(super) struct LogoutFlow {
     pub(super) policy: Arc<Policy>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) renewer: Arc<Renewer>,
     pub(super) providers: Vec<Arc<Provider>>,
-    pub(super) answers: Arc<Answers>,
+    pub(super) refusals: Arc<Refusals>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) jar: Arc<GateCookies>,
     pub(super) legacy_cookies: Vec<String>,
-    pub(super) unknown_sids: Arc<UnknownSids>,
 }
 
-impl Logout {
-    /// Ends the caller's session here and at the provider. Asks first where another origin may have made the request.
-    pub(super) async fn sign_out(&self, visit: &RequestContext<'_>, rd: Option<&str>) -> Verdict {
-        if visit.is_foreign() {
-            return self.confirm(visit, &visit.own("/sign_out"));
+impl LogoutFlow {
+    /// `/sign_out`: ends the caller's session here and at the provider. A cross-origin request has to be confirmed first.
+    pub(super) async fn sign_out(&self, context: &RequestContext<'_>, rd: Option<&str>) -> Verdict {
+        if context.is_cross_origin() {
+            return self.confirm(context, &context.endpoint_url("/sign_out"));
         }
-        let ended = match self.end_sessions(visit).await {
+        let ended = match self.end_sessions(context).await {
             Ok(ended) => ended,
             Err(error) => {
-                let retry = visit.own("/sign_out");
-                return Verdict::Refuse(self.answers.cannot_tell(visit, &Unknown::Store(error), &retry));
+                let retry = context.endpoint_url("/sign_out");
+                return Verdict::Refuse(self.refusals.undetermined(context, &Undetermined::Store(error), &retry));
             }
         };
         if let Some(record) = &ended {
             tracing::info!(
-                request_id = %visit.id,
-                app = visit.site.app.name,
-                host = cut(visit.authority.host()),
-                client = visit.client_text(),
-                user = cut(&record.identity.user),
-                subject = cut(&record.identity.subject),
+                request_id = %context.id,
+                app = context.site.app.name,
+                host = truncate(context.authority.host()),
+                client = context.client_text(),
+                user = truncate(&record.identity.user),
+                subject = truncate(&record.identity.subject),
                 "signed out"
             );
-            self.renewer.forget(record);
+            self.renewer.revoke_refresh_token(record);
         }
-        let target = rd.and_then(|rd| RedirectTarget::parse(rd, visit.here(), &self.policy));
+        let target = rd.and_then(|rd| RedirectTarget::parse(rd, context.redirect_base(), &self.policy));
         let cookies = vec![self.jar.clear_session(), self.jar.clear_login()];
-        if let Some(location) = ended.and_then(|record| self.provider_sign_out(visit, &record, target.as_ref())) {
+        if let Some(location) = ended.and_then(|record| self.end_session_url(context, &record, target.as_ref())) {
             return Verdict::Redirect(Redirect { reason: Reason::SignedOut, location, cookies });
         }
         match target {
             Some(target) => redirect(Reason::SignedOut, &target, cookies),
-            None => Verdict::Refuse(self.farewell(visit, cookies)),
+            None => Verdict::Refuse(self.refusals.signed_out(context, cookies)),
         }
     }
 
-    /// Where the provider sends the browser back: on to where the person wanted to go, or a page that says it is done.
-    pub(super) fn signed_out(&self, visit: &RequestContext<'_>, state: Option<&str>) -> Verdict {
+    /// `/signed_out`: where the provider sends the browser back. Redirects to the person's target, or shows that it is done.
+    pub(super) fn signed_out(&self, context: &RequestContext<'_>, state: Option<&str>) -> Verdict {
         let target = state
             .and_then(|state| crypto::decode(state.as_bytes()))
-            .and_then(|sealed| self.keyring.open(Purpose::LoginAttempt, &context(visit), &sealed))
-            .and_then(|plain| RedirectTarget::parse(std::str::from_utf8(&plain).ok()?, visit.here(), &self.policy));
+            .and_then(|sealed| self.keyring.open(Purpose::LoginAttempt, &state_context(context), &sealed))
+            .and_then(|plain| {
+                RedirectTarget::parse(std::str::from_utf8(&plain).ok()?, context.redirect_base(), &self.policy)
+            });
         match target {
             Some(target) => redirect(Reason::SignedOut, &target, Vec::new()),
-            None => Verdict::Refuse(self.farewell(visit, Vec::new())),
+            None => Verdict::Refuse(self.refusals.signed_out(context, Vec::new())),
         }
     }
 
-    /// Clears every cookie that the gate may have set on this host.
-    pub(super) async fn reset(&self, visit: &RequestContext<'_>) -> Verdict {
-        if visit.is_foreign() {
-            return self.confirm(visit, &visit.own("/reset"));
+    /// `/reset`: ends the caller's sessions and clears every cookie that the gate may have set on this host.
+    pub(super) async fn reset(&self, context: &RequestContext<'_>) -> Verdict {
+        if context.is_cross_origin() {
+            return self.confirm(context, &context.endpoint_url("/reset"));
         }
-        // The page says that it is over, so it has to be for a copy of the cookie as well. A store that is away must not
-        // bar the way out: this process refuses the session from here on, and the row goes when the store takes it.
-        if let Err(error) = self.end_sessions(visit).await {
-            tracing::warn!(request_id = %visit.id, app = visit.site.app.name, client = visit.client_text(), %error, "a session could not be ended");
+        // The page says that the session is over, so a copy of the cookie must not work either. An unavailable store must not
+        // bar the way out: this process refuses the session from here on, and the row is deleted once the store is back.
+        if let Err(error) = self.end_sessions(context).await {
+            tracing::warn!(request_id = %context.id, app = context.site.app.name, client = context.client_text(), %error, "a session could not be ended");
         }
         let own = [self.jar.clear_session(), self.jar.clear_login()];
-        let legacy = cookie::names(visit.headers)
+        let legacy = cookie::names(context.headers)
             .filter(|name| self.is_legacy(name))
             .flat_map(|name| self.jar.clear_foreign(name));
         let cookies = own.into_iter().chain(legacy).collect();
-        let back = RedirectTarget::root(visit.here());
-        let mut refusal = self.answers.notice(visit, Reason::Reset, &Page::Reset { back: back.as_str() }, cookies);
+        let back = RedirectTarget::root(context.redirect_base());
+        let mut refusal = self.refusals.notice(context, Reason::Reset, &Page::Reset { back: back.as_str() }, cookies);
         refusal.headers.push((HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cookies\"")));
         Verdict::Refuse(refusal)
     }
 
-    /// A provider's page tells this browser's sessions to end, through the browser (`OpenID` Connect Front-Channel Logout
-    /// 1.0). The `sid` is what somebody else could not know, and its issuer has to be the right one.
-    pub(super) async fn told(&self, visit: &RequestContext<'_>, iss: Option<&str>, sid: Option<&str>) -> Verdict {
-        let own = self.providers.get(visit.site.app.provider);
-        let meant = own.and_then(|provider| Some((provider, provider.frontchannel_logout(iss, sid)?)));
-        let Some((provider, whom)) = meant else {
-            let page = Page::BadRequest { detail: "The provider's sign-out names no session that it could be about." };
-            return Verdict::Refuse(self.answers.refuse(visit, Reason::BadRequest, &page));
-        };
-        let name = &provider.settings().name;
-        match self.end_told(name, whom).await {
-            Ok(Some(0)) => {}
-            Ok(Some(sessions)) => {
-                let (app, client) = (visit.site.app.name.as_str(), visit.client_text());
-                tracing::info!(request_id = %visit.id, app, client, provider = name, sessions, "signed out at the provider, through the browser");
-            }
-            Ok(None) => {
-                let retry = RedirectTarget::root(visit.here());
-                let page = Page::StoreUnavailable { retry: retry.as_str() };
-                return Verdict::Refuse(self.answers.refuse(visit, Reason::Overloaded, &page));
-            }
-            Err(error) => {
-                let retry = RedirectTarget::root(visit.here());
-                return Verdict::Refuse(self.answers.cannot_tell(visit, &Unknown::Store(error), retry.as_str()));
-            }
-        }
-        // That there was no such session is nothing to tell anybody.
-        Verdict::Refuse(self.farewell(visit, Vec::new()))
-    }
-
-    /// Ends the sessions that anybody may have named, and says how many; `None` where too many are asked about at once. The
-    /// store writes nothing for a name that it does not know.
-    async fn end_told(&self, provider: &str, whom: LogoutSubject) -> Result<Option<u64>, Unavailable> {
-        if let LogoutSubject::Sid(sid) = &whom {
-            if !self.unknown_sids.is_news(provider, sid) {
-                return Ok(Some(0));
-            }
-            let known = match self.unknown_sids.room().await {
-                Some(_room) => self.sessions.has_sid(provider, sid).await.map(Some),
-                None => Ok(None),
-            };
-            match known {
-                Ok(Some(false)) => return Ok(Some(0)),
-                Ok(Some(true)) => self.unknown_sids.forget(provider, sid),
-                other => {
-                    self.unknown_sids.forget(provider, sid);
-                    return other.map(|_| None);
-                }
-            }
-        }
-        self.sessions.end_by(provider, &whose(whom), LogoutKind::Frontchannel).await.map(Some)
-    }
-
-    /// Ends every session that the browser brought; the first of them knows how to sign out at the provider.
-    async fn end_sessions(&self, visit: &RequestContext<'_>) -> Result<Option<Record>, Unavailable> {
-        let (mut first, audience) = (None, self.jar.audience(visit.authority.host()));
-        let brought = cookie::values(visit.headers, self.jar.session_name()).map(|value| Cookie { value, audience });
-        for cookie in brought.filter(|cookie| self.sessions.may_be_ours(*cookie)).take(MOST_COOKIES) {
-            let ended = self.sessions.revoke(cookie, LogoutKind::User).await?;
+    /// Ends every session that the browser has cookies of, and returns the first, for the sign-out at the provider.
+    async fn end_sessions(&self, context: &RequestContext<'_>) -> Result<Option<Record>, Unavailable> {
+        let (mut first, audience) = (None, self.jar.audience(context.authority.host()));
+        let presented =
+            cookie::values(context.headers, self.jar.session_name()).map(|value| Cookie { value, audience });
+        for cookie in presented.filter(|cookie| self.sessions.may_be_ours(*cookie)).take(MAX_COOKIES) {
+            let ended = self.sessions.revoke(cookie, Ending::User).await?;
             first = first.or(ended);
         }
         Ok(first)
     }
 
-    fn provider_sign_out(
+    fn end_session_url(
         &self,
-        visit: &RequestContext<'_>,
+        context: &RequestContext<'_>,
         ended: &Record,
         target: Option<&RedirectTarget>,
     ) -> Option<HeaderValue> {
-        // An ID token is a hint to whoever issued it, under the client that it was issued to, and to nobody else.
+        // An ID token is a hint only for its issuer, under the client that it was issued to.
         let issued = |provider: &&Arc<Provider>| provider.settings().registration() == ended.scope.registration;
         let provider = self.providers.iter().find(issued)?;
         let target = target.map_or_else(String::new, |target| target.as_str().to_owned());
-        let state = crypto::encode(&self.keyring.seal(Purpose::LoginAttempt, &context(visit), target.as_bytes()));
-        let url = provider.end_session_url(ended.tokens.id.as_ref(), &visit.own("/signed_out"), &state)?;
+        let state =
+            crypto::encode(&self.keyring.seal(Purpose::LoginAttempt, &state_context(context), target.as_bytes()));
+        let url = provider.end_session(ended.tokens.id.as_ref(), &context.endpoint_url("/signed_out"), &state)?;
         HeaderValue::try_from(String::from(url)).ok()
     }
 
-    fn farewell(&self, visit: &RequestContext<'_>, cookies: Vec<HeaderValue>) -> Refusal {
-        let sign_in = RedirectTarget::root(visit.here());
-        self.answers.notice(visit, Reason::SignedOut, &Page::SignedOut { sign_in: sign_in.as_str() }, cookies)
-    }
-
-    fn confirm(&self, visit: &RequestContext<'_>, action: &str) -> Verdict {
-        let stay = RedirectTarget::root(visit.here());
+    fn confirm(&self, context: &RequestContext<'_>, action: &str) -> Verdict {
+        let stay = RedirectTarget::root(context.redirect_base());
         let page = Page::ConfirmSignOut { action, stay: stay.as_str() };
-        Verdict::Refuse(self.answers.notice(visit, Reason::ConfirmSignOut, &page, Vec::new()))
+        Verdict::Refuse(self.refusals.notice(context, Reason::ConfirmSignOut, &page, Vec::new()))
     }
 
     fn is_legacy(&self, name: &str) -> bool {
@@ -211,15 +157,7 @@ impl Logout {
     }
 }
 
-/// What the state of a sign-out is bound to.
-fn context(visit: &RequestContext<'_>) -> Vec<u8> {
-    format!("{STATE}{}", visit.authority).into_bytes()
-}
-
-/// Whose sessions a provider means.
-pub(super) fn whose(whom: LogoutSubject) -> Whose {
-    match whom {
-        LogoutSubject::Sid(sid) => Whose::Sid(sid),
-        LogoutSubject::Subject(subject) => Whose::Subject(subject.0),
-    }
+/// Returns what the `state` of a sign-out is bound to.
+fn state_context(context: &RequestContext<'_>) -> Vec<u8> {
+    format!("{STATE_CONTEXT}{}", context.authority).into_bytes()
 }

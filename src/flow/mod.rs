@@ -1,128 +1,92 @@
-//! The gate itself: what happens between a request and its verdict.
+//! The gate: everything between a request and its verdict.
 //!
-//! It joins the strangers below it (sessions, providers, pages) and owns no I/O of its own. Every failure, at any point,
-//! becomes a refusal here; `check` is the only place that lets in.
+//! Promises: every failure, at any point, becomes a refusal here; [`check`] is the only place that lets in.
+//!
+//! | file | for |
+//! |---|---|
+//! | `subrequest` | auth subrequests of edges: `ForwardAuth`, `forward_auth`, `auth_request`, `ext_authz` |
+//! | `check` | authentication and authorisation, from memory or with the store |
+//! | `endpoints` | the gate's own endpoints below `server.prefix`, such as `/start` and `/callback` |
+//! | `login`, `attempt` | OpenID Connect sign-in: `state`, nonce, PKCE, the login cookie, redirect loops |
+//! | `logout` | sign-out by the user (RP-initiated logout), CSRF confirmation, reset |
+//! | `frontchannel_logout`, `unknown_sids` | front-channel logout, and the negative cache before its look-ups |
+//! | `backchannel_logout` | back-channel logout |
+//! | `renewal` | single-flight renewal of sessions with their refresh tokens |
+//! | `refusal`, `refusal_log` | refusals as pages and JSON, and their log |
+//! | `context` | a request as all of these see it |
+//! | `snapshot` | one configuration of all of these |
 
-mod answer;
 mod attempt;
 pub mod backchannel_logout;
 mod check;
 mod context;
 mod endpoints;
+mod frontchannel_logout;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod login;
 mod logout;
-mod refusals;
-mod renew;
-mod sids;
+mod refusal;
+mod refusal_log;
+mod renewal;
 mod snapshot;
 mod subrequest;
+mod unknown_sids;
 
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
-pub use self::{check::OwnCookies, renew::Renewer, snapshot::Snapshot};
-use self::{refusals::RefusalLog, renew::Renewing};
-use crate::{
-    clock::Clock, cookie::SiteScheme, crypto::Keyring, edge::TrustedProxies, metrics, oidc::Provider, pages::Pages,
-    policy::Policy, session::Sessions, shutdown,
+pub use self::{
+    check::OwnCookies,
+    renewal::Renewer,
+    snapshot::{GateComponents, GateHealth, Settings, Snapshot},
+    subrequest::{PendingSubrequest, SubrequestAnswer},
 };
+use self::{refusal_log::RefusalLog, renewal::RenewalConfig};
+use crate::shutdown;
 
-/// How the gate is reached and what it leaves behind in browsers.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// `server.prefix`: begins with a slash, never ends with one.
-    pub prefix: String,
-    /// `server.scheme`.
-    pub transport: SiteScheme,
-    /// `server.trusted_proxies`.
-    pub trusted_proxies: TrustedProxies,
-    /// `server.service_hosts`, folded.
-    pub service_hosts: Vec<String>,
-    /// `session.cookie_name`.
-    pub cookie_name: String,
-    /// `session.cookie_domain`.
-    pub cookie_domain: Option<String>,
-    /// `session.hide_cookies`.
-    pub own_cookies: OwnCookies,
-    /// `session.legacy_cookies`.
-    pub legacy_cookies: Vec<String>,
-}
-
-/// What the gate joins.
-pub struct Components {
-    /// The apps and their rules.
-    pub policy: Policy,
-    /// The sessions.
-    pub sessions: Arc<Sessions>,
-    /// The providers in their order.
-    pub providers: Vec<Arc<Provider>>,
-    /// The pages.
-    pub pages: Pages,
-    /// The keys.
-    pub keyring: Arc<Keyring>,
-    /// The time.
-    pub clock: Clock,
-    /// The numbers, bound to the apps and providers.
-    pub metrics: metrics::BoundMetrics,
-}
-
-impl Components {
-    fn renewing(&self) -> Renewing {
-        Renewing { providers: self.providers.clone(), metrics: self.metrics.renewals.clone() }
-    }
-}
-
-/// The gate: it stays, and what it answers by is swapped whole.
+/// The gate. It lives as long as the process; its [`Snapshot`] is swapped as a whole.
 pub struct Gate {
     renewer: Arc<Renewer>,
-    refusals: Arc<RefusalLog>,
+    refusal_log: Arc<RefusalLog>,
     now: ArcSwap<Snapshot>,
 }
 
-/// What the gate depends on, for the health page.
-#[derive(Clone, Debug)]
-pub struct Health {
-    /// Whether the store answers.
-    pub store: bool,
-    /// Whether the store ever answered.
-    pub opened: bool,
-    /// Each provider by name, and whether it answers.
-    pub providers: Vec<(String, bool)>,
-}
-
 impl Gate {
-    /// Joins the components.
+    /// Builds a gate of these components.
     #[must_use]
-    pub fn new(settings: Settings, components: Components) -> Self {
-        let renewer = Arc::new(Renewer::new(Arc::clone(&components.sessions), components.renewing()));
-        let refusals = Arc::new(RefusalLog::new(components.clock.clone()));
-        let now = ArcSwap::from_pointee(Snapshot::new(settings, components, &renewer, &refusals));
-        Self { renewer, refusals, now }
+    pub fn new(settings: Settings, components: GateComponents) -> Self {
+        let renewer = Arc::new(Renewer::new(Arc::clone(&components.sessions), renewal_config(&components)));
+        let refusal_log = Arc::new(RefusalLog::new(components.clock.clone()));
+        let now = ArcSwap::from_pointee(Snapshot::new(settings, components, &renewer, &refusal_log));
+        Self { renewer, refusal_log, now }
     }
 
-    /// What is in force. A request takes it once and is answered by it from beginning to end, whatever changes meanwhile.
+    /// Returns the configuration in force. A request takes it once and is answered by it from beginning to end.
     #[must_use]
     pub fn now(&self) -> Guard<Arc<Snapshot>> {
         self.now.load()
     }
 
     /// Puts other settings and components in force, from the next request on. The sessions have to be the same ones.
-    pub fn change(&self, settings: Settings, components: Components) {
-        self.renewer.change(components.renewing());
-        self.now.store(Arc::new(Snapshot::new(settings, components, &self.renewer, &self.refusals)));
+    pub fn change(&self, settings: Settings, components: GateComponents) {
+        self.renewer.change(renewal_config(&components));
+        self.now.store(Arc::new(Snapshot::new(settings, components, &self.renewer, &self.refusal_log)));
     }
 
-    /// Until asked to stop: logs once a minute how often refusals were repeated.
+    /// Logs once a minute how often refusals were repeated, until asked to stop.
     pub async fn log_refusals(&self, stop: shutdown::Signal) {
-        self.refusals.work(stop).await;
+        self.refusal_log.run(stop).await;
     }
 
-    /// What renews sessions: for the one who lets it work.
+    /// Returns the renewer, for the task that runs it.
     #[must_use]
     pub fn renewer(&self) -> Arc<Renewer> {
         Arc::clone(&self.renewer)
     }
+}
+
+fn renewal_config(components: &GateComponents) -> RenewalConfig {
+    RenewalConfig::new(&components.providers, &components.metrics.renewals)
 }

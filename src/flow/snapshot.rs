@@ -1,272 +1,307 @@
-//! What the gate answers by: everything that one configuration says, put together, and never changed.
+//! Snapshot: everything that one configuration of the gate says, put together and never changed.
 //!
-//! A request is answered by one snapshot from beginning to end, so that no two parts of an answer can come from different
-//! configurations. It must not know that there are others.
+//! Promises: a request is answered by one snapshot from beginning to end, so that no two parts of an answer come from different
+//! configurations.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, atomic::AtomicBool},
-    time::Instant,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use http::{Method, request::Parts};
 
 use super::{
-    Components, Health, Settings,
-    answer::Answers,
-    backchannel_logout::{self, Told},
-    check::{Check, Trusted},
+    backchannel_logout::{self, BackchannelLogout},
+    check::{Check, OwnCookies, TrustedProvider},
     context::{PublicOrigin, RequestContext, RequestId, Via},
     endpoints::{self, Endpoints},
-    login::Login,
-    logout::{self, Logout},
-    refusals::{RefusalLog, Refused},
-    renew::Renewer,
-    sids::UnknownSids,
-    subrequest::{Unread, label, reason},
+    frontchannel_logout::FrontchannelLogout,
+    login::LoginFlow,
+    logout::LogoutFlow,
+    refusal::{RefusalTarget, Refusals, UnreadableRequest},
+    refusal_log::{RefusalDetails, RefusalLog},
+    renewal::Renewer,
+    subrequest::{PendingSubrequest, SubrequestAnswer, Subrequests},
+    unknown_sids::UnknownSids,
 };
 use crate::{
-    cookie::{GateCookies, SiteScheme},
-    edge::{self, Edge, Intent, Reason, Response, TrustedProxies, Verdict},
+    clock::Clock,
+    cookie::{Jar, Transport},
+    crypto::Keyring,
+    edge::{self, Intent, Reason, Response, Subrequest, TrustedProxies},
     host::Authority,
-    metrics::{self, LogoutKind},
-    oidc::{LogoutNotice, Provider},
+    metrics,
+    oidc::Provider,
+    pages::Pages,
     policy::{Policy, Site},
-    session::{LogoutTokenId, Sessions},
+    session::Sessions,
 };
+
+/// Settings of the gate: the way that it is reached, and its cookies.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `server.prefix`: begins with a slash, never ends with one.
+    pub prefix: String,
+    /// `server.scheme`.
+    pub transport: Transport,
+    /// `server.trusted_proxies`.
+    pub trusted_proxies: TrustedProxies,
+    /// `server.service_hosts`, folded.
+    pub service_hosts: Vec<String>,
+    /// `session.cookie_name`.
+    pub cookie_name: String,
+    /// `session.cookie_domain`.
+    pub cookie_domain: Option<String>,
+    /// `session.hide_cookies`.
+    pub own_cookies: OwnCookies,
+    /// `session.legacy_cookies`.
+    pub legacy_cookies: Vec<String>,
+}
+
+/// Components of a gate.
+pub struct GateComponents {
+    /// The apps and their rules.
+    pub policy: Policy,
+    /// The sessions.
+    pub sessions: Arc<Sessions>,
+    /// The providers in their order.
+    pub providers: Vec<Arc<Provider>>,
+    /// The pages.
+    pub pages: Pages,
+    /// The keys.
+    pub keyring: Arc<Keyring>,
+    /// The time.
+    pub clock: Clock,
+    /// The metrics, bound to the apps and providers.
+    pub metrics: metrics::Bound,
+}
+
+/// Health of the gate's dependencies, for the health page.
+#[derive(Clone, Debug)]
+pub struct GateHealth {
+    /// `true` while the store answers.
+    pub store: bool,
+    /// `true` once the store has answered.
+    pub opened: bool,
+    /// Providers by name; `true` while they answer.
+    pub providers: Vec<(String, bool)>,
+}
 
 /// One configuration of the gate.
 pub struct Snapshot {
-    pub(super) outside: PublicOrigin,
-    pub(super) proxies: TrustedProxies,
-    /// Names under which edges reach the gate itself.
-    pub(super) service_hosts: Vec<String>,
-    /// Whether an edge that does not say the method was reported.
-    pub(super) has_noted_method: AtomicBool,
-    pub(super) policy: Arc<Policy>,
+    subrequests: Subrequests,
+    backchannel_logout: BackchannelLogout,
+    endpoints: Arc<Endpoints>,
+    refusals: Arc<Refusals>,
+    policy: Arc<Policy>,
     sessions: Arc<Sessions>,
     providers: Vec<Arc<Provider>>,
-    pub(super) check: Arc<Check>,
-    pub(super) login: Arc<Login>,
-    pub(super) own: Endpoints,
-    pub(super) answers: Arc<Answers>,
-    metrics: metrics::AuthMetrics,
 }
 
 impl Snapshot {
     pub(super) fn new(
         settings: Settings,
-        components: Components,
+        components: GateComponents,
         renewer: &Arc<Renewer>,
-        refusals: &Arc<RefusalLog>,
+        refusal_log: &Arc<RefusalLog>,
     ) -> Self {
-        let Components { policy, sessions, providers, pages, keyring, clock, metrics } = components;
-        let jar =
-            Arc::new(GateCookies::new(&settings.cookie_name, settings.cookie_domain.as_deref(), settings.transport));
-        let trusted = |provider: &Arc<Provider>| {
-            let settings = provider.settings();
-            Trusted { name: settings.name.clone(), registration: settings.registration() }
-        };
-        let (policy, answers) = (Arc::new(policy), Arc::new(Answers::new(pages, Arc::clone(refusals))));
-        let unknown_sids = Arc::new(UnknownSids::new());
+        let GateComponents { policy, sessions, providers, pages, keyring, clock, metrics } = components;
+        let jar = Jar::new(&settings.cookie_name, settings.cookie_domain.as_deref(), settings.transport);
+        let jar = Arc::new(jar);
         let check = Arc::new(Check {
             sessions: Arc::clone(&sessions),
             renewer: Arc::clone(renewer),
             jar: Arc::clone(&jar),
             own_cookies: settings.own_cookies,
-            providers: providers.iter().map(trusted).collect(),
+            providers: providers.iter().map(|provider| TrustedProvider::of(provider.settings())).collect(),
         });
-        let login = Arc::new(Login {
-            policy: Arc::clone(&policy),
-            sessions: Arc::clone(&sessions),
-            providers: providers.clone(),
-            check: Arc::clone(&check),
-            answers: Arc::clone(&answers),
-            keyring: Arc::clone(&keyring),
-            jar: Arc::clone(&jar),
-            clock,
-            unknown_sids: Arc::clone(&unknown_sids),
-            metrics: metrics.logins,
-        });
-        let logout = Logout {
-            policy: Arc::clone(&policy),
-            sessions: Arc::clone(&sessions),
-            renewer: Arc::clone(renewer),
-            providers: providers.clone(),
-            answers: Arc::clone(&answers),
-            keyring,
-            jar,
-            legacy_cookies: settings.legacy_cookies,
-            unknown_sids,
-        };
-        let own = Endpoints {
-            policy: Arc::clone(&policy),
-            login: Arc::clone(&login),
-            logout,
-            check: Arc::clone(&check),
-            answers: Arc::clone(&answers),
-        };
-        let scheme = match settings.transport {
-            SiteScheme::Https => "https",
-            SiteScheme::Http => "http",
-        };
-        let outside = PublicOrigin { scheme, prefix: settings.prefix };
-        Self {
-            outside,
-            proxies: settings.trusted_proxies,
-            service_hosts: settings.service_hosts,
-            has_noted_method: AtomicBool::new(false),
-            policy,
+        let flows = Flows {
+            policy: Arc::new(policy),
             sessions,
             providers,
             check,
+            refusals: Arc::new(Refusals::new(pages, Arc::clone(refusal_log))),
+            keyring,
+            jar,
+            unknown_sids: Arc::new(UnknownSids::new()),
+        };
+        let login = flows.login(clock, metrics.logins);
+        let endpoints = flows.endpoints(&login, renewer, settings.legacy_cookies);
+        let subrequests = Subrequests {
+            origin: PublicOrigin::new(settings.transport, settings.prefix),
+            proxies: settings.trusted_proxies,
+            service_hosts: settings.service_hosts,
+            has_warned_of_method: false.into(),
+            policy: Arc::clone(&flows.policy),
+            check: Arc::clone(&flows.check),
             login,
-            own,
-            answers,
+            endpoints: Arc::clone(&endpoints),
+            refusals: Arc::clone(&flows.refusals),
             metrics: metrics.auth,
-        }
+        };
+        let Flows { policy, sessions, providers, refusals, .. } = flows;
+        let backchannel_logout = BackchannelLogout {
+            sessions: Arc::clone(&sessions),
+            providers: providers.clone(),
+            refusal_log: Arc::clone(refusal_log),
+        };
+        Self { subrequests, backchannel_logout, endpoints, refusals, policy, sessions, providers }
     }
 
     /// `server.prefix`, such as `/_doorward`; never ends with a slash.
     #[must_use]
     pub fn prefix(&self) -> &str {
-        &self.outside.prefix
+        &self.subrequests.origin.prefix
     }
 
-    /// Whether a peer may ask for others.
+    /// Returns `true` if a peer may send subrequests.
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
-        self.proxies.contains(peer)
+        self.subrequests.proxies.contains(peer)
     }
 
-    /// Lets an authorization request in where memory alone can decide that; `None` leaves it to [`Snapshot::authorize`]. Nothing is
-    /// waited for, so nothing needs bounds: this is the way of nearly every request.
+    /// Answers an auth subrequest where memory alone can let it in. It waits for nothing, so it needs no limits: nearly every
+    /// request ends here.
     #[must_use]
-    pub fn admit_at_once(&self, edge: Edge, peer: IpAddr, request: &Parts, envoy_target: &str) -> Option<Response> {
-        let begun = Instant::now();
-        let (asked, site) = self.read(edge, peer, request, envoy_target).ok()?;
-        let verdict = self.recognise(&asked, site)?;
-        self.metrics.count(edge, site.index, label(&verdict), begun.elapsed());
-        Some(edge::write(edge, verdict, ""))
+    pub fn admit_at_once<'r>(&'r self, subrequest: Subrequest<'r>) -> SubrequestAnswer<'r> {
+        self.subrequests.admit_at_once(subrequest)
     }
 
-    /// Answers an authorization request. `envoy_target` is what follows `/auth/envoy` on the raw request line.
-    pub async fn authorize(&self, edge: Edge, peer: IpAddr, request: &Parts, envoy_target: &str) -> Response {
-        let begun = Instant::now();
-        let id = RequestId::default();
-        let (verdict, site) = match self.read(edge, peer, request, envoy_target) {
-            Ok((asked, site)) => (self.answer(asked, site, request, &id).await, Some(site)),
-            Err(unread) => (self.reject(peer, request, &id, unread), None),
-        };
-        self.metrics.count(edge, site.and_then(|site| site.index), label(&verdict), begun.elapsed());
-        tracing::debug!(
-            request_id = %id,
-            edge = edge.label(),
-            app = site.map(|site| site.app.name.as_str()),
-            verdict = label(&verdict).label(),
-            reason = reason(&verdict).map(Reason::code),
-            "asked"
-        );
-        match verdict {
-            // An answer that lets in needs no id, and making one costs.
-            allow @ Verdict::Allow(_) => edge::write(edge, allow, ""),
-            other => edge::write(edge, other, id.as_str()),
-        }
+    /// Answers an auth subrequest that [`Snapshot::admit_at_once`] has left pending, for callers that could not keep it.
+    pub async fn authorize(&self, subrequest: Subrequest<'_>) -> Response {
+        PendingSubrequest::read(&self.subrequests, subrequest).resolve().await
     }
 
-    /// Answers a request for one of the gate's own pages that arrived over a direct route. `page` is the path below the
-    /// prefix, beginning with a slash.
-    pub async fn own_page(&self, peer: IpAddr, request: &Parts, page: &str) -> Response {
-        if page == "/ping" {
-            return endpoints::pong();
+    /// Answers a request for one of the gate's own endpoints that arrived over a direct route. `path` is below the prefix and
+    /// begins with a slash.
+    pub async fn answer_endpoint(&self, peer: IpAddr, request: &Parts, path: &str) -> Response {
+        if path == "/ping" {
+            return endpoints::ping_response();
         }
         let id = RequestId::default();
         let method = request.method.as_str();
         let intent = edge::intent(Some(method), &request.headers);
-        let client = edge::direct_client(&self.proxies, peer, &request.headers);
-        let (authority, site) = match self.asked_directly(request) {
-            Ok(asked) => asked,
-            Err(unread) => {
-                let refused = Refused { client, ..Refused::default() };
-                return edge::write_direct(self.refuse_unread(intent, &id, unread, refused), id.as_str());
-            }
+        let client = edge::direct_client(&self.subrequests.proxies, peer, &request.headers);
+        let (authority, site) = match self.requested_site(request) {
+            Ok(requested) => requested,
+            Err(error) => return self.refuse_unreadable(RefusalTarget { intent, id: &id }, client, error),
         };
-        if page == backchannel_logout::PAGE && request.method == Method::POST {
-            return Box::pin(self.heed(request, &id, client, site)).await;
+        if path == backchannel_logout::PATH && request.method == Method::POST {
+            return Box::pin(self.backchannel_logout.handle(request, &id, client, site)).await;
         }
-        let visit = RequestContext {
+        let context = RequestContext {
             authority,
             site,
             client,
             intent,
             method: Some(method),
             headers: &request.headers,
-            arrival: Via::Direct,
+            via: Via::Direct,
             id: &id,
-            outside: &self.outside,
+            origin: &self.subrequests.origin,
         };
-        Box::pin(self.own.show(&visit, page, request.uri.query().unwrap_or_default())).await
+        Box::pin(self.endpoints.answer_direct(&context, path, request.uri.query().unwrap_or_default())).await
     }
 
-    fn asked_directly<'r>(&'r self, request: &'r Parts) -> Result<(Authority<'r>, Site<'r>), Unread> {
-        let authority = edge::asked_host(request)?.without_default_port(self.outside.scheme);
-        let site =
-            self.policy.site(authority.host()).ok_or_else(|| Unread::UnknownHost(authority.host().to_owned()))?;
-        Ok((authority, site))
-    }
-
-    /// Refuses what a provider says by itself where its header alone is reason enough: the host, the kind of its body, its length.
+    /// Refuses a back-channel logout by its header alone, before its body is read: unknown host, wrong media type, too long.
     #[must_use]
-    pub fn unheard(&self, peer: IpAddr, request: &Parts) -> Option<Response> {
+    pub fn precheck_backchannel_logout(&self, peer: IpAddr, request: &Parts) -> Option<Response> {
         let id = RequestId::default();
-        let client = edge::direct_client(&self.proxies, peer, &request.headers);
-        match self.asked_directly(request) {
-            Ok((_, site)) => backchannel_logout::unheard(request, self.told(&id, client, site)),
-            Err(unread) => {
+        let client = edge::direct_client(&self.subrequests.proxies, peer, &request.headers);
+        match self.requested_site(request) {
+            Ok((_, site)) => self.backchannel_logout.precheck(request, &id, client, site),
+            Err(error) => {
                 let intent = edge::intent(Some(request.method.as_str()), &request.headers);
-                let refused = Refused { client, ..Refused::default() };
-                Some(edge::write_direct(self.refuse_unread(intent, &id, unread, refused), id.as_str()))
+                Some(self.refuse_unreadable(RefusalTarget { intent, id: &id }, client, error))
             }
         }
     }
 
-    fn told<'a>(&'a self, id: &'a RequestId, client: Option<IpAddr>, site: Site<'a>) -> Told<'a> {
-        Told { id, log: self.answers.log(), app: &site.app.name, client }
-    }
-
-    /// Acts on what a provider says by itself: the asked app's own, or any other that the gate knows.
-    async fn heed(&self, request: &Parts, id: &RequestId, client: Option<IpAddr>, site: Site<'_>) -> Response {
-        let (own, others): (Vec<_>, Vec<_>) =
-            self.providers.iter().enumerate().partition(|(index, _)| *index == site.app.provider);
-        let providers = own.into_iter().chain(others).map(|(_, provider)| provider);
-        let end = async |said: VerifiedLogoutToken, provider: String| {
-            let spoke = self.providers.iter().find(|known| known.settings().name == provider);
-            let registration = spoke.expect("it is one of those that were asked").settings().registration();
-            let once = LogoutTokenId { provider: &provider, registration, word: &said.jti, until: said.until };
-            self.sessions.end_once(once, &logout::whose(said.whom), LogoutKind::Backchannel).await
-        };
-        backchannel_logout::hear(request, self.told(id, client, site), providers, end).await
-    }
-
     /// Answers a request for anything else.
     #[must_use]
-    pub fn nothing_here(&self, request: &Parts) -> Response {
+    pub fn not_found(&self, request: &Parts) -> Response {
         let intent = edge::intent(Some(request.method.as_str()), &request.headers);
-        endpoints::nothing(&self.answers, intent, Reason::NotFound)
+        self.refusals.without_site(intent, Reason::NotFound)
     }
 
     /// Answers a request that there is no room or no time for.
     #[must_use]
     pub fn overloaded(&self) -> Response {
-        // JSON for everybody: under overload nothing is rendered.
-        endpoints::nothing(&self.answers, Intent::Fetch, Reason::Overloaded)
+        // JSON for everybody: no page is rendered under overload.
+        self.refusals.without_site(Intent::Fetch, Reason::Overloaded)
     }
 
-    /// How the things that the gate depends on are.
+    /// Returns the health of the gate's dependencies.
     #[must_use]
-    pub fn health(&self) -> Health {
+    pub fn health(&self) -> GateHealth {
         let providers =
-            self.providers.iter().map(|provider| (provider.settings().name.clone(), provider.is_available())).collect();
-        Health { store: self.sessions.is_up(), opened: self.sessions.was_opened(), providers }
+            self.providers.iter().map(|provider| (provider.settings().name.clone(), provider.is_up())).collect();
+        GateHealth { store: self.sessions.is_up(), opened: self.sessions.was_opened(), providers }
+    }
+
+    /// Finds the app of a request over a direct route, by the host that it was sent to.
+    fn requested_site<'r>(&'r self, request: &'r Parts) -> Result<(Authority<'r>, Site<'r>), UnreadableRequest> {
+        let authority = edge::request_host(request)?.without_default_port(self.subrequests.origin.scheme);
+        let site = self.policy.site(authority.host());
+        let site = site.ok_or_else(|| UnreadableRequest::UnknownHost(authority.host().to_owned()))?;
+        Ok((authority, site))
+    }
+
+    fn refuse_unreadable(&self, to: RefusalTarget<'_>, client: Option<IpAddr>, error: UnreadableRequest) -> Response {
+        let details = RefusalDetails { client, ..RefusalDetails::default() };
+        edge::write_direct(self.refusals.unreadable(to, error, details), to.id.as_str())
+    }
+}
+
+/// Components that the flows share.
+struct Flows {
+    policy: Arc<Policy>,
+    sessions: Arc<Sessions>,
+    providers: Vec<Arc<Provider>>,
+    check: Arc<Check>,
+    refusals: Arc<Refusals>,
+    keyring: Arc<Keyring>,
+    jar: Arc<Jar>,
+    unknown_sids: Arc<UnknownSids>,
+}
+
+impl Flows {
+    fn login(&self, clock: Clock, metrics: metrics::Logins) -> Arc<LoginFlow> {
+        Arc::new(LoginFlow {
+            policy: Arc::clone(&self.policy),
+            sessions: Arc::clone(&self.sessions),
+            providers: self.providers.clone(),
+            check: Arc::clone(&self.check),
+            refusals: Arc::clone(&self.refusals),
+            keyring: Arc::clone(&self.keyring),
+            jar: Arc::clone(&self.jar),
+            clock,
+            unknown_sids: Arc::clone(&self.unknown_sids),
+            metrics,
+        })
+    }
+
+    fn endpoints(&self, login: &Arc<LoginFlow>, renewer: &Arc<Renewer>, legacy_cookies: Vec<String>) -> Arc<Endpoints> {
+        let logout = LogoutFlow {
+            policy: Arc::clone(&self.policy),
+            sessions: Arc::clone(&self.sessions),
+            renewer: Arc::clone(renewer),
+            providers: self.providers.clone(),
+            refusals: Arc::clone(&self.refusals),
+            keyring: Arc::clone(&self.keyring),
+            jar: Arc::clone(&self.jar),
+            legacy_cookies,
+        };
+        let frontchannel_logout = FrontchannelLogout {
+            sessions: Arc::clone(&self.sessions),
+            providers: self.providers.clone(),
+            refusals: Arc::clone(&self.refusals),
+            unknown_sids: Arc::clone(&self.unknown_sids),
+        };
+        Arc::new(Endpoints {
+            policy: Arc::clone(&self.policy),
+            login: Arc::clone(login),
+            logout,
+            frontchannel_logout,
+            check: Arc::clone(&self.check),
+            refusals: Arc::clone(&self.refusals),
+        })
     }
 }

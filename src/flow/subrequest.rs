@@ -1,246 +1,250 @@
-//! An edge's question, from its reading to its verdict: the order in which things are believed, and what somebody is told
-//! who is not let in.
+//! Auth subrequests (`ForwardAuth`, `forward_auth`, `auth_request`, `ext_authz`), from their reading to their answer.
+//!
+//! Promises: nothing in a subrequest is trusted before its peer is; it is read once, and the stage that may wait begins where
+//! memory stopped.
 
-use std::{fmt, net::IpAddr, sync::atomic::Ordering};
-
-use http::request::Parts;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use super::{
-    answer::{Answers, To},
-    check::{self, Lacking},
-    context::{RequestContext, RequestId, Via},
-    endpoints,
-    refusals::{self, Groups, Needs, Refused},
-    snapshot::Snapshot,
+    check::{self, Check, NotAdmitted},
+    context::{PublicOrigin, RequestContext, RequestId, Via},
+    endpoints::{self, Endpoints},
+    login::LoginFlow,
+    refusal::{RefusalTarget, Refusals, UnreadableRequest},
+    refusal_log::{self, GroupsOf, RefusalDetails, RequiredAccess},
 };
 use crate::{
-    edge::{self, AuthRequest, BadRequest, Edge, Intent, Reason, Verdict},
-    host::Authority,
-    identity::PackedIdentity,
+    edge::{self, AuthRequest, Edge, Intent, Reason, Response, Subrequest, TrustedProxies, Verdict},
+    identity::Packed,
     metrics,
     pages::Page,
-    policy::{Asked, Site, redirect::RedirectTarget},
+    policy::{Policy, RequestAttributes, Requirement, Site, redirect::RedirectTarget},
 };
 
-impl Snapshot {
-    /// What is asked, and of which app. Nothing is believed before the peer has been.
-    pub(super) fn read<'r>(
-        &'r self,
-        edge: Edge,
-        peer: IpAddr,
-        request: &'r Parts,
-        envoy_target: &'r str,
-    ) -> Result<(AuthRequest<'r>, Site<'r>), Unread> {
-        let trusted = self.proxies.admit(peer).ok_or(Unread::UntrustedPeer)?;
-        let mut asked = edge::read(edge, trusted, request, envoy_target)?;
-        asked.authority = asked.authority.without_default_port(self.outside.scheme);
-        if let Some(routed) = &asked.routed {
-            self.cross_check(edge, &asked.authority, routed)?;
+/// Answers auth subrequests.
+pub(super) struct Subrequests {
+    pub(super) origin: PublicOrigin,
+    pub(super) proxies: TrustedProxies,
+    /// Names under which edges reach the gate itself.
+    pub(super) service_hosts: Vec<String>,
+    /// `true` once an edge that does not send the method was reported.
+    pub(super) has_warned_of_method: AtomicBool,
+    pub(super) policy: Arc<Policy>,
+    pub(super) check: Arc<Check>,
+    pub(super) login: Arc<LoginFlow>,
+    pub(super) endpoints: Arc<Endpoints>,
+    pub(super) refusals: Arc<Refusals>,
+    pub(super) metrics: metrics::Auth,
+}
+
+/// Answer to a subrequest as far as memory can give one.
+pub enum SubrequestAnswer<'r> {
+    /// Let in.
+    Ready(Response),
+    /// Undecided: it takes the store, or is a refusal.
+    Pending(PendingSubrequest<'r>),
+}
+
+/// Subrequest that has been read and is not answered yet.
+pub struct PendingSubrequest<'r> {
+    subrequests: &'r Subrequests,
+    subrequest: Subrequest<'r>,
+    begun: Instant,
+    read: Result<ReadSubrequest<'r>, UnreadableRequest>,
+}
+
+/// Original request, with its app and destination.
+struct ReadSubrequest<'r> {
+    request: AuthRequest<'r>,
+    site: Site<'r>,
+    destination: Destination<'r>,
+}
+
+/// Destination of the original request.
+enum Destination<'r> {
+    /// One of the gate's own endpoints, by its path below the prefix.
+    Endpoint(&'r str),
+    /// A path of the app, which requires this.
+    App(Requirement<'r>),
+}
+
+impl Subrequests {
+    /// Lets a subrequest in where memory alone can decide that.
+    pub(super) fn admit_at_once<'r>(&'r self, subrequest: Subrequest<'r>) -> SubrequestAnswer<'r> {
+        let pending = PendingSubrequest::read(self, subrequest);
+        match pending.admit() {
+            Some(response) => SubrequestAnswer::Ready(response),
+            None => SubrequestAnswer::Pending(pending),
         }
-        if asked.method.is_none() {
-            self.note_unknown_method();
-        }
-        let site = self
-            .policy
-            .site(asked.authority.host())
-            .ok_or_else(|| Unread::UnknownHost(asked.authority.host().to_owned()))?;
-        Ok((asked, site))
     }
 
-    /// The host that is judged and the host that the edge routed by are the same, or lead to the same app that is named. A
-    /// name under which edges reach the gate itself says nothing about the request.
-    fn cross_check(&self, edge: Edge, asked: &Authority<'_>, routed: &Authority<'_>) -> Result<(), Unread> {
-        if routed.host() == asked.host() || self.service_hosts.iter().any(|service| service == routed.host()) {
-            return Ok(());
+    /// Reads a subrequest and finds its app. The peer is checked before anything else.
+    fn read<'r>(&'r self, subrequest: &Subrequest<'r>) -> Result<ReadSubrequest<'r>, UnreadableRequest> {
+        let trusted = self.proxies.admit(subrequest.peer).ok_or(UnreadableRequest::UntrustedPeer)?;
+        let mut request = edge::read(trusted, subrequest)?;
+        request.authority = request.authority.without_default_port(self.origin.scheme);
+        let is_same_app = |described: &str, routed: &str| self.is_same_named_app(described, routed);
+        edge::cross_check(&request, &self.service_hosts, is_same_app)?;
+        if request.method.is_none() {
+            self.warn_of_missing_method(request.edge);
         }
-        let app = |authority: &Authority<'_>| self.policy.site(authority.host()).and_then(|site| site.index);
-        match (app(asked), app(routed)) {
-            (Some(one), Some(other)) if one == other => Ok(()),
-            _ => Err(Unread::Contradiction { edge, asked: asked.host().to_owned(), routed: routed.host().to_owned() }),
-        }
+        let site = self.policy.site(request.authority.host());
+        let site = site.ok_or_else(|| UnreadableRequest::UnknownHost(request.authority.host().to_owned()))?;
+        let path = request.path();
+        let destination = if let Some(endpoint) = endpoints::endpoint_path(&self.origin.prefix, path) {
+            Destination::Endpoint(endpoint)
+        } else {
+            let attributes = RequestAttributes { path, method: request.method, client: request.client };
+            Destination::App(site.app.requirement(attributes))
+        };
+        Ok(ReadSubrequest { request, site, destination })
     }
 
-    /// Once for each configuration: every rule with methods closes such requests, whatever their method is.
-    fn note_unknown_method(&self) {
-        if !self.has_noted_method.load(Ordering::Relaxed) && !self.has_noted_method.swap(true, Ordering::Relaxed) {
+    fn is_same_named_app(&self, described: &str, routed: &str) -> bool {
+        let app = |host: &str| self.policy.site(host).and_then(|site| site.index);
+        app(described).is_some_and(|one| app(routed) == Some(one))
+    }
+
+    /// Warns once for each configuration: every rule with methods closes such requests, whatever their method is.
+    fn warn_of_missing_method(&self, edge: Edge) {
+        let warned = &self.has_warned_of_method;
+        if !warned.load(Ordering::Relaxed) && !warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                mend = "proxy_set_header X-Original-Method $request_method;",
-                "nginx does not say by which method requests come: each counts as any that a rule closes, and a page as GET"
+                mend = edge::mend_method(edge),
+                "nginx does not send the request method: each request counts as any that a rule closes, and a page as GET"
             );
         }
     }
 
-    /// Lets in whom memory alone can decide about.
-    pub(super) fn recognise(&self, asked: &AuthRequest<'_>, site: Site<'_>) -> Option<Verdict> {
-        let (path, method, client) = (asked.path(), asked.method, asked.client);
-        if endpoints::below(&self.outside.prefix, path).is_some() {
-            return None;
-        }
-        self.check.admit_at_once(site.app, Asked { path, method, client }, asked.authority.host(), asked.headers)
-    }
-
-    pub(super) async fn answer<'r>(
-        &'r self,
-        asked: AuthRequest<'r>,
-        site: Site<'r>,
-        request: &'r Parts,
-        id: &'r RequestId,
-    ) -> Verdict {
-        let (path, query, intent) = (asked.path(), asked.query().unwrap_or_default(), asked.intent());
-        let (target, method, client, edge) = (asked.target, asked.method, asked.client, asked.edge);
-        let visit = RequestContext {
-            authority: asked.authority,
-            site,
-            client,
-            intent,
-            method,
-            headers: &request.headers,
-            arrival: Via::Subrequest,
-            id,
-            outside: &self.outside,
-        };
-        if let Some(page) = endpoints::below(&self.outside.prefix, path) {
-            if edge == Edge::Nginx {
-                return Verdict::Refuse(self.answers.refuse(&visit, Reason::NeedsRoute, &Page::NotFound));
+    async fn answer<'r>(&'r self, read: ReadSubrequest<'r>, id: &'r RequestId) -> Verdict {
+        let ReadSubrequest { request, site, destination } = read;
+        let (query, intent) = (request.query().unwrap_or_default(), request.intent());
+        let AuthRequest { edge, method, authority, target, client, headers, .. } = request;
+        let via = Via::Subrequest;
+        let context =
+            RequestContext { authority, site, client, intent, method, headers, via, id, origin: &self.origin };
+        // Cold branches are on the heap, so that the future of an answer from memory stays small.
+        match destination {
+            Destination::Endpoint(_) if edge == Edge::Nginx => {
+                Verdict::Refuse(self.refusals.refuse(&context, Reason::NeedsRoute, &Page::NotFound))
             }
-            // On the heap, like every cold branch, so that the future of an answer from memory stays small.
-            return Box::pin(self.own.ask(&visit, page, query)).await;
-        }
-        match self.check.decide(&visit, Asked { path, method, client }).await {
-            Ok(verdict) => verdict,
-            Err(lacking) => Box::pin(self.refuse(&visit, target, lacking)).await,
+            Destination::Endpoint(path) => Box::pin(self.endpoints.answer_subrequest(&context, path, query)).await,
+            Destination::App(requirement) => match self.check.decide(&context, &requirement).await {
+                Ok(verdict) => verdict,
+                Err(cause) => Box::pin(self.refuse(&context, target, cause)).await,
+            },
         }
     }
 
-    /// What somebody is told who is not let in.
-    async fn refuse(&self, visit: &RequestContext<'_>, target: &str, lacking: Lacking<'_>) -> Verdict {
-        let app = visit.site.app.name.as_str();
-        match lacking {
-            Lacking::Session(reason) => match visit.intent {
-                Intent::Page => {
-                    let target = RedirectTarget::asked(target, visit.here(), &self.policy);
-                    self.login.challenge(visit, &target.unwrap_or_else(|| RedirectTarget::root(visit.here()))).await
-                }
-                Intent::Form => Verdict::Refuse(self.answers.form_held(visit, reason)),
-                Intent::Fetch => Verdict::Refuse(Answers::login_required(visit, reason)),
+    /// Makes the answer for a request that is not let in: a sign-in, or a refusal.
+    async fn refuse(&self, context: &RequestContext<'_>, target: &str, cause: NotAdmitted<'_>) -> Verdict {
+        let app = context.site.app.name.as_str();
+        let here = || RedirectTarget::root(context.redirect_base());
+        let original = || RedirectTarget::original(target, context.redirect_base(), &self.policy).unwrap_or_else(here);
+        match cause {
+            NotAdmitted::Unauthenticated(reason) => match context.intent {
+                Intent::Page => self.login.challenge(context, &original()).await,
+                Intent::Form => Verdict::Refuse(self.refusals.held_form(context, reason)),
+                Intent::Fetch => Verdict::Refuse(Refusals::login_required(context, reason)),
             },
-            Lacking::Permission(who, denial) => {
-                let who = who.as_ref().map(|live| live.identity());
-                let reason = check::reason(denial, who);
-                let switch = visit.own("/sign_out?rd=%2F");
-                let page = match who {
+            NotAdmitted::Forbidden(session, denial) => {
+                let identity = session.as_ref().map(|session| session.who());
+                let reason = check::denial_reason(denial, identity);
+                let switch = context.endpoint_url("/sign_out?rd=%2F");
+                let page = match identity {
                     Some(who) if reason == Reason::EmailUnverified => Page::EmailUnverified { user: who.user(), app },
                     Some(who) => Page::NotAllowed { user: who.user(), app, switch: &switch },
                     None => Page::Denied { app },
                 };
-                let (needs, groups) = (Needs(denial), who.map(Groups));
-                let refused = Refused {
-                    user: who.map(PackedIdentity::user),
-                    subject: who.map(PackedIdentity::subject),
+                let (needs, groups) = (RequiredAccess(denial), identity.map(GroupsOf));
+                let details = RefusalDetails {
+                    user: identity.map(Packed::user),
+                    subject: identity.map(Packed::subject),
                     path: target.split('?').next(),
                     needs: Some(&needs),
                     has: groups.as_ref().map(|groups| groups as &dyn fmt::Display),
-                    mend: (reason == Reason::EmailUnverified).then_some(refusals::VERIFY_EMAIL),
-                    ..Refused::default()
+                    mend: (reason == Reason::EmailUnverified).then_some(refusal_log::MEND_EMAIL),
+                    ..RefusalDetails::default()
                 };
-                Verdict::Refuse(self.answers.refuse_because(visit, reason, &page, refused))
+                Verdict::Refuse(self.refusals.refuse_with(context, reason, &page, details))
             }
-            Lacking::Room => Verdict::Refuse(self.answers.no_room(visit)),
-            Lacking::Answer(unknown) => {
-                let retry = RedirectTarget::asked(target, visit.here(), &self.policy);
-                let retry = retry.unwrap_or_else(|| RedirectTarget::root(visit.here()));
-                Verdict::Refuse(self.answers.cannot_tell(visit, &unknown, retry.as_str()))
+            NotAdmitted::CookiesTooLong => Verdict::Refuse(self.refusals.cookies_too_long(context)),
+            NotAdmitted::Undetermined(cause) => {
+                Verdict::Refuse(self.refusals.undetermined(context, &cause, original().as_str()))
             }
         }
     }
 
-    pub(super) fn reject(&self, peer: IpAddr, request: &Parts, id: &RequestId, unread: Unread) -> Verdict {
-        let intent = edge::intent(Some(request.method.as_str()), &request.headers);
-        let refused = match unread {
-            Unread::UntrustedPeer => Refused { peer: Some(peer), ..Refused::default() },
-            _ => Refused { client: Some(peer), ..Refused::default() },
+    fn refuse_unreadable(&self, subrequest: &Subrequest<'_>, id: &RequestId, error: UnreadableRequest) -> Verdict {
+        let peer = subrequest.peer;
+        let details = match error {
+            UnreadableRequest::UntrustedPeer => RefusalDetails { peer: Some(peer), ..RefusalDetails::default() },
+            _ => RefusalDetails { client: Some(peer), ..RefusalDetails::default() },
         };
-        self.refuse_unread(intent, id, unread, refused)
+        let request = subrequest.parts;
+        let intent = edge::intent(Some(request.method.as_str()), &request.headers);
+        self.refusals.unreadable(RefusalTarget { intent, id }, error, details)
     }
 
-    /// Refuses what is not understood; `refused` says who asked.
-    pub(super) fn refuse_unread(
-        &self,
-        intent: Intent,
-        id: &RequestId,
-        unread: Unread,
-        refused: Refused<'_>,
-    ) -> Verdict {
-        Verdict::Refuse(match unread {
-            Unread::UntrustedPeer => {
-                let page = Page::BadRequest { detail: "This address may not ask on behalf of others." };
-                self.answers.refuse_as(To { intent, id }, Reason::UntrustedPeer, &page, &refused)
-            }
-            Unread::Malformed(problem) => {
-                let detail = problem.to_string();
-                let refused = Refused { detail: Some(&detail), ..refused };
-                let page = Page::BadRequest { detail: &detail };
-                self.answers.refuse_as(To { intent, id }, Reason::BadRequest, &page, &refused)
-            }
-            Unread::Contradiction { edge, asked, routed } => {
-                let (header, mend) = mend_of_contradiction(edge);
-                let problem = BadRequest { header, problem: "names another host than Host does" };
-                let detail = format!("{problem}: {asked:?} is asked about, and {routed:?} was routed by");
-                let refused = Refused { detail: Some(&detail), mend: Some(mend), ..refused };
-                let page = Page::BadRequest { detail: &problem.to_string() };
-                self.answers.refuse_as(To { intent, id }, Reason::BadRequest, &page, &refused)
-            }
-            Unread::UnknownHost(host) => {
-                let refused = Refused { host: Some(&host), ..refused };
-                self.answers.refuse_as(
-                    To { intent, id },
-                    Reason::UnknownHost,
-                    &Page::UnknownHost { host: &host },
-                    &refused,
-                )
-            }
-        })
+    fn count(&self, edge: Edge, site: Option<Site<'_>>, verdict: &Verdict, begun: Instant) {
+        self.metrics.count(edge as usize, site.and_then(|site| site.index), label(verdict), begun.elapsed());
     }
 }
 
-/// The line that names another host than the edge routed by, and the lines of the edge's configuration that mend it.
-fn mend_of_contradiction(edge: Edge) -> (&'static str, &'static str) {
-    match edge {
-        Edge::Caddy => ("X-Forwarded-Host", "in forward_auth: header_up X-Forwarded-Host {http.request.hostport}"),
-        Edge::Nginx | Edge::Traefik | Edge::Envoy => (
-            "X-Original-URL",
-            "proxy_set_header Host $host; proxy_set_header X-Original-URL $scheme://$host$request_uri; or, where the edge \
-             cannot send the host that it routes by, list its Host in server.service_hosts",
-        ),
+impl<'r> PendingSubrequest<'r> {
+    /// Reads a subrequest.
+    pub(super) fn read(subrequests: &'r Subrequests, subrequest: Subrequest<'r>) -> Self {
+        let begun = Instant::now();
+        Self { subrequests, subrequest, begun, read: subrequests.read(&subrequest) }
     }
-}
 
-/// Why it is not even known what is asked of which app.
-#[derive(Debug)]
-pub(super) enum Unread {
-    UntrustedPeer,
-    Malformed(BadRequest),
-    Contradiction { edge: Edge, asked: String, routed: String },
-    UnknownHost(String),
-}
-
-impl From<BadRequest> for Unread {
-    fn from(problem: BadRequest) -> Self {
-        Self::Malformed(problem)
+    /// Lets the subrequest in where memory alone can decide that.
+    fn admit(&self) -> Option<Response> {
+        let ReadSubrequest { request, site, destination } = self.read.as_ref().ok()?;
+        let Destination::App(requirement) = destination else { return None };
+        let (host, headers) = (request.authority.host(), request.headers);
+        let verdict = self.subrequests.check.admit_at_once(site.app, requirement, host, headers)?;
+        self.subrequests.count(request.edge, Some(*site), &verdict, self.begun);
+        Some(edge::write(request.edge, verdict, ""))
     }
-}
 
-/// Why somebody was not let in at once.
-pub(super) fn reason(verdict: &Verdict) -> Option<Reason> {
-    match verdict {
-        Verdict::Allow(_) => None,
-        Verdict::Redirect(redirect) => Some(redirect.reason),
-        Verdict::Refuse(refusal) => Some(refusal.reason),
+    /// Answers the subrequest. May wait for the store and the provider.
+    pub async fn resolve(self) -> Response {
+        let Self { subrequests, subrequest, begun, read } = self;
+        let (id, edge) = (RequestId::default(), subrequest.edge);
+        let (verdict, site) = match read {
+            Ok(read) => {
+                let site = read.site;
+                (subrequests.answer(read, &id).await, Some(site))
+            }
+            Err(error) => (subrequests.refuse_unreadable(&subrequest, &id, error), None),
+        };
+        subrequests.count(edge, site, &verdict, begun);
+        tracing::debug!(
+            request_id = %id,
+            edge = edge.label(),
+            app = site.map(|site| site.app.name.as_str()),
+            verdict = label(&verdict).label(),
+            reason = verdict.reason().map(Reason::code),
+            "auth subrequest"
+        );
+        match verdict {
+            // An admission needs no id, and making one costs.
+            allow @ Verdict::Allow(_) => edge::write(edge, allow, ""),
+            other => edge::write(edge, other, id.as_str()),
+        }
     }
 }
 
 /// The one table from verdict to metric.
-pub(super) fn label(verdict: &Verdict) -> metrics::VerdictLabel {
+fn label(verdict: &Verdict) -> metrics::Verdict {
     let reason = match verdict {
         Verdict::Allow(_) => return metrics::VerdictLabel::Allow,
         Verdict::Redirect(_) => return metrics::VerdictLabel::Login,

@@ -66,11 +66,11 @@ impl FuzzGate {
     /// Checks a request as the server does: first against the cache, then against the store.
     pub(super) fn ask(&self, edge: Edge, request: &Parts, envoy_target: &str) -> Response {
         let peer = IpAddr::from([127, 0, 0, 1]);
-        if let Some(response) = self.gate.now().admit_at_once(edge, peer, request, envoy_target) {
-            return response;
-        }
         let now = Guard::into_inner(self.gate.now());
-        self.runtime.block_on(Box::pin(now.authorize(edge, peer, request, envoy_target)))
+        match now.admit_at_once(Subrequest { edge, peer, parts: request, target: envoy_target }) {
+            SubrequestAnswer::Ready(response) => response,
+            SubrequestAnswer::Pending(pending) => self.runtime.block_on(Box::pin(pending.resolve())),
+        }
     }
 }
 
@@ -80,7 +80,7 @@ async fn built() -> (Gate, Arc<Sessions>) {
     let (clock, _hand) = Clock::manual(Timestamp::from_unix(1_800_000_000));
     let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "fuzz", commit: "fuzz" });
     let apps: Vec<_> = config.policy.apps.iter().map(|app| app.name.as_str()).collect();
-    let bound = metrics.bind(&apps, &["authentik"]);
+    let bound = metrics.bind(&Edge::LABELS, &apps, &["authentik"]);
     let keyring = Arc::new(Keyring::new(&config.secrets).expect("the secret is long enough"));
     let (counts, store) = (metrics.sessions.clone(), metrics.store.clone());
     let sessions = Sessions::open(&config.session, Arc::clone(&keyring), clock.clone(), counts, store).await;

@@ -1,4 +1,6 @@
-//! Sets of people, and who is in them.
+//! Sets of people (`allow`), and their members.
+//!
+//! Promises: an e-mail address counts only where the provider has verified it.
 
 use std::fmt::{self, Write as _};
 
@@ -6,60 +8,62 @@ use serde_json::Value;
 
 use crate::identity::{PackedIdentity, claim_at};
 
-/// Before a domain: everybody with a verified address there.
+/// Prefix of a domain that stands for every verified address there.
 const EVERYBODY_AT: &str = "*@";
-/// The claim that is believed only where the provider vouches for it.
+/// The claim that counts only where the provider has verified the address.
 const EMAIL: &str = "email";
 
-/// A reason for not being in a set of people.
+/// Cause of an identity not being in a set of people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lack {
+pub enum MissingGrant {
     /// In none of the groups.
     Group,
-    /// None of the users, and without the claims; the set has no groups.
+    /// None of the users, and without the claims. The set has no groups.
     Other,
-    /// The e-mail address is in the set, and the provider does not vouch for it.
+    /// The e-mail address is in the set, but the provider has not verified it.
     VerifiedEmail,
 }
 
-/// A set of people. Any one match lets in; `Anyone` is whoever is signed in.
+/// Set of people. Any one match lets in.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Allow {
-    /// Whoever is signed in.
+    /// All people who are signed in.
     #[default]
     Anyone,
-    /// Whoever matches one of these.
+    /// All people who match one of these.
     Some {
         /// Members of one of these groups.
         groups: Vec<String>,
-        /// People by verified e-mail address (exactly one `@`, folded) or subject; `*@example.com` is every verified address
-        /// there.
+        /// People by verified e-mail address (exactly one `@`, case-insensitive) or subject; `*@example.com` is every verified
+        /// address there.
         users: Vec<String>,
-        /// Claim path → accepted values, such as `department = ["ops"]`; booleans and numbers by their text.
+        /// Claim path and accepted values, such as `department = ["ops"]`; booleans and numbers by their text.
         claims: Vec<(String, Vec<String>)>,
     },
 }
 
 impl Allow {
-    /// Whether this person is in the set.
-    pub(super) fn admits(&self, who: &PackedIdentity) -> bool {
+    /// Returns `true` if an identity is in the set.
+    pub(super) fn admits(&self, identity: &Packed) -> bool {
         match self {
             Self::Anyone => true,
             Self::Some { groups, users, claims } => {
-                groups.iter().any(|group| who.is_in_group(group)) || includes(users, who) || claims_one_of(claims, who)
+                groups.iter().any(|group| identity.is_in(group))
+                    || includes(users, identity)
+                    || claims_one_of(claims, identity)
             }
         }
     }
 
-    /// What somebody lacks who is not in the set.
+    /// Returns what an identity lacks that is not in the set.
     #[must_use]
-    pub fn lack(&self, who: &PackedIdentity) -> Lack {
+    pub fn missing(&self, identity: &Packed) -> MissingGrant {
         match self {
-            Self::Some { users, claims, .. } if !who.has_verified_email() && is_named(users, claims, who) => {
-                Lack::VerifiedEmail
+            Self::Some { users, claims, .. } if !identity.has_verified_email() && is_named(users, claims, identity) => {
+                MissingGrant::VerifiedEmail
             }
-            Self::Some { groups, .. } if !groups.is_empty() => Lack::Group,
-            Self::Some { .. } | Self::Anyone => Lack::Other,
+            Self::Some { groups, .. } if !groups.is_empty() => MissingGrant::Group,
+            Self::Some { .. } | Self::Anyone => MissingGrant::Other,
         }
     }
 }
@@ -83,21 +87,21 @@ impl fmt::Display for Allow {
     }
 }
 
-fn includes(users: &[String], who: &PackedIdentity) -> bool {
+fn includes(users: &[String], identity: &Packed) -> bool {
     if users.is_empty() {
         return false;
     }
-    let subject = who.subject();
-    let email = if who.has_verified_email() { who.email() } else { "" };
+    let subject = identity.subject();
+    let email = if identity.has_verified_email() { identity.email() } else { "" };
     users.iter().any(|user| match user.strip_prefix(EVERYBODY_AT) {
         Some(domain) => is_at(email, domain),
         None => !user.is_empty() && (subject == user || same_mailbox(email, user)),
     })
 }
 
-/// Whether the address of somebody would let them in if it were verified.
-fn is_named(users: &[String], claims: &[(String, Vec<String>)], who: &PackedIdentity) -> bool {
-    let email = who.email();
+/// Returns `true` if the e-mail address would let an identity in if it were verified.
+fn is_named(users: &[String], claims: &[(String, Vec<String>)], identity: &Packed) -> bool {
+    let email = identity.email();
     let by_address = |user: &String| match user.strip_prefix(EVERYBODY_AT) {
         Some(domain) => is_at(email, domain),
         None => same_mailbox(email, user),
@@ -106,26 +110,25 @@ fn is_named(users: &[String], claims: &[(String, Vec<String>)], who: &PackedIden
     !email.is_empty() && (users.iter().any(by_address) || claims.iter().any(by_claim))
 }
 
-/// Two addresses with exactly one `@` each: what stands around a second one is read differently by those who look for the
-/// first and those who look for the last.
+/// Compares two addresses with exactly one `@` each. With two of them, some software splits at the first and some at the last.
 fn same_mailbox(one: &str, other: &str) -> bool {
     let is_address = |text: &str| text.bytes().filter(|byte| *byte == b'@').count() == 1;
     is_address(one) && is_address(other) && one.eq_ignore_ascii_case(other)
 }
 
-/// Whether an address with exactly one `@` and something before it is of this very domain.
+/// Returns `true` for an address of this very domain: exactly one `@`, and something before it.
 fn is_at(email: &str, domain: &str) -> bool {
     let halves = email.split_once('@').filter(|(local, _)| !local.is_empty() && !domain.is_empty());
     halves.is_some_and(|(_, own)| own.eq_ignore_ascii_case(domain) && !own.contains('@'))
 }
 
-fn claims_one_of(wanted: &[(String, Vec<String>)], who: &PackedIdentity) -> bool {
+fn claims_one_of(wanted: &[(String, Vec<String>)], identity: &Packed) -> bool {
     if wanted.is_empty() {
         return false;
     }
-    let claims = who.claims();
-    wanted.iter().filter(|(path, _)| path != EMAIL || who.has_verified_email()).any(|(path, accepted)| {
-        let says = |own: &Value| accepted.iter().any(|one| reads(own, one));
+    let claims = identity.claims();
+    wanted.iter().filter(|(path, _)| path != EMAIL || identity.has_verified_email()).any(|(path, accepted)| {
+        let says = |own: &Value| accepted.iter().any(|one| equals_text(own, one));
         match claim_at(&claims, path) {
             Some(Value::Array(many)) => many.iter().any(says),
             Some(one) => says(one),
@@ -134,22 +137,22 @@ fn claims_one_of(wanted: &[(String, Vec<String>)], who: &PackedIdentity) -> bool
     })
 }
 
-/// Whether a claim is this text, or is a boolean or a number that is written so.
-fn reads(claim: &Value, text: &str) -> bool {
+/// Returns `true` if a claim is this text, or a boolean or number that is written so.
+fn equals_text(claim: &Value, text: &str) -> bool {
     match claim {
         Value::String(own) => own == text,
         Value::Bool(_) | Value::Number(_) => {
-            let mut rest = Rest(Some(text));
-            write!(rest, "{claim}").is_ok() && rest.0 == Some("")
+            let mut unmatched = PrefixMatcher(Some(text));
+            write!(unmatched, "{claim}").is_ok() && unmatched.0 == Some("")
         }
         Value::Null | Value::Array(_) | Value::Object(_) => false,
     }
 }
 
-/// What is left of a text after everything that was written was found at its beginning.
-struct Rest<'t>(Option<&'t str>);
+/// Writer that strips what is written from the front of a text: compares without allocating.
+struct PrefixMatcher<'t>(Option<&'t str>);
 
-impl fmt::Write for Rest<'_> {
+impl fmt::Write for PrefixMatcher<'_> {
     fn write_str(&mut self, written: &str) -> fmt::Result {
         self.0 = self.0.and_then(|rest| rest.strip_prefix(written));
         self.0.map(drop).ok_or(fmt::Error)

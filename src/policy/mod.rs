@@ -1,6 +1,7 @@
-//! Who may pass where: apps by host, rules by path, judged on every request.
+//! Access policy: apps by host, rules by path, judged on every request.
 //!
-//! Pure and synchronous: a request and an identity in, a judgement out. It must not know sessions, cookies or edges.
+//! Pure and synchronous: a request and an identity in, a judgement out. [`redirect`] guards against open redirects, [`headers`]
+//! renders identity headers.
 
 mod allow;
 pub mod headers;
@@ -14,102 +15,93 @@ mod tests;
 use std::collections::HashMap;
 
 pub use self::{
-    allow::{Allow, Lack},
-    rule::{Access, Asked, Expression, PathPattern, Pattern, Rule},
+    allow::{Allow, MissingGrant},
+    rule::{Denial, Expression, PathPattern, Pattern, RequestAttributes, Rule, RuleAccess},
 };
 use self::{readings::Readings, rule::Applies};
 use crate::identity::PackedIdentity;
 
-/// The apps and rules as configured and checked.
+/// Apps and rules as configured and checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What happens on a host that no app names.
+    /// Access to hosts that no app names.
     pub default: DefaultAccess,
     /// The apps in their order.
     pub apps: Vec<App>,
 }
 
-/// What happens on a host that no app names.
+/// Access to hosts that no app names (`access.default`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DefaultAccess {
     /// 403 for everybody.
     #[default]
     Deny,
-    /// Whoever is signed in at the first provider.
+    /// Access for people who are signed in at the first provider.
     Authenticated,
 }
 
-/// One protected app.
+/// Protected app.
 #[derive(Clone, Debug)]
 pub struct App {
     /// Its name in logs, metrics and pages.
     pub name: String,
     /// The hosts that it answers on.
     pub hosts: Vec<HostPattern>,
-    /// The provider that its visitors sign in at, by place in the configuration.
+    /// The provider at which its users sign in, by place in the configuration.
     pub provider: usize,
-    /// Who may use it, where no rule says otherwise.
+    /// The people who may use it, where no rule says otherwise.
     pub allow: Allow,
-    /// First match wins, before `allow`.
+    /// The rules: the first match wins, before `allow`.
     pub rules: Vec<Rule>,
     /// The identity headers that it receives.
-    pub headers: headers::Plan,
+    pub headers: headers::HeaderPlan,
 }
 
-/// A host, or every host below one. Folded as [`crate::host::Authority`] folds.
+/// Host, or every host below one. Folded as [`crate::host::Authority`] folds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostPattern {
     /// This host.
     Exact(String),
-    /// `*.` + this: any number of labels in front of it, at least one.
+    /// `*.` and this: at least one label in front of it.
     Below(String),
 }
 
-/// What a request needs before it may pass.
+/// Requirement that a request has to meet before it may pass.
 #[derive(Clone, Debug)]
 pub enum Requirement<'p> {
-    /// Nothing; identity headers are empty.
-    Nothing,
-    /// Nothing, and the identity is passed on where there is one.
+    /// None; identity headers are empty.
+    Public,
+    /// None; identity headers are filled where there is a session.
     Optional,
-    /// An identity that [`Test::judge`] lets in.
-    Identity(Test<'p>),
-    /// Nobody passes.
+    /// Identity that [`IdentityTest::judge`] lets in.
+    Identity(IdentityTest<'p>),
+    /// Unmeetable: nobody passes.
     Denied,
 }
 
-/// The test that an identity has to pass.
+/// Test that an identity has to pass.
 #[derive(Clone, Debug)]
-pub struct Test<'p> {
+pub struct IdentityTest<'p> {
     app: &'p App,
-    passes: Passes<'p>,
+    condition: IdentityCondition<'p>,
 }
 
-/// Who passes a test.
+/// Condition of a test.
 #[derive(Clone, Debug)]
-enum Passes<'p> {
-    /// Whom the app's `allow` lets in.
+enum IdentityCondition<'p> {
+    /// In the app's `allow`.
     Allow,
-    /// Whom this rule lets in.
+    /// Let in by this rule.
     Rule(&'p Rule),
-    /// Whom each of these rules lets in.
+    /// Let in by each of these rules.
     Rules(Vec<&'p Rule>),
-    /// Whom each of these rules lets in, and the app's `allow`.
+    /// Let in by each of these rules, and in the app's `allow`.
     RulesAndAllow(Vec<&'p Rule>),
-    /// Whom every rule of the app lets in, as if each matched, and its `allow`.
+    /// Let in by every rule of the app, as if each matched, and in the app's `allow`.
     Every,
 }
 
-/// Why an identity is not let in.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Denial<'p> {
-    /// Not among those who are allowed.
-    NotAllowed(&'p Allow),
-    /// A rule denies it to everybody.
-    Rule,
-}
-
-/// Which app a host belongs to.
+/// App of a host.
 #[derive(Clone, Copy, Debug)]
 pub struct Site<'p> {
     /// The app.
@@ -118,11 +110,11 @@ pub struct Site<'p> {
     pub index: Option<usize>,
 }
 
-/// Apps by host. The configuration alone puts names in, so nobody outside can choose some that fall together, and a
-/// hash that withstands that would be the dearest part of looking one up.
+/// Apps by host. Only the configuration puts names in, so clients cannot choose colliding ones, and a hash that withstands that
+/// would be the most expensive part of a look-up.
 type Hosts = HashMap<String, usize, foldhash::fast::RandomState>;
 
-/// All apps, ready to be asked.
+/// All apps, indexed by host.
 #[derive(Debug)]
 pub struct Policy {
     apps: Vec<App>,
@@ -132,8 +124,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Builds the look-up tables, so that a request costs the same however many hosts there are. Where two apps name the
-    /// same host the first has it; the configuration complains about the second.
+    /// Builds the indexes, so that a request costs the same however many hosts there are. Where two apps name the same host the
+    /// first has it; validation of the configuration rejects the second.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let Settings { default, apps } = settings;
@@ -154,7 +146,7 @@ impl Policy {
         Self { apps, fallback, exact, below }
     }
 
-    /// The app that answers on a folded host: the exact name first, then the longest wildcard.
+    /// Returns the app of a folded host: the exact name first, then the longest wildcard.
     #[must_use]
     pub fn site(&self, host: &str) -> Option<Site<'_>> {
         let named = self.exact.get(host).or_else(|| parents(host).find_map(|parent| self.below.get(parent)));
@@ -164,20 +156,20 @@ impl Policy {
         }
     }
 
-    /// Whether an app names this folded host; `access.default` names none.
+    /// Returns `true` if an app names this folded host. `access.default` names none.
     #[must_use]
     pub fn names(&self, host: &str) -> bool {
         self.site(host).is_some_and(|site| site.index.is_some())
     }
 }
 
-/// `b.c.d`, `c.d` and `d` for `a.b.c.d`.
+/// Parent domains: `b.c.d`, `c.d` and `d` for `a.b.c.d`.
 fn parents(host: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(host.split_once('.'), |(_, parent)| parent.split_once('.')).map(|(_, parent)| parent)
 }
 
 impl App {
-    /// Stands for every host that no app names, where `access.default` lets people in.
+    /// App of all hosts that no app names, where `access.default` lets people in.
     fn unnamed() -> Self {
         Self {
             name: "default".to_owned(),
@@ -185,85 +177,87 @@ impl App {
             provider: 0,
             allow: Allow::Anyone,
             rules: Vec::new(),
-            headers: headers::Plan::remote(),
+            headers: headers::default_plan(),
         }
     }
 
-    /// What this request needs under every reading of it: a rule that opens counts where it matches beyond doubt, one that
-    /// closes wherever a server, a file system or a router could take the request for one that it is about.
+    /// Returns the requirement of a request under every reading of its path.
+    ///
+    /// A rule that opens applies only where it matches beyond doubt; one that closes applies wherever a server, a file system or
+    /// a router could take the request for one that the rule is about.
     #[must_use]
-    pub fn requirement(&self, asked: Asked<'_>) -> Requirement<'_> {
+    pub fn requirement(&self, request: RequestAttributes<'_>) -> Requirement<'_> {
         if self.rules.is_empty() {
-            return self.test(Passes::Allow);
+            return self.test(IdentityCondition::Allow);
         }
-        let Some(readings) = Readings::of(asked.path) else {
+        let Some(readings) = Readings::of(request.path) else {
             return self.strictest();
         };
         let is_named = |path: &str| self.rules.iter().any(|rule| rule.names(path));
         let mut closing = Vec::new();
         for rule in &self.rules {
             if rule.access.opens() {
-                if rule.opens(&asked, &readings) {
+                if rule.opens(&request, &readings) {
                     return self.opened(rule, closing);
                 }
                 continue;
             }
-            match rule.closes(&asked, &readings, is_named) {
+            match rule.closes(&request, &readings, is_named) {
                 Applies::No => {}
-                _ if rule.access == Access::Deny => return Requirement::Denied,
+                _ if rule.access == RuleAccess::Deny => return Requirement::Denied,
                 Applies::Perhaps => closing.push(rule),
-                Applies::Surely if closing.is_empty() => return self.test(Passes::Rule(rule)),
+                Applies::Surely if closing.is_empty() => return self.test(IdentityCondition::Rule(rule)),
                 Applies::Surely => {
                     closing.push(rule);
-                    return self.test(Passes::Rules(closing));
+                    return self.test(IdentityCondition::Rules(closing));
                 }
             }
         }
-        self.test(if closing.is_empty() { Passes::Allow } else { Passes::RulesAndAllow(closing) })
+        self.test(if closing.is_empty() { IdentityCondition::Allow } else { IdentityCondition::RulesAndAllow(closing) })
     }
 
-    /// What a rule that opens leaves to ask, where rules before it may close.
+    /// Requirement where a rule opens, and rules before it may close.
     fn opened<'p>(&'p self, rule: &'p Rule, closing: Vec<&'p Rule>) -> Requirement<'p> {
         match rule.access {
-            _ if !closing.is_empty() => self.test(Passes::Rules(closing)),
-            Access::Optional => Requirement::Optional,
-            _ => Requirement::Nothing,
+            _ if !closing.is_empty() => self.test(IdentityCondition::Rules(closing)),
+            RuleAccess::Optional => Requirement::Optional,
+            _ => Requirement::Public,
         }
     }
 
-    /// What no reading of a path could be spared: any rule could be the one that the app means, whatever it says about
-    /// methods and networks.
+    /// Requirement of a path whose readings are unknown: any rule could be the one that the app means, whatever its methods and
+    /// networks.
     fn strictest(&self) -> Requirement<'_> {
-        if self.rules.iter().any(|rule| rule.access == Access::Deny) {
+        if self.rules.iter().any(|rule| rule.access == RuleAccess::Deny) {
             return Requirement::Denied;
         }
-        self.test(Passes::Every)
+        self.test(IdentityCondition::Every)
     }
 
-    fn test<'p>(&'p self, passes: Passes<'p>) -> Requirement<'p> {
-        Requirement::Identity(Test { app: self, passes })
+    fn test<'p>(&'p self, condition: IdentityCondition<'p>) -> Requirement<'p> {
+        Requirement::Identity(IdentityTest { app: self, condition })
     }
 }
 
-impl<'p> Test<'p> {
+impl<'p> IdentityTest<'p> {
     /// Judges an identity.
-    pub fn judge(&self, who: &PackedIdentity) -> Result<(), Denial<'p>> {
-        match &self.passes {
-            Passes::Allow => self.allow(who),
-            Passes::Rule(rule) => rule.access.judge(who),
-            Passes::Rules(rules) => rules.iter().try_for_each(|rule| rule.access.judge(who)),
-            Passes::RulesAndAllow(rules) => {
-                self.allow(who)?;
-                rules.iter().try_for_each(|rule| rule.access.judge(who))
+    pub fn judge(&self, identity: &Packed) -> Result<(), Denial<'p>> {
+        match &self.condition {
+            IdentityCondition::Allow => self.allow(identity),
+            IdentityCondition::Rule(rule) => rule.access.judge(identity),
+            IdentityCondition::Rules(rules) => rules.iter().try_for_each(|rule| rule.access.judge(identity)),
+            IdentityCondition::RulesAndAllow(rules) => {
+                self.allow(identity)?;
+                rules.iter().try_for_each(|rule| rule.access.judge(identity))
             }
-            Passes::Every => {
-                self.allow(who)?;
-                self.app.rules.iter().try_for_each(|rule| rule.access.judge(who))
+            IdentityCondition::Every => {
+                self.allow(identity)?;
+                self.app.rules.iter().try_for_each(|rule| rule.access.judge(identity))
             }
         }
     }
 
-    fn allow(&self, who: &PackedIdentity) -> Result<(), Denial<'p>> {
-        if self.app.allow.admits(who) { Ok(()) } else { Err(Denial::NotAllowed(&self.app.allow)) }
+    fn allow(&self, identity: &Packed) -> Result<(), Denial<'p>> {
+        if self.app.allow.admits(identity) { Ok(()) } else { Err(Denial::NotAllowed(&self.app.allow)) }
     }
 }

@@ -1,7 +1,7 @@
-//! Readings of a path: what the servers that people run serve for it, and what a file system or a router folds together.
+//! Readings of a path: the decoded paths that servers serve for it, and the paths that a file system or a router folds together.
 //!
-//! Pure. A path that every server reads in one way has one reading; any other has one for each server that reads it
-//! differently, so that a rule which closes a path closes it in front of all of them. [`SERVERS`] is the list; a server that
+//! Promises: a path that every server reads in one way has one reading; any other has one for each server that reads it
+//! differently, so that a rule which closes a path closes it in front of all of them. [`PATH_READERS`] is the list; a server that
 //! reads paths in a way of its own is added there.
 
 use std::borrow::Cow;
@@ -9,30 +9,30 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::path::{Form, form};
+use super::path::{PathForm, form};
 
-/// A kind of server: the decoded path that it serves for a raw one.
-pub(super) type Server = fn(&str) -> String;
+/// Kind of server: returns the decoded path that it serves for a raw one.
+pub(super) type PathReader = fn(&str) -> String;
 
-/// The servers whose readings count. Each is asked twice: directly, and behind a proxy that passes on a decoded path (nginx
-/// with a path in `proxy_pass`, Apache without `nocanon`).
-pub(super) const SERVERS: &[Server] =
+/// Servers whose readings count. Each is applied twice: directly, and behind a proxy that passes on a decoded path (nginx with a
+/// path in `proxy_pass`, Apache without `nocanon`).
+pub(super) const PATH_READERS: &[PathReader] =
     &[nginx, nginx_unmerged, whatwg_url, express, go, tomcat, wsgi, rails, iis, reparsed];
 
 /// nginx, Apache: decoded, merged, resolved; a `#` ends the path.
 pub(super) fn nginx(raw: &str) -> String {
-    resolve(&merge(before(&decode(raw), &['#'])))
+    remove_dot_segments(&merge_slashes(before(&decode(raw), &['#'])))
 }
 
 /// nginx with `merge_slashes off`.
 pub(super) fn nginx_unmerged(raw: &str) -> String {
-    resolve(before(&decode(raw), &['#']))
+    remove_dot_segments(before(&decode(raw), &['#']))
 }
 
-/// Node with `new URL(request.url, base)`: backslashes are slashes, and behind two of them stands a host.
+/// Node with `new URL(request.url, base)`: backslashes are slashes, and a host follows two of them.
 pub(super) fn whatwg_url(raw: &str) -> String {
     let base = Url::parse("http://base.invalid/").expect("a literal address");
-    // No request line holds a space, and the parser would cut one off at the end.
+    // No request line holds a space, and the parser would trim one at the end.
     let url = base.join(&raw.replace(' ', "%20"));
     decode(url.as_ref().map_or(raw, Url::path))
 }
@@ -44,12 +44,12 @@ pub(super) fn express(raw: &str) -> String {
 
 /// Go's `ServeMux` and `path.Clean`.
 pub(super) fn go(raw: &str) -> String {
-    resolve(&merge(&decode(raw)))
+    remove_dot_segments(&merge_slashes(&decode(raw)))
 }
 
 /// Tomcat, Jetty, Spring: path parameters are cut before anything is decoded.
 pub(super) fn tomcat(raw: &str) -> String {
-    resolve(&merge(&turn(&decode(&cut_parameters(raw)))))
+    remove_dot_segments(&merge_slashes(&turn_backslashes(&decode(&cut_parameters(raw)))))
 }
 
 /// WSGI, ASGI, PHP: decoded and nothing else (PEP 3333).
@@ -59,23 +59,23 @@ pub(super) fn wsgi(raw: &str) -> String {
 
 /// Rails, Sinatra, Django with `APPEND_SLASH`: slashes are squeezed.
 pub(super) fn rails(raw: &str) -> String {
-    merge(&decode(raw))
+    merge_slashes(&decode(raw))
 }
 
-/// IIS, ASP.NET, and whatever cuts parameters after it has decoded.
+/// IIS, ASP.NET, and other servers that cut parameters after decoding.
 pub(super) fn iis(raw: &str) -> String {
-    resolve(&merge(&cut_parameters(&turn(&decode(raw)))))
+    remove_dot_segments(&merge_slashes(&cut_parameters(&turn_backslashes(&decode(raw)))))
 }
 
-/// Whoever parses a decoded path as an address once more: a query may begin in it.
+/// Servers that parse a decoded path as a URL once more: a query may begin in it.
 pub(super) fn reparsed(raw: &str) -> String {
-    resolve(&merge(before(&decode(raw), &['?', '#'])))
+    remove_dot_segments(&merge_slashes(before(&decode(raw), &['?', '#'])))
 }
 
-/// The formats that frameworks take for a part of the route: `/users.json` is `/users`.
+/// Formats that frameworks take for a part of the route: `/users.json` is `/users`.
 const FORMATS: &[&str] = &[".json", ".xml", ".html", ".htm", ".csv", ".txt", ".rss", ".atom", ".pdf"];
 
-/// Every reading of a path, as it is served and folded.
+/// All readings of a path, as served and folded.
 pub(super) enum Readings<'r> {
     /// The path as every server reads it.
     One {
@@ -94,11 +94,11 @@ pub(super) enum Readings<'r> {
 }
 
 impl<'r> Readings<'r> {
-    /// The readings of a raw path; `None` where no list of them could be complete.
+    /// Returns the readings of a raw path; `None` where no list of them could be complete.
     pub(super) fn of(raw: &'r str) -> Option<Self> {
         match form(raw) {
-            Form::Plain => Some(Self::One { served: Cow::Borrowed(raw), folded: Cow::Borrowed(raw) }),
-            Form::Clear => {
+            PathForm::Plain => Some(Self::One { served: Cow::Borrowed(raw), folded: Cow::Borrowed(raw) }),
+            PathForm::Clear => {
                 let served = percent_decode_str(raw).decode_utf8_lossy();
                 let folded = match &served {
                     Cow::Borrowed(served) => fold(served),
@@ -106,8 +106,8 @@ impl<'r> Readings<'r> {
                 };
                 Some(Self::One { served, folded })
             }
-            Form::Ambiguous => Some(Self::several(raw)),
-            Form::Unreadable => None,
+            PathForm::Ambiguous => Some(Self::several(raw)),
+            PathForm::Unreadable => None,
         }
     }
 
@@ -121,7 +121,7 @@ impl<'r> Readings<'r> {
         Self::Several { served, folded }
     }
 
-    /// The path that every server serves, where there is one.
+    /// Returns the path that every server serves, where there is one.
     pub(super) fn only(&self) -> Option<&str> {
         match self {
             Self::One { served, .. } => Some(served),
@@ -129,7 +129,7 @@ impl<'r> Readings<'r> {
         }
     }
 
-    /// The paths that servers serve.
+    /// Returns the paths that servers serve.
     pub(super) fn served(&self) -> &[Cow<'r, str>] {
         match self {
             Self::One { served, .. } => std::slice::from_ref(served),
@@ -137,7 +137,7 @@ impl<'r> Readings<'r> {
         }
     }
 
-    /// The same, folded.
+    /// Returns the same, folded.
     pub(super) fn folded(&self) -> &[Cow<'r, str>] {
         match self {
             Self::One { folded, .. } => std::slice::from_ref(folded),
@@ -146,14 +146,14 @@ impl<'r> Readings<'r> {
     }
 }
 
-/// The paths that any of [`SERVERS`] serves for a raw one.
+/// Returns the paths that any of [`PATH_READERS`] serves for a raw one.
 pub(super) fn served_by_any(raw: &str) -> impl Iterator<Item = String> {
     let passed_on = decode(raw);
-    SERVERS.iter().flat_map(move |serve| [serve(raw), serve(&passed_on)])
+    PATH_READERS.iter().flat_map(move |serve| [serve(raw), serve(&passed_on)])
 }
 
-/// A decoded path as it is looked up where case, empty segments, slashes, dots and spaces at the end of a segment make no
-/// difference: NTFS, APFS, routers that are not strict. `/` is the root; no other ends with a slash.
+/// Folds a decoded path as file systems and routers do to which case, empty segments, and slashes, dots and spaces at the end of a
+/// segment make no difference: NTFS, APFS, routers that are not strict. `/` is the root; no other ends with a slash.
 pub(super) fn fold(path: &str) -> Cow<'_, str> {
     let bare = path.trim_end_matches('/');
     if bare.is_empty() {
@@ -168,25 +168,25 @@ pub(super) fn fold(path: &str) -> Cow<'_, str> {
     let names = path.split('/').map(|segment| segment.trim_end_matches(['.', ' '])).filter(|name| !name.is_empty());
     let folded = names.fold(String::with_capacity(path.len()), |mut folded, name| {
         folded.push('/');
-        // There and back: letters such as `ſ` and `K` have a lower case of their own and the upper case of another.
+        // To upper case and back: letters such as `ſ` and `K` have a lower case of their own and the upper case of another.
         folded.extend(name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase));
         folded
     });
     if folded.is_empty() { Cow::Borrowed("/") } else { Cow::Owned(folded) }
 }
 
-/// Whether what follows a folded path is a format, with the dots and spaces that Windows drops before it.
+/// Returns `true` if the rest behind a folded path is a format, with the dots and spaces that Windows drops before it.
 pub(super) fn is_format(rest: &str) -> bool {
     let name = FORMATS.iter().find_map(|format| rest.strip_suffix(format));
     name.is_some_and(|between| between.bytes().all(|byte| matches!(byte, b'.' | b' ')))
 }
 
-/// Every escape decoded.
+/// Decodes every escape.
 fn decode(raw: &str) -> String {
     percent_decode_str(raw).decode_utf8_lossy().into_owned()
 }
 
-/// Every escape decoded but that of a slash, which stays a character of its segment.
+/// Decodes every escape but that of a slash, which stays a character of its segment.
 fn decode_inside_segments(raw: &str) -> String {
     let slash = |at: usize| raw.get(at..at + 3).is_some_and(|escape| escape.eq_ignore_ascii_case("%2f"));
     let (mut decoded, mut begin) = (String::with_capacity(raw.len()), 0);
@@ -199,24 +199,24 @@ fn decode_inside_segments(raw: &str) -> String {
     decoded
 }
 
-/// The path up to the first of some characters.
+/// Returns the path up to the first of some characters.
 fn before<'p>(path: &'p str, ends: &[char]) -> &'p str {
     path.split(ends).next().unwrap_or_default()
 }
 
-/// Backslashes as slashes.
-fn turn(path: &str) -> String {
+/// Turns backslashes into slashes.
+fn turn_backslashes(path: &str) -> String {
     path.replace('\\', "/")
 }
 
-/// Without the parameters (`;…`) of each segment, RFC 3986, section 3.3.
+/// Cuts the parameters (`;…`) of each segment (RFC 3986, section 3.3).
 fn cut_parameters(path: &str) -> String {
     let names = path.split('/').map(|segment| before(segment, &[';']));
     names.collect::<Vec<_>>().join("/")
 }
 
-/// Without empty segments but the last.
-fn merge(path: &str) -> String {
+/// Merges slashes: removes empty segments but the last.
+fn merge_slashes(path: &str) -> String {
     path.chars().fold(String::with_capacity(path.len()), |mut merged, letter| {
         if letter != '/' || !merged.ends_with('/') {
             merged.push(letter);
@@ -225,8 +225,8 @@ fn merge(path: &str) -> String {
     })
 }
 
-/// Without dot segments, RFC 3986, section 5.2.4.
-fn resolve(path: &str) -> String {
+/// Removes dot segments (RFC 3986, section 5.2.4).
+fn remove_dot_segments(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let rest = path.strip_prefix('/').unwrap_or(path);
     for segment in rest.split('/') {

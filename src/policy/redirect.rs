@@ -1,7 +1,7 @@
-//! Where a browser may be sent after signing in or out.
+//! Redirect targets after sign-in and sign-out: the guard against open redirects.
 //!
-//! An address is taken only where our own reading of the text and a browser's (the WHATWG URL standard) agree on the
-//! origin, and that origin is one of ours. It must not know why somebody is redirected.
+//! Promises: a URL is accepted only where our own reading of the text and a browser's (the WHATWG URL standard) agree on the
+//! origin, and that origin is one of ours.
 
 use http::HeaderValue;
 use percent_encoding::percent_decode_str;
@@ -10,32 +10,31 @@ use url::Url;
 use super::Policy;
 use crate::host::{Authority, default_port};
 
-/// Longer addresses are nobody's bookmark, and the sealed sign-in that carries them has to fit an address itself.
+/// The longest URL that is accepted, in bytes. The sealed `state` that carries it has to fit a URL itself.
 const MAX_LENGTH: usize = 4096;
 
-/// An address that is safe to send a browser to. Only [`RedirectTarget::parse`] and its two
-/// companions make one.
+/// URL that is safe to redirect a browser to. Only [`RedirectTarget::parse`] and its two companions make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedirectTarget(String);
 
-/// Where the one who asks to be redirected is.
+/// Base against which targets are checked: the origin of the request that asks for a redirect.
 #[derive(Clone, Copy, Debug)]
-pub struct Here<'a> {
+pub struct RedirectBase<'a> {
     /// `https` or `http`: from the configuration.
     pub scheme: &'a str,
-    /// The host (and port) that was asked.
+    /// The requested host and port.
     pub authority: &'a Authority<'a>,
     /// `server.prefix`: targets below it become the root.
     pub prefix: &'a str,
 }
 
 impl RedirectTarget {
-    /// Takes an address if it may be followed: a path on the asked host, or an absolute address on a host that an app
-    /// names. What is taken stays as it was, byte for byte; only a target below the gate's own prefix
-    /// becomes the root of its host.
+    /// Accepts a path on the requested host, or an absolute URL on a host that an app names; `None` for any other text.
+    ///
+    /// The target stays as it was, byte for byte; only one below the gate's own prefix becomes the root of its host.
     #[must_use]
-    pub fn parse(text: &str, here: Here<'_>, policy: &Policy) -> Option<Self> {
-        // First of all the bytes that browsers drop, turn into slashes or read as something else.
+    pub fn parse(text: &str, base: RedirectBase<'_>, policy: &Policy) -> Option<Self> {
+        // First the bytes that browsers drop, turn into slashes or read as something else.
         if text.len() > MAX_LENGTH || !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
             return None;
         }
@@ -43,40 +42,40 @@ impl RedirectTarget {
             if text.starts_with("//") {
                 return None;
             }
-            (here.authority.clone(), format!("{}://{}{text}", here.scheme, here.authority))
+            (base.authority.clone(), format!("{}://{}{text}", base.scheme, base.authority))
         } else {
-            (foreign_authority(text, here, policy)?, text.to_owned())
+            (foreign_authority(text, base, policy)?, text.to_owned())
         };
         let url = Url::parse(&absolute).ok()?;
-        if !is_same_origin(&url, here.scheme, &authority) {
+        if !is_same_origin(&url, base.scheme, &authority) {
             return None;
         }
-        if is_below(&url, here.prefix) {
-            return Some(Self(format!("{}://{authority}/", here.scheme)));
+        if is_below(&url, base.prefix) {
+            return Some(Self(format!("{}://{authority}/", base.scheme)));
         }
         Some(Self(absolute))
     }
 
-    /// The address that was asked, to come back to after signing in: the same test, for a target as it stood on the request
-    /// line. There `//a/b` is a path on this host, which alone it would not be.
+    /// Accepts the target of the original request line, to return to after sign-in. The same test, but `//a/b` is a path on this
+    /// host there.
     #[must_use]
-    pub fn asked(target: &str, here: Here<'_>, policy: &Policy) -> Option<Self> {
-        Self::parse(&format!("{}://{}{target}", here.scheme, here.authority), here, policy)
+    pub fn original(target: &str, base: RedirectBase<'_>, policy: &Policy) -> Option<Self> {
+        Self::parse(&format!("{}://{}{target}", base.scheme, base.authority), base, policy)
     }
 
-    /// The root of the asked host.
+    /// The root of the requested host.
     #[must_use]
-    pub fn root(here: Here<'_>) -> Self {
-        Self(format!("{}://{}/", here.scheme, here.authority))
+    pub fn root(base: RedirectBase<'_>) -> Self {
+        Self(format!("{}://{}/", base.scheme, base.authority))
     }
 
-    /// The absolute address.
+    /// Returns the absolute URL.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The same as the value of a `Location` header.
+    /// Returns the value of a `Location` header.
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "an invariant of the type, not something callers can cause")]
     pub fn location(&self) -> HeaderValue {
@@ -84,21 +83,21 @@ impl RedirectTarget {
     }
 }
 
-/// The authority of an absolute address, where that may be followed from here: our scheme, no userinfo, the asked host or
-/// one that an app names, at the port where browsers reach us.
-fn foreign_authority<'t>(text: &'t str, here: Here<'_>, policy: &Policy) -> Option<Authority<'t>> {
-    let rest = text.strip_prefix(here.scheme)?.strip_prefix("://")?;
-    // `Authority` refuses an `@`, so userinfo ends here.
+/// Returns the authority of an absolute URL that may be followed: our scheme, no userinfo, the requested host or one that an app
+/// names, at the port where browsers reach us.
+fn foreign_authority<'t>(text: &'t str, base: RedirectBase<'_>, policy: &Policy) -> Option<Authority<'t>> {
+    let rest = text.strip_prefix(base.scheme)?.strip_prefix("://")?;
+    // `Authority` refuses an `@`, so userinfo ends base.
     let authority = Authority::parse(rest.split(['/', '?', '#']).next()?).ok()?;
-    let is_known = authority.host() == here.authority.host() || policy.names(authority.host());
+    let is_known = authority.host() == base.authority.host() || policy.names(authority.host());
     let is_our_port = match authority.port() {
         None => true,
-        port @ Some(number) => default_port(here.scheme) == Some(number) || port == here.authority.port(),
+        port @ Some(number) => default_port(base.scheme) == Some(number) || port == base.authority.port(),
     };
     (is_known && is_our_port).then_some(authority)
 }
 
-/// Whether a browser would end where we think it would.
+/// Returns `true` if a browser reads the same origin.
 fn is_same_origin(url: &Url, scheme: &str, authority: &Authority<'_>) -> bool {
     url.scheme() == scheme
         && url.host_str() == Some(authority.host())
@@ -107,8 +106,8 @@ fn is_same_origin(url: &Url, scheme: &str, authority: &Authority<'_>) -> bool {
         && url.password().is_none()
 }
 
-/// Whether any server on the way could take the address for one below `prefix`, however it folds the path. `url` has no
-/// dot segments any more, escaped ones included.
+/// Returns `true` if any server on the way could take the URL for one below `prefix`, however it folds the path. `url` has no dot
+/// segments any more, escaped ones included.
 fn is_below(url: &Url, prefix: &str) -> bool {
     let path = percent_decode_str(url.path()).decode_utf8_lossy();
     let mut segments = path.split('/').filter(|segment| !segment.is_empty());

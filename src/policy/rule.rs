@@ -1,4 +1,6 @@
-//! Rules: which requests they are about and what they grant.
+//! Rules: the requests that they match, and the access that they grant.
+//!
+//! Promises: a rule that opens matches byte for byte; one that closes matches every reading of a path.
 
 use std::net::IpAddr;
 
@@ -7,26 +9,26 @@ use percent_encoding::percent_decode_str;
 use regex::Regex;
 
 use super::{
-    Allow, Denial,
+    allow::Allow,
     readings::{Readings, fold, is_format},
 };
 use crate::identity::PackedIdentity;
 
-/// One rule of an app.
+/// Rule of an app.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// The paths that it is about.
+    /// The paths that it matches.
     pub path: PathPattern,
-    /// The methods that it is about; empty: any. A request whose method is unknown is opened by no rule with methods, and
-    /// closed by every one.
+    /// The methods that it matches; empty: any. No rule with methods opens a request whose method is unknown, and every one
+    /// closes it.
     pub methods: Vec<String>,
-    /// The client networks that it is about; empty: any. The same holds for a client that is unknown.
+    /// The client networks that it matches; empty: any. The same holds for a client that is unknown.
     pub networks: Vec<IpNet>,
-    /// What it grants.
-    pub access: Access,
+    /// The access that it grants.
+    pub access: RuleAccess,
 }
 
-/// The paths that a rule is about. They are compared decoded, so it makes no difference how pattern and path are escaped.
+/// Paths that a rule matches. They are compared decoded, so it makes no difference how pattern and path are escaped.
 /// A pattern such as `/a//b` never matches, because no unambiguous path looks like it ([`super::path::is_ambiguous`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathPattern {
@@ -34,13 +36,13 @@ pub enum PathPattern {
     Any,
     /// This path and no other.
     Exact(Pattern),
-    /// What is below this folder, which ends with a slash; where the rule closes, the folder without its slash as well.
+    /// Paths below this folder, which ends with a slash; where the rule closes, the folder without its slash as well.
     Prefix(Pattern),
     /// Paths that this expression matches from end to end.
     Regex(Expression),
 }
 
-/// A path of the configuration, ready to be compared with those of requests.
+/// Path of the configuration, ready to be compared with those of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     decoded: String,
@@ -48,32 +50,41 @@ pub struct Pattern {
     folded: String,
 }
 
-/// A regular expression over whole decoded paths.
+/// Regular expression over whole decoded paths.
 #[derive(Clone, Debug)]
 pub struct Expression {
     exact: Regex,
-    /// The same in any letter case.
+    /// The same, case-insensitive.
     folded: Regex,
 }
 
-/// What a rule grants.
+/// Access that a rule grants.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Access {
-    /// Everybody, with empty identity headers.
+pub enum RuleAccess {
+    /// Open to everybody, with empty identity headers.
     Public,
-    /// Everybody, with identity headers where there is a session.
+    /// Open to everybody, with identity headers where there is a session.
     Optional,
-    /// Whoever is signed in.
+    /// Open to people who are signed in.
     Authenticated,
-    /// Nobody.
+    /// Closed to everybody.
     Deny,
-    /// These people.
+    /// Open to these people.
     Allow(Allow),
 }
 
-/// What a rule sees of a request.
+/// Cause of an identity not being let in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Denial<'p> {
+    /// Not in this set of people.
+    NotAllowed(&'p Allow),
+    /// Denied to everybody by a rule.
+    Rule,
+}
+
+/// Attributes of a request that rules match.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'r> {
+pub struct RequestAttributes<'r> {
     /// The raw path, still percent-encoded.
     pub path: &'r str,
     /// The method, where known.
@@ -82,7 +93,7 @@ pub struct Asked<'r> {
     pub client: Option<IpAddr>,
 }
 
-/// How far a rule is about a request, over all of its readings.
+/// Extent to which a rule applies to a request, over all readings of its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Applies {
     /// Under none of them.
@@ -100,42 +111,42 @@ impl Applies {
 }
 
 impl Rule {
-    /// Whether the rule is about this request beyond doubt: byte for byte, by a method and a client that are known.
-    pub(super) fn opens(&self, asked: &Asked<'_>, readings: &Readings<'_>) -> bool {
-        self.takes_method(asked.method) == Applies::Surely
-            && self.takes_client(asked.client.as_ref()) == Applies::Surely
+    /// Returns `true` if the rule applies beyond doubt: byte for byte, by a method and a client that are known.
+    pub(super) fn opens(&self, request: &RequestAttributes<'_>, readings: &Readings<'_>) -> bool {
+        self.matches_method(request.method) == Applies::Surely
+            && self.matches_client(request.client.as_ref()) == Applies::Surely
             && readings.only().is_some_and(|path| self.path.opens(path))
     }
 
-    /// How far the rule closes this request. `is_named` tells whether a rule of the app names a path exactly.
+    /// Returns how far the rule closes this request. `is_named` is `true` for paths that a rule of the app names exactly.
     pub(super) fn closes(
         &self,
-        asked: &Asked<'_>,
+        request: &RequestAttributes<'_>,
         readings: &Readings<'_>,
         is_named: impl Fn(&str) -> bool + Copy,
     ) -> Applies {
-        let known = self.takes_method(asked.method).min(self.takes_client(asked.client.as_ref()));
+        let known = self.matches_method(request.method).min(self.matches_client(request.client.as_ref()));
         if known == Applies::No { known } else { known.min(self.path.closes(readings, is_named)) }
     }
 
-    /// Whether the rule names this very path.
+    /// Returns `true` if the rule names this very path.
     pub(super) fn names(&self, served: &str) -> bool {
         matches!(&self.path, PathPattern::Exact(pattern) if pattern.decoded == served)
     }
 
-    /// An unknown method may be any. HEAD is answered like GET by most servers, so what closes GET closes it too.
-    fn takes_method(&self, method: Option<&str>) -> Applies {
+    /// Matches the method; an unknown one may be any. Most servers answer HEAD like GET, so a rule that closes GET closes it too.
+    fn matches_method(&self, method: Option<&str>) -> Applies {
         match method {
             _ if self.methods.is_empty() => Applies::Surely,
             None => Applies::Perhaps,
-            Some(asked) if self.methods.iter().any(|own| own == asked) => Applies::Surely,
+            Some(method) if self.methods.iter().any(|own| own == method) => Applies::Surely,
             Some("HEAD") if self.methods.iter().any(|own| own == "GET") => Applies::Perhaps,
             Some(_) => Applies::No,
         }
     }
 
-    /// An unknown client may be in any network.
-    fn takes_client(&self, client: Option<&IpAddr>) -> Applies {
+    /// Matches the client; an unknown one may be in any network.
+    fn matches_client(&self, client: Option<&IpAddr>) -> Applies {
         match client {
             _ if self.networks.is_empty() => Applies::Surely,
             None => Applies::Perhaps,
@@ -143,7 +154,7 @@ impl Rule {
         }
     }
 
-    // Inlined, it would have the address made canonical before it is known that there are networks to hold it against.
+    // Inlined, the address would be made canonical even where there are no networks.
     #[inline(never)]
     fn covers_address(&self, address: &IpAddr) -> bool {
         let address = address.to_canonical();
@@ -151,18 +162,18 @@ impl Rule {
     }
 }
 
-impl Access {
-    /// Whether it lets in somebody who is not signed in.
+impl RuleAccess {
+    /// Returns `true` if it lets in people who are not signed in.
     #[must_use]
     pub fn opens(&self) -> bool {
         matches!(self, Self::Public | Self::Optional)
     }
 
-    /// Judges somebody who is signed in.
-    pub(super) fn judge(&self, who: &PackedIdentity) -> Result<(), Denial<'_>> {
+    /// Judges an identity.
+    pub(super) fn judge(&self, identity: &Packed) -> Result<(), Denial<'_>> {
         match self {
             Self::Public | Self::Optional | Self::Authenticated => Ok(()),
-            Self::Allow(people) if people.admits(who) => Ok(()),
+            Self::Allow(people) if people.admits(identity) => Ok(()),
             Self::Allow(people) => Err(Denial::NotAllowed(people)),
             Self::Deny => Err(Denial::Rule),
         }
@@ -176,13 +187,13 @@ impl PathPattern {
         Self::Exact(Pattern::new(path))
     }
 
-    /// What is below this folder, which ends with a slash.
+    /// Paths below this folder, which ends with a slash.
     #[must_use]
     pub fn prefix(folder: &str) -> Self {
         Self::Prefix(Pattern::new(folder))
     }
 
-    /// Byte for byte.
+    /// Matches byte for byte.
     fn opens(&self, served: &str) -> bool {
         match self {
             Self::Any => true,
@@ -192,7 +203,7 @@ impl PathPattern {
         }
     }
 
-    /// Generously: under every reading as it is served, or under any, folded.
+    /// Matches generously: under every reading as it is served, or under any, folded.
     fn closes(&self, readings: &Readings<'_>, is_named: impl Fn(&str) -> bool + Copy) -> Applies {
         if readings.served().iter().all(|served| self.opens(served) || self.is_folder_of(served)) {
             return Applies::Surely;
@@ -214,7 +225,7 @@ impl PathPattern {
         if is_close { Applies::Perhaps } else { Applies::No }
     }
 
-    /// Whether a path is the folder of a prefix, without its slash.
+    /// Returns `true` if a path is the folder of a prefix, without its slash.
     fn is_folder_of(&self, served: &str) -> bool {
         matches!(self, Self::Prefix(folder) if folder.decoded.strip_suffix('/') == Some(served))
     }
@@ -237,7 +248,7 @@ impl Pattern {
         self.folded == folded.strip_suffix('/').unwrap_or(folded)
     }
 
-    /// `/users.json`, where this is `/users`.
+    /// Returns `true` for `/users.json`, where this is `/users`.
     fn is_formatted_as(&self, folded: &str) -> bool {
         !self.folded.is_empty() && folded.strip_prefix(&self.folded).is_some_and(is_format)
     }
@@ -250,7 +261,7 @@ impl Pattern {
 impl Expression {
     /// Compiles an expression. It is anchored at both ends, so that `/a` is not found in `/admin/a`.
     pub fn new(text: &str) -> Result<Self, regex::Error> {
-        // On its own first: `a)|(b` would only make sense inside the anchors.
+        // On its own first: `a)|(b` would be valid only inside the anchors.
         Regex::new(text)?;
         let exact = Regex::new(&format!("^(?:{text})$"))?;
         Ok(Self { exact, folded: Regex::new(&format!("(?i)^(?:{text})$"))? })

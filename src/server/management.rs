@@ -123,7 +123,7 @@ mod tests {
 
     async fn seen(path: &str, phase: Phase, store: bool, provider: bool) -> (u16, String, String) {
         let metrics = Metrics::new(&metrics::Settings { backend: "sqlite", version: "0", commit: "none" });
-        let health = || Health { store, opened: true, providers: vec![("authentik".to_owned(), provider)] };
+        let health = || GateHealth { store, opened: true, providers: vec![("authentik".to_owned(), provider)] };
         let (request, ()) = http::Request::get(path).body(()).unwrap().into_parts();
         let response = answer(&request, phase, health, &metrics);
         let status = response.status().as_u16();
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_process_whose_store_never_answered_is_not_ready() {
         for (opened, expected) in [(false, 503), (true, 200)] {
-            let health = Health { store: false, opened, providers: Vec::new() };
+            let health = GateHealth { store: false, opened, providers: Vec::new() };
             assert_eq!(readiness(Phase::Accepting, &health).status().as_u16(), expected);
         }
     }

@@ -10,8 +10,8 @@ use http::{Method, Uri, request::Parts};
 
 use super::{connection::FragmentDropped, limits::RequestClass};
 use crate::{
-    edge::{Edge, Response},
-    flow::{Gate, backchannel_logout},
+    edge::{Edge, Response, Subrequest},
+    flow::{Gate, SubrequestAnswer, backchannel_logout},
 };
 
 /// Path below the prefix at which edges ask, each at its own name.
@@ -96,7 +96,7 @@ impl Router {
 
     /// Returns the refusal of a form whose head is reason enough, before its body is read.
     pub(super) fn refuse_form(&self, peer: IpAddr, request: &Parts) -> Option<Response> {
-        self.gate.now().unheard(peer, request)
+        self.gate.now().precheck_backchannel_logout(peer, request)
     }
 
     /// Returns `true` if the body of a request is a form that has to be read.

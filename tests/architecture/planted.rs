@@ -159,17 +159,17 @@ fn a_second_way_in_is_found() {
             "flow/check.rs calls Admission::grant 2 times and makes 1 verdicts with it",
         ),
         (
-            |copy| copy.plant("flow/answer.rs", "fn a(b: Admission) -> Verdict {\n    Verdict::Allow(b)\n}"),
-            "flow/answer.rs makes a Verdict::Allow",
+            |copy| copy.plant("flow/refusal.rs", "fn a(b: Admission) -> Verdict {\n    Verdict::Allow(b)\n}"),
+            "flow/refusal.rs makes a Verdict::Allow",
         ),
         (
             |copy| {
                 copy.plant(
-                    "flow/answer.rs",
+                    "flow/refusal.rs",
                     "fn a(b: Option<Admission>) -> Option<Verdict> {\n    b.map(Verdict::Allow)\n}",
                 );
             },
-            "flow/answer.rs makes a Verdict::Allow",
+            "flow/refusal.rs makes a Verdict::Allow",
         ),
         (
             |copy| {

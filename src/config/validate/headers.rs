@@ -4,7 +4,7 @@ use super::super::{
     reader::{Cursor, Reader},
     suggest,
 };
-use crate::policy::headers::{About, Passed, Plan, Preset, Spec, plan};
+use crate::policy::headers::{HeaderPlan, HeaderSpec, PassedToken, PlanContext, Preset, plan};
 
 /// Keys that pass a token to the app, and the preset with the header for it.
 const TOKENS: [(&str, Passed, Preset); 2] = [
@@ -18,7 +18,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>, app: &str, pro
     reader.refuse_duplicates(&items, None);
     let specs = specs(reader, &items);
     let passed = passed(reader, section, &specs);
-    let about = About { app, provider, version: env!("CARGO_PKG_VERSION"), keys: "", passed: &passed };
+    let about = PlanContext { app, provider, version: env!("CARGO_PKG_VERSION"), jwks_url: "", passed: &passed };
     plan(&specs, &about)
         .map_err(|faults| {
             for fault in faults {
@@ -49,7 +49,8 @@ fn specs(reader: &mut Reader<'_>, items: &[Cursor<'_>]) -> Vec<Spec> {
                 reader.error(item, "has no effect: it names no header", "remove it");
             }
             specs.extend(
-                own.iter().filter_map(|(name, value)| Some(Spec::Own((*name).to_owned(), value.text()?.to_owned()))),
+                own.iter()
+                    .filter_map(|(name, value)| Some(HeaderSpec::Own((*name).to_owned(), value.text()?.to_owned()))),
             );
         }
     }

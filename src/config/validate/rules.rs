@@ -6,7 +6,7 @@ use super::super::{
     diagnostic::ValueError,
     reader::{self, Cursor, Reader},
 };
-use crate::policy::{Access, Allow, PathPattern, Rule, path};
+use crate::policy::{Allow, PathPattern, Rule, RuleAccess, path};
 
 /// Reads the rules of an app; `prefix` is the path prefix of the gate's own pages.
 pub(super) fn read(reader: &mut Reader<'_>, app: &Cursor<'_>, prefix: Option<&str>) -> Option<Vec<Rule>> {
@@ -252,7 +252,7 @@ mod tests {
             path,
             methods: methods.iter().map(|method| (*method).to_owned()).collect(),
             networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
-            access: Access::Deny,
+            access: RuleAccess::Deny,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What goes back, edge by edge.
+//! Answers, edge by edge.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};

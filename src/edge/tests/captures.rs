@@ -1,18 +1,18 @@
-//! Every request that a real edge sent, and what has to be read out of it.
+//! Captured subrequests of real edges, and the original requests that have to be read from them.
 
 use std::{collections::BTreeMap, fs};
 
 use super::{fixtures, request, why};
-use crate::edge::{Edge, Intent, TrustedProxies, asked_host, read};
+use crate::edge::{Edge, Intent, Subrequest, TrustedProxies, read, request_host};
 
-/// What the authorization server received: method, raw path, header lines.
+/// Subrequest as the authorization server received it: method, raw path, header lines.
 struct Captured {
     method: String,
     path: String,
     lines: Vec<(String, Vec<u8>)>,
 }
 
-/// `None` where the edge refused the request by itself.
+/// Parses a capture; `None` where the edge refused the request by itself.
 fn captured(text: &str) -> Option<Captured> {
     let (_, rest) = text.split_once("===== AUTH SERVER RECEIVED").unwrap();
     let (_, rest) = rest.split_once('\n').unwrap();
@@ -44,31 +44,31 @@ fn edge_of(capture: &str) -> Edge {
     }
 }
 
-/// The row of the table that a capture amounts to.
+/// Row of the table for a capture.
 fn outcome(name: &str, text: &str) -> String {
     let Some(Captured { method, path, lines }) = captured(text) else {
         return "unasked".to_owned();
     };
     let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
     let parts = request(&method, &lines);
-    let envoy_target = path.strip_prefix("/outpost.goauthentik.io/auth/envoy").unwrap_or_default();
+    let target = path.strip_prefix("/outpost.goauthentik.io/auth/envoy").unwrap_or_default();
     // Edges and clients of the captures are all on loopback; an edge elsewhere is one whose clients are known.
     let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
-    let peer = proxies.admit("10.0.0.1".parse().unwrap()).unwrap();
-    match read(edge_of(name), peer, &parts, envoy_target) {
+    let subrequest = Subrequest { edge: edge_of(name), peer: "10.0.0.1".parse().unwrap(), parts: &parts, target };
+    match read(proxies.admit(subrequest.peer).unwrap(), &subrequest) {
         Err(fault) => format!("!\t{}", why(fault)),
-        Ok(asked) => [
-            asked.method.unwrap_or("-").to_owned(),
-            asked.authority.to_string(),
-            asked.target.to_owned(),
-            asked.client.map_or("-".to_owned(), |address| address.to_string()),
-            match asked.intent() {
+        Ok(original) => [
+            original.method.unwrap_or("-").to_owned(),
+            original.authority.to_string(),
+            original.target.to_owned(),
+            original.client.map_or("-".to_owned(), |address| address.to_string()),
+            match original.intent() {
                 Intent::Page => "page",
                 Intent::Form => "form",
                 Intent::Fetch => "fetch",
             }
             .to_owned(),
-            asked_host(&parts).map_or("-".to_owned(), |host| host.to_string()),
+            request_host(&parts).map_or("-".to_owned(), |host| host.to_string()),
         ]
         .join("\t"),
     }

@@ -1,4 +1,4 @@
-//! The dialects against what real edges sent, what peers test, and what nobody should send.
+//! The dialects against captures of real edges, test vectors of other projects, and malformed requests.
 
 mod answers;
 mod captures;

@@ -1,4 +1,4 @@
-//! Whatever an edge or somebody in its place sends, it is read safely or refused.
+//! Properties of reading: any subrequest, from an edge or not, is read safely or refused.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,10 +8,12 @@ use proptest::prelude::*;
 
 use super::{loopback, request};
 use crate::edge::{
-    Edge, TrustedProxies, asked_host,
+    Edge, Subrequest, TrustedProxies,
     field::{Field, is_method, target},
-    read,
+    read, request_host,
 };
+
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn header() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
     let name = prop::sample::select(vec![
@@ -41,7 +43,7 @@ fn network() -> impl Strategy<Value = IpNet> {
     ]
 }
 
-/// The first and the last address of a network, what lies beside them, and the same in other clothes.
+/// Addresses around the first and the last of a network, and their IPv4-mapped forms.
 fn around(network: &IpNet) -> Vec<IpAddr> {
     let addresses: Vec<IpAddr> = match network {
         IpNet::V4(network) => [network.network().to_bits(), network.broadcast().to_bits()]
@@ -104,20 +106,20 @@ proptest! {
         }
         let chain: Vec<_> = hops.iter().map(|(written, _)| *written).collect();
         let parts = request("GET", &[("host", b"a.example"), ("x-forwarded-for", chain.join(",").as_bytes())]);
-        let peer = proxies.admit("127.0.0.1".parse().unwrap()).unwrap();
-        let client = read(Edge::Envoy, peer, &parts, "/").unwrap().client;
+        let subrequest = Subrequest { edge: Edge::Envoy, peer: LOCALHOST, parts: &parts, target: "/" };
+        let client = read(proxies.admit(LOCALHOST).unwrap(), &subrequest).unwrap().client;
         prop_assert_eq!(client, expected, "{:?}", chain);
     }
 
     #[test]
     fn a_line_is_read_whole_or_refused(value: Vec<u8>) {
         let Ok(value) = HeaderValue::from_bytes(&value) else { return Ok(()) };
-        let mut field = Field::spelt("X");
+        let mut field = Field::named("X");
         prop_assert_eq!(field.text(), Ok(None));
-        field.see(&value);
+        field.add(&value);
         let expected = std::str::from_utf8(value.as_bytes()).map(Some).map_err(|_| field.fault("is not UTF-8"));
         prop_assert_eq!(field.text(), expected);
-        field.see(&value);
+        field.add(&value);
         prop_assert_eq!(field.text(), Err(field.fault("is repeated")));
     }
 
@@ -143,14 +145,15 @@ proptest! {
             .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::from_bytes(value).ok()?)))
             .collect::<HeaderMap>();
         let proxies = loopback();
-        let peer = proxies.admit("127.0.0.1".parse().unwrap()).unwrap();
-        let _ = asked_host(&parts);
+        let peer = LOCALHOST;
+        let _ = request_host(&parts);
         for edge in Edge::ALL {
-            if let Ok(asked) = read(*edge, peer, &parts, &target) {
-                prop_assert!(asked.target.starts_with('/') && asked.path().starts_with('/'));
-                prop_assert!(!asked.target.bytes().any(|byte| byte <= b' ' || byte == 0x7f));
-                prop_assert!(asked.method.is_none_or(is_method));
-                prop_assert!(!asked.authority.host().bytes().any(|byte| byte.is_ascii_uppercase()));
+            let subrequest = Subrequest { edge: *edge, peer, parts: &parts, target: &target };
+            if let Ok(original) = read(proxies.admit(peer).unwrap(), &subrequest) {
+                prop_assert!(original.target.starts_with('/') && original.path().starts_with('/'));
+                prop_assert!(!original.target.bytes().any(|byte| byte <= b' ' || byte == 0x7f));
+                prop_assert!(original.method.is_none_or(is_method));
+                prop_assert!(!original.authority.host().bytes().any(|byte| byte.is_ascii_uppercase()));
             }
         }
     }

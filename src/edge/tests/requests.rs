@@ -1,4 +1,4 @@
-//! Single requests: malformed lines, client addresses, intents, and the vectors of peers.
+//! Single subrequests: malformed lines, client addresses, intents, and the vectors of other projects.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use http::{HeaderName, Request, request::Parts};
 use serde_json::{Map, Value};
 
 use super::{fixtures, loopback, request, why};
-use crate::edge::{AuthRequest, Edge, Intent, TrustedProxies, asked_host, read};
+use crate::edge::{AuthRequest, Edge, Intent, Subrequest, TrustedProxies, read, request_host};
 
 fn vectors(file: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(fixtures("vectors").join(file)).unwrap()).unwrap()
@@ -26,13 +26,14 @@ fn read_from<'r>(
     parts: &'r Parts,
     target: &'r str,
 ) -> Result<AuthRequest<'r>, String> {
-    read(edge, proxies.admit("127.0.0.1".parse().unwrap()).unwrap(), parts, target).map_err(why)
+    let subrequest = Subrequest { edge, peer: "127.0.0.1".parse().unwrap(), parts, target };
+    read(proxies.admit(subrequest.peer).unwrap(), &subrequest).map_err(why)
 }
 
 fn outcome(edge: Edge, lines: &[(&str, &[u8])], target: &str) -> String {
     let parts = request("GET", lines);
     match read_from(&loopback(), edge, &parts, target) {
-        Ok(asked) => format!("{} {} {}", asked.method.unwrap_or("-"), asked.authority, asked.target),
+        Ok(original) => format!("{} {} {}", original.method.unwrap_or("-"), original.authority, original.target),
         Err(problem) => problem,
     }
 }
@@ -105,7 +106,7 @@ fn an_edge_that_keeps_the_host_it_routed_by_has_a_second_witness() {
         let host = host.map(|host| ("host", host.as_bytes()));
         let parts = request("GET", &DESCRIBED.into_iter().chain(host).collect::<Vec<_>>());
         let read = read_from(&loopback(), edge, &parts, "/");
-        let routed = read.map(|asked| asked.routed.map(|routed| routed.host().to_owned()));
+        let routed = read.map(|original| original.routed.map(|routed| routed.host().to_owned()));
         assert_eq!(routed, expected.map(|host| host.map(str::to_owned)).map_err(str::to_owned), "{edge:?} {host:?}");
     }
 }
@@ -177,14 +178,14 @@ fn envoy_is_read_from_the_request_line_and_the_host() {
 }
 
 #[test]
-fn the_asked_host_is_the_host_line_or_the_authority_of_http_2_and_they_agree() {
-    let asked = |uri: &str, host: Option<&str>| {
+fn the_request_host_is_the_host_line_or_the_authority_of_http_2_and_they_agree() {
+    let host_of = |uri: &str, host: Option<&str>| {
         let mut request = Request::builder().uri(uri);
         if let Some(host) = host {
             request = request.header("host", host);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        asked_host(&parts).map_or_else(why, |host| host.to_string())
+        request_host(&parts).map_or_else(why, |host| host.to_string())
     };
     for (uri, host, expected) in [
         ("/x", Some("A.example.:80"), "a.example:80"),
@@ -196,7 +197,7 @@ fn the_asked_host_is_the_host_line_or_the_authority_of_http_2_and_they_agree() {
         ("/x", None, "Host is missing"),
         ("/x", Some(""), "Host names no host"),
     ] {
-        assert_eq!(asked(uri, host), expected, "{uri} {host:?}");
+        assert_eq!(host_of(uri, host), expected, "{uri} {host:?}");
     }
 }
 
@@ -217,7 +218,7 @@ fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy_or_unknown() 
         ("203.0.113.9%lo", None),
         ("fe80::1%", None),
         ("fe80::1%a b", None),
-        // Whoever stands at the left of trusted hops alone is whom a client made up, or a client inside their networks.
+        // With trusted hops alone, the leftmost is made up by the client, or a client inside the trusted networks.
         ("10.0.0.9, 10.0.0.7", None),
         ("192.168.1.1, garbage, 10.0.0.7", None),
         ("127.0.0.1", None),
@@ -228,8 +229,8 @@ fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy_or_unknown() 
         ("", None),
     ] {
         let parts = request("GET", &[("host", b"a.example"), ("x-forwarded-for", chain.as_bytes())]);
-        let asked = read_from(&loopback(), Edge::Envoy, &parts, "/").unwrap();
-        assert_eq!(asked.client.map(|client| client.to_string()).as_deref(), expected, "{chain}");
+        let original = read_from(&loopback(), Edge::Envoy, &parts, "/").unwrap();
+        assert_eq!(original.client.map(|client| client.to_string()).as_deref(), expected, "{chain}");
     }
     let line: (&str, &[u8]) = ("x-forwarded-for", b"203.0.113.9");
     for lines in [vec![line, line], vec![("x-forwarded-for", b"203.0.113.9\xff")]] {
@@ -361,8 +362,9 @@ fn addresses_in_the_chain_are_parsed_as_peers_parse_them() {
                 let lines: &[(&str, &[u8])] = &[("host", b"a.example"), ("x-forwarded-for", chain.as_bytes())];
                 // A proxy from elsewhere: where it is one of the listed networks too, the client is unknown.
                 let edge = TrustedProxies::new(vec!["192.0.2.0/24".parse().unwrap()]);
-                let peer = edge.admit("192.0.2.1".parse().unwrap()).unwrap();
-                read(Edge::Envoy, peer, &request("GET", lines), "/").unwrap().client
+                let (peer, parts) = ("192.0.2.1".parse().unwrap(), request("GET", lines));
+                let subrequest = Subrequest { edge: Edge::Envoy, peer, parts: &parts, target: "/" };
+                read(edge.admit(peer).unwrap(), &subrequest).unwrap().client
             }
             // Behind a proxy the peer is the proxy and never the client.
             (None, Some(peer)) if case["reverseProxy"] == false => {
@@ -385,7 +387,7 @@ fn cookies_are_found_wherever_a_reference_parser_finds_them() {
             .map(|line| Some((http::header::COOKIE, http::HeaderValue::from_bytes(line.as_bytes()).ok()?)))
             .collect::<Option<http::HeaderMap>>()
         else {
-            // Control characters: hyper answers 400 before anything of ours is asked.
+            // Control characters: hyper answers 400 before any code of ours runs.
             assert!(lines.iter().any(|line| line.chars().any(char::is_control)), "{lines:?}");
             continue;
         };

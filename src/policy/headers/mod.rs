@@ -1,6 +1,6 @@
-//! The identity headers that apps receive: presets and own names, rendered once for each plan of a session in use.
+//! Identity headers that apps receive: presets and own names, rendered once for each plan of a session in use.
 //!
-//! Every configured header is always there, so that an edge overwrites a client's own copy. The fields of a plan take at
+//! Promises: every configured header is always there, so that an edge overwrites a client's own copy. The fields of a plan take at
 //! most [`BUDGET`] bytes of an answer whatever the provider says. What does not fit is left out in the safe direction: a
 //! single value is whole or empty, never cut (a cut name could be somebody else's), and a list loses whole members from
 //! its end, so that it never names a group that the person is not in.
@@ -8,46 +8,38 @@
 mod spec;
 mod value;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-pub use self::spec::{About, Fault, Passed, Preset, Spec, plan};
+pub use self::{
+    spec::{HeaderFault, HeaderSpec, PassedToken, PlanContext, Preset, default_plan, plan},
+    value::Separator,
+};
 use crate::{
     crypto,
-    identity::{Identity, Tokens, strings},
+    identity::{Identity, PlanId, Principal, RenderedHeaders, Tokens, strings},
 };
 
-/// What the fields of a plan may take of an answer, names included. With the constants (at most 512) and what HTTP itself
-/// needs, the head of an answer stays below the 4 KiB that nginx has room for.
+/// The most bytes that the fields of a plan take of an answer, names included. With the constants (at most 512) and the status
+/// line, the head of an answer fits the 4 KiB that nginx has room for.
 pub const BUDGET: usize = 3_400;
 
-/// The headers of an app: always all of them, empty where there is no value.
+/// Identity headers of an app: always all of them, empty where there is no value.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct HeaderPlan {
     id: PlanId,
     /// Headers whose values come from the identity.
-    fields: Vec<(HeaderName, Source)>,
+    fields: Vec<(HeaderName, HeaderSource)>,
     /// Headers that are the same for everybody, such as `X-authentik-meta-app`.
     constants: Vec<(HeaderName, HeaderValue)>,
-    /// What is answered for nobody: the fields first and empty, then what is the same for everybody.
+    /// The headers without an identity: first the fields, empty, then the constants.
     blank: HeaderMap,
 }
 
-/// Tells plans with different fields apart, and is the same for equal ones in whichever configuration they stand: what was
-/// rendered under it is never taken for something else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlanId([u8; 16]);
-
-/// The values of a plan's fields for one identity, in the plan's order. The texts lie side by side in one piece of
-/// memory: a session that is asked for after a while is in no core's cache, and each piece of its own is one more wait.
-#[derive(Debug)]
-pub struct Rendered(Box<[HeaderValue]>);
-
-/// Where a header's value comes from.
+/// Source of a header's value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum HeaderSource {
     /// [`Identity::user`].
     User,
     /// [`Identity::email`].
@@ -61,7 +53,7 @@ pub enum Source {
     /// A claim of strings, joined.
     ClaimList(String, Separator),
     /// Text with `{claims.path}` placeholders, as pieces.
-    Template(Vec<Piece>),
+    Template(Vec<TemplatePiece>),
     /// The access token, only ever configured by `pass_access_token`.
     AccessToken,
     /// The ID token, only ever configured by `pass_id_token`.
@@ -70,71 +62,56 @@ pub enum Source {
     Nothing,
 }
 
-/// A piece of a template.
+/// Piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Piece {
-    /// As it stands.
+pub enum TemplatePiece {
+    /// Literal text.
     Text(String),
     /// The claim at this dotted path.
     Claim(String),
 }
 
-/// What stands between the members of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Separator {
-    /// `,`
-    Comma,
-    /// `|`
-    Bar,
-}
-
-impl Plan {
-    /// The preset that apps get when the configuration names none.
+impl HeaderPlan {
+    /// A plan of these headers.
     #[must_use]
-    pub fn remote() -> Self {
-        Self::new(Preset::Remote.fields(&[]), Vec::new())
-    }
-
-    /// A plan with these lines.
-    #[must_use]
-    pub fn new(fields: Vec<(HeaderName, Source)>, constants: Vec<(HeaderName, HeaderValue)>) -> Self {
+    pub fn new(fields: Vec<(HeaderName, HeaderSource)>, constants: Vec<(HeaderName, HeaderValue)>) -> Self {
         let empty = fields.iter().map(|(name, _)| (name.clone(), EMPTY.clone()));
-        // An answer that lets in has no body. Said here, so that no answer has to make room for one line more.
+        // An admission has no body. The line is part of the plan, so that no answer has to grow its map for it.
         let no_body = (CONTENT_LENGTH, HeaderValue::from_static("0"));
         let blank = empty.chain(constants.iter().cloned()).chain([no_body]).collect();
-        Self { id: PlanId::of(&fields), fields, constants, blank }
+        Self { id: digest(&fields), fields, constants, blank }
     }
 
-    /// What its renderings are told from others by.
+    /// Returns the key of its renderings.
     #[must_use]
     pub fn id(&self) -> PlanId {
         self.id
     }
 
-    /// Whether it needs what the provider issued.
+    /// Returns `true` if it needs tokens that the provider issued.
     #[must_use]
     pub fn passes_tokens(&self) -> bool {
-        self.fields.iter().any(|(_, source)| matches!(source, Source::AccessToken | Source::IdToken))
+        self.fields.iter().any(|(_, source)| matches!(source, HeaderSource::AccessToken | HeaderSource::IdToken))
     }
 
-    /// Headers whose values come from the identity.
+    /// Returns the headers whose values come from the identity.
     #[must_use]
-    pub fn fields(&self) -> &[(HeaderName, Source)] {
+    pub fn fields(&self) -> &[(HeaderName, HeaderSource)] {
         &self.fields
     }
 
-    /// Headers that are the same for everybody.
+    /// Returns the headers that are the same for everybody.
     #[must_use]
     pub fn constants(&self) -> &[(HeaderName, HeaderValue)] {
         &self.constants
     }
 
-    /// The values for one identity: one line each, safe ASCII or percent-encoded UTF-8, one for every field.
+    /// Renders the values for one identity: one line for every field, safe ASCII or percent-encoded UTF-8.
     #[must_use]
-    pub fn render(&self, identity: &Identity, tokens: &Tokens) -> Rendered {
+    pub fn render(&self, identity: &Identity, tokens: &Tokens) -> RenderedHeaders {
         let names = self.fields.iter().map(|(name, _)| line_length(name, 0)).sum();
         let mut room = BUDGET.saturating_sub(names);
-        // What cannot be cut goes first; the lists share what it leaves.
+        // Values that cannot be cut come first; the lists share the rest.
         let singles = self.fields.iter().map(|(_, source)| {
             let value = source.single(identity, tokens).filter(|value| value.len() <= room);
             room -= value.as_ref().map_or(0, HeaderValue::len);
@@ -149,20 +126,27 @@ impl Plan {
             *place = value::line(&value::join(members.iter().copied(), separator, share));
             room -= place.len();
         }
-        Rendered::side_by_side(&values)
+        RenderedHeaders::new(&values)
     }
 
-    /// The headers of an answer for whom `rendered` is about.
+    /// Returns the headers of an answer for a principal: rendered once, then copied.
     #[must_use]
-    pub fn headers(&self, rendered: &Rendered) -> HeaderMap {
+    pub fn headers_for(&self, principal: &Principal<'_>) -> HeaderMap {
+        let render = |identity: &Identity, tokens: &Tokens| self.render(identity, tokens);
+        principal.with_headers(self.id, render, |rendered| self.headers(rendered))
+    }
+
+    /// Returns the headers of an answer with these values.
+    #[must_use]
+    pub fn headers(&self, rendered: &RenderedHeaders) -> HeaderMap {
         let mut headers = self.blank.clone();
-        for (place, value) in headers.values_mut().zip(&rendered.0) {
+        for (place, value) in headers.values_mut().zip(rendered.values()) {
             place.clone_from(value);
         }
         headers
     }
 
-    /// The same headers for nobody: all present, all empty but the constants.
+    /// Returns the headers without an identity: all present, all empty but the constants.
     #[must_use]
     pub fn blank(&self) -> HeaderMap {
         self.blank.clone()
@@ -171,31 +155,8 @@ impl Plan {
 
 const EMPTY: HeaderValue = HeaderValue::from_static("");
 
-impl Rendered {
-    fn side_by_side(values: &[HeaderValue]) -> Self {
-        let texts = Bytes::from(values.iter().flat_map(HeaderValue::as_bytes).copied().collect::<Box<[u8]>>());
-        let mut rest = texts;
-        let moved = values.iter().map(|value| {
-            let text = rest.split_to(value.len());
-            let mut moved = HeaderValue::from_maybe_shared(text).expect("it was a value before");
-            moved.set_sensitive(value.is_sensitive());
-            moved
-        });
-        Self(moved.collect())
-    }
-}
-
-impl PlanId {
-    /// A digest: numbers would have to be remembered for as long as anything that was rendered under them is.
-    fn of(fields: &[(HeaderName, Source)]) -> Self {
-        let digest = crypto::digest(format!("{fields:?}").as_bytes());
-        let (short, _) = digest.split_first_chunk().expect("SHA-256 gives 32 bytes");
-        Self(*short)
-    }
-}
-
-impl Source {
-    /// The value, where it is one that is whole or not there at all.
+impl HeaderSource {
+    /// Returns a value that is whole or not there at all.
     fn single(&self, identity: &Identity, tokens: &Tokens) -> Option<HeaderValue> {
         match self {
             Self::User => Some(value::line(&value::encode(&identity.user))),
@@ -209,7 +170,7 @@ impl Source {
         }
     }
 
-    /// The members, where it is a list.
+    /// Returns the members of a list.
     fn list<'i>(&self, identity: &'i Identity) -> Option<(Vec<&'i str>, Separator)> {
         match self {
             Self::Groups(separator) => Some((identity.groups.iter().map(String::as_str).collect(), *separator)),
@@ -221,15 +182,15 @@ impl Source {
     }
 }
 
-fn fill(pieces: &[Piece], identity: &Identity) -> String {
+fn fill(pieces: &[TemplatePiece], identity: &Identity) -> String {
     let texts = pieces.iter().map(|piece| match piece {
-        Piece::Text(text) => value::escape(text),
-        Piece::Claim(path) => identity.claim(path).map(claim).unwrap_or_default(),
+        TemplatePiece::Text(text) => value::escape(text),
+        TemplatePiece::Claim(path) => identity.claim(path).map(claim).unwrap_or_default(),
     });
-    value::keep_edges(&texts.collect::<String>())
+    value::encode_edges(&texts.collect::<String>())
 }
 
-/// A claim as text. A list is joined with commas, and none of its members holds one.
+/// Renders a claim as text. A list is joined with commas, and none of its members holds one.
 fn claim(claim: &Value) -> String {
     match claim {
         Value::String(text) => value::escape(text),
@@ -239,7 +200,7 @@ fn claim(claim: &Value) -> String {
     }
 }
 
-/// A token goes out as it is or not at all: an encoded one would be another token.
+/// Renders a token as it is, or not at all: an encoded one would be another token.
 fn token(token: Option<&SecretString>) -> Option<HeaderValue> {
     let text = token?.expose_secret();
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -250,7 +211,14 @@ fn token(token: Option<&SecretString>) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// What a header takes of an answer: name, colon, space, value, CR LF.
+/// Digest of a plan's fields. Numbers would have to be remembered for as long as anything that was rendered under them.
+fn digest(fields: &[(HeaderName, HeaderSource)]) -> PlanId {
+    let digest = crypto::digest(format!("{fields:?}").as_bytes());
+    let (short, _) = digest.split_first_chunk().expect("SHA-256 gives 32 bytes");
+    PlanId(*short)
+}
+
+/// Bytes that a header takes of an answer: name, colon, space, value, CR LF.
 fn line_length(name: &HeaderName, value: usize) -> usize {
     name.as_str().len() + value + 4
 }

@@ -1,17 +1,22 @@
-//! From what the configuration asks for to a plan: presets, own names, templates.
+//! Specification of identity headers in the configuration: presets, own names, templates.
+//!
+//! Promises: a plan is made only where an app can tell all of its headers apart, and none of them steers the edge.
 
 use std::collections::HashMap;
 
 use http::HeaderName;
 
-use super::{Piece, Plan, Separator, Source, value};
+use super::{
+    HeaderPlan, HeaderSource, TemplatePiece,
+    value::{self, Separator},
+};
 
-/// What `headers = […]` of an app may hold.
+/// Entry of an app's `headers = […]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Spec {
-    /// A preset by its name.
+pub enum HeaderSpec {
+    /// Preset by its name.
     Preset(Preset),
-    /// An own header: its name, and a template such as `"{claims.team}"`.
+    /// Own header: its name, and a template such as `"{claims.team}"`.
     Own(String, String),
 }
 
@@ -26,34 +31,34 @@ pub enum Preset {
     OAuth2Proxy,
 }
 
-/// What a plan is made for.
+/// App and provider that a plan is made for.
 #[derive(Clone, Copy, Debug)]
-pub struct About<'a> {
+pub struct PlanContext<'a> {
     /// The app's name.
     pub app: &'a str,
     /// The name of its provider.
     pub provider: &'a str,
     /// Doorward's version.
     pub version: &'a str,
-    /// The provider's JWKS address, empty where it is not known when the configuration is read. It only fills
-    /// `X-authentik-meta-jwks`, which is then empty too, and present all the same.
-    pub keys: &'a str,
-    /// The tokens that the configuration lets out.
-    pub passed: &'a [Passed],
+    /// The provider's JWKS URL, empty where it is not known when the configuration is read. It only fills
+    /// `X-authentik-meta-jwks`, which is then present and empty.
+    pub jwks_url: &'a str,
+    /// The tokens that the configuration passes on.
+    pub passed: &'a [PassedToken],
 }
 
-/// A token that the configuration lets out to the app.
+/// Token that the configuration passes on to the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Passed {
+pub enum PassedToken {
     /// `pass_access_token = true`.
     AccessToken,
     /// `pass_id_token = true`.
     IdToken,
 }
 
-/// What is wrong with a list of headers.
+/// Error in a list of headers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum HeaderFault {
     /// The name cannot stand in a header.
     #[error("`{0}` is no header name; use letters, digits, `-` and `_`")]
     Name(String),
@@ -68,7 +73,7 @@ pub enum Fault {
     Template {
         /// The header.
         header: String,
-        /// What is wrong, as the end of a sentence.
+        /// The problem, as the end of a sentence.
         problem: &'static str,
     },
     /// The constants alone take too much of an answer.
@@ -76,10 +81,10 @@ pub enum Fault {
     TooLong,
 }
 
-/// The constants of a plan may take this much, names included.
-const CONSTANTS: usize = 512;
+/// The most bytes that the constants of a plan take, names included.
+const MAX_CONSTANTS: usize = 512;
 
-/// Headers that an own name must not be: an edge, a proxy or a browser acts on them.
+/// Names that own headers must not have: an edge, a proxy or a browser acts on them.
 const RESERVED: [&str; 24] = [
     "cache-control",
     "connection",
@@ -107,11 +112,17 @@ const RESERVED: [&str; 24] = [
     "x-forwarded-uri",
 ];
 
+/// Plan of an app whose configuration lists no headers.
+#[must_use]
+pub fn default_plan() -> HeaderPlan {
+    HeaderPlan::new(Preset::Remote.fields(&[]), Vec::new())
+}
+
 impl Preset {
     /// Every preset.
     pub const ALL: &'static [Self] = &[Self::Remote, Self::Authentik, Self::OAuth2Proxy];
 
-    /// Its name in the configuration.
+    /// The name in the configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -121,102 +132,103 @@ impl Preset {
         }
     }
 
-    /// The preset of this name.
+    /// Returns the preset of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|preset| preset.name() == name)
     }
 
-    pub(super) fn fields(self, passed: &[Passed]) -> Vec<(HeaderName, Source)> {
-        let token = |token, source| if passed.contains(&token) { source } else { Source::Nothing };
+    pub(super) fn fields(self, passed: &[PassedToken]) -> Vec<(HeaderName, HeaderSource)> {
+        let token = |token, source| if passed.contains(&token) { source } else { HeaderSource::Nothing };
         let fields = match self {
             Self::Remote => vec![
-                ("remote-user", Source::User),
-                ("remote-email", Source::Email),
-                ("remote-name", Source::Name),
-                ("remote-groups", Source::Groups(Separator::Comma)),
+                ("remote-user", HeaderSource::User),
+                ("remote-email", HeaderSource::Email),
+                ("remote-name", HeaderSource::Name),
+                ("remote-groups", HeaderSource::Groups(Separator::Comma)),
             ],
             Self::Authentik => vec![
-                ("x-authentik-username", Source::User),
-                ("x-authentik-email", Source::Email),
-                ("x-authentik-name", Source::Name),
-                ("x-authentik-uid", Source::Subject),
-                ("x-authentik-groups", Source::Groups(Separator::Bar)),
-                ("x-authentik-entitlements", Source::ClaimList("entitlements".to_owned(), Separator::Bar)),
-                ("x-authentik-jwt", token(Passed::IdToken, Source::IdToken)),
+                ("x-authentik-username", HeaderSource::User),
+                ("x-authentik-email", HeaderSource::Email),
+                ("x-authentik-name", HeaderSource::Name),
+                ("x-authentik-uid", HeaderSource::Subject),
+                ("x-authentik-groups", HeaderSource::Groups(Separator::Bar)),
+                ("x-authentik-entitlements", HeaderSource::ClaimList("entitlements".to_owned(), Separator::Bar)),
+                ("x-authentik-jwt", token(PassedToken::IdToken, HeaderSource::IdToken)),
             ],
             // oauth2-proxy's user is the subject; the name people know is in the header beside it.
             Self::OAuth2Proxy => vec![
-                ("x-auth-request-user", Source::Subject),
-                ("x-auth-request-email", Source::Email),
+                ("x-auth-request-user", HeaderSource::Subject),
+                ("x-auth-request-email", HeaderSource::Email),
                 (
                     "x-auth-request-preferred-username",
-                    Source::Template(vec![Piece::Claim("preferred_username".to_owned())]),
+                    HeaderSource::Template(vec![TemplatePiece::Claim("preferred_username".to_owned())]),
                 ),
-                ("x-auth-request-groups", Source::Groups(Separator::Comma)),
-                ("x-auth-request-access-token", token(Passed::AccessToken, Source::AccessToken)),
+                ("x-auth-request-groups", HeaderSource::Groups(Separator::Comma)),
+                ("x-auth-request-access-token", token(PassedToken::AccessToken, HeaderSource::AccessToken)),
             ],
         };
         fields.into_iter().map(|(name, source)| (HeaderName::from_static(name), source)).collect()
     }
 
-    fn constants(self, about: &About<'_>) -> Vec<(&'static str, String)> {
+    fn constants(self, context: &PlanContext<'_>) -> Vec<(&'static str, String)> {
         match self {
             Self::Remote | Self::OAuth2Proxy => Vec::new(),
             Self::Authentik => vec![
-                ("x-authentik-meta-jwks", about.keys.to_owned()),
+                ("x-authentik-meta-jwks", context.jwks_url.to_owned()),
                 ("x-authentik-meta-outpost", "doorward".to_owned()),
-                ("x-authentik-meta-provider", about.provider.to_owned()),
-                ("x-authentik-meta-app", about.app.to_owned()),
-                ("x-authentik-meta-version", format!("doorward/{}", about.version)),
+                ("x-authentik-meta-provider", context.provider.to_owned()),
+                ("x-authentik-meta-app", context.app.to_owned()),
+                ("x-authentik-meta-version", format!("doorward/{}", context.version)),
             ],
         }
     }
 }
 
-/// The plan for what an app's configuration lists, or everything that is wrong with it.
-pub fn plan(specs: &[Spec], about: &About<'_>) -> Result<Plan, Vec<Fault>> {
+/// Makes the plan of an app's headers, or returns every error in them.
+pub fn plan(specs: &[HeaderSpec], context: &PlanContext<'_>) -> Result<HeaderPlan, Vec<HeaderFault>> {
     let (mut fields, mut constants, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     for spec in specs {
         match spec {
-            Spec::Preset(preset) => {
-                fields.extend(preset.fields(about.passed));
-                let same = preset.constants(about).into_iter();
+            HeaderSpec::Preset(preset) => {
+                fields.extend(preset.fields(context.passed));
+                let same = preset.constants(context).into_iter();
                 constants.extend(
                     same.map(|(name, text)| (HeaderName::from_static(name), value::line(&value::encode(&text)))),
                 );
             }
-            Spec::Own(name, template) => match own(name, template) {
+            HeaderSpec::Own(name, template) => match own(name, template) {
                 Ok(field) => fields.push(field),
                 Err(fault) => faults.push(fault),
             },
         }
     }
-    let plan = Plan::new(fields, constants);
+    let plan = HeaderPlan::new(fields, constants);
     faults.extend(clashes(&plan));
-    if plan.constants.iter().map(|(name, value)| super::line_length(name, value.len())).sum::<usize>() > CONSTANTS {
-        faults.push(Fault::TooLong);
+    if plan.constants.iter().map(|(name, value)| super::line_length(name, value.len())).sum::<usize>() > MAX_CONSTANTS {
+        faults.push(HeaderFault::TooLong);
     }
     if faults.is_empty() { Ok(plan) } else { Err(faults) }
 }
 
-fn own(name: &str, template: &str) -> Result<(HeaderName, Source), Fault> {
+fn own(name: &str, template: &str) -> Result<(HeaderName, HeaderSource), HeaderFault> {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    let header = HeaderName::try_from(name).ok().filter(|_| is_plain).ok_or_else(|| Fault::Name(name.to_owned()))?;
+    let header =
+        HeaderName::try_from(name).ok().filter(|_| is_plain).ok_or_else(|| HeaderFault::Name(name.to_owned()))?;
     let folded = fold(&header);
     if RESERVED.contains(&folded.as_str()) || folded.starts_with("doorward-") {
-        return Err(Fault::Reserved(name.to_owned()));
+        return Err(HeaderFault::Reserved(name.to_owned()));
     }
-    let pieces = pieces(template).map_err(|problem| Fault::Template { header: name.to_owned(), problem })?;
-    Ok((header, Source::Template(pieces)))
+    let pieces = pieces(template).map_err(|problem| HeaderFault::Template { header: name.to_owned(), problem })?;
+    Ok((header, HeaderSource::Template(pieces)))
 }
 
-/// Apps behind CGI, WSGI and their like cannot tell `_` from `-`.
+/// Folds a name: apps behind CGI, WSGI and similar interfaces cannot tell `_` from `-`.
 fn fold(name: &HeaderName) -> String {
     name.as_str().replace('_', "-")
 }
 
-fn clashes(plan: &Plan) -> Vec<Fault> {
+fn clashes(plan: &HeaderPlan) -> Vec<HeaderFault> {
     let names = plan.fields.iter().map(|(name, _)| name).chain(plan.constants.iter().map(|(name, _)| name));
     let mut seen = HashMap::new();
     for name in names {
@@ -224,11 +236,11 @@ fn clashes(plan: &Plan) -> Vec<Fault> {
     }
     let mut twice: Vec<_> = seen.into_iter().filter(|(_, times)| *times > 1).map(|(name, _)| name).collect();
     twice.sort_unstable();
-    twice.into_iter().map(Fault::Clash).collect()
+    twice.into_iter().map(HeaderFault::Clash).collect()
 }
 
-/// Reads a template: text, and claims in braces.
-fn pieces(template: &str) -> Result<Vec<Piece>, &'static str> {
+/// Parses a template: text, and claims in braces.
+fn pieces(template: &str) -> Result<Vec<TemplatePiece>, &'static str> {
     let mut pieces = Vec::new();
     let mut rest = template;
     while let Some((text, behind)) = rest.split_once('{') {
@@ -238,16 +250,16 @@ fn pieces(template: &str) -> Result<Vec<Piece>, &'static str> {
             return Err("names no claim");
         }
         pieces.extend(literal(text)?);
-        pieces.push(Piece::Claim(claim.to_owned()));
+        pieces.push(TemplatePiece::Claim(claim.to_owned()));
         rest = behind;
     }
     pieces.extend(literal(rest)?);
     Ok(pieces)
 }
 
-fn literal(text: &str) -> Result<Option<Piece>, &'static str> {
+fn literal(text: &str) -> Result<Option<TemplatePiece>, &'static str> {
     if text.contains('}') {
         return Err("has a brace that was not opened");
     }
-    Ok((!text.is_empty()).then(|| Piece::Text(text.to_owned())))
+    Ok((!text.is_empty()).then(|| TemplatePiece::Text(text.to_owned())))
 }

@@ -1,18 +1,25 @@
-//! Values as they stand in a header: one line of safe ASCII that can be undone.
+//! Header values: one line of safe ASCII, from which the original can be decoded.
 //!
-//! One encoding for everything: the UTF-8 bytes that are not printable ASCII, the percent sign itself, and spaces at either
-//! end are percent-encoded; in a list the separator too, inside a member. Decoding percent escapes once (after splitting,
-//! for a list) gives back exactly what the provider said.
+//! Promises: one encoding for everything. UTF-8 bytes that are not printable ASCII, the percent sign itself, and spaces at either
+//! end are percent-encoded; in a list the separator too, inside a member. Decoding percent escapes once (after splitting, for a
+//! list) gives back exactly the value of the provider.
 
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-
-use super::Separator;
 
 /// `CONTROLS` holds the C0 controls and DEL; what is not ASCII is always encoded.
 const TEXT: &AsciiSet = &CONTROLS.add(b'%');
 const COMMA: &AsciiSet = &TEXT.add(b',');
 const BAR: &AsciiSet = &TEXT.add(b'|');
+
+/// Separator between the members of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Separator {
+    /// `,`
+    Comma,
+    /// `|`
+    Bar,
+}
 
 impl Separator {
     pub(super) const fn text(self) -> &'static str {
@@ -30,23 +37,24 @@ impl Separator {
     }
 }
 
-/// One text.
+/// Encodes a text.
 pub(super) fn encode(text: &str) -> String {
-    keep_edges(&escape(text))
+    encode_edges(&escape(text))
 }
 
-/// A piece of a text, whose edges are somewhere inside of it.
+/// Encodes a piece of a text, whose edges are inside of that text.
 pub(super) fn escape(text: &str) -> String {
     utf8_percent_encode(text, TEXT).to_string()
 }
 
-/// One member of a list: it holds no separator, so that a group called `a,admins` is never two.
+/// Encodes a member of a list, and the separator in it, so that a group called `a,admins` is never two.
 pub(super) fn encode_member(text: &str, separator: Separator) -> String {
-    keep_edges(&utf8_percent_encode(text, separator.unsafe_inside()).to_string())
+    encode_edges(&utf8_percent_encode(text, separator.unsafe_inside()).to_string())
 }
 
-/// Whatever reads a header drops the spaces around its value, and around the members of a list: `admin ` would be `admin`.
-pub(super) fn keep_edges(escaped: &str) -> String {
+/// Encodes spaces at either end. Parsers drop the spaces around a value and around the members of a list: `admin ` would be
+/// `admin`.
+pub(super) fn encode_edges(escaped: &str) -> String {
     let from_the_left = escaped.trim_start_matches(' ');
     let inner = from_the_left.trim_end_matches(' ');
     let leading = "%20".repeat(escaped.len() - from_the_left.len());
@@ -54,11 +62,11 @@ pub(super) fn keep_edges(escaped: &str) -> String {
     format!("{leading}{inner}{trailing}")
 }
 
-/// As much of a list as fits into `room` bytes. Only whole members from the front: a cut name could be another group's.
+/// Joins as many members from the front as fit into `room` bytes. Only whole ones: a cut name could be another group's.
 pub(super) fn join<'a>(members: impl IntoIterator<Item = &'a str>, separator: Separator, room: usize) -> String {
     let mut joined = String::new();
     for member in members {
-        // An empty member would be read as an empty name, or as a mistake.
+        // An empty member would be parsed as an empty name, or as an error.
         if member.is_empty() {
             continue;
         }
@@ -73,7 +81,7 @@ pub(super) fn join<'a>(members: impl IntoIterator<Item = &'a str>, separator: Se
     joined
 }
 
-/// The header value of text that this module encoded.
+/// Makes the header value of text that this module encoded.
 pub(super) fn line(encoded: &str) -> HeaderValue {
     HeaderValue::from_str(encoded).expect("encoded text is printable ASCII")
 }

@@ -1,4 +1,4 @@
-//! Which app a host belongs to.
+//! Apps by host.
 
 use serde_json::Value;
 
@@ -62,8 +62,8 @@ fn thousands_of_hosts_are_each_found() {
     }
 }
 
-/// The app that answers on a host as it stands in a request, folded on the way in.
-fn asked(policy: &Policy, host: &str) -> bool {
+/// Returns `true` if an app names a host as it is in a request, after folding.
+fn is_named(policy: &Policy, host: &str) -> bool {
     Authority::parse(host).is_ok_and(|authority| policy.names(authority.host()))
 }
 
@@ -83,17 +83,17 @@ fn domains_match_as_in_the_suites_of_peers() {
                 "ShouldMatchPeriodPrefixedSuffixEqualToDomain" => false,
                 _ => case["expect"] == true,
             };
-            assert_eq!(asked(&policy, domain), expected, "{case}");
+            assert_eq!(is_named(&policy, domain), expected, "{case}");
             seen += 1;
         } else if matcher["Wildcard"] == true {
             let policy = policy(vec![app("a", &[&format!("*.{}", matcher["Name"].as_str().unwrap())])]);
-            assert_eq!(asked(&policy, case["domain"].as_str().unwrap()), case["expect"] == true, "{case}");
+            assert_eq!(is_named(&policy, case["domain"].as_str().unwrap()), case["expect"] == true, "{case}");
             seen += 1;
         } else if case["fn"] == "Matches" {
             let apps = ["vouch.github.io", "sub.test.mydomain.com", "test.mydomain.com"];
             let policy = policy(apps.map(|host| app(host, &[host, &format!("*.{host}")])).into());
             let host = case["host"].as_str().unwrap();
-            let found = if asked(&policy, host) { named(&policy, host) } else { String::new() };
+            let found = if is_named(&policy, host) { named(&policy, host) } else { String::new() };
             assert_eq!(found, case["expect"].as_str().unwrap(), "{case}");
             seen += 1;
         } else {

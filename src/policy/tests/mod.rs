@@ -1,4 +1,4 @@
-//! Hosts, rules, paths, redirects and headers, against tables, the vectors of peers and properties.
+//! Hosts, rules, paths, redirects and headers, against tables, test vectors of other projects, and properties.
 
 mod hosts;
 mod paths;
@@ -11,7 +11,7 @@ use std::{fs, path::PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::{Access, Allow, App, DefaultAccess, HostPattern, PathPattern, Policy, Rule, Settings, headers};
+use super::{Allow, App, DefaultAccess, HostPattern, PathPattern, Policy, Rule, RuleAccess, Settings, headers};
 use crate::identity::{Identity, Subject};
 
 fn vectors(file: &str) -> String {
@@ -33,7 +33,7 @@ fn app(name: &str, hosts: &[&str]) -> App {
         provider: 0,
         allow: Allow::Anyone,
         rules: Vec::new(),
-        headers: headers::Plan::remote(),
+        headers: headers::default_plan(),
     }
 }
 
@@ -41,7 +41,7 @@ fn policy(apps: Vec<App>) -> Policy {
     Policy::new(Settings { default: DefaultAccess::Deny, apps })
 }
 
-fn rule(path: PathPattern, access: Access) -> Rule {
+fn rule(path: PathPattern, access: RuleAccess) -> Rule {
     Rule { path, methods: Vec::new(), networks: Vec::new(), access }
 }
 

@@ -1,4 +1,4 @@
-//! Which paths have one reading.
+//! Paths with one reading, and ambiguous ones.
 
 use percent_encoding::percent_decode_str;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Whatever a server makes of a path, nobody passes whom a rule for what it serves would not let in.
+//! Properties of readings: nobody passes whom a rule about the path that any server serves would not let in.
 
 use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
@@ -7,15 +7,15 @@ use super::{ann, app, groups, rule};
 use crate::{
     identity::{Identity, PackedIdentity},
     policy::{
-        Access, Allow, App, Asked, PathPattern, Requirement, Rule,
+        Allow, App, PathPattern, RequestAttributes, Requirement, Rule, RuleAccess,
         readings::{
-            Server, express, fold, go, iis, nginx, nginx_unmerged, rails, reparsed, served_by_any, tomcat, whatwg_url,
-            wsgi,
+            PathReader, express, fold, go, iis, nginx, nginx_unmerged, rails, reparsed, served_by_any, tomcat,
+            whatwg_url, wsgi,
         },
     },
 };
 
-/// Pieces that rules and requests are put together from, so that they meet.
+/// Pieces of both rules and requests, so that they meet.
 fn piece() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         "a",
@@ -61,7 +61,7 @@ fn path() -> impl Strategy<Value = String> {
     prop::collection::vec(piece(), 0..7).prop_map(|pieces| format!("/{}", pieces.concat()))
 }
 
-/// Paths as the configuration takes them.
+/// Paths that are valid in the configuration.
 fn pattern() -> impl Strategy<Value = PathPattern> {
     let name = || prop::sample::select(vec!["/a", "/b", "/A", "/ab", "/s", "/k", "/a.json"]);
     let names = prop::collection::vec(name(), 0..3).prop_map(|names| names.concat());
@@ -74,27 +74,27 @@ fn pattern() -> impl Strategy<Value = PathPattern> {
 
 fn rules() -> impl Strategy<Value = Vec<Rule>> {
     let access = prop::sample::select(vec![
-        Access::Public,
-        Access::Public,
-        Access::Optional,
-        Access::Authenticated,
-        Access::Deny,
-        Access::Allow(groups(&["staff"])),
-        Access::Allow(groups(&["admins"])),
+        RuleAccess::Public,
+        RuleAccess::Public,
+        RuleAccess::Optional,
+        RuleAccess::Authenticated,
+        RuleAccess::Deny,
+        RuleAccess::Allow(groups(&["staff"])),
+        RuleAccess::Allow(groups(&["admins"])),
     ]);
     prop::collection::vec((pattern(), access).prop_map(|(path, access)| rule(path, access)), 1..5)
 }
 
-/// Whether the decision of the gate lets somebody in.
+/// Returns `true` if the gate's decision lets an identity in.
 fn passes(app: &App, path: &str, who: Option<&Identity>) -> bool {
-    match (app.requirement(Asked { path, method: Some("GET"), client: None }), who) {
-        (Requirement::Nothing | Requirement::Optional, _) => true,
-        (Requirement::Identity(test), Some(who)) => test.judge(&PackedIdentity::new(who)).is_ok(),
+    match (app.requirement(RequestAttributes { path, method: Some("GET"), client: None }), who) {
+        (Requirement::Public | Requirement::Optional, _) => true,
+        (Requirement::Identity(test), Some(who)) => test.judge(&Packed::new(who)).is_ok(),
         (Requirement::Identity(_) | Requirement::Denied, _) => false,
     }
 }
 
-/// The names of a path where a file system or a router folds them.
+/// Segments of a path as a file system or a router folds them.
 fn names(path: &str) -> Vec<String> {
     let names = path.split('/').map(|name| name.trim_end_matches([' ', '.']));
     names.filter(|name| !name.is_empty()).map(|name| name.to_uppercase().to_lowercase()).collect()
@@ -120,15 +120,15 @@ fn is_folded_at(pattern: &PathPattern, served: &str) -> bool {
     }
 }
 
-/// Whether the first rule about the path that a server serves lets somebody in; on a server that folds names, a rule that
-/// closes is about every spelling of its path.
+/// Returns `true` if the first rule that matches a served path lets an identity in. On a server that folds names, a rule that closes
+/// matches every spelling of its path.
 fn is_let_in(app: &App, served: &str, folds: bool, who: Option<&Identity>) -> bool {
-    let packed = who.map(PackedIdentity::new);
-    let is_about = |rule: &&Rule| {
+    let packed = who.map(Packed::new);
+    let matches_rule = |rule: &&Rule| {
         let closes = !rule.access.opens();
         is_at(&rule.path, served, closes) || folds && closes && is_folded_at(&rule.path, served)
     };
-    match app.rules.iter().find(is_about).map(|rule| &rule.access) {
+    match app.rules.iter().find(matches_rule).map(|rule| &rule.access) {
         Some(access) if access.opens() => true,
         Some(access) => packed.is_some_and(|who| access.judge(&who).is_ok()),
         None => packed.is_some_and(|who| app.allow.admits(&who)),
@@ -179,7 +179,7 @@ proptest! {
 
 #[test]
 fn each_server_reads_paths_in_its_own_way() {
-    let cases: [(Server, &str, &str); 13] = [
+    let cases: [(PathReader, &str, &str); 13] = [
         (nginx, "/a//b/../c%2fd", "/a/c/d"),
         (nginx, "/a%23b", "/a"),
         (nginx_unmerged, "/a//b", "/a//b"),

@@ -1,4 +1,4 @@
-//! Where a browser may be sent.
+//! Redirect targets, against open redirects.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use url::Url;
 use super::{DefaultAccess, Policy, Settings, app, vectors};
 use crate::{
     host::Authority,
-    policy::redirect::{Here, RedirectTarget},
+    policy::redirect::{RedirectBase, RedirectTarget},
 };
 
 fn estate() -> Policy {
@@ -23,8 +23,8 @@ fn estate() -> Policy {
 
 fn parsed(text: &str, scheme: &str, authority: &str, policy: &Policy) -> Option<String> {
     let authority = Authority::parse(authority).unwrap();
-    let here = Here { scheme, authority: &authority, prefix: "/_doorward" };
-    RedirectTarget::parse(text, here, policy).map(|target| {
+    let base = RedirectBase { scheme, authority: &authority, prefix: "/_doorward" };
+    RedirectTarget::parse(text, base, policy).map(|target| {
         assert_eq!(target.location().to_str().unwrap(), target.as_str());
         target.as_str().to_owned()
     })
@@ -133,27 +133,27 @@ fn a_target_below_our_own_prefix_becomes_the_root() {
 #[test]
 fn the_address_that_was_asked_is_come_back_to_byte_for_byte() {
     let authority = Authority::parse("app.example.com:8443").unwrap();
-    let here = Here { scheme: "https", authority: &authority, prefix: "/_doorward" };
+    let base = RedirectBase { scheme: "https", authority: &authority, prefix: "/_doorward" };
     for target in ["/", "//double//slash?a=b", "/foo%20bar/%E2%9C%93?x=1&y=a%2Fb&z=%20q&u=https://h/p?q", "/q?"] {
         let target_url = format!("https://app.example.com:8443{target}");
-        assert_eq!(RedirectTarget::asked(target, here, &estate()).unwrap().as_str(), target_url);
+        assert_eq!(RedirectTarget::original(target, base, &estate()).unwrap().as_str(), target_url);
     }
-    assert_eq!(RedirectTarget::asked("/a\\b", here, &estate()), None);
-    assert_eq!(RedirectTarget::asked("@evil.example/", here, &estate()), None);
-    assert_eq!(RedirectTarget::root(here).as_str(), "https://app.example.com:8443/");
+    assert_eq!(RedirectTarget::original("/a\\b", base, &estate()), None);
+    assert_eq!(RedirectTarget::original("@evil.example/", base, &estate()), None);
+    assert_eq!(RedirectTarget::root(base).as_str(), "https://app.example.com:8443/");
 }
 
-/// A line of the vectors: its name, what stands in `rd` after decoding, what the peer does, where a browser would go.
-struct Row {
+/// Case of the vectors: its name, the decoded `rd`, the decision of the project that it is from, and a browser's destination.
+struct OpenRedirectCase {
     id: String,
     text: String,
     peer_accepts: bool,
     class: String,
 }
 
-/// All lines; those with a plus twice, with and without form decoding. What is no text is refused where the query is
+/// All cases; those with a plus twice, with and without form decoding. What is no text is refused where the query is
 /// decoded, because a target is a `&str`.
-fn rows() -> Vec<Row> {
+fn rows() -> Vec<OpenRedirectCase> {
     let file = vectors("redirects.jsonl");
     let lines: Vec<Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 308);
@@ -165,8 +165,12 @@ fn rows() -> Vec<Row> {
         assert_eq!(percent_decode_str(&wire.replace('+', " ")).collect::<Vec<_>>(), decoded, "{line}");
         let readings = [decoded, percent_decode_str(&wire).collect()];
         for text in readings.into_iter().filter_map(|bytes| String::from_utf8(bytes).ok()).collect::<HashSet<_>>() {
-            let row =
-                Row { id: field("id"), text, peer_accepts: field("expect") == "accept", class: field("browser_class") };
+            let row = OpenRedirectCase {
+                id: field("id"),
+                text,
+                peer_accepts: field("expect") == "accept",
+                class: field("browser_class"),
+            };
             rows.push(row);
         }
     }
@@ -199,7 +203,7 @@ fn peers_estate() -> Policy {
 
 #[test]
 fn no_vector_leaves_an_https_site() {
-    for Row { id, text, peer_accepts, class } in rows() {
+    for OpenRedirectCase { id, text, peer_accepts, class } in rows() {
         let taken = parsed(&text, "https", "app.example.com", &peers_estate());
         // The peer's accepted absolute addresses are all http, and from https there is no way back to that.
         if class != "same-origin" {
@@ -218,7 +222,7 @@ fn on_an_http_site_the_vectors_go_where_the_peer_lets_them() {
     let at_8080: HashSet<&str> =
         ["o2p-table-18", "o2p-table-20", "o2p-table-22", "o2p-table-24", "o2p-table-52", "o2p-table-54"].into();
     let at_4242: HashSet<&str> = ["o2p-table-48", "o2p-table-50"].into();
-    for Row { id, text, peer_accepts, class } in rows() {
+    for OpenRedirectCase { id, text, peer_accepts, class } in rows() {
         for (authority, other_ports) in [
             ("app.example.com", &at_8080 | &at_4242),
             ("app.example.com:8080", at_4242.clone()),

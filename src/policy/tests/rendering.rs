@@ -1,4 +1,4 @@
-//! What apps are told about people.
+//! Identity headers that apps receive.
 
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
@@ -11,18 +11,19 @@ use crate::{
     identity::{Identity, Subject, Tokens},
     policy::{
         App,
-        headers::{About, Fault, Passed, Plan, Preset, Spec, plan},
+        headers::{HeaderFault, HeaderPlan, HeaderSpec, PassedToken, PlanContext, Preset, plan},
     },
 };
 
-const ABOUT: About<'_> = About { app: "grafana", provider: "authentik", version: "1.2.3", keys: "", passed: &[] };
+const ABOUT: PlanContext<'_> =
+    PlanContext { app: "grafana", provider: "authentik", version: "1.2.3", jwks_url: "", passed: &[] };
 
-fn presets() -> Vec<Spec> {
-    Preset::ALL.iter().map(|preset| Spec::Preset(*preset)).collect()
+fn presets() -> Vec<HeaderSpec> {
+    Preset::ALL.iter().map(|preset| HeaderSpec::Preset(*preset)).collect()
 }
 
-fn own(name: &str, template: &str) -> Spec {
-    Spec::Own(name.to_owned(), template.to_owned())
+fn own(name: &str, template: &str) -> HeaderSpec {
+    HeaderSpec::Own(name.to_owned(), template.to_owned())
 }
 
 fn tokens() -> Tokens {
@@ -33,12 +34,12 @@ fn tokens() -> Tokens {
     }
 }
 
-fn rendered(specs: &[Spec], identity: &Identity) -> HeaderMap {
-    told(&plan(specs, &ABOUT).unwrap(), identity, &tokens())
+fn rendered(specs: &[HeaderSpec], identity: &Identity) -> HeaderMap {
+    headers_of(&plan(specs, &ABOUT).unwrap(), identity, &tokens())
 }
 
-/// What an app is told, without the line that says that there is no body.
-fn told(plan: &Plan, identity: &Identity, tokens: &Tokens) -> HeaderMap {
+/// Identity headers of an answer, without `Content-Length`.
+fn headers_of(plan: &HeaderPlan, identity: &Identity, tokens: &Tokens) -> HeaderMap {
     let mut headers = plan.headers(&plan.render(identity, tokens));
     assert_eq!(headers.remove("content-length").unwrap(), "0");
     headers
@@ -58,7 +59,7 @@ fn presets_are_what_apps_know_from_elsewhere() {
         ..ann()
     };
     let made = plan(&presets(), &ABOUT).unwrap();
-    let headers = told(&made, &identity, &tokens());
+    let headers = headers_of(&made, &identity, &tokens());
     let expected = [
         ("remote-user", "ann"),
         ("remote-email", "Ann@Example.com"),
@@ -90,15 +91,15 @@ fn presets_are_what_apps_know_from_elsewhere() {
 
 #[test]
 fn a_token_leaves_only_where_the_configuration_says_so() {
-    let about = About { passed: &[Passed::AccessToken, Passed::IdToken], ..ABOUT };
+    let about = PlanContext { passed: &[PassedToken::AccessToken, PassedToken::IdToken], ..ABOUT };
     let made = plan(&presets(), &about).unwrap();
-    let headers = told(&made, &ann(), &tokens());
+    let headers = headers_of(&made, &ann(), &tokens());
     assert_eq!(value(&headers, "x-authentik-jwt"), "eyJ.eyJ.sig");
     assert_eq!(value(&headers, "x-auth-request-access-token"), "opaque-access");
     assert!(headers["x-authentik-jwt"].is_sensitive());
 
     let strange = Tokens { access: Some(SecretString::from("a b\r\nx: y")), ..Tokens::default() };
-    let headers = told(&made, &ann(), &strange);
+    let headers = headers_of(&made, &ann(), &strange);
     assert_eq!((value(&headers, "x-authentik-jwt"), value(&headers, "x-auth-request-access-token")), ("", ""));
 }
 
@@ -138,11 +139,11 @@ fn own_headers_are_filled_from_claims_and_empty_without_them() {
 
 #[test]
 fn what_is_wrong_with_a_list_of_headers_is_said_all_at_once() {
-    let faults = |specs: &[Spec]| plan(specs, &ABOUT).unwrap_err();
-    let template = |header: &str, problem| Fault::Template { header: header.to_owned(), problem };
+    let faults = |specs: &[HeaderSpec]| plan(specs, &ABOUT).unwrap_err();
+    let template = |header: &str, problem| HeaderFault::Template { header: header.to_owned(), problem };
     assert_eq!(
         faults(&[
-            Spec::Preset(Preset::Remote),
+            HeaderSpec::Preset(Preset::Remote),
             own("Remote_User", "x"),
             own("x-team", "{claims.a}"),
             own("X-TEAM", "{claims.b}"),
@@ -158,37 +159,37 @@ fn what_is_wrong_with_a_list_of_headers_is_said_all_at_once() {
             own("X-D", "a}"),
         ]),
         [
-            Fault::Name("X Team".to_owned()),
-            Fault::Name("X.Team".to_owned()),
-            Fault::Name(String::new()),
-            Fault::Reserved("Set-Cookie".to_owned()),
-            Fault::Reserved("Content_Length".to_owned()),
-            Fault::Reserved("Doorward-Reason".to_owned()),
+            HeaderFault::Name("X Team".to_owned()),
+            HeaderFault::Name("X.Team".to_owned()),
+            HeaderFault::Name(String::new()),
+            HeaderFault::Reserved("Set-Cookie".to_owned()),
+            HeaderFault::Reserved("Content_Length".to_owned()),
+            HeaderFault::Reserved("Doorward-Reason".to_owned()),
             template("X-A", "has a brace that is not closed"),
             template("X-B", "names something that is no claim"),
             template("X-C", "names no claim"),
             template("X-D", "has a brace that was not opened"),
-            Fault::Clash("remote-user".to_owned()),
-            Fault::Clash("x-team".to_owned()),
+            HeaderFault::Clash("remote-user".to_owned()),
+            HeaderFault::Clash("x-team".to_owned()),
         ]
     );
-    assert_eq!(faults(&[Spec::Preset(Preset::Remote), Spec::Preset(Preset::Remote)]).len(), 4);
-    let long = About { app: &"a".repeat(600), ..ABOUT };
-    assert_eq!(plan(&[Spec::Preset(Preset::Authentik)], &long).unwrap_err(), [Fault::TooLong]);
+    assert_eq!(faults(&[HeaderSpec::Preset(Preset::Remote), HeaderSpec::Preset(Preset::Remote)]).len(), 4);
+    let long = PlanContext { app: &"a".repeat(600), ..ABOUT };
+    assert_eq!(plan(&[HeaderSpec::Preset(Preset::Authentik)], &long).unwrap_err(), [HeaderFault::TooLong]);
 }
 
 #[test]
 fn apps_with_equal_fields_share_a_rendering_and_others_do_not() {
-    let with = |name: &str, specs: &[Spec]| {
-        let about = About { app: name, ..ABOUT };
+    let with = |name: &str, specs: &[HeaderSpec]| {
+        let about = PlanContext { app: name, ..ABOUT };
         App { headers: plan(specs, &about).unwrap(), ..app(name, &[&format!("{name}.example")]) }
     };
     let policy = policy(vec![
-        with("a", &[Spec::Preset(Preset::Remote)]),
-        with("b", &[Spec::Preset(Preset::Authentik)]),
-        with("c", &[Spec::Preset(Preset::Remote)]),
+        with("a", &[HeaderSpec::Preset(Preset::Remote)]),
+        with("b", &[HeaderSpec::Preset(Preset::Authentik)]),
+        with("c", &[HeaderSpec::Preset(Preset::Remote)]),
         // Another app's name among the constants, which are not rendered.
-        with("d", &[Spec::Preset(Preset::Authentik)]),
+        with("d", &[HeaderSpec::Preset(Preset::Authentik)]),
     ]);
     let [a, b, c, d] = ["a", "b", "c", "d"].map(|app| {
         let site = policy.site(&format!("{app}.example"));
@@ -196,7 +197,7 @@ fn apps_with_equal_fields_share_a_rendering_and_others_do_not() {
     });
     assert_eq!((a, b), (c, d));
     assert_ne!(a, b);
-    let own = |value: &str| with("e", &[Spec::Own("X-Own".to_owned(), value.to_owned())]).headers.id();
+    let own = |value: &str| with("e", &[HeaderSpec::Own("X-Own".to_owned(), value.to_owned())]).headers.id();
     assert_ne!(own("{claims.team}"), own("claims.team"));
     assert_eq!(own("{claims.team}"), own("{claims.team}"));
 }
@@ -207,11 +208,11 @@ fn what_does_not_fit_is_left_out_whole() {
     let headers = rendered(&presets(), &Identity { groups: groups.clone(), ..ann() });
     assert_eq!(value(&headers, "remote-user"), "ann");
     for (name, separator) in [("remote-groups", ','), ("x-authentik-groups", '|'), ("x-auth-request-groups", ',')] {
-        let told: Vec<_> = value(&headers, name).split(separator).collect();
-        assert!(told.len() > 20, "{name} has only {}", told.len());
-        assert_eq!(told, groups[..told.len()], "{name}");
+        let sent: Vec<_> = value(&headers, name).split(separator).collect();
+        assert!(sent.len() > 20, "{name} has only {}", sent.len());
+        assert_eq!(sent, groups[..sent.len()], "{name}");
     }
-    // A cut name could be somebody else's.
+    // A cut name could be another person's.
     let headers = rendered(&presets(), &Identity { user: "x".repeat(4000), ..ann() });
     assert_eq!(value(&headers, "remote-user"), "");
     assert_eq!(value(&headers, "remote-email"), "Ann@Example.com");
@@ -234,8 +235,8 @@ fn smuggled_identities_end_in_one_encoded_line() {
             groups: groups.into_iter().map(str::to_owned).collect(),
             ..ann()
         };
-        let headers = rendered(&[Spec::Preset(Preset::Remote)], &identity);
-        let told = ["remote-email", "remote-name", "remote-groups"].map(|name| value(&headers, name));
+        let headers = rendered(&[HeaderSpec::Preset(Preset::Remote)], &identity);
+        let sent = ["remote-email", "remote-name", "remote-groups"].map(|name| value(&headers, name));
         let expected = match case["name"].as_str().unwrap() {
             "claim absent: header must be empty/removed, not passed through" => ["", "", ""],
             "value with CR LF from a claim" => ["a@b%0D%0AX-Admin: 1", "", ""],
@@ -243,13 +244,13 @@ fn smuggled_identities_end_in_one_encoded_line() {
             "list claim with separator inside a value" => ["", "", "a%2Cadmins"],
             other => panic!("a new vector: {other}"),
         };
-        assert_eq!(told, expected, "{case}");
+        assert_eq!(sent, expected, "{case}");
         seen += 1;
     }
     assert_eq!(seen, 4);
 }
 
-fn undone(value: &str) -> String {
+fn decoded(value: &str) -> String {
     percent_decode_str(value).decode_utf8().unwrap().into_owned()
 }
 
@@ -268,8 +269,8 @@ proptest! {
     fn every_value_is_one_safe_line_and_can_be_undone(identity in anybody()) {
         let mut specs = presets();
         specs.push(own("X-Team", "{claims.team}"));
-        let made: Plan = plan(&specs, &ABOUT).unwrap();
-        let headers = told(&made, &identity, &tokens());
+        let made: HeaderPlan = plan(&specs, &ABOUT).unwrap();
+        let headers = headers_of(&made, &identity, &tokens());
         let constants = made.constants().iter().map(|(name, _)| name);
         let names: Vec<&HeaderName> = made.fields().iter().map(|(name, _)| name).chain(constants).collect();
         prop_assert_eq!(headers.len(), names.len());
@@ -282,14 +283,14 @@ proptest! {
         }
         prop_assert!(size + 100 < 4096);
 
-        for (name, said) in [("remote-user", &identity.user), ("remote-email", &identity.email), ("remote-name", &identity.name)] {
-            let told = value(&headers, name);
-            prop_assert!(undone(told) == *said || told.is_empty(), "{}", name);
+        for (name, claimed) in [("remote-user", &identity.user), ("remote-email", &identity.email), ("remote-name", &identity.name)] {
+            let value = value(&headers, name);
+            prop_assert!(decoded(value) == *claimed || value.is_empty(), "{}", name);
         }
         for (name, separator) in [("remote-groups", ','), ("x-authentik-groups", '|')] {
-            let told: Vec<_> = value(&headers, name).split(separator).filter(|one| !one.is_empty()).map(undone).collect();
-            let own: Vec<_> = identity.groups.iter().filter(|one| !one.is_empty()).take(told.len()).cloned().collect();
-            prop_assert_eq!(told, own);
+            let sent: Vec<_> = value(&headers, name).split(separator).filter(|one| !one.is_empty()).map(decoded).collect();
+            let own: Vec<_> = identity.groups.iter().filter(|one| !one.is_empty()).take(sent.len()).cloned().collect();
+            prop_assert_eq!(sent, own);
         }
     }
 }

@@ -1,11 +1,13 @@
-//! What a request needs, and who has it.
+//! Requirements of requests, and the identities that meet them.
 
 use std::net::IpAddr;
 
 use super::{ann, app, claims, groups, rule};
 use crate::{
-    identity::{Identity, PackedIdentity, Subject},
-    policy::{Access, Allow, App, Asked, Denial, Expression, Lack, PathPattern, Requirement, Rule},
+    identity::{Identity, Packed, Subject},
+    policy::{
+        Allow, App, Denial, Expression, MissingGrant, PathPattern, RequestAttributes, Requirement, Rule, RuleAccess,
+    },
 };
 
 fn exact(path: &str) -> PathPattern {
@@ -16,14 +18,14 @@ fn prefix(path: &str) -> PathPattern {
     PathPattern::prefix(path)
 }
 
-fn asked(path: &str) -> Asked<'_> {
-    Asked { path, method: Some("GET"), client: None }
+fn get(path: &str) -> RequestAttributes<'_> {
+    RequestAttributes { path, method: Some("GET"), client: None }
 }
 
-/// How a request of `identity` ends.
-fn verdict(app: &App, asked: Asked<'_>, identity: &Identity) -> &'static str {
-    match app.requirement(asked) {
-        Requirement::Nothing => "public",
+/// Outcome of a request of `identity`.
+fn verdict(app: &App, request: RequestAttributes<'_>, identity: &Identity) -> &'static str {
+    match app.requirement(request) {
+        Requirement::Public => "public",
         Requirement::Optional => "optional",
         Requirement::Denied => "denied",
         Requirement::Identity(test) => match test.judge(&PackedIdentity::new(identity)) {
@@ -43,13 +45,13 @@ fn the_first_rule_that_is_about_the_request_decides_before_allow() {
     let app = with_rules(
         groups(&["admins"]),
         vec![
-            rule(exact("/health"), Access::Public),
-            rule(exact("/public/secret"), Access::Deny),
-            rule(prefix("/public/"), Access::Public),
-            rule(prefix("/maybe/"), Access::Optional),
-            rule(prefix("/all/"), Access::Authenticated),
-            rule(prefix("/staff/"), Access::Allow(groups(&["staff"]))),
-            rule(PathPattern::Regex(Expression::new("/api/[0-9]+|/v2").unwrap()), Access::Public),
+            rule(exact("/health"), RuleAccess::Public),
+            rule(exact("/public/secret"), RuleAccess::Deny),
+            rule(prefix("/public/"), RuleAccess::Public),
+            rule(prefix("/maybe/"), RuleAccess::Optional),
+            rule(prefix("/all/"), RuleAccess::Authenticated),
+            rule(prefix("/staff/"), RuleAccess::Allow(groups(&["staff"]))),
+            rule(PathPattern::Regex(Expression::new("/api/[0-9]+|/v2").unwrap()), RuleAccess::Public),
         ],
     );
     for (path, expected) in [
@@ -71,7 +73,7 @@ fn the_first_rule_that_is_about_the_request_decides_before_allow() {
         ("/x/api/12", "not allowed"),
         ("/", "not allowed"),
     ] {
-        assert_eq!(verdict(&app, asked(path), &ann()), expected, "{path}");
+        assert_eq!(verdict(&app, get(path), &ann()), expected, "{path}");
     }
 }
 
@@ -87,13 +89,16 @@ fn methods_and_networks_narrow_a_rule_and_the_unknown_is_opened_by_neither() {
     let app = with_rules(
         Allow::Anyone,
         vec![
-            Rule { methods: vec!["GET".to_owned()], ..rule(exact("/m"), Access::Public) },
-            Rule { networks: vec!["192.168.0.0/16".parse().unwrap()], ..rule(exact("/n"), Access::Public) },
+            Rule { methods: vec!["GET".to_owned()], ..rule(exact("/m"), RuleAccess::Public) },
+            Rule { networks: vec!["192.168.0.0/16".parse().unwrap()], ..rule(exact("/n"), RuleAccess::Public) },
         ],
     );
-    let ask =
-        |path, method, client: Option<&str>| Asked { path, method, client: client.map(|text| text.parse().unwrap()) };
-    for (asked, expected) in [
+    let ask = |path, method, client: Option<&str>| RequestAttributes {
+        path,
+        method,
+        client: client.map(|text| text.parse().unwrap()),
+    };
+    for (request, expected) in [
         (ask("/m", Some("GET"), None), "public"),
         (ask("/m", Some("HEAD"), None), "in"),
         (ask("/m", Some("get"), None), "in"),
@@ -103,19 +108,22 @@ fn methods_and_networks_narrow_a_rule_and_the_unknown_is_opened_by_neither() {
         (ask("/n", None, Some("203.0.113.9")), "in"),
         (ask("/n", None, None), "in"),
     ] {
-        assert_eq!(verdict(&app, asked, &ann()), expected, "{asked:?}");
+        assert_eq!(verdict(&app, request, &ann()), expected, "{request:?}");
     }
 }
 
 #[test]
 fn an_unknown_method_or_client_may_be_any_that_a_rule_closes() {
-    let closed = |rule: Rule| with_rules(Allow::Anyone, vec![Rule { access: Access::Deny, ..rule }]);
-    let posts = closed(Rule { methods: vec!["POST".to_owned()], ..rule(PathPattern::Any, Access::Deny) });
-    let gets = closed(Rule { methods: vec!["GET".to_owned()], ..rule(exact("/x"), Access::Deny) });
-    let lan = closed(Rule { networks: vec!["192.168.0.0/16".parse().unwrap()], ..rule(exact("/x"), Access::Deny) });
-    let ask =
-        |method, client: Option<&str>| Asked { path: "/x", method, client: client.map(|text| text.parse().unwrap()) };
-    for (app, asked, expected) in [
+    let closed = |rule: Rule| with_rules(Allow::Anyone, vec![Rule { access: RuleAccess::Deny, ..rule }]);
+    let posts = closed(Rule { methods: vec!["POST".to_owned()], ..rule(PathPattern::Any, RuleAccess::Deny) });
+    let gets = closed(Rule { methods: vec!["GET".to_owned()], ..rule(exact("/x"), RuleAccess::Deny) });
+    let lan = closed(Rule { networks: vec!["192.168.0.0/16".parse().unwrap()], ..rule(exact("/x"), RuleAccess::Deny) });
+    let ask = |method, client: Option<&str>| RequestAttributes {
+        path: "/x",
+        method,
+        client: client.map(|text| text.parse().unwrap()),
+    };
+    for (app, request, expected) in [
         (&posts, ask(Some("POST"), None), "denied"),
         (&posts, ask(Some("GET"), None), "in"),
         (&posts, ask(None, None), "denied"),
@@ -126,7 +134,7 @@ fn an_unknown_method_or_client_may_be_any_that_a_rule_closes() {
         (&lan, ask(Some("GET"), Some("203.0.113.9")), "in"),
         (&lan, ask(Some("GET"), None), "denied"),
     ] {
-        assert_eq!(verdict(app, asked, &ann()), expected, "{asked:?}");
+        assert_eq!(verdict(app, request, &ann()), expected, "{request:?}");
     }
 }
 
@@ -135,13 +143,13 @@ fn what_closes_closes_every_spelling_that_a_server_may_fold_to_it() {
     let app = with_rules(
         Allow::Anyone,
         vec![
-            rule(exact("/data.json"), Access::Public),
-            rule(exact("/data"), Access::Deny),
-            rule(exact("/secret"), Access::Deny),
-            rule(prefix("/Admin/"), Access::Allow(groups(&["admins"]))),
-            rule(exact("/account"), Access::Authenticated),
-            rule(PathPattern::Regex(Expression::new("/api/[a-z]+/keys").unwrap()), Access::Deny),
-            rule(prefix("/"), Access::Public),
+            rule(exact("/data.json"), RuleAccess::Public),
+            rule(exact("/data"), RuleAccess::Deny),
+            rule(exact("/secret"), RuleAccess::Deny),
+            rule(prefix("/Admin/"), RuleAccess::Allow(groups(&["admins"]))),
+            rule(exact("/account"), RuleAccess::Authenticated),
+            rule(PathPattern::Regex(Expression::new("/api/[a-z]+/keys").unwrap()), RuleAccess::Deny),
+            rule(prefix("/"), RuleAccess::Public),
         ],
     );
     for (path, expected) in [
@@ -194,7 +202,7 @@ fn what_closes_closes_every_spelling_that_a_server_may_fold_to_it() {
         ("/API/abc/keys/", "denied"),
         ("/api//abc/keys", "denied"),
     ] {
-        assert_eq!(verdict(&app, asked(path), &ann()), expected, "{path}");
+        assert_eq!(verdict(&app, get(path), &ann()), expected, "{path}");
     }
 }
 
@@ -203,11 +211,11 @@ fn a_path_with_several_readings_is_for_those_whom_each_of_them_lets_in() {
     let app = with_rules(
         groups(&["staff"]),
         vec![
-            rule(prefix("/public/"), Access::Public),
-            rule(prefix("/maybe/"), Access::Optional),
-            rule(prefix("/never/"), Access::Deny),
-            rule(prefix("/ops/"), Access::Allow(groups(&["Ops"]))),
-            rule(prefix("/admin/"), Access::Allow(groups(&["admins"]))),
+            rule(prefix("/public/"), RuleAccess::Public),
+            rule(prefix("/maybe/"), RuleAccess::Optional),
+            rule(prefix("/never/"), RuleAccess::Deny),
+            rule(prefix("/ops/"), RuleAccess::Allow(groups(&["Ops"]))),
+            rule(prefix("/admin/"), RuleAccess::Allow(groups(&["admins"]))),
         ],
     );
     for (path, expected) in [
@@ -229,12 +237,12 @@ fn a_path_with_several_readings_is_for_those_whom_each_of_them_lets_in() {
         ("/never/a%2Fb", "denied"),
         ("/never%2Fb", "denied"),
     ] {
-        assert_eq!(verdict(&app, asked(path), &ann()), expected, "{path}");
+        assert_eq!(verdict(&app, get(path), &ann()), expected, "{path}");
     }
-    let ops_only = with_rules(groups(&["admins"]), vec![rule(prefix("/ops/"), Access::Allow(groups(&["Ops"])))]);
-    assert_eq!(verdict(&ops_only, asked("/ops/a%2Fb"), &ann()), "in", "every reading is below /ops/");
-    assert_eq!(verdict(&ops_only, asked("/ops%2Fb"), &ann()), "not allowed", "one reading is not");
-    assert_eq!(verdict(&ops_only, asked("/Ops/b"), &ann()), "not allowed", "nor is this where case counts");
+    let ops_only = with_rules(groups(&["admins"]), vec![rule(prefix("/ops/"), RuleAccess::Allow(groups(&["Ops"])))]);
+    assert_eq!(verdict(&ops_only, get("/ops/a%2Fb"), &ann()), "in", "every reading is below /ops/");
+    assert_eq!(verdict(&ops_only, get("/ops%2Fb"), &ann()), "not allowed", "one reading is not");
+    assert_eq!(verdict(&ops_only, get("/Ops/b"), &ann()), "not allowed", "nor is this where case counts");
 }
 
 #[test]
@@ -259,13 +267,13 @@ fn a_path_that_nobody_can_read_passes_only_where_every_rule_and_the_app_would_le
         "/public/100%",
         "/public/.",
     ];
-    let open = vec![rule(prefix("/public/"), Access::Public), rule(prefix("/maybe/"), Access::Optional)];
-    let staff_only = rule(prefix("/staff/"), Access::Allow(groups(&["staff"])));
-    let admins_only = rule(prefix("/admin/"), Access::Allow(groups(&["admins"])));
+    let open = vec![rule(prefix("/public/"), RuleAccess::Public), rule(prefix("/maybe/"), RuleAccess::Optional)];
+    let staff_only = rule(prefix("/staff/"), RuleAccess::Allow(groups(&["staff"])));
+    let admins_only = rule(prefix("/admin/"), RuleAccess::Allow(groups(&["admins"])));
     let elsewhere = Rule {
         methods: vec!["DELETE".to_owned()],
         networks: vec!["192.0.2.0/24".parse().unwrap()],
-        ..rule(exact("/x"), Access::Deny)
+        ..rule(exact("/x"), RuleAccess::Deny)
     };
     let and = |more: Rule| open.iter().cloned().chain([more]).collect::<Vec<_>>();
     for (allow, rules, expected) in [
@@ -273,19 +281,19 @@ fn a_path_that_nobody_can_read_passes_only_where_every_rule_and_the_app_would_le
         (groups(&["admins"]), open.clone(), "not allowed"),
         (Allow::Anyone, and(staff_only), "in"),
         (Allow::Anyone, and(admins_only), "not allowed"),
-        (Allow::Anyone, and(rule(exact("/x"), Access::Deny)), "denied"),
+        (Allow::Anyone, and(rule(exact("/x"), RuleAccess::Deny)), "denied"),
         (Allow::Anyone, and(elsewhere), "denied"),
         (groups(&["staff"]), Vec::new(), "in"),
         (groups(&["admins"]), Vec::new(), "not allowed"),
     ] {
         let app = with_rules(allow, rules);
         for path in odd {
-            assert_eq!(verdict(&app, asked(path), &ann()), expected, "{path} {app:?}");
+            assert_eq!(verdict(&app, get(path), &ann()), expected, "{path} {app:?}");
         }
     }
     let long = format!("/public//{}", "x".repeat(5_000));
-    let closed_elsewhere = with_rules(Allow::Anyone, and(rule(exact("/x"), Access::Deny)));
-    assert_eq!(verdict(&closed_elsewhere, asked(&long), &ann()), "denied", "too long to be read in several ways");
+    let closed_elsewhere = with_rules(Allow::Anyone, and(rule(exact("/x"), RuleAccess::Deny)));
+    assert_eq!(verdict(&closed_elsewhere, get(&long), &ann()), "denied", "too long to be read in several ways");
 }
 
 #[test]
@@ -351,17 +359,17 @@ fn an_address_that_nobody_vouches_for_is_nobodys_and_the_refusal_says_so() {
     };
     let unverified = PackedIdentity::new(&unverified);
     for (allow, lack) in [
-        (named(&["ann@example.com"], &[], &[]), Lack::VerifiedEmail),
-        (named(&["*@example.com"], &[], &[]), Lack::VerifiedEmail),
-        (named(&["*@example.com"], &["admins"], &[]), Lack::VerifiedEmail),
-        (named(&[], &[], &["Ann@Example.com"]), Lack::VerifiedEmail),
-        (named(&["ben@example.com", "*@other.example"], &[], &[]), Lack::Other),
-        (named(&["ben@example.com"], &["admins"], &[]), Lack::Group),
-        (named(&[], &["admins"], &[]), Lack::Group),
-        (named(&[], &[], &["ben@example.com"]), Lack::Other),
+        (named(&["ann@example.com"], &[], &[]), MissingGrant::VerifiedEmail),
+        (named(&["*@example.com"], &[], &[]), MissingGrant::VerifiedEmail),
+        (named(&["*@example.com"], &["admins"], &[]), MissingGrant::VerifiedEmail),
+        (named(&[], &[], &["Ann@Example.com"]), MissingGrant::VerifiedEmail),
+        (named(&["ben@example.com", "*@other.example"], &[], &[]), MissingGrant::Other),
+        (named(&["ben@example.com"], &["admins"], &[]), MissingGrant::Group),
+        (named(&[], &["admins"], &[]), MissingGrant::Group),
+        (named(&[], &[], &["ben@example.com"]), MissingGrant::Other),
     ] {
         assert!(!allow.admits(&unverified), "{allow}");
-        assert_eq!(allow.lack(&unverified), lack, "{allow}");
+        assert_eq!(allow.missing(&unverified), lack, "{allow}");
     }
     assert!(named(&["ann@example.com", "7f3a"], &[], &[]).admits(&unverified), "the subject is her own");
     assert!(named(&["ann@example.com"], &["staff"], &[]).admits(&unverified), "and so are her groups");
@@ -424,7 +432,7 @@ fn an_address_with_two_at_signs_is_nobodys() {
 #[test]
 fn addresses_are_compared_as_what_they_are() {
     let mapped: IpAddr = "::ffff:192.168.0.1".parse().unwrap();
-    let rule = Rule { networks: vec!["192.168.0.0/16".parse().unwrap()], ..rule(PathPattern::Any, Access::Deny) };
-    let asked = Asked { path: "/", method: None, client: Some(mapped) };
-    assert_eq!(verdict(&with_rules(Allow::Anyone, vec![rule]), asked, &ann()), "denied");
+    let rule = Rule { networks: vec!["192.168.0.0/16".parse().unwrap()], ..rule(PathPattern::Any, RuleAccess::Deny) };
+    let request = RequestAttributes { path: "/", method: None, client: Some(mapped) };
+    assert_eq!(verdict(&with_rules(Allow::Anyone, vec![rule]), request, &ann()), "denied");
 }

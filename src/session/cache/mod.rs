@@ -9,7 +9,6 @@
 //! again when it is needed.
 
 mod budget;
-mod headers;
 pub(super) mod session;
 
 use std::{

@@ -8,14 +8,11 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderMap;
-
 use crate::{
     clock::{AtomicTimestamp, Timestamp},
     identity::{PackedIdentity, Tokens},
     policy::headers::Plan,
     session::{
-        cache::headers::HeaderCache,
         cookie::{CookieHash, CookieValue, SessionId, Token},
         freshness::{RequestTime, Validation},
         record::Record,

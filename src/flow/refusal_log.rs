@@ -1,8 +1,7 @@
-//! The log of refusals: the first of a kind at once, its repetitions as one line a minute with a count.
+//! Log of refusals: the first of a kind at once, its repetitions as one line a minute with a count.
 //!
-//! Promises: strangers decide neither how many lines there are nor how long they are; memory is bounded; a request that is
-//! let in comes nowhere near. Every id that an answer quotes is one that a line names: what is folded into a line answers with
-//! the id of that line.
+//! Promises: clients decide neither how many lines there are nor how long they are; memory is bounded; allowed requests do not
+//! come here. Every id that an answer quotes is in a line: a refusal that is counted in a line answers with the id of that line.
 
 use std::{
     collections::HashMap,
@@ -22,25 +21,25 @@ use crate::{
     shutdown,
 };
 
-/// The time that repetitions are counted for, before a line says how many there were.
+/// Window in which repetitions are counted, before a line says how many there were.
 const WINDOW: Duration = Duration::from_mins(1);
-/// Pause between looks for windows that have ended.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Kinds that are told apart at once. Beyond them, refusals are counted by their reason alone.
-const MOST_KINDS: usize = 1_024;
-/// Kinds a minute that strangers may make up, for each reason.
-const MOST_FIRSTS: u32 = 20;
+/// Interval between sweeps for windows that have ended.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// The most kinds that are told apart. Beyond them, refusals are counted by their reason alone.
+const MAX_KINDS: usize = 1_024;
+/// The most new kinds a minute for each reason whose kinds clients can make up.
+const MAX_NEW_KINDS: u32 = 20;
 /// The most characters of a value in a line.
-const MOST_CHARACTERS: usize = 256;
+const MAX_CHARACTERS: usize = 256;
 
-/// How an operator lets somebody in whose address the provider does not vouch for.
-pub(super) const VERIFY_EMAIL: &str = "have the provider verify the address (email_verified), name the subject in place of the \
-                                       address, or set providers[].unverified_email = \"trust\"";
+/// Advice to the operator about an e-mail address that the provider has not verified.
+pub(super) const MEND_EMAIL: &str = "have the provider verify the address (email_verified), name the subject in place of the \
+                                     address, or set providers[].unverified_email = \"trust\"";
 
-/// Prints what refused somebody, as it is configured.
-pub(super) struct Needs<'p>(pub(super) Denial<'p>);
+/// Prints the rule or `allow` of a denial, as it is configured.
+pub(super) struct RequiredAccess<'p>(pub(super) Denial<'p>);
 
-impl fmt::Display for Needs<'_> {
+impl fmt::Display for RequiredAccess<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Denial::Rule => f.write_str("access = \"deny\""),
@@ -49,61 +48,62 @@ impl fmt::Display for Needs<'_> {
     }
 }
 
-/// Prints somebody's groups.
-pub(super) struct Groups<'p>(pub(super) &'p PackedIdentity);
+/// Prints an identity's groups.
+pub(super) struct GroupsOf<'p>(pub(super) &'p Packed);
 
-impl fmt::Display for Groups<'_> {
+impl fmt::Display for GroupsOf<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "groups = {:?}", self.0.unpack().groups)
     }
 }
 
-/// A refusal, as far as it is known whose.
+/// Details of a refusal, as far as they are known.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Refused<'a> {
+pub(super) struct RefusalDetails<'a> {
     pub(super) app: Option<&'a str>,
     pub(super) host: Option<&'a str>,
     pub(super) client: Option<IpAddr>,
-    /// Whoever is connected, where that is not known to be an edge.
+    /// The other end of the connection, where it is no trusted proxy.
     pub(super) peer: Option<IpAddr>,
     pub(super) user: Option<&'a str>,
     pub(super) subject: Option<&'a str>,
     pub(super) path: Option<&'a str>,
-    /// The rule or `allow` that did not let in, as configured.
+    /// The rule or `allow` that refused, as configured.
     pub(super) needs: Option<&'a dyn fmt::Display>,
     /// The person's groups.
     pub(super) has: Option<&'a dyn fmt::Display>,
     /// More about the cause, such as an error.
     pub(super) detail: Option<&'a dyn fmt::Display>,
+    /// Advice to the operator.
     pub(super) mend: Option<&'a str>,
 }
 
-/// Which refusals have been logged lately.
+/// Refusals that were logged lately.
 pub(super) struct RefusalLog {
     clock: Clock,
     hasher: RandomState,
-    kinds: Mutex<Kinds>,
+    kinds: Mutex<RefusalKinds>,
 }
 
 #[derive(Default)]
-struct Kinds {
-    known: HashMap<u64, Kind>,
-    /// Firsts of this minute, by reason.
-    firsts: HashMap<Reason, (Timestamp, u32)>,
+struct RefusalKinds {
+    known: HashMap<u64, RefusalKind>,
+    /// New kinds of this minute, by reason.
+    new_kinds: HashMap<Reason, (Timestamp, u32)>,
 }
 
-/// Refusals that repeat.
-struct Kind {
-    line: Line,
-    /// When its window ends.
+/// Refusals that are repetitions of each other.
+struct RefusalKind {
+    line: RefusalLine,
+    /// End of its window.
     ends: Timestamp,
     /// Repetitions in this window.
     count: u64,
 }
 
-/// One line, each value cut.
+/// Line of the log, each value truncated.
 #[derive(Clone, Debug, PartialEq)]
-struct Line {
+struct RefusalLine {
     reason: Reason,
     id: String,
     app: Option<String>,
@@ -119,33 +119,33 @@ struct Line {
     mend: Option<String>,
 }
 
-/// What becomes of one refusal.
+/// Treatment of one refusal.
 #[derive(Debug, PartialEq)]
-enum Fate {
-    /// It is a line of its own.
-    First(Box<Line>),
-    /// It is counted in the line of this id.
+enum Recorded {
+    /// Logged as a line of its own.
+    First(Box<RefusalLine>),
+    /// Counted in the line of this id.
     Counted(String),
 }
 
 impl RefusalLog {
-    /// Nothing has been logged yet.
+    /// An empty log.
     pub(super) fn new(clock: Clock) -> Self {
         Self { clock, hasher: RandomState::new(), kinds: Mutex::default() }
     }
 
     /// Logs or counts a refusal. `id` becomes that of the line in which it is counted, unless it has been used already.
-    pub(super) fn note(&self, id: &RequestId, reason: Reason, refused: &Refused<'_>) {
-        match self.fate(id, reason, refused) {
-            Fate::First(line) => line.write(None),
-            Fate::Counted(first) => id.adopt(first),
+    pub(super) fn record(&self, id: &RequestId, reason: Reason, details: &RefusalDetails<'_>) {
+        match self.classify(id, reason, details) {
+            Recorded::First(line) => line.write(None),
+            Recorded::Counted(first) => id.adopt(first),
         }
     }
 
-    /// Until asked to stop: says how often refusals were repeated, once a minute. Says what is left before it returns.
-    pub(super) async fn work(&self, stop: shutdown::Signal) {
+    /// Logs once a minute how often refusals were repeated, until asked to stop; then logs the rest.
+    pub(super) async fn run(&self, stop: shutdown::Signal) {
         loop {
-            tokio::select! { () = tokio::time::sleep(LOOK_EVERY) => {}, () = stop.raised() => break }
+            tokio::select! { () = tokio::time::sleep(SWEEP_INTERVAL) => {}, () = stop.raised() => break }
             self.write_ended(|ends, now| ends <= now);
         }
         self.write_ended(|_, _| true);
@@ -157,8 +157,8 @@ impl RefusalLog {
         }
     }
 
-    /// The kinds that were repeated in a window that is over. One that was not is forgotten.
-    fn take_ended(&self, is_over: impl Fn(Timestamp, Timestamp) -> bool) -> Vec<(Line, u64)> {
+    /// Takes the kinds that were repeated in a window that is over, and forgets those that were not.
+    fn take_ended(&self, is_over: impl Fn(Timestamp, Timestamp) -> bool) -> Vec<(RefusalLine, u64)> {
         let now = self.clock.now();
         let (mut repeated, mut kinds) = (Vec::new(), self.kinds());
         kinds.known.retain(|_, kind| {
@@ -175,63 +175,64 @@ impl RefusalLog {
         repeated
     }
 
-    fn fate(&self, id: &RequestId, reason: Reason, refused: &Refused<'_>) -> Fate {
+    fn classify(&self, id: &RequestId, reason: Reason, details: &RefusalDetails<'_>) -> Recorded {
         let now = self.clock.now();
         let mut kinds = self.kinds();
-        let kind = self.kind_of(reason, refused);
+        let kind = self.kind_of(reason, details);
         if let Some(first) = kinds.count(kind, now) {
-            return Fate::Counted(first);
+            return Recorded::Counted(first);
         }
-        let has_room = kinds.known.len() < MOST_KINDS && (!is_made_up(reason) || kinds.may_be_first(reason, now));
+        let has_room =
+            kinds.known.len() < MAX_KINDS && (!is_chosen_by_client(reason) || kinds.has_room_for_new(reason, now));
         let kind = if has_room { kind } else { self.hasher.hash_one(reason) };
         if !has_room && let Some(first) = kinds.count(kind, now) {
-            return Fate::Counted(first);
+            return Recorded::Counted(first);
         }
-        let line = if has_room { Line::of(id, reason, refused) } else { Line::of_the_rest(id, reason) };
-        kinds.known.insert(kind, Kind { line: line.clone(), ends: now.plus(WINDOW), count: 0 });
-        Fate::First(Box::new(line))
+        let line = if has_room { RefusalLine::of(id, reason, details) } else { RefusalLine::of_the_rest(id, reason) };
+        kinds.known.insert(kind, RefusalKind { line: line.clone(), ends: now.plus(WINDOW), count: 0 });
+        Recorded::First(Box::new(line))
     }
 
-    /// What makes refusals repetitions of each other. Keyed, so that nobody can choose names that fall together.
-    fn kind_of(&self, reason: Reason, refused: &Refused<'_>) -> u64 {
-        let host = refused.host.filter(|_| reason == Reason::UnknownHost);
-        let detail = match (reason, refused.detail) {
-            (Reason::BadRequest | Reason::SignInFailed, Some(detail)) => cut(detail),
+    /// Hash of what makes refusals repetitions of each other. Keyed, so that clients cannot choose values that collide.
+    fn kind_of(&self, reason: Reason, details: &RefusalDetails<'_>) -> u64 {
+        let host = details.host.filter(|_| reason == Reason::UnknownHost);
+        let detail = match (reason, details.detail) {
+            (Reason::BadRequest | Reason::SignInFailed, Some(detail)) => truncate(detail),
             _ => String::new(),
         };
-        self.hasher.hash_one((reason, refused.app, refused.subject, host, refused.peer, detail))
+        self.hasher.hash_one((reason, details.app, details.subject, host, details.peer, detail))
     }
 
-    fn kinds(&self) -> MutexGuard<'_, Kinds> {
+    fn kinds(&self) -> MutexGuard<'_, RefusalKinds> {
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kinds {
-    /// Counts a repetition: the id of the line that was the first. After a window without one it is no repetition.
+impl RefusalKinds {
+    /// Counts a repetition and returns the id of the first line. After a window without repetitions it is none.
     fn count(&mut self, kind: u64, now: Timestamp) -> Option<String> {
         let known = self.known.get_mut(&kind).filter(|known| now < known.ends || known.count > 0)?;
         known.count += 1;
         Some(known.line.id.clone())
     }
 
-    fn may_be_first(&mut self, reason: Reason, now: Timestamp) -> bool {
-        let (since, firsts) = self.firsts.entry(reason).or_insert((now, 0));
+    fn has_room_for_new(&mut self, reason: Reason, now: Timestamp) -> bool {
+        let (since, count) = self.new_kinds.entry(reason).or_insert((now, 0));
         if now.since(*since) >= WINDOW || now < *since {
-            (*since, *firsts) = (now, 0);
+            (*since, *count) = (now, 0);
         }
-        *firsts += 1;
-        *firsts <= MOST_FIRSTS
+        *count += 1;
+        *count <= MAX_NEW_KINDS
     }
 }
 
-/// Whether strangers choose what tells these refusals apart.
-fn is_made_up(reason: Reason) -> bool {
+/// Returns `true` if clients choose the values that tell these refusals apart.
+fn is_chosen_by_client(reason: Reason) -> bool {
     matches!(reason, Reason::UnknownHost | Reason::UntrustedPeer | Reason::BadRequest)
 }
 
-/// Whether the log tells of refusals for this reason: not where nothing is refused but a sign-in or a word is asked for, and
-/// not where whoever finds out that there is no room says so.
+/// Returns `true` if refusals for this reason are logged: not those that only ask for a sign-in or a confirmation, and not
+/// overload, which `server` logs.
 pub(super) fn is_logged(reason: Reason) -> bool {
     !matches!(
         reason,
@@ -247,35 +248,35 @@ pub(super) fn is_logged(reason: Reason) -> bool {
     )
 }
 
-impl Line {
-    fn of(id: &RequestId, reason: Reason, refused: &Refused<'_>) -> Self {
-        let short = |text: Option<&str>| text.map(|text| cut(&text));
+impl RefusalLine {
+    fn of(id: &RequestId, reason: Reason, details: &RefusalDetails<'_>) -> Self {
+        let short = |text: Option<&str>| text.map(|text| truncate(&text));
         Self {
             reason,
             id: id.as_str().to_owned(),
-            app: short(refused.app),
-            host: short(refused.host),
-            client: refused.client,
-            peer: refused.peer,
-            user: short(refused.user),
-            subject: short(refused.subject),
-            path: short(refused.path),
-            needs: refused.needs.map(cut),
-            has: refused.has.map(cut),
-            detail: refused.detail.map(cut),
-            mend: short(refused.mend),
+            app: short(details.app),
+            host: short(details.host),
+            client: details.client,
+            peer: details.peer,
+            user: short(details.user),
+            subject: short(details.subject),
+            path: short(details.path),
+            needs: details.needs.map(truncate),
+            has: details.has.map(truncate),
+            detail: details.detail.map(truncate),
+            mend: short(details.mend),
         }
     }
 
-    /// Stands for all refusals that there is no room to tell apart.
+    /// Line for all refusals that there is no room to tell apart.
     fn of_the_rest(id: &RequestId, reason: Reason) -> Self {
         let detail = "more of them than are told apart: the rest is counted together";
-        Self::of(id, reason, &Refused { detail: Some(&detail), ..Refused::default() })
+        Self::of(id, reason, &RefusalDetails { detail: Some(&detail), ..RefusalDetails::default() })
     }
 
     fn write(&self, count: Option<u64>) {
         let Self { reason, id, app, host, client, peer, user, subject, path, needs, has, detail, mend } = self;
-        let (reason, said) = (reason.code(), said(*reason));
+        let (reason, message) = (reason.code(), message(*reason));
         let [client, peer] = [client, peer].map(|address| address.map(|address| address.to_string()));
         macro_rules! line {
             ($level:ident) => {
@@ -294,7 +295,7 @@ impl Line {
                     detail,
                     mend,
                     count,
-                    "{said}"
+                    "{message}"
                 )
             };
         }
@@ -302,7 +303,7 @@ impl Line {
     }
 }
 
-/// Whether the operator has something to mend.
+/// Returns `true` if the operator has something to mend.
 fn is_alarming(reason: Reason) -> bool {
     matches!(
         reason,
@@ -315,41 +316,41 @@ fn is_alarming(reason: Reason) -> bool {
     )
 }
 
-fn said(reason: Reason) -> &'static str {
+fn message(reason: Reason) -> &'static str {
     match reason {
         Reason::UntrustedPeer => "refused: the peer is not in server.trusted_proxies",
         Reason::UnknownHost => "refused: no app names this host",
         Reason::BadRequest => "refused: not a request that an edge or a browser makes",
-        Reason::StoreUnavailable => "refused: the session store does not answer",
-        Reason::ProviderUnavailable => "refused: the provider does not answer",
+        Reason::StoreUnavailable => "refused: session store unavailable",
+        Reason::ProviderUnavailable => "refused: provider unavailable",
         Reason::NeedsRoute => "refused: this page needs a direct route to the gate",
         Reason::SignInFailed => "refused: sign-in is not possible",
         Reason::SignInLoop => {
-            "refused: sign-in went round too often; the browser keeps no cookies, or replicas do not share a store"
+            "refused: redirect loop of sign-ins; the browser keeps no cookies, or replicas do not share a store"
         }
         _ => "refused",
     }
 }
 
-/// The beginning of a value, and how long it was where that is not all.
-pub(super) fn cut(value: &(impl fmt::Display + ?Sized)) -> String {
-    let mut cut = Cut { text: String::new(), characters: 0 };
-    // A value that fails to print itself is as far as it got.
-    let _as_far_as_it_got = write!(cut, "{value}");
-    if cut.characters > MOST_CHARACTERS {
-        let _never_fails = write!(cut.text, "… (cut, {} characters)", cut.characters);
+/// Truncates a value to [`MAX_CHARACTERS`], and appends its length where that is not all.
+pub(super) fn truncate(value: &(impl fmt::Display + ?Sized)) -> String {
+    let mut kept = Truncated { text: String::new(), characters: 0 };
+    // A value that fails to print is logged as far as it got.
+    let _as_far_as_it_got = write!(kept, "{value}");
+    if kept.characters > MAX_CHARACTERS {
+        let _never_fails = write!(kept.text, "… (cut, {} characters)", kept.characters);
     }
-    cut.text
+    kept.text
 }
 
-struct Cut {
+struct Truncated {
     text: String,
     characters: usize,
 }
 
-impl fmt::Write for Cut {
+impl fmt::Write for Truncated {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.text.extend(text.chars().take(MOST_CHARACTERS.saturating_sub(self.characters)));
+        self.text.extend(text.chars().take(MAX_CHARACTERS.saturating_sub(self.characters)));
         self.characters += text.chars().count();
         Ok(())
     }
@@ -367,15 +368,15 @@ mod tests {
 
     use super::*;
 
-    /// A log, and the hand of its clock.
+    /// A log, and its clock.
     fn log() -> (RefusalLog, Arc<AtomicU64>) {
         let (clock, hand) = Clock::manual(Timestamp::from_unix(1_000_000));
         (RefusalLog::new(clock), hand)
     }
 
-    /// Notes one refusal: whether it is a line of its own.
-    fn is_first(log: &RefusalLog, reason: Reason, refused: &Refused<'_>) -> bool {
-        matches!(log.fate(&RequestId::default(), reason, refused), Fate::First(_))
+    /// Records one refusal; `true` if it is a line of its own.
+    fn is_first(log: &RefusalLog, reason: Reason, details: &RefusalDetails<'_>) -> bool {
+        matches!(log.classify(&RequestId::default(), reason, details), Recorded::First(_))
     }
 
     fn ended(log: &RefusalLog) -> Vec<u64> {
@@ -384,19 +385,19 @@ mod tests {
         counts
     }
 
-    fn of<'a>(app: &'a str, subject: &'a str) -> Refused<'a> {
-        Refused { app: Some(app), subject: Some(subject), ..Refused::default() }
+    fn of<'a>(app: &'a str, subject: &'a str) -> RefusalDetails<'a> {
+        RefusalDetails { app: Some(app), subject: Some(subject), ..RefusalDetails::default() }
     }
 
     #[test]
     fn the_first_is_a_line_and_the_rest_is_a_count_each_minute() {
         let (log, hand) = log();
         let first = RequestId::default();
-        assert!(matches!(log.fate(&first, Reason::GroupMissing, &of("a", "s")), Fate::First(_)));
+        assert!(matches!(log.classify(&first, Reason::GroupMissing, &of("a", "s")), Recorded::First(_)));
         for minute in 1..=3 {
             for _ in 0..10 {
-                let fate = log.fate(&RequestId::default(), Reason::GroupMissing, &of("a", "s"));
-                assert_eq!(fate, Fate::Counted(first.as_str().to_owned()), "whoever asks is told the line's id");
+                let recorded = log.classify(&RequestId::default(), Reason::GroupMissing, &of("a", "s"));
+                assert_eq!(recorded, Recorded::Counted(first.as_str().to_owned()), "the answer quotes the line's id");
             }
             assert_eq!(ended(&log), [0; 0], "{minute}: the minute is not over");
             hand.fetch_add(60, Ordering::Relaxed);
@@ -414,7 +415,7 @@ mod tests {
         assert!(is_first(&log, Reason::GroupMissing, &of("b", "s")));
         assert!(is_first(&log, Reason::GroupMissing, &of("a", "t")));
         assert!(is_first(&log, Reason::RuleDenied, &of("a", "s")));
-        let other_path = Refused { path: Some("/other"), host: Some("h.example"), ..of("a", "s") };
+        let other_path = RefusalDetails { path: Some("/other"), host: Some("h.example"), ..of("a", "s") };
         assert!(!is_first(&log, Reason::GroupMissing, &other_path), "a path or a host makes no other kind");
     }
 
@@ -431,11 +432,11 @@ mod tests {
                     is_first(
                         &log,
                         reason,
-                        &Refused {
+                        &RefusalDetails {
                             host: Some(&name),
                             peer: (reason == Reason::UntrustedPeer).then_some(peer),
                             detail: Some(&name),
-                            ..Refused::default()
+                            ..RefusalDetails::default()
                         },
                     )
                 });
@@ -453,19 +454,19 @@ mod tests {
         for number in 0..20_000 {
             is_first(&log, Reason::GroupMissing, &of("a", &number.to_string()));
         }
-        assert!(log.kinds().known.len() <= MOST_KINDS + 1, "{}", log.kinds().known.len());
+        assert!(log.kinds().known.len() <= MAX_KINDS + 1, "{}", log.kinds().known.len());
         let counted: u64 = log.take_ended(|_, _| true).into_iter().map(|(_, count)| count).sum();
-        assert_eq!(counted, 20_000 - MOST_KINDS as u64 - 1, "nothing is lost from the count");
+        assert_eq!(counted, 20_000 - MAX_KINDS as u64 - 1, "nothing is lost from the count");
     }
 
     #[test]
     fn a_value_is_cut_at_256_characters_and_says_so() {
         let long = "ü".repeat(60_000);
-        assert_eq!(cut(&long), format!("{}… (cut, 60000 characters)", "ü".repeat(256)));
+        assert_eq!(truncate(&long), format!("{}… (cut, 60000 characters)", "ü".repeat(256)));
         let fits = "x".repeat(256);
-        assert_eq!(cut(&fits), fits);
-        let refused = Refused { path: Some(&long), host: Some(&long), needs: Some(&long), ..of(&long, &long) };
-        let line = Line::of(&RequestId::default(), Reason::RuleDenied, &refused);
+        assert_eq!(truncate(&fits), fits);
+        let refused = RefusalDetails { path: Some(&long), host: Some(&long), needs: Some(&long), ..of(&long, &long) };
+        let line = RefusalLine::of(&RequestId::default(), Reason::RuleDenied, &refused);
         assert!(format!("{line:?}").chars().count() < 5 * 300 + 400);
     }
 }

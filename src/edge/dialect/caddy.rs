@@ -1,0 +1,16 @@
+//! Caddy `forward_auth`: the headers of Traefik's dialect, and the client's `Host` as a second witness.
+//!
+//! Caddy overwrites the headers, but passes on the `X-Forwarded-Host` of a peer in its `trusted_proxies`. It routes by `Host`.
+
+use http::request::Parts;
+
+use super::{original::Original, traefik};
+use crate::edge::{field::request_host, request::BadRequest};
+
+/// Sends the host that Caddy routes by, and no other.
+pub(super) const MEND_HOST: &str = "in forward_auth: header_up X-Forwarded-Host {http.request.hostport}";
+
+/// Reads the original request.
+pub(super) fn read(request: &Parts) -> Result<Original<'_>, BadRequest> {
+    Ok(Original { routed: Some(request_host(request)?), ..traefik::read(request)? })
+}

@@ -1,0 +1,95 @@
+//! The dialects of auth subrequests, one file each: `ForwardAuth` ([`traefik`]), `forward_auth` ([`caddy`]), `auth_request`
+//! ([`nginx`]) and `ext_authz` ([`envoy`]).
+//!
+//! Promises: each dialect has one source that describes the original request, and every other header that does is ignored.
+
+mod caddy;
+mod envoy;
+mod nginx;
+mod original;
+mod traefik;
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+
+use self::original::{FORWARDED_FOR, Original};
+use super::{
+    address,
+    field::Field,
+    request::{AuthRequest, BadRequest, Edge, Subrequest},
+    trust::{TrustedPeer, TrustedProxies},
+};
+
+/// Host that an edge routed by, in contradiction to its description of the original request.
+#[derive(Debug)]
+pub struct HostMismatch {
+    /// The header that describes the original request.
+    pub header: &'static str,
+    /// The host in it.
+    pub described: String,
+    /// The host that the edge routed by.
+    pub routed: String,
+    /// Lines for the edge's configuration that put an end to it.
+    pub mend: &'static str,
+}
+
+impl HostMismatch {
+    /// The mismatch without its hosts, for the client.
+    #[must_use]
+    pub fn problem(&self) -> BadRequest {
+        BadRequest { header: self.header, problem: "names another host than Host does" }
+    }
+}
+
+/// Reads the original request from the source of the subrequest's dialect.
+///
+/// In some dialects the edge also says which host it routed by; [`cross_check`] has to follow.
+pub fn read<'r>(peer: TrustedPeer<'_>, subrequest: &Subrequest<'r>) -> Result<AuthRequest<'r>, BadRequest> {
+    let Subrequest { edge, parts, target, .. } = *subrequest;
+    let Original { method, authority, target, client, routed } = match edge {
+        Edge::Traefik => traefik::read(parts)?,
+        Edge::Caddy => caddy::read(parts)?,
+        Edge::Nginx => nginx::read(parts)?,
+        Edge::Envoy => envoy::read(parts, target)?,
+    };
+    let client = address::client(peer, &client);
+    Ok(AuthRequest { edge, method, authority, routed, target, client, headers: &parts.headers })
+}
+
+/// Compares the host that is judged with the host that the edge routed by, in dialects that send both.
+///
+/// They are the same, or `is_same_app` finds one app that names them both. A name under which edges reach the gate itself
+/// (`service_hosts`) says nothing about the original request.
+pub fn cross_check(
+    request: &AuthRequest<'_>,
+    service_hosts: &[String],
+    is_same_app: impl FnOnce(&str, &str) -> bool,
+) -> Result<(), HostMismatch> {
+    let Some(routed) = &request.routed else { return Ok(()) };
+    let (described, routed) = (request.authority.host(), routed.host());
+    if routed == described || service_hosts.iter().any(|service| service == routed) || is_same_app(described, routed) {
+        return Ok(());
+    }
+    let (header, mend) = match request.edge {
+        Edge::Caddy => (traefik::HOST, caddy::MEND_HOST),
+        Edge::Nginx | Edge::Traefik | Edge::Envoy => (nginx::URL, nginx::MEND_HOST),
+    };
+    Err(HostMismatch { header, described: described.to_owned(), routed: routed.to_owned(), mend })
+}
+
+/// Returns the line for an edge's configuration that makes it send the original method, where it can be configured not to.
+#[must_use]
+pub fn mend_method(edge: Edge) -> &'static str {
+    match edge {
+        Edge::Nginx => nginx::MEND_METHOD,
+        Edge::Traefik | Edge::Caddy | Edge::Envoy => "",
+    }
+}
+
+/// Returns the client of a request over a direct route: the peer, or the client that a trusted proxy forwards for.
+#[must_use]
+pub fn direct_client(proxies: &TrustedProxies, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
+    let Some(trusted) = proxies.admit(peer) else { return Some(peer.to_canonical()) };
+    address::client(trusted, &Field::of(headers, &FORWARDED_FOR, "X-Forwarded-For"))
+}

@@ -1,0 +1,53 @@
+//! nginx `auth_request` (and `HAProxy` in its place): the whole original address in `X-Original-URL`, the method in
+//! `X-Original-Method`, and `Host` as a second witness.
+//!
+//! nginx sends what it is configured to send. It routes by `Host`, while the address may name another host: for a request in
+//! absolute form `$http_host` is what the client wrote beside it.
+
+use http::request::Parts;
+
+use super::original::Original;
+use crate::edge::{
+    field::{Field, request_host},
+    request::BadRequest,
+};
+
+/// The header that holds the original address.
+pub(super) const URL: &str = "X-Original-URL";
+
+/// Sends the host that nginx routes by, in both places.
+pub(super) const MEND_HOST: &str = "proxy_set_header Host $host; proxy_set_header X-Original-URL $scheme://$host$request_uri; or, where the edge \
+     cannot send the host that it routes by, list its Host in server.service_hosts";
+
+/// Sends the original method.
+pub(super) const MEND_METHOD: &str = "proxy_set_header X-Original-Method $request_method;";
+
+/// Reads the original request.
+pub(super) fn read(request: &Parts) -> Result<Original<'_>, BadRequest> {
+    let mut url = Field::named(URL);
+    let mut method = Field::named("X-Original-Method");
+    let mut client = Field::named("X-Forwarded-For");
+    for (name, value) in &request.headers {
+        match name.as_str() {
+            "x-original-url" => url.add(value),
+            "x-original-method" => method.add(value),
+            "x-forwarded-for" => client.add(value),
+            _ => {}
+        }
+    }
+    let address = url.required()?;
+    let rest = address
+        .strip_prefix("https://")
+        .or_else(|| address.strip_prefix("http://"))
+        .ok_or(url.fault("is not an absolute http or https address"))?;
+    // A target such as `?x` straight behind the host is on no request line, and fails the check for a slash.
+    let end = rest.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
+    Ok(Original {
+        method: method.text()?.map(|text| method.method(text)).transpose()?,
+        authority: url.authority(authority)?,
+        target: url.target(target)?,
+        client,
+        routed: Some(request_host(request)?),
+    })
+}

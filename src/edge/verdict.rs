@@ -1,0 +1,153 @@
+//! Verdict on a request: an admission, a redirect or a refusal, with its reason.
+//!
+//! Promises: only [`Admission::grant`] makes an [`Admission`], and no other verdict lets in.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+/// Outcome of an auth subrequest. Every error, at any point, is a `Refuse`.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Let in.
+    Allow(Admission),
+    /// Sent somewhere else: to sign in, or on from one of the gate's own endpoints.
+    Redirect(Redirect),
+    /// Not let in.
+    Refuse(Refusal),
+}
+
+impl Verdict {
+    /// Returns the reason for not letting in.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Allow(_) => None,
+            Self::Redirect(redirect) => Some(redirect.reason),
+            Self::Refuse(refusal) => Some(refusal.reason),
+        }
+    }
+}
+
+/// Permission to pass. `flow::check` is the only caller of [`Admission::grant`]; `tests/architecture.rs` counts.
+#[derive(Debug)]
+pub struct Admission {
+    headers: HeaderMap,
+}
+
+impl Admission {
+    /// Lets a request in, with these headers and no others: every configured one, each once, and `Content-Length: 0`.
+    #[must_use]
+    pub fn grant(headers: HeaderMap) -> Self {
+        Self { headers }
+    }
+
+    /// Returns the headers of the answer.
+    pub(super) fn into_headers(self) -> HeaderMap {
+        self.headers
+    }
+}
+
+/// Redirect, given only to pages that are being opened.
+#[derive(Debug)]
+pub struct Redirect {
+    /// The cause, as a stable code.
+    pub reason: Reason,
+    /// The absolute address.
+    pub location: HeaderValue,
+    /// `Set-Cookie` lines.
+    pub cookies: Vec<HeaderValue>,
+}
+
+/// Answer that does not let in.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The status for edges that relay it.
+    pub status: StatusCode,
+    /// The cause, as a stable code.
+    pub reason: Reason,
+    /// The page or JSON object.
+    pub body: Body,
+    /// Further headers, such as `Set-Cookie`, `Retry-After`, `WWW-Authenticate`.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The body of an answer.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// No body.
+    Empty,
+    /// Whole page, with the value of its `Content-Security-Policy` header.
+    Html(Bytes, HeaderValue),
+    /// JSON object.
+    Json(Bytes),
+    /// Script, style or image, with its media type. Only a direct route can carry one.
+    Asset(Bytes, &'static str),
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal),+ $(,)?) => {
+        /// Cause of an answer: the value of `Doorward-Reason`, stable across versions.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* $variant),+ }
+
+        impl Reason {
+            /// Every reason, for the documentation and its test.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The stable code.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code),+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// No session cookie, or none that we made.
+    NoSession = "no_session",
+    /// Session that is known to be over.
+    SessionEnded = "session_ended",
+    /// Signed in, but in none of the groups (nor among the users) that are allowed.
+    GroupMissing = "group_missing",
+    /// Signed in, but not among the users and without the claims that alone would have let in.
+    NotAllowed = "not_allowed",
+    /// Signed in with an e-mail address that is allowed, but that the provider has not verified.
+    EmailUnverified = "email_unverified",
+    /// Rule that denies this path to everybody, or a path that cannot be told apart from a denied one.
+    RuleDenied = "rule_denied",
+    /// No app names this host.
+    UnknownHost = "unknown_host",
+    /// Session store unavailable, and the session is not in memory.
+    StoreUnavailable = "store_unavailable",
+    /// Identity provider unavailable.
+    ProviderUnavailable = "provider_unavailable",
+    /// The peer is not among `server.trusted_proxies`.
+    UntrustedPeer = "untrusted_peer",
+    /// The request is not one that an edge makes.
+    BadRequest = "bad_request",
+    /// A request's header is longer than any that an edge sends, or the app's own cookies are longer than an answer may be.
+    HeadersTooLarge = "headers_too_large",
+    /// This path works only over a direct route to the gate.
+    NeedsRoute = "needs_route",
+    /// No endpoint at this path.
+    NotFound = "not_found",
+    /// More concurrent requests than the gate may hold.
+    Overloaded = "overloaded",
+    /// A sign-in begins.
+    SigningIn = "signing_in",
+    /// A sign-in is complete.
+    SignedIn = "signed_in",
+    /// Sign-in that the provider refused, or whose answer could not be verified.
+    SignInFailed = "sign_in_failed",
+    /// Redirect loop of sign-ins that was stopped.
+    SignInLoop = "sign_in_loop",
+    /// The session has been ended by its owner.
+    SignedOut = "signed_out",
+    /// Sign-out that another site asked for and that the person has to confirm (CSRF).
+    ConfirmSignOut = "confirm_sign_out",
+    /// The gate's cookies have been cleared.
+    Reset = "reset",
+    /// A defect of ours.
+    Internal = "internal",
+}

@@ -1,0 +1,278 @@
+//! Refusals: a page for people, JSON for programs, and a line in the log.
+//!
+//! Promises: one table from reason to status; a page quotes a request id only where the log knows it.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+use super::{
+    check::Undetermined,
+    context::{RequestContext, RequestId, Via},
+    refusal_log::{RefusalDetails, RefusalLog, is_logged},
+};
+use crate::{
+    edge::{BadRequest, Body, HostMismatch, Intent, Reason, Redirect, Refusal, Response, Verdict, write_direct},
+    pages::{self, Page, Pages},
+    policy::redirect::RedirectTarget,
+};
+
+/// `Retry-After`, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// Target of a refusal: the client's intent, and the request's id.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RefusalTarget<'a> {
+    pub(super) intent: Intent,
+    pub(super) id: &'a RequestId,
+}
+
+/// Cause of not even knowing which app a request is for, and what it asks for there.
+#[derive(Debug)]
+pub(super) enum UnreadableRequest {
+    /// The peer is not in `server.trusted_proxies`.
+    UntrustedPeer,
+    /// A header is missing, repeated or malformed.
+    Malformed(BadRequest),
+    /// The edge routed by another host than it describes.
+    HostMismatch(HostMismatch),
+    /// No app names the host.
+    UnknownHost(String),
+}
+
+/// Makes refusals, and logs them.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    pages: Pages,
+    log: Arc<RefusalLog>,
+}
+
+impl Refusals {
+    pub(super) fn new(pages: Pages, log: Arc<RefusalLog>) -> Self {
+        Self { pages, log }
+    }
+
+    pub(super) fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
+    /// Refuses with this page, or its JSON where no page is being opened.
+    pub(super) fn refuse(&self, context: &RequestContext<'_>, reason: Reason, page: &Page<'_>) -> Refusal {
+        self.refuse_with(context, reason, page, RefusalDetails::default())
+    }
+
+    /// The same, with further details for the log.
+    pub(super) fn refuse_with(
+        &self,
+        context: &RequestContext<'_>,
+        reason: Reason,
+        page: &Page<'_>,
+        details: RefusalDetails<'_>,
+    ) -> Refusal {
+        let (app, host) = (Some(context.site.app.name.as_str()), Some(context.authority.host()));
+        let details = RefusalDetails { app, host, client: context.client, ..details };
+        self.refuse_to(RefusalTarget { intent: context.intent, id: context.id }, reason, page, &details)
+    }
+
+    /// The same where there is no context.
+    fn refuse_to(
+        &self,
+        to: RefusalTarget<'_>,
+        reason: Reason,
+        page: &Page<'_>,
+        details: &RefusalDetails<'_>,
+    ) -> Refusal {
+        let RefusalTarget { intent, id } = to;
+        // First, because it may decide the id.
+        let is_quoted = is_logged(reason);
+        if is_quoted {
+            self.log.record(id, reason, details);
+        }
+        let body = match intent {
+            Intent::Page | Intent::Form => self.html(page, if is_quoted { id.as_str() } else { "" }),
+            Intent::Fetch => {
+                let message = if let Page::BadRequest { detail } = page { detail } else { message(reason) };
+                Body::Json(pages::json(reason.code(), message, id.as_str(), None))
+            }
+        };
+        Refusal { status: status(reason), reason, body, headers: extra_headers(reason) }
+    }
+
+    /// Refuses a request whose app is not known. `details` hold who sent it.
+    pub(super) fn unreadable(
+        &self,
+        to: RefusalTarget<'_>,
+        error: UnreadableRequest,
+        details: RefusalDetails<'_>,
+    ) -> Verdict {
+        Verdict::Refuse(match error {
+            UnreadableRequest::UntrustedPeer => {
+                let page = Page::BadRequest { detail: "This address may not ask on behalf of others." };
+                self.refuse_to(to, Reason::UntrustedPeer, &page, &details)
+            }
+            UnreadableRequest::Malformed(problem) => {
+                let detail = problem.to_string();
+                let details = RefusalDetails { detail: Some(&detail), ..details };
+                self.refuse_to(to, Reason::BadRequest, &Page::BadRequest { detail: &detail }, &details)
+            }
+            UnreadableRequest::HostMismatch(mismatch) => {
+                let (problem, HostMismatch { described, routed, mend, .. }) = (mismatch.problem(), &mismatch);
+                let detail = format!("{problem}: {described:?} is asked about, and {routed:?} was routed by");
+                let details = RefusalDetails { detail: Some(&detail), mend: Some(mend), ..details };
+                let page = Page::BadRequest { detail: &problem.to_string() };
+                self.refuse_to(to, Reason::BadRequest, &page, &details)
+            }
+            UnreadableRequest::UnknownHost(host) => {
+                let details = RefusalDetails { host: Some(&host), ..details };
+                self.refuse_to(to, Reason::UnknownHost, &Page::UnknownHost { host: &host }, &details)
+            }
+        })
+    }
+
+    /// Refuses a request that is for no app at all.
+    pub(super) fn without_site(&self, intent: Intent, reason: Reason) -> Response {
+        let id = RequestId::default();
+        let to = RefusalTarget { intent, id: &id };
+        let refusal = self.refuse_to(to, reason, &Page::NotFound, &RefusalDetails::default());
+        write_direct(Verdict::Refuse(refusal), id.as_str())
+    }
+
+    /// 503 where it is unknown whether there is a session.
+    pub(super) fn undetermined(&self, context: &RequestContext<'_>, cause: &Undetermined, retry: &str) -> Refusal {
+        match cause {
+            Undetermined::Store(error) => {
+                let details = RefusalDetails { detail: Some(error), ..RefusalDetails::default() };
+                self.refuse_with(context, Reason::StoreUnavailable, &Page::StoreAway { retry }, details)
+            }
+            Undetermined::Provider => {
+                let detail = "a session could not be renewed within session.outage_grace";
+                let details = RefusalDetails { detail: Some(&detail), ..RefusalDetails::default() };
+                self.refuse_with(context, Reason::ProviderUnavailable, &Page::ProviderAway { retry }, details)
+            }
+        }
+    }
+
+    /// 431 where the app's own cookies are longer than an answer may be.
+    pub(super) fn cookies_too_long(&self, context: &RequestContext<'_>) -> Refusal {
+        let page = Page::BadRequest { detail: message(Reason::HeadersTooLarge) };
+        let detail = "the app's own cookies are longer than session.hide_cookies can pass on";
+        let details = RefusalDetails { detail: Some(&detail), ..RefusalDetails::default() };
+        self.refuse_with(context, Reason::HeadersTooLarge, &page, details)
+    }
+
+    /// 401 for a script, a socket or a program, with the URL at which a person can sign in.
+    pub(super) fn login_required(context: &RequestContext<'_>, reason: Reason) -> Refusal {
+        let login_url = context.endpoint_url("/start");
+        let body = Body::Json(pages::json("login_required", message(reason), context.id.as_str(), Some(&login_url)));
+        Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers: Vec::new() }
+    }
+
+    /// 401 for a form: a page that keeps what was typed.
+    pub(super) fn held_form(&self, context: &RequestContext<'_>, reason: Reason) -> Refusal {
+        let sign_in = context.sign_in_url(RedirectTarget::root(context.redirect_base()).as_str());
+        let body = self.html(&Page::FormHeld { sign_in: &sign_in }, "");
+        Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers: Vec::new() }
+    }
+
+    /// The page for people who are signed out.
+    pub(super) fn signed_out(&self, context: &RequestContext<'_>, cookies: Vec<HeaderValue>) -> Refusal {
+        let sign_in = RedirectTarget::root(context.redirect_base());
+        self.notice(context, Reason::SignedOut, &Page::SignedOut { sign_in: sign_in.as_str() }, cookies)
+    }
+
+    /// A page that is no failure. In an auth subrequest 200 would let in, so it has a status of its own there.
+    pub(super) fn notice(
+        &self,
+        context: &RequestContext<'_>,
+        reason: Reason,
+        page: &Page<'_>,
+        cookies: Vec<HeaderValue>,
+    ) -> Refusal {
+        let status = match context.via {
+            Via::Subrequest => status(reason),
+            Via::Direct => StatusCode::OK,
+        };
+        let headers = cookies.into_iter().map(|cookie| (header::SET_COOKIE, cookie)).collect();
+        Refusal { status, reason, body: self.html(page, ""), headers }
+    }
+
+    fn html(&self, page: &Page<'_>, id: &str) -> Body {
+        let document = self.pages.render(page, id);
+        Body::Html(document.html, document.policy)
+    }
+}
+
+impl From<BadRequest> for UnreadableRequest {
+    fn from(problem: BadRequest) -> Self {
+        Self::Malformed(problem)
+    }
+}
+
+impl From<HostMismatch> for UnreadableRequest {
+    fn from(mismatch: HostMismatch) -> Self {
+        Self::HostMismatch(mismatch)
+    }
+}
+
+/// Redirects to a checked target.
+pub(super) fn redirect(reason: Reason, target: &RedirectTarget, cookies: Vec<HeaderValue>) -> Verdict {
+    Verdict::Redirect(Redirect { reason, location: target.location(), cookies })
+}
+
+/// The one table from reason to status.
+fn status(reason: Reason) -> StatusCode {
+    match reason {
+        Reason::NoSession | Reason::SessionEnded | Reason::SignedOut | Reason::Reset => StatusCode::UNAUTHORIZED,
+        Reason::GroupMissing
+        | Reason::NotAllowed
+        | Reason::EmailUnverified
+        | Reason::RuleDenied
+        | Reason::UnknownHost
+        | Reason::UntrustedPeer
+        | Reason::SignInFailed
+        | Reason::SignInLoop
+        | Reason::ConfirmSignOut => StatusCode::FORBIDDEN,
+        Reason::StoreUnavailable | Reason::ProviderUnavailable | Reason::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::BadRequest => StatusCode::BAD_REQUEST,
+        Reason::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Reason::NeedsRoute | Reason::NotFound => StatusCode::NOT_FOUND,
+        Reason::SigningIn | Reason::SignedIn => StatusCode::FOUND,
+        Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Sentence for people who read the JSON in a console.
+fn message(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NoSession => "There is no session. Sign in at login_url.",
+        Reason::SessionEnded => "The session has ended. Sign in again at login_url.",
+        Reason::GroupMissing | Reason::NotAllowed => "The signed-in account may not use this app.",
+        Reason::EmailUnverified => {
+            "The signed-in account may not use this app: its identity provider has not verified its e-mail address."
+        }
+        Reason::RuleDenied => "A rule of this app denies this path.",
+        Reason::UnknownHost => "No app is set up for this host.",
+        Reason::StoreUnavailable => "The session store does not answer. Try again shortly.",
+        Reason::ProviderUnavailable => "The identity provider does not answer. Try again shortly.",
+        Reason::UntrustedPeer => "This address may not ask on behalf of others: it is not in server.trusted_proxies.",
+        Reason::BadRequest => "This is not a request that an edge makes.",
+        Reason::HeadersTooLarge => "The header of this request is too long. Deleting cookies of this site may help.",
+        Reason::NeedsRoute => "This path needs a direct route to the gate.",
+        Reason::NotFound => "There is nothing at this path.",
+        Reason::Overloaded => "There are too many requests at once. Try again shortly.",
+        Reason::SigningIn | Reason::SignedIn => "Follow the redirect.",
+        Reason::SignInFailed => "Sign-in failed.",
+        Reason::SignInLoop => "Sign-in went round too often; cookies may be blocked.",
+        Reason::SignedOut => "The session has been ended.",
+        Reason::ConfirmSignOut => "Another site asked to sign out; a person has to confirm it.",
+        Reason::Reset => "The cookies have been cleared.",
+        Reason::Internal => "The gate failed to answer.",
+    }
+}
+
+fn extra_headers(reason: Reason) -> Vec<(HeaderName, HeaderValue)> {
+    match status(reason) {
+        StatusCode::SERVICE_UNAVAILABLE => vec![(header::RETRY_AFTER, RETRY_AFTER)],
+        _ => Vec::new(),
+    }
+}
