@@ -95,8 +95,9 @@ pub fn forwarded_for(input: &[u8]) {
     parts.headers.extend(headers.clone());
     let networks = ["127.0.0.0/8", "::1/128", "10.0.0.0/8"].map(|network| network.parse().expect("a network"));
     let proxies = TrustedProxies::new(networks.to_vec());
-    let peer = proxies.admit(IpAddr::from([127, 0, 0, 1])).expect("loopback is trusted");
-    let Ok(asked) = edge::read(Edge::Traefik, peer, &parts, "") else { return };
+    let subrequest = Subrequest { edge: Edge::Traefik, peer: IpAddr::from([127, 0, 0, 1]), parts: &parts, target: "" };
+    let peer = proxies.admit(subrequest.peer).expect("loopback is trusted");
+    let Ok(asked) = edge::read(peer, &subrequest) else { return };
     let Some(client) = asked.client else { return };
     assert_eq!(lines.len(), 1, "a client is known although the header is repeated or not text");
     let mut hops = lines.iter().flat_map(|line| line.rsplit(',')).map(hop);
@@ -113,8 +114,8 @@ pub fn redirects(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     for (scheme, authority) in [("https", "app.test"), ("https", "app.test:8443"), ("http", "a.wild.test")] {
         let authority = Authority::parse(authority).expect("a valid host");
-        let here = Here { scheme, authority: &authority, prefix: "/_doorward" };
-        for target in [RedirectTarget::parse(text, here, &POLICY), RedirectTarget::asked(text, here, &POLICY)] {
+        let here = RedirectBase { scheme, authority: &authority, prefix: "/_doorward" };
+        for target in [RedirectTarget::parse(text, here, &POLICY), RedirectTarget::original(text, here, &POLICY)] {
             let Some(target) = target else { continue };
             assert_eq!(target.location().as_bytes(), target.as_str().as_bytes());
             let url = Url::parse(target.as_str()).expect("an absolute URL");
@@ -138,8 +139,8 @@ pub fn paths(input: &[u8]) {
     let raw = raw.split('?').next().unwrap_or_default();
     let app = CONFIG.policy.apps.first().expect("gate.toml has an app");
     for (method, client) in [(Some(method), None), (None, None), (Some(method), Some(IpAddr::from([192, 168, 1, 1])))] {
-        let requirement = app.requirement(Asked { path: raw, method, client });
-        if let Requirement::Nothing | Requirement::Optional = requirement {
+        let requirement = app.requirement(RequestAttributes { path: raw, method, client });
+        if let Requirement::Public | Requirement::Optional = requirement {
             assert!(!path::is_ambiguous(raw), "{raw:?} is ambiguous and open");
             assert!(is_open(raw, method, client.is_some()), "{method:?} {raw:?} from {client:?} is open");
         }

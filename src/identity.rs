@@ -14,7 +14,11 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::packed::PackedIdentity;
+pub use self::{
+    headers::{HeaderCache, PlanId, RenderedHeaders},
+    packed::PackedIdentity,
+    principal::{Principal, PrincipalSource},
+};
 use crate::clock::Timestamp;
 
 /// Subject identifier: the provider's own name for a person, never reassigned (`sub`).

@@ -20,7 +20,7 @@ pub use self::{
     labels::*,
     providers::{LoginMetrics, ProviderMetrics, RenewalMetrics},
     registry::Gauge,
-    requests::{AppIndex, AuthMetrics},
+    requests::{AppIndex, AuthMetrics, EdgeIndex},
     sessions::SessionMetrics,
     store::StoreMetrics,
 };
@@ -92,11 +92,12 @@ impl Metrics {
         }
     }
 
-    /// Binds the handles for these apps and providers, each in the order of the configuration.
+    /// Binds the handles for these edges, apps and providers: edges by label in the order of [`EdgeIndex`], the others in the
+    /// order of the configuration.
     #[must_use]
-    pub fn bind(&self, apps: &[&str], providers: &[&str]) -> BoundMetrics {
+    pub fn bind(&self, edges: &[&'static str], apps: &[&str], providers: &[&str]) -> BoundMetrics {
         BoundMetrics {
-            auth: self.requests.of(apps),
+            auth: self.requests.of(edges, apps),
             logins: self.providers.logins(providers),
             renewals: self.providers.renewals(providers),
             providers: providers.iter().map(|name| self.providers.of(name)).collect(),
@@ -130,7 +131,7 @@ mod tests {
     }
 
     fn bound(metrics: &Metrics) -> BoundMetrics {
-        metrics.bind(&["grafana", "wiki"], &["authentik"])
+        metrics.bind(EDGES, &["grafana", "wiki"], &["authentik"])
     }
 
     #[test]
@@ -176,8 +177,8 @@ mod tests {
     fn a_request_is_counted_under_its_own_app_and_an_unknown_host_under_none() {
         let metrics = metrics();
         let auth = bound(&metrics).auth;
-        auth.count(Edge::Traefik, Some(1), VerdictLabel::Allow, Duration::from_micros(20));
-        auth.count(Edge::Nginx, None, VerdictLabel::Forbidden, Duration::from_micros(20));
+        auth.count(0, Some(1), VerdictLabel::Allow, Duration::from_micros(20));
+        auth.count(2, None, VerdictLabel::Forbidden, Duration::from_micros(20));
         let text = metrics.print();
         assert!(
             text.contains(r#"doorward_auth_requests_total{app="wiki",edge="traefik",verdict="allow"} 1"#),
@@ -191,7 +192,7 @@ mod tests {
     fn the_series_of_a_name_go_on_wherever_it_stands_in_the_next_configuration() {
         let metrics = metrics();
         let count = |bound: &BoundMetrics, app, provider| {
-            bound.auth.count(Edge::Caddy, Some(app), VerdictLabel::Allow, Duration::ZERO);
+            bound.auth.count(1, Some(app), VerdictLabel::Allow, Duration::ZERO);
             bound.logins.count(provider, LoginResult::Denied);
             bound.renewals.count(provider, RenewalResult::Shared);
         };

@@ -9,8 +9,9 @@ use anyhow::Context as _;
 use super::providers;
 use crate::{
     clock::Clock,
-    config::{Config, Difference},
+    config::{Config, ConfigDiff},
     crypto::Keyring,
+    edge::Edge,
     flow::{self, Gate},
     metrics::{self, Metrics},
     oidc::Provider,
@@ -51,7 +52,7 @@ impl AppComponents {
             metrics.store.clone(),
         );
         let sessions = Arc::new(sessions.await.context("store.url")?);
-        let components = flow::Components {
+        let components = flow::GateComponents {
             policy: Policy::new(config.policy.clone()),
             sessions: Arc::clone(&sessions),
             providers: providers.clone(),
@@ -65,9 +66,9 @@ impl AppComponents {
     }
 
     /// Applies another configuration from the next request on, and returns the difference. On an error nothing has changed.
-    pub(super) fn apply(&mut self, next: Config) -> anyhow::Result<Difference> {
-        let (config, difference) = next.after(&self.config);
-        if difference.is_none() {
+    pub(super) fn apply(&mut self, next: Config) -> anyhow::Result<ConfigDiff> {
+        let (config, difference) = next.reloaded_over(&self.config);
+        if difference.is_empty() {
             return Ok(difference);
         }
         let keyring = keyring(&config)?;
@@ -90,7 +91,7 @@ impl AppComponents {
         let bound = bind_metrics(&self.metrics, &config);
         let providers = providers::make(prepared, &bound.providers, &self.clock);
         self.sessions.change(&session, Arc::clone(&keyring));
-        let components = flow::Components {
+        let components = flow::GateComponents {
             policy: Policy::new(policy),
             sessions: Arc::clone(&self.sessions),
             providers: providers.clone(),
@@ -124,7 +125,7 @@ fn keyring(config: &Config) -> anyhow::Result<Arc<Keyring>> {
 fn bind_metrics(metrics: &Metrics, config: &Config) -> metrics::BoundMetrics {
     let apps: Vec<_> = config.policy.apps.iter().map(|app| app.name.as_str()).collect();
     let providers: Vec<_> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
-    metrics.bind(&apps, &providers)
+    metrics.bind(&Edge::LABELS, &apps, &providers)
 }
 
 fn has_provider(config: &Config, provider: &str) -> bool {

@@ -18,9 +18,9 @@ pub(super) enum ProviderPlan {
     /// Unchanged, with its state.
     Unchanged(Arc<Provider>),
     /// Known under the same name, with other settings.
-    Changed(Arc<Provider>, Settings, Transport),
+    Changed(Arc<Provider>, Settings, HttpTransport),
     /// New.
-    New(Settings, Transport),
+    New(Settings, HttpTransport),
 }
 
 /// Plans the next providers. Fails if the authorities of one cannot be read.
@@ -47,7 +47,7 @@ pub(super) fn make(
 ) -> Vec<Arc<Provider>> {
     let make_one = |(plan, metrics): (ProviderPlan, &metrics::ProviderMetrics)| match plan {
         ProviderPlan::Unchanged(provider) => provider,
-        ProviderPlan::Changed(known, settings, transport) => Arc::new(known.under(settings, transport)),
+        ProviderPlan::Changed(known, settings, transport) => Arc::new(known.with_settings(settings, transport)),
         ProviderPlan::New(settings, transport) => {
             Arc::new(Provider::new(settings, transport, clock.clone(), metrics.clone()))
         }
@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{self, Environment, Source},
+        config::{self, ConfigFile, Environment},
         metrics::{Metrics, Settings as MetricsSettings},
     };
 
@@ -118,7 +118,7 @@ mod tests {
     fn after(before: &[Arc<Provider>], providers: &[(&str, &str)]) -> Vec<Arc<Provider>> {
         let names: Vec<_> = providers.iter().map(|(name, _)| *name).collect();
         let metrics = Metrics::new(&MetricsSettings { backend: "memory", version: "", commit: "" });
-        let bound = metrics.bind(&[], &names).providers;
+        let bound = metrics.bind(&[], &[], &names).providers;
         make(prepare(before, &settings(providers)).unwrap(), &bound, &Clock::System)
     }
 

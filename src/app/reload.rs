@@ -25,7 +25,7 @@ const MAX_LOGGED_KEYS: usize = 20;
 /// Sources of reloads, and the setter of `log.level`, which is applied outside of the gate.
 pub struct ReloadSources {
     /// Files of the configuration.
-    pub watch: Watch,
+    pub watch: ConfigWatcher,
     /// SIGHUP.
     pub hangup: Signal,
     /// Sets `log.level`.
@@ -57,8 +57,8 @@ impl ConfigReloader {
             // On a blocking thread: a slow disk or a configuration with thousands of hosts must not stall a worker.
             let reading = spawn_blocking(move || {
                 let read = match trigger {
-                    ReloadTrigger::Hangup => Some(watch.read_again()),
-                    ReloadTrigger::Poll => watch.read_changed(),
+                    ReloadTrigger::Hangup => Some(watch.reload()),
+                    ReloadTrigger::Poll => watch.reload_if_changed(),
                 };
                 if let Some(read) = read {
                     let result = self.apply(read, trigger, &set_log_level);
@@ -72,7 +72,7 @@ impl ConfigReloader {
 
     fn apply(
         &mut self,
-        read: Result<Config, Complaints>,
+        read: Result<Config, Diagnostics>,
         trigger: ReloadTrigger,
         set_log_level: &(dyn Fn(&str) + Send),
     ) -> metrics::ReloadResult {
@@ -85,7 +85,7 @@ impl ConfigReloader {
                 tracing::error!(reasons, "configuration reload refused; keeping the configuration in force");
                 metrics::ReloadResult::Refused
             }
-            Ok(difference) if difference.is_none() => {
+            Ok(difference) if difference.is_empty() => {
                 match trigger {
                     ReloadTrigger::Hangup => tracing::info!("configuration reloaded; nothing has changed"),
                     ReloadTrigger::Poll => tracing::debug!("configuration reloaded; nothing has changed"),
@@ -102,13 +102,13 @@ impl ConfigReloader {
         }
     }
 
-    fn log_difference(&self, difference: &Difference) {
+    fn log_difference(&self, difference: &ConfigDiff) {
         let hash = &self.components.config.hash;
-        if !difference.changed.is_empty() {
-            tracing::info!(hash, keys = listed(&difference.changed), "configuration reloaded");
+        if !difference.applied.is_empty() {
+            tracing::info!(hash, keys = listed(&difference.applied), "configuration reloaded");
         }
-        if !difference.waiting.is_empty() {
-            let keys = listed(&difference.waiting);
+        if !difference.pending_restart.is_empty() {
+            let keys = listed(&difference.pending_restart);
             tracing::warn!(hash, keys, "changes that need a restart are not in force; these keys keep their values");
         }
     }

@@ -61,7 +61,7 @@ impl BoundApp {
         let sessions = Arc::clone(&self.components.sessions);
         let until = drained.clone();
         background.supervise("sessions", async move { sessions.maintain(until).await });
-        let renewals = gate.renewer().work(background.clone(), drained.clone());
+        let renewals = gate.renewer().run(background.clone(), drained.clone());
         background.supervise("renewals", renewals);
         let (counting, until) = (Arc::clone(&gate), drained.clone());
         background.supervise("refusals", async move { counting.log_refusals(until).await });

@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::BoundApp;
 use crate::{
-    config::{self, Config, Environment, Source},
+    config::{self, Config, ConfigFile, Environment},
     shutdown,
 };
 

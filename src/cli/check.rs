@@ -51,7 +51,8 @@ pub fn run(file: Option<&Path>, format: ReportFormat) -> ExitCode {
 /// configuration.
 fn rotation(config: &Config) -> Option<anyhow::Result<RotationStatus>> {
     let is_rotating = config.secrets.len() > 1 && config.session.backend != Backend::Memory;
-    is_rotating.then(|| serve::block_on(async { Ok(sessions::register(config.clone()).await?.left().await?) }))
+    is_rotating
+        .then(|| serve::block_on(async { Ok(sessions::register(config.clone()).await?.rotation_status().await?) }))
 }
 
 fn rotation_text(rotation: &anyhow::Result<RotationStatus>) -> String {

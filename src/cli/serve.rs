@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{logging, printable::escaped_except_newlines};
 use crate::{
-    app::{App, Changes},
+    app::{BoundApp, ReloadSources},
     config::{self, ConfigWatcher},
     shutdown,
 };
@@ -30,8 +30,8 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
     let result = block_on(async {
         // First: without a handler SIGHUP would end the process.
         let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-        let changes = Changes { watch: watcher, hangup, level: Box::new(move |to| level.set(to)) };
-        let app = App::build(config).await?.following(changes);
+        let changes = ReloadSources { watch: watcher, hangup, set_log_level: Box::new(move |to| level.set(to)) };
+        let app = BoundApp::build(config).await?.with_reload(changes);
         let stop = shutdown::Signal::default();
         on_signal(stop.clone())?;
         app.run(stop).await

@@ -90,7 +90,7 @@ pub(super) fn run(command: SessionsCommand) -> ExitCode {
     serve::report(serve::block_on(async {
         match command {
             SessionsCommand::List { user, format, file } => {
-                let search = user.map_or(Search::Everybody, Search::User);
+                let search = user.map_or(SessionFilter::All, SessionFilter::User);
                 list(&open(file.config.as_deref()).await?, &search, format).await
             }
             SessionsCommand::Show { id, format, file } => show(&open(file.config.as_deref()).await?, &id, format).await,
@@ -106,7 +106,7 @@ async fn open(file: Option<&Path>) -> anyhow::Result<SessionAdmin> {
 }
 
 /// Opens the register of the sessions in the configured store, which has to be available.
-pub(super) async fn register(config: Config) -> anyhow::Result<Register> {
+pub(super) async fn register(config: Config) -> anyhow::Result<SessionAdmin> {
     let keyring = Arc::new(Keyring::new(&config.secrets).context("session.secrets")?);
     // The metrics are never scraped: this process ends at once.
     let backend = config.session.backend.kind();
@@ -114,8 +114,8 @@ pub(super) async fn register(config: Config) -> anyhow::Result<Register> {
     SessionAdmin::open(config.session, keyring, Clock::System, metrics.store).await.context("store.url")
 }
 
-async fn list(register: &Register, search: &Search, format: SessionsFormat) -> anyhow::Result<()> {
-    let mut place = Place::first();
+async fn list(register: &SessionAdmin, search: &SessionFilter, format: SessionsFormat) -> anyhow::Result<()> {
+    let mut cursor = PageCursor::first();
     let mut first = true;
     match format {
         SessionsFormat::Table => print(&row(HEADINGS.map(ToOwned::to_owned))),
@@ -140,7 +140,7 @@ async fn list(register: &Register, search: &Search, format: SessionsFormat) -> a
     }
 }
 
-async fn show(register: &Register, id: &str, format: SessionsFormat) -> anyhow::Result<()> {
+async fn show(register: &SessionAdmin, id: &str, format: SessionsFormat) -> anyhow::Result<()> {
     let entry = json(&register.find(id).await?);
     let SessionsFormat::Table = format else { return print(&escaped_json(&format!("{entry:#}\n"))) };
     let Value::Object(fields) = entry else { return Ok(()) };
@@ -152,11 +152,11 @@ async fn show(register: &Register, id: &str, format: SessionsFormat) -> anyhow::
     print(&fields.iter().map(line).collect::<String>())
 }
 
-async fn revoke(register: &Register, selection: RevokeArgs) -> anyhow::Result<()> {
+async fn revoke(register: &SessionAdmin, selection: RevokeArgs) -> anyhow::Result<()> {
     let ended = match selection {
         RevokeArgs { id: Some(prefix), .. } => register.revoke(&prefix).await?,
-        RevokeArgs { user: Some(user), .. } => register.revoke_all(&Search::User(user)).await?,
-        RevokeArgs { .. } => register.revoke_all(&Search::Everybody).await?,
+        RevokeArgs { user: Some(user), .. } => register.revoke_all(&SessionFilter::User(user)).await?,
+        RevokeArgs { .. } => register.revoke_all(&SessionFilter::All).await?,
     };
     print(&format!("ended {ended} session{}\n", if ended == 1 { "" } else { "s" }))
 }
@@ -183,8 +183,8 @@ fn table_row(entry: &SessionEntry) -> String {
     let sealed = || format!("(sealed) {}", entry.subject);
     row([
         entry.id.chars().take(ID_DIGITS).collect(),
-        printable(&entry.person.as_ref().map_or_else(sealed, |person| person.user.clone())),
-        printable(entry.person.as_ref().map_or("", |person| &person.email)),
+        printable(&entry.owner.as_ref().map_or_else(sealed, |person| person.user.clone())),
+        printable(entry.owner.as_ref().map_or("", |person| &person.email)),
         printable(&entry.provider),
         entry.created.to_string(),
         entry.last_seen.to_string(),

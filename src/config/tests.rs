@@ -11,7 +11,7 @@ use std::{io::Write as _, path::PathBuf, time::Duration};
 use super::*;
 use crate::{
     cookie::SiteScheme,
-    policy::{self, Access, Allow, HostPattern, PathPattern},
+    policy::{self, Allow, HostPattern, PathPattern, RuleAccess},
     session,
 };
 

@@ -7,7 +7,7 @@ use std::ops::BitOr;
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
 use super::request::BadRequest;
-use crate::host::{Authority, Malformed};
+use crate::host::{Authority, InvalidHost};
 
 /// Header line that may occur once, and its name as people spell it.
 #[derive(Clone, Copy, Debug)]

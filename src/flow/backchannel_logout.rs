@@ -16,12 +16,11 @@ use super::{
 };
 use crate::{
     edge::{Body, Reason, Refusal, Response, Verdict, write_direct},
-    failure::Kind,
-    metrics::Logout as Ending,
-    oidc::{self, LogoutNotice, Provider, Whom},
+    metrics::LogoutKind as Ending,
+    oidc::{self, LogoutSubject, Provider, VerifiedLogoutToken},
     pages,
     policy::Site,
-    session::{LogoutTokenId, Sessions, Unavailable, Whose},
+    session::{LogoutTarget, LogoutTokenId, Sessions, Unavailable},
 };
 
 /// Path of the endpoint, below the prefix.
@@ -57,16 +56,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns the kind of failure.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::NoToken | Self::Invalid(_) | Self::Replayed => Kind::Client,
-            Self::Provider(_) => Kind::Provider,
-            Self::Store(error) => error.kind(),
-        }
-    }
-
     fn reason(&self) -> Reason {
         match self {
             Self::NoToken | Self::Invalid(_) | Self::Replayed => Reason::BadRequest,
@@ -82,8 +71,8 @@ impl From<oidc::Error> for Error {
             oidc::Error::Unavailable(_) => Self::Provider(error.to_string()),
             oidc::Error::GrantRefused
             | oidc::Error::ClientRefused(_)
-            | oidc::Error::Unbelievable(_)
-            | oidc::Error::Clocks(_) => Self::Invalid(error.to_string()),
+            | oidc::Error::InvalidMessage(_)
+            | oidc::Error::ClockSkew(_) => Self::Invalid(error.to_string()),
         }
     }
 }
@@ -107,11 +96,11 @@ impl BackchannelLogout {
         let (own, others): (Vec<_>, Vec<_>) =
             self.providers.iter().enumerate().partition(|(index, _)| *index == site.app.provider);
         let providers = own.into_iter().chain(others).map(|(_, provider)| provider);
-        let end = async |notice: LogoutNotice, provider: String| {
+        let end = async |notice: VerifiedLogoutToken, provider: String| {
             let issuer = self.providers.iter().find(|known| known.settings().name == provider);
             let registration = issuer.expect("it is one of those that were tried").settings().registration();
-            let once = LogoutTokenId { provider: &provider, registration, word: &notice.jti, until: notice.until };
-            self.sessions.end_once(once, &sessions_of(notice.whom), Ending::Backchannel).await
+            let once = LogoutTokenId { provider: &provider, registration, jti: &notice.jti, until: notice.expires };
+            self.sessions.end_once(once, &sessions_of(notice.subject), Ending::Backchannel).await
         };
         handle(request, self.log_context(id, client, site), providers, end).await
     }
@@ -223,7 +212,10 @@ fn is_form(request: &Parts) -> bool {
 /// Verifies a token with the providers in turn, until one accepts it.
 ///
 /// Two providers may share an issuer, with different clients. A provider of another issuer refuses without any request.
-async fn verify(token: &str, providers: impl Iterator<Item = &Arc<Provider>>) -> Result<(String, LogoutNotice), Error> {
+async fn verify(
+    token: &str,
+    providers: impl Iterator<Item = &Arc<Provider>>,
+) -> Result<(String, VerifiedLogoutToken), Error> {
     let mut cause = None;
     for provider in providers {
         match provider.verify_logout_token(token).await {
@@ -258,10 +250,10 @@ fn refuse(error: &Error, request_id: &str) -> Response {
 }
 
 /// Returns the sessions that a provider means.
-pub(super) fn sessions_of(whom: Whom) -> Whose {
+pub(super) fn sessions_of(whom: LogoutSubject) -> LogoutTarget {
     match whom {
-        Whom::Sid(sid) => Whose::Sid(sid),
-        Whom::Subject(subject) => Whose::Subject(subject.0),
+        LogoutSubject::Sid(sid) => LogoutTarget::Sid(sid),
+        LogoutSubject::Subject(subject) => LogoutTarget::Subject(subject.0),
     }
 }
 
@@ -272,7 +264,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{clock::Clock, oidc::tests::Word};
+    use crate::{clock::Clock, oidc::tests::TestProvider};
 
     fn post(kind: &str, form: &str) -> Parts {
         let request = Request::post("/_doorward/backchannel_logout").header(header::CONTENT_TYPE, kind);
@@ -298,17 +290,17 @@ mod tests {
         (status, if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() })
     }
 
-    fn no_session(_: LogoutNotice, _: String) -> Result<Option<u64>, Unavailable> {
+    fn no_session(_: VerifiedLogoutToken, _: String) -> Result<Option<u64>, Unavailable> {
         panic!("nothing may be ended")
     }
 
     #[tokio::test]
     async fn a_verified_token_ends_the_sessions_that_it_names() {
-        let word = Word::of("authentik").await;
+        let word = TestProvider::of("authentik").await;
         for kind in [FORM, "Application/X-WWW-Form-Urlencoded; charset=UTF-8"] {
             let request = post(kind, &format!("a=b&logout_token={}", word.token(&json!({}))));
             let (status, body) = answer(&request, &[Arc::clone(&word.provider)], |notice, provider| {
-                assert_eq!((notice.whom, provider.as_str()), (Whom::Sid("sid-1".into()), "authentik"));
+                assert_eq!((notice.subject, provider.as_str()), (LogoutSubject::Sid("sid-1".into()), "authentik"));
                 Ok(Some(2))
             })
             .await;
@@ -318,7 +310,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_of_any_configured_provider_is_accepted() {
-        let (own, other) = (Word::of("own").await, Word::of("other").await);
+        let (own, other) = (TestProvider::of("own").await, TestProvider::of("other").await);
         let request = post(FORM, &format!("logout_token={}", other.token(&json!({}))));
         let providers = [own.provider, other.provider];
         let (status, _) = answer(&request, &providers, |_, provider| {
@@ -331,7 +323,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_no_form_with_one_token_is_refused() {
-        let word = Word::of("authentik").await;
+        let word = TestProvider::of("authentik").await;
         let token = word.token(&json!({}));
         for (kind, form) in [
             (FORM, String::new()),
@@ -348,7 +340,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_invalid_token_is_refused_without_being_repeated() {
-        let (own, other) = (Word::of("own").await, Word::of("other").await);
+        let (own, other) = (TestProvider::of("own").await, TestProvider::of("other").await);
         for token in [other.token(&json!({ "aud": "another" })), other.token(&json!({ "nonce": "n" })), "a.b.c".into()]
         {
             let request = post(FORM, &format!("logout_token={token}"));
@@ -361,7 +353,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_counts_once() {
-        let word = Word::of("authentik").await;
+        let word = TestProvider::of("authentik").await;
         let request = post(FORM, &format!("logout_token={}", word.token(&json!({}))));
         let (status, body) = answer(&request, &[word.provider], |_, _| Ok(None)).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
@@ -370,7 +362,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_that_cannot_be_acted_upon_now_may_be_sent_again() {
-        let word = Word::of("authentik").await;
+        let word = TestProvider::of("authentik").await;
         let request = post(FORM, &format!("logout_token={}", word.token(&json!({}))));
         let (status, body) = answer(&request, &[Arc::clone(&word.provider)], |_, _| Err(Unavailable::Deadline)).await;
         assert_eq!((status, &body["error"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("store_unavailable")));

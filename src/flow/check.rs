@@ -13,10 +13,10 @@ use super::{
 use crate::{
     cookie::{self, GateCookies},
     edge::{Admission, Reason, Verdict},
-    identity::{Packed, Principal, Registration},
+    identity::{PackedIdentity, Principal, Registration},
     oidc,
     policy::{App, Denial, MissingGrant, Requirement},
-    session::{CachedSession, Cookie, Found, Sessions, Unavailable},
+    session::{CachedSession, Cookie, LookupOutcome, Sessions, Unavailable},
 };
 
 /// The most session cookies of ours that are tried in one request: a browser has one for each path and domain. Made-up ones do
@@ -132,7 +132,7 @@ impl Check {
             Decision::Admit(nobody) => self.admit(app, nobody, headers).ok(),
             Decision::LookUp => {
                 let value = cookie::values(headers, self.jar.session_name()).next()?;
-                self.sessions.recall(Cookie { value, audience: self.jar.audience(host) }, |session, now| {
+                self.sessions.get_cached(Cookie { value, audience: self.jar.audience(host) }, |session, now| {
                     let principal = session.principal();
                     if self.provider_match(app, principal.identity) != ProviderMatch::Current {
                         return None;
@@ -201,7 +201,7 @@ impl Check {
             }
             tried += 1;
             match self.sessions.find(Cookie { value, audience }).await {
-                Ok(Found::Live(session)) => match self.provider_match(app, session.who()) {
+                Ok(LookupOutcome::Live(session)) => match self.provider_match(app, session.identity()) {
                     ProviderMatch::Current => match self.renewer.ensure_usable(session).await {
                         AfterRenewal::Usable(session) => return Ok(RequestSession::Current(session)),
                         AfterRenewal::Ended => reason = Reason::SessionEnded,
@@ -210,17 +210,17 @@ impl Check {
                     ProviderMatch::Superseded => reason = Reason::SessionEnded,
                     ProviderMatch::Other => {}
                 },
-                Ok(Found::NotOurs) => tried -= 1,
-                Ok(Found::Ended) => reason = Reason::SessionEnded,
+                Ok(LookupOutcome::NotOurs) => tried -= 1,
+                Ok(LookupOutcome::Ended) => reason = Reason::SessionEnded,
                 Err(unavailable) => undetermined = Some(Undetermined::Store(unavailable)),
             }
         }
         undetermined.map_or(Ok(RequestSession::Absent(reason)), Err)
     }
 
-    fn provider_match(&self, app: &App, identity: &Packed) -> ProviderMatch {
+    fn provider_match(&self, app: &App, identity: &PackedIdentity) -> ProviderMatch {
         match self.providers.get(app.provider) {
-            Some(provider) if identity.is_of(&provider.registration) => ProviderMatch::Current,
+            Some(provider) if identity.has_registration(&provider.registration) => ProviderMatch::Current,
             Some(provider) if identity.provider() == provider.name => ProviderMatch::Superseded,
             _ => ProviderMatch::Other,
         }
@@ -236,7 +236,7 @@ impl Check {
         let plan = &app.headers;
         let mut headers = principal.map_or_else(|| plan.blank(), |principal| plan.headers_for(principal));
         if self.own_cookies == OwnCookies::Hidden {
-            let others = self.jar.others(sent, MAX_COOKIE_HEADER).ok_or(NotAdmitted::CookiesTooLong)?;
+            let others = self.jar.forwarded(sent, MAX_COOKIE_HEADER).ok_or(NotAdmitted::CookiesTooLong)?;
             headers.insert(header::COOKIE, others);
         }
         Ok(Verdict::Allow(Admission::grant(headers)))
@@ -273,7 +273,7 @@ fn judge<'p, 'c>(requirement: &Requirement<'p>, caller: Caller<'c>) -> Decision<
 }
 
 /// Returns the reason for a denial.
-pub(super) fn denial_reason(denial: Denial<'_>, identity: Option<&Packed>) -> Reason {
+pub(super) fn denial_reason(denial: Denial<'_>, identity: Option<&PackedIdentity>) -> Reason {
     match (denial, identity) {
         (Denial::Rule, _) => Reason::RuleDenied,
         (Denial::NotAllowed(allow), Some(identity)) => match allow.missing(identity) {

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
 use crate::{
-    cookie::Transport,
+    cookie::SiteScheme,
     crypto,
     edge::Intent,
     host::Authority,
@@ -58,10 +58,10 @@ pub(super) struct PublicOrigin {
 
 impl PublicOrigin {
     /// Origin of `server.scheme` and `server.prefix`.
-    pub(super) fn new(transport: Transport, prefix: String) -> Self {
+    pub(super) fn new(transport: SiteScheme, prefix: String) -> Self {
         let scheme = match transport {
-            Transport::Https => "https",
-            Transport::Http => "http",
+            SiteScheme::Https => "https",
+            SiteScheme::Http => "http",
         };
         Self { scheme, prefix }
     }

@@ -182,14 +182,14 @@ impl Endpoints {
             "email": identity.email,
             "name": identity.name,
             "groups": identity.groups,
-            "expires_at": self.login.sessions.ends(session).to_string(),
+            "expires_at": self.login.sessions.expires(session).to_string(),
             "renewed_at": session.renewed().to_string(),
         });
         Bytes::from(body.to_string())
     }
 
     fn asset(&self, name: &str) -> Option<Response> {
-        let asset = self.refusals.pages().asset(name)?;
+        let asset = self.refusals.pages().static_file(name)?;
         let mut response = Response::new(Full::new(asset.content.clone()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type));

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     edge::{Reason, Verdict},
-    metrics::Logout as Ending,
-    oidc::{Provider, Whom},
+    metrics::LogoutKind as Ending,
+    oidc::{LogoutSubject, Provider},
     pages::Page,
     policy::redirect::RedirectTarget,
     session::{Sessions, Unavailable},
@@ -30,7 +30,7 @@ impl FrontchannelLogout {
     /// Ends the sessions that `iss` and `sid` name. A third party cannot know the `sid`.
     pub(super) async fn handle(&self, context: &RequestContext<'_>, iss: Option<&str>, sid: Option<&str>) -> Verdict {
         let own = self.providers.get(context.site.app.provider);
-        let named = own.and_then(|provider| Some((provider, provider.logout_request(iss, sid)?)));
+        let named = own.and_then(|provider| Some((provider, provider.frontchannel_logout(iss, sid)?)));
         let Some((provider, whom)) = named else {
             let page = Page::BadRequest { detail: "The provider's sign-out names no session that it could be about." };
             return Verdict::Refuse(self.refusals.refuse(context, Reason::BadRequest, &page));
@@ -44,7 +44,7 @@ impl FrontchannelLogout {
             }
             Ok(None) => {
                 let retry = RedirectTarget::root(context.redirect_base());
-                let page = Page::StoreAway { retry: retry.as_str() };
+                let page = Page::StoreUnavailable { retry: retry.as_str() };
                 return Verdict::Refuse(self.refusals.refuse(context, Reason::Overloaded, &page));
             }
             Err(error) => {
@@ -59,8 +59,8 @@ impl FrontchannelLogout {
 
     /// Ends the named sessions and returns how many there were; `None` where too many names are being looked up. Nothing is
     /// written to the store for a name that it does not know.
-    async fn end_sessions(&self, provider: &str, whom: Whom) -> Result<Option<u64>, Unavailable> {
-        if let Whom::Sid(sid) = &whom {
+    async fn end_sessions(&self, provider: &str, whom: LogoutSubject) -> Result<Option<u64>, Unavailable> {
+        if let LogoutSubject::Sid(sid) = &whom {
             if !self.unknown_sids.is_first(provider, sid) {
                 return Ok(Some(0));
             }

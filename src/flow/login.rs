@@ -77,7 +77,7 @@ impl LoginFlow {
         let (authority, text) = (context.authority.to_string(), target.as_str().to_owned());
         let attempt = Attempt::new(registration, authority, text, &login_cookie, self.clock.now());
         let (redirect_uri, state) = (context.endpoint_url("/callback"), attempt.seal(&self.keyring));
-        let request = oidc::Attempt {
+        let request = oidc::AuthorizationRequest {
             redirect_uri: &redirect_uri,
             state: &state,
             nonce: &attempt.nonce,
@@ -128,7 +128,7 @@ impl LoginFlow {
         };
         match provider.redeem(&redemption).await {
             Ok(SignedIn { identity, tokens, sid }) => {
-                let scope = Scope { audience: self.audience(context).to_owned(), registration };
+                let scope = SessionScope { audience: self.audience(context).to_owned(), registration };
                 self.create_session(context, &target, &cookies, NewSession { identity, tokens, sid, scope }).await
             }
             Err(oidc::Error::GrantRefused) => self.restart(context, Some(&attempt), &cookies, "code refused").await,
@@ -151,11 +151,11 @@ impl LoginFlow {
         let cookie = match self.sessions.create(new).await {
             Ok(cookie) => cookie,
             Err(error) => {
-                self.count(context, metrics::Login::Unavailable);
+                self.count(context, metrics::LoginResult::Unavailable);
                 let detail = format!("signed in, but the session could not be kept: {error}");
                 let (user, subject) = (Some(user.as_str()), Some(subject.0.as_str()));
                 let details = RefusalDetails { user, subject, detail: Some(&detail), ..RefusalDetails::default() };
-                let page = Page::StoreAway { retry: target.as_str() };
+                let page = Page::StoreUnavailable { retry: target.as_str() };
                 return Verdict::Refuse(self.refusals.refuse_with(context, Reason::StoreUnavailable, &page, details));
             }
         };
@@ -173,7 +173,7 @@ impl LoginFlow {
             subject = truncate(&subject),
             "signed in"
         );
-        self.count(context, metrics::Login::Succeeded);
+        self.count(context, metrics::LoginResult::Succeeded);
         let cookies = vec![
             self.jar.set_session(&cookie, self.sessions.lifetime()),
             self.jar.set_login(&login_cookie.seal(&self.keyring, self.audience(context)), attempt::LIFETIME),
@@ -188,7 +188,7 @@ impl LoginFlow {
             cookie::values(context.headers, self.jar.session_name()).map(|value| Cookie { value, audience });
         for cookie in presented.filter(|cookie| self.sessions.may_be_ours(*cookie)).take(MAX_COOKIES) {
             // The new session is valid either way, and the old one's row is deleted once the store is back.
-            if let Err(error) = self.sessions.revoke(cookie, metrics::Logout::User).await {
+            if let Err(error) = self.sessions.revoke(cookie, metrics::LogoutKind::User).await {
                 tracing::warn!(request_id = %context.id, app = context.site.app.name, %error, "the session before this sign-in could not be ended");
             }
         }
@@ -216,12 +216,12 @@ impl LoginFlow {
             return self.refuse_loop(context, &target);
         }
         tracing::info!(request_id = %context.id, app = context.site.app.name, client = context.client_text(), why = cause, "a callback could not be completed; sign-in begins again");
-        self.count(context, metrics::Login::Restarted);
+        self.count(context, metrics::LoginResult::Restarted);
         self.begin(context, &target, login_cookie).await
     }
 
     fn refuse_loop(&self, context: &RequestContext<'_>, target: &RedirectTarget) -> Verdict {
-        self.count(context, metrics::Login::Looped);
+        self.count(context, metrics::LoginResult::Looped);
         let (retry, reset) = (context.sign_in_url(target.as_str()), context.endpoint_url("/reset"));
         Verdict::Refuse(self.refusals.refuse(
             context,
@@ -248,7 +248,7 @@ impl LoginFlow {
             "invalid_scope" => "The identity provider does not know one of the scopes that were asked for.",
             _ => "The identity provider refused the sign-in.",
         };
-        self.count(context, metrics::Login::Denied);
+        self.count(context, metrics::LoginResult::Denied);
         self.failed(context, target, detail, RefusalDetails { detail: Some(&detail), ..RefusalDetails::default() })
     }
 
@@ -264,9 +264,9 @@ impl LoginFlow {
         let details = RefusalDetails { detail: Some(&cause), mend, ..RefusalDetails::default() };
         let detail = match error {
             oidc::Error::Unavailable(_) => {
-                self.count(context, metrics::Login::Unavailable);
+                self.count(context, metrics::LoginResult::Unavailable);
                 let retry = context.sign_in_url(target.as_str());
-                let page = Page::ProviderAway { retry: &retry };
+                let page = Page::ProviderUnavailable { retry: &retry };
                 return Verdict::Refuse(self.refusals.refuse_with(
                     context,
                     Reason::ProviderUnavailable,
@@ -279,7 +279,7 @@ impl LoginFlow {
             }
             _ => "The identity provider's answer could not be used. The operator finds the reason in the log.",
         };
-        self.count(context, metrics::Login::Failed);
+        self.count(context, metrics::LoginResult::Failed);
         self.failed(context, target, detail, details)
     }
 
@@ -325,7 +325,7 @@ impl LoginFlow {
             .collect()
     }
 
-    fn count(&self, context: &RequestContext<'_>, result: metrics::Login) {
+    fn count(&self, context: &RequestContext<'_>, result: metrics::LoginResult) {
         self.metrics.count(context.site.app.provider, result);
     }
 }

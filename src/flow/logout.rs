@@ -18,7 +18,7 @@ use crate::{
     cookie::{self, GateCookies},
     crypto::{self, Keyring, Purpose},
     edge::{Reason, Redirect, Verdict},
-    metrics::Logout as Ending,
+    metrics::LogoutKind as Ending,
     oidc::Provider,
     pages::Page,
     policy::{Policy, redirect::RedirectTarget},
@@ -137,7 +137,7 @@ impl LogoutFlow {
         let target = target.map_or_else(String::new, |target| target.as_str().to_owned());
         let state =
             crypto::encode(&self.keyring.seal(Purpose::LoginAttempt, &state_context(context), target.as_bytes()));
-        let url = provider.end_session(ended.tokens.id.as_ref(), &context.endpoint_url("/signed_out"), &state)?;
+        let url = provider.end_session_url(ended.tokens.id.as_ref(), &context.endpoint_url("/signed_out"), &state)?;
         HeaderValue::try_from(String::from(url)).ok()
     }
 

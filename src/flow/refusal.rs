@@ -142,12 +142,12 @@ impl Refusals {
         match cause {
             Undetermined::Store(error) => {
                 let details = RefusalDetails { detail: Some(error), ..RefusalDetails::default() };
-                self.refuse_with(context, Reason::StoreUnavailable, &Page::StoreAway { retry }, details)
+                self.refuse_with(context, Reason::StoreUnavailable, &Page::StoreUnavailable { retry }, details)
             }
             Undetermined::Provider => {
                 let detail = "a session could not be renewed within session.outage_grace";
                 let details = RefusalDetails { detail: Some(&detail), ..RefusalDetails::default() };
-                self.refuse_with(context, Reason::ProviderUnavailable, &Page::ProviderAway { retry }, details)
+                self.refuse_with(context, Reason::ProviderUnavailable, &Page::ProviderUnavailable { retry }, details)
             }
         }
     }
@@ -170,7 +170,7 @@ impl Refusals {
     /// 401 for a form: a page that keeps what was typed.
     pub(super) fn held_form(&self, context: &RequestContext<'_>, reason: Reason) -> Refusal {
         let sign_in = context.sign_in_url(RedirectTarget::root(context.redirect_base()).as_str());
-        let body = self.html(&Page::FormHeld { sign_in: &sign_in }, "");
+        let body = self.html(&Page::FormNotSent { sign_in: &sign_in }, "");
         Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers: Vec::new() }
     }
 
@@ -198,7 +198,7 @@ impl Refusals {
 
     fn html(&self, page: &Page<'_>, id: &str) -> Body {
         let document = self.pages.render(page, id);
-        Body::Html(document.html, document.policy)
+        Body::Html(document.html, document.csp)
     }
 }
 

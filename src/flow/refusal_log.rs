@@ -49,7 +49,7 @@ impl fmt::Display for RequiredAccess<'_> {
 }
 
 /// Prints an identity's groups.
-pub(super) struct GroupsOf<'p>(pub(super) &'p Packed);
+pub(super) struct GroupsOf<'p>(pub(super) &'p PackedIdentity);
 
 impl fmt::Display for GroupsOf<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,9 +17,9 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::{
     clock::Timestamp,
     identity::Registration,
-    metrics::{Logout as Ending, Renewal, Renewals},
+    metrics::{LogoutKind as Ending, RenewalMetrics, RenewalResult},
     oidc::{self, Provider, Refreshed},
-    session::{CachedSession, Claim, Due, Record, RenewalPermit, SessionId, Sessions},
+    session::{CachedSession, LeaseOutcome, Record, RenewalDue, RenewalPermit, SessionId, Sessions},
     shutdown,
 };
 
@@ -67,7 +67,7 @@ pub(super) enum AfterRenewal {
 pub struct Renewer {
     sessions: Arc<Sessions>,
     config: ArcSwap<RenewalConfig>,
-    /// Renewals that are queued or running in this process, by session.
+    /// RenewalMetrics that are queued or running in this process, by session.
     in_flight: Mutex<HashMap<SessionId, InFlightRenewal>>,
     stop: shutdown::Signal,
     queue: mpsc::Sender<RenewalJob>,
@@ -82,12 +82,12 @@ enum RenewalJob {
     Revoke { registration: Registration, refresh: SecretString },
 }
 
-/// Renewals under the configuration in force. One that was begun is finished under the configuration that it began with.
+/// RenewalMetrics under the configuration in force. One that was begun is finished under the configuration that it began with.
 pub(super) struct RenewalConfig {
     /// The providers in their order.
     providers: Vec<Arc<Provider>>,
     /// The metrics, bound to them.
-    metrics: Renewals,
+    metrics: RenewalMetrics,
 }
 
 /// Renewal that is queued or running.
@@ -126,20 +126,20 @@ impl Renewer {
     /// Returns `true` if a current session can be used without waiting: its access token has not ended. Enqueues its renewal
     /// where that is due soon.
     pub(super) fn is_usable_at(&self, session: &Arc<CachedSession>, now: Timestamp) -> bool {
-        !matches!(self.enqueue_if_due(session, self.sessions.due_at(session, now)), Due::Past { .. })
+        !matches!(self.enqueue_if_due(session, self.sessions.renewal_due_at(session, now)), RenewalDue::Overdue { .. })
     }
 
     /// Renews a current session where it has to be before it can be used. Waits only where its access token has ended and the
     /// provider answers.
     pub(super) async fn ensure_usable(&self, session: Arc<CachedSession>) -> AfterRenewal {
-        match self.enqueue_if_due(&session, self.sessions.due(&session)) {
-            Due::Past { graceful } => Box::pin(self.join(session, graceful)).await,
-            Due::No | Due::Soon => AfterRenewal::Usable(session),
+        match self.enqueue_if_due(&session, self.sessions.renewal_due(&session)) {
+            RenewalDue::Overdue { within_grace: graceful } => Box::pin(self.join(session, graceful)).await,
+            RenewalDue::No | RenewalDue::Soon => AfterRenewal::Usable(session),
         }
     }
 
-    fn enqueue_if_due(&self, session: &Arc<CachedSession>, due: Due) -> Due {
-        if due == Due::Soon {
+    fn enqueue_if_due(&self, session: &Arc<CachedSession>, due: RenewalDue) -> RenewalDue {
+        if due == RenewalDue::Soon {
             self.enqueue(session);
         }
         due
@@ -150,8 +150,10 @@ impl Renewer {
         let config = self.config.load_full();
         let outcome = match (in_flight, config.provider(&session)) {
             // Within the grace, no request waits for a provider or store that is known to be unavailable.
-            (Some(in_flight), Some((index, provider))) if !graceful || (self.sessions.is_up() && provider.is_up()) => {
-                config.metrics.waits(index);
+            (Some(in_flight), Some((index, provider)))
+                if !graceful || (self.sessions.is_available() && provider.is_available()) =>
+            {
+                config.metrics.count_wait(index);
                 in_flight.outcome().await
             }
             _ => None,
@@ -160,7 +162,7 @@ impl Renewer {
             Some(RenewalOutcome::Renewed(renewed)) => AfterRenewal::Usable(renewed),
             Some(RenewalOutcome::Ended) => AfterRenewal::Ended,
             Some(RenewalOutcome::Unavailable) | None if graceful => {
-                self.sessions.served_stale();
+                self.sessions.count_stale_served();
                 AfterRenewal::Usable(session)
             }
             Some(RenewalOutcome::Unavailable) | None => AfterRenewal::Unavailable,
@@ -169,12 +171,12 @@ impl Renewer {
 
     /// Joins the renewal of a session, or begins it: single-flight. `None` where it may not be tried now, or the queue is full.
     fn enqueue(&self, session: &Arc<CachedSession>) -> Option<InFlightRenewal> {
-        let key = session.key();
+        let key = session.id();
         let mut all = self.in_flight();
         if let Some(in_flight) = all.get(&key) {
             return Some(in_flight.clone());
         }
-        if !self.sessions.may_try(session) {
+        if !self.sessions.may_renew(session) {
             return None;
         }
         let (sender, outcome) = watch::channel(None);
@@ -206,18 +208,18 @@ impl Renewer {
             match job {
                 Some(RenewalJob::Renew(queued)) => {
                     let permit = Arc::clone(&renewals).acquire_owned().await;
-                    tasks.run(async move {
+                    tasks.spawn(async move {
                         let outcome = renewer.renew(&queued.session).await;
                         // Out of the list first: a request from here on finds the new session, and not this renewal.
-                        renewer.in_flight().remove(&queued.session.key());
+                        renewer.in_flight().remove(&queued.session.id());
                         queued.outcome.send_replace(Some(outcome));
                         drop(permit);
                     });
                 }
                 Some(RenewalJob::Revoke { registration, refresh }) => {
-                    // Renewals do not wait for a provider whose revocation endpoint is slow.
+                    // RenewalMetrics do not wait for a provider whose revocation endpoint is slow.
                     let revocations = Arc::clone(&revocations);
-                    tasks.run(async move {
+                    tasks.spawn(async move {
                         let _permit = revocations.acquire().await;
                         let config = renewer.config.load_full();
                         // Only the issuer is sent a token, under the client that it was issued to.
@@ -239,42 +241,51 @@ impl Renewer {
         let Some((index, provider)) = config.provider(session) else { return RenewalOutcome::Unavailable };
         let count = |result| config.metrics.count(index, result);
         loop {
-            match self.sessions.claim(session, provider.refreshes_within()).await {
-                Ok(Claim::Ours(permit)) => return self.redeem(provider, permit, count).await,
-                Ok(Claim::Done(renewed)) => {
-                    count(Renewal::Shared);
+            match self.sessions.acquire_lease(session, provider.refresh_timeout()).await {
+                Ok(LeaseOutcome::Acquired(permit)) => return self.redeem(provider, permit, count).await,
+                Ok(LeaseOutcome::AlreadyRenewed(renewed)) => {
+                    count(RenewalResult::Shared);
                     return RenewalOutcome::Renewed(renewed);
                 }
-                Ok(Claim::Gone) => return RenewalOutcome::Ended,
+                Ok(LeaseOutcome::Ended) => return RenewalOutcome::Ended,
                 // Another replica holds the lease, which ends by itself if that replica dies.
-                Ok(Claim::Theirs) => tokio::time::sleep(LEASE_POLL_INTERVAL).await,
+                Ok(LeaseOutcome::HeldElsewhere) => tokio::time::sleep(LEASE_POLL_INTERVAL).await,
                 Err(error) => {
-                    tracing::debug!(session = ?session.key(), %error, "session store unavailable: a renewal has to wait");
-                    count(Renewal::Unavailable);
+                    tracing::debug!(session = ?session.id(), %error, "session store unavailable: a renewal has to wait");
+                    count(RenewalResult::Unavailable);
                     return RenewalOutcome::Unavailable;
                 }
             }
         }
     }
 
-    async fn redeem(&self, provider: &Provider, permit: RenewalPermit, count: impl Fn(Renewal)) -> RenewalOutcome {
+    async fn redeem(
+        &self,
+        provider: &Provider,
+        permit: RenewalPermit,
+        count: impl Fn(RenewalResult),
+    ) -> RenewalOutcome {
         let record = permit.record();
         let Some(refresh) = &record.tokens.refresh else { return RenewalOutcome::Unavailable };
-        let renewal = oidc::Renewal { refresh, id: record.tokens.id.as_ref(), identity: &record.identity };
+        let renewal = oidc::RefreshRequest {
+            refresh_token: refresh,
+            id_token: record.tokens.id.as_ref(),
+            identity: &record.identity,
+        };
         let error = match provider.refresh(&renewal).await {
             Ok(refreshed) => {
-                count(Renewal::Renewed);
+                count(RenewalResult::Renewed);
                 return self.write(provider, permit, refreshed).await;
             }
             Err(error) => error,
         };
-        count(error.renewal());
-        if error.renewal() == Renewal::Rejected {
+        count(error.renewal_result());
+        if error.renewal_result() == RenewalResult::Rejected {
             return self.end_rejected(permit, &error).await;
         }
         let (user, subject) = (&record.identity.user, &record.identity.subject);
-        tracing::warn!(session = ?permit.live().key(), provider = provider.settings().name, user, %subject, %error, "a session could not be renewed; it goes on within session.outage_grace");
-        self.sessions.put_off(permit).await;
+        tracing::warn!(session = ?permit.session().id(), provider = provider.settings().name, user, %subject, %error, "a session could not be renewed; it goes on within session.outage_grace");
+        self.sessions.back_off(permit).await;
         RenewalOutcome::Unavailable
     }
 
@@ -282,10 +293,10 @@ impl Renewer {
     async fn write(&self, provider: &Provider, permit: RenewalPermit, refreshed: Refreshed) -> RenewalOutcome {
         let Refreshed { identity, tokens, sid } = refreshed;
         let refresh = tokens.refresh.clone();
-        let renewed = self.sessions.renewed(permit, identity, tokens, sid);
+        let renewed = self.sessions.renew(permit, identity, tokens, sid);
         let (mut pause, mut last_tries) = (FIRST_RETRY_PAUSE, LAST_TRIES);
         loop {
-            match self.sessions.write(&renewed).await {
+            match self.sessions.write_renewed(&renewed).await {
                 Ok(Some(session)) => return RenewalOutcome::Renewed(session),
                 // Signed out, here or there, during the refresh: it stays ended, and the new tokens are of no use.
                 Ok(None) => {
@@ -295,13 +306,13 @@ impl Renewer {
                     return RenewalOutcome::Ended;
                 }
                 Err(error) => {
-                    tracing::warn!(session = ?renewed.key(), %error, "a renewed session could not be written yet; retrying");
+                    tracing::warn!(session = ?renewed.id(), %error, "a renewed session could not be written yet; retrying");
                 }
             }
             if self.stop.is_raised() {
                 last_tries -= 1;
                 if last_tries == 0 {
-                    tracing::error!(session = ?renewed.key(), "a renewed session could not be written before shutdown, and is lost");
+                    tracing::error!(session = ?renewed.id(), "a renewed session could not be written before shutdown, and is lost");
                     return RenewalOutcome::Unavailable;
                 }
             }
@@ -312,7 +323,7 @@ impl Renewer {
 
     /// Ends a session that the provider will not renew, unless another replica has renewed it meanwhile.
     async fn end_rejected(&self, permit: RenewalPermit, refusal: &oidc::Error) -> RenewalOutcome {
-        let (key, who) = (permit.live().key(), permit.live().who());
+        let (key, who) = (permit.session().id(), permit.session().identity());
         let (user, subject) = (who.user().to_owned(), who.subject().to_owned());
         match self.sessions.end_unless_renewed(permit, Ending::Expired).await {
             Ok(Some(session)) => RenewalOutcome::Renewed(session),
@@ -333,14 +344,14 @@ impl Renewer {
 }
 
 impl RenewalConfig {
-    /// Renewals at these providers.
-    pub(super) fn new(providers: &[Arc<Provider>], metrics: &Renewals) -> Self {
+    /// RenewalMetrics at these providers.
+    pub(super) fn new(providers: &[Arc<Provider>], metrics: &RenewalMetrics) -> Self {
         Self { providers: providers.to_owned(), metrics: metrics.clone() }
     }
 
     /// Returns the provider that issued a session's tokens, and its place; `None` where it has another registration now.
     fn provider(&self, session: &CachedSession) -> Option<(usize, &Arc<Provider>)> {
-        self.issuer(|registration| session.who().is_of(registration))
+        self.issuer(|registration| session.identity().has_registration(registration))
     }
 
     fn issuer(&self, issued: impl Fn(&Registration) -> bool) -> Option<(usize, &Arc<Provider>)> {

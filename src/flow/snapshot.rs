@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    cookie::{Jar, Transport},
+    cookie::{GateCookies, SiteScheme},
     crypto::Keyring,
     edge::{self, Intent, Reason, Response, Subrequest, TrustedProxies},
     host::Authority,
@@ -40,7 +40,7 @@ pub struct Settings {
     /// `server.prefix`: begins with a slash, never ends with one.
     pub prefix: String,
     /// `server.scheme`.
-    pub transport: Transport,
+    pub transport: SiteScheme,
     /// `server.trusted_proxies`.
     pub trusted_proxies: TrustedProxies,
     /// `server.service_hosts`, folded.
@@ -70,7 +70,7 @@ pub struct GateComponents {
     /// The time.
     pub clock: Clock,
     /// The metrics, bound to the apps and providers.
-    pub metrics: metrics::Bound,
+    pub metrics: metrics::BoundMetrics,
 }
 
 /// Health of the gate's dependencies, for the health page.
@@ -103,7 +103,7 @@ impl Snapshot {
         refusal_log: &Arc<RefusalLog>,
     ) -> Self {
         let GateComponents { policy, sessions, providers, pages, keyring, clock, metrics } = components;
-        let jar = Jar::new(&settings.cookie_name, settings.cookie_domain.as_deref(), settings.transport);
+        let jar = GateCookies::new(&settings.cookie_name, settings.cookie_domain.as_deref(), settings.transport);
         let jar = Arc::new(jar);
         let check = Arc::new(Check {
             sessions: Arc::clone(&sessions),
@@ -232,8 +232,8 @@ impl Snapshot {
     #[must_use]
     pub fn health(&self) -> GateHealth {
         let providers =
-            self.providers.iter().map(|provider| (provider.settings().name.clone(), provider.is_up())).collect();
-        GateHealth { store: self.sessions.is_up(), opened: self.sessions.was_opened(), providers }
+            self.providers.iter().map(|provider| (provider.settings().name.clone(), provider.is_available())).collect();
+        GateHealth { store: self.sessions.is_available(), opened: self.sessions.was_opened(), providers }
     }
 
     /// Finds the app of a request over a direct route, by the host that it was sent to.
@@ -258,12 +258,12 @@ struct Flows {
     check: Arc<Check>,
     refusals: Arc<Refusals>,
     keyring: Arc<Keyring>,
-    jar: Arc<Jar>,
+    jar: Arc<GateCookies>,
     unknown_sids: Arc<UnknownSids>,
 }
 
 impl Flows {
-    fn login(&self, clock: Clock, metrics: metrics::Logins) -> Arc<LoginFlow> {
+    fn login(&self, clock: Clock, metrics: metrics::LoginMetrics) -> Arc<LoginFlow> {
         Arc::new(LoginFlow {
             policy: Arc::clone(&self.policy),
             sessions: Arc::clone(&self.sessions),

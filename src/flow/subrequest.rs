@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     edge::{self, AuthRequest, Edge, Intent, Reason, Response, Subrequest, TrustedProxies, Verdict},
-    identity::Packed,
+    identity::PackedIdentity,
     metrics,
     pages::Page,
     policy::{Policy, RequestAttributes, Requirement, Site, redirect::RedirectTarget},
@@ -41,7 +41,7 @@ pub(super) struct Subrequests {
     pub(super) login: Arc<LoginFlow>,
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) refusals: Arc<Refusals>,
-    pub(super) metrics: metrics::Auth,
+    pub(super) metrics: metrics::AuthMetrics,
 }
 
 /// Answer to a subrequest as far as memory can give one.
@@ -155,7 +155,7 @@ impl Subrequests {
                 Intent::Fetch => Verdict::Refuse(Refusals::login_required(context, reason)),
             },
             NotAdmitted::Forbidden(session, denial) => {
-                let identity = session.as_ref().map(|session| session.who());
+                let identity = session.as_ref().map(|session| session.identity());
                 let reason = check::denial_reason(denial, identity);
                 let switch = context.endpoint_url("/sign_out?rd=%2F");
                 let page = match identity {
@@ -165,8 +165,8 @@ impl Subrequests {
                 };
                 let (needs, groups) = (RequiredAccess(denial), identity.map(GroupsOf));
                 let details = RefusalDetails {
-                    user: identity.map(Packed::user),
-                    subject: identity.map(Packed::subject),
+                    user: identity.map(PackedIdentity::user),
+                    subject: identity.map(PackedIdentity::subject),
                     path: target.split('?').next(),
                     needs: Some(&needs),
                     has: groups.as_ref().map(|groups| groups as &dyn fmt::Display),
@@ -244,7 +244,7 @@ impl<'r> PendingSubrequest<'r> {
 }
 
 /// The one table from verdict to metric.
-fn label(verdict: &Verdict) -> metrics::Verdict {
+fn label(verdict: &Verdict) -> metrics::VerdictLabel {
     let reason = match verdict {
         Verdict::Allow(_) => return metrics::VerdictLabel::Allow,
         Verdict::Redirect(_) => return metrics::VerdictLabel::Login,

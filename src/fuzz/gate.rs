@@ -11,8 +11,8 @@ use super::fixture::CONFIG;
 use crate::{
     clock::{Clock, Timestamp},
     crypto::Keyring,
-    edge::{Edge, Response},
-    flow::{self, Gate},
+    edge::{Edge, Response, Subrequest},
+    flow::{self, Gate, SubrequestAnswer},
     identity::{Identity, SessionScope, Subject, Tokens},
     metrics::{self, Metrics},
     oidc,
@@ -87,11 +87,11 @@ async fn built() -> (Gate, Arc<Sessions>) {
     let sessions = Arc::new(sessions.expect("the memory store opens"));
     let settings = config.providers.first().expect("gate.toml has a provider").clone();
     let settings = oidc::Settings { timeout: Duration::from_secs(1), ..settings };
-    let transport = oidc::Transport::new(&settings).expect("the system has certificates");
+    let transport = oidc::HttpTransport::new(&settings).expect("the system has certificates");
     let numbers = bound.providers.first().expect("gate.toml has a provider").clone();
     let provider = oidc::Provider::new(settings, transport, clock.clone(), numbers);
     oidc::fuzz::preload_metadata(&provider);
-    let components = flow::Components {
+    let components = flow::GateComponents {
         policy: Policy::new(config.policy),
         sessions: Arc::clone(&sessions),
         providers: vec![Arc::new(provider)],

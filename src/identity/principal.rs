@@ -2,14 +2,14 @@
 //!
 //! Promises: a borrowed view of its source. Making one allocates nothing and renders nothing.
 
-use super::{HeaderCache, Identity, Packed, PlanId, RenderedHeaders, Tokens};
+use super::{HeaderCache, Identity, PackedIdentity, PlanId, RenderedHeaders, Tokens};
 use crate::clock::Timestamp;
 
 /// Authenticated party of a request, as `flow::check` judges and admits it.
 #[derive(Clone, Copy)]
 pub struct Principal<'a> {
     /// The identity that rules judge.
-    pub identity: &'a Packed,
+    pub identity: &'a PackedIdentity,
     /// The kind of credential that it was authenticated by.
     pub source: PrincipalSource,
     /// The time from which on the source has to be asked again; `None` if that is never.

@@ -23,11 +23,6 @@ macro_rules! labels {
 }
 
 labels! {
-    /// Dialect of an authorization subrequest.
-    Edge { /** `Traefik` `ForwardAuth`. */ Traefik = "traefik", /** Caddy `forward_auth`. */ Caddy = "caddy",
-           /** nginx `auth_request`. */ Nginx = "nginx", /** Envoy `ext_authz` over HTTP. */ Envoy = "envoy" }
-}
-labels! {
     /// Verdict on an authorization request.
     VerdictLabel { /** Allowed. */ Allow = "allow", /** Redirected to sign in. */ Login = "login",
                    /** No session, and not a page. */ Unauthenticated = "unauthenticated", /** Signed in, not allowed. */ Forbidden = "forbidden",

@@ -39,11 +39,11 @@ impl Error {
     }
 
     /// Returns the label under which a request that failed with this error is counted.
-    pub(super) fn request_outcome(&self) -> metrics::Outcome {
+    pub(super) fn request_outcome(&self) -> metrics::ProviderResult {
         match self {
-            Self::Unavailable(_) => metrics::Outcome::Unavailable,
+            Self::Unavailable(_) => metrics::ProviderResult::Unavailable,
             Self::GrantRefused | Self::ClientRefused(_) | Self::InvalidMessage(_) | Self::ClockSkew(_) => {
-                metrics::Outcome::Refused
+                metrics::ProviderResult::Refused
             }
         }
     }

@@ -48,8 +48,8 @@ impl MeteredTransport {
     ) -> Result<T, Error> {
         let begun = Instant::now();
         let result = request.await;
-        let outcome = result.as_ref().map_or_else(Error::request_outcome, |_| Outcome::Ok);
-        self.metrics.requested(endpoint, outcome, begun.elapsed());
+        let outcome = result.as_ref().map_or_else(Error::request_outcome, |_| ProviderResult::Ok);
+        self.metrics.count_request(endpoint, outcome, begun.elapsed());
         result
     }
 

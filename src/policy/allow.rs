@@ -44,11 +44,11 @@ pub enum Allow {
 
 impl Allow {
     /// Returns `true` if an identity is in the set.
-    pub(super) fn admits(&self, identity: &Packed) -> bool {
+    pub(super) fn admits(&self, identity: &PackedIdentity) -> bool {
         match self {
             Self::Anyone => true,
             Self::Some { groups, users, claims } => {
-                groups.iter().any(|group| identity.is_in(group))
+                groups.iter().any(|group| identity.is_in_group(group))
                     || includes(users, identity)
                     || claims_one_of(claims, identity)
             }
@@ -57,7 +57,7 @@ impl Allow {
 
     /// Returns what an identity lacks that is not in the set.
     #[must_use]
-    pub fn missing(&self, identity: &Packed) -> MissingGrant {
+    pub fn missing(&self, identity: &PackedIdentity) -> MissingGrant {
         match self {
             Self::Some { users, claims, .. } if !identity.has_verified_email() && is_named(users, claims, identity) => {
                 MissingGrant::VerifiedEmail
@@ -87,7 +87,7 @@ impl fmt::Display for Allow {
     }
 }
 
-fn includes(users: &[String], identity: &Packed) -> bool {
+fn includes(users: &[String], identity: &PackedIdentity) -> bool {
     if users.is_empty() {
         return false;
     }
@@ -100,7 +100,7 @@ fn includes(users: &[String], identity: &Packed) -> bool {
 }
 
 /// Returns `true` if the e-mail address would let an identity in if it were verified.
-fn is_named(users: &[String], claims: &[(String, Vec<String>)], identity: &Packed) -> bool {
+fn is_named(users: &[String], claims: &[(String, Vec<String>)], identity: &PackedIdentity) -> bool {
     let email = identity.email();
     let by_address = |user: &String| match user.strip_prefix(EVERYBODY_AT) {
         Some(domain) => is_at(email, domain),
@@ -122,7 +122,7 @@ fn is_at(email: &str, domain: &str) -> bool {
     halves.is_some_and(|(_, own)| own.eq_ignore_ascii_case(domain) && !own.contains('@'))
 }
 
-fn claims_one_of(wanted: &[(String, Vec<String>)], identity: &Packed) -> bool {
+fn claims_one_of(wanted: &[(String, Vec<String>)], identity: &PackedIdentity) -> bool {
     if wanted.is_empty() {
         return false;
     }

@@ -241,7 +241,7 @@ impl App {
 
 impl<'p> IdentityTest<'p> {
     /// Judges an identity.
-    pub fn judge(&self, identity: &Packed) -> Result<(), Denial<'p>> {
+    pub fn judge(&self, identity: &PackedIdentity) -> Result<(), Denial<'p>> {
         match &self.condition {
             IdentityCondition::Allow => self.allow(identity),
             IdentityCondition::Rule(rule) => rule.access.judge(identity),
@@ -257,7 +257,7 @@ impl<'p> IdentityTest<'p> {
         }
     }
 
-    fn allow(&self, identity: &Packed) -> Result<(), Denial<'p>> {
+    fn allow(&self, identity: &PackedIdentity) -> Result<(), Denial<'p>> {
         if self.app.allow.admits(identity) { Ok(()) } else { Err(Denial::NotAllowed(&self.app.allow)) }
     }
 }

@@ -170,7 +170,7 @@ impl RuleAccess {
     }
 
     /// Judges an identity.
-    pub(super) fn judge(&self, identity: &Packed) -> Result<(), Denial<'_>> {
+    pub(super) fn judge(&self, identity: &PackedIdentity) -> Result<(), Denial<'_>> {
         match self {
             Self::Public | Self::Optional | Self::Authenticated => Ok(()),
             Self::Allow(people) if people.admits(identity) => Ok(()),

@@ -19,7 +19,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{flow::backchannel_logout::LONGEST, shutdown::Signal};
+use crate::{flow::backchannel_logout::MAX_BODY, shutdown::Signal};
 
 /// Most forms that are read at once from edges, at most 32 KiB each.
 const MAX_FORMS: usize = 128;
@@ -120,7 +120,7 @@ impl Drop for FormSlot<'_> {
 
 async fn read(timeouts: FormTimeouts, body: Incoming) -> Bytes {
     let end = Instant::now() + timeouts.total;
-    let mut body = Limited::new(body, LONGEST);
+    let mut body = Limited::new(body, MAX_BODY);
     let mut form = BytesMut::new();
     while !body.is_end_stream() {
         match timeout_at(end.min(Instant::now() + timeouts.between_reads), body.frame()).await {

@@ -24,7 +24,7 @@ use super::{
     listener::Listener,
 };
 use crate::{
-    flow::Health,
+    flow::GateHealth,
     metrics::Metrics,
     shutdown::{RuntimeThread, Signal, Tasks},
 };
@@ -70,7 +70,7 @@ impl Management {
 pub(super) fn answer(
     request: &Parts,
     phase: Phase,
-    health: impl FnOnce() -> Health,
+    health: impl FnOnce() -> GateHealth,
     metrics: &Metrics,
 ) -> ServerResponse {
     match request.uri.path() {
@@ -83,7 +83,7 @@ pub(super) fn answer(
 
 /// Answers readiness: ready while connections are accepted and kept alive, once the store has answered, in whatever state the
 /// rest is.
-fn readiness(phase: Phase, health: &Health) -> ServerResponse {
+fn readiness(phase: Phase, health: &GateHealth) -> ServerResponse {
     let (status, state, listener) = match phase {
         Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting", "down"),
         Phase::Accepting if !health.opened => (StatusCode::SERVICE_UNAVAILABLE, "starting", "up"),

@@ -103,7 +103,7 @@ impl Router {
     pub(super) fn reads_body(&self, request: &Parts) -> bool {
         request.method == Method::POST
             && route(self.gate.now().prefix(), &request.method, &request.uri)
-                == Route::Endpoint(backchannel_logout::PAGE)
+                == Route::Endpoint(backchannel_logout::PATH)
     }
 
     /// Answers an authorization request that memory alone can answer. Needs no slot and waits for nothing: known sessions pass
@@ -111,7 +111,13 @@ impl Router {
     pub(super) fn answer_from_memory(&self, peer: IpAddr, request: &Parts) -> Option<Response> {
         let now = self.gate.now();
         match checked_route(now.prefix(), request) {
-            Route::Authorize(edge, envoy_target) => now.admit_at_once(edge, peer, request, envoy_target),
+            Route::Authorize(edge, target) => {
+                match now.admit_at_once(Subrequest { edge, peer, parts: request, target }) {
+                    SubrequestAnswer::Ready(response) => Some(response),
+                    // Not kept: it borrows from the request, which moves into the service behind the limits.
+                    SubrequestAnswer::Pending(_) => None,
+                }
+            }
             Route::Endpoint(_) | Route::NotFound => None,
         }
     }
@@ -120,9 +126,9 @@ impl Router {
     pub(super) async fn answer(&self, peer: IpAddr, request: Parts) -> Response {
         let (request, now) = (&request, Guard::into_inner(self.gate.now()));
         match checked_route(now.prefix(), request) {
-            Route::Authorize(edge, envoy_target) => now.authorize(edge, peer, request, envoy_target).await,
-            Route::Endpoint(endpoint) => now.own_page(peer, request, endpoint).await,
-            Route::NotFound => now.nothing_here(request),
+            Route::Authorize(edge, target) => now.authorize(Subrequest { edge, peer, parts: request, target }).await,
+            Route::Endpoint(endpoint) => now.answer_endpoint(peer, request, endpoint).await,
+            Route::NotFound => now.not_found(request),
         }
     }
 }

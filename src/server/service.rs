@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     edge,
-    flow::{Gate, backchannel_logout::Form},
+    flow::{Gate, backchannel_logout::LogoutForm},
 };
 
 /// Response that was there at once, or one to wait for.
@@ -85,7 +85,7 @@ where
             let Some(form) = Box::pin(forms.read(*body)).await else {
                 return self.router.overloaded();
             };
-            request.extensions.insert(Form(form));
+            request.extensions.insert(LogoutForm(form));
         }
         let class = if is_untrusted { RequestClass::Untrusted } else { self.router.class(&request) };
         let answered = self.limits.answer(class, peer, request).await;

@@ -146,7 +146,7 @@ impl<'a> SessionLookup<'a> {
             return Ok(self.counted(Lookup::Unknown, LookupOutcome::Ended));
         }
         // A known outage makes no request wait, unless a hint has come: then the session is served only on the store's word.
-        if !self.store.is_up() && !session.validation().is_invalidated() {
+        if !self.store.is_available() && !session.validation().is_invalidated() {
             return self.serve_stale_if_error(session, now, Unavailable::Deadline);
         }
         let is_usable = |session: &CachedSession| self.is_usable(session, self.clock.now());

@@ -37,7 +37,7 @@ impl Revalidation<'_> {
         let ids: Vec<_> = sessions.iter().map(|session| session.id()).collect();
         let watches: Vec<_> = ids.iter().map(|id| self.cache.watch(*id)).collect();
         let request = self.loader.request_time();
-        let versions = if self.store.is_up() { self.store.versions(&ids).await.ok() } else { None };
+        let versions = if self.store.is_available() { self.store.versions(&ids).await.ok() } else { None };
         let generations: Option<HashMap<_, _>> =
             versions.map(|versions| versions.into_iter().map(|version| (version.key, version.generation)).collect());
         for ((session, id), mut watch) in sessions.iter().zip(ids).zip(watches) {
@@ -86,7 +86,7 @@ impl Revalidation<'_> {
 }
 
 impl Invalidations for Revalidation<'_> {
-    fn hearing(&self) {
+    fn connected(&self) {
         self.feed.connected();
     }
 
@@ -94,15 +94,15 @@ impl Invalidations for Revalidation<'_> {
         self.clock.now()
     }
 
-    fn heard_until(&self, moment: Timestamp) {
+    fn caught_up_to(&self, moment: Timestamp) {
         self.feed.complete_until(moment);
     }
 
-    fn deaf(&self) {
+    fn disconnected(&self) {
         self.feed.disconnected(self.cache.all(), |session| session.validation());
     }
 
-    fn hint(&self, id: SessionId) {
+    fn notified(&self, id: SessionId) {
         if let Some(session) = self.cache.hint(&id) {
             session.validation().invalidate();
             // Asked about soon even if no request comes, so that an outage after that finds it confirmed, or ended.

@@ -265,9 +265,9 @@ async fn a_secret_that_is_dropped_ends_its_sessions_and_a_rotated_one_does_not()
 async fn headers_are_rendered_once_for_all_requests_of_a_session() {
     let replica = TestReplica::new();
     let cookie = replica.sessions.create(new_session("ann")).await.unwrap();
-    let plan = crate::policy::headers::Plan::remote();
+    let plan = crate::policy::headers::default_plan();
     let (one, other) = (expect_live(replica.find(&cookie).await), expect_live(replica.find(&cookie).await));
     // A copy of a value shares its bytes.
-    let place = |session: &CachedSession| session.headers(&plan)["remote-user"].as_bytes().as_ptr();
+    let place = |session: &CachedSession| plan.headers_for(&session.principal())["remote-user"].as_bytes().as_ptr();
     assert_eq!(place(&one), place(&other));
 }

@@ -75,7 +75,7 @@ struct Demo {
     provider: (TcpListener, Arc<DemoProvider>),
     apps: (TcpListener, Arc<SampleApps>),
     edge: (Vec<TcpListener>, Arc<DemoEdge>),
-    gate: app::App,
+    gate: app::BoundApp,
 }
 
 impl Demo {
@@ -95,7 +95,7 @@ impl Demo {
             client_secret: &client_secret,
             sealing_secret: &sealing_secret,
         };
-        let gate = app::App::build(gate::config(&parameters)?).await?;
+        let gate = app::BoundApp::build(gate::config(&parameters)?).await?;
         let (asked_at, _management) = gate.addresses();
         let edge = DemoEdge::new(origins, asked_at, address(&apps)?);
         let site = DemoProvider::new(issuer, client(origins, &client_secret), Clock::System)?;

@@ -7,12 +7,12 @@ use super::super::{
 use crate::policy::headers::{HeaderPlan, HeaderSpec, PassedToken, PlanContext, Preset, plan};
 
 /// Keys that pass a token to the app, and the preset with the header for it.
-const TOKENS: [(&str, Passed, Preset); 2] = [
-    ("pass_access_token", Passed::AccessToken, Preset::OAuth2Proxy),
-    ("pass_id_token", Passed::IdToken, Preset::Authentik),
+const TOKENS: [(&str, PassedToken, Preset); 2] = [
+    ("pass_access_token", PassedToken::AccessToken, Preset::OAuth2Proxy),
+    ("pass_id_token", PassedToken::IdToken, Preset::Authentik),
 ];
 
-pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>, app: &str, provider: &str) -> Option<Plan> {
+pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>, app: &str, provider: &str) -> Option<HeaderPlan> {
     let list = section.at("headers")?;
     let items = list.items();
     reader.refuse_duplicates(&items, None);
@@ -30,11 +30,11 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>, app: &str, pro
         .ok()
 }
 
-fn specs(reader: &mut Reader<'_>, items: &[Cursor<'_>]) -> Vec<Spec> {
+fn specs(reader: &mut Reader<'_>, items: &[Cursor<'_>]) -> Vec<HeaderSpec> {
     let mut specs = Vec::new();
     for item in items {
         if let Some(name) = item.text() {
-            match Preset::named(name).map(Spec::Preset) {
+            match Preset::named(name).map(HeaderSpec::Preset) {
                 // A duplicate is reported by `refuse_duplicates`, rather than as a clash of every single header.
                 Some(preset) if specs.contains(&preset) => {}
                 Some(preset) => specs.push(preset),
@@ -57,11 +57,11 @@ fn specs(reader: &mut Reader<'_>, items: &[Cursor<'_>]) -> Vec<Spec> {
     specs
 }
 
-fn passed(reader: &mut Reader<'_>, section: &Cursor<'_>, specs: &[Spec]) -> Vec<Passed> {
+fn passed(reader: &mut Reader<'_>, section: &Cursor<'_>, specs: &[HeaderSpec]) -> Vec<PassedToken> {
     let mut passed = Vec::new();
     for (key, token, preset) in TOKENS {
         let Some(cursor) = section.at(key).filter(|cursor| cursor.flag() == Some(true)) else { continue };
-        if specs.contains(&Spec::Preset(preset)) {
+        if specs.contains(&HeaderSpec::Preset(preset)) {
             passed.push(token);
         } else {
             let hint = format!("add \"{}\" to `headers`, or remove the key", preset.name());

@@ -191,16 +191,16 @@ fn method(text: &str) -> Result<String, ValueError> {
     Ok(text.to_owned())
 }
 
-fn access(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<Access> {
+fn access(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<RuleAccess> {
     match (section.at("access"), section.at("allow")) {
         (Some(access), None) => match access.text()? {
-            "public" => Some(Access::Public),
-            "optional" => Some(Access::Optional),
-            "authenticated" => Some(Access::Authenticated),
+            "public" => Some(RuleAccess::Public),
+            "optional" => Some(RuleAccess::Optional),
+            "authenticated" => Some(RuleAccess::Authenticated),
             // `deny`, the schema's only other choice; also the safe one for a future choice that is missing here.
-            _ => Some(Access::Deny),
+            _ => Some(RuleAccess::Deny),
         },
-        (None, Some(people)) => allow(reader, &people).map(Access::Allow),
+        (None, Some(people)) => allow(reader, &people).map(RuleAccess::Allow),
         (None, None) => {
             reader.error(section, "does not say who may pass", "add `access` or `allow`");
             None

@@ -264,7 +264,7 @@ mod tests {
     fn an_outage_and_its_end_are_reported_once() {
         let unavailable = Err(Error::Unavailable("a reason".into()));
         let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "0", commit: "none" });
-        let metrics = metrics.bind(&[], &["authentik"]).providers.remove(0);
+        let metrics = metrics.bind(&[], &[], &["authentik"]).providers.remove(0);
         let health = ProviderHealth::new(Arc::new(settings("https://id.example/")), Clock::System, metrics);
         let outcomes =
             [unavailable.clone(), unavailable.clone(), Ok(()), Ok(()), unavailable.clone(), unavailable, Ok(())];

@@ -57,7 +57,8 @@ impl RelyingParty {
         let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "0", commit: "none" });
         let transport = HttpTransport::new(&settings).unwrap();
         let (clock, now) = Clock::manual(Timestamp::from_unix(NOW));
-        let provider = Provider::new(settings, transport, clock, metrics.bind(&[], &["authentik"]).providers.remove(0));
+        let provider =
+            Provider::new(settings, transport, clock, metrics.bind(&[], &[], &["authentik"]).providers.remove(0));
         Self { provider: Arc::new(provider), now, metrics }
     }
 

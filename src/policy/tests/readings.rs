@@ -89,7 +89,7 @@ fn rules() -> impl Strategy<Value = Vec<Rule>> {
 fn passes(app: &App, path: &str, who: Option<&Identity>) -> bool {
     match (app.requirement(RequestAttributes { path, method: Some("GET"), client: None }), who) {
         (Requirement::Public | Requirement::Optional, _) => true,
-        (Requirement::Identity(test), Some(who)) => test.judge(&Packed::new(who)).is_ok(),
+        (Requirement::Identity(test), Some(who)) => test.judge(&PackedIdentity::new(who)).is_ok(),
         (Requirement::Identity(_) | Requirement::Denied, _) => false,
     }
 }
@@ -123,7 +123,7 @@ fn is_folded_at(pattern: &PathPattern, served: &str) -> bool {
 /// Returns `true` if the first rule that matches a served path lets an identity in. On a server that folds names, a rule that closes
 /// matches every spelling of its path.
 fn is_let_in(app: &App, served: &str, folds: bool, who: Option<&Identity>) -> bool {
-    let packed = who.map(Packed::new);
+    let packed = who.map(PackedIdentity::new);
     let matches_rule = |rule: &&Rule| {
         let closes = !rule.access.opens();
         is_at(&rule.path, served, closes) || folds && closes && is_folded_at(&rule.path, served)

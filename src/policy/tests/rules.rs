@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{ann, app, claims, groups, rule};
 use crate::{
-    identity::{Identity, Packed, Subject},
+    identity::{Identity, PackedIdentity, Subject},
     policy::{
         Allow, App, Denial, Expression, MissingGrant, PathPattern, RequestAttributes, Requirement, Rule, RuleAccess,
     },

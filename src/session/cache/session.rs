@@ -10,8 +10,7 @@ use std::{
 
 use crate::{
     clock::{AtomicTimestamp, Timestamp},
-    identity::{PackedIdentity, Tokens},
-    policy::headers::Plan,
+    identity::{HeaderCache, PackedIdentity, Principal, PrincipalSource, Tokens},
     session::{
         cookie::{CookieHash, CookieValue, SessionId, Token},
         freshness::{RequestTime, Validation},
@@ -112,17 +111,22 @@ impl CachedSession {
         Some(self.access_token_ends.get()).filter(|ends| *ends != AtomicTimestamp::NEVER)
     }
 
-    /// Returns the headers of an answer under a plan: rendered once, then copied.
+    /// Returns the person who signed in as a principal, valid until the access token ends.
     #[must_use]
-    pub fn headers(&self, plan: &Plan) -> HeaderMap {
-        let tokens = self.forwarded.as_ref().map_or(&NO_TOKENS, |forwarded| &forwarded.tokens);
-        self.headers.headers(plan, || plan.render(&self.identity.unpack(), tokens))
+    pub fn principal(&self) -> Principal<'_> {
+        Principal {
+            identity: &self.identity,
+            source: PrincipalSource::Session,
+            valid_until: self.access_token_ends(),
+            tokens: self.forwarded.as_ref().map_or(&NO_TOKENS, |forwarded| &forwarded.tokens),
+            headers: &self.headers,
+        }
     }
 
     /// Drops headers and other parts that can be derived again at the next use.
     pub(in crate::session) fn drop_derived(&self) {
         self.headers.clear();
-        self.identity.rest();
+        self.identity.drop_parsed_claims();
     }
 
     /// Returns `true` if headers are rendered.
@@ -133,7 +137,7 @@ impl CachedSession {
 
     /// Returns `true` if this is the value of its cookie, sent to the host or domain that it was made for.
     pub(in crate::session) fn matches(&self, cookie: &CookieValue, audience: &str) -> bool {
-        self.has_cookie(cookie) && self.identity.is_at(audience)
+        self.has_cookie(cookie) && self.identity.has_audience(audience)
     }
 
     /// Returns `true` if this is the value of its cookie, whatever host it was sent to.
@@ -208,7 +212,7 @@ impl CachedSession {
     /// Returns `true` for the one caller in `interval` who has to queue the last use to be written.
     pub(in crate::session) fn begin_write_of_last_use(&self, now: Timestamp, interval: Duration) -> bool {
         let queued = self.last_seen_queued.get();
-        now.since(queued) > interval && self.last_seen_queued.exchange(queued, now)
+        now.since(queued) > interval && self.last_seen_queued.compare_exchange(queued, now)
     }
 
     /// Takes that back, because the queue had no room.

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::{
-    crypto::{self, Keyring, Purpose, TAG, Tag},
+    crypto::{self, Keyring, Purpose, TAG_LENGTH, Tag},
     session::cookie::{
         id::SessionId,
         value::{CookieValue, ID},
@@ -46,7 +46,7 @@ impl Token {
     pub(in crate::session) fn decode(value: &CookieValue) -> Option<Self> {
         let bytes = value.decode()?;
         let (secret, rest) = bytes.split_first_chunk::<ID>()?;
-        let (tag, _) = rest.split_first_chunk::<TAG>()?;
+        let (tag, _) = rest.split_first_chunk::<TAG_LENGTH>()?;
         Some(Self { secret: *secret, tag: *tag })
     }
 
@@ -84,7 +84,7 @@ mod tests {
     use secrecy::SecretString;
 
     use super::*;
-    use crate::cookie::{GateCookies, Transport};
+    use crate::cookie::{GateCookies, SiteScheme};
 
     fn ring(secret: &str) -> Keyring {
         Keyring::new(&[SecretString::from(secret.repeat(32))]).unwrap()
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn name_and_value_stay_under_120_bytes() {
-        let jar = GateCookies::new("doorward", Some("example.com"), Transport::Https);
+        let jar = GateCookies::new("doorward", Some("example.com"), SiteScheme::Https);
         let value = Token::fresh(&ring("a"), "app.test").encode();
         assert_eq!(value.len(), 64);
         assert!(jar.session_name().len() + value.len() < 120);

@@ -7,12 +7,12 @@ use std::hash::BuildHasher as _;
 
 use foldhash::fast::FixedState;
 
-use crate::crypto::{self, TAG};
+use crate::crypto::{self, TAG_LENGTH};
 
 /// Bytes of a session's secret id.
 pub(super) const ID: usize = 32;
 /// Bytes of a decoded value: the id and its tag.
-pub(super) const BYTES: usize = ID + TAG;
+pub(super) const BYTES: usize = ID + TAG_LENGTH;
 /// Characters of a value: four for every three bytes.
 const CHARACTERS: usize = BYTES / 3 * 4;
 

@@ -239,7 +239,7 @@ async fn a_place_that_cannot_be_a_store_is_refused_with_a_mend() {
     assert!(refusal(directory.path()).await.contains("must name a file"), "{}", refusal(directory.path()).await);
     fs::write(
         &path,
-        "this is a text that somebody else needs, and it is long enough to be read as a header. ".repeat(9),
+        "this is a text that new_session else needs, and it is long enough to be read as a header. ".repeat(9),
     )
     .unwrap();
     let before = fs::read(&path).unwrap();

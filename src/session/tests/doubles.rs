@@ -397,7 +397,7 @@ impl KeyRotation for Arc<FakeStore> {
 
     async fn reencrypt(&self, rows: &[ReencryptedRow]) -> Result<u64, Unavailable> {
         self.let_in().await?;
-        self.rows.reencrypt(reseals).await
+        self.rows.reencrypt(rows).await
     }
 
     async fn load_retired_keys(&self) -> Result<Vec<RetiredCookieKey>, Unavailable> {

@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use crate::{
     identity::Tokens,
-    policy::headers::{Plan, Source},
+    policy::headers::{HeaderPlan, HeaderSource},
     session::tests::*,
 };
 
@@ -49,8 +49,8 @@ async fn secrets_are_rotated_while_sessions_live_and_a_dropped_one_ends_them_in_
 
 /// The header of an app that wants the ID token.
 fn id_token_header(session: &CachedSession) -> String {
-    let plan = Plan::new(vec![(HeaderName::from_static("x-id-token"), Source::IdToken)], Vec::new());
-    session.headers(&plan)["x-id-token"].to_str().unwrap().to_owned()
+    let plan = HeaderPlan::new(vec![(HeaderName::from_static("x-id-token"), HeaderSource::IdToken)], Vec::new());
+    plan.headers_for(&session.principal())["x-id-token"].to_str().unwrap().to_owned()
 }
 
 fn with_token(name: &str) -> NewSession {

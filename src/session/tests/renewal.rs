@@ -36,7 +36,7 @@ fn renew(replica: &TestReplica, permit: RenewalPermit) -> RenewedSession {
 /// Ends the lease that this replica has on a session.
 async fn end_lease(replica: &TestReplica, session: &Arc<CachedSession>) {
     let lease = Lease { key: session.id(), generation: session.generation(), holder: replica.sessions.holder };
-    replica.store.release(&lease).await.unwrap();
+    replica.store.release_lease(&lease).await.unwrap();
 }
 
 async fn groups(replica: &TestReplica, cookie: &str) -> Vec<String> {

@@ -16,7 +16,7 @@ use crate::{
         },
         tests::{
             contract::{at, every_store, row},
-            doubles::lasting,
+            doubles::expiring_session,
             postgres::TestDatabase,
             *,
         },
@@ -61,7 +61,7 @@ async fn rows_of_a_secret_are_found_in_the_order_of_their_keys(store: &dyn Store
         let rows = store.rows_sealed_by(OLD, &SessionId([from; 32]), limit).await.unwrap();
         assert_eq!(rows, expected.iter().map(|number| sealed(*number, OLD)).collect::<Vec<_>>());
     }
-    assert_eq!(store.rows_sealed_by(*b"none", &SessionId::ENDS.0, 9).await.unwrap(), []);
+    assert_eq!(store.rows_sealed_by(*b"none", &SessionId::FIRST, 9).await.unwrap(), []);
 }
 
 async fn a_row_is_reencrypted_and_nothing_else_of_it_changes(store: &dyn Store) {
@@ -117,16 +117,16 @@ async fn a_retired_cookie_key_is_kept_while_there_are_sessions_from_its_time(sto
     assert_eq!(kept().await, []);
 }
 
-async fn advance(house: &House, many: usize) {
-    let mut reencryption = Reencryption::of(&house.sessions);
+async fn advance(replica: &TestReplica, many: usize) {
+    let mut reencryption = replica.sessions.upkeep().reencryption;
     reencryption.begin().await;
     for _ in 0..many {
         reencryption.advance().await;
     }
 }
 
-fn rows_to_reencrypt(house: &House) -> (String, String) {
-    let of = |secret| house.text(&format!(r#"doorward_session_rows_to_reseal{{secret="{secret}"}}"#));
+fn rows_to_reencrypt(replica: &TestReplica) -> (String, String) {
+    let of = |secret| replica.text(&format!(r#"doorward_session_rows_to_reseal{{secret="{secret}"}}"#));
     (of("older"), of("unknown"))
 }
 
@@ -145,7 +145,7 @@ async fn after_a_rotation_a_secret_can_be_dropped_and_nobody_is_signed_out() {
     assert_eq!(rows_to_reencrypt(&both), counts("NaN", "NaN"), "what has not been counted is not reported");
     advance(&both, 0).await;
     assert_eq!(rows_to_reencrypt(&both), counts("1000", "0"));
-    let late = both.sessions.create(somebody("late")).await.unwrap();
+    let late = both.sessions.create(new_session("late")).await.unwrap();
     advance(&both, 6).await;
     assert_eq!(rows_to_reencrypt(&both), counts("0", "0"));
     let new = both.restarted_with(&["new"]);
@@ -169,41 +169,41 @@ async fn a_dropped_secret_s_cookies_are_known_after_the_next_rotation_too() {
     let cookie = first.sessions.create(new_session("ann")).await.unwrap();
     let mut replica = first;
     for secrets in [["new", "old"].as_slice(), &["new"], &["newer", "new"], &["newer"]] {
-        house = house.restarted_with(secrets);
-        advance(&house, 3).await;
-        live(house.find(&cookie).await);
-        assert_eq!(rows_to_reencrypt(&house), counts("0", "0"), "{secrets:?}");
+        replica = replica.restarted_with(secrets);
+        advance(&replica, 3).await;
+        expect_live(replica.find(&cookie).await);
+        assert_eq!(rows_to_reencrypt(&replica), counts("0", "0"), "{secrets:?}");
     }
-    house.pass(28 * DAY);
-    Upkeep::of(&house.sessions).purge().await;
-    advance(&house, 0).await;
-    assert_eq!(house.store.load_retired_keys().await.unwrap(), [], "there is nobody left who needs them");
+    replica.advance(28 * DAY);
+    replica.sessions.upkeep().purge.run_batch().await;
+    advance(&replica, 0).await;
+    assert_eq!(replica.store.load_retired_keys().await.unwrap(), [], "there is nobody left who needs them");
 }
 
 #[tokio::test]
 async fn a_secret_that_is_dropped_too_early_is_reported_and_its_return_mends_all() {
-    let old = House::new();
-    let cookie = old.sessions.create(somebody("ann")).await.unwrap();
+    let old = TestReplica::new();
+    let cookie = old.sessions.create(new_session("ann")).await.unwrap();
     let new = old.restarted_with(&["new"]);
     advance(&new, 3).await;
     assert_eq!(rows_to_reencrypt(&new), counts("0", "1"));
-    assert!(matches!(new.find(&cookie).await, Ok(Found::NotOurs)));
+    assert!(matches!(new.find(&cookie).await, Ok(LookupOutcome::NotOurs)));
     let both = new.restarted_with(&["new", "old"]);
-    live(both.find(&cookie).await);
+    expect_live(both.find(&cookie).await);
     advance(&both, 3).await;
     assert_eq!(rows_to_reencrypt(&both), counts("0", "0"));
 }
 
 #[tokio::test]
 async fn what_is_in_use_is_reencrypted_first() {
-    let old = House::new();
-    let cookie = old.sessions.create(somebody("ann")).await.unwrap();
+    let old = TestReplica::new();
+    let cookie = old.sessions.create(new_session("ann")).await.unwrap();
     let both = old.restarted_with(&["new", "old"]);
-    live(both.find(&cookie).await);
-    let mut reencryption = Reencryption::of(&both.sessions);
+    expect_live(both.find(&cookie).await);
+    let mut reencryption = both.sessions.upkeep().reencryption;
     reencryption.advance().await;
-    let sealed = both.store.load(&Token::parse(cookie.as_bytes()).unwrap().key()).await.unwrap().unwrap().sealed;
-    assert_eq!(crate::crypto::sealed_by(&sealed), Some(both.sessions.terms.keyring().newest()));
+    let sealed = both.store.load(&Token::parse(cookie.as_bytes()).unwrap().id()).await.unwrap().unwrap().sealed;
+    assert_eq!(crate::crypto::sealed_by(&sealed), Some(both.sessions.settings.keyring().newest()));
 }
 
 #[tokio::test]
@@ -211,12 +211,14 @@ async fn a_renewal_seals_with_the_newest_secret_and_one_under_way_is_not_disturb
     let old = TestReplica::new();
     let cookie = old.sessions.create(expiring_session(&old, "ann", 5 * MINUTE)).await.unwrap();
     let both = old.restarted_with(&["new", "old"]);
-    let session = live(both.find(&cookie).await);
-    let Claim::Ours(permit) = both.sessions.claim(&session, MINUTE).await.unwrap() else { panic!("not ours") };
+    let session = expect_live(both.find(&cookie).await);
+    let LeaseOutcome::Acquired(permit) = both.sessions.acquire_lease(&session, MINUTE).await.unwrap() else {
+        panic!("not ours")
+    };
     advance(&both, 3).await;
-    let renewed = both.sessions.renewed(permit, None, somebody("ann").tokens, None);
-    assert_eq!(both.sessions.write(&renewed).await.unwrap().unwrap().generation(), 2);
-    live(both.restarted_with(&["new", "old"]).find(&cookie).await);
+    let renewed = both.sessions.renew(permit, None, new_session("ann").tokens, None);
+    assert_eq!(both.sessions.write_renewed(&renewed).await.unwrap().unwrap().generation(), 2);
+    expect_live(both.restarted_with(&["new", "old"]).find(&cookie).await);
     assert_eq!(rows_to_reencrypt(&both), counts("0", "0"));
 }
 
@@ -242,21 +244,21 @@ async fn what_cannot_be_opened_or_was_written_by_a_newer_version_holds_up_nothin
     let both = old.restarted_with(&["new", "old"]);
     advance(&both, 3).await;
     assert_eq!(rows_to_reencrypt(&both), counts("250", "0"));
-    let row = both.store.load(&token.key()).await.unwrap().unwrap();
-    let plain = both.sessions.terms.keyring().open(purpose, &row.key.0, &row.sealed);
+    let row = both.store.load(&token.id()).await.unwrap().unwrap();
+    let plain = both.sessions.settings.keyring().open(purpose, &row.key.0, &row.sealed);
     assert_eq!(plain.as_deref(), Some([2, b'?'].as_slice()));
     assert_eq!(crate::crypto::sealed_by(&row.sealed), Some(both.sessions.settings.keyring().newest()));
 }
 
 #[tokio::test]
 async fn while_the_store_is_unavailable_nothing_is_reencrypted_and_nothing_is_reported() {
-    let old = House::new();
-    old.sessions.create(somebody("ann")).await.unwrap();
+    let old = TestReplica::new();
+    old.sessions.create(new_session("ann")).await.unwrap();
     let both = old.restarted_with(&["new", "old"]);
     both.store.set(Mode::Failing);
     advance(&both, 3).await;
     assert_eq!(rows_to_reencrypt(&both), counts("NaN", "NaN"));
-    both.store.set(Mode::Up);
+    both.store.set(Mode::Available);
     let _ = both.sessions.store.ping().await;
     advance(&both, 3).await;
     assert_eq!(rows_to_reencrypt(&both), counts("0", "0"));
@@ -264,20 +266,22 @@ async fn while_the_store_is_unavailable_nothing_is_reencrypted_and_nothing_is_re
 
 #[tokio::test]
 async fn a_reload_rotates_as_a_restart_does() {
-    let house = House::new();
-    let (ann, bob) =
-        (house.sessions.create(somebody("ann")).await.unwrap(), house.sessions.create(somebody("bob")).await.unwrap());
-    advance(&house, 1).await;
-    assert_eq!(rows_to_reencrypt(&house), counts("0", "0"));
-    house.change(&doubles::settings(), &["new", "old"]);
-    assert_eq!(rows_to_reencrypt(&house), counts("NaN", "NaN"), "what was counted was counted for another list");
-    advance(&house, 2).await;
-    assert_eq!(rows_to_reencrypt(&house), counts("0", "0"));
-    house.change(&doubles::settings(), &["new"]);
-    assert!(house.recalls(&ann).is_some(), "without asking the store");
-    live(house.find(&bob).await);
-    for house in [&house, &house.restarted_with(&["new"])] {
-        advance(house, 1).await;
-        live(house.find(&ann).await);
+    let replica = TestReplica::new();
+    let (ann, bob) = (
+        replica.sessions.create(new_session("ann")).await.unwrap(),
+        replica.sessions.create(new_session("bob")).await.unwrap(),
+    );
+    advance(&replica, 1).await;
+    assert_eq!(rows_to_reencrypt(&replica), counts("0", "0"));
+    replica.change(&doubles::settings(), &["new", "old"]);
+    assert_eq!(rows_to_reencrypt(&replica), counts("NaN", "NaN"), "what was counted was counted for another list");
+    advance(&replica, 2).await;
+    assert_eq!(rows_to_reencrypt(&replica), counts("0", "0"));
+    replica.change(&doubles::settings(), &["new"]);
+    assert!(replica.get_cached(&ann).is_some(), "without asking the store");
+    expect_live(replica.find(&bob).await);
+    for replica in [&replica, &replica.restarted_with(&["new"])] {
+        advance(replica, 1).await;
+        expect_live(replica.find(&ann).await);
     }
 }

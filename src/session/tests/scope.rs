@@ -91,7 +91,10 @@ async fn where_a_session_counts_is_sealed_into_its_row_and_outlives_restarts_and
     replica.sessions.write_renewed(&renewed).await.unwrap().unwrap();
     for replica in [&replica, &replica.restarted()] {
         let session = expect_live(replica.sessions.find(to(".test", &cookie)).await);
-        assert!(session.identity().is_of(&Registration([9; 8])) && !session.identity().is_of(&Registration([7; 8])));
+        assert!(
+            session.identity().has_registration(&Registration([9; 8]))
+                && !session.identity().has_registration(&Registration([7; 8]))
+        );
         assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::NotOurs)));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::{
     crypto::{self, KeyId, Keyring, Purpose},
-    metrics::{self, Secret},
+    metrics::{self, SealingSecret},
     session::{
         active_settings::ActiveSettings,
         backlog::Backlog,

@@ -57,7 +57,7 @@ async fn connections_stay_within_the_pool_and_idle_ones_are_closed() {
 #[tokio::test]
 async fn poolers_with_fewer_connections_than_replicas_want_serve_them_all() {
     for (mode, size) in [("session", 8), ("transaction", 2)] {
-        let bouncer = Bouncer::start(Database::shared(), mode, size);
+        let bouncer = PgBouncer::start(Database::shared(), mode, size);
         let db = TestDatabase::fresh().through(bouncer.port);
         let replicas = [Replica::start(&db).await, Replica::start(&db).await];
         let mut cookies = Vec::new();
@@ -75,7 +75,7 @@ async fn poolers_with_fewer_connections_than_replicas_want_serve_them_all() {
         })
         .await;
         one.sessions.revoke(sent(&cookies[0]), LogoutKind::User).await.unwrap().unwrap();
-        eventually("it is refused", async || matches!(other.find(&cookies[0]).await, Ok(Found::Ended))).await;
+        eventually("it is refused", async || matches!(other.find(&cookies[0]).await, Ok(LookupOutcome::Ended))).await;
         assert!(mode == "session" || !other.is_listening(), "notifications do not pass a pooler in transaction mode");
     }
 }

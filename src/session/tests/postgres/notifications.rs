@@ -13,9 +13,9 @@ async fn a_session_revoked_at_one_replica_is_refused_by_another_that_was_notifie
     let db = TestDatabase::fresh();
     let (here, there) = (Replica::listening(&db).await, Replica::listening(&db).await);
     let cookie = here.sign_in("ann").await;
-    live(there.find(&cookie).await);
+    expect_live(there.find(&cookie).await);
     here.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
-    eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
+    eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(LookupOutcome::Ended))).await;
     // A request may ask, and the upkeep at the same time.
     assert!((1..=2).contains(&there.asked("confirm")), "{}", there.asked("confirm"));
     assert_eq!(there.asked("load"), 1);
@@ -26,39 +26,39 @@ async fn without_a_connection_to_listen_with_it_is_refused_all_the_same() {
     let db = TestDatabase::fresh().pool_size(1);
     let (here, there) = (Replica::start(&db).await, Replica::start(&db).await);
     let cookie = here.sign_in("ann").await;
-    live(there.find(&cookie).await);
+    expect_live(there.find(&cookie).await);
     here.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
-    eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
+    eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(LookupOutcome::Ended))).await;
     assert!(!there.is_listening() && there.asked("confirm") > 0);
 }
 
 #[tokio::test]
 async fn a_session_that_ends_while_disconnected_is_refused_after_a_reconnect() {
     let db = TestDatabase::fresh();
-    let wire = Wire::to(Database::shared().port).await;
-    let there = Replica::listening(&db.through(wire.port)).await;
+    let proxy = ChaosProxy::to(Database::shared().port).await;
+    let there = Replica::listening(&db.through(proxy.port)).await;
     let cookie = Replica::start(&db).await.sign_in("ann").await;
-    live(there.find(&cookie).await);
-    wire.set(Weather::Cut);
+    expect_live(there.find(&cookie).await);
+    proxy.set(LinkState::Cut);
     eventually("it is disconnected", async || !there.is_listening()).await;
     db.sql("DELETE FROM doorward_sessions");
-    live(there.find(&cookie).await);
+    expect_live(there.find(&cookie).await);
     proxy.set(LinkState::Open);
-    eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
+    eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(LookupOutcome::Ended))).await;
     eventually("it listens again", async || there.is_listening()).await;
 }
 
 #[tokio::test]
 async fn past_a_pooler_in_transaction_mode_notifications_arrive() {
-    let bouncer = Bouncer::start(Database::shared(), "transaction", 4);
+    let bouncer = PgBouncer::start(Database::shared(), "transaction", 4);
     let direct = TestDatabase::fresh();
     let mut db = direct.through(bouncer.port);
     db.server.listen_url = Some(direct.server.url.clone());
     let (here, there) = (Replica::listening(&db).await, Replica::listening(&db).await);
     let cookie = here.sign_in("ann").await;
-    live(there.find(&cookie).await);
+    expect_live(there.find(&cookie).await);
     here.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
-    eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(Found::Ended))).await;
+    eventually("it is refused", async || matches!(there.find(&cookie).await, Ok(LookupOutcome::Ended))).await;
     assert!(there.is_listening() && there.asked("confirm") <= 2);
 }
 
@@ -72,8 +72,8 @@ async fn an_operator_ends_sessions_that_running_replicas_then_refuse_and_count_o
         expect_live(replicas[1].find(&cookie).await);
         cookies.push(cookie);
     }
-    let register = Register::open(settings(&db), Arc::new(keyring()), Clock::System, metrics().store).await.unwrap();
-    let all = register.next(&Search::Everybody, &mut From::first()).await.unwrap().unwrap();
+    let admin = SessionAdmin::open(settings(&db), Arc::new(keyring()), Clock::System, metrics().store).await.unwrap();
+    let all = admin.next_page(&SessionFilter::All, &mut PageCursor::first()).await.unwrap().unwrap();
     assert_eq!(all.len(), 4);
     assert!(!format!("{all:?}").contains("token of"));
     let bob = all.iter().find(|entry| entry.subject == "subject of bob").unwrap();

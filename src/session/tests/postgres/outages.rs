@@ -28,36 +28,36 @@ async fn a_server_that_is_killed_under_load_refuses_no_known_session_and_is_foun
     eventually("it is served stale", async || replica.metric("doorward_session_stale_served_total") > 100).await;
     assert!(replica.sessions.create(new_session("bob")).await.is_err());
     database.start_again();
-    eventually("it is back", async || replica.sessions.is_up() && replica.is_listening()).await;
+    eventually("it is back", async || replica.sessions.is_available() && replica.is_listening()).await;
     assert!(load.try_join_next().is_none(), "a request failed");
-    live(Replica::start(&db).await.find(&cookie).await);
+    expect_live(Replica::start(&db).await.find(&cookie).await);
 }
 
 #[tokio::test]
 async fn a_server_that_hangs_is_unavailable_and_ends_no_session() {
     let db = TestDatabase::fresh();
-    let wire = Wire::to(Database::shared().port).await;
-    let replica = Replica::listening(&db.through(wire.port)).await;
+    let proxy = ChaosProxy::to(Database::shared().port).await;
+    let replica = Replica::listening(&db.through(proxy.port)).await;
     let known = replica.sign_in("ann").await;
     let unknown = Replica::start(&db).await.sign_in("bob").await;
-    wire.set(Weather::Stalled);
+    proxy.set(LinkState::Stalled);
     let began = std::time::Instant::now();
     assert!(replica.find(&unknown).await.is_err());
     assert!(began.elapsed() < DEADLINE + Duration::from_secs(1), "contract, section 8: six seconds");
-    live(replica.find(&known).await);
+    expect_live(replica.find(&known).await);
     proxy.set(LinkState::Open);
-    eventually("it is found", async || matches!(replica.find(&unknown).await, Ok(Found::Live(_)))).await;
+    eventually("it is found", async || matches!(replica.find(&unknown).await, Ok(LookupOutcome::Live(_)))).await;
 }
 
 #[tokio::test]
 async fn a_replica_starts_without_its_server_and_opens_it_when_it_comes() {
     let db = TestDatabase::fresh();
-    let wire = Wire::to(Database::shared().port).await;
-    for weather in [Weather::Cut, Weather::Stalled] {
-        wire.set(weather);
-        let replica = Replica::start(&db.through(wire.port)).await;
-        assert!(!replica.sessions.was_opened(), "{weather:?}");
-        wire.set(Weather::Fair);
+    let proxy = ChaosProxy::to(Database::shared().port).await;
+    for state in [LinkState::Cut, LinkState::Stalled] {
+        proxy.set(state);
+        let replica = Replica::start(&db.through(proxy.port)).await;
+        assert!(!replica.sessions.was_opened(), "{state:?}");
+        proxy.set(LinkState::Open);
         eventually("it is opened", async || replica.sessions.was_opened()).await;
         replica.sign_in("ann").await;
     }
@@ -83,7 +83,7 @@ async fn a_password_that_is_rotated_is_read_again() {
     eventually("it is refused", async || !replica.sessions.is_available()).await;
     expect_live(replica.find(&cookie).await);
     fs::write(file.path(), "second\n").unwrap();
-    eventually("it is back", async || replica.sessions.is_up() && replica.is_listening()).await;
+    eventually("it is back", async || replica.sessions.is_available() && replica.is_listening()).await;
     replica.sign_in("bob").await;
 }
 
@@ -93,7 +93,7 @@ async fn a_database_that_is_replaced_by_an_empty_one_is_used() {
     let replica = Replica::start(&db).await;
     replica.sign_in("ann").await;
     db.sql("DROP TABLE doorward_sessions, doorward_spent, doorward_uncounted, doorward_bequests, doorward_schema");
-    eventually("sign-ins work again", async || replica.sessions.create(somebody("bob")).await.is_ok()).await;
+    eventually("sign-ins work again", async || replica.sessions.create(new_session("bob")).await.is_ok()).await;
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn the_standby_that_is_promoted_is_found() {
     eventually("the outage is seen", async || !replica.sessions.is_available()).await;
     expect_live(replica.find(&cookie).await);
     standby.promote();
-    eventually("it is back", async || replica.sessions.is_up() && replica.is_listening()).await;
+    eventually("it is back", async || replica.sessions.is_available() && replica.is_listening()).await;
     replica.sign_in("bob").await;
-    live(Replica::start(&TestDatabase::at(&both)).await.find(&cookie).await);
+    expect_live(Replica::start(&TestDatabase::at(&both)).await.find(&cookie).await);
 }

@@ -41,15 +41,15 @@ async fn a_role_that_may_only_connect_ends_no_session_whatever_it_sends() {
     let db = TestDatabase::fresh();
     let (here, there) = (Replica::listening(&db).await, Replica::listening(&db).await);
     let cookie = here.sign_in("ann").await;
-    let key = live(there.find(&cookie).await).key().hex();
+    let key = expect_live(there.find(&cookie).await).id().hex();
     let role = ConnectOnlyRole::at(&db);
     for (sent, word) in ["ended", "changed", "anything", ""].into_iter().enumerate() {
         let asked = there.asked("confirm");
         role.notifies(&format!("{word} {key}"));
         let has_asked = || there.asked("confirm") > asked;
         eventually("it asks", async || {
-            live(there.find(&cookie).await);
-            live(here.find(&cookie).await);
+            expect_live(there.find(&cookie).await);
+            expect_live(here.find(&cookie).await);
             has_asked()
         })
         .await;
@@ -79,7 +79,7 @@ async fn a_role_that_may_only_connect_ends_no_session_whatever_it_sends() {
     assert!(there.asked("confirm") <= asked + 2);
     assert_eq!(there.asked("load"), 1, "the session stayed in memory");
     assert!(there.is_listening() && here.is_listening());
-    live(Replica::start(&db).await.find(&cookie).await);
+    expect_live(Replica::start(&db).await.find(&cookie).await);
 }
 
 #[tokio::test]
@@ -87,8 +87,8 @@ async fn a_flood_of_notifications_costs_few_questions_and_hides_no_ending() {
     let db = TestDatabase::fresh();
     let (here, there) = (Replica::listening(&db).await, Replica::listening(&db).await);
     let (ann, bob) = (here.sign_in("ann").await, here.sign_in("bob").await);
-    let key = live(there.find(&ann).await).key().hex();
-    live(there.find(&bob).await);
+    let key = expect_live(there.find(&ann).await).id().hex();
+    expect_live(there.find(&bob).await);
     let role = ConnectOnlyRole::at(&db);
     let before = there.asked("confirm");
     // Each is another one, or the server would send them once.
@@ -100,8 +100,8 @@ async fn a_flood_of_notifications_costs_few_questions_and_hides_no_ending() {
     }
     // Its upkeep may be the one that removes the row.
     here.sessions.revoke(sent(&bob), LogoutKind::User).await.unwrap();
-    eventually("it is refused", async || matches!(there.find(&bob).await, Ok(Found::Ended))).await;
-    live(there.find(&ann).await);
+    eventually("it is refused", async || matches!(there.find(&bob).await, Ok(LookupOutcome::Ended))).await;
+    expect_live(there.find(&ann).await);
     let asked = there.asked("confirm") - before;
     assert!(asked < 500, "{asked} questions");
     assert_eq!(there.asked("load"), 2);

@@ -50,7 +50,7 @@ async fn every_statement_that_looks_for_rows_finds_them_by_an_index() {
     let ann = Selection::Subject { provider: "authentik".to_owned(), subject: "subject 77".to_owned() };
     assert_eq!(store.delete(&ann, 500).await.unwrap().len(), 1);
     assert_eq!(store.purge(Cutoffs { created: now, last_seen: now }, 500).await.unwrap(), 99);
-    assert_eq!(store.page(&SessionId::ENDS.0, &SessionId::ENDS.1, 500).await.unwrap().len(), 500);
+    assert_eq!(store.page(&SessionId::FIRST, &SessionId::LAST, 500).await.unwrap().len(), 500);
     assert_eq!(store.count_rows_by_other_secrets(*b"new!").await.unwrap(), [(*b"old!", u64::from(MAX_COUNTED_ROWS))]);
     let rows = store.rows_sealed_by(*b"old!", &key, 200).await.unwrap();
     let reencrypted =

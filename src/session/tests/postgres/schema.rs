@@ -11,7 +11,7 @@ async fn a_newer_schema_is_used_where_it_says_that_it_may_be() {
         db.sql(&format!("UPDATE doorward_schema SET version = 99, oldest_reader = {oldest_reader}"));
         let replica = Replica::start(&db).await;
         assert_eq!(replica.sessions.was_opened(), usable);
-        assert_eq!(matches!(replica.find(&cookie).await, Ok(Found::Live(_))), usable);
+        assert_eq!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Live(_))), usable);
         assert_eq!(db.sql("SELECT version FROM doorward_schema"), "99", "nothing is ever taken back");
         db.sql("UPDATE doorward_schema SET oldest_reader = 1");
         eventually("it is opened", async || replica.sessions.was_opened()).await;
@@ -53,7 +53,7 @@ async fn the_version_before_this_one_goes_on_beside_it() {
         }
         let keyring = doubles::keyring();
         let token = Token::fresh(&keyring, HOST);
-        let row = Record::new(somebody("ann"), Clock::System.now()).seal(&keyring, token.key());
+        let row = Record::new(new_session("ann"), Clock::System.now()).seal(&keyring, token.id());
         // As that version writes, with the columns that it knows.
         let insert = |key: &SessionId| {
             let sealed = row.sealed.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
@@ -64,15 +64,15 @@ async fn the_version_before_this_one_goes_on_beside_it() {
                 now = row.created.unix(),
             ));
         };
-        insert(&token.key());
+        insert(&token.id());
         let replica = Replica::start(&db).await;
         assert_eq!(db.sql("SELECT version, oldest_reader FROM doorward_schema"), "2|1", "it may go on");
-        let session = live(replica.find(&token.encode()).await);
+        let session = expect_live(replica.find(&token.encode()).await);
         insert(&SessionId([9; 32]));
         assert!(matches!(replica.sessions.acquire_lease(&session, MINUTE).await, Ok(LeaseOutcome::Acquired(_))));
         // Our lease runs out, and that version takes the next one.
         db.sql("UPDATE doorward_sessions SET lease = 60, held = 60");
         db.sql("UPDATE doorward_sessions SET lease = extract(epoch FROM now())::bigint + 60 WHERE lease <= 60");
-        assert!(matches!(replica.sessions.claim(&session, MINUTE).await, Ok(Claim::Theirs)));
+        assert!(matches!(replica.sessions.acquire_lease(&session, MINUTE).await, Ok(LeaseOutcome::HeldElsewhere)));
     }
 }
