@@ -138,7 +138,7 @@ impl<'ast> Visit<'ast> for Permissions {
         match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             [_, .., "grant"] => self.grants += 1,
             // Those of other modules, which let nobody in.
-            [.., "Access", "Allow"] | [.., "metrics", "VerdictLabel", "Allow"] => {}
+            [.., "RuleAccess", "Allow"] | [.., "metrics", "VerdictLabel", "Allow"] => {}
             [.., "Allow"] => self.verdicts += 1,
             _ => {}
         }

@@ -29,7 +29,7 @@ impl FormParameters {
 
 /// A valid authorization request.
 #[derive(Debug)]
-pub(super) struct AuthorizationRequest {
+pub(super) struct AuthorizationParameters {
     /// Redirect back to the client.
     pub(super) back: ClientRedirect,
     /// `nonce`, to be repeated in the ID token.
@@ -71,7 +71,7 @@ pub(super) enum AuthorizationError {
     RedirectToClient(ClientRedirect, &'static str),
 }
 
-impl AuthorizationRequest {
+impl AuthorizationParameters {
     /// Parses and validates a request.
     pub(super) fn read(query: &str, client: &RegisteredClient) -> Result<Self, AuthorizationError> {
         let asked = FormParameters::read(query.as_bytes())

@@ -28,7 +28,7 @@ use url::Url;
 
 pub(super) use self::client::RegisteredClient;
 use self::{
-    authorize::{AuthorizationError, AuthorizationRequest, FormParameters, Prompt},
+    authorize::{AuthorizationError, AuthorizationParameters, FormParameters, Prompt},
     state::{ACCESS_LIFETIME, AccessType, CodeGrant, ProviderSession, ProviderState},
     users::User,
     wire::{TokenParameters, TokenSigner},
@@ -122,8 +122,8 @@ impl DemoProvider {
         answer
     }
 
-    fn authorization(&self, parts: &Parts) -> Result<AuthorizationRequest, AuthorizationError> {
-        AuthorizationRequest::read(parts.uri.query().unwrap_or_default(), &self.client)
+    fn authorization(&self, parts: &Parts) -> Result<AuthorizationParameters, AuthorizationError> {
+        AuthorizationParameters::read(parts.uri.query().unwrap_or_default(), &self.client)
     }
 
     fn refuse(&self, refusal: AuthorizationError) -> FullResponse {
@@ -135,8 +135,8 @@ impl DemoProvider {
         }
     }
 
-    fn grant(&self, authorization: AuthorizationRequest, sign_in: ProviderSession) -> FullResponse {
-        let AuthorizationRequest { back, nonce, challenge, access, prompt: _ } = authorization;
+    fn grant(&self, authorization: AuthorizationParameters, sign_in: ProviderSession) -> FullResponse {
+        let AuthorizationParameters { back, nonce, challenge, access, prompt: _ } = authorization;
         let grant = CodeGrant { sign_in, redirect_uri: back.redirect_uri.clone(), challenge, nonce, access };
         let code = self.state().issue_code(grant, self.clock.now());
         redirect(back.with_code(&code, self.signer.issuer()))

@@ -17,7 +17,7 @@ const VERIFIER: &str = "a-verifier-of-more-than-forty-three-characters-012345678
 const NOON: Timestamp = Timestamp::from_unix(1_785_585_600);
 
 /// A provider with a manual clock.
-struct TestProvider {
+struct RunningProvider {
     provider: DemoProvider,
     time: Arc<AtomicU64>,
 }
@@ -46,7 +46,7 @@ impl TestResponse {
     }
 }
 
-impl TestProvider {
+impl RunningProvider {
     fn new() -> Self {
         let (clock, time) = Clock::manual(NOON);
         let client = RegisteredClient {
@@ -115,7 +115,7 @@ fn authorize(changed: &[(&str, &str)]) -> String {
 
 #[tokio::test]
 async fn a_sign_in_yields_an_id_token_that_the_published_key_verifies() {
-    let provider = TestProvider::new();
+    let provider = RunningProvider::new();
     let answered = provider.sign_in("alice").await;
     assert_eq!(answered.parameter("state").as_deref(), Some("the state"));
     assert_eq!(answered.parameter("iss").as_deref(), Some("http://127.0.0.1:9/"));
@@ -136,7 +136,7 @@ async fn a_sign_in_yields_an_id_token_that_the_published_key_verifies() {
 
 #[tokio::test]
 async fn discovery_names_every_endpoint_below_the_issuer() {
-    let document = TestProvider::new().ask(Method::GET, "/.well-known/openid-configuration", &[], "").await.json();
+    let document = RunningProvider::new().ask(Method::GET, "/.well-known/openid-configuration", &[], "").await.json();
     assert_eq!(document["issuer"], "http://127.0.0.1:9/");
     for (key, path) in [
         ("authorization_endpoint", "authorize"),
@@ -152,7 +152,7 @@ async fn discovery_names_every_endpoint_below_the_issuer() {
 
 #[tokio::test]
 async fn a_code_can_be_redeemed_once() {
-    let provider = TestProvider::new();
+    let provider = RunningProvider::new();
     let code = provider.code("alice").await;
     assert_eq!(provider.redeem(&code).await.status, StatusCode::OK);
     let again = provider.redeem(&code).await;
@@ -161,7 +161,7 @@ async fn a_code_can_be_redeemed_once() {
 
 #[tokio::test]
 async fn a_code_expires_after_a_minute() {
-    let provider = TestProvider::new();
+    let provider = RunningProvider::new();
     let code = provider.code("alice").await;
     provider.time.store(NOON.unix() + 60, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(provider.redeem(&code).await.json()["error"], "invalid_grant");
@@ -177,7 +177,7 @@ async fn an_invalid_redemption_is_refused_and_uses_up_the_code() {
         ("client_secret", "guessed", "invalid_client"),
         ("client_id", "somebody", "invalid_client"),
     ] {
-        let provider = TestProvider::new();
+        let provider = RunningProvider::new();
         let code = provider.code("alice").await;
         let usual = redemption(&code);
         let form: Vec<_> = usual.into_iter().filter(|(name, _)| *name != changed).chain([(changed, value)]).collect();
@@ -190,7 +190,7 @@ async fn an_invalid_redemption_is_refused_and_uses_up_the_code() {
 
 #[tokio::test]
 async fn the_client_may_authenticate_with_http_basic() {
-    let provider = TestProvider::new();
+    let provider = RunningProvider::new();
     let code = provider.code("bob").await;
     let form = encoded(redemption(&code).iter());
     for (pair, status) in [("gate:guessed", StatusCode::UNAUTHORIZED), ("gate:secret", StatusCode::OK)] {
@@ -202,7 +202,7 @@ async fn the_client_may_authenticate_with_http_basic() {
 
 #[tokio::test]
 async fn a_refresh_token_is_replaced_and_the_old_one_refused() {
-    let provider = TestProvider::new();
+    let provider = RunningProvider::new();
     let first = provider.redeem(&provider.code("alice").await).await.json();
     let old = first["refresh_token"].as_str().unwrap();
     let renewed = provider.token(&[("grant_type", "refresh_token"), ("refresh_token", old)]).await.json();
@@ -216,7 +216,7 @@ async fn a_refresh_token_is_replaced_and_the_old_one_refused() {
 
 #[tokio::test]
 async fn there_is_no_refresh_token_without_offline_access() {
-    let provider = TestProvider::new();
+    let provider = RunningProvider::new();
     let code = provider
         .ask(Method::POST, &authorize(&[("scope", "openid")]), &[], "user=bob")
         .await
@@ -227,7 +227,7 @@ async fn there_is_no_refresh_token_without_offline_access() {
 
 #[tokio::test]
 async fn userinfo_needs_a_valid_access_token() {
-    let provider = TestProvider::new();
+    let provider = RunningProvider::new();
     let tokens = provider.redeem(&provider.code("bob").await).await.json();
     let line = format!("Bearer {}", tokens["access_token"].as_str().unwrap());
     let known = provider.ask(Method::GET, "/userinfo", &[("authorization", &line)], "").await;
@@ -241,7 +241,7 @@ async fn userinfo_needs_a_valid_access_token() {
 
 #[tokio::test]
 async fn a_request_without_a_registered_redirect_uri_is_never_redirected() {
-    let provider = TestProvider::new();
+    let provider = RunningProvider::new();
     for changed in [
         ("client_id", "somebody"),
         ("redirect_uri", "http://evil.example/"),
@@ -258,7 +258,7 @@ async fn a_request_without_a_registered_redirect_uri_is_never_redirected() {
 
 #[tokio::test]
 async fn an_invalid_request_is_redirected_with_the_error() {
-    let provider = TestProvider::new();
+    let provider = RunningProvider::new();
     for (name, value, error) in [
         ("response_type", "token", "unsupported_response_type"),
         ("scope", "profile", "invalid_scope"),
@@ -274,7 +274,7 @@ async fn an_invalid_request_is_redirected_with_the_error() {
 
 #[tokio::test]
 async fn a_signed_in_user_is_asked_again_only_on_request() {
-    let provider = TestProvider::new();
+    let provider = RunningProvider::new();
     let cookie = provider.sign_in("alice").await.cookie();
     for prompt in ["", "none", "consent"] {
         let known = provider.ask(Method::GET, &authorize(&[("prompt", prompt)]), &[("cookie", &cookie)], "").await;
@@ -289,7 +289,7 @@ async fn a_signed_in_user_is_asked_again_only_on_request() {
 
 #[tokio::test]
 async fn another_site_cannot_sign_a_browser_in() {
-    let provider = TestProvider::new();
+    let provider = RunningProvider::new();
     let headers = [("sec-fetch-site", "cross-site")];
     let answered = provider.ask(Method::POST, &authorize(&[]), &headers, "user=bob").await;
     assert_eq!(answered.status, StatusCode::FORBIDDEN);
@@ -298,7 +298,7 @@ async fn another_site_cannot_sign_a_browser_in() {
 
 #[tokio::test]
 async fn signing_out_revokes_everything_and_redirects_only_to_a_registered_uri() {
-    let provider = TestProvider::new();
+    let provider = RunningProvider::new();
     for (back, expected) in [(POST_LOGOUT, Some(format!("{POST_LOGOUT}?state=s+1"))), ("http://evil.example/", None)] {
         let signed_in = provider.sign_in("alice").await;
         let cookie = signed_in.cookie();
