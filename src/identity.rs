@@ -70,7 +70,7 @@ impl Identity {
 #[serde(transparent)]
 pub struct Registration(pub [u8; 8]);
 
-/// SessionScope of a session: outside it, its cookie is worth nothing. Not an OAuth scope.
+/// Scope of a session: outside it, its cookie is worth nothing. Not an OAuth scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionScope {
     /// Host at which it was created, normalized; or the domain that shares its cookie, with a dot in front.

@@ -13,7 +13,7 @@ pub(super) fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Writes to standard output as [`print`] does, and returns the exit status.
+/// Writes to standard output as [`print()`] does, and returns the exit status.
 pub(super) fn print_status(text: &str) -> ExitCode {
     if print(text).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -67,7 +67,7 @@ pub(super) enum AfterRenewal {
 pub struct Renewer {
     sessions: Arc<Sessions>,
     config: ArcSwap<RenewalConfig>,
-    /// RenewalMetrics that are queued or running in this process, by session.
+    /// Renewals that are queued or running in this process, by session.
     in_flight: Mutex<HashMap<SessionId, InFlightRenewal>>,
     stop: shutdown::Signal,
     queue: mpsc::Sender<RenewalJob>,
@@ -82,7 +82,7 @@ enum RenewalJob {
     Revoke { registration: Registration, refresh: SecretString },
 }
 
-/// RenewalMetrics under the configuration in force. One that was begun is finished under the configuration that it began with.
+/// Renewals under the configuration in force. One that was begun is finished under the configuration that it began with.
 pub(super) struct RenewalConfig {
     /// The providers in their order.
     providers: Vec<Arc<Provider>>,
@@ -217,7 +217,7 @@ impl Renewer {
                     });
                 }
                 Some(RenewalJob::Revoke { registration, refresh }) => {
-                    // RenewalMetrics do not wait for a provider whose revocation endpoint is slow.
+                    // Renewals do not wait for a provider whose revocation endpoint is slow.
                     let revocations = Arc::clone(&revocations);
                     tasks.spawn(async move {
                         let _permit = revocations.acquire().await;
@@ -344,7 +344,7 @@ impl Renewer {
 }
 
 impl RenewalConfig {
-    /// RenewalMetrics at these providers.
+    /// Renewals at these providers.
     pub(super) fn new(providers: &[Arc<Provider>], metrics: &RenewalMetrics) -> Self {
         Self { providers: providers.to_owned(), metrics: metrics.clone() }
     }

@@ -25,7 +25,7 @@ pub struct PackedIdentity {
 enum PackedField {
     Audience,
     Registration,
-    /// PackedIdentity fields themselves, one for each group.
+    /// Packed fields themselves, one for each group.
     Groups,
     Provider,
     Subject,

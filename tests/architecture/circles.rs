@@ -36,11 +36,15 @@ impl Circles {
             imports.insert(file, others.collect());
         }
         let mut search = Self { imports, orders: BTreeMap::new(), stack: Vec::new(), found: Vec::new() };
-        (0..sources.len()).for_each(|file| search.visit(file));
+        for file in 0..sources.len() {
+            search.visit(file);
+        }
         let name = |file: File| sources[file].0.name();
         let mut circles: Vec<Vec<_>> =
             search.found.iter().map(|circle| circle.iter().map(|file| name(*file)).collect()).collect();
-        circles.iter_mut().for_each(|circle| circle.sort());
+        for circle in &mut circles {
+            circle.sort();
+        }
         circles
     }
 

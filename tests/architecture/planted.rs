@@ -239,7 +239,10 @@ fn circles_of_files_are_found_directly_round_a_ring_and_through_a_module_that_pa
             },
             "a circle of files: edge/one.rs, edge/three.rs, edge/two.rs",
         ),
-        (|copy| copy.plant("edge/intent.rs", "use super::write;"), "a circle of files: edge/answer.rs, edge/intent.rs"),
+        (
+            |copy| copy.plant("edge/intent.rs", "use super::write;"),
+            "a circle of files: edge/answer.rs, edge/intent.rs, edge/request.rs",
+        ),
     ]);
 }
 

@@ -1,7 +1,6 @@
 //! The session cache: sessions in memory by cookie and by id, and tombstones of those that have ended.
 //!
 //! - [`session`]: one session in memory;
-//! - [`headers`]: its rendered headers;
 //! - [`budget`]: the memory that all of them may take.
 //!
 //! Promises: of any number of requests that miss the same session one asks the store (single-flight); a load under way

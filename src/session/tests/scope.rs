@@ -1,4 +1,4 @@
-//! SessionScope of a session: its cookie is of no use at another host.
+//! Scope of a session: its cookie is of no use at another host.
 
 use crate::{
     identity::{Registration, SessionScope},
