@@ -122,7 +122,7 @@ mod tests {
         make(prepare(before, &settings(providers)).unwrap(), &bound, &Clock::System)
     }
 
-    /// Waits until only the test holds a provider.
+    /// Waits until only the test holds a provider: its tasks end on other threads.
     async fn is_released(provider: &Arc<Provider>) {
         while Arc::strong_count(provider) > 1 {
             sleep(Duration::from_millis(5)).await;

@@ -43,7 +43,7 @@ fn read_to_end(mut stream: TcpStream) -> String {
     text
 }
 
-/// Waits until it holds.
+/// Waits until it holds: other threads and sockets work in real time.
 fn until(holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {

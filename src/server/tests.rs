@@ -45,6 +45,7 @@ use crate::{
     shutdown::{Signal, Tasks},
 };
 
+// These tests wait in real time: sockets, and what the kernel has of a connection, do not follow a paused clock.
 const LONG: Duration = Duration::from_hours(1);
 const SHORT: Duration = Duration::from_millis(50);
 

@@ -195,6 +195,7 @@ async fn no_new_visitor_is_sent_to_a_provider_that_is_unavailable() {
     assert!(fake.requests("openid-configuration") <= 5, "visitors do not cause a request each");
     // A visitor after the outage need not wait for the next background poll.
     fake.clear_faults();
+    // In real time: the fake provider is a server of its own.
     while rp.authorize().await.is_err() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -6,15 +6,14 @@
 use std::{
     io,
     path::PathBuf,
-    pin::Pin,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
 
-use deadpool_postgres::Connect;
+use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
+use deadpool_postgres::ClientWrapper;
 use secrecy::zeroize::Zeroizing;
-use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, Error};
+use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::session::store::{
@@ -131,17 +130,17 @@ impl Connector {
     }
 }
 
-/// For the pool, which asks for the driver's errors and for the task of each connection.
-impl Connect for Connector {
-    fn connect(
-        &self,
-        _: &Config,
-    ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
-        Box::pin(async {
-            match self.open().await {
-                Ok((client, driver)) => Ok((client, spawn_driver(driver).0)),
-                Err(error) => Err(error.into_driver_error().await),
-            }
-        })
+/// For the pool, which gets the gate's own errors this way: `deadpool-postgres`'s manager passes on the driver's alone.
+impl Manager for Connector {
+    type Type = ClientWrapper;
+    type Error = PostgresError;
+
+    async fn create(&self) -> Result<ClientWrapper, PostgresError> {
+        let (client, driver) = self.open().await?;
+        Ok(ClientWrapper::new(client, spawn_driver(driver).0))
+    }
+
+    async fn recycle(&self, client: &mut ClientWrapper, _: &Metrics) -> RecycleResult<PostgresError> {
+        if client.is_closed() { Err(RecycleError::message("the server closed it")) } else { Ok(()) }
     }
 }

@@ -5,12 +5,12 @@
 
 use std::{ops::Deref, time::Duration};
 
-use deadpool_postgres::{
-    Client, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolConfig, QueueMode, RecyclingMethod, Runtime,
-    Timeouts,
+use deadpool::{
+    Runtime,
+    managed::{Object, Pool, PoolConfig, QueueMode, Timeouts},
 };
 use tokio_postgres::{
-    Config, Row,
+    Row,
     types::{ToSql, Type},
 };
 
@@ -31,7 +31,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A pool of connections.
 pub(super) struct PostgresPool {
-    connections: Pool,
+    connections: Pool<Connector>,
     metrics: metrics::StoreMetrics,
 }
 
@@ -48,27 +48,20 @@ pub(super) enum Retry {
 /// `deadpool`'s rule: a connection whose statement nobody waits for any more must not be handed to the next caller.
 pub(super) struct PooledConnection<'p> {
     /// Absent once returned.
-    client: Option<Client>,
+    client: Option<Object<Connector>>,
     pool: &'p PostgresPool,
 }
 
 impl PostgresPool {
     /// Creates an empty pool.
     pub(super) fn new(connector: Connector, size: usize, metrics: metrics::StoreMetrics) -> Self {
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        // The connector knows its hosts, and a configuration of its own for each.
-        let manager = Manager::from_connect(Config::new(), connector, recycling);
-        let connections = Pool::builder(manager)
+        let connections = Pool::builder(connector)
             .config(PoolConfig {
                 max_size: size,
                 timeouts: Timeouts { wait: Some(DEADLINE), create: Some(DEADLINE), recycle: Some(DEADLINE) },
                 // The one last used goes first, so that the others become idle.
                 queue_mode: QueueMode::Lifo,
             })
-            // Dropped here, because the manager would warn of each that a restart of the server has closed.
-            .pre_recycle(Hook::sync_fn(|client, _| {
-                if client.is_closed() { Err(HookError::message("the server closed it")) } else { Ok(()) }
-            }))
             .runtime(Runtime::Tokio1)
             .build()
             .expect("what its timeouts need has been named");
