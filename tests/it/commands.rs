@@ -144,7 +144,7 @@ async fn sighup_reloads_the_configuration_and_ends_nothing() {
     world.gate.signal(Signal::HangUp);
     eventually("it is read again", async || {
         let unchanged = world.gate.metric(r#"doorward_config_reloads_total{result="unchanged"}"#).await;
-        (unchanged == Some(1) && world.gate.log().contains("says the same")).then_some(())
+        (unchanged == Some(1) && world.gate.log().contains("nothing has changed")).then_some(())
     })
     .await;
     alice.visit(&world.at("app", "/")).await.echo();
