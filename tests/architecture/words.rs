@@ -128,6 +128,24 @@ fn code_that_the_documents_name_is_there() {
     assert!(names > 50, "the documents name no code any more: {names}");
 }
 
+/// Log lines that a page tells operators to search for.
+fn log_lines(page: &str) -> Vec<&str> {
+    page.split("log: `").skip(1).filter_map(|rest| rest.split('`').next()).collect()
+}
+
+#[test]
+fn log_lines_that_the_operations_page_names_are_in_the_code() {
+    let texts = texts("src");
+    // A literal may go on in the next line.
+    let code: String = texts.iter().flat_map(|text| text.split("\\\n").map(str::trim_start)).collect();
+    let page = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let lines = log_lines(&page);
+    assert!(lines.len() > 8, "the page names no log lines any more: {lines:?}");
+    for line in lines {
+        assert!(code.contains(line), "docs/operations.md names the log line {line:?}, which nothing logs");
+    }
+}
+
 #[test]
 fn riddles_and_unknown_names_are_found() {
     let text = "//! A module.\n//! What follows.\n\n/// What it is.\n/// More.\nfn a() {}\n\n/// Returns it.\nfn b() {}\nX /** When. */ = 1,\n";
