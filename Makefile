@@ -22,6 +22,8 @@ build: ## builds the release binary, target/release/doorward
 check: setup ## checks format, lints, dependencies, documentation, architecture
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
+# The fuzz targets are a workspace of their own: their lock file follows ours.
+	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	cargo clippy --quiet --locked --all-targets -- --deny warnings
 	cargo clippy --quiet --locked --all-targets --no-default-features -- --deny warnings
 	$(TOOLS)/cargo-deny --log-level error check --hide-inclusion-graph bans licenses sources
