@@ -46,11 +46,11 @@ use crate::{
 };
 
 // These tests wait in real time: sockets, and what the kernel has of a connection, do not follow a paused clock.
-const LONG: Duration = Duration::from_hours(1);
+pub(super) const LONG: Duration = Duration::from_hours(1);
 const SHORT: Duration = Duration::from_millis(50);
 
 /// Timeouts that do not expire.
-const ENDLESS: Timeouts = Timeouts {
+pub(super) const ENDLESS: Timeouts = Timeouts {
     tls_handshake: LONG,
     first_request: LONG,
     slow_client: LONG,

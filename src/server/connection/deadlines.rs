@@ -275,19 +275,12 @@ mod tests {
         },
         *,
     };
-    use crate::server::limits::PeerState;
-
-    const LONG: Duration = Duration::from_hours(1);
-    const SHORT: Duration = Duration::from_millis(20);
-    const ENDLESS: Timeouts = Timeouts {
-        tls_handshake: LONG,
-        first_request: LONG,
-        slow_client: LONG,
-        park: LONG,
-        idle: LONG,
-        closing: LONG,
-        stream: LONG,
+    use crate::server::{
+        limits::PeerState,
+        tests::{ENDLESS, LONG},
     };
+
+    const SHORT: Duration = Duration::from_millis(20);
 
     fn peer() -> PeerState {
         PeerState::new(1, [127, 0, 0, 1].into())
