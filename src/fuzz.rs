@@ -98,7 +98,7 @@ pub fn forwarded_for(input: &[u8]) {
     let subrequest = Subrequest { edge: Edge::Traefik, peer: IpAddr::from([127, 0, 0, 1]), parts: &parts, target: "" };
     let peer = proxies.admit(subrequest.peer).expect("loopback is trusted");
     let Ok(asked) = edge::read(peer, &subrequest) else { return };
-    let Some(client) = asked.client else { return };
+    let Some(client) = asked.client.address() else { return };
     assert_eq!(lines.len(), 1, "a client is known although the header is repeated or not text");
     let mut hops = lines.iter().flat_map(|line| line.rsplit(',')).map(hop);
     let hops_to_the_right = hops.by_ref().take_while(|hop| *hop != Some(client));

@@ -6,6 +6,27 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{field::Field, trust::TrustedPeer};
 
+/// The client of a subrequest as trusted proxies describe it. Parsed only where it is asked for: most requests are answered
+/// without it.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardedClient<'r> {
+    peer: TrustedPeer<'r>,
+    forwarded: Field<'r>,
+}
+
+impl<'r> ForwardedClient<'r> {
+    /// The client that this line of a trusted peer names.
+    pub(super) fn new(peer: TrustedPeer<'r>, forwarded: Field<'r>) -> Self {
+        Self { peer, forwarded }
+    }
+
+    /// Returns its address, or `None` where it is unknown.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        client(self.peer, &self.forwarded)
+    }
+}
+
 /// Returns the client in `X-Forwarded-For`, or `None` where it is unknown.
 ///
 /// Each hop appends the peer that it saw, so the chain is trusted from the right for as long as the hops are trusted proxies:

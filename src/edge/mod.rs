@@ -15,6 +15,7 @@ mod trust;
 mod verdict;
 
 pub use self::{
+    address::ForwardedClient,
     answer::{DOORWARD_REASON, DOORWARD_REQUEST_ID, Response, write, write_direct},
     dialect::{HostMismatch, cross_check, direct_client, mend_method, read},
     field::request_host,

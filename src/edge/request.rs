@@ -6,7 +6,10 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, request::Parts};
 
-use super::intent::{self, Intent};
+use super::{
+    address::ForwardedClient,
+    intent::{self, Intent},
+};
 use crate::host::Authority;
 
 /// Edge that sends auth subrequests, by the dialect that it speaks.
@@ -68,8 +71,8 @@ pub struct AuthRequest<'r> {
     pub routed: Option<Authority<'r>>,
     /// Path and query exactly as the edge passed them on. Begins with a slash.
     pub target: &'r str,
-    /// The client's address by the last trusted hop; `None` where it is unknown.
-    pub client: Option<IpAddr>,
+    /// The client by the last trusted hop.
+    pub client: ForwardedClient<'r>,
     /// All headers, for the cookies and the intent.
     pub headers: &'r HeaderMap,
 }

@@ -101,7 +101,9 @@ impl Subrequests {
         let destination = if let Some(endpoint) = endpoints::endpoint_path(&self.origin.prefix, path) {
             Destination::Endpoint(endpoint)
         } else {
-            let attributes = RequestAttributes { path, method: request.method, client: request.client };
+            // Unknown closes what known would close, so leaving it out where no rule asks opens nothing.
+            let client = if site.app.reads_client() { request.client.address() } else { None };
+            let attributes = RequestAttributes { path, method: request.method, client };
             Destination::App(site.app.requirement(attributes))
         };
         Ok(ReadSubrequest { request, site, destination })
@@ -127,7 +129,7 @@ impl Subrequests {
         let ReadSubrequest { request, site, destination } = read;
         let (query, intent) = (request.query().unwrap_or_default(), request.intent());
         let AuthRequest { edge, method, authority, target, client, headers, .. } = request;
-        let via = Via::Subrequest;
+        let (via, client) = (Via::Subrequest, client.address());
         let context =
             RequestContext { authority, site, client, intent, method, headers, via, id, origin: &self.origin };
         // Cold branches are on the heap, so that the future of an answer from memory stays small.

@@ -181,6 +181,12 @@ impl App {
         }
     }
 
+    /// Returns `true` if a rule depends on the client's address.
+    #[must_use]
+    pub fn reads_client(&self) -> bool {
+        self.rules.iter().any(|rule| !rule.networks.is_empty())
+    }
+
     /// Returns the requirement of a request under every reading of its path.
     ///
     /// A rule that opens applies only where it matches beyond doubt; one that closes applies wherever a server, a file system or

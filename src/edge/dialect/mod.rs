@@ -15,7 +15,7 @@ use http::HeaderMap;
 
 use self::original::{FORWARDED_FOR, Original};
 use super::{
-    address,
+    address::{self, ForwardedClient},
     field::Field,
     request::{AuthRequest, BadRequest, Edge, Subrequest},
     trust::{TrustedPeer, TrustedProxies},
@@ -45,7 +45,7 @@ impl HostMismatch {
 /// Reads the original request from the source of the subrequest's dialect.
 ///
 /// In some dialects the edge also says which host it routed by; [`cross_check`] has to follow.
-pub fn read<'r>(peer: TrustedPeer<'_>, subrequest: &Subrequest<'r>) -> Result<AuthRequest<'r>, BadRequest> {
+pub fn read<'r>(peer: TrustedPeer<'r>, subrequest: &Subrequest<'r>) -> Result<AuthRequest<'r>, BadRequest> {
     let Subrequest { edge, parts, target, .. } = *subrequest;
     let Original { method, authority, target, client, routed } = match edge {
         Edge::Traefik => traefik::read(parts)?,
@@ -53,7 +53,7 @@ pub fn read<'r>(peer: TrustedPeer<'_>, subrequest: &Subrequest<'r>) -> Result<Au
         Edge::Nginx => nginx::read(parts)?,
         Edge::Envoy => envoy::read(parts, target)?,
     };
-    let client = address::client(peer, &client);
+    let client = ForwardedClient::new(peer, client);
     Ok(AuthRequest { edge, method, authority, routed, target, client, headers: &parts.headers })
 }
 

@@ -61,7 +61,7 @@ fn outcome(name: &str, text: &str) -> String {
             original.method.unwrap_or("-").to_owned(),
             original.authority.to_string(),
             original.target.to_owned(),
-            original.client.map_or("-".to_owned(), |address| address.to_string()),
+            original.client.address().map_or("-".to_owned(), |address| address.to_string()),
             match original.intent() {
                 Intent::Page => "page",
                 Intent::Form => "form",

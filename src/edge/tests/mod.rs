@@ -5,7 +5,7 @@ mod captures;
 mod properties;
 mod requests;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::LazyLock};
 
 use http::{HeaderName, HeaderValue, Request, request::Parts};
 
@@ -25,9 +25,9 @@ fn request(method: &str, lines: &[(&str, &[u8])]) -> Parts {
     parts
 }
 
-fn loopback() -> TrustedProxies {
+static LOOPBACK: LazyLock<TrustedProxies> = LazyLock::new(|| {
     TrustedProxies::new(vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap(), "10.0.0.0/8".parse().unwrap()])
-}
+});
 
 fn why(fault: BadRequest) -> String {
     fault.to_string()

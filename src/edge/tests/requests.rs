@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use http::{HeaderName, Request, request::Parts};
 use serde_json::{Map, Value};
 
-use super::{fixtures, loopback, request, why};
+use super::{LOOPBACK, fixtures, request, why};
 use crate::edge::{AuthRequest, Edge, Intent, Subrequest, TrustedProxies, read, request_host};
 
 fn vectors(file: &str) -> Value {
@@ -21,7 +21,7 @@ fn cases(file: &str) -> Vec<Value> {
 }
 
 fn read_from<'r>(
-    proxies: &TrustedProxies,
+    proxies: &'r TrustedProxies,
     edge: Edge,
     parts: &'r Parts,
     target: &'r str,
@@ -32,7 +32,7 @@ fn read_from<'r>(
 
 fn outcome(edge: Edge, lines: &[(&str, &[u8])], target: &str) -> String {
     let parts = request("GET", lines);
-    match read_from(&loopback(), edge, &parts, target) {
+    match read_from(&LOOPBACK, edge, &parts, target) {
         Ok(original) => format!("{} {} {}", original.method.unwrap_or("-"), original.authority, original.target),
         Err(problem) => problem,
     }
@@ -105,7 +105,7 @@ fn an_edge_that_keeps_the_host_it_routed_by_has_a_second_witness() {
     ] {
         let host = host.map(|host| ("host", host.as_bytes()));
         let parts = request("GET", &DESCRIBED.into_iter().chain(host).collect::<Vec<_>>());
-        let read = read_from(&loopback(), edge, &parts, "/");
+        let read = read_from(&LOOPBACK, edge, &parts, "/");
         let routed = read.map(|original| original.routed.map(|routed| routed.host().to_owned()));
         assert_eq!(routed, expected.map(|host| host.map(str::to_owned)).map_err(str::to_owned), "{edge:?} {host:?}");
     }
@@ -173,7 +173,7 @@ fn envoy_is_read_from_the_request_line_and_the_host() {
         assert_eq!(outcome(Edge::Envoy, &lines, target), expected, "{lines:?} {target}");
     }
     let parts = request("get", &[HOST]);
-    let problem = read_from(&loopback(), Edge::Envoy, &parts, "/x").unwrap_err();
+    let problem = read_from(&LOOPBACK, Edge::Envoy, &parts, "/x").unwrap_err();
     assert_eq!(problem, "the request line has a method that is not in capitals");
 }
 
@@ -229,13 +229,13 @@ fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy_or_unknown() 
         ("", None),
     ] {
         let parts = request("GET", &[("host", b"a.example"), ("x-forwarded-for", chain.as_bytes())]);
-        let original = read_from(&loopback(), Edge::Envoy, &parts, "/").unwrap();
-        assert_eq!(original.client.map(|client| client.to_string()).as_deref(), expected, "{chain}");
+        let original = read_from(&LOOPBACK, Edge::Envoy, &parts, "/").unwrap();
+        assert_eq!(original.client.address().map(|client| client.to_string()).as_deref(), expected, "{chain}");
     }
     let line: (&str, &[u8]) = ("x-forwarded-for", b"203.0.113.9");
     for lines in [vec![line, line], vec![("x-forwarded-for", b"203.0.113.9\xff")]] {
         let parts = request("GET", &[vec![("host", b"a.example".as_slice())], lines].concat());
-        assert_eq!(read_from(&loopback(), Edge::Envoy, &parts, "/").unwrap().client, None);
+        assert_eq!(read_from(&LOOPBACK, Edge::Envoy, &parts, "/").unwrap().client.address(), None);
     }
 }
 
@@ -305,7 +305,7 @@ fn malformed_descriptions_are_refused_as_peers_refuse_them() {
                 parts.headers.entry("host").or_insert(http::HeaderValue::from_static("gate"));
             }
             let parts = parts;
-            read_from(&loopback(), edge, &parts, "/").is_ok()
+            read_from(&LOOPBACK, edge, &parts, "/").is_ok()
         });
         let expected = match name {
             // Authelia refuses what it cannot match to a method. Here it is a request of an unknown method, which no rule
@@ -364,7 +364,7 @@ fn addresses_in_the_chain_are_parsed_as_peers_parse_them() {
                 let edge = TrustedProxies::new(vec!["192.0.2.0/24".parse().unwrap()]);
                 let (peer, parts) = ("192.0.2.1".parse().unwrap(), request("GET", lines));
                 let subrequest = Subrequest { edge: Edge::Envoy, peer, parts: &parts, target: "/" };
-                read(edge.admit(peer).unwrap(), &subrequest).unwrap().client
+                read(edge.admit(peer).unwrap(), &subrequest).unwrap().client.address()
             }
             // Behind a proxy the peer is the proxy and never the client.
             (None, Some(peer)) if case["reverseProxy"] == false => {
@@ -423,7 +423,7 @@ fn only_a_peer_inside_the_trusted_networks_is_admitted_however_its_address_is_wr
         ("11.0.0.1", false),
         ("::ffff:11.0.0.1", false),
     ] {
-        assert_eq!(loopback().admit(peer.parse().unwrap()).is_some(), expected, "{peer}");
+        assert_eq!(LOOPBACK.admit(peer.parse().unwrap()).is_some(), expected, "{peer}");
     }
     assert!(TrustedProxies::new(Vec::new()).admit("127.0.0.1".parse().unwrap()).is_none());
 }
