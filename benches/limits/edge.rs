@@ -166,7 +166,7 @@ fn door(address: SocketAddr, guard: &str) -> String {
 fn guarded_door(address: SocketAddr, gate: &str, folder: &Path) -> String {
     let server = fs::read_to_string("deploy/nginx/server.conf").expect("deploy/ has it");
     let file = folder.join(format!("{gate}.conf"));
-    fs::write(&file, server.replace("http://doorward/", &format!("http://{gate}/"))).expect("the folder takes files");
+    fs::write(&file, server.replace("http://doorward", &format!("http://{gate}"))).expect("the folder takes files");
     let location = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nginx/location.conf");
     let guard = format!("include {};", location.display());
     format!("{}include {};\n}}\n", door(address, &guard), file.display())

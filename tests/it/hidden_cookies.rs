@@ -3,7 +3,7 @@
 use http::{StatusCode, header};
 
 use crate::world::{
-    Answer, EdgeKind, RequestMode, TRAEFIK, World, WorldBuilder,
+    Answer, EDGES, EdgeKind, RequestMode, TRAEFIK, World, WorldBuilder,
     raw::{self, DIALECTS, OriginalRequest},
 };
 
@@ -100,8 +100,13 @@ async fn the_app_s_cookies_arrive_byte_for_byte_and_ours_never_through_envoy() {
 }
 
 #[tokio::test]
+async fn the_app_s_cookies_arrive_byte_for_byte_and_ours_never_through_haproxy() {
+    hidden(EdgeKind::HaProxy).await;
+}
+
+#[tokio::test]
 async fn with_the_files_as_they_are_and_nothing_hidden_cookies_arrive_as_they_were_sent() {
-    for kind in [TRAEFIK, EdgeKind::Nginx, EdgeKind::Caddy, EdgeKind::Envoy] {
+    for kind in EDGES {
         let world = WorldBuilder::with(kind).start().await;
         let cookies = "a=1; __Host-doorward=made-up; b=2";
         let echo = ask(&world, &world.at("rules", "/health"), &[cookies]).await.echo();

@@ -14,6 +14,7 @@ mod callbacks_in_a_browser;
 mod clocks;
 mod commands;
 mod documents;
+mod edges;
 mod full_disk;
 mod hidden_cookies;
 mod in_a_browser;

@@ -2,9 +2,7 @@
 
 use http::{HeaderValue, StatusCode};
 
-use crate::world::{EdgeKind, RequestMode, TRAEFIK, World, WorldBuilder};
-
-const EDGES: [EdgeKind; 4] = [TRAEFIK, EdgeKind::Nginx, EdgeKind::Caddy, EdgeKind::Envoy];
+use crate::world::{EDGES, RequestMode, TRAEFIK, World, WorldBuilder};
 
 #[tokio::test]
 async fn bob_gets_a_refusal_and_alice_is_allowed() {

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::world::{EdgeKind, PageRouting, RequestMode, TRAEFIK, Transport, World, WorldBuilder};
+use crate::world::{EDGES, EdgeKind, PageRouting, RequestMode, TRAEFIK, Transport, World, WorldBuilder};
 
 #[tokio::test]
 async fn a_public_path_is_open_to_everybody_with_empty_identity_headers() {
@@ -64,7 +64,7 @@ const UNREADABLE: [&str; 12] = [
 ];
 
 /// Edges that pass on the target unchanged, to the gate and to the app.
-const RAW: [EdgeKind; 2] = [EdgeKind::Nginx, EdgeKind::Caddy];
+const RAW: [EdgeKind; 3] = [EdgeKind::Nginx, EdgeKind::Caddy, EdgeKind::HaProxy];
 
 #[tokio::test]
 async fn a_path_that_can_be_read_in_two_ways_is_public_to_nobody() {
@@ -106,6 +106,7 @@ async fn the_gate_s_own_prefix_opens_nothing_of_the_app() {
         EdgeKind::Nginx,
         EdgeKind::Caddy,
         EdgeKind::Envoy,
+        EdgeKind::HaProxy,
     ] {
         let world = WorldBuilder::with(kind).start().await;
         for path in [
@@ -142,7 +143,7 @@ async fn own_endpoints_that_need_a_route_say_so_without_one() {
 
 #[tokio::test]
 async fn the_gate_s_own_pages_answer_over_their_route() {
-    for kind in [TRAEFIK, EdgeKind::Nginx, EdgeKind::Caddy, EdgeKind::Envoy] {
+    for kind in EDGES {
         let world = WorldBuilder::with(kind).start().await;
         let alice = world.signed_in("alice").await;
         assert_eq!(alice.fetch(&world.at("app", "/_doorward/ping")).await.status, StatusCode::NO_CONTENT, "{kind:?}");

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use super::{
@@ -29,7 +30,13 @@ pub(crate) enum EdgeKind {
     Caddy,
     /// Envoy, over TLS.
     Envoy,
+    /// HAProxy, over TLS.
+    HaProxy,
 }
+
+/// Every edge, as the documentation recommends it.
+pub(crate) const EDGES: [EdgeKind; 5] =
+    [super::TRAEFIK, EdgeKind::Nginx, EdgeKind::Caddy, EdgeKind::Envoy, EdgeKind::HaProxy];
 
 /// Routing of the gate's own pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +64,10 @@ pub(crate) struct Edge {
     cookies: ForwardedCookies,
     plain: u16,
     tls: u16,
+    /// Path at which it has a route.
+    ready_at: &'static str,
+    /// Port of Caddy's administration.
+    admin: u16,
     process: Option<Process>,
 }
 
@@ -65,7 +76,7 @@ impl EdgeKind {
     pub(crate) fn entry(self) -> Transport {
         match self {
             Self::Traefik { entry, .. } => entry,
-            Self::Nginx | Self::Caddy | Self::Envoy => Transport::Tls,
+            Self::Nginx | Self::Caddy | Self::Envoy | Self::HaProxy => Transport::Tls,
         }
     }
 
@@ -73,7 +84,7 @@ impl EdgeKind {
     pub(crate) fn gate(self) -> Transport {
         match self {
             Self::Traefik { gate, .. } => gate,
-            Self::Nginx | Self::Caddy | Self::Envoy => Transport::Plain,
+            Self::Nginx | Self::Caddy | Self::Envoy | Self::HaProxy => Transport::Plain,
         }
     }
 }
@@ -81,13 +92,24 @@ impl EdgeKind {
 impl Edge {
     /// An edge with ports of its own, not yet started.
     pub(crate) fn new(kind: EdgeKind, changes: Vec<(&'static str, &'static str, &'static str)>) -> Self {
-        let (plain, tls) = (ports::free(), ports::free());
-        Self { kind, changes, cookies: ForwardedCookies::Unchanged, plain, tls, process: None }
+        let (plain, tls, admin) = (ports::free(), ports::free(), ports::free());
+        let cookies = ForwardedCookies::Unchanged;
+        Self { kind, changes, cookies, plain, tls, ready_at: "/", admin, process: None }
     }
 
     /// Enables the documented lines for these cookies.
     pub(crate) fn with(self, cookies: ForwardedCookies) -> Self {
         Self { cookies, ..self }
+    }
+
+    /// Sets the path at which it has a route.
+    pub(crate) fn ready_at(self, path: &'static str) -> Self {
+        Self { ready_at: path, ..self }
+    }
+
+    /// Returns its kind.
+    pub(crate) fn kind(&self) -> EdgeKind {
+        self.kind
     }
 
     /// Uncomments a documented line if it is needed.
@@ -119,9 +141,10 @@ impl Edge {
             EdgeKind::Nginx => self.nginx(&files),
             EdgeKind::Caddy => self.caddy(&files),
             EdgeKind::Envoy => self.envoy(&files),
+            EdgeKind::HaProxy => self.haproxy(&files),
         };
         // A host that the gate refuses: until its routes are loaded, Traefik responds with 404.
-        let url = format!("{}://nobody.example.test:{}/", self.kind.entry().scheme(), self.port());
+        let url = format!("{}://nobody.example.test:{}{}", self.kind.entry().scheme(), self.port(), self.ready_at);
         process.until(|| visitor::routes(dir, &url)).await;
         self.process = Some(process);
     }
@@ -179,19 +202,47 @@ impl Edge {
 
     fn caddy(&self, files: &EdgeFiles<'_>) -> Process {
         let replacements = [
-            ("default_bind 0.0.0.0".to_owned(), "default_bind 127.0.0.1".to_owned()),
-            ("http_port 80".to_owned(), format!("http_port {}", self.plain)),
-            ("https_port 443".to_owned(), format!("https_port {}", self.tls)),
+            // Addresses and ports, which are Caddy's defaults.
+            (
+                "\tservers {\n".to_owned(),
+                format!(
+                    "\tdefault_bind 127.0.0.1\n\thttp_port {}\n\thttps_port {}\n\tservers {{\n",
+                    self.plain, self.tls
+                ),
+            ),
             domain("*.example.com", "*.example.test"),
             self.line("# Cookie\n"),
             files.certificates("/etc/caddy/tls"),
             files.gate(),
             files.app(),
         ];
-        let config = files.copy("caddy/Caddyfile", &replacements);
+        files.copy("caddy/Caddyfile", &replacements);
+        Process::start("caddy", &mut self.caddy_command("run", files.dir), files.dir)
+    }
+
+    /// Returns a command of Caddy, such as `reload`, for the Caddyfile of this edge.
+    pub(crate) fn caddy_command(&self, what: &str, dir: &Path) -> Command {
+        let at = dir.join("edge");
         let mut command = process::tool("caddy");
-        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(config);
-        Process::start("caddy", command.env("XDG_DATA_HOME", files.at).env("XDG_CONFIG_HOME", files.at), files.dir)
+        command.args([what, "--adapter", "caddyfile", "--config"]).arg(at.join("Caddyfile"));
+        command.env("XDG_DATA_HOME", &at).env("XDG_CONFIG_HOME", &at);
+        command.env("CADDY_ADMIN", format!("127.0.0.1:{}", self.admin));
+        command
+    }
+
+    fn haproxy(&self, files: &EdgeFiles<'_>) -> Process {
+        let replacements = [
+            ("bind :80".to_owned(), format!("bind 127.0.0.1:{}", self.plain)),
+            ("bind :443".to_owned(), format!("bind 127.0.0.1:{}", self.tls)),
+            files.path("/etc/haproxy"),
+            files.gate(),
+            files.app(),
+        ];
+        let config = files.copy("haproxy/haproxy.cfg", &replacements);
+        files.copy("haproxy/doorward.lua", &[]);
+        let pair = ["tls.pem", "tls.key"].map(|name| fs::read_to_string(files.dir.join(name)).unwrap());
+        fs::write(files.at.join("tls.pem"), pair.concat()).unwrap();
+        Process::start("haproxy", process::system("haproxy").args(["-db", "-f"]).arg(config), files.dir)
     }
 
     fn envoy(&self, files: &EdgeFiles<'_>) -> Process {

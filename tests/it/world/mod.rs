@@ -4,6 +4,7 @@
 
 mod app;
 mod browser;
+mod connection;
 #[expect(dead_code, reason = "the tests of the session store use all of it")]
 pub(crate) mod database;
 mod edge;
@@ -12,6 +13,8 @@ mod ports;
 mod process;
 mod provider;
 pub(crate) mod raw;
+mod relay;
+mod streams;
 mod tls;
 mod visitor;
 
@@ -23,10 +26,13 @@ use tempfile::TempDir;
 pub(crate) use self::{
     app::{App, spawn},
     browser::Browser,
-    edge::{Edge, EdgeKind, ForwardedCookies, PageRouting},
+    connection::ClientConnection,
+    edge::{EDGES, Edge, EdgeKind, ForwardedCookies, PageRouting},
     gate::Gate,
     process::{POLL_INTERVAL, Signal, TIMEOUT, system},
     provider::Provider,
+    relay::Relay,
+    streams::EVENTS,
     visitor::{Answer, RequestMode, Visitor, answers, get},
 };
 
@@ -61,6 +67,8 @@ pub(crate) struct WorldBuilder {
     store: Option<String>,
     provider: Value,
     changes: Vec<(&'static str, &'static str, &'static str)>,
+    relayed: bool,
+    ready_at: &'static str,
 }
 
 /// A running world.
@@ -69,6 +77,8 @@ pub(crate) struct World {
     pub(crate) provider: Provider,
     pub(crate) gate: Gate,
     pub(crate) edge: Edge,
+    /// Between edge and gate.
+    pub(crate) relay: Option<Relay>,
     plan: WorldBuilder,
     // Dropped last: the others write into it.
     dir: TempDir,
@@ -85,6 +95,8 @@ impl WorldBuilder {
             store: None,
             provider: json!({}),
             changes: Vec::new(),
+            relayed: false,
+            ready_at: "/",
         }
     }
 
@@ -118,25 +130,40 @@ impl WorldBuilder {
         Self { changes: changes.to_vec(), ..self }
     }
 
+    /// Counts what the edge sends to the gate.
+    pub(crate) fn relayed(self) -> Self {
+        Self { relayed: true, ..self }
+    }
+
+    /// Sets the path at which the edge has a route.
+    pub(crate) fn ready_at(self, path: &'static str) -> Self {
+        Self { ready_at: path, ..self }
+    }
+
     /// Starts everything but the provider.
     pub(crate) async fn without_provider(self) -> World {
         let dir = tempfile::tempdir().unwrap();
         tls::issue(dir.path());
         let hides = self.session.contains("hide_cookies = true");
         let cookies = if hides { ForwardedCookies::FromGate } else { ForwardedCookies::Unchanged };
-        let edge = Edge::new(self.kind, self.changes.clone()).with(cookies);
+        let edge = Edge::new(self.kind, self.changes.clone()).with(cookies).ready_at(self.ready_at);
         let origins = ["app", "admin", "rules"].map(|host| origin(self.kind, &edge, host));
         let mut world = World {
             app: App::start().await,
             provider: Provider::new(dir.path(), &origins, &self.provider),
             gate: Gate::new(dir.path()),
             edge,
+            relay: None,
             plan: self,
             dir,
         };
         world.gate.configure(&world.config());
         world.gate.start().await;
-        world.edge.start(world.dir.path(), world.gate.port, world.app.port).await;
+        if world.plan.relayed {
+            world.relay = Some(Relay::to(world.gate.port).await);
+        }
+        let gate = world.relay.as_ref().map_or(world.gate.port, |relay| relay.port);
+        world.edge.start(world.dir.path(), gate, world.app.port).await;
         world
     }
 
