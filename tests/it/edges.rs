@@ -5,7 +5,7 @@ use http::StatusCode;
 
 use crate::world::{
     ClientConnection, EVENTS, Edge, EdgeKind, PageRouting, RequestMode, Signal, TRAEFIK, Transport, Visitor, World,
-    WorldBuilder, eventually,
+    WorldBuilder, eventually, raw,
 };
 
 /// Size of an upload, above the default limits of all edges.
@@ -49,13 +49,19 @@ async fn passes_on_what_apps_need(kind: EdgeKind) {
     let bob = world.signed_in("bob").await;
     sees_the_gate_s_refusals(&world, &bob).await;
     signs_out(&world, &bob).await;
+    has_many_cookies(&world, &alice).await;
     sees_that_the_provider_is_away(&mut world).await;
 
     world.gate.signal(Signal::Kill);
     world.gate.exited().await;
     let before = world.app.requests();
     let answer = alice.open(&world.at("app", "/")).await;
-    assert!(answer.status.is_server_error(), "{kind:?}: {answer:?}");
+    let expected = match kind {
+        EdgeKind::Traefik { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        EdgeKind::Caddy => StatusCode::BAD_GATEWAY,
+        EdgeKind::Nginx | EdgeKind::Envoy | EdgeKind::HaProxy => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    assert_eq!(answer.status, expected, "{kind:?}: {answer:?}");
     assert_eq!(world.app.requests(), before, "{kind:?}: without the gate nothing reaches the app");
 }
 
@@ -65,6 +71,16 @@ async fn has_whole_groups(world: &World, alice: &Visitor, groups: &[String]) {
     let told: Vec<_> = told.split(',').collect();
     assert!(told.len() > 10 && told.iter().all(|told| groups.iter().any(|group| group == told)), "{told:?}");
     assert_eq!(echo.values_as("Remote-User"), ["alice"]);
+}
+
+async fn has_many_cookies(world: &World, alice: &Visitor) {
+    let browser = alice.copied_cookies();
+    for number in 0..14 {
+        browser.keep(&world.at("app", "/"), &format!("tracking{number}={}; Path=/", "x".repeat(4_000)));
+    }
+    assert_eq!(browser.fetch(&world.at("app", "/")).await.echo().values_as("Remote-User"), ["alice"]);
+    let page = browser.open(&world.at("app", "/_doorward/reset")).await;
+    assert_eq!(page.status, StatusCode::OK, "over the direct route: {page:?}");
 }
 
 /// Returns the head of a request of this person for the app, without its empty line.
@@ -247,7 +263,6 @@ fn every_list_of_what_the_gate_reads_is_the_same() {
 async fn an_app_by_path_needs_a_route_for_the_gate_s_pages() {
     const RULE: &str = "rule: \"HostRegexp(`^.+\\\\.example\\\\.com$`)\"";
     const BY_PATH: &str = "rule: \"HostRegexp(`^.+\\\\.example\\\\.com$`) && PathPrefix(`/grafana`)\"";
-    // Traefik is ready when a path of its own routers is.
     for (kind, file, whole, part, works) in [
         (TRAEFIK, "apps.yml", RULE, BY_PATH, true),
         (
@@ -275,9 +290,12 @@ async fn an_app_by_path_needs_a_route_for_the_gate_s_pages() {
     }
 }
 
+/// Changes to files: file, text in it, replacement.
+type Changes = &'static [(&'static str, &'static str, &'static str)];
+
 /// A network that a rule opens a path for, and the lines with which an edge believes a proxy in front of it.
 const NETWORK: &str = "[[apps.rules]]\npath = \"/office\"\naccess = \"public\"\nnetworks = [\"203.0.113.0/24\"]\n";
-const FRONTS: [(EdgeKind, &[(&str, &str, &str)]); 5] = [
+const FRONTS: [(EdgeKind, Changes); 5] = [
     (
         TRAEFIK,
         &[(
@@ -357,6 +375,70 @@ async fn status_in_front(world: &World, client: &str, host: &str, target: &str) 
     connection.send(request.as_bytes()).await;
     let answer = connection.until("\r\n\r\n").await;
     answer.split(' ').nth(1).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn haproxy_refuses_everything_while_its_script_fails() {
+    for (step, broken) in [
+        ("local function let_in(txn, response)\n", "local function let_in(txn, response)\n  error('broken')\n"),
+        ("local function subrequest_headers(txn)\n", "local function subrequest_headers(txn)\n  error('broken')\n"),
+    ] {
+        let changes = [("doorward.lua", step, broken)];
+        let world = WorldBuilder::with(EdgeKind::HaProxy).edge(&changes).without_provider().await;
+        let answer = world.visitor().fetch(&world.at("rules", "/health")).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+        assert_eq!((answer.header("cache-control"), answer.header("retry-after")), ("no-store", "5"), "{answer:?}");
+        assert_eq!(world.app.requests(), 0);
+    }
+}
+
+#[tokio::test]
+async fn haproxy_asks_about_the_request_that_it_serves() {
+    let world = WorldBuilder::with(EdgeKind::HaProxy).without_provider().await;
+    let ask = async |line: &str, host: &str, lines: &str| {
+        let head = format!("{line} HTTP/1.1\r\nHost: {host}.example.test\r\nSec-Fetch-Mode: cors\r\n{lines}");
+        raw::request(world.edge.plain_port(), &head).await.status
+    };
+    assert_eq!(ask("GET /health", "rules", "").await, StatusCode::OK);
+    let before = world.app.requests();
+    for (line, host, lines, expected) in [
+        ("GET http://admin.example.test/health", "rules", "", StatusCode::BAD_REQUEST),
+        ("GET http://admin.example.test/health", "admin", CLAIMS, StatusCode::UNAUTHORIZED),
+        ("GET http://rules.example.test/secret", "rules", CLAIMS, StatusCode::UNAUTHORIZED),
+        ("GET /health", "rules", "Host: admin.example.test\r\n", StatusCode::BAD_REQUEST),
+        ("GET /health#/secret", "rules", "", StatusCode::BAD_REQUEST),
+    ] {
+        assert_eq!(ask(line, host, lines).await, expected, "{line} {host} {lines}");
+    }
+    assert_eq!(world.app.requests(), before);
+}
+
+#[tokio::test]
+async fn nginx_s_second_question_lets_nobody_in() {
+    // The first question is about another app, so that the second one has another answer.
+    const FIRST: &str =
+        "proxy_set_header Host $host$doorward_port;\n    proxy_set_header X-Original-URL $scheme://$host$doorward_port";
+    const ELSEWHERE: &str =
+        "proxy_set_header Host admin.example.test;\n    proxy_set_header X-Original-URL $scheme://admin.example.test";
+    let world = WorldBuilder::with(EdgeKind::Nginx).edge(&[("server.conf", FIRST, ELSEWHERE)]).start().await;
+    let alice = world.person("alice");
+    alice.visit(&world.at("app", "/_doorward/start?rd=/")).await;
+    assert_eq!(alice.fetch(&world.at("app", "/_doorward/session")).await.json()["user"], "alice");
+    let answer = alice.fetch(&world.at("app", "/")).await;
+    assert_eq!((answer.status, answer.text()), (StatusCode::UNAUTHORIZED, String::new()), "{answer:?}");
+    for name in ["remote-user", "remote-groups", "x-authentik-username"] {
+        assert_eq!(answer.headers.get(name), None, "{answer:?}");
+    }
+    assert_eq!(world.app.requests(), 0);
+}
+
+#[tokio::test]
+async fn what_nginx_itself_forbids_stays_nginx_s_own_403() {
+    let closed = [("app.conf", "location / {", "location / {\n        deny all;")];
+    let world = WorldBuilder::with(EdgeKind::Nginx).edge(&closed).without_provider().await;
+    let answer = world.visitor().open(&world.at("rules", "/health")).await;
+    assert_eq!((answer.status, answer.reason()), (StatusCode::FORBIDDEN, ""), "{answer:?}");
+    assert!(answer.text().contains("nginx"), "{answer:?}");
 }
 
 #[tokio::test]
