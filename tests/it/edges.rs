@@ -4,7 +4,7 @@
 use http::StatusCode;
 
 use crate::world::{
-    ClientConnection, EVENTS, Edge, EdgeKind, PageRouting, RequestMode, Signal, TRAEFIK, Transport, Visitor, World,
+    App, ClientConnection, EVENTS, EdgeKind, PageRouting, RequestMode, Signal, TRAEFIK, Transport, Visitor, World,
     WorldBuilder, eventually, raw,
 };
 
@@ -211,25 +211,32 @@ async fn every_edge_passes_on_what_the_gate_reads() {
         EdgeKind::Nginx,
         EdgeKind::Caddy,
         EdgeKind::Envoy,
+        EdgeKind::HaProxy,
     ] {
         // In place of the gate: an app that lets everything in and knows what it was asked.
-        let world = WorldBuilder::with(kind).without_provider().await;
-        let asked = crate::world::App::start().await;
-        let mut edge = Edge::new(kind, Vec::new());
-        let dir = world.dir().join("other");
-        std::fs::create_dir_all(&dir).unwrap();
-        for file in ["ca.pem", "tls.pem", "tls.key"] {
-            std::fs::copy(world.dir().join(file), dir.join(file)).unwrap();
-        }
-        edge.start(&dir, asked.port, world.app.port).await;
-        let names: Vec<_> = READ_BY_THE_GATE.into_iter().filter(|name| *name != "Upgrade").collect();
-        let mut request = http::Request::get(format!("https://app.example.test:{}/x", edge.port()));
-        for name in &names {
-            request = request.header(*name, "some/value");
-        }
-        world.visitor().send(request.body(http_body_util::Full::default()).unwrap()).await;
-        for name in names {
-            assert_eq!(asked.last().values_as(name), ["some/value"], "{kind:?}: {name}");
+        let asked = App::start().await;
+        let world = WorldBuilder::with(kind).asking(asked.port).without_provider().await;
+        let lines: String = READ_BY_THE_GATE
+            .iter()
+            .filter(|name| !["Cookie", "Upgrade"].contains(name))
+            .map(|name| format!("{name}: some/value\r\n"))
+            .collect();
+        let port = world.edge.port();
+        let request =
+            format!("GET /socket HTTP/1.1\r\nHost: app.example.test:{port}\r\nCookie: a=1\r\n{lines}{UPGRADE}");
+        let mut connection = ClientConnection::open(&world, "").await;
+        connection.send(request.as_bytes()).await;
+        connection.until("\r\n\r\n").await;
+        let seen = asked.last();
+        for name in READ_BY_THE_GATE {
+            let expected = match (name, kind) {
+                ("Cookie", _) => "a=1",
+                // Traefik takes it for a header of the connection alone.
+                ("Upgrade", EdgeKind::Traefik { .. }) => "",
+                ("Upgrade", _) => "websocket",
+                _ => "some/value",
+            };
+            assert_eq!(seen.values_as(name).concat(), expected, "{kind:?}: {name}");
         }
     }
 }
@@ -446,7 +453,7 @@ async fn caddy_reloads_its_file() {
     let world = WorldBuilder::with(EdgeKind::Caddy).without_provider().await;
     let url = world.at("rules", "/health");
     world.visitor().fetch(&url).await.echo();
-    let other = crate::world::App::start().await;
+    let other = App::start().await;
     let file = world.dir().join("edge/Caddyfile");
     let text = std::fs::read_to_string(&file).unwrap();
     let moved = text.replace(&world.app.port.to_string(), &other.port.to_string());

@@ -68,6 +68,7 @@ pub(crate) struct WorldBuilder {
     provider: Value,
     changes: Vec<(&'static str, &'static str, &'static str)>,
     relayed: bool,
+    asked: Option<u16>,
     ready_at: &'static str,
 }
 
@@ -96,6 +97,7 @@ impl WorldBuilder {
             provider: json!({}),
             changes: Vec::new(),
             relayed: false,
+            asked: None,
             ready_at: "/",
         }
     }
@@ -135,6 +137,11 @@ impl WorldBuilder {
         Self { relayed: true, ..self }
     }
 
+    /// Has the edge ask this port in place of the gate's.
+    pub(crate) fn asking(self, port: u16) -> Self {
+        Self { asked: Some(port), ..self }
+    }
+
     /// Sets the path at which the edge has a route.
     pub(crate) fn ready_at(self, path: &'static str) -> Self {
         Self { ready_at: path, ..self }
@@ -162,7 +169,8 @@ impl WorldBuilder {
         if world.plan.relayed {
             world.relay = Some(Relay::to(world.gate.port).await);
         }
-        let gate = world.relay.as_ref().map_or(world.gate.port, |relay| relay.port);
+        let relay = world.relay.as_ref().map(|relay| relay.port);
+        let gate = world.plan.asked.or(relay).unwrap_or(world.gate.port);
         world.edge.start(world.dir.path(), gate, world.app.port).await;
         world
     }
