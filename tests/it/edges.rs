@@ -216,11 +216,10 @@ async fn every_edge_passes_on_what_the_gate_reads() {
         // In place of the gate: an app that lets everything in and knows what it was asked.
         let asked = App::start().await;
         let world = WorldBuilder::with(kind).asking(asked.port).without_provider().await;
-        let lines: String = READ_BY_THE_GATE
-            .iter()
-            .filter(|name| !["Cookie", "Upgrade"].contains(name))
-            .map(|name| format!("{name}: some/value\r\n"))
-            .collect();
+        let mut lines = String::new();
+        for name in READ_BY_THE_GATE.iter().filter(|name| !["Cookie", "Upgrade"].contains(name)) {
+            lines.extend([name, ": some/value\r\n"]);
+        }
         let port = world.edge.port();
         let request =
             format!("GET /socket HTTP/1.1\r\nHost: app.example.test:{port}\r\nCookie: a=1\r\n{lines}{UPGRADE}");
