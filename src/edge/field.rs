@@ -6,8 +6,17 @@ use std::ops::BitOr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
-use super::request::BadRequest;
 use crate::host::{Authority, InvalidHost};
+
+/// Missing, repeated or malformed header of an auth subrequest. Never guessed around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{header} {problem}")]
+pub struct BadRequest {
+    /// The header (or part of the request) at fault.
+    pub header: &'static str,
+    /// The problem, as the end of a sentence.
+    pub problem: &'static str,
+}
 
 /// Header line that may occur once, and its name as people spell it.
 #[derive(Clone, Copy, Debug)]

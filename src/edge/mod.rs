@@ -18,9 +18,9 @@ pub use self::{
     address::ForwardedClient,
     answer::{DOORWARD_REASON, DOORWARD_REQUEST_ID, Response, write, write_direct},
     dialect::{HostMismatch, cross_check, direct_client, mend_method, read},
-    field::request_host,
+    field::{BadRequest, request_host},
     intent::{Intent, intent},
-    request::{AuthRequest, BadRequest, Edge, Subrequest},
+    request::{AuthRequest, Edge, Subrequest},
     trust::{TrustedPeer, TrustedProxies},
     verdict::{Admission, Body, Reason, Redirect, Refusal, Verdict},
 };

@@ -101,13 +101,3 @@ impl<'r> AuthRequest<'r> {
         mark.map_or((self.target, None), |(path, query)| (path, query.get(1..)))
     }
 }
-
-/// Missing, repeated or malformed header of an auth subrequest. Never guessed around.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{header} {problem}")]
-pub struct BadRequest {
-    /// The header (or part of the request) at fault.
-    pub header: &'static str,
-    /// The problem, as the end of a sentence.
-    pub problem: &'static str,
-}

@@ -5,7 +5,7 @@
 use http::request::Parts;
 
 use super::{original::Original, traefik};
-use crate::edge::{field::request_host, request::BadRequest};
+use crate::edge::field::{BadRequest, request_host};
 
 /// Sends the host that Caddy routes by, and no other.
 pub(super) const MEND_HOST: &str = "in forward_auth: header_up X-Forwarded-Host {http.request.hostport}";

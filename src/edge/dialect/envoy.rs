@@ -5,10 +5,7 @@
 use http::request::Parts;
 
 use super::original::{FORWARDED_FOR, Original};
-use crate::edge::{
-    field::{Field, is_method, request_host, target},
-    request::BadRequest,
-};
+use crate::edge::field::{BadRequest, Field, is_method, request_host, target};
 
 /// Reads the original request. `original_target` is the request target behind `/auth/envoy`.
 pub(super) fn read<'r>(request: &'r Parts, original_target: &'r str) -> Result<Original<'r>, BadRequest> {

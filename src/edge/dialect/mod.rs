@@ -16,8 +16,8 @@ use http::HeaderMap;
 use self::original::{FORWARDED_FOR, Original};
 use super::{
     address::{self, ForwardedClient},
-    field::Field,
-    request::{AuthRequest, BadRequest, Edge, Subrequest},
+    field::{BadRequest, Field},
+    request::{AuthRequest, Edge, Subrequest},
     trust::{TrustedPeer, TrustedProxies},
 };
 

@@ -7,10 +7,7 @@
 use http::request::Parts;
 
 use super::original::Original;
-use crate::edge::{
-    field::{Field, request_host},
-    request::BadRequest,
-};
+use crate::edge::field::{BadRequest, Field, request_host};
 
 /// The header that holds the original address.
 pub(super) const URL: &str = "X-Original-URL";

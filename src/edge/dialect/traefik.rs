@@ -5,7 +5,7 @@
 use http::request::Parts;
 
 use super::original::Original;
-use crate::edge::{field::Field, request::BadRequest};
+use crate::edge::field::{BadRequest, Field};
 
 /// The header that names the original host.
 pub(super) const HOST: &str = "X-Forwarded-Host";
