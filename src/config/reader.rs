@@ -89,7 +89,7 @@ impl<'t> Cursor<'t> {
 
     /// Returns `true` if the value was written, `false` if it is the default.
     pub(super) fn is_written(&self) -> bool {
-        self.node.origin != Origin::Default
+        !self.node.origin.is_default()
     }
 
     /// Returns `true` if no error has been reported in it.
@@ -108,7 +108,7 @@ impl<'t> Cursor<'t> {
 
     /// Returns a cursor at a value inside. A default has no origin of its own: errors point to where it could be written.
     fn inside(&self, key: String, node: &'t Node) -> Self {
-        let origin = if node.origin == Origin::Default { self.origin } else { &node.origin };
+        let origin = if node.origin.is_default() { self.origin } else { &node.origin };
         Self { key, origin, node }
     }
 }

@@ -6,6 +6,7 @@ use url::{Host, Url};
 
 use super::super::{
     diagnostic::ValueError,
+    known_providers::{KnownProvider, unusable_at_entra},
     reader::{self, Cursor, Reader},
 };
 use crate::{
@@ -34,6 +35,12 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
     let secret = section.at("client_secret");
     let client_secret = reader.secret(secret.as_ref());
     let scopes = scopes(reader, section);
+    if let Some(KnownProvider::Google) = issuer.as_ref().and_then(KnownProvider::of)
+        && let Some(item) = section.at("scopes").and_then(|list| list.items().into_iter().find(is_offline_access))
+    {
+        let hint = "remove it; refresh tokens come with extra_authorize_params = { access_type = \"offline\", prompt = \"consent\" }";
+        reader.warn(&item, "Google refuses this scope, so nobody could sign in", hint);
+    }
     let groups_claim = reader.text(section.at("groups_claim").as_ref());
     let ca = section.at("ca_file");
     let pem = reader.content(ca.as_ref()).map(|(path, content)| oidc::Pem { path, content: content.into() });
@@ -73,6 +80,10 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
     Some(settings)
 }
 
+fn is_offline_access(scope: &Cursor<'_>) -> bool {
+    scope.text() == Some("offline_access")
+}
+
 fn unverified_email(section: &Cursor<'_>) -> Option<UnverifiedEmail> {
     match section.at("unverified_email")?.text()? {
         "drop" => Some(UnverifiedEmail::Drop),
@@ -97,6 +108,9 @@ fn issuer(text: &str, transport: SiteScheme) -> Result<Url, ValueError> {
             return Err(ValueError::new("codes and secrets would travel in the clear", hint));
         }
         _ => return Err(ValueError::new(format!("`{text}` is not https"), example)),
+    }
+    if let Some((problem, hint)) = unusable_at_entra(&url) {
+        return Err(ValueError::new(problem, hint));
     }
     // OpenID Connect Discovery 1.0, section 3: no query and no fragment. A password would end up in logs.
     if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
