@@ -13,6 +13,12 @@ use crate::{
     policy::{DefaultAccess, HostPattern},
 };
 
+/// Endpoints of the gate that providers know, below `server.prefix`.
+const CALLBACK: &str = "/callback";
+const SIGNED_OUT: &str = "/signed_out";
+const BACKCHANNEL_LOGOUT: &str = "/backchannel_logout";
+const FRONTCHANNEL_LOGOUT: &str = "/frontchannel_logout";
+
 /// Hosts of a provider up to which the text lists the post-logout redirect URIs as well: beyond that they repeat a long list.
 const MAX_REPEATED: usize = 20;
 
@@ -20,58 +26,54 @@ const MAX_REPEATED: usize = 20;
 #[derive(Debug)]
 pub(super) struct ClientAddresses<'c> {
     provider: &'c oidc::Settings,
-    redirect: Vec<String>,
-    post_logout: Vec<String>,
-    /// At any one host; `None` where no app uses the provider.
-    logout: Option<LogoutAddresses>,
-    /// Redirect URI of each host that no app names, where `access.default` lets people sign in there.
-    redirect_elsewhere: Option<String>,
-    has_patterns: bool,
-}
-
-/// Addresses at which the provider reports that somebody has signed out there.
-#[derive(Debug)]
-struct LogoutAddresses {
-    back_channel: String,
-    front_channel: String,
+    hosts: Vec<String>,
+    scheme: SiteScheme,
+    prefix: &'c str,
+    /// People sign in here at hosts that no app names, too.
+    serves_other_hosts: bool,
 }
 
 /// Returns the addresses for every provider, in the order of the configuration.
 pub(super) fn list(config: &Config) -> Vec<ClientAddresses<'_>> {
-    config.providers.iter().enumerate().map(|(index, provider)| ClientAddresses::new(config, index, provider)).collect()
+    let of_one = |(index, provider)| {
+        let apps = config.policy.apps.iter().filter(|app| app.provider == index);
+        let hosts = apps.flat_map(|app| &app.hosts).map(|pattern| match pattern {
+            HostPattern::Exact(host) => host.clone(),
+            HostPattern::Below(domain) => format!("*.{domain}"),
+        });
+        ClientAddresses {
+            provider,
+            hosts: hosts.collect(),
+            scheme: config.gate.transport,
+            prefix: &config.gate.prefix,
+            serves_other_hosts: index == 0 && config.policy.default == DefaultAccess::Authenticated,
+        }
+    };
+    config.providers.iter().enumerate().map(of_one).collect()
 }
 
-impl<'c> ClientAddresses<'c> {
-    fn new(config: &'c Config, index: usize, provider: &'c oidc::Settings) -> Self {
-        let apps = config.policy.apps.iter().filter(|app| app.provider == index);
-        let patterns: Vec<_> = apps.flat_map(|app| &app.hosts).collect();
-        let (scheme, prefix) = (config.gate.transport, config.gate.prefix.as_str());
-        let address = |pattern: &HostPattern, path: &str| {
-            let scheme = match scheme {
-                SiteScheme::Https => "https",
-                SiteScheme::Http => "http",
-            };
-            match pattern {
-                HostPattern::Exact(host) => format!("{scheme}://{host}{prefix}{path}"),
-                HostPattern::Below(domain) => format!("{scheme}://*.{domain}{prefix}{path}"),
-            }
+impl ClientAddresses<'_> {
+    fn address(&self, host: &str, path: &str) -> String {
+        let scheme = match self.scheme {
+            SiteScheme::Https => "https",
+            SiteScheme::Http => "http",
         };
-        let of_all = |path| patterns.iter().map(|pattern| address(pattern, path)).collect::<Vec<_>>();
-        let is_pattern = |pattern: &&&HostPattern| matches!(pattern, HostPattern::Below(_));
-        // A host that is one rather than many, if there is any.
-        let one = patterns.iter().find(|pattern| !is_pattern(pattern)).or_else(|| patterns.first());
-        Self {
-            provider,
-            redirect: of_all("/callback"),
-            post_logout: if provider.end_session { of_all("/signed_out") } else { Vec::new() },
-            logout: one.map(|pattern| LogoutAddresses {
-                back_channel: address(pattern, "/backchannel_logout"),
-                front_channel: address(pattern, "/frontchannel_logout"),
-            }),
-            redirect_elsewhere: (index == 0 && config.policy.default == DefaultAccess::Authenticated)
-                .then(|| address(&HostPattern::Exact("HOST".to_owned()), "/callback")),
-            has_patterns: patterns.iter().any(|pattern| is_pattern(&pattern)),
-        }
+        format!("{scheme}://{host}{}{path}", self.prefix)
+    }
+
+    fn redirect_uris(&self) -> Vec<String> {
+        self.hosts.iter().map(|host| self.address(host, CALLBACK)).collect()
+    }
+
+    fn post_logout_redirect_uris(&self) -> Vec<String> {
+        let hosts = self.hosts.iter().filter(|_| self.provider.end_session);
+        hosts.map(|host| self.address(host, SIGNED_OUT)).collect()
+    }
+
+    /// Returns an address at any one host, by preference at one that is no pattern; `None` where there is no host.
+    fn at_one_host(&self, path: &str) -> Option<String> {
+        let one = self.hosts.iter().find(|host| !is_pattern(host)).or_else(|| self.hosts.first());
+        one.map(|host| self.address(host, path))
     }
 
     /// Returns what else to see to at the provider, or what its product does differently.
@@ -104,29 +106,29 @@ impl<'c> ClientAddresses<'c> {
     pub(super) fn text(&self) -> String {
         let oidc::Settings { name, issuer, client_id, .. } = self.provider;
         let mut text = format!("To register at {name} ({issuer}) for the client {client_id}:\n");
-        if let Some(logout) = &self.logout {
-            append(&mut text, "redirect URIs", &self.redirect);
-            match self.post_logout.len() {
-                0 => {}
-                number if number <= MAX_REPEATED => append(&mut text, "post-logout redirect URIs", &self.post_logout),
-                number => {
-                    let _ =
-                        writeln!(text, "  post-logout redirect URIs: the same {number} with /signed_out for /callback");
-                }
-            }
-            append(&mut text, "back-channel logout URI, if the provider has one: any one host", [&logout.back_channel]);
-            append(
-                &mut text,
-                "front-channel logout URI, if it has no back channel: any one host",
-                [&logout.front_channel],
-            );
-        } else if self.redirect_elsewhere.is_none() {
+        if self.hosts.is_empty() && !self.serves_other_hosts {
             text.push_str("  nothing: no app uses this provider\n");
         }
-        if self.has_patterns {
+        append(&mut text, "redirect URIs", &self.redirect_uris());
+        match self.post_logout_redirect_uris() {
+            few if few.len() <= MAX_REPEATED => append(&mut text, "post-logout redirect URIs", &few),
+            many => {
+                let number = many.len();
+                let _ =
+                    writeln!(text, "  post-logout redirect URIs: the same {number} with {SIGNED_OUT} for {CALLBACK}");
+            }
+        }
+        for (title, path) in [
+            ("back-channel logout URI, if the provider has one: any one host", BACKCHANNEL_LOGOUT),
+            ("front-channel logout URI, if it has no back channel: any one host", FRONTCHANNEL_LOGOUT),
+        ] {
+            append(&mut text, title, self.at_one_host(path).as_slice());
+        }
+        if self.hosts.iter().any(|host| is_pattern(host)) {
             text.push_str("  `*` is any host there: register a pattern, or each host that is used\n");
         }
-        if let Some(redirect) = &self.redirect_elsewhere {
+        if self.serves_other_hosts {
+            let redirect = self.address("HOST", CALLBACK);
             let _ = writeln!(text, "  and {redirect} for every HOST that no app names (`access.default`)");
         }
         for note in self.notes() {
@@ -141,17 +143,24 @@ impl<'c> ClientAddresses<'c> {
             "provider": self.provider.name,
             "issuer": self.provider.issuer.as_str(),
             "client_id": self.provider.client_id,
-            "redirect_uris": self.redirect,
-            "post_logout_redirect_uris": self.post_logout,
-            "backchannel_logout_uri": self.logout.as_ref().map(|logout| &logout.back_channel),
-            "frontchannel_logout_uri": self.logout.as_ref().map(|logout| &logout.front_channel),
+            "redirect_uris": self.redirect_uris(),
+            "post_logout_redirect_uris": self.post_logout_redirect_uris(),
+            "backchannel_logout_uri": self.at_one_host(BACKCHANNEL_LOGOUT),
+            "frontchannel_logout_uri": self.at_one_host(FRONTCHANNEL_LOGOUT),
             "notes": self.notes(),
         })
     }
 }
 
-fn append<'a>(text: &mut String, title: &str, addresses: impl IntoIterator<Item = &'a String>) {
-    let _ = writeln!(text, "  {title}");
+fn is_pattern(host: &str) -> bool {
+    host.starts_with("*.")
+}
+
+/// Appends a titled list, unless it is empty.
+fn append(text: &mut String, title: &str, addresses: &[String]) {
+    if !addresses.is_empty() {
+        let _ = writeln!(text, "  {title}");
+    }
     for address in addresses {
         let _ = writeln!(text, "    {address}");
     }

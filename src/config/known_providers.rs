@@ -50,11 +50,11 @@ impl KnownProvider {
     /// Recognises an issuer.
     pub(super) fn of(issuer: &Url) -> Option<Self> {
         let host = issuer.host_str().unwrap_or_default();
-        let segments: Vec<_> = issuer.path_segments().into_iter().flatten().collect();
+        let segments: Vec<_> = issuer.path().trim_end_matches('/').split('/').collect();
         match segments.as_slice() {
             _ if host == "accounts.google.com" => Some(Self::Google),
             _ if ENTRA_HOSTS.contains(&host) => Some(Self::Entra),
-            [.., "realms", realm] if !realm.is_empty() => Some(Self::Keycloak),
+            [.., "realms", _] => Some(Self::Keycloak),
             _ if issuer.path().contains("/application/o/") => Some(Self::Authentik),
             _ => None,
         }
@@ -86,6 +86,16 @@ pub(super) fn apply_defaults(root: &mut Node) {
         if keys.get("scopes").is_some_and(|node| node.origin.is_default()) {
             keys.extend(parse_value(&Origin::DefaultFor(product), scopes).map(|node| ("scopes".to_owned(), node)));
         }
+    }
+}
+
+/// Returns the issuer as the product's tokens name it, where this one differs from it in the slash at its end.
+pub(super) fn with_slash_mended(issuer: &Url) -> Option<String> {
+    let text = issuer.as_str();
+    match (KnownProvider::of(issuer)?, text.strip_suffix('/')) {
+        (KnownProvider::Keycloak, Some(without)) => Some(without.to_owned()),
+        (KnownProvider::Authentik, None) => Some(format!("{text}/")),
+        _ => None,
     }
 }
 
@@ -157,6 +167,7 @@ mod tests {
             ("http://127.0.0.1:8080/realms/main", Some(KnownProvider::Keycloak)),
             ("https://kc.example.com/realms/", None),
             ("https://kc.example.com/realms", None),
+            ("https://kc.example.com/realms/main/", Some(KnownProvider::Keycloak)),
             ("https://kc.example.com/realms/main/x", None),
             ("https://auth.example.com/application/o/doorward/", Some(KnownProvider::Authentik)),
             ("https://accounts.google.com", Some(KnownProvider::Google)),
@@ -165,6 +176,20 @@ mod tests {
             ("https://id.example.com/", None),
         ] {
             assert_eq!(KnownProvider::of(&url(issuer)), expected, "{issuer}");
+        }
+    }
+
+    #[test]
+    fn a_slash_too_many_or_too_few_is_mended() {
+        for (issuer, mended) in [
+            ("https://kc.example.com/realms/main/", Some("https://kc.example.com/realms/main")),
+            ("https://kc.example.com/realms/main", None),
+            ("https://auth.example.com/application/o/x", Some("https://auth.example.com/application/o/x/")),
+            ("https://auth.example.com/application/o/x/", None),
+            ("https://accounts.google.com", None),
+            ("https://id.example.com/x/", None),
+        ] {
+            assert_eq!(with_slash_mended(&url(issuer)).as_deref(), mended, "{issuer}");
         }
     }
 

@@ -6,7 +6,7 @@ use url::{Host, Url};
 
 use super::super::{
     diagnostic::ValueError,
-    known_providers::{KnownProvider, unusable_at_entra},
+    known_providers::{KnownProvider, unusable_at_entra, with_slash_mended},
     reader::{self, Cursor, Reader},
 };
 use crate::{
@@ -35,11 +35,8 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
     let secret = section.at("client_secret");
     let client_secret = reader.secret(secret.as_ref());
     let scopes = scopes(reader, section);
-    if let Some(KnownProvider::Google) = issuer.as_ref().and_then(KnownProvider::of)
-        && let Some(item) = section.at("scopes").and_then(|list| list.items().into_iter().find(is_offline_access))
-    {
-        let hint = "remove it; refresh tokens come with extra_authorize_params = { access_type = \"offline\", prompt = \"consent\" }";
-        reader.warn(&item, "Google refuses this scope, so nobody could sign in", hint);
+    if let Some(issuer) = &issuer {
+        warn_of_product(reader, section, issuer);
     }
     let groups_claim = reader.text(section.at("groups_claim").as_ref());
     let ca = section.at("ca_file");
@@ -80,8 +77,19 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
     Some(settings)
 }
 
-fn is_offline_access(scope: &Cursor<'_>) -> bool {
-    scope.text() == Some("offline_access")
+/// Warns of what the product at this issuer would refuse at the first sign-in.
+fn warn_of_product(reader: &mut Reader<'_>, section: &Cursor<'_>, issuer: &Url) {
+    if let (Some(cursor), Some(meant)) = (section.at("issuer"), with_slash_mended(issuer)) {
+        reader.warn(&cursor, "tokens of this product name the issuer otherwise", format!("write \"{meant}\""));
+    }
+    let scopes = section.at("scopes").map(|list| list.items()).unwrap_or_default();
+    if let Some(item) = scopes.iter().find(|scope| scope.text() == Some("offline_access"))
+        && KnownProvider::of(issuer) == Some(KnownProvider::Google)
+    {
+        let hint = "remove it; refresh tokens come with extra_authorize_params = { access_type = \"offline\", prompt = \
+                    \"consent\" }";
+        reader.warn(item, "Google refuses this scope, so nobody could sign in", hint);
+    }
 }
 
 fn unverified_email(section: &Cursor<'_>) -> Option<UnverifiedEmail> {

@@ -77,8 +77,7 @@ fn secrets(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Vec<SecretString> {
         } else if plain.contains(&secret) {
             reader.error(&item, "has no effect: it is the same as one before it", "remove it");
         } else if entropy::is_easy_to_guess(&secret) {
-            let problem = "is easy to guess, and whoever guesses it can make sessions: it has few different characters, or \
-                           repeats itself";
+            let problem = "is easy to guess: it has few different characters, or repeats itself";
             reader.warn(&item, problem, "put one from `doorward secret` in front of it, as docs/rotation.md says");
         }
         plain.push(secret);
