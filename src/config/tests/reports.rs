@@ -1,6 +1,7 @@
 //! Reports of a configuration: values with their origins, errors and warnings, the hash.
 
 use super::*;
+use crate::clock::Clock;
 
 #[test]
 fn every_value_in_force_is_listed_with_its_origin_and_no_secret_is_shown() {
@@ -71,7 +72,7 @@ fn warned(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_app_that_anybody_can_enter_is_warned_of() {
+fn an_app_that_anybody_can_enter_and_what_its_provider_refuses_is_warned_of() {
     let google = GOOD.replace("https://auth.example.com/o/x/", "https://accounts.google.com");
     for (lines, expected) in [
         ("", vec!["apps[0]"]),
@@ -96,6 +97,8 @@ fn an_app_that_anybody_can_enter_is_warned_of() {
     assert_eq!(warned(&second), [""; 0], "its users sign in elsewhere");
     let scopes = google.replace("client_id", "scopes = ['openid', 'offline_access']\nclient_id");
     assert_eq!(warned(&format!("{scopes}allow = {{ users = ['s-1'] }}")), ["providers[0].scopes[1]"]);
+    let slash = GOOD.replace("https://auth.example.com/o/x/", "https://kc.example.com/realms/main/");
+    assert_eq!(warned(&slash), ["providers[0].issuer"]);
 }
 
 #[test]
@@ -123,6 +126,33 @@ fn a_secret_that_is_easy_to_guess_is_warned_of_and_not_shown() {
     assert_eq!(config.warnings.len(), 1);
     assert_eq!(config.warnings[0].key, "session.secrets[0]");
     assert!(!report_text(&Ok(config)).contains("yyy"));
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, key) = (dir.path().join("tls.pem"), dir.path().join("tls.key"));
+    let text = GOOD.replace("[server]", &format!("[server]\ntls = {{ cert = {cert:?}, key = {key:?} }}"));
+    let now = Clock::System.now();
+    for (end, problem) in [
+        (now.plus(Duration::from_hours(31 * 24)), None),
+        (now.plus(Duration::from_hours(29 * 24)), Some("the certificate ends at ")),
+        (now.minus(Duration::from_hours(24)), Some("the certificate has been over since ")),
+    ] {
+        let own = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["gate.example.com".to_owned()]).unwrap();
+        params.not_after = end.to_system().into();
+        std::fs::write(&cert, params.self_signed(&own).unwrap().pem()).unwrap();
+        std::fs::write(&key, own.serialize_pem()).unwrap();
+        let warnings = loaded(&text).warnings;
+        let shown: Vec<_> = warnings.iter().map(|warning| (warning.key.as_str(), warning.problem.as_str())).collect();
+        match problem {
+            None => assert_eq!(shown, []),
+            Some(problem) => {
+                assert_eq!(shown, [("server.tls.cert", format!("{problem}{end}").as_str())]);
+            }
+        }
+    }
 }
 
 #[test]
