@@ -4,6 +4,8 @@
 //! moved to another key, nor a login attempt be passed off as a session. The algorithms are XChaCha20-Poly1305 (24
 //! random bytes of nonce, safe without a counter), HMAC and HKDF over SHA-256, all from the `RustCrypto` crates.
 
+mod secret_text;
+
 use std::sync::{PoisonError, RwLock};
 
 use chacha20poly1305::{
@@ -17,6 +19,8 @@ use rand::{RngCore, rngs::OsRng};
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+pub use self::secret_text::{InvalidSecret, is_placeholder, secret_text};
 
 const KEY_ID_LENGTH: usize = 4;
 const NONCE_LENGTH: usize = 24;

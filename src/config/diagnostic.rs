@@ -15,9 +15,19 @@ pub enum Origin {
     SecretFile(PathBuf),
     /// The built-in default.
     Default,
+    /// The built-in default for this kind of provider.
+    DefaultFor(&'static str),
 }
 
-/// Prints `doorward.toml:12`, `DOORWARD_SERVER__LISTEN`, `secret file /run/secrets/x` or `default`.
+impl Origin {
+    /// Returns `true` if nobody has written the value.
+    pub(super) fn is_default(&self) -> bool {
+        matches!(self, Self::Default | Self::DefaultFor(_))
+    }
+}
+
+/// Prints `doorward.toml:12`, `DOORWARD_SERVER__LISTEN`, `secret file /run/secrets/x`, `default` or
+/// `default for a Keycloak realm`.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -25,6 +35,7 @@ impl fmt::Display for Origin {
             Self::Environment(variable) => f.write_str(variable),
             Self::SecretFile(path) => write!(f, "secret file {}", path.display()),
             Self::Default => f.write_str("default"),
+            Self::DefaultFor(provider) => write!(f, "default for {provider}"),
         }
     }
 }
@@ -45,7 +56,7 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// The key, such as `apps[0].hosts`; empty where the text is no TOML at all or there is none.
     pub key: String,
-    /// Place of the mistake; [`Origin::Default`] where nothing is written that could be pointed at.
+    /// Place of the mistake; a default where nothing is written that could be pointed at.
     pub origin: Origin,
     /// Description of the mistake.
     pub problem: String,
@@ -57,7 +68,7 @@ pub struct Diagnostic {
 /// `doorward.toml:12: warning: apps[0].hosts: problem`.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.origin != Origin::Default {
+        if !self.origin.is_default() {
             write!(f, "{}: ", self.origin)?;
         }
         if self.severity == Severity::Warning {

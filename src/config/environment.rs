@@ -3,7 +3,12 @@
 //! A variable that looks like a key's and sets none is an error, as an unknown key in the file is. The variables are
 //! passed in; the process environment is read in `source` alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
+
+use regex::Regex;
 
 use super::{
     diagnostic::{Diagnostic, Origin, ValueError},
@@ -33,21 +38,28 @@ pub(super) fn overlay(root: &mut Node, environment: &Environment) -> Vec<Diagnos
         }
     }
     let named = secret_variables(root);
-    let unknown = ours(environment).filter(|variable| variable.target.is_none() && !named.contains(variable.name));
+    let unknown = ours(environment).filter(|variable| {
+        variable.target.is_none() && !named.contains(variable.name) && !variable.is_of_a_kubernetes_service()
+    });
     diagnostics.extend(unknown.filter_map(|variable| {
         let hint = match suggest::variable(variable.name) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None if variable.name.contains(SEPARATOR) => {
                 format!("a key's path joined by `{SEPARATOR}` is missing behind `{PREFIX}`")
             }
-            // Every key's variable contains the separator, so this one is not ours: Kubernetes, for instance, sets
-            // `DOORWARD_PORT_9000_TCP` in every pod beside a Service called `doorward`.
+            // Every key's variable contains the separator, so this one is not ours.
             None => return None,
         };
         Some(ValueError::new("this variable sets no key", hint).at("", &variable.origin()))
     }));
     diagnostics
 }
+
+/// Names of the variables of a Kubernetes Service ("Discovering services", environment variables).
+static KUBERNETES_SERVICE: LazyLock<Regex> = LazyLock::new(|| {
+    let part = "_SERVICE_HOST|_SERVICE_PORT(_[A-Z0-9_]+)?|_PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?";
+    Regex::new(&format!("^DOORWARD(_[A-Z0-9_]+)?({part})$")).expect("the expression is constant")
+});
 
 struct Variable<'e> {
     name: &'e str,
@@ -87,6 +99,12 @@ fn key(segments: &[Segment]) -> String {
 impl Variable<'_> {
     fn origin(&self) -> Origin {
         Origin::Environment(self.name.to_owned())
+    }
+
+    /// Returns `true` for the variables that Kubernetes sets in every pod beside a Service called `doorward` or
+    /// `doorward-…`, whatever its ports are called. None of them can be a key's: those contain the separator.
+    fn is_of_a_kubernetes_service(&self) -> bool {
+        !self.name.contains(SEPARATOR) && KUBERNETES_SERVICE.is_match(self.name)
     }
 
     fn put(&self, root: &mut Node, target: PathTarget) -> Result<(), ValueError> {
@@ -230,5 +248,26 @@ mod tests {
             ],
         );
         assert_eq!(diagnostics, [""; 0]);
+    }
+
+    #[test]
+    fn the_variables_of_a_kubernetes_service_are_passed_over_whatever_its_ports_are_called() {
+        // Ports called as keys are, and Services called as sections are.
+        for part in ["MANAGEMENT", "LISTEN", "LOG_LEVEL", "STORE_URL", "SERVER", "METRICS_2", "SESSION_SECRETS"] {
+            for (name, value) in [
+                (format!("DOORWARD_SERVICE_PORT_{part}"), "9300"),
+                (format!("DOORWARD_{part}_SERVICE_HOST"), "10.0.0.1"),
+                (format!("DOORWARD_{part}_SERVICE_PORT"), "9000"),
+                (format!("DOORWARD_{part}_SERVICE_PORT_{part}"), "9000"),
+                (format!("DOORWARD_{part}_PORT"), "tcp://10.0.0.1:9000"),
+                (format!("DOORWARD_{part}_PORT_9000_TCP"), "tcp://10.0.0.1:9000"),
+                (format!("DOORWARD_{part}_PORT_9000_UDP_ADDR"), "10.0.0.1"),
+            ] {
+                assert_eq!(overlaid("", &[(&name, value)]).1, [""; 0], "{name}");
+            }
+        }
+        for name in ["DOORWARD_SERVER__SERVICE_HOST", "DOORWARD_LOG_LEVEL_", "DOORWARD_LISTEN"] {
+            assert_eq!(overlaid("", &[(name, "9000")]).1.len(), 1, "{name}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::{
     diagnostic::{Diagnostic, Diagnostics, Origin, Severity},
     environment::{self, Environment},
     files::SourceFiles,
+    known_providers,
     settings::Config,
     shape,
     source::{self, ConfigFile, process_environment},
@@ -45,6 +46,7 @@ fn assemble(
     };
     let mut diagnostics = environment::overlay(&mut root, environment);
     diagnostics.extend(shape::complete(&mut root));
+    known_providers::apply_defaults(&mut root);
     let (config, more) = validate::settings(&root, environment, files);
     diagnostics.extend(more);
     let (warnings, errors): (Vec<_>, Vec<_>) =

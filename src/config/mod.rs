@@ -2,13 +2,16 @@
 //!
 //! It sits above the modules that it configures and makes their `Settings`; none of them imports it. The path of a value:
 //! `source` finds the text, `tree` parses it, `environment` puts the variables on top, `shape` checks it against the
-//! `schema` and fills in defaults, `validate` turns it into settings. Every mistake on the way becomes a `Diagnostic`.
+//! `schema` and fills in defaults, `known_providers` those that depend on the issuer, `validate` turns it into settings.
+//! Every mistake on the way becomes a `Diagnostic`.
 
+mod client_addresses;
 mod diagnostic;
 mod diff;
 mod effective;
 mod environment;
 mod files;
+mod known_providers;
 mod load;
 mod reader;
 mod reference;

@@ -23,6 +23,7 @@ use super::{
     shape,
     tree::{Node, TomlValue},
 };
+use crate::crypto::{self, is_placeholder};
 
 /// Size limit of a secret in bytes: more than any needs.
 const MAX_SECRET_SIZE: usize = 64 * 1024;
@@ -89,7 +90,7 @@ impl<'t> Cursor<'t> {
 
     /// Returns `true` if the value was written, `false` if it is the default.
     pub(super) fn is_written(&self) -> bool {
-        self.node.origin != Origin::Default
+        !self.node.origin.is_default()
     }
 
     /// Returns `true` if no error has been reported in it.
@@ -108,7 +109,7 @@ impl<'t> Cursor<'t> {
 
     /// Returns a cursor at a value inside. A default has no origin of its own: errors point to where it could be written.
     fn inside(&self, key: String, node: &'t Node) -> Self {
-        let origin = if node.origin == Origin::Default { self.origin } else { &node.origin };
+        let origin = if node.origin.is_default() { self.origin } else { &node.origin };
         Self { key, origin, node }
     }
 }
@@ -238,16 +239,16 @@ impl<'e> Reader<'e> {
     pub(super) fn plain_secret(&mut self, cursor: Option<&Cursor<'_>>) -> Option<String> {
         let cursor = cursor?;
         if !cursor.is_table() {
-            return self.parsed(Some(cursor), not_empty);
+            return self.parsed(Some(cursor), |text| secret("the secret", text));
         }
         let (file, env) = (cursor.at("file"), cursor.at("env"));
         if let Some(file) = file {
             let (_, content) = self.content(Some(&file))?;
-            return self.parsed(Some(&file), |path| secret_in(path, content).and_then(|text| not_empty(&text)));
+            return self.parsed(Some(&file), |path| secret_in(path, content));
         }
         let environment = self.environment;
         self.parsed(env.as_ref(), |name| match environment.get(name) {
-            Some(value) => not_empty(value),
+            Some(value) => secret(&format!("the secret in the variable {name}"), value),
             None => Err(ValueError::new(
                 format!("the variable {name} is not set"),
                 "set it where the gate is started, or name another one",
@@ -264,7 +265,17 @@ pub(super) fn text(text: &str) -> Result<String, ValueError> {
     if text.trim() != text || text.chars().any(char::is_control) {
         return Err(ValueError::new("this has blanks around it or control characters in it", "remove them"));
     }
+    if is_placeholder(text) {
+        let hint = "nothing is replaced in texts; write the value, or set the key by its variable (DOORWARD_…)";
+        return Err(ValueError::new(format!("`{text}` is a placeholder that nothing has replaced"), hint));
+    }
     Ok(text.to_owned())
+}
+
+/// Parses a secret. An error names `place`, where the secret is kept, and nothing of the secret.
+pub(super) fn secret(place: &str, text: &str) -> Result<String, ValueError> {
+    let secret = crypto::secret_text(text);
+    secret.map(ToOwned::to_owned).map_err(|error| ValueError::new(format!("{place} {error}"), error.hint()))
 }
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, ValueError> {
@@ -311,24 +322,16 @@ fn duration(text: &str) -> Result<Duration, ValueError> {
     }
 }
 
-fn not_empty(secret: &str) -> Result<String, ValueError> {
-    if secret.trim().is_empty() {
-        return Err(ValueError::new("the secret is empty", "put it where this key says that it is kept"));
-    }
-    Ok(secret.to_owned())
-}
-
-/// Returns the secret in a file, without the newline that editors and `echo` leave at its end.
 fn secret_in(path: &str, content: Vec<u8>) -> Result<String, ValueError> {
+    let place = format!("the secret in {path}");
     if content.len() > MAX_SECRET_SIZE {
-        return Err(ValueError::new(
-            format!("{path} holds more than {MAX_SECRET_SIZE} bytes"),
-            "name the file of the secret alone",
-        ));
+        let problem = format!("{place} is longer than {MAX_SECRET_SIZE} bytes");
+        return Err(ValueError::new(problem, "name the file of the secret alone"));
     }
-    let text = String::from_utf8(content).map_err(|_| unreadable(path, &io::Error::other("it is not UTF-8")))?;
-    let line = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
+    match String::from_utf8(content) {
+        Ok(text) => secret(&place, &text),
+        Err(_) => Err(ValueError::new(format!("{place} is not UTF-8"), "save it as UTF-8 without a byte order mark")),
+    }
 }
 
 fn unreadable(path: &str, error: &io::Error) -> ValueError {

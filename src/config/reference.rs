@@ -13,16 +13,19 @@ const HEAD: &str = "\
 <!-- Written by `make docs` from src/config/schema/table.rs; edit that. -->
 
 The file is TOML: `--config`, else `$DOORWARD_CONFIG`, else `./doorward.toml`, else `/etc/doorward/doorward.toml`.
-`doorward check` validates it and prints every value in force with its origin. An unknown key, a key without effect in
-its place, and a variable that is named and not set are errors, all reported at once.
+`doorward check` validates it and prints every value in force with its origin, the addresses to register at each provider,
+and warnings. An unknown key, a key without effect in its place, and a variable that is named and not set are errors, all
+reported at once. Warnings are of what is valid and probably not intended; they are logged at start and after a reload too.
 
 - **Environment.** Every key can be set by a variable, which takes precedence over the file: `DOORWARD_` and the key's
   path in capitals, joined by `__`. Numbers are indices of a list, from 0: `DOORWARD_PROVIDERS__0__CLIENT_SECRET`. Texts
   are written as they are; lists, tables and `true` or `false` as in the file:
   `DOORWARD_APPS__0__HOSTS='[\"a.example.com\"]'`. A variable that looks like a key's and sets none is an error
-  (`DOORWARD_SERVER__LISTN`, `DOORWARD_LOG_LEVEL`). Others without `__`, such as those that Kubernetes sets for a Service
-  called `doorward`, are ignored. If the environment sets a key, no file is needed.
-- **Secrets** are a text, `{ file = \"/run/secrets/name\" }` (without the newline at its end) or `{ env = \"NAME\" }`.
+  (`DOORWARD_SERVER__LISTN`, `DOORWARD_LOG_LEVEL`). Others without `__` are ignored, and so are those that Kubernetes sets
+  for a Service called `doorward` or `doorward-…`. If the environment sets a key, no file is needed.
+- **Secrets** are a text, `{ file = \"/run/secrets/name\" }` or `{ env = \"NAME\" }`. Line ends behind one are no part of it,
+  wherever it is kept. Blanks, quotes or a byte order mark around it, control characters, and a `${NAME}`, `$(…)` or
+  `{{ … }}` that nothing has replaced are errors.
 - **Durations** are written `500ms`, `30s`, `15m`, `12h`, `28d`, and are never zero.
 - **Networks** are written `10.0.0.0/8`, or as a single address.
 - **Files** with a relative path begin in the working directory.

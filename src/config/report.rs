@@ -5,12 +5,13 @@ use std::{fmt::Write as _, str::FromStr};
 use serde_json::{Value, json};
 
 use super::{
+    client_addresses::{self, ClientAddresses},
     diagnostic::{Diagnostic, Diagnostics, Origin},
     effective::EffectiveValue,
     settings::Config,
 };
 
-/// Returns the report as text: a line for each value and a block for each warning, or a block for each error.
+/// Returns the report as text: a line for each value, a block for each provider and each warning, or a block for each error.
 #[must_use]
 pub fn report_text(result: &Result<Config, Diagnostics>) -> String {
     let mut text = String::new();
@@ -19,6 +20,9 @@ pub fn report_text(result: &Result<Config, Diagnostics>) -> String {
             for EffectiveValue { key, value, origin, .. } in &config.effective {
                 let kind = if matches!(origin, Origin::Environment(_)) { "environment " } else { "" };
                 let _ = writeln!(text, "{key} = {value}  # {kind}{origin}");
+            }
+            for addresses in client_addresses::list(config) {
+                let _ = write!(text, "\n{}", addresses.text());
             }
             for warning in &config.warnings {
                 let _ = write!(text, "\n{warning}\n");
@@ -34,7 +38,8 @@ pub fn report_text(result: &Result<Config, Diagnostics>) -> String {
     text
 }
 
-/// Returns the report as one JSON object with `ok`, `hash`, `values`, `warnings` and `errors`.
+/// Returns the report as one JSON object with `ok`, `hash`, `values`, `register` (addresses for the providers), `warnings` and
+/// `errors`.
 #[must_use]
 pub fn report_json(result: &Result<Config, Diagnostics>) -> Value {
     match result {
@@ -42,12 +47,14 @@ pub fn report_json(result: &Result<Config, Diagnostics>) -> Value {
             "ok": true,
             "hash": config.hash,
             "values": config.effective.iter().map(value).collect::<Vec<_>>(),
+            "register": client_addresses::list(config).iter().map(ClientAddresses::json).collect::<Vec<_>>(),
             "warnings": config.warnings.iter().map(diagnostic).collect::<Vec<_>>(),
             "errors": [],
         }),
         Err(diagnostics) => json!({
             "ok": false,
             "values": [],
+            "register": [],
             "warnings": [],
             "errors": diagnostics.0.iter().map(diagnostic).collect::<Vec<_>>(),
         }),
@@ -76,5 +83,6 @@ fn origin(origin: &Origin) -> Value {
         Origin::Environment(variable) => json!({ "kind": "environment", "variable": variable }),
         Origin::SecretFile(path) => json!({ "kind": "secret_file", "file": path.display().to_string() }),
         Origin::Default => json!({ "kind": "default" }),
+        Origin::DefaultFor(provider) => json!({ "kind": "default", "for": provider }),
     }
 }

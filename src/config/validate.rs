@@ -1,10 +1,11 @@
 //! Validation: from the completed tree to the modules' settings, section by section, with every diagnostic.
 //!
-//! Each file reads the keys of its own sections; checks across sections are here and in `emails` and `networks`.
+//! Each file reads the keys of its own sections; checks across sections are here and in `audience` and `networks`.
 
 mod apps;
+mod audience;
 mod brand;
-mod emails;
+mod entropy;
 mod headers;
 mod networks;
 mod providers;
@@ -46,7 +47,7 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
     let transport = server::transport(root);
     let providers = providers::read(reader, root, transport);
     let apps = apps::read(reader, root);
-    emails::warn_of_unverified(reader, root);
+    audience::warn_of_surprises(reader, root);
     networks::warn_of_unknown_clients(reader, root);
     let brand = root.at("brand").map(|section| brand::brand(reader, &section));
     let (server, session, brand, apps) = (server?, session?, brand?, apps?);

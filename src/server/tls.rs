@@ -22,7 +22,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 use tokio_rustls::TlsAcceptor;
 
 use super::Error;
-use crate::crypto;
+use crate::{clock::Timestamp, crypto};
 
 const CERT: &str = "server.tls.cert";
 const KEY: &str = "server.tls.key";
@@ -46,6 +46,15 @@ impl TlsSettings {
     /// Loads the files as they are now, and fails if they cannot be used. Blocks while it reads them.
     pub fn try_out(&self) -> Result<(), Error> {
         TlsFiles::read(self)?.config().map(drop)
+    }
+
+    /// Returns the end of the certificate itself, the first of the chain, as it is now. Blocks while it reads the file.
+    #[must_use]
+    pub fn not_after(&self) -> Option<Timestamp> {
+        let chain = certificates(CERT, &read(CERT, &self.cert).ok()?).ok()?;
+        let (_, certificate) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
+        let seconds = certificate.validity().not_after.timestamp();
+        Some(Timestamp::from_unix(seconds.try_into().unwrap_or_default()))
     }
 }
 

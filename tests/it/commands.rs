@@ -9,6 +9,7 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
+use url::Url;
 
 use crate::world::{Signal, World, eventually};
 
@@ -88,6 +89,79 @@ apps = [{{ name = "app", hosts = ["app.example.test"] }}]
         assert!(String::from_utf8(checked.stdout).unwrap().contains("is not known: store.url"));
         assert!(!dir.path().join("not-there.db").exists(), "asking makes no store");
     }
+}
+
+/// Writes a configuration that is valid and most likely a mistake.
+fn of_google(dir: &Path, listen: &str) {
+    let text = format!(
+        r#"
+server = {{ listen = "{listen}", management = "127.0.0.1:0" }}
+session = {{ secrets = ["zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"] }}
+store = {{ url = "memory:" }}
+providers = [{{ name = "google", issuer = "https://accounts.google.com", client_id = "doorward" }}]
+apps = [{{ name = "app", hosts = ["app.example.com"] }}]
+"#
+    );
+    std::fs::write(dir.join("doorward.toml"), text).unwrap();
+}
+
+#[test]
+fn what_check_warns_of_is_logged_once_at_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    of_google(dir.path(), &listener.local_addr().unwrap().to_string());
+    let checked = doorward(dir.path(), &["check"]).output().unwrap();
+    let report = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.status.success(), "{report}");
+    assert!(report.contains("    https://app.example.com/_doorward/callback\n"), "{report}");
+    let checked = doorward(dir.path(), &["check", "--format", "json"]).output().unwrap();
+    let json: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert!(checked.status.success() && json["ok"] == true, "{json}");
+    assert_eq!(json["register"][0]["redirect_uris"][0], "https://app.example.com/_doorward/callback");
+    let log = stderr_and_stdout(&doorward(dir.path(), &["serve"]).output().unwrap());
+    let logged: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let warnings = json["warnings"].as_array().unwrap();
+    for (warning, (key, problem)) in warnings
+        .iter()
+        .zip([("session.secrets[0]", "is easy to guess"), ("apps[0]", "anybody with a Google account is let in here")])
+    {
+        assert_eq!(warning["key"], key);
+        assert!(warning["problem"].as_str().unwrap().contains(problem), "{warning}");
+        assert!(report.contains(&format!("warning: {key}: {problem}")), "{report}");
+        let lines = logged.iter().filter(|line| line["key"] == key && line["problem"] == warning["problem"]);
+        assert_eq!(lines.map(|line| line["level"].as_str()).collect::<Vec<_>>(), [Some("WARN")], "{log}");
+    }
+    assert_eq!(warnings.len(), 2, "{json}");
+    assert!(!log.contains("zzz") && !report.contains("zzz"));
+}
+
+#[test]
+fn the_variables_of_a_kubernetes_service_are_no_mistakes() {
+    let (dir, _listener) = taken("json");
+    for (name, value, status) in [
+        ("DOORWARD_SERVICE_PORT_MANAGEMENT", "9300", 0),
+        ("DOORWARD_SERVICE_PORT_LISTEN", "9000", 0),
+        ("DOORWARD_METRICS_PORT_9300_TCP_ADDR", "10.0.0.1", 0),
+        ("DOORWARD_LISTEN", "9000", 1),
+        ("DOORWARD_SERVER__MANAGEMNT", "127.0.0.1:9300", 1),
+    ] {
+        let ended = doorward(dir.path(), &["check"]).env(name, value).output().unwrap();
+        assert_eq!(ended.status.code(), Some(status), "{name}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_redirect_uris_that_check_prints_are_those_that_the_provider_gets() {
+    let world = World::new().await;
+    let report: Value = serde_json::from_str(&world.gate.command(&["check", "--format", "json"])).unwrap();
+    let printed = report["register"][0]["redirect_uris"].as_array().unwrap();
+    let asked = world.visitor().open(&world.at("app", "/")).await.location().unwrap();
+    let asked = Url::parse(&asked).unwrap();
+    let (_, redirect) = asked.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap();
+    let mut redirect = Url::parse(&redirect).unwrap();
+    // The edge of a test has a port of its own.
+    redirect.set_port(None).unwrap();
+    assert!(printed.iter().any(|uri| uri == redirect.as_str()), "{redirect} is not among {printed:?}");
 }
 
 #[test]

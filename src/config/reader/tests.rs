@@ -23,29 +23,63 @@ fn a_secret_is_read_from_the_text_or_a_variable() {
 }
 
 #[test]
-fn one_newline_at_the_end_of_a_secret_file_is_not_part_of_the_secret() {
-    for (content, secret) in [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a \n", " a ")] {
+fn line_ends_behind_a_secret_are_no_part_of_it_wherever_it_is_kept() {
+    for content in ["a", "a\n", "a\r\n", "a\n\n"] {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content.as_bytes()).unwrap();
         let toml = format!("{{ file = '{}' }}", file.path().display());
-        assert_eq!(secret_of(&toml, &[]).unwrap(), secret, "{content:?}");
+        let inline = serde_json::Value::from(content).to_string();
+        for (toml, variables) in
+            [(toml, vec![]), ("{ env = 'KEPT' }".to_owned(), vec![("KEPT", content)]), (inline, vec![])]
+        {
+            assert_eq!(secret_of(&toml, &variables).unwrap(), "a", "{toml} {content:?}");
+        }
     }
 }
 
 #[test]
-fn a_missing_secret_is_an_error_that_does_not_show_it() {
-    let empty = tempfile::NamedTempFile::new().unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    for (toml, expected) in [
-        ("''".to_owned(), "f:1: s: the secret is empty"),
-        ("{ env = 'UNSET' }".to_owned(), "f:1: s.env: the variable UNSET is not set"),
-        ("{ env = 'EMPTY' }".to_owned(), "f:1: s.env: the secret is empty"),
-        (format!("{{ file = '{}' }}", empty.path().display()), "f:1: s.file: the secret is empty"),
-        (format!("{{ file = '{}' }}", directory.path().display()), "f:1: s.file: "),
-        ("{ file = '/does/not/exist' }".to_owned(), "f:1: s.file: /does/not/exist cannot be read: No such file"),
+fn a_faulty_secret_is_an_error_that_names_its_place_and_does_not_show_it() {
+    for (content, fault) in [
+        ("", "is empty"),
+        ("\u{feff}hidden", "begins with a byte order mark"),
+        ("hidden\nmore\n", "has a line break inside"),
+        ("hid\tden", "holds a control character or an invisible one"),
+        ("hidden ", "has blanks around it"),
+        ("\"hidden\"\n", "has quotes around it"),
+        ("${hidden}", "holds a placeholder that nothing has replaced"),
     ] {
-        let diagnostic = secret_of(&toml, &[("EMPTY", "")]).unwrap_err();
-        assert!(diagnostic.starts_with(expected), "{toml}: {diagnostic}");
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(content.as_bytes()).unwrap();
+        let path = file.path().display();
+        let inline = serde_json::Value::from(content).to_string();
+        for (toml, place) in [
+            (format!("{{ file = '{path}' }}"), format!("f:1: s.file: the secret in {path}")),
+            ("{ env = 'KEPT' }".to_owned(), "f:1: s.env: the secret in the variable KEPT".to_owned()),
+            (inline, "f:1: s: the secret".to_owned()),
+        ] {
+            let diagnostic = secret_of(&toml, &[("KEPT", content)]).unwrap_err();
+            assert!(diagnostic.starts_with(&format!("{place} {fault}\n    ")), "{toml}: {diagnostic}");
+            assert!(!diagnostic.contains("hidden"), "{diagnostic}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_cannot_be_read_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"\xff\xfeh\0i\0").unwrap();
+    for (toml, expected) in [
+        ("{ env = 'UNSET' }".to_owned(), "f:1: s.env: the variable UNSET is not set".to_owned()),
+        (format!("{{ file = '{}' }}", directory.path().display()), "f:1: s.file: ".to_owned()),
+        (
+            format!("{{ file = '{}' }}", file.path().display()),
+            format!("f:1: s.file: the secret in {} is not UTF-8", file.path().display()),
+        ),
+        ("{ file = '/does/not/exist' }".to_owned(), "f:1: s.file: /does/not/exist cannot be read: No such".to_owned()),
+    ] {
+        let diagnostic = secret_of(&toml, &[]).unwrap_err();
+        assert!(diagnostic.starts_with(&expected), "{toml}: {diagnostic}");
     }
 }
 

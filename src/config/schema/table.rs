@@ -109,7 +109,7 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
         Absent("one cookie for each host"),
         Reload,
         "The domain whose hosts share one cookie: signing in on one of them is enough for all. Every app's host has \
-         to be in it.",
+         to be in it. Browsers refuse such cookies for public suffixes (`co.uk`, `duckdns.org`), so those are errors.",
     ),
     key("session.lifetime", ValueKind::Duration, Is("\"28d\""), Reload, "Maximum lifetime of a session, from sign-in."),
     key(
@@ -197,7 +197,7 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
         ValueKind::Text,
         Required,
         Reload,
-        "Issuer identifier, exactly as the provider states it. `https`, except for a provider on this machine or if \
+        "Issuer identifier, exactly as the provider states it; at Entra ID with the tenant's ID. `https`, except for a provider on this machine or if \
          `server.scheme` is `http`.",
     ),
     key("providers[].client_id", ValueKind::Text, Required, Reload, "The gate's client ID at the provider."),
@@ -214,7 +214,8 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
         Is("[\"openid\", \"profile\", \"email\", \"offline_access\"]"),
         Reload,
         "The requested scopes; `openid` is required. Most providers issue a refresh token only with \
-         `offline_access`.",
+         `offline_access`. The default leaves it out at a Keycloak realm (an issuer with the path `/realms/NAME`), where \
+         it ends the single sign-on and logout by the provider, and at Google, which refuses it.",
     ),
     key(
         "providers[].groups_claim",

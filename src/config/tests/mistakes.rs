@@ -1,5 +1,7 @@
 //! Every mistake is an error with its place and a hint.
 
+use secrecy::ExposeSecret as _;
+
 use super::*;
 
 /// Returns [`GOOD`] with lines inserted below the header of a section, where they replace the keys that they name, and the
@@ -80,6 +82,11 @@ fn mistakes_about_sessions_and_their_store_are_errors_with_a_hint() {
         [session] > cookie_name = "abcdefghijklmnopqrstuvwxyz0123456" > session.cookie_name: `abcdefghijklmnopqrstuvwxyz > 1 to 32
         [session] > cookie_domain = ".example.com" > session.cookie_domain: begins with a dot > "example.com"
         [session] > cookie_domain = "com" > session.cookie_domain: `com` is a whole top-level domain > example.com
+        [session] > secrets = ["${SEALING_SECRET_OF_THIS_VERY_GATE}"] > session.secrets[0]: the secret holds a placeholder > replaces no
+        [session] > secrets = ["'0123456789abcdef0123456789abcdef'"] > session.secrets[0]: the secret has quotes around it > remove the quotes
+        [session] > cookie_domain = "duckdns.org" > session.cookie_domain: `duckdns.org` is on the Public Suffix List > "home.duckdns.org"
+        [session] > cookie_domain = "co.uk" > session.cookie_domain: `co.uk` is on the Public Suffix List > "home.co.uk"
+        [session] > cookie_domain = "GitHub.io." > session.cookie_domain: `GitHub.io.` is on the Public Suffix List > "home.github.io"
         [session] > cookie_domain = "10.0.0.1" > session.cookie_domain: `10.0.0.1` is an address > leave
         [session] > lifetime = 28 > session.lifetime: this is a number, and not a duration > "15m"
         [session] > lifetime = "28" > session.lifetime: `28` is no duration > "28d"
@@ -90,6 +97,9 @@ fn mistakes_about_sessions_and_their_store_are_errors_with_a_hint() {
     for (url, problem) in [
         ("postgres:///x", "this is no address: it names no host"),
         ("postgres://ann:secret@db/x?sslmode=maybe", "this is no address: `sslmode=maybe`"),
+        ("postgres://ann:%20secret@db/x", "this is no address: its password has blanks around it"),
+        ("postgres://ann:${PASSWORD}@db/x", "this URL holds a placeholder that nothing has replaced"),
+        ("sqlite:$(pwd)/doorward.db", "this URL holds a placeholder that nothing has replaced"),
         ("sqlite:///var/x", "a path follows the colon"),
         ("sqlite:", "this is no store"),
         ("sqlite::memory:", "this would be kept in memory"),
@@ -135,6 +145,10 @@ fn mistakes_about_providers_are_errors_with_a_hint() {
         [[providers]] > issuer = "https://a.example/?x=1" > providers[0].issuer: an issuer has no query > https://
         [[providers]] > issuer = "https://A.example/" > providers[0].issuer: `https://A.example/` is not in its plain form > "https://a.example/"
         [[providers]] > issuer = "https://a.example/.well-known/openid-configuration" > providers[0].issuer: this is the address of the metadata > "https://a.example/"
+        [[providers]] > issuer = "https://login.microsoftonline.com/common/v2.0" > providers[0].issuer: `common` stands for many tenants > /TENANT/v2.0"
+        [[providers]] > issuer = "https://login.microsoftonline.com/organizations/v2.0" > providers[0].issuer: `organizations` stands for many tenants > section [[providers]] for each
+        [[providers]] > client_id = "${CLIENT_ID}" > providers[0].client_id: `${CLIENT_ID}` is a placeholder > its variable
+        [[providers]] > client_secret = " x" > providers[0].client_secret: the secret has blanks around it > remove
         [[providers]] > client_id = "" > providers[0].client_id: this is empty > value
         [[providers]] > client_secret = { env = "UNSET" } > providers[0].client_secret.env: the variable UNSET is not set > set it
         [[providers]] > client_secret = "" > providers[0].client_secret: the secret is empty > put it
@@ -251,6 +265,43 @@ fn a_missing_required_key_is_reported_at_its_section() {
     ] {
         let diagnostics = refused(&GOOD.replace(without, ""));
         assert!(diagnostics.len() == 1 && diagnostics[0].starts_with(problem), "{diagnostics:?}");
+    }
+}
+
+#[test]
+fn a_cookie_domain_may_be_anything_below_a_public_suffix_or_a_private_top_level_domain() {
+    for domain in [
+        "example.com",
+        "home.duckdns.org",
+        "a.co.uk",
+        "x.home.arpa",
+        "svc.cluster.local",
+        "a.lan",
+        "a.internal",
+        "a.test",
+    ] {
+        let text = GOOD
+            .replace("[session]", &format!("[session]\ncookie_domain = '{domain}'"))
+            .replace("\"grafana.example.com\", \"*.graphs.example.com\"", &format!("'grafana.{domain}'"));
+        assert_eq!(refused(&text), [""; 0], "{domain}");
+    }
+}
+
+#[test]
+fn a_secret_in_a_variable_is_read_as_one_in_a_file_is() {
+    let with = |secret: &str| {
+        let environment = variables(&[
+            ("DOORWARD_PROVIDERS__0__CLIENT_SECRET", secret),
+            ("DOORWARD_STORE__URL", &format!("postgres://ann@db/{}\n", "x")),
+        ]);
+        load_from(Some(&source(GOOD)), &environment)
+    };
+    let exposed = |config: Config| config.providers[0].client_secret.as_ref().unwrap().expose_secret().to_owned();
+    assert_eq!(with("hidden\n").map(exposed).ok().as_deref(), Some("hidden"));
+    for faulty in ["\"hidden\"", "hidden ", "\u{feff}hidden", "hidden\nhidden", "${hidden}"] {
+        let diagnostics = with(faulty).err().unwrap().to_string();
+        let place = "DOORWARD_PROVIDERS__0__CLIENT_SECRET: providers[0].client_secret: the secret ";
+        assert!(diagnostics.starts_with(place) && !diagnostics.contains("hidden"), "{diagnostics}");
     }
 }
 

@@ -6,6 +6,7 @@ use url::{Host, Url};
 
 use super::super::{
     diagnostic::ValueError,
+    known_providers::{KnownProvider, unusable_at_entra, with_slash_mended},
     reader::{self, Cursor, Reader},
 };
 use crate::{
@@ -34,6 +35,9 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
     let secret = section.at("client_secret");
     let client_secret = reader.secret(secret.as_ref());
     let scopes = scopes(reader, section);
+    if let Some(issuer) = &issuer {
+        warn_of_product(reader, section, issuer);
+    }
     let groups_claim = reader.text(section.at("groups_claim").as_ref());
     let ca = section.at("ca_file");
     let pem = reader.content(ca.as_ref()).map(|(path, content)| oidc::Pem { path, content: content.into() });
@@ -73,6 +77,21 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
     Some(settings)
 }
 
+/// Warns of what the product at this issuer would refuse at the first sign-in.
+fn warn_of_product(reader: &mut Reader<'_>, section: &Cursor<'_>, issuer: &Url) {
+    if let (Some(cursor), Some(meant)) = (section.at("issuer"), with_slash_mended(issuer)) {
+        reader.warn(&cursor, "tokens of this product name the issuer otherwise", format!("write \"{meant}\""));
+    }
+    let scopes = section.at("scopes").map(|list| list.items()).unwrap_or_default();
+    if let Some(item) = scopes.iter().find(|scope| scope.text() == Some("offline_access"))
+        && KnownProvider::of(issuer) == Some(KnownProvider::Google)
+    {
+        let hint = "remove it; refresh tokens come with extra_authorize_params = { access_type = \"offline\", prompt = \
+                    \"consent\" }";
+        reader.warn(item, "Google refuses this scope, so nobody could sign in", hint);
+    }
+}
+
 fn unverified_email(section: &Cursor<'_>) -> Option<UnverifiedEmail> {
     match section.at("unverified_email")?.text()? {
         "drop" => Some(UnverifiedEmail::Drop),
@@ -97,6 +116,9 @@ fn issuer(text: &str, transport: SiteScheme) -> Result<Url, ValueError> {
             return Err(ValueError::new("codes and secrets would travel in the clear", hint));
         }
         _ => return Err(ValueError::new(format!("`{text}` is not https"), example)),
+    }
+    if let Some((problem, hint)) = unusable_at_entra(&url) {
+        return Err(ValueError::new(problem, hint));
     }
     // OpenID Connect Discovery 1.0, section 3: no query and no fragment. A password would end up in logs.
     if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {

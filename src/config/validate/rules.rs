@@ -22,6 +22,7 @@ pub(super) fn read(reader: &mut Reader<'_>, app: &Cursor<'_>, prefix: Option<&st
         }
         rules.push(rule);
     }
+    warn_of_public_app(reader, &items, &rules);
     if let Some(allow) = app.at("allow")
         && let Some(place) = rules.iter().position(|rule| rule.as_ref().is_some_and(matches_everything))
     {
@@ -29,6 +30,16 @@ pub(super) fn read(reader: &mut Reader<'_>, app: &Cursor<'_>, prefix: Option<&st
         reader.error(&allow, problem, "remove it, or narrow the rule down");
     }
     rules.into_iter().collect()
+}
+
+/// Warns of a rule that opens every request of the app where none before it asks for anything.
+fn warn_of_public_app(reader: &mut Reader<'_>, items: &[Cursor<'_>], rules: &[Option<Rule>]) {
+    let opens = |rule: &&Option<Rule>| rule.as_ref().is_some_and(|rule| rule.access == RuleAccess::Public);
+    let open = rules.iter().take_while(opens).flatten();
+    for (item, _) in items.iter().zip(open).filter(|(_, rule)| matches_everything(rule)) {
+        let problem = "everybody may use all of this app without signing in";
+        reader.warn(item, problem, "narrow the rule down, or let the edge route the app without asking the gate");
+    }
 }
 
 /// Reads `allow = { groups, users, claims }`: at least one of them, and none of them empty.

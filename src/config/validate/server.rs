@@ -1,6 +1,6 @@
 //! `[server]`: the listeners, the prefix, trusted proxies and service hosts.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
 
@@ -8,7 +8,16 @@ use super::super::{
     diagnostic::ValueError,
     reader::{self, Cursor, Reader},
 };
-use crate::{cookie::SiteScheme, edge::TrustedProxies, host::Authority, server};
+use crate::{
+    clock::{Clock, Timestamp},
+    cookie::SiteScheme,
+    edge::TrustedProxies,
+    host::Authority,
+    server,
+};
+
+/// Time before the end of the gate's own certificate from which it is warned of.
+const EXPIRY_NOTICE: Duration = Duration::from_hours(30 * 24);
 
 /// Values of the section.
 pub(super) struct ServerSection {
@@ -144,5 +153,21 @@ fn tls_settings(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<server:
         reader.error(&cursor.unwrap_or_else(|| section.clone()), problem, hint);
         return None;
     }
+    if let (Some(cert), Some(end)) = (section.at("cert"), settings.not_after()) {
+        warn_of_expiry(reader, &cert, end);
+    }
     Some(settings)
+}
+
+/// Warns of a certificate that has ended or soon will: edges then refuse the gate, and every app is down.
+fn warn_of_expiry(reader: &mut Reader<'_>, cert: &Cursor<'_>, end: Timestamp) {
+    let now = Clock::System.now();
+    let problem = if end <= now {
+        format!("the certificate has been over since {end}")
+    } else if end.since(now) < EXPIRY_NOTICE {
+        format!("the certificate ends at {end}")
+    } else {
+        return;
+    };
+    reader.warn(cert, problem, "renew it; the gate reads the file again when it changes");
 }

@@ -7,7 +7,7 @@ use super::{
         diagnostic::ValueError,
         reader::{self, Cursor, Reader},
     },
-    store,
+    entropy, store,
 };
 use crate::{crypto, flow::OwnCookies, host::Authority, session};
 
@@ -76,6 +76,9 @@ fn secrets(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Vec<SecretString> {
             reader.error(&item, problem, "`doorward secret` prints a good one");
         } else if plain.contains(&secret) {
             reader.error(&item, "has no effect: it is the same as one before it", "remove it");
+        } else if entropy::is_easy_to_guess(&secret) {
+            let problem = "is easy to guess: it has few different characters, or repeats itself";
+            reader.warn(&item, problem, "put one from `doorward secret` in front of it, as docs/rotation.md says");
         }
         plain.push(secret);
     }
@@ -119,7 +122,21 @@ fn cookie_domain(text: &str) -> Result<String, ValueError> {
             hint,
         ));
     }
+    if is_public_suffix(host) {
+        let problem =
+            format!("`{text}` is on the Public Suffix List: browsers refuse cookies for all that is below it");
+        return Err(ValueError::new(
+            problem,
+            format!("write the name below it that is yours, such as \"home.{host}\""),
+        ));
+    }
     Ok(host.to_owned())
+}
+
+/// Returns `true` if anybody can register names below a domain, as below `co.uk` and `duckdns.org`. A top-level domain that
+/// is not on the list, such as `test`, makes no suffix of the names below it.
+fn is_public_suffix(domain: &str) -> bool {
+    psl::suffix(domain.as_bytes()).is_some_and(|suffix| suffix.is_known() && suffix == domain)
 }
 
 fn legacy_cookie(text: &str) -> Result<String, ValueError> {

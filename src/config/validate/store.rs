@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::{
     diagnostic::ValueError,
-    reader::{Cursor, Reader},
+    reader::{self, Cursor, Reader},
 };
 use crate::session::{Backend, postgres};
 
@@ -38,7 +38,7 @@ enum StoreUrl {
 
 fn postgres_settings(reader: &mut Reader<'_>, section: &Cursor<'_>, address: postgres::PostgresUrl) -> Option<Backend> {
     let listen = section.at("listen_url");
-    let listen_address = reader.parsed(listen.as_ref(), |text| parse(text).map(Some));
+    let listen_address = reader.parsed(listen.as_ref(), |text| parse(&reader::secret("this URL", text)?).map(Some));
     let pool_size = reader.number(section.at("pool_size").as_ref(), 1, MAX_POOL_SIZE);
     if let (Some(cursor), Some(1)) = (&listen, pool_size) {
         let hint = "make the pool larger, or remove it";
@@ -65,6 +65,8 @@ fn postgres_settings(reader: &mut Reader<'_>, section: &Cursor<'_>, address: pos
 }
 
 fn store_url(text: &str) -> Result<StoreUrl, ValueError> {
+    // It may hold the password, so it is read as a secret is.
+    let text = reader::secret("this URL", text)?;
     let hint = "write \"postgres://doorward@db/doorward\", \"sqlite:/var/lib/doorward/sessions.db\", or \"memory:\" \
                 where sessions may end with the process";
     match text.split_once(':') {
@@ -80,7 +82,7 @@ fn store_url(text: &str) -> Result<StoreUrl, ValueError> {
         Some(("sqlite", path)) if !path.trim().is_empty() && !path.contains('\0') => {
             Ok(StoreUrl::Local(Backend::Sqlite(PathBuf::from(path))))
         }
-        Some(("postgres" | "postgresql", _)) => parse(text).map(|address| StoreUrl::Postgres(Box::new(address))),
+        Some(("postgres" | "postgresql", _)) => parse(&text).map(|address| StoreUrl::Postgres(Box::new(address))),
         // The text may contain a password and is not repeated.
         _ => Err(ValueError::new("this is no store", hint)),
     }

@@ -4,7 +4,7 @@ use std::fs;
 
 use http::StatusCode;
 
-use super::{APP, Signal, applied, cookies, until, with, world};
+use super::{APP, REFUSED, Signal, applied, cookies, until, with, world};
 use crate::world::{eventually, raw::PersistentConnection};
 
 #[tokio::test]
@@ -64,6 +64,28 @@ async fn a_rotated_client_secret_is_used_without_a_restart() {
     applied(&world, 2).await;
     assert!(world.gate.log().contains("providers[0].client_secret"), "{}", world.gate.log());
     world.signed_in("alice").await;
+}
+
+#[tokio::test]
+async fn a_secret_file_that_is_written_wrongly_is_refused_and_the_old_secret_stays() {
+    let world = world().await;
+    let file = world.dir().join("client-secret");
+    let config = world.config();
+    let (before, rest) = config.split_once("client_secret = \"").unwrap();
+    let (right, rest) = rest.split_once('"').unwrap();
+    fs::write(&file, format!("{right}\r\n\n")).unwrap();
+    world.gate.configure(&format!("{before}client_secret = {{ file = {file:?} }}{rest}"));
+    // Nothing has changed but where the secret is kept.
+    world.signed_in("alice").await;
+    for (turn, wrong) in (1..).zip([format!("\"{right}\""), format!("\u{feff}{right}"), "${hidden_secret}".to_owned()])
+    {
+        fs::write(&file, wrong).unwrap();
+        eventually("it is refused", async || (world.gate.metric(REFUSED).await == Some(turn)).then_some(())).await;
+        world.signed_in("alice").await;
+    }
+    let log = world.gate.log();
+    let refusal = format!("the secret in {} has quotes around it", file.display());
+    assert!(log.contains(&refusal) && !log.contains(right) && !log.contains("hidden_secret"), "{log}");
 }
 
 #[tokio::test]

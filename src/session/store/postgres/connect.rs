@@ -6,23 +6,30 @@
 use std::{
     io,
     path::PathBuf,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
+use arc_swap::ArcSwapOption;
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
 use secrecy::zeroize::Zeroizing;
 use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::session::store::{
-    Unavailable,
-    postgres::{
-        connection::{ConnectionDriver, spawn_driver},
-        error::PostgresError,
-        tls,
-        url::PostgresUrl,
+use crate::{
+    crypto::secret_text,
+    session::store::{
+        Unavailable,
+        postgres::{
+            connection::{ConnectionDriver, spawn_driver},
+            error::PostgresError,
+            tls,
+            url::PostgresUrl,
+        },
     },
 };
 
@@ -37,6 +44,8 @@ pub(super) struct Connector {
     hosts: Vec<Config>,
     url: PostgresUrl,
     password_file: Option<PathBuf>,
+    /// Password of the last connection whose file could be read.
+    last_password: ArcSwapOption<Zeroizing<String>>,
     tls: MakeRustlsConnect,
     /// Index of the host of the last connection.
     last_host: AtomicUsize,
@@ -52,6 +61,7 @@ impl Connector {
             hosts: url.hosts(),
             url: url.clone(),
             password_file,
+            last_password: ArcSwapOption::empty(),
             tls,
             last_host: AtomicUsize::new(0),
             without_options: AtomicBool::new(false),
@@ -75,12 +85,12 @@ impl Connector {
     }
 
     async fn try_hosts(&self) -> Result<(Client, ConnectionDriver), PostgresError> {
-        let (password, tls) = (self.read_password().await?, self.tls().await?);
+        let (password, tls) = (self.password().await?, self.tls().await?);
         let first = self.last_host.load(Ordering::Relaxed);
         let mut last_error = PostgresError::Closed;
         for index in (0..self.hosts.len()).map(|turn| (first + turn) % self.hosts.len()) {
             let Some(host) = self.hosts.get(index) else { continue };
-            let config = self.configure(host, password.as_deref());
+            let config = self.configure(host, password.as_ref().map(|password| password.as_str()));
             // On the heap, because it is large and part of the future of every statement.
             let opening = Box::pin(config.connect(tls.clone()));
             let late = |_| PostgresError::Timeout("connecting", LOGIN_TIMEOUT);
@@ -107,18 +117,29 @@ impl Connector {
         reading.map_err(|_| PostgresError::Closed)?.map_err(PostgresError::RootCertificates)
     }
 
-    async fn read_password(&self) -> Result<Option<Zeroizing<Vec<u8>>>, PostgresError> {
+    /// Returns the password in the file. While that holds none that can be used, the last one stays in use.
+    async fn password(&self) -> Result<Option<Arc<Zeroizing<String>>>, PostgresError> {
         let Some(path) = &self.password_file else { return Ok(None) };
-        let reading = async {
-            let mut password = Zeroizing::new(tokio::fs::read(path).await?);
-            let length = password.trim_ascii_end().len();
-            password.truncate(length);
-            if password.is_empty() { Err(io::Error::other("the file is empty")) } else { Ok(password) }
-        };
-        reading.await.map(Some).map_err(|error| PostgresError::Password(path.clone(), error))
+        let reading = tokio::fs::read_to_string(path).await.map(Zeroizing::new);
+        let password = reading.and_then(|text| {
+            let password = secret_text(&text).map_err(io::Error::other)?;
+            Ok(Arc::new(Zeroizing::new(password.to_owned())))
+        });
+        match (password, self.last_password.load_full()) {
+            (Ok(password), _) => {
+                self.last_password.store(Some(Arc::clone(&password)));
+                Ok(Some(password))
+            }
+            (Err(error), Some(last)) => {
+                let path = path.display();
+                tracing::warn!(%path, %error, "store.password cannot be used; the last password stays in use");
+                Ok(Some(last))
+            }
+            (Err(error), None) => Err(PostgresError::Password(path.clone(), error)),
+        }
     }
 
-    fn configure(&self, host: &Config, password: Option<&Vec<u8>>) -> Config {
+    fn configure(&self, host: &Config, password: Option<&str>) -> Config {
         let mut config = host.clone();
         password.map(|password| config.password(password));
         if !self.without_options.load(Ordering::Relaxed) {

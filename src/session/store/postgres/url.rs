@@ -10,7 +10,7 @@ use tokio_postgres::{
     config::{Host, SslMode, TargetSessionAttrs},
 };
 
-use crate::session::store::postgres::error::chain;
+use crate::{crypto::secret_text, session::store::postgres::error::chain};
 
 /// Timeout of a connection attempt to one address of one host.
 const TCP_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -95,6 +95,7 @@ impl PostgresUrl {
     }
 
     fn check_and_complete(&mut self) -> Result<(), String> {
+        self.check_password()?;
         let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len());
         if hosts == 0 {
             return Err("it names no host".to_owned());
@@ -113,6 +114,17 @@ impl PostgresUrl {
             self.config.application_name("doorward");
         }
         Ok(())
+    }
+
+    /// Refuses a password with something around it or in its place, as anywhere else where a secret is written.
+    fn check_password(&self) -> Result<(), String> {
+        let password = self.config.get_password().and_then(|password| str::from_utf8(password).ok());
+        let Some(password) = password.filter(|password| !password.is_empty()) else { return Ok(()) };
+        match secret_text(password) {
+            Ok(secret) if secret == password => Ok(()),
+            Ok(_) => Err("its password has a line end behind it".to_owned()),
+            Err(error) => Err(format!("its password {error}")),
+        }
     }
 }
 
@@ -223,6 +235,11 @@ mod tests {
             ("postgres://ann:secret@db/doorward?pool=9", "pool"),
             ("postgres://ann:secret@db/doorward?target_session_attrs=read-only", "writes"),
             ("postgres://ann:secret@db:x/doorward", "port"),
+            ("postgres://ann:secret%0A@db/doorward", "line end"),
+            ("postgres://ann:%20secret@db/doorward", "blanks"),
+            ("postgres://ann:'secret'@db/doorward", "quotes"),
+            ("postgres://ann:${secret}@db/doorward", "placeholder"),
+            ("postgres://ann@db/doorward?password=${secret}", "placeholder"),
         ] {
             let error = PostgresUrl::parse(url).unwrap_err();
             assert!(error.contains(problem) && !error.contains("secret"), "{url}: {error}");

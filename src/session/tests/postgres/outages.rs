@@ -88,6 +88,25 @@ async fn a_password_that_is_rotated_is_read_again() {
 }
 
 #[tokio::test]
+async fn while_the_password_file_is_written_wrongly_the_last_password_stays_in_use() {
+    let database = Database::start();
+    let name = name_in(&database.create()).to_owned();
+    database.sql("postgres", "CREATE ROLE careful LOGIN PASSWORD 'first'");
+    database.sql("postgres", &format!("ALTER DATABASE {name} OWNER TO careful"));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "first\r\n").unwrap();
+    let mut db = TestDatabase::at(&url(database.port, &name).replace("doorward@", "careful:wrong@"));
+    db.server.password_file = Some(file.path().to_owned());
+    let replica = Replica::listening(&db).await;
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'careful'";
+    for wrong in ["'first'", "", "${PASSWORD}"] {
+        fs::write(file.path(), wrong).unwrap();
+        assert_ne!(database.sql("postgres", end), "0", "it had connected");
+        eventually("it connects again", async || replica.sessions.create(new_session("ann")).await.is_ok()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_database_that_is_replaced_by_an_empty_one_is_used() {
     let db = TestDatabase::fresh();
     let replica = Replica::start(&db).await;
