@@ -53,6 +53,63 @@ pub struct Identity {
     pub groups: Vec<String>,
     /// All claims of the ID token and the userinfo response but those that only serve the protocol.
     pub claims: Map<String, Value>,
+    /// How complete and how old the groups and claims are.
+    #[serde(default)]
+    pub standing: ClaimsStanding,
+}
+
+/// How complete and how old an identity's groups and claims are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimsStanding {
+    /// `true` where the person may be in further groups, which the provider did not tell.
+    pub groups_incomplete: bool,
+    /// `true` where some of the claims came from the userinfo endpoint.
+    pub from_userinfo: bool,
+    /// `true` where the groups came from there.
+    pub groups_from_userinfo: bool,
+    /// The last time that the provider told all of it.
+    pub told: Timestamp,
+}
+
+/// Path of a claim, as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimPath {
+    /// Names with dots between them; a name may have dots of its own.
+    Dotted(String),
+    /// Names one below the other.
+    Steps(Vec<String>),
+}
+
+impl ClaimPath {
+    /// Returns the claim at this path.
+    #[must_use]
+    pub fn find<'a>(&self, claims: &'a Map<String, Value>) -> Option<&'a Value> {
+        match self {
+            Self::Dotted(path) => claim_at(claims, path),
+            Self::Steps(steps) => {
+                let (first, rest) = steps.split_first()?;
+                rest.iter().try_fold(claims.get(first)?, |value, step| value.as_object()?.get(step))
+            }
+        }
+    }
+
+    /// Returns `true` if this is the top-level claim of this name.
+    #[must_use]
+    pub fn is_claim(&self, name: &str) -> bool {
+        match self {
+            Self::Dotted(path) => path == name,
+            Self::Steps(steps) => matches!(steps.as_slice(), [only] if only == name),
+        }
+    }
+}
+
+impl fmt::Display for ClaimPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dotted(path) => f.write_str(path),
+            Self::Steps(steps) => write!(f, "{steps:?}"),
+        }
+    }
 }
 
 impl Identity {
@@ -92,16 +149,18 @@ pub struct Tokens {
     pub id: Option<SecretString>,
 }
 
-/// Returns the value at a dotted path below `claims`. A claim whose own name has the dots wins over nesting, because
-/// providers such as Auth0 name claims by URL.
+/// Returns the value at a dotted path below `claims`. The longest name wins: providers such as Auth0 name claims by URL, and
+/// Keycloak has the names of clients, which may be hosts, in its paths (`resource_access.app.example.com.roles`).
 #[must_use]
 pub fn claim_at<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     if let Some(whole) = claims.get(path) {
         return Some(whole);
     }
-    let mut steps = path.split('.');
-    let first = claims.get(steps.next()?)?;
-    steps.try_fold(first, |value, step| value.as_object()?.get(step))
+    let below = |(dot, _)| {
+        let (name, rest) = path.split_at_checked(dot)?;
+        claim_at(claims.get(name)?.as_object()?, rest.strip_prefix('.')?)
+    };
+    path.rmatch_indices('.').find_map(below)
 }
 
 /// Returns the strings in a claim that is a string or a list; other values in it are left out.
@@ -122,17 +181,40 @@ mod tests {
 
     #[test]
     fn a_claim_is_found_by_its_dotted_path_or_its_whole_name() {
-        let claims = json!({"a": {"b": {"c": "deep"}}, "https://x.example/groups": ["g"], "a.b": "flat"});
+        let claims = json!({
+            "a": { "b": { "c": "deep" } }, "https://x.example/groups": ["g"], "a.b": "flat",
+            "resource_access": { "app.example": { "roles": ["other"] }, "app.example.com": { "roles": ["r"] } },
+        });
         let claims = claims.as_object().unwrap();
         for (path, expected) in [
             ("a.b.c", Some(json!("deep"))),
             ("a.b", Some(json!("flat"))),
             ("https://x.example/groups", Some(json!(["g"]))),
             ("a.missing", None),
+            ("resource_access.app.example.com.roles", Some(json!(["r"]))),
+            ("resource_access.app.example.roles", Some(json!(["other"]))),
+            ("resource_access.app.example.com", Some(json!({ "roles": ["r"] }))),
+            ("resource_access.app.roles", None),
+            (".", None),
+            ("a.", None),
             ("", None),
         ] {
             assert_eq!(claim_at(claims, path), expected.as_ref(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_path_of_steps_takes_each_name_as_it_is() {
+        let claims = json!({ "a.b": { "c": 1 }, "a": { "b": { "c": 2 } } });
+        let find = |steps: &[&str]| {
+            let path = ClaimPath::Steps(steps.iter().map(|step| (*step).to_owned()).collect());
+            path.find(claims.as_object().unwrap()).cloned()
+        };
+        assert_eq!((find(&["a.b", "c"]), find(&["a", "b", "c"])), (Some(json!(1)), Some(json!(2))));
+        assert_eq!(
+            (find(&["a", "b.c"]), find(&["a.b.c"]), find(&["a.b", "c", "d"]), find(&[])),
+            (None, None, None, None)
+        );
     }
 
     #[test]

@@ -159,5 +159,6 @@ fn identity_of(person: usize) -> Identity {
         name: format!("Person {number}"),
         groups: groups.map(ToOwned::to_owned).to_vec(),
         claims: claims.map(|(name, value)| (name.to_owned(), value)).into_iter().collect::<Map<_, _>>(),
+        standing: doorward::identity::ClaimsStanding::default(),
     }
 }

@@ -109,7 +109,7 @@ impl Variable<'_> {
 
     fn put(&self, root: &mut Node, target: PathTarget) -> Result<(), ValueError> {
         let (value, example) = match target {
-            PathTarget::Value(kind) if kind.takes_text() && !self.is_inline_table(kind) => {
+            PathTarget::Value(kind) if kind.takes_text() && !self.is_inline(kind) => {
                 (Some(Node { origin: self.origin(), value: TomlValue::Text(self.value.to_owned()) }), String::new())
             }
             PathTarget::Value(kind) => (tree::parse_value(&self.origin(), self.value), kind.example()),
@@ -124,12 +124,18 @@ impl Variable<'_> {
         })
     }
 
-    /// Returns `true` if the value is an inline table such as `{ file = "…" }`. No secret, path or preset begins with a
-    /// brace.
-    fn is_inline_table(&self, kind: ValueKind) -> bool {
-        matches!(kind, ValueKind::Secret | ValueKind::Path | ValueKind::Headers)
-            && self.value.trim_start().starts_with('{')
-            && matches!(tree::parse_value(&Origin::Default, self.value), Some(Node { value: TomlValue::Table(_), .. }))
+    /// Returns `true` if the value is an inline table such as `{ file = "…" }`, or the list of names of a claim's path. No
+    /// secret, path or preset begins with a brace, and no path with a bracket.
+    fn is_inline(&self, kind: ValueKind) -> bool {
+        let parsed = || tree::parse_value(&Origin::Default, self.value).map(|node| node.value);
+        let begins_with = |bracket| self.value.trim_start().starts_with(bracket);
+        match kind {
+            ValueKind::Secret | ValueKind::Path | ValueKind::Headers => {
+                begins_with('{') && matches!(parsed(), Some(TomlValue::Table(_)))
+            }
+            ValueKind::ClaimPath => begins_with('[') && matches!(parsed(), Some(TomlValue::List(_))),
+            _ => false,
+        }
     }
 }
 

@@ -104,6 +104,11 @@ impl SchemaCheck {
                     self.value(*kind, &format!("{at}[{place}]"), element);
                 }
             }
+            (ValueKind::ClaimPath, TomlValue::List(names)) => {
+                for (place, name) in names.iter_mut().enumerate() {
+                    self.value(ValueKind::Text, &format!("{at}[{place}]"), name);
+                }
+            }
             (ValueKind::Table(kind), TomlValue::Table(table)) => {
                 for (name, value) in table {
                     self.value(*kind, &join(at, name), value);

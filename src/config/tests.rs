@@ -11,6 +11,8 @@ use std::{io::Write as _, path::PathBuf, time::Duration};
 use super::*;
 use crate::{
     cookie::SiteScheme,
+    identity::ClaimPath,
+    oidc,
     policy::{self, Allow, HostPattern, PathPattern, RuleAccess},
     session,
 };
@@ -72,7 +74,7 @@ fn a_small_file_becomes_settings_with_every_default() {
     assert!(!config.session.passes_tokens);
     let [provider] = config.providers.as_slice() else { panic!("one provider") };
     assert_eq!(provider.scopes, ["openid", "profile", "email", "offline_access"]);
-    assert_eq!((provider.groups_claim.as_str(), provider.end_session), ("groups", true));
+    assert_eq!((provider.groups_claim.to_string().as_str(), provider.end_session), ("groups", true));
     assert!(provider.client_secret.is_none());
     let [app] = config.policy.apps.as_slice() else { panic!("one app") };
     assert_eq!(app.hosts[1], HostPattern::Below("graphs.example.com".to_owned()));
@@ -80,6 +82,50 @@ fn a_small_file_becomes_settings_with_every_default() {
     assert_eq!(app.headers.fields().len(), 4);
     assert_eq!(config.policy.default, policy::DefaultAccess::Deny);
     assert_eq!(config.log, Log { level: "info".to_owned(), format: LogFormat::Json });
+}
+
+#[test]
+fn a_provider_knows_whose_groups_rules_need_and_for_how_long_they_count() {
+    let text =
+        GOOD.replace("[[apps]]", "[[providers]]\nname = 'b'\nissuer = 'https://b.example/'\nclient_id = 'x'\n[[apps]]");
+    let groups_use = |apps: &str| {
+        let config = loaded(&format!("{text}{apps}\n[store]\nurl = 'memory:'\n"));
+        assert!(config.providers.iter().all(|provider| provider.groups_grace == Duration::from_hours(1)));
+        config.providers.iter().map(|provider| provider.groups_use).collect::<Vec<_>>()
+    };
+    let (unused, needed) = (oidc::GroupsUse::Unused, oidc::GroupsUse::InRules);
+    let app = |more: &str| format!("[[apps]]\nname = 'second'\nhosts = ['second.example.com']\n{more}");
+    assert_eq!(groups_use(""), [unused, unused]);
+    assert_eq!(groups_use(&app("allow = { users = ['ann@example.com'] }")), [unused, unused]);
+    assert_eq!(groups_use(&app("allow = { groups = ['admins'] }")), [needed, unused]);
+    assert_eq!(
+        groups_use(&app("provider = 'b'\nrules = [{ path = '/a', allow = { groups = ['admins'] } }]")),
+        [unused, needed]
+    );
+}
+
+#[test]
+fn the_path_of_groups_is_text_or_a_list_in_the_file_and_in_the_environment() {
+    let path = |text: &str, variables: &[(&str, &str)]| {
+        let config = load_from(Some(&source(text)), &self::variables(variables)).unwrap();
+        config
+            .providers
+            .first()
+            .map(|provider| (provider.groups_claim.clone(), provider.groups_separator.clone()))
+            .unwrap()
+    };
+    let steps = ClaimPath::Steps(["resource_access", "app.example.com", "roles"].map(str::to_owned).to_vec());
+    let dotted = ClaimPath::Dotted("realm_access.roles".to_owned());
+    let list = "['resource_access', 'app.example.com', 'roles']";
+    let with = |line: &str| GOOD.replace("[[apps]]", &format!("{line}\n[[apps]]"));
+    assert_eq!(
+        path(&with(&format!("groups_claim = {list}\ngroups_separator = ' '")), &[]),
+        (steps.clone(), Some(" ".to_owned()))
+    );
+    assert_eq!(path(&with("groups_claim = 'realm_access.roles'"), &[]), (dotted.clone(), None));
+    let (claim, separator) = ("DOORWARD_PROVIDERS__0__GROUPS_CLAIM", "DOORWARD_PROVIDERS__0__GROUPS_SEPARATOR");
+    assert_eq!(path(GOOD, &[(claim, list), (separator, ";")]), (steps, Some(";".to_owned())));
+    assert_eq!(path(GOOD, &[(claim, "realm_access.roles")]), (dotted, None));
 }
 
 #[test]

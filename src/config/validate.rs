@@ -14,6 +14,8 @@ mod server;
 mod session;
 mod store;
 
+use std::time::Duration;
+
 use super::{
     diagnostic::Diagnostic,
     effective,
@@ -23,7 +25,7 @@ use super::{
     settings::Config,
     tree::Node,
 };
-use crate::{flow, policy, session::Settings};
+use crate::{flow, oidc, policy, session::Settings};
 
 /// Returns the settings, or else at least one error.
 pub(super) fn settings(
@@ -51,6 +53,7 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
     networks::warn_of_unknown_clients(reader, root);
     let brand = root.at("brand").map(|section| brand::brand(reader, &section));
     let (server, session, brand, apps) = (server?, session?, brand?, apps?);
+    let providers = with_use_of_groups(providers?, &apps, session.settings.outage_grace);
     let passes_tokens = apps.iter().any(|app| app.headers.passes_tokens());
     Some(Config {
         server: server.listeners,
@@ -66,7 +69,7 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
         },
         secrets: session.secrets,
         session: Settings { passes_tokens, ..session.settings },
-        providers: providers?,
+        providers,
         policy: policy::Settings { default: brand::default_access(root), apps },
         brand,
         log: brand::log(root),
@@ -74,4 +77,20 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
         warnings: Vec::new(),
         effective: Vec::new(),
     })
+}
+
+/// Tells each provider whether the apps that it is for have rules by group, and for how long groups count that it does not tell
+/// again.
+fn with_use_of_groups(
+    mut providers: Vec<oidc::Settings>,
+    apps: &[policy::App],
+    outage_grace: Duration,
+) -> Vec<oidc::Settings> {
+    for (place, provider) in providers.iter_mut().enumerate() {
+        provider.groups_grace = outage_grace;
+        if apps.iter().any(|app| app.provider == place && app.names_groups()) {
+            provider.groups_use = oidc::GroupsUse::InRules;
+        }
+    }
+    providers
 }

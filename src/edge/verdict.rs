@@ -110,6 +110,8 @@ reasons! {
     SessionEnded = "session_ended",
     /// Signed in, but in none of the groups (nor among the users) that are allowed.
     GroupMissing = "group_missing",
+    /// Signed in, in none of the allowed groups that the provider told, and it did not tell all.
+    GroupsIncomplete = "groups_incomplete",
     /// Signed in, but not among the users and without the claims that alone would have let in.
     NotAllowed = "not_allowed",
     /// Signed in with an e-mail address that is allowed, but that the provider has not verified.

@@ -278,6 +278,7 @@ pub(super) fn denial_reason(denial: Denial<'_>, identity: Option<&PackedIdentity
         (Denial::Rule, _) => Reason::RuleDenied,
         (Denial::NotAllowed(allow), Some(identity)) => match allow.missing(identity) {
             MissingGrant::Group => Reason::GroupMissing,
+            MissingGrant::AllGroups => Reason::GroupsIncomplete,
             MissingGrant::Other => Reason::NotAllowed,
             MissingGrant::VerifiedEmail => Reason::EmailUnverified,
         },

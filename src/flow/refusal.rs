@@ -224,6 +224,7 @@ fn status(reason: Reason) -> StatusCode {
     match reason {
         Reason::NoSession | Reason::SessionEnded | Reason::SignedOut | Reason::Reset => StatusCode::UNAUTHORIZED,
         Reason::GroupMissing
+        | Reason::GroupsIncomplete
         | Reason::NotAllowed
         | Reason::EmailUnverified
         | Reason::RuleDenied
@@ -247,6 +248,9 @@ fn message(reason: Reason) -> &'static str {
         Reason::NoSession => "There is no session. Sign in at login_url.",
         Reason::SessionEnded => "The session has ended. Sign in again at login_url.",
         Reason::GroupMissing | Reason::NotAllowed => "The signed-in account may not use this app.",
+        Reason::GroupsIncomplete => {
+            "The signed-in account may not use this app: its identity provider did not tell all of its groups."
+        }
         Reason::EmailUnverified => {
             "The signed-in account may not use this app: its identity provider has not verified its e-mail address."
         }

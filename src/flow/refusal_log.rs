@@ -32,9 +32,20 @@ const MAX_NEW_KINDS: u32 = 20;
 /// The most characters of a value in a line.
 const MAX_CHARACTERS: usize = 256;
 
-/// Advice to the operator about an e-mail address that the provider has not verified.
-pub(super) const MEND_EMAIL: &str = "have the provider verify the address (email_verified), name the subject in place of the \
-                                     address, or set providers[].unverified_email = \"trust\"";
+/// Returns advice to the operator about a denial for which the provider's answer is the cause.
+pub(super) fn mend(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::EmailUnverified => Some(
+            "have the provider verify the address (email_verified), name the subject in place of the address, or set \
+             providers[].unverified_email = \"trust\"",
+        ),
+        Reason::GroupsIncomplete => Some(
+            "have the provider send only the groups assigned to the application, or app roles with groups_claim = \"roles\"; \
+             where its userinfo endpoint fails, see the warning about that",
+        ),
+        _ => None,
+    }
+}
 
 /// Prints the rule or `allow` of a denial, as it is configured.
 pub(super) struct RequiredAccess<'p>(pub(super) Denial<'p>);

@@ -172,7 +172,7 @@ impl Subrequests {
                     path: target.split('?').next(),
                     needs: Some(&needs),
                     has: groups.as_ref().map(|groups| groups as &dyn fmt::Display),
-                    mend: (reason == Reason::EmailUnverified).then_some(refusal_log::MEND_EMAIL),
+                    mend: refusal_log::mend(reason),
                     ..RefusalDetails::default()
                 };
                 Verdict::Refuse(self.refusals.refuse_with(context, reason, &page, details))
@@ -257,6 +257,7 @@ fn label(verdict: &Verdict) -> metrics::VerdictLabel {
             metrics::VerdictLabel::Unauthenticated
         }
         Reason::GroupMissing
+        | Reason::GroupsIncomplete
         | Reason::NotAllowed
         | Reason::EmailUnverified
         | Reason::RuleDenied

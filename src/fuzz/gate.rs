@@ -50,6 +50,7 @@ impl FuzzGate {
             name: "Ann".to_owned(),
             groups: vec!["staff".to_owned()],
             claims: [("team".to_owned(), json!("red"))].into_iter().collect::<Map<_, _>>(),
+            standing: crate::identity::ClaimsStanding::default(),
         };
         let registration = CONFIG.providers.first().expect("gate.toml has a provider").registration();
         let scope = SessionScope { audience: HOST.to_owned(), registration };

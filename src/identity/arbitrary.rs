@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
-use super::{Identity, Subject};
+use super::{ClaimsStanding, Identity, Subject};
+use crate::clock::Timestamp;
 
-fn claims() -> impl Strategy<Value = Map<String, Value>> {
+pub(crate) fn claims() -> impl Strategy<Value = Map<String, Value>> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -23,8 +24,16 @@ fn claims() -> impl Strategy<Value = Map<String, Value>> {
 }
 
 pub(crate) fn identity() -> impl Strategy<Value = Identity> {
-    (any::<[String; 5]>(), any::<bool>(), prop::collection::vec(any::<String>(), 0..5), claims()).prop_map(
-        |([provider, subject, user, email, name], email_verified, groups, claims)| Identity {
+    let standing = (any::<[bool; 3]>(), any::<u64>()).prop_map(
+        |([groups_incomplete, from_userinfo, groups_from_userinfo], told)| ClaimsStanding {
+            groups_incomplete,
+            from_userinfo,
+            groups_from_userinfo,
+            told: Timestamp::from_unix(told),
+        },
+    );
+    (any::<[String; 5]>(), any::<bool>(), prop::collection::vec(any::<String>(), 0..5), claims(), standing).prop_map(
+        |([provider, subject, user, email, name], email_verified, groups, claims, standing)| Identity {
             provider,
             subject: Subject(subject),
             user,
@@ -33,6 +42,7 @@ pub(crate) fn identity() -> impl Strategy<Value = Identity> {
             name,
             groups,
             claims,
+            standing,
         },
     )
 }

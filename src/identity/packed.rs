@@ -8,7 +8,8 @@ use std::{fmt, str, sync::Arc};
 use arc_swap::ArcSwapOption;
 use serde_json::{Map, Value};
 
-use super::{Identity, Registration, SessionScope, Subject};
+use super::{ClaimsStanding, Identity, Registration, SessionScope, Subject};
+use crate::clock::Timestamp;
 
 /// An [`Identity`] and its [`SessionScope`], with the claims still as JSON.
 ///
@@ -36,15 +37,25 @@ enum PackedField {
     Name,
     /// JSON.
     Claims,
+    /// [`Identity::standing`]: a byte of flags, and eight of the time.
+    Standing,
 }
+
+/// Flag of [`ClaimsStanding::groups_incomplete`].
+const GROUPS_INCOMPLETE: u8 = 1;
+/// Flag of [`ClaimsStanding::from_userinfo`].
+const FROM_USERINFO: u8 = 2;
+/// Flag of [`ClaimsStanding::groups_from_userinfo`].
+const GROUPS_FROM_USERINFO: u8 = 4;
 
 impl PackedIdentity {
     /// Packs an identity with its scope.
     #[must_use]
     pub fn scoped(identity: &Identity, scope: &SessionScope) -> Self {
-        let Identity { provider, subject, user, email, email_verified, name, groups, claims } = identity;
+        let Identity { provider, subject, user, email, email_verified, name, groups, claims, standing } = identity;
         let groups = join(groups.iter().map(String::as_bytes));
         let claims = serde_json::to_vec(claims).expect("claims came out of JSON");
+        let standing = pack_standing(*standing);
         let fields = [
             scope.audience.as_bytes(),
             &scope.registration.0,
@@ -56,6 +67,7 @@ impl PackedIdentity {
             user.as_bytes(),
             name.as_bytes(),
             claims.as_slice(),
+            &standing,
         ];
         Self { fields: join(fields.into_iter()).into(), claims: ArcSwapOption::empty() }
     }
@@ -79,6 +91,7 @@ impl PackedIdentity {
             name: self.text(PackedField::Name).to_owned(),
             groups: self.groups().map(|group| text(group).to_owned()).collect(),
             claims: self.read_claims(),
+            standing: self.standing(),
         }
     }
 
@@ -136,6 +149,12 @@ impl PackedIdentity {
         self.groups().any(|own| own == group.as_bytes())
     }
 
+    /// Returns `true` if the person may be in further groups, which the provider did not tell.
+    #[must_use]
+    pub fn has_incomplete_groups(&self) -> bool {
+        self.standing().groups_incomplete
+    }
+
     /// [`Identity::claims`].
     #[must_use]
     pub fn claims(&self) -> Arc<Map<String, Value>> {
@@ -165,6 +184,18 @@ impl PackedIdentity {
 
     fn read_claims(&self) -> Map<String, Value> {
         serde_json::from_slice(self.field(PackedField::Claims)).expect("claims were packed as JSON")
+    }
+
+    fn standing(&self) -> ClaimsStanding {
+        let (flags, told) = self.field(PackedField::Standing).split_first().expect("the flags were packed");
+        ClaimsStanding {
+            groups_incomplete: flags & GROUPS_INCOMPLETE != 0,
+            from_userinfo: flags & FROM_USERINFO != 0,
+            groups_from_userinfo: flags & GROUPS_FROM_USERINFO != 0,
+            told: Timestamp::from_unix(u64::from_le_bytes(
+                told.try_into().expect("the time was packed in eight bytes"),
+            )),
+        }
     }
 
     fn text(&self, field: PackedField) -> &str {
@@ -220,6 +251,16 @@ fn join<'p>(fields: impl Iterator<Item = &'p [u8]>) -> Vec<u8> {
         joined.extend_from_slice(field);
         joined
     })
+}
+
+fn pack_standing(standing: ClaimsStanding) -> Vec<u8> {
+    let ClaimsStanding { groups_incomplete, from_userinfo, groups_from_userinfo, told } = standing;
+    let flags = u8::from(groups_incomplete) * GROUPS_INCOMPLETE
+        + u8::from(from_userinfo) * FROM_USERINFO
+        + u8::from(groups_from_userinfo) * GROUPS_FROM_USERINFO;
+    let mut packed = vec![flags];
+    packed.extend(told.unix().to_le_bytes());
+    packed
 }
 
 fn text(field: &[u8]) -> &str {
@@ -284,6 +325,7 @@ mod tests {
             name: String::new(),
             groups,
             claims: Map::new(),
+            standing: ClaimsStanding::default(),
         };
         PackedIdentity::new(&identity)
     }

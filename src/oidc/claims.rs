@@ -1,105 +1,184 @@
 //! Claims mapping: from verified claims to an identity, with user name, e-mail address and groups.
 //!
 //! Promises: the ID token wins over the userinfo response; an e-mail address and its verification come from one source;
-//! nobody is without a user name; the claims of one person stay below 64 KiB. Pure.
-
-use std::collections::HashSet;
+//! nobody is without a user name; the claims of one person stay below 64 KiB; what the provider did not tell again stays in
+//! force for `groups_grace` and no longer. Pure.
 
 use serde_json::Value;
 
 use super::{
     error::Error,
-    id_token::VerifiedIdToken,
-    jwt::JsonObject,
-    settings::{Settings, UnverifiedEmail},
+    groups,
+    json::JsonObject,
+    settings::{GroupsUse, Settings, UnverifiedEmail},
+    standard_claims::EMAIL_VERIFIED,
 };
-use crate::identity::{Identity, Subject, claim_at, strings};
+use crate::{
+    clock::Timestamp,
+    identity::{ClaimsStanding, Identity, Subject},
+};
 
 /// More than any header or rule could use, and as much as one session should weigh.
 const MAX_CLAIMS_SIZE: usize = 64 * 1024;
 
 const EMAIL: &str = "email";
-const EMAIL_VERIFIED: &str = "email_verified";
 
-/// Claims about the token rather than about the person.
-const PROTOCOL_CLAIMS: &[&str] = &[
-    "acr",
-    "amr",
-    "at_hash",
-    "aud",
-    "auth_time",
-    "azp",
-    "c_hash",
-    "exp",
-    "iat",
-    "iss",
-    "jti",
-    "nbf",
-    "nonce",
-    "s_hash",
-    "session_state",
-    "sid",
-];
+/// Claims about the token rather than about the person. No rule and no header sees them.
+pub const PROTOCOL_CLAIMS: &[&str] =
+    &["at_hash", "aud", "azp", "c_hash", "exp", "iat", "iss", "jti", "nbf", "nonce", "s_hash", "session_state", "sid"];
 
-/// Returns `true` if the ID token lacks a claim that the userinfo endpoint may have.
-pub(super) fn needs_userinfo(settings: &Settings, verified: &VerifiedIdToken) -> bool {
-    let claims = verified.claims();
-    groups(settings, claims).is_none()
+/// Claims about how and when the person signed in. Only an ID token vouches for them, and a renewal that does not repeat them
+/// does not change them.
+const AUTHENTICATION_CLAIMS: [&str; 3] = ["acr", "amr", "auth_time"];
+
+/// Claims by which apps call a person, and which no group depends on.
+const NAMING_CLAIMS: [&str; 5] = ["sub", "preferred_username", "name", EMAIL, EMAIL_VERIFIED];
+
+/// Outcome of asking the userinfo endpoint beside an ID token.
+pub(super) enum UserinfoClaims {
+    /// There is no such endpoint, or the ID token is complete.
+    NotAsked,
+    /// Its claims.
+    Told(JsonObject),
+    /// Nothing that can be used.
+    Failed(Error),
+}
+
+/// A renewal or a sign-in.
+#[derive(Clone, Copy)]
+pub(super) struct Occasion<'a> {
+    /// The session's identity, at a renewal.
+    pub(super) previous: Option<&'a Identity>,
+    pub(super) now: Timestamp,
+}
+
+/// What complements the claims of an ID token.
+struct Complement {
+    claims: JsonObject,
+    groups: Option<Vec<String>>,
+    standing: ClaimsStanding,
+}
+
+/// Returns `true` if the ID token lacks a claim that the userinfo endpoint may have. Some providers have an empty list of groups
+/// in the ID token and the full one there.
+pub(super) fn needs_userinfo(settings: &Settings, claims: &JsonObject) -> bool {
+    groups::read(settings, claims).groups.is_none_or(|groups| groups.is_empty())
         || ["preferred_username", EMAIL, "name"].iter().any(|name| text(claims, name).is_none())
 }
 
-/// Returns the identity of an ID token and a userinfo response. `previous` is the session's identity, at a renewal.
+/// Returns the identity of the claims of a verified ID token about `subject` and of the userinfo endpoint. Fails where that
+/// endpoint failed at a sign-in and rules need groups that only it has.
 pub(super) fn identity(
     settings: &Settings,
-    verified: &VerifiedIdToken,
-    userinfo: JsonObject,
-    previous: Option<&Identity>,
+    subject: &str,
+    id_token: &JsonObject,
+    userinfo: UserinfoClaims,
+    occasion: Occasion<'_>,
 ) -> Result<Identity, Error> {
-    let groups = groups(settings, verified.claims()).or(groups(settings, &userinfo));
-    let groups = groups.map(|claim| deduplicated(strings(claim))).unwrap_or_default();
-    let email = EmailClaim::of(&[verified.claims(), &userinfo], previous.map(|previous| &previous.claims));
-    let claims = merged(userinfo, verified.claims());
-    build(settings, Subject(verified.subject().to_owned()), groups, email, claims)
+    let own = groups::read(settings, id_token).groups;
+    let previous = occasion.previous;
+    let told = ClaimsStanding { told: occasion.now, ..ClaimsStanding::default() };
+    let complement = match (userinfo, previous) {
+        (UserinfoClaims::NotAsked, _) => Complement::empty(told),
+        (UserinfoClaims::Told(claims), _) => Complement::told(settings, claims, own.as_deref(), told),
+        (UserinfoClaims::Failed(_), Some(previous)) => {
+            Complement::in_place_of_userinfo(settings, own.as_deref(), previous, occasion.now)
+        }
+        (UserinfoClaims::Failed(error), None) if own.is_none() && settings.groups_use == GroupsUse::InRules => {
+            return Err(error);
+        }
+        // Without groups in the ID token nobody knows which the person is in.
+        (UserinfoClaims::Failed(_), None) => {
+            Complement::empty(ClaimsStanding { groups_incomplete: own.is_none(), ..told })
+        }
+    };
+    let email = EmailClaim::of(&[id_token, &complement.claims], previous.map(|previous| &previous.claims));
+    let mut claims = merged(without_authentication(complement.claims), id_token);
+    for name in AUTHENTICATION_CLAIMS {
+        if let Some(before) =
+            previous.and_then(|previous| previous.claims.get(name)).filter(|_| !claims.contains_key(name))
+        {
+            claims.insert(name.to_owned(), before.clone());
+        }
+    }
+    let standing = ClaimsStanding {
+        groups_incomplete: complement.standing.groups_incomplete
+            || (complement.groups.is_none() && groups::are_held_back(settings, id_token)),
+        ..complement.standing
+    };
+    let groups = match (own, complement.groups) {
+        (Some(own), _) if !own.is_empty() => own,
+        (_, Some(others)) => others,
+        (own, None) => own.unwrap_or_default(),
+    };
+    build(settings, Subject(subject.to_owned()), Membership { groups, standing }, email, claims)
 }
 
 /// Returns the identity of a session renewed from a userinfo response alone: claims that it lacks stay as they were.
 pub(super) fn refreshed_identity(
     settings: &Settings,
     previous: &Identity,
-    userinfo: &JsonObject,
+    userinfo: JsonObject,
+    now: Timestamp,
 ) -> Result<Identity, Error> {
-    let groups = groups(settings, userinfo).map(|claim| deduplicated(strings(claim)));
-    let groups = groups.unwrap_or_else(|| previous.groups.clone());
-    let email = EmailClaim::of(&[userinfo, &previous.claims], None);
-    build(settings, previous.subject.clone(), groups, email, merged(previous.claims.clone(), userinfo))
+    let told = groups::read(settings, &userinfo).groups;
+    let is_held_back = groups::are_held_back(settings, &userinfo);
+    let standing = ClaimsStanding {
+        groups_incomplete: is_held_back || (told.is_none() && previous.standing.groups_incomplete),
+        from_userinfo: true,
+        groups_from_userinfo: told.is_some() || previous.standing.groups_from_userinfo,
+        told: now,
+    };
+    let groups = told.unwrap_or_else(|| previous.groups.clone());
+    let email = EmailClaim::of(&[&userinfo, &previous.claims], None);
+    let claims = merged(previous.claims.clone(), &without_authentication(userinfo));
+    build(settings, previous.subject.clone(), Membership { groups, standing }, email, claims)
 }
 
-/// A check of a claim's type.
-type TypeCheck<'t> = &'t dyn Fn(&Value) -> bool;
+/// Returns what is left of a session's identity where the provider has not told groups and claims again for longer than
+/// `groups_grace`: their names, and neither a group nor another claim that could let them in. `None` where it has told them since.
+pub(super) fn outdated_identity(settings: &Settings, previous: &Identity, now: Timestamp) -> Option<Identity> {
+    if now.since(previous.standing.told) <= settings.groups_grace {
+        return None;
+    }
+    let mut left = previous.clone();
+    left.groups.clear();
+    left.claims.retain(|name, _| NAMING_CLAIMS.iter().chain(&AUTHENTICATION_CLAIMS).any(|kept| kept == name));
+    left.standing.groups_incomplete = true;
+    Some(left)
+}
 
-/// Returns the names of claims that are not of the type that the gate reads, and so count as absent.
-pub(super) fn mistyped_claims<'s>(settings: &'s Settings, claims: &JsonObject) -> Vec<&'s str> {
-    let is_text = |value: &Value| value.is_string();
-    let is_bool = |value: &Value| {
-        value.is_boolean()
-            || means_verified(value)
-            || value.as_str().is_some_and(|text| text.eq_ignore_ascii_case("false"))
-    };
-    let are_texts = |value: &Value| match value {
-        Value::Array(many) => many.iter().all(Value::is_string),
-        one => one.is_string(),
-    };
-    let known: [(&str, TypeCheck<'_>); 5] = [
-        ("preferred_username", &is_text),
-        (EMAIL, &is_text),
-        ("name", &is_text),
-        (EMAIL_VERIFIED, &is_bool),
-        (&settings.groups_claim, &are_texts),
-    ];
-    let is_mistyped = |name: &str, check: TypeCheck<'_>| {
-        claim_at(claims, name).is_some_and(|value| !value.is_null() && !check(value))
-    };
-    known.into_iter().filter(|(name, check)| is_mistyped(name, *check)).map(|(name, _)| name).collect()
+impl Complement {
+    fn empty(standing: ClaimsStanding) -> Self {
+        Self { claims: JsonObject::new(), groups: None, standing }
+    }
+
+    fn told(settings: &Settings, claims: JsonObject, own: Option<&[String]>, standing: ClaimsStanding) -> Self {
+        let groups = groups::read(settings, &claims).groups;
+        let standing = ClaimsStanding {
+            groups_incomplete: groups::are_held_back(settings, &claims),
+            from_userinfo: true,
+            groups_from_userinfo: groups.is_some() && own.is_none_or(<[String]>::is_empty),
+            ..standing
+        };
+        Self { claims, groups, standing }
+    }
+
+    /// What a session holds, in place of a userinfo response that cannot be used: for `groups_grace`, and where some of it came
+    /// from there. `own` are the groups of the ID token: an empty list in it is one where userinfo never told another.
+    fn in_place_of_userinfo(settings: &Settings, own: Option<&[String]>, previous: &Identity, now: Timestamp) -> Self {
+        let before = previous.standing;
+        let has_groups = own.is_some_and(|own| !own.is_empty() || !before.groups_from_userinfo);
+        let is_within_grace = now.since(before.told) <= settings.groups_grace;
+        let claims = if before.from_userinfo && is_within_grace { previous.claims.clone() } else { JsonObject::new() };
+        let standing = ClaimsStanding {
+            groups_incomplete: !has_groups && (!is_within_grace || before.groups_incomplete),
+            told: if has_groups && !before.from_userinfo { now } else { before.told },
+            ..before
+        };
+        let groups = (!has_groups && is_within_grace).then(|| previous.groups.clone());
+        Self { claims, groups, standing }
+    }
 }
 
 /// An e-mail address with the `email_verified` of its own source.
@@ -157,10 +236,16 @@ pub(super) fn means_verified(value: &Value) -> bool {
     }
 }
 
+/// Groups, and how complete and how old they are.
+struct Membership {
+    groups: Vec<String>,
+    standing: ClaimsStanding,
+}
+
 fn build(
     settings: &Settings,
     subject: Subject,
-    groups: Vec<String>,
+    membership: Membership,
     email: EmailClaim,
     mut claims: JsonObject,
 ) -> Result<Identity, Error> {
@@ -185,8 +270,9 @@ fn build(
         name: claim("name"),
         email: address,
         email_verified,
-        groups,
+        groups: membership.groups,
         claims,
+        standing: membership.standing,
     })
 }
 
@@ -205,8 +291,9 @@ fn merged(below: JsonObject, above: &JsonObject) -> JsonObject {
     claims
 }
 
-fn groups<'a>(settings: &Settings, claims: &'a JsonObject) -> Option<&'a Value> {
-    claim_at(claims, &settings.groups_claim).filter(|claim| !claim.is_null())
+fn without_authentication(mut claims: JsonObject) -> JsonObject {
+    claims.retain(|name, _| !AUTHENTICATION_CLAIMS.contains(&name.as_str()));
+    claims
 }
 
 /// Returns the text of a claim; an empty one counts as none.
@@ -216,12 +303,6 @@ fn text<'a>(claims: &'a JsonObject, name: &str) -> Option<&'a str> {
 
 fn is_void(value: &Value) -> bool {
     value.is_null() || value.as_str() == Some("")
-}
-
-/// Returns the groups without repeats, in the order of their first appearance.
-fn deduplicated(groups: Vec<&str>) -> Vec<String> {
-    let mut seen = HashSet::new();
-    groups.into_iter().filter(|group| seen.insert(*group)).map(ToOwned::to_owned).collect()
 }
 
 fn json_size(claims: &JsonObject) -> usize {

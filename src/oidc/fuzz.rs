@@ -13,18 +13,19 @@ use openidconnect::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    AuthorizationRequest, Provider, Settings, UnverifiedEmail, authorize, claims,
-    id_token::{self, ExpectedIdToken, GrantType},
+    AuthorizationRequest, GroupsUse, Provider, Settings, UnverifiedEmail, authorize, claims,
+    id_token::{self, ExpectedIdToken, GrantType, HeldIdToken},
     jwks as signing_keys,
     jwt::{self, LEEWAY, UnverifiedJwt},
     logout_token,
     metadata::ProviderMetadata,
-    signature, userinfo as userinfo_endpoint,
+    odd_fields::OddFields,
+    signature, standard_claims, userinfo as userinfo_endpoint,
 };
 use crate::{
     clock::Timestamp,
     fuzz::{Case, mutated},
-    identity::Identity,
+    identity::{ClaimPath, Identity},
 };
 
 const ISSUER: &str = "https://id.test/o/doorward/";
@@ -49,7 +50,10 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
     client_id: CLIENT.to_owned(),
     client_secret: None,
     scopes: vec!["openid".to_owned()],
-    groups_claim: "groups".to_owned(),
+    groups_claim: ClaimPath::Dotted("groups".to_owned()),
+    groups_separator: Some(",".to_owned()),
+    groups_use: GroupsUse::InRules,
+    groups_grace: std::time::Duration::from_hours(1),
     ca: None,
     timeout: std::time::Duration::from_secs(10),
     extra_authorize_params: std::collections::BTreeMap::new(),
@@ -92,6 +96,17 @@ fn assert_signed(token: &str, case: &Case<'_>, valid: &str) {
     }
 }
 
+/// The ID token of the session that is renewed.
+static HELD: LazyLock<Option<HeldIdToken>> = LazyLock::new(|| HeldIdToken::parse(&earlier_id_token()));
+
+/// The token of the sign-in that a renewal follows.
+fn earlier_id_token() -> String {
+    let claims = json!({
+        "iss": ISSUER, "sub": SUBJECT, "aud": CLIENT, "exp": NOW - 300, "iat": NOW - 600, "nonce": NONCE, "sid": "sid-1",
+    });
+    signed(br#"{"alg":"EdDSA","kid":"one","typ":"JWT"}"#, claims.to_string().as_bytes())
+}
+
 fn valid_id_token() -> &'static str {
     static TOKEN: LazyLock<String> = LazyLock::new(|| {
         let claims = json!({
@@ -114,8 +129,9 @@ fn verify(raw: &str, grant: GrantType<'_>, keys: &CoreJsonWebKeySet) -> Option<M
         access_token: &access_token,
     };
     let verified = id_token::verify(raw, &expected, keys).ok()?;
-    assert_eq!(verified.claims().get("sub").and_then(Value::as_str), Some(verified.subject()));
-    Some(verified.claims().clone())
+    let claims = verified.claims.members;
+    assert_eq!(claims.get("sub").and_then(Value::as_str), Some(verified.subject.as_str()));
+    Some(claims)
 }
 
 fn audience_names_us(claims: &Map<String, Value>) -> bool {
@@ -135,7 +151,7 @@ pub fn id_tokens(input: &[u8]) {
     let Some(raw) = token(case, valid_id_token()) else { return };
     let code = AuthorizationCode::new("a-code".to_owned());
     let sign_in = GrantType::AuthorizationCode { nonce: NONCE, code: &code };
-    let renewal = GrantType::RefreshToken { subject: SUBJECT, nonce: Some(NONCE) };
+    let renewal = GrantType::RefreshToken { subject: SUBJECT, held: HELD.as_ref() };
     let (at_sign_in, renewed) = (verify(&raw, sign_in, &PUBLISHED), verify(&raw, renewal, &PUBLISHED));
     for claims in [&at_sign_in, &renewed].into_iter().flatten() {
         assert_signed(&raw, &case, valid_id_token());
@@ -168,14 +184,14 @@ pub fn logout_tokens(input: &[u8]) {
     });
     let Some(case) = Case::of(input) else { return };
     let Some(raw) = token(case, &VALID) else { return };
-    let Ok(token) = UnverifiedJwt::parse(&raw, 16 * 1024) else { return };
+    let Ok(token) = UnverifiedJwt::parse(&raw, 16 * 1024, logout_token::STRICT) else { return };
     let checked = logout_token::check_claims(&token, CLIENT, Timestamp::from_unix(NOW));
     let signature = signature::verify("logout token", &token, &[CoreJwsSigningAlgorithm::EdDsa], &PUBLISHED);
     if let (Ok(verified), Ok(_)) = (checked, signature) {
         assert_signed(&raw, &case, &VALID);
         assert!(jwt::is_identifier(&verified.jti) && verified.expires > Timestamp::from_unix(NOW), "{verified:?}");
-        assert!(!token.claims.contains_key("nonce"), "an ID token counts as a logout token");
-        assert!(jwt::audience(&token.claims).is_some_and(|audience| audience.iter().all(|one| *one == CLIENT)));
+        assert!(!token.claims.members.contains_key("nonce"), "an ID token counts as a logout token");
+        assert!(jwt::audience(&token.claims.members).is_some_and(|audience| audience.iter().all(|one| *one == CLIENT)));
     }
     // The same key signs both, and neither may pass for the other.
     let code = AuthorizationCode::new("a-code".to_owned());
@@ -186,7 +202,7 @@ pub fn logout_tokens(input: &[u8]) {
 
 /// Fuzzes JWKS documents.
 pub fn jwks(input: &[u8]) {
-    let Ok(keys) = signing_keys::parse(input) else { return };
+    let Ok(signing_keys::ParsedKeys { keys, .. }) = signing_keys::parse(input) else { return };
     assert!((1..=100).contains(&keys.keys().len()));
     for key in keys.keys() {
         let text = serde_json::to_value(key).expect("a key serialises");
@@ -229,7 +245,8 @@ pub fn discovery(input: &[u8]) {
 
 /// Fuzzes userinfo responses. Returns the identity that one makes of a session's.
 pub(crate) fn userinfo(input: &[u8]) -> Option<Identity> {
-    let userinfo = userinfo_endpoint::parse(input, SUBJECT).ok()?;
+    let read = userinfo_endpoint::parse(input, SUBJECT).ok()?;
+    let userinfo = standard_claims::without_odd(read, "userinfo", &OddFields::new("authentik"));
     let previous = Identity {
         provider: SETTINGS.name.clone(),
         subject: crate::identity::Subject(SUBJECT.to_owned()),
@@ -239,8 +256,9 @@ pub(crate) fn userinfo(input: &[u8]) -> Option<Identity> {
         name: String::new(),
         groups: vec!["users".to_owned()],
         claims: Map::new(),
+        standing: crate::identity::ClaimsStanding::default(),
     };
-    let identity = claims::refreshed_identity(&SETTINGS, &previous, &userinfo).ok()?;
+    let identity = claims::refreshed_identity(&SETTINGS, &previous, userinfo, Timestamp::from_unix(NOW)).ok()?;
     assert_eq!(identity.subject, previous.subject, "somebody becomes somebody else");
     assert!(!identity.user.is_empty());
     let distinct: std::collections::HashSet<_> = identity.groups.iter().collect();

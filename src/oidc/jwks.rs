@@ -1,7 +1,8 @@
 //! JWKS: the provider's signing keys (RFC 7517).
 //!
 //! Promises: a set that does not arrive or holds no usable key replaces nothing; only public keys for signatures are kept,
-//! so that no symmetric one can ever verify a token; tokens with unknown keys cause at most one fetch in ten seconds.
+//! so that no symmetric one can ever verify a token; strangers' tokens with unknown keys cause at most one fetch in ten
+//! seconds, and take none away from sign-ins.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,13 +11,19 @@ use openidconnect::{
     JsonWebKey as _, JsonWebKeyUse,
     core::{CoreJsonWebKey, CoreJsonWebKeySet, CoreJsonWebKeyType},
 };
-use tokio::sync::Semaphore;
+use serde_json::{Value, value::RawValue};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{sleep, timeout},
+};
 use url::Url;
 
 use super::{
-    error::{Error, printable},
+    error::Error,
+    json::{self, JsonObject, ReadObject},
     jwt::JwtError,
     metered::MeteredTransport,
+    odd_fields::OddFields,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -25,19 +32,50 @@ use crate::{
 
 /// Age at which keys are fetched again unasked.
 const MAX_AGE: Duration = Duration::from_hours(1);
-/// Interval between fetches that tokens with unknown keys may cause: anybody can send a logout token.
-const REFETCH_INTERVAL: Duration = Duration::from_secs(10);
+/// Interval between fetches that tokens from anybody may cause.
+const STRANGERS_INTERVAL: Duration = Duration::from_secs(10);
+/// Interval between fetches that the provider's own responses may cause. Sign-ins wait for it: a provider may rotate its keys
+/// twice in a row.
+const SIGN_INS_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest wait for a turn, behind fetches that fail.
+const MAX_WAIT: Duration = Duration::from_secs(5);
 const MAX_KEYS: usize = 100;
+
+/// The members of a key that are read: those of public keys.
+const KEY_MEMBERS: &[&str] = &["kty", "use", "kid", "alg", "crv", "n", "e", "x", "y"];
+
+/// The types of public keys for signatures.
+const KEY_TYPES: [&str; 3] = ["RSA", "EC", "OKP"];
 
 /// The signing keys of one provider as they were last fetched.
 pub(super) struct Jwks {
     http: Arc<MeteredTransport>,
     clock: Clock,
+    odd: Arc<OddFields>,
     current: ArcSwapOption<KeySet>,
-    /// Time of the last fetch that a token caused.
-    last_refetch: ArcSwapOption<Timestamp>,
+    /// Times of the last fetches that tokens caused.
+    last_for_sign_ins: ArcSwapOption<Timestamp>,
+    last_for_strangers: ArcSwapOption<Timestamp>,
     /// Single-flight: one caller fetches at a time, and those who waited take the keys that came meanwhile.
     single_flight: Semaphore,
+}
+
+/// Sender of a token that is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenSender {
+    /// The provider, in answer to a request of ours.
+    Provider,
+    /// Anybody.
+    Stranger,
+}
+
+/// The keys of a document.
+#[derive(Debug)]
+pub(super) struct ParsedKeys {
+    /// The usable ones.
+    pub(super) keys: CoreJsonWebKeySet,
+    /// Names of keys that cannot be read.
+    unreadable: Vec<String>,
 }
 
 /// One fetched key set.
@@ -50,12 +88,14 @@ struct KeySet {
 
 impl Jwks {
     /// Keys that were never fetched.
-    pub(super) fn new(http: Arc<MeteredTransport>, clock: Clock) -> Self {
+    pub(super) fn new(http: Arc<MeteredTransport>, clock: Clock, odd: Arc<OddFields>) -> Self {
         Self {
             http,
             clock,
+            odd,
             current: ArcSwapOption::empty(),
-            last_refetch: ArcSwapOption::empty(),
+            last_for_sign_ins: ArcSwapOption::empty(),
+            last_for_strangers: ArcSwapOption::empty(),
             single_flight: Semaphore::new(1),
         }
     }
@@ -63,26 +103,31 @@ impl Jwks {
     /// Takes over the keys of `previous`, which has the same issuer.
     pub(super) fn with_state_of(self, previous: &Self) -> Self {
         self.current.store(previous.current.load_full());
-        self.last_refetch.store(previous.last_refetch.load_full());
+        self.last_for_sign_ins.store(previous.last_for_sign_ins.load_full());
+        self.last_for_strangers.store(previous.last_for_strangers.load_full());
         self
     }
 
     /// Verifies a token with the keys at `uri`. Where none of them fits, fetches them again, because the provider may have
-    /// rotated them; `rate_limited` makes the error where it is too soon for that.
+    /// rotated them. For a stranger's token that comes too soon after another one that is the end; for the provider's it says
+    /// nothing about the token.
     pub(super) async fn verify<T>(
         &self,
         uri: &Url,
+        sender: TokenSender,
         check: impl Fn(&CoreJsonWebKeySet) -> Result<T, JwtError>,
-        rate_limited: impl FnOnce(JwtError) -> Error,
     ) -> Result<T, Error> {
         let current = match self.current.load_full() {
             Some(current) => current,
-            None => self.newer_keys(uri, None).await?.ok_or_else(refetch_too_soon)?,
+            None => self.newer_keys(uri, None, sender).await?.ok_or_else(refetch_too_soon)?,
         };
         match check(&current.keys) {
             Err(error @ JwtError::NoMatchingKey(_)) => {
-                let newer = self.newer_keys(uri, Some(&current)).await?.ok_or_else(|| rate_limited(error))?;
-                Ok(check(&newer.keys)?)
+                match (self.newer_keys(uri, Some(&current), sender).await?, sender) {
+                    (Some(newer), _) => Ok(check(&newer.keys)?),
+                    (None, TokenSender::Provider) => Err(refetch_too_soon()),
+                    (None, TokenSender::Stranger) => Err(error.into()),
+                }
             }
             result => Ok(result?),
         }
@@ -90,7 +135,7 @@ impl Jwks {
 
     /// Fetches the keys where there are none, their address has changed, or they are old.
     pub(super) async fn fetch_if_due(&self, uri: &Url) -> Result<(), Error> {
-        let _turn = self.single_flight.acquire().await.expect("the semaphore is never closed");
+        let _turn = self.turn().await;
         match self.current.load_full() {
             Some(current) if !current.is_due(uri, self.clock.now()) => Ok(()),
             _ => self.fetch(uri).await.map(drop),
@@ -98,23 +143,40 @@ impl Jwks {
     }
 
     /// Returns newer keys than `seen`: those that another caller has fetched since, or newly fetched ones; `None` where it is
-    /// too soon to fetch again.
-    async fn newer_keys(&self, uri: &Url, seen: Option<&Arc<KeySet>>) -> Result<Option<Arc<KeySet>>, Error> {
-        let _turn = self.single_flight.acquire().await.expect("the semaphore is never closed");
-        match self.current.load_full() {
-            Some(current) if seen.is_none_or(|seen| !Arc::ptr_eq(seen, &current)) => Ok(Some(current)),
-            _ if !self.may_refetch() => Ok(None),
-            _ => {
-                self.last_refetch.store(Some(Arc::new(self.clock.now())));
-                self.fetch(uri).await.map(Some)
-            }
+    /// too soon to fetch again. The provider's own tokens wait until it is not.
+    async fn newer_keys(
+        &self,
+        uri: &Url,
+        seen: Option<&Arc<KeySet>>,
+        sender: TokenSender,
+    ) -> Result<Option<Arc<KeySet>>, Error> {
+        let Ok(_turn) = timeout(MAX_WAIT, self.turn()).await else { return Ok(None) };
+        let is_newer = |current: &Arc<KeySet>| seen.is_none_or(|seen| !Arc::ptr_eq(seen, current));
+        if let Some(newer) = self.current.load_full().filter(is_newer) {
+            return Ok(Some(newer));
         }
+        let (last, interval) = match sender {
+            TokenSender::Provider => (&self.last_for_sign_ins, SIGN_INS_INTERVAL),
+            TokenSender::Stranger => (&self.last_for_strangers, STRANGERS_INTERVAL),
+        };
+        let pause = self.time_until(last.load().as_deref(), interval);
+        if pause > Duration::ZERO && sender == TokenSender::Stranger {
+            return Ok(None);
+        }
+        sleep(pause).await;
+        last.store(Some(Arc::new(self.clock.now())));
+        self.fetch(uri).await.map(Some).map_err(says_nothing_of_tokens)
     }
 
-    fn may_refetch(&self) -> bool {
+    async fn turn(&self) -> SemaphorePermit<'_> {
+        self.single_flight.acquire().await.expect("the semaphore is never closed")
+    }
+
+    /// Returns the time until an interval has passed since `last`. A clock that was set back must not keep the gate from asking.
+    fn time_until(&self, last: Option<&Timestamp>, interval: Duration) -> Duration {
         let now = self.clock.now();
-        // A clock that was set back must not keep the gate from asking.
-        self.last_refetch.load().as_deref().is_none_or(|last| now < *last || now.since(*last) >= REFETCH_INTERVAL)
+        let since = last.filter(|last| now >= **last).map(|last| now.since(*last));
+        since.map_or(Duration::ZERO, |since| interval.saturating_sub(since))
     }
 
     async fn fetch(&self, uri: &Url) -> Result<Arc<KeySet>, Error> {
@@ -130,7 +192,15 @@ impl Jwks {
         if !response.status().is_success() {
             return Err(Error::Unavailable(format!("status {} for its keys", response.status())));
         }
-        parse(response.body())
+        let ParsedKeys { keys, unreadable } = parse(response.body())?;
+        for key in unreadable {
+            self.odd.name_once(
+                "JWKS",
+                key,
+                "a public key for signatures (mend: remove it from the set, or have it corrected)",
+            );
+        }
+        Ok(keys)
     }
 }
 
@@ -140,23 +210,59 @@ impl KeySet {
     }
 }
 
-/// Returns the error for a token that no key fits while the keys may not be fetched again. It is no verdict on the token:
-/// strangers may have used up the fetch that it would have caused.
-pub(super) fn refetch_too_soon() -> Error {
-    Error::Unavailable("its keys were asked for a moment ago and will be again within 10 s".into())
+/// Returns the error for a token that no key fits while the keys may not be fetched again. It is no verdict on the token.
+fn refetch_too_soon() -> Error {
+    Error::Unavailable("its keys were asked for a moment ago, and did not come or did not fit".into())
 }
 
-/// Parses a JWKS document and returns its usable keys.
-pub(super) fn parse(body: &[u8]) -> Result<CoreJsonWebKeySet, Error> {
-    let all: CoreJsonWebKeySet = serde_json::from_slice(body).map_err(|error| {
-        Error::InvalidMessage(format!("its keys are not a JSON Web Key Set: {}", printable(&error.to_string())))
-    })?;
-    let usable: Vec<_> = all.keys().iter().filter(|key| is_usable(key)).cloned().collect();
+/// Returns the error of a fetch for a token that waits for it: keys that cannot be read are no verdict on the token either.
+fn says_nothing_of_tokens(error: Error) -> Error {
+    match error {
+        Error::InvalidMessage(text) => Error::Unavailable(text),
+        other => other,
+    }
+}
+
+/// Parses a JWKS document and returns its usable keys. A broken one among good ones is passed over.
+pub(super) fn parse(body: &[u8]) -> Result<ParsedKeys, Error> {
+    let not_a_set = |problem: &str| {
+        Error::InvalidMessage(format!(
+            "its keys are not a JSON Web Key Set: {problem}; mend: check jwks_uri at the provider"
+        ))
+    };
+    let listed = json::member(body, "keys").map_err(|error| not_a_set(&format!("the document {error}")))?;
+    let listed = match &listed {
+        // authentik without a signing key answers `{}`.
+        None => Vec::new(),
+        Some(list) => json::elements(list.get()).ok_or_else(|| not_a_set("its keys are no list"))?,
+    };
+    let (mut usable, mut unreadable) = (Vec::new(), Vec::new());
+    for (place, raw) in listed.into_iter().enumerate() {
+        match key(raw) {
+            Ok(key) => usable.extend(key.filter(is_usable)),
+            Err(name) => unreadable.push(name.unwrap_or_else(|| format!("keys[{place}]"))),
+        }
+    }
     match usable.len() {
-        0 => Err(Error::InvalidMessage("its key set holds no public key for signatures".into())),
-        1..=MAX_KEYS => Ok(CoreJsonWebKeySet::new(usable)),
+        0 => Err(Error::InvalidMessage(
+            "its key set holds no public key for signatures; mend: choose a signing key for this client at the provider".into(),
+        )),
+        1..=MAX_KEYS => Ok(ParsedKeys { keys: CoreJsonWebKeySet::new(usable), unreadable }),
         many => Err(Error::InvalidMessage(format!("its key set holds {many} keys, more than {MAX_KEYS}"))),
     }
+}
+
+/// Parses a key; `None` for one of a type that takes no part here (RFC 7517, section 5). The error is its `kid`, where it has one.
+fn key(raw: &RawValue) -> Result<Option<CoreJsonWebKey>, Option<String>> {
+    let members = ReadObject::parse(raw.get().as_bytes(), KEY_MEMBERS).map_err(|_| None)?.members;
+    let is_read = |name: &str, value: &Value| KEY_MEMBERS.contains(&name) && !value.is_null();
+    let read: JsonObject = members.into_iter().filter(|(name, value)| is_read(name, value)).collect();
+    let text = |name: &str| read.get(name).and_then(Value::as_str);
+    if text("kty").is_some_and(|kty| !KEY_TYPES.contains(&kty)) {
+        return Ok(None);
+    }
+    let kid = text("kid").map(ToOwned::to_owned);
+    serde_json::from_value(read.into()).map(Some).map_err(|_| kid)
 }
 
 fn is_usable(key: &CoreJsonWebKey) -> bool {

@@ -2,12 +2,15 @@
 //!
 //! Promises: any bytes are refused without a panic, and no text of a refusal holds a token.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use data_encoding::BASE64URL_NOPAD;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::error::Error;
+use super::{
+    error::Error,
+    json::{JsonObject, ReadObject},
+};
 use crate::clock::Timestamp;
 
 /// Leeway for clock skew between the provider and this machine (RFC 7519, section 4.1.4).
@@ -16,7 +19,8 @@ pub(super) const LEEWAY: Duration = Duration::from_mins(1);
 /// Length in bytes of a subject (`OpenID` Connect Core, section 2) and, because stores index all alike, of `sid` and `jti`.
 const MAX_IDENTIFIER_LENGTH: usize = 255;
 
-pub(super) type JsonObject = Map<String, Value>;
+/// Members of a header that decide how the token is read.
+const STRICT_IN_HEADER: &[&str] = &["alg", "kid", "typ", "cty", "crit", "zip", "b64"];
 
 /// Errors of a token that does not verify.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub(super) enum JwtError {
     NoMatchingKey(String),
     /// A token of another time than now, under the provider's signature.
     ClockSkew(String),
+    /// The ID token that the session holds, sent again at a renewal.
+    Repeated,
     /// Newer keys would not help.
     Invalid(String),
 }
@@ -34,6 +40,7 @@ impl From<JwtError> for Error {
         match error {
             JwtError::NoMatchingKey(text) | JwtError::Invalid(text) => Self::InvalidMessage(text),
             JwtError::ClockSkew(text) => Self::ClockSkew(text),
+            JwtError::Repeated => Self::InvalidMessage("the ID token is one that came before".into()),
         }
     }
 }
@@ -42,27 +49,37 @@ impl From<JwtError> for Error {
 #[derive(Debug)]
 pub(super) struct UnverifiedJwt<'t> {
     pub(super) header: JsonObject,
-    pub(super) claims: JsonObject,
+    pub(super) claims: ReadObject,
     /// JWS signing input: the first two parts as they came.
     pub(super) signing_input: &'t str,
     pub(super) signature: Vec<u8>,
 }
 
 impl<'t> UnverifiedJwt<'t> {
-    /// Parses a token of at most `max_length` bytes. The error is the end of a sentence that begins with the token.
-    pub(super) fn parse(raw: &'t str, max_length: usize) -> Result<Self, &'static str> {
+    /// Parses a token of at most `max_length` bytes; decisions need the claims `strict`. The error is the end of a sentence that
+    /// begins with the token.
+    pub(super) fn parse(raw: &'t str, max_length: usize, strict: &[&'static str]) -> Result<Self, Cow<'static, str>> {
         if raw.len() > max_length {
-            return Err("is longer than the gate reads");
+            return Err("is longer than the gate reads; mend: have the provider send fewer claims".into());
+        }
+        // RFC 7516, section 9: five parts are a JWE.
+        if raw.split('.').count() == 5 {
+            return Err(
+                "is encrypted (JWE), and the gate has no key for it; mend: turn off the encryption of ID tokens for \
+                        this client at the provider (authentik: Encryption Key; id_token_encrypted_response_alg)"
+                    .into(),
+            );
         }
         let mut parts = raw.split('.');
         let (Some(header), Some(claims), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return Err("is not a signed JWT in compact form");
+            return Err("is not a signed JWT in compact form".into());
         };
         let signing_input = raw.get(..header.len() + 1 + claims.len()).unwrap_or_default();
-        let header = object(header).ok_or("has a header that is not JSON")?;
-        let claims = object(claims).ok_or("has claims that are not a JSON object")?;
+        let header =
+            object(header, STRICT_IN_HEADER).map_err(|problem| format!("has a header that {problem}"))?.members;
+        let claims = object(claims, strict)?;
         let signature =
             BASE64URL_NOPAD.decode(signature.as_bytes()).map_err(|_| "has a signature that is not base64url")?;
         check_header(&header)?;
@@ -70,9 +87,9 @@ impl<'t> UnverifiedJwt<'t> {
     }
 }
 
-fn object(part: &str) -> Option<JsonObject> {
-    let json = BASE64URL_NOPAD.decode(part.as_bytes()).ok()?;
-    serde_json::from_slice(&json).ok()
+fn object(part: &str, strict: &[&'static str]) -> Result<ReadObject, Cow<'static, str>> {
+    let json = BASE64URL_NOPAD.decode(part.as_bytes()).map_err(|_| "is not base64url")?;
+    ReadObject::parse(&json, strict).map_err(|error| error.to_string().into())
 }
 
 fn check_header(header: &JsonObject) -> Result<(), &'static str> {

@@ -13,8 +13,9 @@ use url::Url;
 
 use super::{
     error::Error,
-    jwks::Jwks,
-    jwt::{self, JsonObject, LEEWAY, UnverifiedJwt},
+    json::JsonObject,
+    jwks::{Jwks, TokenSender},
+    jwt::{self, LEEWAY, UnverifiedJwt},
     metadata::ProviderMetadata,
     settings::Settings,
     signature,
@@ -23,6 +24,8 @@ use crate::{clock::Timestamp, identity::Subject};
 
 /// Longest token: anybody may send one.
 const MAX_LENGTH: usize = 16 * 1024;
+/// Claims that decide whether a token counts.
+pub(super) const STRICT: &[&str] = &["iss", "aud", "exp", "iat", "jti", "sub", "sid", "nonce", "events"];
 /// The member of `events` that makes a token a logout token.
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// Lifetime of a token without `exp`. Older providers leave it out.
@@ -59,8 +62,8 @@ pub(super) struct UnverifiedLogoutToken<'t> {
 impl<'t> UnverifiedLogoutToken<'t> {
     /// Parses a token and checks its header and claims.
     pub(super) fn parse(raw: &'t str, settings: &Settings, now: Timestamp) -> Result<Self, Error> {
-        let jwt =
-            UnverifiedJwt::parse(raw, MAX_LENGTH).map_err(|problem| invalid(&format!("logout token {problem}")))?;
+        let jwt = UnverifiedJwt::parse(raw, MAX_LENGTH, STRICT)
+            .map_err(|problem| invalid(&format!("logout token {problem}")))?;
         if Url::parse(issuer(&jwt)).as_ref() != Ok(&settings.issuer) {
             return Err(invalid("logout token is of another issuer"));
         }
@@ -77,7 +80,7 @@ impl<'t> UnverifiedLogoutToken<'t> {
         let algorithms = metadata.algorithms();
         let check =
             |keys: &CoreJsonWebKeySet| signature::verify("logout token", &self.jwt, &algorithms, keys).map(drop);
-        jwks.verify(&metadata.jwks_uri, check, Error::from).await?;
+        jwks.verify(&metadata.jwks_uri, TokenSender::Stranger, check).await?;
         Ok(self.claims)
     }
 }
@@ -100,7 +103,7 @@ pub(super) fn check_claims(
     client_id: &str,
     now: Timestamp,
 ) -> Result<VerifiedLogoutToken, &'static str> {
-    let UnverifiedJwt { header, claims, .. } = token;
+    let (header, claims) = (&token.header, &token.claims.members);
     check_type(header)?;
     if !jwt::audience(claims).is_some_and(|audience| audience.iter().all(|one| *one == client_id)) {
         return Err("logout token is for another client (aud)");
@@ -154,7 +157,7 @@ fn subject(claims: &JsonObject) -> Result<LogoutSubject, &'static str> {
 }
 
 fn issuer<'t>(token: &'t UnverifiedJwt<'_>) -> &'t str {
-    token.claims.get("iss").and_then(Value::as_str).unwrap_or_default()
+    token.claims.members.get("iss").and_then(Value::as_str).unwrap_or_default()
 }
 
 fn invalid(problem: &str) -> Error {

@@ -6,21 +6,26 @@
 
 mod authorize;
 mod claims;
+mod claims_reader;
 mod discovery;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod groups;
 mod health;
 mod id_token;
+mod json;
 mod jwks;
 mod jwt;
 mod logout_token;
 mod metadata;
 mod metered;
+mod odd_fields;
 mod provider;
 mod renewal;
 mod settings;
 mod signature;
+mod standard_claims;
 mod token_endpoint;
 mod token_set;
 mod transport;
@@ -31,11 +36,12 @@ pub(crate) mod tests;
 
 pub use self::{
     authorize::{AuthorizationRequest, RESERVED_PARAMETERS},
+    claims::PROTOCOL_CLAIMS,
     error::Error,
     logout_token::{LogoutSubject, VerifiedLogoutToken},
     provider::{Provider, SignedIn},
     renewal::{RefreshRequest, Refreshed},
-    settings::{Pem, Settings, UnverifiedEmail},
+    settings::{GroupsUse, Pem, Settings, UnverifiedEmail},
     token_endpoint::Redemption,
     transport::{HttpTransport, TransportError, TrustAnchorError},
 };

@@ -16,20 +16,23 @@ use url::Url;
 use super::{
     authorize::{self, AuthorizationRequest},
     claims,
+    claims_reader::ClaimsReader,
     discovery::Discovery,
     error::Error,
     health::ProviderHealth,
     id_token::{self, ExpectedIdToken, GrantType, VerifiedIdToken},
-    jwks::{self, Jwks},
+    jwks::{Jwks, TokenSender},
+    jwt::JwtError,
     logout_token::{self, LogoutSubject, UnverifiedLogoutToken, VerifiedLogoutToken},
     metadata::ProviderMetadata,
     metered::MeteredTransport,
+    odd_fields::OddFields,
     renewal::{RefreshRequest, Refreshed, RefreshedClaims},
     settings::Settings,
     token_endpoint::{self, Redemption, TokenEndpoint},
     token_set::TokenSet,
     transport::HttpTransport,
-    userinfo::UserinfoEndpoint,
+    userinfo::{UserinfoEndpoint, UserinfoRequest},
 };
 use crate::{
     clock::Clock,
@@ -48,7 +51,7 @@ pub struct Provider {
     pub(super) discovery: Discovery,
     jwks: Jwks,
     token_endpoint: TokenEndpoint,
-    userinfo_endpoint: UserinfoEndpoint,
+    claims_reader: ClaimsReader,
     pub(super) health: ProviderHealth,
     /// Single-flight: one poll at a time, and those who waited take its outcome.
     single_flight: Semaphore,
@@ -71,11 +74,13 @@ impl Provider {
     pub fn new(settings: Settings, transport: HttpTransport, clock: Clock, metrics: metrics::ProviderMetrics) -> Self {
         let settings = Arc::new(settings);
         let http = Arc::new(MeteredTransport::new(transport, metrics.clone()));
+        let odd = Arc::new(OddFields::new(&settings.name));
+        let userinfo_endpoint = UserinfoEndpoint::new(Arc::clone(&settings), Arc::clone(&http));
         Self {
             discovery: Discovery::new(Arc::clone(&settings), Arc::clone(&http)),
-            jwks: Jwks::new(Arc::clone(&http), clock.clone()),
+            jwks: Jwks::new(Arc::clone(&http), clock.clone(), Arc::clone(&odd)),
             token_endpoint: TokenEndpoint::new(Arc::clone(&settings), Arc::clone(&http), clock.clone()),
-            userinfo_endpoint: UserinfoEndpoint::new(Arc::clone(&settings), Arc::clone(&http)),
+            claims_reader: ClaimsReader::new(Arc::clone(&settings), userinfo_endpoint, odd),
             health: ProviderHealth::new(Arc::clone(&settings), clock.clone(), metrics),
             single_flight: Semaphore::new(1),
             settings,
@@ -130,11 +135,13 @@ impl Provider {
         })?;
         let (access_token, code) = (response.access_token(), AuthorizationCode::new(redemption.code.to_owned()));
         let grant = GrantType::AuthorizationCode { nonce: redemption.nonce, code: &code };
-        let verified = self.verify_id_token(raw, access_token, grant, &metadata).await?;
-        let identity = self.userinfo_endpoint.complete(&verified, access_token, &metadata, None).await?;
+        let verified = self.verify_id_token(raw, access_token, grant, &metadata).await?.ok_or(JwtError::Repeated)?;
+        let (sid, expires) = (verified.sid().map(ToOwned::to_owned), verified.expires());
+        let userinfo = self.userinfo_request(access_token, &metadata, self.settings.timeout);
+        let identity = self.claims_reader.complete(verified, &userinfo, None).await?;
         self.token_endpoint.warn_at_sign_in(&response);
-        let tokens = self.token_endpoint.tokens(&response, verified.expires());
-        Ok(SignedIn { identity, tokens, sid: verified.sid().map(ToOwned::to_owned) })
+        let tokens = self.token_endpoint.tokens(&response, expires);
+        Ok(SignedIn { identity, tokens, sid })
     }
 
     /// Renews a session with its refresh token. To be awaited to the end: the token may be spent by then, and its
@@ -259,13 +266,14 @@ impl Provider {
         }
     }
 
+    /// Verifies an ID token; `None` where it is the one that the session holds.
     async fn verify_id_token(
         &self,
         raw: &str,
         access_token: &AccessToken,
         grant: GrantType<'_>,
         metadata: &ProviderMetadata,
-    ) -> Result<VerifiedIdToken, Error> {
+    ) -> Result<Option<VerifiedIdToken>, Error> {
         let expected = ExpectedIdToken {
             issuer: &metadata.issuer,
             client_id: &self.settings.client_id,
@@ -274,8 +282,11 @@ impl Provider {
             now: self.clock.now(),
             access_token,
         };
-        let check = |keys: &_| id_token::verify(raw, &expected, keys);
-        self.jwks.verify(&metadata.jwks_uri, check, |_| jwks::refetch_too_soon()).await
+        let check = |keys: &_| match id_token::verify(raw, &expected, keys) {
+            Err(JwtError::Repeated) => Ok(None),
+            verified => verified.map(Some),
+        };
+        self.jwks.verify(&metadata.jwks_uri, TokenSender::Provider, check).await
     }
 
     async fn renew(&self, request: &RefreshRequest<'_>) -> Result<Refreshed, Error> {
@@ -284,7 +295,8 @@ impl Provider {
         let late = Err(Error::Unavailable("the claims did not come in time".into()));
         let claims = self.refreshed_claims(request, &response, &metadata);
         let claims = timeout(self.settings.timeout, claims).await.unwrap_or(late);
-        let claims = RefreshedClaims::or_unchanged(claims, &self.settings.name)?;
+        let outdated = || claims::outdated_identity(&self.settings, request.identity, self.clock.now());
+        let claims = RefreshedClaims::or_unchanged(claims, &self.settings.name, outdated)?;
         self.token_endpoint.warn_of_expires_in(&response);
         let issued = self.token_endpoint.tokens(&response, claims.id_token_expires);
         let tokens = Tokens {
@@ -303,22 +315,34 @@ impl Provider {
         metadata: &ProviderMetadata,
     ) -> Result<RefreshedClaims, Error> {
         let (access_token, previous) = (response.access_token(), request.identity);
-        let Some(raw) = response.id_token.as_deref() else {
-            let Some(url) = &metadata.userinfo_endpoint else { return Ok(RefreshedClaims::default()) };
-            let userinfo = self.userinfo_endpoint.fetch(url, access_token, &previous.subject.0).await?;
-            let identity = claims::refreshed_identity(&self.settings, previous, &userinfo)?;
-            return Ok(RefreshedClaims { identity: Some(identity), ..RefreshedClaims::default() });
+        // Before the deadline of all of it, so that a slow userinfo endpoint does not cost what the ID token says.
+        let userinfo = self.userinfo_request(access_token, metadata, self.settings.timeout.mul_f32(0.9));
+        let mut verified = None;
+        if let Some(raw) = response.id_token.as_deref() {
+            let held = request.id_token.and_then(token_endpoint::held);
+            let grant = GrantType::RefreshToken { subject: &previous.subject.0, held: held.as_ref() };
+            verified = self.verify_id_token(raw, access_token, grant, metadata).await?;
+            if verified.is_none() {
+                self.claims_reader.warn_of_repeated_id_token();
+            }
+        }
+        let Some(verified) = verified else {
+            let identity = self.claims_reader.renewed_without_id_token(&userinfo, previous).await?;
+            return Ok(RefreshedClaims { identity, ..RefreshedClaims::default() });
         };
-        let nonce = request.id_token.and_then(token_endpoint::nonce);
-        let grant = GrantType::RefreshToken { subject: &previous.subject.0, nonce: nonce.as_deref() };
-        let verified = self.verify_id_token(raw, access_token, grant, metadata).await?;
-        let identity = self.userinfo_endpoint.complete(&verified, access_token, metadata, Some(previous)).await?;
-        Ok(RefreshedClaims {
-            identity: Some(identity),
-            sid: verified.sid().map(ToOwned::to_owned),
-            id_token: Some(SecretString::from(raw)),
-            id_token_expires: verified.expires(),
-        })
+        let (sid, id_token_expires) = (verified.sid().map(ToOwned::to_owned), verified.expires());
+        let identity = self.claims_reader.complete(verified, &userinfo, Some(previous)).await?;
+        let id_token = response.id_token.as_deref().map(SecretString::from);
+        Ok(RefreshedClaims { identity: Some(identity), sid, id_token, id_token_expires })
+    }
+
+    fn userinfo_request<'a>(
+        &'a self,
+        access_token: &'a AccessToken,
+        metadata: &'a ProviderMetadata,
+        within: Duration,
+    ) -> UserinfoRequest<'a> {
+        UserinfoRequest { access_token, metadata, jwks: &self.jwks, now: self.clock.now(), within }
     }
 }
 

@@ -46,21 +46,32 @@ pub(super) struct RefreshedClaims {
 
 impl RefreshedClaims {
     /// Keeps the claims of the session where they could not be read again: the new tokens are there, and must not be lost.
-    pub(super) fn or_unchanged(result: Result<Self, Error>, provider: &str) -> Result<Self, Error> {
+    /// `outdated` makes the identity of a session for which that has been so for too long.
+    pub(super) fn or_unchanged(
+        result: Result<Self, Error>,
+        provider: &str,
+        outdated: impl FnOnce() -> Option<Identity>,
+    ) -> Result<Self, Error> {
         match result {
             Ok(claims) => Ok(claims),
-            // The gate's own clock may be the one that is off: that is no reason to sign everybody out.
-            Err(Error::Unavailable(reason) | Error::ClockSkew(reason)) => {
-                tracing::warn!(
-                    provider,
-                    reason,
-                    "a session was renewed, and its groups and claims stay as they were: what the provider says about them cannot be had"
-                );
+            // The gate's own clock may be the one that is off: that is no reason to shut everybody out, and no measure of time.
+            Err(Error::ClockSkew(reason)) => {
+                warn_of_old_claims(provider, &reason);
                 Ok(Self::default())
             }
-            // It refuses the very token that it has just issued: it does not vouch for the person any more.
-            Err(Error::ClientRefused(_)) => Err(Error::GrantRefused),
+            Err(Error::Unavailable(reason) | Error::ClientRefused(reason)) => {
+                warn_of_old_claims(provider, &reason);
+                Ok(Self { identity: outdated(), ..Self::default() })
+            }
             Err(error @ (Error::GrantRefused | Error::InvalidMessage(_))) => Err(error),
         }
     }
+}
+
+fn warn_of_old_claims(provider: &str, reason: &str) {
+    tracing::warn!(
+        provider,
+        reason,
+        "a session was renewed, and its groups and claims stay as they were: what the provider says about them cannot be had"
+    );
 }

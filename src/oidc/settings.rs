@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::{crypto, identity::Registration};
+use crate::{
+    crypto,
+    identity::{ClaimPath, Registration},
+};
 
 /// One provider as configured and checked.
 #[derive(Clone, Debug)]
@@ -22,8 +25,14 @@ pub struct Settings {
     pub client_secret: Option<SecretString>,
     /// Requested scopes, `openid` among them.
     pub scopes: Vec<String>,
-    /// Dotted path of the groups in the ID token or the userinfo response.
-    pub groups_claim: String,
+    /// Path of the groups in the ID token or the userinfo response.
+    pub groups_claim: ClaimPath,
+    /// Separator of the groups where they come as one text; absent: such a text is one group.
+    pub groups_separator: Option<String>,
+    /// Use of groups by the apps' rules.
+    pub groups_use: GroupsUse,
+    /// Time for which groups and claims of a session stay in force while the provider does not tell them again.
+    pub groups_grace: Duration,
     /// Treatment of e-mail addresses that the provider calls unverified.
     pub unverified_email: UnverifiedEmail,
     /// Certificates to trust in addition to the system's.
@@ -46,6 +55,16 @@ pub enum UnverifiedEmail {
     Drop,
     /// Taken for verified.
     Trust,
+}
+
+/// Use of the groups of a provider's people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupsUse {
+    /// No rule names a group.
+    #[default]
+    Unused,
+    /// An app's `allow`, or that of one of its rules, names groups.
+    InRules,
 }
 
 impl Settings {
@@ -87,6 +106,9 @@ impl PartialEq for Settings {
             client_secret,
             scopes,
             groups_claim,
+            groups_separator,
+            groups_use,
+            groups_grace,
             unverified_email,
             ca,
             timeout,
@@ -104,6 +126,9 @@ impl PartialEq for Settings {
             && *client_id == other.client_id
             && *scopes == other.scopes
             && *groups_claim == other.groups_claim
+            && *groups_separator == other.groups_separator
+            && *groups_use == other.groups_use
+            && *groups_grace == other.groups_grace
             && *unverified_email == other.unverified_email
             && *ca == other.ca
             && *timeout == other.timeout

@@ -26,7 +26,7 @@ use url::Url;
 
 use super::{
     error::Error,
-    id_token,
+    id_token::HeldIdToken,
     metadata::{ClientAuthentication, ProviderMetadata},
     metered::MeteredTransport,
     settings::Settings,
@@ -215,9 +215,9 @@ impl TokenEndpoint {
     }
 }
 
-/// Returns the nonce of an ID token that a session holds.
-pub(super) fn nonce(id_token: &SecretString) -> Option<String> {
-    id_token::nonce(id_token.expose_secret())
+/// Parses the ID token that a session holds.
+pub(super) fn held(id_token: &SecretString) -> Option<HeldIdToken> {
+    HeldIdToken::parse(id_token.expose_secret())
 }
 
 fn client(settings: &Settings, metadata: &ProviderMetadata) -> OAuthClient {

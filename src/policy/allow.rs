@@ -20,6 +20,8 @@ pub enum MissingGrant {
     Group,
     /// None of the users, and without the claims. The set has no groups.
     Other,
+    /// In none of the groups that the provider told, which are not all.
+    AllGroups,
     /// The e-mail address is in the set, but the provider has not verified it.
     VerifiedEmail,
 }
@@ -43,6 +45,11 @@ pub enum Allow {
 }
 
 impl Allow {
+    /// Returns `true` if groups are among those who are let in.
+    pub(super) fn names_groups(&self) -> bool {
+        matches!(self, Self::Some { groups, .. } if !groups.is_empty())
+    }
+
     /// Returns `true` if an identity is in the set.
     pub(super) fn admits(&self, identity: &PackedIdentity) -> bool {
         match self {
@@ -61,6 +68,9 @@ impl Allow {
         match self {
             Self::Some { users, claims, .. } if !identity.has_verified_email() && is_named(users, claims, identity) => {
                 MissingGrant::VerifiedEmail
+            }
+            Self::Some { groups, .. } if !groups.is_empty() && identity.has_incomplete_groups() => {
+                MissingGrant::AllGroups
             }
             Self::Some { groups, .. } if !groups.is_empty() => MissingGrant::Group,
             Self::Some { .. } | Self::Anyone => MissingGrant::Other,

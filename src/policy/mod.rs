@@ -187,6 +187,13 @@ impl App {
         self.rules.iter().any(|rule| !rule.networks.is_empty())
     }
 
+    /// Returns `true` if its `allow`, or that of one of its rules, names groups.
+    #[must_use]
+    pub fn names_groups(&self) -> bool {
+        let of_rule = |rule: &Rule| matches!(&rule.access, RuleAccess::Allow(allow) if allow.names_groups());
+        self.allow.names_groups() || self.rules.iter().any(of_rule)
+    }
+
     /// Returns the requirement of a request under every reading of its path.
     ///
     /// A rule that opens applies only where it matches beyond doubt; one that closes applies wherever a server, a file system or

@@ -52,6 +52,7 @@ pub fn rows(input: &[u8]) {
             name: String::new(),
             groups: vec!["users".to_owned()],
             claims: serde_json::Map::new(),
+            standing: crate::identity::ClaimsStanding::default(),
         };
         let scope = SessionScope { audience: HOST.to_owned(), registration: Registration([1; 8]) };
         let record = Record::new(

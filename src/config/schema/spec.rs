@@ -61,6 +61,8 @@ pub(in super::super) enum ValueKind {
     Path,
     /// A preset's name, or a table of header names and values.
     Headers,
+    /// A dotted path, or a list of names.
+    ClaimPath,
     List(&'static ValueKind),
     /// A table whose keys the operator chooses.
     Table(&'static ValueKind),
@@ -120,7 +122,7 @@ impl ValueKind {
             (Self::Table(value), Segment::Key(_)) => Some(*value),
             (Self::Secret, Segment::Key(name)) if SECRET_SOURCES.contains(&name.as_str()) => Some(Self::Text),
             (Self::Path, Segment::Key(name)) if name == PREFIX => Some(Self::Text),
-            (Self::Headers, Segment::Key(_)) => Some(Self::Text),
+            (Self::Headers, Segment::Key(_)) | (Self::ClaimPath, Segment::Index(_)) => Some(Self::Text),
             _ => None,
         }
     }
@@ -145,6 +147,7 @@ impl ValueKind {
             Self::Secret => "a secret".to_owned(),
             Self::Path => "a path, or `{ prefix = \"…\" }`".to_owned(),
             Self::Headers => "a preset's name, or a table of own headers".to_owned(),
+            Self::ClaimPath => "a dotted path, or a list of names".to_owned(),
             Self::List(element) => format!("a list, each element {}", element.describe()),
             Self::Table(value) => format!("a table of own keys, each value {}", value.describe()),
         }
@@ -165,6 +168,7 @@ impl ValueKind {
             Self::Secret => "{ file = \"/run/secrets/name\" }".to_owned(),
             Self::Path => "\"/exact/path\"".to_owned(),
             Self::Headers => "\"remote\"".to_owned(),
+            Self::ClaimPath => "\"groups\"".to_owned(),
             Self::List(element) => format!("[{}]", element.example()),
             Self::Table(value) => format!("{{ name = {} }}", value.example()),
         }

@@ -219,10 +219,19 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
     ),
     key(
         "providers[].groups_claim",
-        ValueKind::Text,
+        ValueKind::ClaimPath,
         Is("\"groups\""),
         Reload,
-        "The dotted path of the groups in the ID token or the userinfo response, such as `realm_access.roles`.",
+        "The dotted path of the groups in the ID token or the userinfo response, such as `realm_access.roles`; or its \
+         names as a list, where a dot could be read in two ways. Lists, JSON in a text, `[a, b]`, objects with a `name` \
+         and the keys of an object are read.",
+    ),
+    key(
+        "providers[].groups_separator",
+        ValueKind::Text,
+        Absent("a text is one group"),
+        Reload,
+        "What stands between the groups where the provider sends them as one text, such as `,`.",
     ),
     key(
         "providers[].unverified_email",
@@ -318,7 +327,7 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
         Absent("nobody by claim"),
         Reload,
         "Dotted paths of claims and their allowed values, such as `{ department = [\"ops\"] }`. Booleans and numbers \
-         are compared as text: `{ mfa = [\"true\"] }`.",
+         are compared as text: `{ mfa = [\"true\"] }`. Of the claims about the token there are `acr`, `amr` and `auth_time`.",
     ),
     key(
         "apps[].rules[].path",

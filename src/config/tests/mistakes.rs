@@ -140,6 +140,13 @@ fn keys_of_postgres_have_no_effect_with_another_store() {
 fn mistakes_about_providers_are_errors_with_a_hint() {
     each_is_refused(
         r#"
+        [[providers]] > groups_claim = [] > providers[0].groups_claim: names no claim > "groups"
+        [[providers]] > groups_claim = "" > providers[0].groups_claim: this is empty > value
+        [[providers]] > groups_claim = ["a", " "] > providers[0].groups_claim[1]: this is empty > value
+        [[providers]] > groups_claim = ["a", 7] > providers[0].groups_claim[1]: this is a number > "text"
+        [[providers]] > groups_claim = 7 > providers[0].groups_claim: this is a number, and not a dotted path, or a list > "groups"
+        [[providers]] > groups_separator = "" > providers[0].groups_separator: this separates nothing > ","
+        [[providers]] > groups_separator = " and " > providers[0].groups_separator: ` and ` would cut > "|"
         [[providers]] > issuer = "http://auth.example.com/" > providers[0].issuer: codes and secrets would travel > https
         [[providers]] > issuer = "auth.example.com" > providers[0].issuer: `auth.example.com` is no URL > https://
         [[providers]] > issuer = "https://a.example/?x=1" > providers[0].issuer: an issuer has no query > https://
@@ -202,6 +209,10 @@ fn mistakes_about_apps_are_errors_with_a_hint() {
         [[apps]] > allow = { groups = ["*"] } > apps[0].allow.groups[0]: `*` would match only a group of that very name > remove `allow`
         [[apps]] > allow = { groups = ["ops-*"] } > apps[0].allow.groups[0]: `ops-*` would match only a group of that very name > no wildcard
         [[apps]] > allow = { claims = { team = ["*"] } } > apps[0].allow.claims.team[0]: `*` would match only a claim of that very text > name each value
+        [[apps]] > allow = { claims = { aud = ["x"] } } > apps[0].allow.claims.aud: would match nobody: `aud` is about the token > `acr`, `amr`
+        [[apps]] > allow = { claims = { azp = ["x"] } } > apps[0].allow.claims.azp: would match nobody > about the person
+        [[apps]] > allow = { claims = { at_hash = ["x"] } } > apps[0].allow.claims.at_hash: would match nobody > about the person
+        [[apps]] > allow = { claims = { "sid.x" = ["x"] } } > apps[0].allow.claims."sid.x": would match nobody > about the person
         [[apps]] > allow = { claims = {} } > apps[0].allow.claims: names no claim > department
         [[apps]] > allow = { group = ["x"] } > apps[0].allow.group: there is no such key > did you mean `groups`?
         "#,

@@ -64,6 +64,7 @@ const CHANGES: &[(&str, Variables, &str)] = &[
     ("providers[].client_secret", &[], "another"),
     ("providers[].scopes", &[], "['openid']"),
     ("providers[].groups_claim", &[], "roles"),
+    ("providers[].groups_separator", &[], ","),
     ("providers[].unverified_email", &[], "drop"),
     ("providers[].ca_file", &[], "DIR/cert.pem"),
     ("providers[].timeout", &[], "3s"),

@@ -1,6 +1,6 @@
 //! `[[providers]]`: the OpenID Connect providers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use url::{Host, Url};
 
@@ -11,7 +11,8 @@ use super::super::{
 };
 use crate::{
     cookie::SiteScheme,
-    oidc::{self, UnverifiedEmail},
+    identity::ClaimPath,
+    oidc::{self, GroupsUse, UnverifiedEmail},
 };
 
 pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>, transport: SiteScheme) -> Option<Vec<oidc::Settings>> {
@@ -38,7 +39,9 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
     if let Some(issuer) = &issuer {
         warn_of_product(reader, section, issuer);
     }
-    let groups_claim = reader.text(section.at("groups_claim").as_ref());
+    let groups_claim = groups_claim(reader, section.at("groups_claim").as_ref());
+    let separator = section.at("groups_separator");
+    let groups_separator = reader.parsed(separator.as_ref(), groups_separator);
     let ca = section.at("ca_file");
     let pem = reader.content(ca.as_ref()).map(|(path, content)| oidc::Pem { path, content: content.into() });
     if let (Some(ca), Some(issuer)) = (&ca, &issuer)
@@ -52,6 +55,9 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
     if secret.is_some() != client_secret.is_some() || ca.is_some() != pem.is_some() {
         return None;
     }
+    if separator.is_some() != groups_separator.is_some() {
+        return None;
+    }
     let settings = oidc::Settings {
         name: name?,
         issuer: issuer?,
@@ -59,6 +65,10 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
         client_secret,
         scopes,
         groups_claim: groups_claim?,
+        groups_separator,
+        // Both depend on other sections.
+        groups_use: GroupsUse::Unused,
+        groups_grace: Duration::ZERO,
         unverified_email: unverified_email(section)?,
         ca: pem,
         timeout: timeout?,
@@ -90,6 +100,37 @@ fn warn_of_product(reader: &mut Reader<'_>, section: &Cursor<'_>, issuer: &Url) 
                     \"consent\" }";
         reader.warn(item, "Google refuses this scope, so nobody could sign in", hint);
     }
+}
+
+/// Reads `groups_claim`: a dotted path, or its names.
+fn groups_claim(reader: &mut Reader<'_>, cursor: Option<&Cursor<'_>>) -> Option<ClaimPath> {
+    let cursor = cursor?;
+    if cursor.text().is_some() {
+        return reader.text(Some(cursor)).map(ClaimPath::Dotted);
+    }
+    let items = cursor.items();
+    if items.is_empty() && cursor.is_valid() {
+        reader.error(
+            cursor,
+            "names no claim",
+            "write it as \"groups\" or [\"resource_access\", \"app.example.com\", \"roles\"]",
+        );
+    }
+    let steps = reader.list(Some(cursor), reader::text);
+    (!steps.is_empty() && steps.len() == items.len()).then_some(ClaimPath::Steps(steps))
+}
+
+fn groups_separator(text: &str) -> Result<String, ValueError> {
+    if text.is_empty() {
+        return Err(ValueError::new("this separates nothing", "write for instance \",\", or leave the key out"));
+    }
+    if text.chars().any(char::is_alphanumeric) {
+        return Err(ValueError::new(
+            format!("`{text}` would cut names of groups"),
+            "write for instance \",\", \" \" or \"|\"",
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 fn unverified_email(section: &Cursor<'_>) -> Option<UnverifiedEmail> {

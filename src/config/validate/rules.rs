@@ -6,7 +6,10 @@ use super::super::{
     diagnostic::ValueError,
     reader::{self, Cursor, Reader},
 };
-use crate::policy::{Allow, PathPattern, Rule, RuleAccess, path};
+use crate::{
+    oidc::PROTOCOL_CLAIMS,
+    policy::{Allow, PathPattern, Rule, RuleAccess, path},
+};
 
 /// Reads the rules of an app; `prefix` is the path prefix of the gate's own pages.
 pub(super) fn read(reader: &mut Reader<'_>, app: &Cursor<'_>, prefix: Option<&str>) -> Option<Vec<Rule>> {
@@ -48,6 +51,9 @@ pub(super) fn allow(reader: &mut Reader<'_>, allow: &Cursor<'_>) -> Option<Allow
     let users = members(reader, allow.at("users").as_ref(), user);
     let table = allow.at("claims");
     let entries = table.as_ref().map(Cursor::entries).unwrap_or_default();
+    for (path, values) in &entries {
+        refuse_protocol_claim(reader, path, values);
+    }
     let claims: Vec<_> =
         entries.iter().map(|(path, values)| ((*path).to_owned(), members(reader, Some(values), claim_value))).collect();
     if let Some(table) = &table
@@ -61,6 +67,17 @@ pub(super) fn allow(reader: &mut Reader<'_>, allow: &Cursor<'_>) -> Option<Allow
         reader.error(allow, "says nothing about who is allowed", hint);
     }
     allow.is_valid().then_some(Allow::Some { groups, users, claims })
+}
+
+/// Reports a claim that identities do not have, because it is about the token.
+fn refuse_protocol_claim(reader: &mut Reader<'_>, path: &str, values: &Cursor<'_>) {
+    let is_of_token =
+        |name: &&&str| path.strip_prefix(**name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    if let Some(name) = PROTOCOL_CLAIMS.iter().find(is_of_token) {
+        let problem = format!("would match nobody: `{name}` is about the token, and the gate has checked it");
+        let hint = "name a claim about the person; how somebody signed in is in `acr`, `amr` and `auth_time`";
+        reader.error(values, problem, hint);
+    }
 }
 
 fn members(

@@ -67,6 +67,10 @@ pub(super) struct Script {
     pub(super) metadata: Value,
     pub(super) claims: Value,
     pub(super) header: Value,
+    /// Members of the claims as they are written, behind the others.
+    pub(super) raw_claims: &'static str,
+    /// Bytes before the claims.
+    pub(super) before_claims: &'static str,
     pub(super) tokens: Value,
     /// Overrides of the response to a refresh token.
     pub(super) renewal: Value,
@@ -172,6 +176,8 @@ impl Script {
             metadata: json!({}),
             claims: json!({}),
             header: json!({}),
+            raw_claims: "",
+            before_claims: "",
             tokens: json!({}),
             renewal: json!({}),
             renewed: json!({ "nonce": null }),
@@ -288,7 +294,7 @@ impl Script {
         overridden(claims, &self.claims)
     }
 
-    fn signed(&self, header: &Value, claims: &Value) -> String {
+    pub(super) fn signed(&self, header: &Value, claims: &Value) -> String {
         let (key, kid, algorithm) = match self.signer {
             Signer::Genuine(key) => (Some(key), Some(key), key.algorithm()),
             Signer::As(key, other) => (Some(key), Some(other), key.algorithm()),
@@ -297,7 +303,11 @@ impl Script {
             Signer::HmacWithPublicKey => (None, Some(TestKey::Rsa), "HS256"),
         };
         let header = overridden(json!({ "alg": algorithm, "kid": kid.map(TestKey::id) }), header);
-        let input = format!("{}.{}", encoded(&overridden(header, &self.header)), encoded(claims));
+        let claims = claims.to_string();
+        let members = claims.strip_suffix('}').unwrap();
+        let claims = format!("{}{members}{}}}", self.before_claims, self.raw_claims);
+        let header = overridden(header, &self.header).to_string();
+        let input = format!("{}.{}", encoded(&header), encoded(&claims));
         let signature = match (self.signer, key) {
             (_, Some(key)) => key.sign(input.as_bytes()),
             (Signer::HmacWithPublicKey, None) => {
@@ -353,8 +363,8 @@ impl TestKey {
     }
 }
 
-fn encoded(value: &Value) -> String {
-    BASE64URL_NOPAD.encode(value.to_string().as_bytes())
+fn encoded(json: &str) -> String {
+    BASE64URL_NOPAD.encode(json.as_bytes())
 }
 
 fn overridden(mut base: Value, overrides: &Value) -> Value {

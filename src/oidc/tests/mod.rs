@@ -4,15 +4,19 @@ mod availability;
 mod email;
 mod fake_provider;
 mod id_tokens;
+mod keys;
 mod logout_tokens;
+mod odd_claims;
 mod redemption;
 mod reload;
 mod renewal;
 mod transport;
+mod userinfo;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::AtomicU64},
+    io,
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -20,9 +24,12 @@ use secrecy::SecretString;
 use url::Url;
 
 use self::fake_provider::{CLIENT, CODE, FakeProvider, InjectedFault, NONCE, NOW};
-use super::{AuthorizationRequest, Error, HttpTransport, Provider, Redemption, Settings, SignedIn, UnverifiedEmail};
+use super::{
+    AuthorizationRequest, Error, GroupsUse, HttpTransport, Provider, Redemption, Settings, SignedIn, UnverifiedEmail,
+};
 use crate::{
     clock::{Clock, Timestamp},
+    identity::ClaimPath,
     metrics::{self, Metrics},
 };
 
@@ -44,7 +51,10 @@ pub(super) fn settings(issuer: &str) -> Settings {
         client_secret: Some(SecretString::from("s3cret & sons")),
         scopes: ["openid", "profile", "email", "offline_access"].map(Into::into).to_vec(),
         unverified_email: UnverifiedEmail::Pass,
-        groups_claim: "groups".into(),
+        groups_claim: ClaimPath::Dotted("groups".into()),
+        groups_separator: None,
+        groups_use: GroupsUse::InRules,
+        groups_grace: Duration::from_hours(1),
         ca: None,
         timeout: Duration::from_secs(10),
         extra_authorize_params: BTreeMap::new(),
@@ -104,6 +114,41 @@ impl TestProvider {
     /// Returns a logout token with these claims in place of its own; `null` removes one.
     pub(crate) fn token(&self, claims: &serde_json::Value) -> String {
         self.fake.script().logout_token(&serde_json::json!({}), claims)
+    }
+}
+
+/// Log lines of the thread that made it, while it lives.
+struct CapturedLog {
+    lines: Arc<Mutex<Vec<u8>>>,
+    _guard: tracing::subscriber::DefaultGuard,
+}
+
+impl CapturedLog {
+    fn begin() -> Self {
+        let lines = Arc::<Mutex<Vec<u8>>>::default();
+        let writer = SharedLines(Arc::clone(&lines));
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
+    }
+
+    /// Returns the warnings with all these words.
+    fn warnings(&self, words: &[&str]) -> usize {
+        let text = String::from_utf8(self.lines.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains("WARN") && words.iter().all(|word| line.contains(word))).count()
+    }
+}
+
+#[derive(Clone)]
+struct SharedLines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for SharedLines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -6,7 +6,10 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{RelyingParty, fake_provider::FakeProvider, settings};
-use crate::oidc::{HttpTransport, Pem, Settings};
+use crate::{
+    identity::ClaimPath,
+    oidc::{GroupsUse, HttpTransport, Pem, Settings},
+};
 
 type SettingsEdit = Box<dyn Fn(&mut Settings)>;
 
@@ -24,7 +27,10 @@ fn settings_are_the_same_only_where_nothing_differs() {
         ("client_secret", Box::new(|it| it.client_secret = Some(SecretString::from("another")))),
         ("no client_secret", Box::new(|it| it.client_secret = None)),
         ("scopes", Box::new(|it| it.scopes.truncate(1))),
-        ("groups_claim", Box::new(|it| it.groups_claim.push('x'))),
+        ("groups_claim", Box::new(|it| it.groups_claim = ClaimPath::Steps(vec!["groups".to_owned()]))),
+        ("groups_separator", Box::new(|it| it.groups_separator = Some(",".to_owned()))),
+        ("groups in rules", Box::new(|it| it.groups_use = GroupsUse::Unused)),
+        ("outage_grace", Box::new(|it| it.groups_grace *= 2)),
         ("no ca_file", Box::new(|it| it.ca = None)),
         ("what is in the ca_file", Box::new(move |it| it.ca = Some(pem(b"two")))),
         ("timeout", Box::new(|it| it.timeout *= 2)),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{
-    Error, RelyingParty, assert_discreet,
+    CapturedLog, Error, RelyingParty, assert_discreet,
     fake_provider::{CLIENT, FakeProvider, InjectedFault, NONCE, NOW, Signer, TestKey, spawn},
     settings, transport,
 };
@@ -137,7 +137,7 @@ async fn an_id_token_of_a_renewal_passes_every_check_but_may_leave_out_the_nonce
         (json!({ "iat": NOW - 7200, "exp": NOW - 3600 }), None),
         (json!({ "iat": NOW + 61, "sub": "subject-2" }), Some("subject")),
         (json!({ "iat": NOW + 61, "aud": "another" }), Some("audience")),
-        (json!({ "at_hash": "AAAA" }), Some("at_hash")),
+        (json!({ "at_hash": "AAAA", "exp": NOW + 301 }), Some("at_hash")),
         (json!({ "sid": 7 }), Some("sid")),
     ] {
         let fake = FakeProvider::start().await;
@@ -227,12 +227,7 @@ async fn the_token_error_response_decides_whether_the_session_ends() {
 
 #[tokio::test]
 async fn a_rotated_refresh_token_is_not_lost_where_the_claims_cannot_be_read() {
-    let rotated = |refreshed: Refreshed| {
-        assert_eq!(text(refreshed.tokens.refresh.as_ref()), "a-refresh-token-in-its-place");
-        assert!(refreshed.identity.is_none(), "the groups stay as they were");
-        refreshed.tokens
-    };
-    for fault in [InjectedFault::Status(503), InjectedFault::Status(404), InjectedFault::Stall] {
+    for fault in [InjectedFault::Status(503), InjectedFault::Status(401), InjectedFault::Stall] {
         let fake = FakeProvider::start().await;
         fake.claims(json!({ "groups": null }));
         fake.script().userinfo = Some(json!({ "sub": "subject-1", "groups": ["admins"] }));
@@ -240,39 +235,76 @@ async fn a_rotated_refresh_token_is_not_lost_where_the_claims_cannot_be_read() {
         settings.timeout = Duration::from_millis(300);
         let holder = SessionHolder::of(RelyingParty::new(settings)).await;
         fake.inject("userinfo", fault);
-        rotated(holder.refresh().await.unwrap());
+        let Refreshed { identity, tokens, .. } = holder.refresh().await.unwrap();
+        assert_eq!(text(tokens.refresh.as_ref()), "a-refresh-token-in-its-place");
+        assert!(identity.is_none_or(|identity| identity.groups == ["admins"]), "the groups stay as they were");
     }
 
     let fake = FakeProvider::start().await;
     let holder = SessionHolder::at(&fake).await;
     fake.script().signer = Signer::Genuine(TestKey::Two);
     fake.inject("jwks", InjectedFault::Status(503));
-    let tokens = rotated(holder.refresh().await.unwrap());
+    let Refreshed { identity, tokens, .. } = holder.refresh().await.unwrap();
     let held = text(holder.signed_in.tokens.id.as_ref());
+    assert_eq!(text(tokens.refresh.as_ref()), "a-refresh-token-in-its-place");
     assert_eq!(text(tokens.id.as_ref()), held, "an ID token that nobody could verify is not kept");
+    assert!(identity.is_none(), "the groups stay as they were");
 
-    // Another token has just caused a fetch of the keys, and then the provider rotates them.
-    let fake = FakeProvider::start().await;
-    let holder = SessionHolder::at(&fake).await;
-    fake.script().signer = Signer::As(TestKey::One, TestKey::Rsa);
-    holder.rp.redeem().await.unwrap_err();
-    fake.script().signer = Signer::Genuine(TestKey::Two);
+    holder.rp.now.fetch_add(3_601, Ordering::Relaxed);
+    let identity = holder.refresh().await.unwrap().identity.unwrap();
+    assert!(identity.groups.is_empty() && identity.standing.groups_incomplete, "but not for ever");
+
+    fake.clear_faults();
     fake.script().published = vec![TestKey::Two];
-    rotated(holder.refresh().await.unwrap());
-    holder.rp.now.fetch_add(10, Ordering::Relaxed);
-    assert!(holder.refresh().await.unwrap().identity.is_some(), "the next renewal reads the claims again");
+    fake.script().renewed = json!({ "nonce": null, "exp": NOW + 7200, "iat": NOW + 3600 });
+    let identity = holder.refresh().await.unwrap().identity.unwrap();
+    assert_eq!(identity.groups, ["admins", "users"], "the next renewal reads them again");
 }
 
 #[tokio::test]
-async fn a_provider_whose_userinfo_refuses_its_own_fresh_token_has_ended_the_session() {
-    for status in [401, 403] {
+async fn the_id_token_of_the_sign_in_that_comes_again_proves_nothing_and_ends_nothing() {
+    let fake = FakeProvider::start().await;
+    let log = CapturedLog::begin();
+    let holder = SessionHolder::at(&fake).await;
+    let first = text(holder.signed_in.tokens.id.as_ref()).to_owned();
+    fake.script().renewal = json!({ "id_token": first });
+    for later in [0, 200, 3_600, 86_400] {
+        holder.rp.now.store(NOW + later, Ordering::Relaxed);
+        let Refreshed { identity, tokens, sid } = holder.refresh().await.unwrap();
+        assert!(identity.is_none() && sid.is_none(), "{later}");
+        assert_eq!(text(tokens.id.as_ref()), first);
+    }
+    assert_eq!(log.warnings(&["repeats the ID token", "mend"]), 1);
+    assert_eq!(log.warnings(&["claims stay as they were:"]), 0, "and nothing is said of clocks");
+
+    // Where there is a userinfo endpoint, that one knows what is new.
+    fake.script().userinfo = Some(json!({ "sub": "subject-1", "groups": ["staff"] }));
+    holder.rp.provider.poll().await.unwrap();
+    assert_eq!(holder.refresh().await.unwrap().identity.unwrap().groups, ["staff"]);
+}
+
+#[tokio::test]
+async fn a_repeated_id_token_that_is_signed_anew_is_one_all_the_same_but_not_somebody_elses() {
+    for (claims, reason) in [
+        // Same `iat` and `exp`: the nonce was left out.
+        (json!({ "nonce": null }), None),
+        (json!({ "nonce": null, "at_hash": "AAAA" }), None),
+        (json!({ "nonce": null, "groups": ["root"] }), None),
+        (json!({ "sub": "subject-2" }), Some("subject")),
+        (json!({ "nonce": "another" }), Some("nonce")),
+        (json!({ "azp": "another" }), Some("azp")),
+        (json!({ "aud": "another" }), Some("audience")),
+        (json!({ "nonce": null, "exp": NOW + 301 }), None),
+    ] {
         let fake = FakeProvider::start().await;
-        fake.claims(json!({ "groups": null }));
-        fake.script().userinfo = Some(json!({ "sub": "subject-1" }));
         let holder = SessionHolder::at(&fake).await;
-        fake.inject("userinfo", InjectedFault::Status(status));
-        let error = holder.refresh().await.unwrap_err();
-        assert!(matches!(error, Error::GrantRefused), "{status}: {error:?}");
+        fake.script().renewed = claims.clone();
+        holder.rp.now.fetch_add(3_600, Ordering::Relaxed);
+        match (holder.refresh().await, reason) {
+            (Ok(refreshed), None) => assert!(refreshed.identity.is_none(), "{claims}"),
+            (Err(error), Some(reason)) => assert!(error.to_string().contains(reason), "{claims}: {error}"),
+            (result, _) => panic!("{claims}: {result:?}"),
+        }
     }
 }
 

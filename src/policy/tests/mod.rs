@@ -60,6 +60,7 @@ fn ann() -> Identity {
         groups: vec!["staff".to_owned(), "Ops".to_owned()],
         claims: claims(json!({"department": ["ops", "it"], "team": "red", "level": 3,
             "cleared": true, "written": "true", "share": 0.5, "numbers": [1, 7], "nothing": null})),
+        standing: crate::identity::ClaimsStanding::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{ann, app, claims, groups, rule};
 use crate::{
-    identity::{Identity, PackedIdentity, Subject},
+    identity::{ClaimsStanding, Identity, PackedIdentity, Subject},
     policy::{
         Allow, App, Denial, Expression, MissingGrant, PathPattern, RequestAttributes, Requirement, Rule, RuleAccess,
     },
@@ -373,6 +373,25 @@ fn an_address_that_nobody_vouches_for_is_nobodys_and_the_refusal_says_so() {
     }
     assert!(named(&["ann@example.com", "7f3a"], &[], &[]).admits(&unverified), "the subject is her own");
     assert!(named(&["ann@example.com"], &["staff"], &[]).admits(&unverified), "and so are her groups");
+}
+
+#[test]
+fn a_group_that_may_not_have_been_told_is_another_cause_than_one_that_is_missing() {
+    let allow = |groups: &[&str], users: &[&str]| {
+        let words = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        Allow::Some { groups: words(groups), users: words(users), claims: Vec::new() }
+    };
+    let incomplete = ClaimsStanding { groups_incomplete: true, ..ClaimsStanding::default() };
+    let ben = PackedIdentity::new(&Identity { groups: vec!["staff".to_owned()], standing: incomplete, ..ann() });
+    assert!(allow(&["staff"], &[]).admits(&ben), "those that were told count");
+    for (allow, lack) in [
+        (allow(&["owners"], &[]), MissingGrant::AllGroups),
+        (allow(&["owners"], &["zoe@example.com"]), MissingGrant::AllGroups),
+        (allow(&[], &["zoe@example.com"]), MissingGrant::Other),
+    ] {
+        assert!(!allow.admits(&ben), "rules by group stay closed: {allow}");
+        assert_eq!(allow.missing(&ben), lack, "{allow}");
+    }
 }
 
 #[test]

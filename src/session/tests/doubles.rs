@@ -334,6 +334,7 @@ pub(super) fn new_session(name: &str) -> NewSession {
             name: name.to_uppercase(),
             groups: vec!["staff".to_owned()],
             claims: serde_json::Map::new(),
+            standing: crate::identity::ClaimsStanding::default(),
         },
         tokens: Tokens { access: secret("access"), access_ends: None, refresh: secret("refresh"), id: secret("id") },
         sid: Some(format!("sid of {name}")),
