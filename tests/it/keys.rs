@@ -69,7 +69,7 @@ async fn a_flood_of_unknown_keys_costs_one_fetch_in_ten_seconds_and_harms_nobody
     let begun = Instant::now();
     let before = fetches(&world).await.len();
     let mut sent = 0;
-    // The keys change meanwhile, so that renewals cannot be verified at first.
+    // The keys change meanwhile: her renewal has a fetch of its own.
     let mut rotated = None;
     while begun.elapsed() < 2 * BETWEEN_FETCHES || sent < 4 * MANY {
         flood(&world, sent..sent + MANY).await;
@@ -87,11 +87,11 @@ async fn a_flood_of_unknown_keys_costs_one_fetch_in_ten_seconds_and_harms_nobody
         }
     }
     let fetched = fetches(&world).await.split_off(before);
-    let most = begun.elapsed().as_secs() / BETWEEN_FETCHES.as_secs() + 1;
+    let most = begun.elapsed().as_secs() / BETWEEN_FETCHES.as_secs() + 2;
     assert!(!fetched.is_empty() && fetched.len() as u64 <= most, "{sent} tokens, {fetched:?}");
-    for pair in fetched.windows(2) {
-        assert!(u128::from(pair[1] - pair[0]) >= BETWEEN_FETCHES.as_millis(), "{fetched:?}");
-    }
+    let is_soon = |pair: &&[u64]| u128::from(pair[1] - pair[0]) < BETWEEN_FETCHES.as_millis();
+    let soon = fetched.windows(2).filter(is_soon).count();
+    assert!(soon <= 2, "more than the one of the renewal, which may fall between two others: {fetched:?}");
     eprintln!("{sent} tokens with unknown keys in {:?}: {} fetches", begun.elapsed(), fetched.len());
     eventually("her renewals are verified again, and rules apply", async || {
         let answer = ask(&world, &world.gate, &alice).await;

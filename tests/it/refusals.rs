@@ -1,8 +1,9 @@
 //! Refusals, and headers of clients that have no effect.
 
 use http::{HeaderValue, StatusCode};
+use serde_json::json;
 
-use crate::world::{EDGES, RequestMode, TRAEFIK, World, WorldBuilder};
+use crate::world::{EDGES, RequestMode, TRAEFIK, World, WorldBuilder, eventually};
 
 #[tokio::test]
 async fn bob_gets_a_refusal_and_alice_is_allowed() {
@@ -21,6 +22,24 @@ async fn bob_gets_a_refusal_and_alice_is_allowed() {
     assert!(answer.json()["error"].is_string());
 
     assert_eq!(world.person("alice").visit(&admin).await.echo().values_as("Remote-User"), ["alice"]);
+}
+
+#[tokio::test]
+async fn somebody_whose_groups_the_provider_holds_back_is_told_so_and_the_log_says_what_to_mend() {
+    let people = json!({ "bob": { "groups": null, "hasgroups": true } });
+    let provider = json!({ "people": people, "more_claims": ["hasgroups"] });
+    let world = WorldBuilder::with(TRAEFIK).provider(provider).start().await;
+    let bob = world.signed_in("bob").await;
+    let answer = bob.fetch(&world.at("admin", "/")).await;
+    assert_eq!((answer.status, answer.reason()), (StatusCode::FORBIDDEN, "groups_incomplete"), "{answer:?}");
+    assert_eq!(bob.fetch(&world.at("app", "/")).await.status, StatusCode::OK, "other rules let him in as before");
+    eventually("the log says it, once for the provider and for the refusal", async || {
+        let log = world.gate.log();
+        let says = |words: &[&str]| log.lines().filter(|line| words.iter().all(|word| line.contains(word))).count();
+        (says(&["does not send the groups", "mend"]) == 1 && says(&["groups_incomplete", "needs", "mend"]) == 1)
+            .then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ function providerWith(key) {
     jwks: { keys: [key] },
     cookies: { keys: ['neighbour'] },
     // All claims are in the ID token too, as with most providers.
-    claims: { profile: ['name', 'preferred_username', 'groups'], email: ['email', 'email_verified'] },
+    claims: { profile: ['name', 'preferred_username', 'groups', ...(settings.more_claims ?? [])], email: ['email', 'email_verified'] },
     conformIdTokenClaims: false,
     findAccount: (_, id) => people[id] && {
       accountId: id,
