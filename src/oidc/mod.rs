@@ -6,21 +6,27 @@
 
 mod authorize;
 mod claims;
+mod client_auth;
 mod discovery;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod health;
 mod id_token;
+mod internal_route;
 mod jwks;
 mod jwt;
 mod logout_token;
 mod metadata;
 mod metered;
+mod odd_fields;
 mod provider;
+mod proxy;
 mod renewal;
 mod settings;
 mod signature;
+mod tls;
+mod token_answer;
 mod token_endpoint;
 mod token_set;
 mod transport;
@@ -31,11 +37,14 @@ pub(crate) mod tests;
 
 pub use self::{
     authorize::{AuthorizationRequest, RESERVED_PARAMETERS},
+    client_auth::ClientAuth,
     error::Error,
     logout_token::{LogoutSubject, VerifiedLogoutToken},
     provider::{Provider, SignedIn},
+    proxy::{EnvironmentProxies, ProxyAddress, ProxyAddressError, ProxySetting},
     renewal::{RefreshRequest, Refreshed},
     settings::{Pem, Settings, UnverifiedEmail},
+    tls::{CertificateFault, TrustAnchorError},
     token_endpoint::Redemption,
-    transport::{HttpTransport, TransportError, TrustAnchorError},
+    transport::{HttpTransport, TransportError},
 };

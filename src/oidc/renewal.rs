@@ -60,7 +60,7 @@ impl RefreshedClaims {
             }
             // It refuses the very token that it has just issued: it does not vouch for the person any more.
             Err(Error::ClientRefused(_)) => Err(Error::GrantRefused),
-            Err(error @ (Error::GrantRefused | Error::InvalidMessage(_))) => Err(error),
+            Err(error @ (Error::GrantRefused | Error::UnreadableAnswer(_) | Error::InvalidMessage(_))) => Err(error),
         }
     }
 }

@@ -20,7 +20,10 @@ use secrecy::SecretString;
 use url::Url;
 
 use self::fake_provider::{CLIENT, CODE, FakeProvider, InjectedFault, NONCE, NOW};
-use super::{AuthorizationRequest, Error, HttpTransport, Provider, Redemption, Settings, SignedIn, UnverifiedEmail};
+use super::{
+    AuthorizationRequest, ClientAuth, Error, HttpTransport, Provider, ProxySetting, Redemption, Settings, SignedIn,
+    UnverifiedEmail,
+};
 use crate::{
     clock::{Clock, Timestamp},
     metrics::{self, Metrics},
@@ -45,6 +48,9 @@ pub(super) fn settings(issuer: &str) -> Settings {
         scopes: ["openid", "profile", "email", "offline_access"].map(Into::into).to_vec(),
         unverified_email: UnverifiedEmail::Pass,
         groups_claim: "groups".into(),
+        client_auth: ClientAuth::Auto,
+        internal_url: None,
+        proxy: ProxySetting::None,
         ca: None,
         timeout: Duration::from_secs(10),
         extra_authorize_params: BTreeMap::new(),
