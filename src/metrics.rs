@@ -112,9 +112,16 @@ impl Metrics {
     /// Prints all metrics in the Prometheus text format.
     #[must_use]
     pub fn print(&self) -> String {
-        TextEncoder::new()
-            .encode_to_string(&self.registry.gather())
-            .expect("the registry holds well-formed metrics only")
+        let families = self.registry.gather();
+        let mut text =
+            TextEncoder::new().encode_to_string(&families).expect("the registry holds well-formed metrics only");
+        // The registry leaves out a family without a sample; whoever looks for its name is to find it all the same.
+        for (name, help) in providers::UNSAMPLED_GAUGES {
+            if !families.iter().any(|family| family.name() == *name) {
+                text.extend(["# HELP ", name, " ", help, "\n# TYPE ", name, " gauge\n"]);
+            }
+        }
+        text
     }
 }
 
@@ -132,6 +139,21 @@ mod tests {
 
     fn bound(metrics: &Metrics) -> BoundMetrics {
         metrics.bind(EDGES, &["grafana", "wiki"], &["authentik"])
+    }
+
+    #[test]
+    fn whether_refresh_tokens_come_has_no_sample_before_somebody_has_signed_in() {
+        let metrics = metrics();
+        let bound = bound(&metrics);
+        let samples =
+            || metrics.print().lines().filter(|line| line.starts_with("doorward_provider_refresh_tokens")).count();
+        assert_eq!(samples(), 0);
+        for given in [false, true] {
+            bound.providers[0].set_refresh_tokens(given);
+            let expected = format!("doorward_provider_refresh_tokens{{provider=\"authentik\"}} {}", u8::from(given));
+            assert!(metrics.print().lines().any(|line| line == expected), "{expected}");
+        }
+        assert_eq!(metrics.print().matches("# TYPE doorward_provider_refresh_tokens ").count(), 1);
     }
 
     #[test]
@@ -227,6 +249,9 @@ mod tests {
         let bound = metrics.bind(EDGES, &[], &["gone", "stays"]);
         bound.providers.iter().for_each(|provider| provider.set_up(false));
         bound.logins.count(0, LoginResult::Succeeded);
+        for provider in &bound.providers {
+            provider.set_refresh_tokens(true);
+        }
         metrics.remove_provider_gauges("gone");
         let text = metrics.print();
         assert!(!text.contains(r#"doorward_provider_up{provider="gone"}"#), "{text}");

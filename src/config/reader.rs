@@ -131,6 +131,11 @@ impl<'e> Reader<'e> {
         self.diagnostics
     }
 
+    /// Returns a variable of the environment.
+    pub(super) fn variable(&self, name: &str) -> Option<&'e str> {
+        self.environment.get(name).map(String::as_str)
+    }
+
     pub(super) fn error(&mut self, cursor: &Cursor<'_>, problem: impl Into<String>, hint: impl Into<String>) {
         self.diagnostics.push(ValueError::new(problem, hint).at(&cursor.key, cursor.origin));
     }

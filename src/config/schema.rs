@@ -2,22 +2,38 @@
 //!
 //! It describes the shape of a value; `validate` judges its meaning.
 
+mod provider_network;
 mod sections;
 mod spec;
 mod table;
 
+use self::provider_network::NETWORK_KEYS;
 pub(super) use self::{
     sections::{SECTIONS, UNSUPPORTED},
     spec::{AppliesOn, Child, DefaultValue, KeySpec, PREFIX, Presence, SECRET_SOURCES, ValueKind},
-    table::KEYS,
 };
 use super::tree::Segment;
+
+/// All keys. Those of one section are in the order of the reference page.
+pub(super) const KEYS: &[KeySpec] = &joined::<{ table::KEYS.len() + NETWORK_KEYS.len() }>(table::KEYS, NETWORK_KEYS);
 
 /// Destination of a path: a value of some kind, or one or more sections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PathTarget {
     Value(ValueKind),
     Sections,
+}
+
+/// Returns the keys of two tables, whose lengths are `N` together, as one.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses an index that is not there")]
+const fn joined<const N: usize>(first: &[KeySpec], second: &[KeySpec]) -> [KeySpec; N] {
+    let mut all = [first[0]; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < first.len() { first[at] } else { second[at - first.len()] };
+        at += 1;
+    }
+    all
 }
 
 /// Returns the names in a section in the order of the reference page: its keys, then the sections below it.

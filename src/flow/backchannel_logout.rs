@@ -71,6 +71,7 @@ impl From<oidc::Error> for Error {
             oidc::Error::Unavailable(_) => Self::Provider(error.to_string()),
             oidc::Error::GrantRefused
             | oidc::Error::ClientRefused(_)
+            | oidc::Error::UnreadableAnswer(_)
             | oidc::Error::InvalidMessage(_)
             | oidc::Error::ClockSkew(_) => Self::Invalid(error.to_string()),
         }

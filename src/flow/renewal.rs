@@ -57,9 +57,9 @@ pub(super) enum RenewalOutcome {
 pub(super) enum AfterRenewal {
     /// Goes on with this one.
     Usable(Arc<CachedSession>),
-    /// Over.
+    /// Over; or not renewable although everything is available, with `session.outage_grace` over.
     Ended,
-    /// Not renewable at the moment, with `session.outage_grace` over.
+    /// Not renewable at the moment, with `session.outage_grace` over and provider or store unavailable.
     Unavailable,
 }
 
@@ -165,8 +165,14 @@ impl Renewer {
                 self.sessions.count_stale_served();
                 AfterRenewal::Usable(session)
             }
+            // Where the provider is there, signing in mends whatever keeps this session from being renewed.
+            Some(RenewalOutcome::Unavailable) | None if self.may_sign_in(&config, &session) => AfterRenewal::Ended,
             Some(RenewalOutcome::Unavailable) | None => AfterRenewal::Unavailable,
         }
+    }
+
+    fn may_sign_in(&self, config: &RenewalConfig, session: &CachedSession) -> bool {
+        self.sessions.is_available() && config.provider(session).is_some_and(|(_, provider)| provider.is_available())
     }
 
     /// Joins the renewal of a session, or begins it: single-flight. `None` where it may not be tried now, or the queue is full.

@@ -11,6 +11,12 @@ use super::{
     registry::{counters, increment, register},
 };
 
+const REFRESH_TOKENS: (&str, &str) =
+    ("doorward_provider_refresh_tokens", "Whether the provider's last answer to a sign-in held a refresh token");
+
+/// Gauges that have no sample at first, with their help texts.
+pub(super) const UNSAMPLED_GAUGES: &[(&str, &str)] = &[REFRESH_TOKENS];
+
 /// The metric families with a label `provider`.
 pub(super) struct ProviderFamilies {
     up: IntGaugeVec,
@@ -30,10 +36,7 @@ impl ProviderFamilies {
         let opts = HistogramOpts::new("doorward_provider_duration_seconds", "Time of requests to the provider");
         Self {
             up: gauge("doorward_provider_up", "Whether the provider answers"),
-            refresh_tokens: gauge(
-                "doorward_provider_refresh_tokens",
-                "Whether the provider's last answer held a refresh token",
-            ),
+            refresh_tokens: gauge(REFRESH_TOKENS.0, REFRESH_TOKENS.1),
             clock_offset: gauge(
                 "doorward_provider_clock_offset_seconds",
                 "How far the provider's clock is ahead of this machine's",
@@ -66,7 +69,7 @@ impl ProviderFamilies {
     pub(super) fn of(&self, name: &str) -> ProviderMetrics {
         ProviderMetrics {
             up: self.up.with_label_values(&[name]),
-            refresh_tokens: self.refresh_tokens.with_label_values(&[name]),
+            refresh_tokens: (self.refresh_tokens.clone(), name.to_owned()),
             clock_offset: self.clock_offset.with_label_values(&[name]),
             requests: Endpoint::ALL
                 .iter()
@@ -114,7 +117,8 @@ impl ProviderFamilies {
 #[derive(Clone)]
 pub struct ProviderMetrics {
     up: IntGauge,
-    refresh_tokens: IntGauge,
+    /// Has no sample until somebody has signed in, hence the family and the provider's name.
+    refresh_tokens: (IntGaugeVec, String),
     clock_offset: IntGauge,
     requests: Vec<IntCounter>,
     durations: Vec<Histogram>,
@@ -129,7 +133,8 @@ impl ProviderMetrics {
 
     /// Sets whether the provider's last token response held a refresh token.
     pub fn set_refresh_tokens(&self, given: bool) {
-        self.refresh_tokens.set(i64::from(given));
+        let (family, name) = &self.refresh_tokens;
+        family.with_label_values(&[name.as_str()]).set(i64::from(given));
     }
 
     /// Sets the number of seconds by which the provider's clock is ahead.

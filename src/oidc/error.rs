@@ -20,6 +20,10 @@ pub enum Error {
     /// The provider refused the gate itself: a wrong client id or secret, or a redirect URI that is not registered.
     #[error("the provider refused the gate itself: {0}")]
     ClientRefused(String),
+    /// An answer to a renewal that is none of OAuth 2.0, from the provider or from something before it. Says nothing about the
+    /// session, nor about how the provider is with others.
+    #[error("the provider's answer cannot be read: {0}")]
+    UnreadableAnswer(String),
     /// A message of the provider that fails a check: signature, issuer, audience, nonce, time, format.
     #[error("the provider sent an invalid message: {0}")]
     InvalidMessage(String),
@@ -33,7 +37,9 @@ impl Error {
     #[must_use]
     pub fn renewal_result(&self) -> metrics::RenewalResult {
         match self {
-            Self::Unavailable(_) | Self::ClientRefused(_) => metrics::RenewalResult::Unavailable,
+            Self::Unavailable(_) | Self::ClientRefused(_) | Self::UnreadableAnswer(_) => {
+                metrics::RenewalResult::Unavailable
+            }
             Self::GrantRefused | Self::InvalidMessage(_) | Self::ClockSkew(_) => metrics::RenewalResult::Rejected,
         }
     }
@@ -42,9 +48,11 @@ impl Error {
     pub(super) fn request_outcome(&self) -> metrics::ProviderResult {
         match self {
             Self::Unavailable(_) => metrics::ProviderResult::Unavailable,
-            Self::GrantRefused | Self::ClientRefused(_) | Self::InvalidMessage(_) | Self::ClockSkew(_) => {
-                metrics::ProviderResult::Refused
-            }
+            Self::GrantRefused
+            | Self::ClientRefused(_)
+            | Self::UnreadableAnswer(_)
+            | Self::InvalidMessage(_)
+            | Self::ClockSkew(_) => metrics::ProviderResult::Refused,
         }
     }
 }
@@ -52,4 +60,11 @@ impl Error {
 /// Returns a value from outside, shortened and without control characters, fit for a log line.
 pub(super) fn printable(value: &str) -> String {
     value.chars().take(MAX_QUOTED_CHARS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Returns `true` for a word that may be repeated in a log line as it is: an error code, a type of token.
+pub(super) fn is_plain_word(word: &str) -> bool {
+    !word.is_empty()
+        && word.len() <= 64
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }

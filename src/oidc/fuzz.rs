@@ -13,7 +13,7 @@ use openidconnect::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    AuthorizationRequest, GroupsUse, Provider, Settings, UnverifiedEmail, authorize, claims,
+    AuthorizationRequest, ClientAuth, GroupsUse, Provider, ProxySetting, Settings, UnverifiedEmail, authorize, claims,
     id_token::{self, ExpectedIdToken, GrantType, HeldIdToken},
     jwks as signing_keys,
     jwt::{self, LEEWAY, UnverifiedJwt},
@@ -54,6 +54,9 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
     groups_separator: Some(",".to_owned()),
     groups_use: GroupsUse::InRules,
     groups_grace: std::time::Duration::from_hours(1),
+    client_auth: ClientAuth::Auto,
+    internal_url: None,
+    proxy: ProxySetting::None,
     ca: None,
     timeout: std::time::Duration::from_secs(10),
     extra_authorize_params: std::collections::BTreeMap::new(),
@@ -219,7 +222,7 @@ pub fn jwks(input: &[u8]) {
 
 /// Fuzzes metadata documents.
 pub fn discovery(input: &[u8]) {
-    let Ok(metadata) = ProviderMetadata::parse(input, &SETTINGS) else { return };
+    let Ok(metadata) = ProviderMetadata::parse(input, &SETTINGS, &OddFields::new("fuzz")) else { return };
     assert_eq!(metadata.issuer.parse().ok(), Some(SETTINGS.issuer.clone()));
     let endpoints = [&metadata.authorization_endpoint, &metadata.token_endpoint, &metadata.jwks_uri];
     let others = [&metadata.userinfo_endpoint, &metadata.end_session_endpoint, &metadata.revocation_endpoint];
@@ -230,7 +233,7 @@ pub fn discovery(input: &[u8]) {
         let name = serde_json::to_string(&algorithm).expect("an algorithm has a name");
         assert!(!name.starts_with("\"HS") && name != "\"none\"", "{name} takes no public key");
     }
-    let _ = metadata.client_authentication();
+    let _ = metadata.client_auth_method();
     let request = AuthorizationRequest {
         redirect_uri: "https://app.test/_doorward/callback",
         state: "a state",
@@ -274,6 +277,7 @@ pub(crate) fn preload_metadata(provider: &Provider) {
         "jwks_uri": at("jwks"), "end_session_endpoint": at("end-session"),
         "id_token_signing_alg_values_supported": ["EdDSA"],
     });
-    let metadata = ProviderMetadata::parse(document.to_string().as_bytes(), provider.settings());
+    let odd = OddFields::new("fuzz");
+    let metadata = ProviderMetadata::parse(document.to_string().as_bytes(), provider.settings(), &odd);
     provider.discovery.preload(metadata.ok());
 }

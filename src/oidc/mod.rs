@@ -7,6 +7,7 @@
 mod authorize;
 mod claims;
 mod claims_reader;
+mod client_auth;
 mod discovery;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -14,6 +15,7 @@ pub(crate) mod fuzz;
 mod groups;
 mod health;
 mod id_token;
+mod internal_route;
 mod json;
 mod jwks;
 mod jwt;
@@ -22,10 +24,13 @@ mod metadata;
 mod metered;
 mod odd_fields;
 mod provider;
+mod proxy;
 mod renewal;
 mod settings;
 mod signature;
 mod standard_claims;
+mod tls;
+mod token_answer;
 mod token_endpoint;
 mod token_set;
 mod transport;
@@ -37,11 +42,14 @@ pub(crate) mod tests;
 pub use self::{
     authorize::{AuthorizationRequest, RESERVED_PARAMETERS},
     claims::PROTOCOL_CLAIMS,
+    client_auth::ClientAuth,
     error::Error,
     logout_token::{LogoutSubject, VerifiedLogoutToken},
     provider::{Provider, SignedIn},
+    proxy::{EnvironmentProxies, ProxyAddress, ProxyAddressError, ProxySetting},
     renewal::{RefreshRequest, Refreshed},
     settings::{GroupsUse, Pem, Settings, UnverifiedEmail},
+    tls::{CertificateFault, TrustAnchorError},
     token_endpoint::Redemption,
-    transport::{HttpTransport, TransportError, TrustAnchorError},
+    transport::{HttpTransport, TransportError},
 };

@@ -9,7 +9,7 @@ use oauth2::{AccessToken, AuthorizationCode, TokenResponse as _};
 use secrecy::SecretString;
 use tokio::{
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 use url::Url;
 
@@ -19,13 +19,13 @@ use super::{
     claims_reader::ClaimsReader,
     discovery::Discovery,
     error::Error,
-    health::ProviderHealth,
+    health::{self, ProviderHealth},
     id_token::{self, ExpectedIdToken, GrantType, VerifiedIdToken},
     jwks::{Jwks, TokenSender},
     jwt::JwtError,
     logout_token::{self, LogoutSubject, UnverifiedLogoutToken, VerifiedLogoutToken},
     metadata::ProviderMetadata,
-    metered::MeteredTransport,
+    metered::{MeteredTransport, PollReason},
     odd_fields::OddFields,
     renewal::{RefreshRequest, Refreshed, RefreshedClaims},
     settings::Settings,
@@ -42,6 +42,9 @@ use crate::{
 
 /// Time that a sign-in or a renewal waits for metadata that are not known yet.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Time that a visitor waits to be sent to a provider of which nothing was heard for a while. Short: slow is not unavailable.
+const GLANCE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One provider, shared by all requests.
 pub struct Provider {
@@ -77,9 +80,14 @@ impl Provider {
         let odd = Arc::new(OddFields::new(&settings.name));
         let userinfo_endpoint = UserinfoEndpoint::new(Arc::clone(&settings), Arc::clone(&http));
         Self {
-            discovery: Discovery::new(Arc::clone(&settings), Arc::clone(&http)),
+            discovery: Discovery::new(Arc::clone(&settings), Arc::clone(&http), Arc::clone(&odd)),
             jwks: Jwks::new(Arc::clone(&http), clock.clone(), Arc::clone(&odd)),
-            token_endpoint: TokenEndpoint::new(Arc::clone(&settings), Arc::clone(&http), clock.clone()),
+            token_endpoint: TokenEndpoint::new(
+                Arc::clone(&settings),
+                Arc::clone(&http),
+                clock.clone(),
+                Arc::clone(&odd),
+            ),
             claims_reader: ClaimsReader::new(Arc::clone(&settings), userinfo_endpoint, odd),
             health: ProviderHealth::new(Arc::clone(&settings), clock.clone(), metrics),
             single_flight: Semaphore::new(1),
@@ -147,8 +155,8 @@ impl Provider {
     /// Renews a session with its refresh token. To be awaited to the end: the token may be spent by then, and its
     /// replacement is in the result.
     ///
-    /// `Unavailable` and `ClientRefused` say nothing about the session; all other errors mean that it cannot be renewed
-    /// again.
+    /// `Unavailable`, `UnreadableAnswer` and `ClientRefused` say nothing about the session; all other errors mean that it
+    /// cannot be renewed again. Only `Unavailable` says something about the provider.
     pub async fn refresh(&self, request: &RefreshRequest<'_>) -> Result<Refreshed, Error> {
         let permit = self.health.admit_refresh().ok_or_else(|| {
             Error::Unavailable(
@@ -202,8 +210,15 @@ impl Provider {
         logout_token::frontchannel_subject(&metadata, iss, sid)
     }
 
-    /// Polls metadata and keys until `stop` is raised.
+    /// Polls metadata and keys until `stop` is raised. Logs by which way it is asked, where that is not the plain one.
     pub async fn maintain(&self, stop: shutdown::Signal) {
+        let Settings { name, issuer, internal_url, .. } = &*self.settings;
+        if let Some(internal) = internal_url {
+            tracing::info!(provider = name, %issuer, %internal, "the provider is asked at its internal address");
+        }
+        if let Some(proxy) = self.http.transport().proxy_of(issuer) {
+            tracing::info!(provider = name, %issuer, proxy, "the provider is asked by way of a proxy");
+        }
         tokio::select! {
             () = stop.raised() => {}
             never = self.poll_forever() => match never {},
@@ -215,7 +230,31 @@ impl Provider {
         loop {
             // Its health has logged and noted the outcome.
             let _ = self.poll().await;
-            sleep(self.health.poll_delay()).await;
+            self.poll_is_due(Instant::now(), rand::random()).await;
+        }
+    }
+
+    /// Returns when the next poll is due, after one that ended at `polled`: late while requests are answered, at once where one
+    /// is not.
+    async fn poll_is_due(&self, polled: Instant, jitter: f64) {
+        let contact = self.http.contact();
+        loop {
+            let due = self.health.poll_due(polled, contact.last_answer(), jitter);
+            if due <= Instant::now() {
+                return;
+            }
+            tokio::select! {
+                () = sleep_until(due) => {}
+                reason = contact.poll_called_for() => {
+                    if let Some(due) = self.health.called_poll_due(polled) {
+                        if reason == PollReason::FailedRequest {
+                            self.health.note_failed_request();
+                        }
+                        sleep_until(due).await;
+                        return;
+                    }
+                }
+            }
         }
     }
 
@@ -256,13 +295,30 @@ impl Provider {
         if self.discovery.metadata().is_none() {
             return self.metadata().await;
         }
-        if self.health.sign_in_outage().is_some_and(|outage| outage.is_probe_due()) {
-            // Its health has noted the outcome.
-            let _ = timeout(METADATA_TIMEOUT, self.poll()).await;
-        }
         match self.health.sign_in_outage() {
-            Some(outage) => Err(outage.to_error()),
-            None => self.metadata().await,
+            Some(outage) if outage.is_probe_due() => {
+                // Its health has noted the outcome.
+                let _ = timeout(METADATA_TIMEOUT, self.poll()).await;
+            }
+            None if !health::is_fresh(self.http.contact().last_answer()) => self.glance().await,
+            _ => {}
+        }
+        if let Some(outage) = self.health.sign_in_outage() {
+            return Err(outage.to_error());
+        }
+        self.metadata().await
+    }
+
+    /// Looks whether a provider of which nothing was heard for a while is there, and a second time before it is called away. Its
+    /// health notes what comes of it.
+    async fn glance(&self) {
+        let polls = async {
+            if self.poll().await.is_err() {
+                let _ = self.poll().await;
+            }
+        };
+        if timeout(GLANCE_TIMEOUT, polls).await.is_err() {
+            self.http.contact().call_for_poll(PollReason::Visitor);
         }
     }
 

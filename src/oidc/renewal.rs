@@ -59,7 +59,7 @@ impl RefreshedClaims {
                 warn_of_old_claims(provider, &reason);
                 Ok(Self::default())
             }
-            Err(Error::Unavailable(reason) | Error::ClientRefused(reason)) => {
+            Err(Error::Unavailable(reason) | Error::ClientRefused(reason) | Error::UnreadableAnswer(reason)) => {
                 warn_of_old_claims(provider, &reason);
                 Ok(Self { identity: outdated(), ..Self::default() })
             }

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 use secrecy::SecretString;
 use url::Url;
 
+use super::{client_auth::ClientAuth, proxy::ProxySetting};
 use crate::{
     crypto,
     identity::{ClaimPath, Registration},
@@ -23,6 +24,12 @@ pub struct Settings {
     pub client_id: String,
     /// Client secret; absent for a public client, which has PKCE alone.
     pub client_secret: Option<SecretString>,
+    /// Client authentication at the token endpoint.
+    pub client_auth: ClientAuth,
+    /// Origin at which the gate itself asks, in place of the issuer's; no path.
+    pub internal_url: Option<Url>,
+    /// Proxy by way of which the provider is asked.
+    pub proxy: ProxySetting,
     /// Requested scopes, `openid` among them.
     pub scopes: Vec<String>,
     /// Path of the groups in the ID token or the userinfo response.
@@ -104,6 +111,9 @@ impl PartialEq for Settings {
             issuer,
             client_id,
             client_secret,
+            client_auth,
+            internal_url,
+            proxy,
             scopes,
             groups_claim,
             groups_separator,
@@ -124,6 +134,9 @@ impl PartialEq for Settings {
             && *name == other.name
             && *issuer == other.issuer
             && *client_id == other.client_id
+            && *client_auth == other.client_auth
+            && *internal_url == other.internal_url
+            && *proxy == other.proxy
             && *scopes == other.scopes
             && *groups_claim == other.groups_claim
             && *groups_separator == other.groups_separator

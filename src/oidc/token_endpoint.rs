@@ -1,7 +1,7 @@
 //! The token endpoint (RFC 6749) and the revocation endpoint (RFC 7009).
 //!
-//! Promises: no request is sent twice, because a code and a rotated refresh token count once; errors hold no code and no
-//! token.
+//! Promises: no request is sent twice, because a code and a rotated refresh token count once, but where the client
+//! authentication was refused before they were looked at; errors hold no code and no token.
 
 use std::{
     borrow::Cow,
@@ -15,28 +15,28 @@ use std::{
 use oauth2::{
     AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet, EndpointSet, PkceCodeVerifier, RedirectUrl,
     RefreshToken, RequestTokenError, RevocationUrl, StandardRevocableToken, TokenResponse as _, TokenUrl,
-    basic::{
-        BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
-        BasicTokenType,
-    },
+    basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use super::{
+    client_auth::{AcceptedMethod, ClientAuthMethod, TokenUse},
     error::Error,
     id_token::HeldIdToken,
-    metadata::{ClientAuthentication, ProviderMetadata},
+    metadata::ProviderMetadata,
     metered::MeteredTransport,
+    odd_fields::OddFields,
     settings::Settings,
+    token_answer::{RevocationClient, TokenClient, TokenError},
     token_set::{MAX_EXPIRES_IN, TokenSet},
     transport::TransportError,
 };
 use crate::{
     clock::{Clock, Timestamp},
     identity::Tokens,
-    metrics::Endpoint,
+    metrics::{Endpoint, ProviderResult},
 };
 
 /// Time until the next renewal of a session whose provider says neither when its access token expires nor when its ID token
@@ -80,16 +80,27 @@ pub(super) struct TokenEndpoint {
     settings: Arc<Settings>,
     http: Arc<MeteredTransport>,
     clock: Clock,
+    odd: Arc<OddFields>,
+    accepted: AcceptedMethod,
     warned_of_refresh_token: AtomicBool,
     warned_of_expires_in: AtomicBool,
 }
 
+/// What is exchanged for tokens.
+#[derive(Clone, Copy)]
+enum TokenGrant<'a> {
+    Code(&'a Redemption<'a>),
+    RefreshToken(&'a SecretString),
+}
+
 impl TokenEndpoint {
-    pub(super) fn new(settings: Arc<Settings>, http: Arc<MeteredTransport>, clock: Clock) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, http: Arc<MeteredTransport>, clock: Clock, odd: Arc<OddFields>) -> Self {
         Self {
             settings,
             http,
             clock,
+            odd,
+            accepted: AcceptedMethod::default(),
             warned_of_refresh_token: AtomicBool::new(false),
             warned_of_expires_in: AtomicBool::new(false),
         }
@@ -101,7 +112,7 @@ impl TokenEndpoint {
         redemption: &Redemption<'_>,
         metadata: &ProviderMetadata,
     ) -> Result<TokenSet, Error> {
-        self.http.counted(Endpoint::Token, self.request_with_code(redemption, metadata)).await
+        self.exchange(TokenGrant::Code(redemption), metadata).await
     }
 
     /// Exchanges a refresh token for new tokens (RFC 6749, section 6). It may be spent by that, whatever the answer.
@@ -110,7 +121,7 @@ impl TokenEndpoint {
         refresh_token: &SecretString,
         metadata: &ProviderMetadata,
     ) -> Result<TokenSet, Error> {
-        self.http.counted(Endpoint::Token, self.request_with_refresh_token(refresh_token, metadata)).await
+        self.exchange(TokenGrant::RefreshToken(refresh_token), metadata).await
     }
 
     /// Revokes a refresh token where the provider offers that (RFC 7009). A failure is only logged.
@@ -123,47 +134,120 @@ impl TokenEndpoint {
         }
     }
 
-    async fn request_with_code(
-        &self,
-        redemption: &Redemption<'_>,
-        metadata: &ProviderMetadata,
-    ) -> Result<TokenSet, Error> {
-        let redirect = RedirectUrl::new(redemption.redirect_uri.to_owned())
-            .map_err(|_| Error::ClientRefused("the redirect URI is not a URL".into()))?;
-        let response = client(&self.settings, metadata)
-            .exchange_code(AuthorizationCode::new(redemption.code.to_owned()))
-            .set_pkce_verifier(PkceCodeVerifier::new(redemption.code_verifier.to_owned()))
-            .set_redirect_uri(Cow::Owned(redirect))
-            .request_async(self.http.transport())
-            .await
-            .map_err(error_at_sign_in)?;
-        require_bearer(response)
+    /// Exchanges a grant within the provider's `timeout`; once more where the client authentication is refused, and another
+    /// method may be tried.
+    async fn exchange(&self, grant: TokenGrant<'_>, metadata: &ProviderMetadata) -> Result<TokenSet, Error> {
+        let deadline = Instant::now() + self.settings.timeout;
+        let plan = self.accepted.plan(self.settings.client_auth, metadata.client_auth_method(), grant.token_use());
+        let refused = match self.request(grant, plan.first, metadata, deadline).await {
+            Ok(tokens) => {
+                self.accepted.confirm(plan.first);
+                return Ok(tokens);
+            }
+            Err(TokenError::ClientAuthentication(reason)) => reason,
+            Err(TokenError::Other(error)) => return Err(error),
+        };
+        // Without a secret the methods are the same.
+        let Some(fallback) = plan.fallback.filter(|_| self.settings.client_secret.is_some()) else {
+            return Err(Error::ClientRefused(refused));
+        };
+        match self.request(grant, fallback, metadata, deadline).await {
+            Ok(tokens) => {
+                self.learn(fallback, plan.first);
+                Ok(tokens)
+            }
+            // The refused try may have spent the code: the next one comes with this method first.
+            Err(TokenError::Other(Error::GrantRefused)) if grant.token_use() == TokenUse::SignIn => {
+                self.accepted.suspect(fallback);
+                Err(Error::GrantRefused)
+            }
+            Err(TokenError::Other(error @ Error::Unavailable(_))) => Err(error),
+            // A method that was only tried ends no session.
+            Err(_) => Err(Error::ClientRefused(refused)),
+        }
     }
 
-    async fn request_with_refresh_token(
-        &self,
-        refresh_token: &SecretString,
-        metadata: &ProviderMetadata,
-    ) -> Result<TokenSet, Error> {
-        let response = client(&self.settings, metadata)
-            .exchange_refresh_token(&RefreshToken::new(refresh_token.expose_secret().to_owned()))
-            .request_async(self.http.transport())
-            .await
-            .map_err(error_at_renewal)?;
-        require_bearer(response)
+    fn learn(&self, accepted: ClientAuthMethod, refused: ClientAuthMethod) {
+        if self.accepted.learn(accepted) {
+            tracing::warn!(
+                provider = self.settings.name,
+                refused = refused.name(),
+                accepted = accepted.name(),
+                "the provider refused one method of client authentication and accepted another, which is used from now on; \
+                 mend: write client_auth = \"{}\"",
+                accepted.setting()
+            );
+        }
     }
 
-    /// Sends the revocation request, but not to an endpoint that is not https, as the standard wants it.
+    async fn request(
+        &self,
+        grant: TokenGrant<'_>,
+        method: ClientAuthMethod,
+        metadata: &ProviderMetadata,
+        deadline: Instant,
+    ) -> Result<TokenSet, TokenError> {
+        let request = async {
+            let late = || Err(Error::from(TransportError::Timeout(self.settings.timeout)).into());
+            timeout_at(deadline, self.request_tokens(grant, method, metadata)).await.unwrap_or_else(|_| late())
+        };
+        let outcome = |error: &TokenError| match error {
+            TokenError::ClientAuthentication(_) => ProviderResult::Refused,
+            TokenError::Other(error) => error.request_outcome(),
+        };
+        self.http.counted_by(Endpoint::Token, request, outcome).await
+    }
+
+    async fn request_tokens(
+        &self,
+        grant: TokenGrant<'_>,
+        method: ClientAuthMethod,
+        metadata: &ProviderMetadata,
+    ) -> Result<TokenSet, TokenError> {
+        let client = client(&self.settings, metadata, method);
+        let http = TokenClient { http: self.http.transport(), odd: &self.odd, token_use: grant.token_use() };
+        let response = match grant {
+            TokenGrant::Code(redemption) => {
+                let redirect = RedirectUrl::new(redemption.redirect_uri.to_owned())
+                    .map_err(|_| Error::ClientRefused("the redirect URI is not a URL".into()))?;
+                client
+                    .exchange_code(AuthorizationCode::new(redemption.code.to_owned()))
+                    .set_pkce_verifier(PkceCodeVerifier::new(redemption.code_verifier.to_owned()))
+                    .set_redirect_uri(Cow::Owned(redirect))
+                    .request_async(&http)
+                    .await
+            }
+            TokenGrant::RefreshToken(token) => {
+                client
+                    .exchange_refresh_token(&RefreshToken::new(token.expose_secret().to_owned()))
+                    .request_async(&http)
+                    .await
+            }
+        };
+        response.map_err(|error| match error {
+            RequestTokenError::Request(error) => error,
+            // Comes never: `TokenClient` passes on nothing that could make one.
+            _ => Error::InvalidMessage("the token endpoint's answer is not one of OAuth 2.0".into()).into(),
+        })
+    }
+
+    /// Sends the revocation request. The `oauth2` crate would send none to an endpoint that is not https; which address may be
+    /// reached how, for an http issuer too, is judged by the transport.
     async fn request_revocation(
         &self,
         refresh_token: &SecretString,
         endpoint: &Url,
         metadata: &ProviderMetadata,
     ) -> Result<(), Error> {
-        let client = client(&self.settings, metadata).set_revocation_url(RevocationUrl::from_url(endpoint.clone()));
+        let mut https = endpoint.clone();
+        https.set_scheme("https").map_err(|()| TransportError::Cleartext)?;
+        let offered = metadata.client_auth_method();
+        let method = self.accepted.plan(self.settings.client_auth, offered, TokenUse::Renewal).first;
+        let client = client(&self.settings, metadata, method).set_revocation_url(RevocationUrl::from_url(https));
         let token = RefreshToken::new(refresh_token.expose_secret().to_owned());
         let request = client.revoke_token(token.into()).map_err(|_| TransportError::Cleartext)?;
-        request.request_async(self.http.transport()).await.map_err(|error| match error {
+        let http = RevocationClient { http: self.http.transport(), endpoint };
+        request.request_async(&http).await.map_err(|error| match error {
             RequestTokenError::Request(error) => error.into(),
             _ => Error::ClientRefused("it will not revoke the token".into()),
         })
@@ -187,19 +271,30 @@ impl TokenEndpoint {
     /// Warns, once, where a sign-in brought no refresh token or no `expires_in`: sessions without a refresh token cannot be
     /// renewed.
     pub(super) fn warn_at_sign_in(&self, response: &TokenSet) {
-        let token = response.refresh_token();
-        self.http.metrics().set_refresh_tokens(token.is_some());
-        let asked = self.settings.scopes.iter().any(|scope| scope == "offline_access");
-        if token.is_none() && asked && !self.warned_of_refresh_token.swap(true, Ordering::Relaxed) {
+        if response.refresh_token().is_some() {
+            self.http.metrics().set_refresh_tokens(true);
+            self.warn_of_expires_in(response);
+            return;
+        }
+        self.http.metrics().set_refresh_tokens(false);
+        if self.warned_of_refresh_token.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let provider = &self.settings.name;
+        if self.settings.scopes.iter().any(|scope| scope == "offline_access") {
             tracing::warn!(
-                provider = self.settings.name,
+                provider,
                 "the provider gave no refresh token although offline_access was asked for: sessions live by lifetime and \
                  idle_timeout, and groups change only at the next sign-in; mend: allow offline_access and refresh tokens \
                  for this client at the provider (authentik: add the offline_access scope mapping)"
             );
-        }
-        if token.is_some() {
-            self.warn_of_expires_in(response);
+        } else {
+            tracing::warn!(
+                provider,
+                "the provider gave no refresh token, and offline_access was not asked for: sessions live by lifetime and \
+                 idle_timeout, and groups change only at the next sign-in; mend: add offline_access to scopes, or allow \
+                 refresh tokens for this client at the provider (Google: extra_authorize_params access_type and prompt)"
+            );
         }
     }
 
@@ -220,10 +315,10 @@ pub(super) fn held(id_token: &SecretString) -> Option<HeldIdToken> {
     HeldIdToken::parse(id_token.expose_secret())
 }
 
-fn client(settings: &Settings, metadata: &ProviderMetadata) -> OAuthClient {
-    let authentication = match metadata.client_authentication() {
-        ClientAuthentication::Basic => AuthType::BasicAuth,
-        ClientAuthentication::Post => AuthType::RequestBody,
+fn client(settings: &Settings, metadata: &ProviderMetadata, method: ClientAuthMethod) -> OAuthClient {
+    let authentication = match method {
+        ClientAuthMethod::Basic => AuthType::BasicAuth,
+        ClientAuthMethod::Post => AuthType::RequestBody,
     };
     let client = oauth2::Client::new(ClientId::new(settings.client_id.clone()))
         .set_token_uri(TokenUrl::from_url(metadata.token_endpoint.clone()))
@@ -234,50 +329,11 @@ fn client(settings: &Settings, metadata: &ProviderMetadata) -> OAuthClient {
     }
 }
 
-fn require_bearer(response: TokenSet) -> Result<TokenSet, Error> {
-    match response.token_type() {
-        BasicTokenType::Bearer => Ok(response),
-        _ => Err(Error::InvalidMessage("the token endpoint issued another type of token than Bearer".into())),
-    }
-}
-
-/// Returns the meaning of an error response (RFC 6749, section 5.2). Descriptions are left out: some repeat the request.
-fn error_at_sign_in(error: RequestTokenError<TransportError, BasicErrorResponse>) -> Error {
-    use BasicErrorResponseType as Code;
-    match error {
-        RequestTokenError::Request(error) => error.into(),
-        RequestTokenError::ServerResponse(response) => match response.error() {
-            Code::InvalidGrant => Error::GrantRefused,
-            Code::Extension(code) if matches!(code.as_str(), "temporarily_unavailable" | "server_error") => {
-                Error::Unavailable(code.clone())
-            }
-            Code::Extension(code) if !is_error_code(code) => Error::ClientRefused("an error that is not a code".into()),
-            code => Error::ClientRefused(code.as_ref().to_owned()),
-        },
-        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
-            Error::InvalidMessage("the token endpoint's response is not one of OAuth 2.0".into())
+impl TokenGrant<'_> {
+    fn token_use(self) -> TokenUse {
+        match self {
+            Self::Code(_) => TokenUse::SignIn,
+            Self::RefreshToken(_) => TokenUse::Renewal,
         }
     }
-}
-
-/// Returns the same for a refresh token. Its session depends on the difference between a provider that refuses and one that
-/// does not answer: an error page of a proxy before it is no refusal.
-fn error_at_renewal(error: RequestTokenError<TransportError, BasicErrorResponse>) -> Error {
-    use BasicErrorResponseType::Extension;
-    /// Codes for which the person would have to come back (`OpenID` Connect Core, section 3.1.2.6); Entra sends them here too.
-    const INTERACTION_CODES: &[&str] =
-        &["interaction_required", "login_required", "account_selection_required", "consent_required"];
-    match error {
-        RequestTokenError::ServerResponse(response) if matches!(response.error(), Extension(code) if INTERACTION_CODES.contains(&code.as_str())) => {
-            Error::GrantRefused
-        }
-        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
-            Error::Unavailable("the token endpoint's response is not one of OAuth 2.0".into())
-        }
-        other => error_at_sign_in(other),
-    }
-}
-
-fn is_error_code(code: &str) -> bool {
-    code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }

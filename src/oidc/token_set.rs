@@ -1,47 +1,114 @@
 //! The successful token response (RFC 6749, section 5.1; `OpenID` Connect Core, section 3.1.3.3).
 //!
-//! Promises: a field that the gate can do without counts as absent where it is not of its type.
+//! Promises: a field that the gate can do without counts as absent where it is not of its type, and is named; empty text is
+//! absent; no text holds a token.
 
 use std::time::Duration;
 
 use oauth2::{AccessToken, RefreshToken, Scope, basic::BasicTokenType};
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+
+use super::{error::is_plain_word, odd_fields::OddFields};
 
 /// Longest `expires_in` that is taken at its word. More is a mistake, or means "for ever".
 pub(super) const MAX_EXPIRES_IN: Duration = Duration::from_hours(400 * 24);
 
-/// The tokens of one response. A field of another type than it should have counts as absent where the gate can do without:
-/// a refresh token that was rotated for this response exists nowhere else.
+/// Name of the response in the log.
+const SOURCE: &str = "token response";
+
+/// The tokens of one response. A refresh token that was rotated for it exists nowhere else, so that no other field may stand
+/// in its way.
 #[derive(Deserialize, Serialize)]
 pub(super) struct TokenSet {
     access_token: AccessToken,
-    #[serde(deserialize_with = "oauth2::helpers::deserialize_untagged_enum_case_insensitive")]
-    token_type: BasicTokenType,
-    #[serde(default, deserialize_with = "expires_in")]
     expires_in: Option<Duration>,
-    #[serde(default, deserialize_with = "non_empty_text")]
     refresh_token: Option<RefreshToken>,
     /// Raw: parsing it is part of its verification.
-    #[serde(default, deserialize_with = "non_empty_text")]
     pub(super) id_token: Option<String>,
 }
 
-/// Deserialises the seconds of `expires_in`, be they a number or the text of one; `None` for any other value.
-fn expires_in<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let seconds: Option<f64> = match Value::deserialize(deserializer)? {
+/// Errors of a token response that is none.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TokenSetError {
+    /// Another type of token, which would have to be used in another way.
+    #[error(
+        "the token endpoint issued a token of the type {0}, and only Bearer can be used; mend: have it issue Bearer tokens to this client"
+    )]
+    OtherType(String),
+    /// No access token can be read.
+    #[error("the token endpoint's answer is not a token response of OAuth 2.0: {0}")]
+    Unreadable(&'static str),
+}
+
+/// The fields that are read, before their types are known. Others are not parsed, whatever they hold.
+#[derive(Deserialize)]
+struct RawTokenSet<'a> {
+    #[serde(borrow)]
+    access_token: Option<&'a RawValue>,
+    #[serde(borrow)]
+    token_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    expires_in: Option<&'a RawValue>,
+    #[serde(borrow)]
+    refresh_token: Option<&'a RawValue>,
+    #[serde(borrow)]
+    id_token: Option<&'a RawValue>,
+}
+
+impl TokenSet {
+    /// Reads a response; names in `odd` what counts as absent.
+    pub(super) fn read(body: &[u8], odd: &OddFields) -> Result<Self, TokenSetError> {
+        // The parser's own text may quote a token.
+        let raw: RawTokenSet<'_> = serde_json::from_slice(body)
+            .map_err(|_| TokenSetError::Unreadable("it is not a JSON object with each field once"))?;
+        let text = |name: &'static str, field: Option<&RawValue>| {
+            let text = text(field?);
+            if text.is_none() {
+                odd.name_once(SOURCE, name, "text");
+            }
+            text.filter(|text| !text.trim().is_empty())
+        };
+        if let Some(other) = text("token_type", raw.token_type).filter(|name| !is_bearer(name)) {
+            let name = if is_plain_word(&other) { other } else { "that is no word".to_owned() };
+            return Err(TokenSetError::OtherType(name));
+        }
+        let access_token = text("access_token", raw.access_token)
+            .ok_or(TokenSetError::Unreadable("its access_token is missing, empty or not text"))?;
+        let expires_in = raw.expires_in.and_then(|field| {
+            let span = expires_in(field);
+            if span.is_none() {
+                odd.name_once(SOURCE, "expires_in", "a number of seconds, 1 or more");
+            }
+            span
+        });
+        Ok(Self {
+            access_token: AccessToken::new(access_token),
+            expires_in,
+            refresh_token: text("refresh_token", raw.refresh_token).map(RefreshToken::new),
+            id_token: text("id_token", raw.id_token),
+        })
+    }
+}
+
+fn text(field: &RawValue) -> Option<String> {
+    serde_json::from_str(field.get()).ok()
+}
+
+/// Returns `true` for `Bearer` in any case (RFC 6749, section 5.1).
+fn is_bearer(token_type: &str) -> bool {
+    token_type.trim().eq_ignore_ascii_case("bearer")
+}
+
+/// Returns the seconds of `expires_in`, be they a number or the text of one; `None` for any other value.
+fn expires_in(field: &RawValue) -> Option<Duration> {
+    let seconds: Option<f64> = match serde_json::from_str(field.get()).ok()? {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
     let span = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    Ok(span.filter(|span| (1..=MAX_EXPIRES_IN.as_secs()).contains(&span.as_secs())))
-}
-
-fn non_empty_text<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    let is_given = value.as_str().is_some_and(|text| !text.is_empty());
-    Ok(if is_given { serde_json::from_value(value).ok() } else { None })
+    span.filter(|span| (1..=MAX_EXPIRES_IN.as_secs()).contains(&span.as_secs()))
 }
 
 impl oauth2::TokenResponse for TokenSet {
@@ -52,7 +119,7 @@ impl oauth2::TokenResponse for TokenSet {
     }
 
     fn token_type(&self) -> &BasicTokenType {
-        &self.token_type
+        &BasicTokenType::Bearer
     }
 
     fn expires_in(&self) -> Option<Duration> {
@@ -82,6 +149,17 @@ mod tests {
 
     use super::*;
 
+    fn read(body: &str) -> Result<TokenSet, TokenSetError> {
+        TokenSet::read(body.as_bytes(), &OddFields::new("authentik"))
+    }
+
+    fn response(fields: &Value) -> TokenSet {
+        let mut whole = json!({ "access_token": "a", "token_type": "Bearer" });
+        let (all, more) = (whole.as_object_mut().unwrap(), fields.as_object().unwrap());
+        all.extend(more.clone());
+        read(&whole.to_string()).unwrap_or_else(|error| panic!("{fields}: {error}"))
+    }
+
     #[test]
     fn an_odd_expires_in_reads_as_it_is_meant_or_as_none() {
         for (value, seconds) in [
@@ -107,21 +185,60 @@ mod tests {
             (json!({ "seconds": 3600 }), None),
             (json!(null), None),
         ] {
-            let response = json!({ "access_token": "a", "token_type": "bearer", "expires_in": value });
-            let response: TokenSet =
-                serde_json::from_value(response).unwrap_or_else(|error| panic!("{value}: {error}"));
+            let response = response(&json!({ "expires_in": value }));
             assert_eq!(response.expires_in().map(|span| span.as_secs()), seconds, "{value}");
         }
     }
 
     #[test]
     fn a_field_that_the_gate_can_do_without_may_be_of_any_type() {
-        for odd in [json!(null), json!(7), json!(""), json!(["a"]), json!({})] {
-            let response = json!({
-                "access_token": "a", "token_type": "Bearer", "refresh_token": odd, "id_token": odd, "scope": odd,
-            });
-            let response: TokenSet = serde_json::from_value(response).unwrap_or_else(|error| panic!("{odd}: {error}"));
+        for odd in [json!(null), json!(7), json!(""), json!(" "), json!(["a"]), json!({})] {
+            let response = response(&json!({ "refresh_token": odd, "id_token": odd, "scope": odd, "token_type": odd }));
             assert!(response.refresh_token().is_none() && response.id_token.is_none(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_needed_is_read_past_whatever_it_holds() {
+        let nested = format!("{}1{}", "[".repeat(500), "]".repeat(500));
+        for odd in ["1e999", r#""\ud800""#, &nested, r#"{"a":1,"a":2}"#] {
+            let body = format!(
+                r#"{{"access_token":"a","refresh_token":"r","scope":{odd},"other":{odd},"other":{odd},"expires_in":{odd}}}"#
+            );
+            let response = read(&body).unwrap_or_else(|error| panic!("{odd}: {error}"));
+            assert_eq!(response.refresh_token().map(|token| token.secret().as_str()), Some("r"), "{odd}");
+            assert_eq!(response.expires_in(), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn only_a_token_of_another_type_is_refused_and_by_name() {
+        for bearer in [json!("bearer"), json!("BEARER"), json!(" Bearer "), json!(null), json!("")] {
+            response(&json!({ "token_type": bearer }));
+        }
+        read(r#"{"access_token":"a"}"#).expect("a type that is not told is Bearer");
+        for (other, name) in [("DPoP", "DPoP"), ("mac", "mac"), ("N_A", "N_A"), ("a\\nb", "no word")] {
+            let error = read(&format!(r#"{{"access_token":"a","token_type":"{other}"}}"#)).unwrap_err();
+            assert!(matches!(error, TokenSetError::OtherType(_)) && error.to_string().contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_needed_is_read_strictly() {
+        for body in [
+            "",
+            "<h1>no</h1>",
+            "[]",
+            r#""eyJ""#,
+            "{}",
+            r#"{"access_token":""}"#,
+            r#"{"access_token":7}"#,
+            r#"{"access_token":"secret","access_token":"secret"}"#,
+        ] {
+            let error = read(body).unwrap_err();
+            assert!(matches!(error, TokenSetError::Unreadable(_)), "{body}: {error}");
+            let text = error.to_string();
+            assert!(!text.contains("secret") && !text.contains("eyJ"), "{text}");
         }
     }
 }

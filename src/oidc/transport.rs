@@ -3,7 +3,7 @@
 //! Promises: a request ends within the provider's `timeout`; a response is at most 1 MiB; no redirect is followed; nothing
 //! leaves in clear for a provider whose issuer is https; headers and bodies are never logged.
 
-use std::{error::Error as StdError, fmt, future::Future, io, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{error::Error as StdError, fmt, future::Future, io, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::Scheme};
@@ -15,13 +15,15 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use rustls::{CertificateError, ClientConfig};
 use url::Url;
 
 use super::{
-    error::Error,
-    settings::{Pem, Settings},
+    error::{Error, printable},
+    internal_route::InternalRoute,
+    proxy::{Proxies, ProxyConnector},
+    settings::Settings,
+    tls::{self, Authorities, CertificateFault, TrustAnchorError},
 };
 
 /// More than any metadata document, JWKS or token response needs.
@@ -38,12 +40,17 @@ const PING_TIMEOUT: Duration = Duration::from_secs(3);
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("doorward/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// Editors and some servers put it before a text; JSON has no place for it (RFC 8259, section 8.1).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// A pooled client for one provider. Clones share the pool.
 #[derive(Clone)]
 pub struct HttpTransport {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<ProxyConnector>, Full<Bytes>>,
     timeout: Duration,
     cleartext: Cleartext,
+    proxies: Proxies,
+    internal: Option<InternalRoute>,
 }
 
 /// Permission for requests without TLS.
@@ -53,25 +60,6 @@ enum Cleartext {
     Allowed,
     /// For an https issuer: an http address in its metadata would give codes and secrets away.
     Refused,
-}
-
-/// Errors of the trust anchors. The gate does not start then.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum TrustAnchorError {
-    /// The file is not PEM.
-    #[error("ca_file {path}: {reason}; mend: name a file of PEM certificates", path = .path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The parser's error.
-        reason: String,
-    },
-    /// The file holds no certificate.
-    #[error("ca_file {path} holds no certificate; mend: put the authority's certificate in it, as PEM", path = .0.display())]
-    Empty(PathBuf),
-    /// Neither the system nor the configuration names an authority.
-    #[error("no certificate authority is known for an https issuer; mend: install ca-certificates or set ca_file")]
-    Missing,
 }
 
 /// Errors of a request that got no usable response.
@@ -86,13 +74,21 @@ pub enum TransportError {
     /// No connection, or one that broke.
     #[error("{0}")]
     Connection(String),
-    /// The certificate is not trusted.
-    #[error("{0}; mend: if a private authority signed the provider's certificate, name it in ca_file")]
-    UntrustedCertificate(String),
+    /// The certificate is not trusted, for this reason.
+    #[error("{0}")]
+    UntrustedCertificate(CertificateFault),
     /// The body exceeds 1 MiB.
     #[error("an answer longer than {MAX_BODY} bytes")]
     BodyTooLong,
-    /// A server error, a request to come back later, or a redirect, which is never followed.
+    /// A redirect, which is never followed.
+    #[error("status {status}, a redirect{to}, which is not followed", to = .location.as_ref().map(|to| format!(" to `{}`", printable(to))).unwrap_or_default())]
+    Redirect {
+        /// Its status.
+        status: StatusCode,
+        /// Its `Location`, without the query.
+        location: Option<String>,
+    },
+    /// A server error, or a request to come back later.
     #[error("status {0}")]
     Status(StatusCode),
 }
@@ -108,15 +104,14 @@ impl HttpTransport {
     /// cannot be used is an error, and never ignored.
     pub fn new(settings: &Settings) -> Result<Self, TrustAnchorError> {
         let cleartext = if settings.issuer.scheme() == "http" { Cleartext::Allowed } else { Cleartext::Refused };
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT.min(settings.timeout)));
-        let tls = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config(settings, cleartext)?)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(tcp);
+        let authorities = match cleartext {
+            Cleartext::Allowed => Authorities::Optional,
+            Cleartext::Refused => Authorities::Required,
+        };
+        let tls = tls::client_config(settings.ca.as_ref(), authorities)?;
+        let proxies = Proxies::new(&settings.proxy, settings.internal_url.as_ref());
+        let internal = settings.internal_url.as_ref().map(|url| InternalRoute::new(&settings.issuer, url));
+        let connector = connector(settings, tls, proxies.clone());
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -124,8 +119,14 @@ impl HttpTransport {
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .http2_keep_alive_interval(PING_INTERVAL)
             .http2_keep_alive_timeout(PING_TIMEOUT)
-            .build(tls);
-        Ok(Self { client, timeout: settings.timeout, cleartext })
+            .build(connector);
+        Ok(Self { client, timeout: settings.timeout, cleartext, proxies, internal })
+    }
+
+    /// Returns the address of the proxy by way of which `url` is asked, without its password.
+    #[must_use]
+    pub fn proxy_of(&self, url: &Url) -> Option<String> {
+        self.proxies.address(&url.as_str().parse().ok()?)
     }
 
     /// Fetches a JSON document, sending `authorization` where one is given. 3xx, 429 and 5xx are errors; any other status
@@ -135,33 +136,51 @@ impl HttpTransport {
         url: &Url,
         authorization: Option<HeaderValue>,
     ) -> Result<HttpResponse, TransportError> {
-        let mut request = HttpRequest::new(Vec::new());
-        *request.uri_mut() = url
-            .as_str()
-            .parse()
-            .map_err(|_| TransportError::Connection("its metadata hold an unusable address".into()))?;
-        request.headers_mut().insert(header::ACCEPT, JSON);
+        let mut request = get_request(url)?;
         if let Some(value) = authorization {
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
         self.send(request).await
     }
 
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
+    /// Fetches a JSON document; status 304 where it still has the entity tag `known` (RFC 9110, section 13.1.2).
+    pub(super) async fn get_unless(
+        &self,
+        url: &Url,
+        known: Option<HeaderValue>,
+    ) -> Result<HttpResponse, TransportError> {
+        let mut request = get_request(url)?;
+        if let Some(tag) = known {
+            request.headers_mut().insert(header::IF_NONE_MATCH, tag);
+        }
+        self.send(request).await
+    }
+
+    /// Sends a request. 3xx but 304, 429 and 5xx are errors; any other status is left to the caller.
+    pub(super) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
         let exchange = self.exchange(request);
         tokio::time::timeout(self.timeout, exchange).await.unwrap_or(Err(TransportError::Timeout(self.timeout)))
     }
 
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
-        self.check_scheme(request.uri())?;
         let mut request = request.map(|body| Full::new(Bytes::from(body)));
+        if let Some(internal) = &self.internal {
+            internal.apply(&mut request);
+        }
+        self.check_scheme(request.uri())?;
         request.headers_mut().insert(header::USER_AGENT, USER_AGENT);
         if let Some(secret) = request.headers_mut().get_mut(header::AUTHORIZATION) {
             secret.set_sensitive(true);
         }
+        if let Some(secret) = self.proxies.authorization(request.uri()) {
+            request.headers_mut().insert(header::PROXY_AUTHORIZATION, secret);
+        }
         let response = self.request(request).await.map_err(|error| TransportError::from_client(&error))?;
         let status = response.status();
-        if status.is_server_error() || status.is_redirection() || status == StatusCode::TOO_MANY_REQUESTS {
+        if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+            return Err(TransportError::redirect(&response));
+        }
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
             return Err(TransportError::Status(status));
         }
         read(response).await
@@ -181,6 +200,8 @@ impl HttpTransport {
         match (uri.scheme(), self.cleartext) {
             (Some(scheme), _) if *scheme == Scheme::HTTPS => Ok(()),
             (Some(scheme), Cleartext::Allowed) if *scheme == Scheme::HTTP => Ok(()),
+            // The operator says that the way there is safe.
+            _ if self.internal.as_ref().is_some_and(|internal| internal.is_inside(uri)) => Ok(()),
             _ => Err(TransportError::Cleartext),
         }
     }
@@ -203,10 +224,48 @@ impl<'c> AsyncHttpClient<'c> for HttpTransport {
 
 impl TransportError {
     fn from_client(error: &ClientError) -> Self {
+        if let Some(fault) = certificate_error(error) {
+            return Self::UntrustedCertificate(CertificateFault::new(fault));
+        }
         // hyper's outermost text only says that there was an error.
-        let text = error.source().map_or_else(|| error.to_string(), chain);
-        if is_untrusted_certificate(error) { Self::UntrustedCertificate(text) } else { Self::Connection(text) }
+        Self::Connection(error.source().map_or_else(|| error.to_string(), chain))
     }
+
+    fn redirect(response: &Response<Incoming>) -> Self {
+        let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+        // A query may repeat what was sent.
+        let location = location.map(|to| to.split(['?', '#']).next().unwrap_or_default().to_owned());
+        Self::Redirect { status: response.status(), location }
+    }
+}
+
+/// Returns a connector with TLS over a connector that knows the proxies. What goes to an internal address has another `Host`
+/// than the address that is connected to, which HTTP/2 cannot say.
+fn connector(settings: &Settings, tls: ClientConfig, proxies: Proxies) -> HttpsConnector<ProxyConnector> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT.min(settings.timeout)));
+    let to_proxy = HttpsConnectorBuilder::new()
+        .with_tls_config(tls.clone())
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(tcp.clone());
+    let tcp = ProxyConnector { direct: tcp, to_proxy, proxies };
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+    if settings.internal_url.is_some() {
+        https.enable_http1().wrap_connector(tcp)
+    } else {
+        https.enable_all_versions().wrap_connector(tcp)
+    }
+}
+
+fn get_request(url: &Url) -> Result<HttpRequest, TransportError> {
+    let mut request = HttpRequest::new(Vec::new());
+    *request.uri_mut() =
+        url.as_str().parse().map_err(|_| TransportError::Connection("its metadata hold an unusable address".into()))?;
+    request.headers_mut().insert(header::ACCEPT, JSON);
+    Ok(request)
 }
 
 async fn read(response: Response<Incoming>) -> Result<HttpResponse, TransportError> {
@@ -218,7 +277,8 @@ async fn read(response: Response<Incoming>) -> Result<HttpResponse, TransportErr
             TransportError::Connection(chain(&*error))
         }
     })?;
-    Ok(Response::from_parts(head, body.to_bytes().into()))
+    let body = body.to_bytes();
+    Ok(Response::from_parts(head, body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body).to_vec()))
 }
 
 /// Returns the texts of an error and its causes, outermost first.
@@ -236,36 +296,9 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
     })
 }
 
-fn is_untrusted_certificate(error: &ClientError) -> bool {
-    causes(error)
-        .filter_map(<dyn StdError>::downcast_ref)
-        .any(|cause| matches!(cause, rustls::Error::InvalidCertificate(_)))
-}
-
-fn tls_config(settings: &Settings, cleartext: Cleartext) -> Result<ClientConfig, TrustAnchorError> {
-    let mut roots = RootCertStore::empty();
-    // A single certificate of the system that does not parse takes nothing away from the others.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(pem) = &settings.ca {
-        add_authorities(&mut roots, pem)?;
-    }
-    if roots.is_empty() && cleartext == Cleartext::Refused {
-        return Err(TrustAnchorError::Missing);
-    }
-    Ok(ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring implements the default protocol versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth())
-}
-
-/// Adds every certificate of a PEM file; one that cannot be used is an error.
-fn add_authorities(roots: &mut RootCertStore, pem: &Pem) -> Result<(), TrustAnchorError> {
-    let unreadable = |reason: String| TrustAnchorError::Unreadable { path: pem.path.clone(), reason };
-    let before = roots.len();
-    for certificate in CertificateDer::pem_slice_iter(&pem.content) {
-        let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
-        roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
-    }
-    if roots.len() == before { Err(TrustAnchorError::Empty(pem.path.clone())) } else { Ok(()) }
+fn certificate_error(error: &ClientError) -> Option<CertificateError> {
+    causes(error).filter_map(<dyn StdError>::downcast_ref).find_map(|cause| match cause {
+        rustls::Error::InvalidCertificate(fault) => Some(fault.clone()),
+        _ => None,
+    })
 }

@@ -135,6 +135,27 @@ async fn while_the_provider_is_away_sessions_go_on_within_the_grace_and_recover_
 }
 
 #[tokio::test]
+async fn a_session_that_a_provider_cannot_renew_while_it_is_there_leads_to_sign_in_once_the_grace_is_over() {
+    let world = WorldBuilder::with(EDGE)
+        .session("renew_before = \"2s\"\noutage_grace = \"3s\"")
+        .provider(json!({ "access_token_ttl": 4 }))
+        .start()
+        .await;
+    let (alice, url) = (world.signed_in("alice").await, world.at("app", "/page"));
+    world.provider.control("broken?status=500&at=/token").await;
+    let over = eventually("the grace passes", async || {
+        let answer = ask(&world, &world.gate, &alice).await;
+        (answer.status != StatusCode::OK).then_some(answer)
+    })
+    .await;
+    assert_eq!(over.reason(), "session_ended", "{over:?}");
+    let page = alice.open(&url).await;
+    assert!(page.status.is_redirection() && page.reason() != "provider_unavailable", "{page:?}");
+    world.provider.control("broken?status=0&at=/token").await;
+    assert_eq!(alice.visit(&url).await.echo().target, "/page");
+}
+
+#[tokio::test]
 async fn a_lost_group_takes_effect_at_the_next_renewal() {
     let world = renewing(4).start().await;
     let alice = world.signed_in("alice").await;

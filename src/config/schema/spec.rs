@@ -11,6 +11,7 @@ pub(in super::super) const SECRET_SOURCES: &[&str] = &["file", "env"];
 pub(in super::super) const PREFIX: &str = "prefix";
 
 /// Specification of one key.
+#[derive(Clone, Copy)]
 pub(in super::super) struct KeySpec {
     /// Path; `[]` stands for any index of a list.
     pub(in super::super) path: &'static str,

@@ -6,7 +6,7 @@ use super::spec::{
     KeySpec, ValueKind,
 };
 
-const fn key(
+pub(super) const fn key(
     path: &'static str,
     kind: ValueKind,
     default: DefaultValue,
@@ -19,7 +19,7 @@ const fn key(
 const TEXTS: ValueKind = ValueKind::List(&ValueKind::Text);
 const NETWORKS: ValueKind = ValueKind::List(&ValueKind::Network);
 
-/// All keys.
+/// The keys, but for those in files of their own.
 pub(in super::super) const KEYS: &[KeySpec] = &[
     key(
         "server.listen",

@@ -159,6 +159,14 @@ fn mistakes_about_providers_are_errors_with_a_hint() {
         [[providers]] > client_id = "" > providers[0].client_id: this is empty > value
         [[providers]] > client_secret = { env = "UNSET" } > providers[0].client_secret.env: the variable UNSET is not set > set it
         [[providers]] > client_secret = "" > providers[0].client_secret: the secret is empty > put it
+        [[providers]] > client_auth = "basic" > providers[0].client_auth: has no effect: a public client > client_secret
+        [[providers]] > internal_url = "https://auth.example.com" > providers[0].internal_url: has no effect > remove
+        [[providers]] > client_auth = "form" > providers[0].client_auth: `form` > post
+        [[providers]] > internal_url = "inside:9000" > providers[0].internal_url: this is no http or https address > http://
+        [[providers]] > internal_url = "http://inside:9000/o/doorward/" > providers[0].internal_url: an internal address has no path > issuer's
+        [[providers]] > internal_url = "http://ann:secret@inside" > providers[0].internal_url: an internal address has no user > http://
+        [[providers]] > proxy = "proxy:3128" > providers[0].proxy: it is no address of a proxy > "none"
+        [[providers]] > proxy = "socks5://proxy:1080" > providers[0].proxy: only proxies over http and https > http://
         [[providers]] > scopes = ["profile"] > providers[0].scopes: `openid` is missing > add
         [[providers]] > scopes = ["openid", "openid"] > providers[0].scopes[1]: has no effect > remove
         [[providers]] > scopes = ["openid", "profile email"] > providers[0].scopes[1]: `profile email` is no scope > of its own
@@ -385,4 +393,16 @@ fn certificates_for_a_provider_without_tls_have_no_effect() {
         .replace("https://auth.example.com/o/x/", "http://127.0.0.1/")
         .replace("client_id", &format!("ca_file = '{}'\nclient_id", file.path().display()));
     assert!(refused(&text)[0].contains("providers[0].ca_file: has no effect"));
+}
+
+#[test]
+fn a_proxy_of_the_environment_that_cannot_be_used_is_a_warning() {
+    for (value, warnings) in
+        [("http://ann:secret@proxy:3128", 0), ("proxy:3128", 0), ("", 0), ("socks5://proxy", 1), ("a b", 1)]
+    {
+        let config = load_from(Some(&source(GOOD)), &variables(&[("HTTPS_PROXY", value)])).unwrap();
+        let said: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(said.iter().filter(|text| text.contains("HTTPS_PROXY")).count(), warnings, "{value}: {said:?}");
+        assert!(!said.concat().contains("secret"), "{said:?}");
+    }
 }

@@ -12,7 +12,7 @@ use super::super::{
 use crate::{
     cookie::SiteScheme,
     identity::ClaimPath,
-    oidc::{self, GroupsUse, UnverifiedEmail},
+    oidc::{self, ClientAuth, EnvironmentProxies, GroupsUse, ProxyAddress, ProxySetting, UnverifiedEmail},
 };
 
 pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>, transport: SiteScheme) -> Option<Vec<oidc::Settings>> {
@@ -35,6 +35,10 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
     let client_id = reader.text(section.at("client_id").as_ref());
     let secret = section.at("client_secret");
     let client_secret = reader.secret(secret.as_ref());
+    let client_auth = client_auth(reader, section);
+    let inside = section.at("internal_url");
+    let internal_url = reader.parsed(inside.as_ref(), internal_url);
+    let proxy = proxy(reader, section);
     let scopes = scopes(reader, section);
     if let Some(issuer) = &issuer {
         warn_of_product(reader, section, issuer);
@@ -51,8 +55,16 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
     }
     let timeout = reader.duration(section.at("timeout").as_ref());
     let extra_authorize_params = parameters(reader, section);
-    // An unreadable secret or CA file must not be treated as absent.
-    if secret.is_some() != client_secret.is_some() || ca.is_some() != pem.is_some() {
+    if let (Some(inside), Some(internal_url), Some(issuer)) = (&inside, &internal_url, &issuer)
+        && internal_url.origin() == issuer.origin()
+    {
+        reader.error(inside, "has no effect: it is the issuer's own address", "remove it");
+    }
+    // What cannot be read must not be treated as absent.
+    if secret.is_some() != client_secret.is_some()
+        || ca.is_some() != pem.is_some()
+        || inside.is_some() != internal_url.is_some()
+    {
         return None;
     }
     if separator.is_some() != groups_separator.is_some() {
@@ -63,6 +75,9 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
         issuer: issuer?,
         client_id: client_id?,
         client_secret,
+        client_auth: client_auth?,
+        internal_url,
+        proxy: proxy?,
         scopes,
         groups_claim: groups_claim?,
         groups_separator,
@@ -140,6 +155,56 @@ fn unverified_email(section: &Cursor<'_>) -> Option<UnverifiedEmail> {
         // `pass`, the schema's only other choice; also the safe one for a future choice that is missing here.
         _ => Some(UnverifiedEmail::Pass),
     }
+}
+
+/// Reads the method of client authentication; one without a secret to send has no effect.
+fn client_auth(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<ClientAuth> {
+    let cursor = section.at("client_auth")?;
+    let method = match cursor.text()? {
+        "basic" => ClientAuth::Basic,
+        "post" => ClientAuth::Post,
+        _ => ClientAuth::Auto,
+    };
+    if cursor.is_written() && section.at("client_secret").is_none() {
+        let hint = "remove it, or set client_secret";
+        reader.error(&cursor, "has no effect: a public client has no secret to authenticate with", hint);
+    }
+    Some(method)
+}
+
+/// Parses the address at which the gate itself asks: an origin, because the paths are the issuer's.
+fn internal_url(text: &str) -> Result<Url, ValueError> {
+    let example = "write it as \"http://authentik.auth.svc:9000\"; the paths are the issuer's";
+    let url = Url::parse(text).map_err(|error| ValueError::new(format!("`{text}` is no URL: {error}"), example))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(ValueError::new("this is no http or https address", example));
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(ValueError::new("an internal address has no path, query or fragment", example));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(ValueError::new("an internal address has no user or password", example));
+    }
+    Ok(url)
+}
+
+/// Reads the proxy; without one those of the environment.
+fn proxy(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<ProxySetting> {
+    let Some(cursor) = section.at("proxy") else {
+        let (proxies, unusable) = EnvironmentProxies::read(|name| reader.variable(name));
+        for name in unusable {
+            let problem = format!("the variable {name} names no proxy over http or https, and is ignored");
+            reader.warn(section, problem, "correct it, or write the address in `proxy`");
+        }
+        return Some(ProxySetting::Environment(proxies));
+    };
+    reader.parsed(Some(&cursor), |text| match text {
+        "none" => Ok(ProxySetting::None),
+        _ => ProxyAddress::parse(text).map(ProxySetting::Address).map_err(|error| {
+            let hint = "write \"none\", or an address such as \"http://proxy.example.com:3128\"";
+            ValueError::new(error.to_string(), hint)
+        }),
+    })
 }
 
 fn issuer(text: &str, transport: SiteScheme) -> Result<Url, ValueError> {

@@ -8,11 +8,14 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use super::{
-    CALLBACK, Error, NONCE, RelyingParty,
+    CALLBACK, Error, NONCE, RelyingParty, VERIFIER,
     fake_provider::{CLIENT, FakeProvider, InjectedFault, TestKey, spawn},
     settings,
 };
-use crate::shutdown;
+use crate::{
+    oidc::{AuthorizationRequest, HttpTransport},
+    shutdown,
+};
 
 fn query(url: &Url) -> HashMap<String, String> {
     url.query_pairs().into_owned().collect()
@@ -96,7 +99,7 @@ async fn metadata_of_another_issuer_or_over_http_are_refused() {
         json!({ "issuer": null }),
         json!({ "token_endpoint": "ftp://files.example/token" }),
         json!({ "jwks_uri": "file:///etc/passwd" }),
-        json!({ "end_session_endpoint": "javascript:alert(1)" }),
+        json!({ "authorization_endpoint": "javascript:alert(1)" }),
         json!({ "authorization_endpoint": null }),
     ] {
         fake.script().metadata = metadata.clone();
@@ -149,9 +152,7 @@ async fn a_gate_that_starts_before_its_provider_finds_it_when_it_is_available() 
     let error = rp.authorize().await.unwrap_err();
     assert!(matches!(&error, Error::Unavailable(text) if text.contains("refused")), "{error:?}");
 
-    let (provider, stop) = (Arc::clone(&rp.provider), shutdown::Signal::default());
-    let own = stop.clone();
-    spawn(async move { provider.maintain(own).await });
+    let stop = maintained(&rp);
     let fake = FakeProvider::serve(TcpListener::bind(address).await.unwrap());
     rp.provider.health.becomes(true).await;
     assert!(rp.counts(r#"doorward_provider_up{provider="authentik"} 1"#));
@@ -175,8 +176,141 @@ async fn metadata_and_keys_stay_in_use_while_the_provider_is_unavailable() {
     rp.provider.poll().await.unwrap();
     fake.inject("openid-configuration", InjectedFault::Status(503));
     rp.provider.poll().await.unwrap_err();
+    assert!(rp.provider.is_available(), "once is no outage");
+    rp.provider.poll().await.unwrap_err();
     assert!(!rp.provider.is_available());
     rp.redeem().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_first_visitor_after_a_quiet_while_is_not_sent_to_a_provider_that_has_gone() {
+    let fake = FakeProvider::start().await;
+    let rp = RelyingParty::of(&fake);
+    rp.provider.poll().await.unwrap();
+    rp.authorize().await.unwrap();
+    assert_eq!(fake.requests("openid-configuration"), 1, "it has just answered");
+
+    let mut later = settings(&fake.issuer());
+    later.timeout = Duration::from_secs(7);
+    let quiet = || rp.provider.with_settings(later.clone(), HttpTransport::new(&later).unwrap());
+    let request =
+        AuthorizationRequest { redirect_uri: CALLBACK, state: "a state", nonce: NONCE, code_verifier: VERIFIER };
+    fake.inject("openid-configuration", InjectedFault::Stall);
+    quiet().authorize(&request).await.expect("slow is not unavailable");
+    fake.inject("openid-configuration", InjectedFault::Status(503));
+    let gone = quiet();
+    let error = gone.authorize(&request).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    assert!(!gone.is_available());
+    fake.clear_faults();
+    quiet().authorize(&request).await.unwrap();
+}
+
+#[tokio::test]
+async fn metadata_that_have_not_changed_are_not_sent_again() {
+    let fake = FakeProvider::start().await;
+    fake.script().entity_tag = Some("\"one\"".into());
+    let rp = RelyingParty::of(&fake);
+    for _ in 0..3 {
+        rp.provider.poll().await.unwrap();
+    }
+    assert_eq!((fake.requests("openid-configuration"), fake.requests("304")), (3, 2));
+    assert!(rp.authorize().await.unwrap().path().ends_with("/authorize"));
+
+    fake.script().metadata = json!({ "authorization_endpoint": format!("{}moved", fake.issuer()) });
+    fake.script().entity_tag = Some("\"two\"".into());
+    rp.provider.poll().await.unwrap();
+    assert!(rp.authorize().await.unwrap().path().ends_with("/moved"));
+
+    fake.script().entity_tag = None;
+    rp.provider.poll().await.unwrap();
+    rp.provider.poll().await.unwrap();
+    assert_eq!(fake.requests("304"), 2, "a tag that is not given any more is not sent either");
+}
+
+#[tokio::test]
+async fn an_optional_endpoint_that_cannot_be_used_keeps_nobody_out() {
+    let fake = FakeProvider::start().await;
+    fake.script().metadata = json!({
+        "end_session_endpoint": "", "revocation_endpoint": "/revoke", "userinfo_endpoint": "javascript:alert(1)",
+        "scopes_supported": "openid profile", "id_token_signing_alg_values_supported": null,
+    });
+    let rp = RelyingParty::of(&fake);
+    rp.authorize().await.unwrap();
+    rp.redeem().await.unwrap();
+    assert_eq!(rp.provider.end_session_url(None, CALLBACK, "s"), None);
+}
+
+#[tokio::test]
+async fn a_redirect_of_the_metadata_says_where_it_leads_and_what_to_write() {
+    let fake = FakeProvider::start().await;
+    let (origin, issuer) = (format!("http://{}", fake.address), fake.issuer());
+    for (location, named, expected) in [
+        (format!("{origin}/apps/oidc/metadata"), Some(issuer.clone()), "answer at"),
+        ("/apps/oidc/metadata".into(), Some(format!("{origin}/other")), "write issuer = \"http://127.0.0.1"),
+        (format!("{origin}/new/.well-known/openid-configuration"), None, "/new\""),
+        (
+            "https://id.example.com/.well-known/openid-configuration?a=b".into(),
+            None,
+            "write issuer = \"https://id.example.com/\"",
+        ),
+        ("https://id.example.com/login".into(), None, "calls `issuer`"),
+    ] {
+        fake.clear_faults();
+        fake.inject("openid-configuration", InjectedFault::Redirect(location.clone()));
+        if let Some(named) = named {
+            fake.inject("metadata", InjectedFault::Body(200, json!({ "issuer": named }).to_string()));
+        }
+        let error = RelyingParty::of(&fake).authorize().await.unwrap_err();
+        let text = error.to_string();
+        let path = location.split('?').next().unwrap();
+        assert!(matches!(error, Error::Unavailable(_)) && text.contains(path), "{location}: {text}");
+        assert!(text.contains(expected) && text.contains("not followed"), "{location}: {text}");
+    }
+}
+
+/// Has a provider polled in the background until the test is over.
+fn maintained(rp: &RelyingParty) -> shutdown::Signal {
+    let (provider, stop) = (Arc::clone(&rp.provider), shutdown::Signal::default());
+    let own = stop.clone();
+    spawn(async move { provider.maintain(own).await });
+    stop
+}
+
+#[tokio::test]
+async fn an_outage_shows_at_once_where_a_request_meets_it() {
+    let fake = FakeProvider::start().await;
+    let rp = RelyingParty::of(&fake);
+    let stop = maintained(&rp);
+    rp.provider.health.becomes(true).await;
+    for endpoint in ["openid-configuration", "token"] {
+        fake.inject(endpoint, InjectedFault::Status(503));
+    }
+    rp.redeem().await.unwrap_err();
+    let seen = tokio::time::timeout(Duration::from_secs(5), rp.provider.health.becomes(false)).await;
+    seen.expect("not only with the next poll");
+    assert!(rp.counts(r#"doorward_provider_up{provider="authentik"} 0"#));
+
+    // One that answers is asked for nothing but what is needed.
+    fake.clear_faults();
+    rp.provider.health.becomes(true).await;
+    stop.raise();
+}
+
+#[tokio::test]
+async fn a_token_endpoint_that_fails_alone_is_no_outage() {
+    let fake = FakeProvider::start().await;
+    let rp = RelyingParty::of(&fake);
+    let stop = maintained(&rp);
+    rp.provider.health.becomes(true).await;
+    fake.inject("token", InjectedFault::Status(503));
+    let polls = fake.requests("openid-configuration");
+    rp.redeem().await.unwrap_err();
+    while fake.requests("openid-configuration") == polls {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(rp.provider.is_available());
+    stop.raise();
 }
 
 #[tokio::test]

@@ -79,12 +79,20 @@ pub(super) struct Script {
     pub(super) userinfo: Option<Value>,
     pub(super) signer: Signer,
     pub(super) published: Vec<TestKey>,
+    /// Entity tag of the metadata.
+    pub(super) entity_tag: Option<String>,
+    /// Methods of client authentication that the token endpoint accepts: `Basic`, `Post`.
+    pub(super) accepts: Vec<&'static str>,
+    /// Status and `Content-Type` of a successful token response.
+    pub(super) success: (u16, &'static str),
     pub(super) faults: HashMap<&'static str, InjectedFault>,
     /// Requests so far, by endpoint.
     pub(super) requests: HashMap<String, usize>,
     /// `Authorization` and form of the last request to the token or revocation endpoint.
     pub(super) last_exchange: (Option<String>, HashMap<String, String>),
-    issuer: String,
+    /// Headers of the last request.
+    pub(super) last_headers: http::HeaderMap,
+    pub(super) issuer: String,
 }
 
 /// The running server. Ends with the test's runtime.
@@ -149,6 +157,8 @@ impl FakeProvider {
         let path = request.uri().path().to_owned();
         let endpoint = path.rsplit('/').next().unwrap_or_default().to_owned();
         let authorization = request.headers().get(header::AUTHORIZATION).map(|v| v.to_str().unwrap().to_owned());
+        let known = request.headers().get(header::IF_NONE_MATCH).map(|v| v.to_str().unwrap().to_owned());
+        self.script().last_headers = request.headers().clone();
         let body = request.into_body().collect().await.unwrap().to_bytes();
         let fault = {
             let mut script = self.script();
@@ -165,6 +175,7 @@ impl FakeProvider {
                 response.headers_mut().insert(header::LOCATION, to.parse().unwrap());
                 response
             }
+            None if endpoint == "openid-configuration" => self.script().tagged_metadata(known.as_deref()),
             None => self.script().respond(&endpoint, authorization, &body),
         }
     }
@@ -184,22 +195,30 @@ impl Script {
             userinfo: None,
             signer: Signer::Genuine(TestKey::One),
             published: vec![TestKey::One, TestKey::Rsa],
+            entity_tag: None,
+            accepts: vec!["Basic", "Post"],
+            success: (200, "application/json"),
             faults: HashMap::new(),
             requests: HashMap::new(),
             last_exchange: (None, HashMap::new()),
+            last_headers: http::HeaderMap::new(),
             issuer: format!("http://{address}/o/doorward/"),
         }
     }
 
     fn respond(&mut self, endpoint: &str, authorization: Option<String>, body: &[u8]) -> Response<Full<Bytes>> {
         let answer = match endpoint {
-            "openid-configuration" => self.metadata_document(),
             "jwks" => json!({ "keys": self.published.iter().map(|key| key.public()).collect::<Vec<_>>() }),
             "token" => {
                 let form: HashMap<_, _> = url::form_urlencoded::parse(body).into_owned().collect();
                 let is_renewal = form["grant_type"] == "refresh_token";
+                let method = if authorization.is_some() { "Basic" } else { "Post" };
                 self.last_exchange = (authorization, form);
-                if is_renewal { self.refresh_response() } else { self.token_response() }
+                if !self.accepts.contains(&method) {
+                    return respond(401, "application/json", json!({ "error": "invalid_client" }).to_string());
+                }
+                let tokens = if is_renewal { self.refresh_response() } else { self.token_response() };
+                return respond(self.success.0, self.success.1, tokens.to_string());
             }
             "revoke" => {
                 self.last_exchange = (authorization, url::form_urlencoded::parse(body).into_owned().collect());
@@ -212,6 +231,18 @@ impl Script {
             _ => return respond(404, "text/html", String::new()),
         };
         respond(200, "application/json", answer.to_string())
+    }
+
+    fn tagged_metadata(&mut self, known: Option<&str>) -> Response<Full<Bytes>> {
+        if known.is_some() && known == self.entity_tag.as_deref() {
+            *self.requests.entry("304".into()).or_default() += 1;
+            return respond(304, "application/json", String::new());
+        }
+        let mut response = respond(200, "application/json", self.metadata_document().to_string());
+        if let Some(tag) = &self.entity_tag {
+            response.headers_mut().insert(header::ETAG, tag.parse().unwrap());
+        }
+        response
     }
 
     fn metadata_document(&self) -> Value {

@@ -25,7 +25,8 @@ use url::Url;
 
 use self::fake_provider::{CLIENT, CODE, FakeProvider, InjectedFault, NONCE, NOW};
 use super::{
-    AuthorizationRequest, Error, GroupsUse, HttpTransport, Provider, Redemption, Settings, SignedIn, UnverifiedEmail,
+    AuthorizationRequest, ClientAuth, Error, GroupsUse, HttpTransport, Provider, ProxySetting, Redemption, Settings,
+    SignedIn, UnverifiedEmail,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -55,6 +56,9 @@ pub(super) fn settings(issuer: &str) -> Settings {
         groups_separator: None,
         groups_use: GroupsUse::InRules,
         groups_grace: Duration::from_hours(1),
+        client_auth: ClientAuth::Auto,
+        internal_url: None,
+        proxy: ProxySetting::None,
         ca: None,
         timeout: Duration::from_secs(10),
         extra_authorize_params: BTreeMap::new(),

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     identity::{ClaimPath, Subject},
-    oidc::Redemption,
+    oidc::{ClientAuth, Redemption, Settings},
 };
 
 type ErrorCheck = fn(&Error) -> bool;
@@ -63,6 +63,67 @@ async fn the_client_authenticates_in_the_way_that_the_metadata_offer() {
         assert_eq!(form["code_verifier"], VERIFIER);
         assert_eq!(form["redirect_uri"], CALLBACK);
     }
+}
+
+#[tokio::test]
+async fn a_refused_client_authentication_is_tried_the_other_way_once_and_remembered() {
+    for (offered, accepts) in
+        [(json!(null), "Post"), (json!(["client_secret_basic"]), "Post"), (json!(["client_secret_post"]), "Basic")]
+    {
+        let fake = FakeProvider::start().await;
+        fake.script().metadata = json!({ "token_endpoint_auth_methods_supported": offered });
+        fake.script().accepts = vec![accepts];
+        let rp = RelyingParty::of(&fake);
+        rp.redeem().await.unwrap_or_else(|error| panic!("{offered}: {error}"));
+        assert_eq!(fake.requests("token"), 2, "{offered}");
+        rp.redeem().await.unwrap();
+        assert_eq!(fake.requests("token"), 3, "{offered}: it is remembered");
+
+        fake.script().accepts = Vec::new();
+        let error = rp.redeem().await.unwrap_err();
+        assert!(matches!(&error, Error::ClientRefused(code) if code == "invalid_client"), "{offered}: {error:?}");
+        assert_eq!(fake.requests("token"), 5, "{offered}: twice, and no more");
+    }
+}
+
+#[tokio::test]
+async fn a_configured_client_authentication_is_the_only_one() {
+    for (client_auth, accepts, is_accepted) in [
+        (ClientAuth::Basic, "Basic", true),
+        (ClientAuth::Basic, "Post", false),
+        (ClientAuth::Post, "Post", true),
+        (ClientAuth::Post, "Basic", false),
+    ] {
+        let fake = FakeProvider::start().await;
+        fake.script().accepts = vec![accepts];
+        let settings = Settings { client_auth, ..settings(&fake.issuer()) };
+        let result = RelyingParty::new(settings).redeem().await;
+        assert_eq!(result.is_ok(), is_accepted, "{client_auth:?} {accepts}");
+        assert_eq!(fake.requests("token"), 1, "{client_auth:?} {accepts}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_response_is_read_as_it_is_meant() {
+    for (status, content_type, tokens) in [
+        (201, "application/json", json!({})),
+        (200, "text/plain", json!({})),
+        (202, "text/html; charset=utf-8", json!({})),
+        (200, "application/json", json!({ "token_type": null, "scope": ["openid", "profile"], "expires_in": "300" })),
+        (200, "application/json", json!({ "expires_in": 300.0, "token_type": "bearer" })),
+        (200, "application/json", json!({ "token_type": 7, "scope": 1 })),
+    ] {
+        let fake = FakeProvider::start().await;
+        fake.script().success = (status, content_type);
+        fake.script().tokens = tokens.clone();
+        let signed_in =
+            RelyingParty::of(&fake).redeem().await.unwrap_or_else(|error| panic!("{status} {tokens}: {error}"));
+        assert_eq!(signed_in.tokens.access_ends, Some(Timestamp::from_unix(NOW + 300)), "{tokens}");
+    }
+    let fake = FakeProvider::start().await;
+    fake.script().tokens = json!({ "token_type": "DPoP" });
+    let error = RelyingParty::of(&fake).redeem().await.unwrap_err();
+    assert!(matches!(&error, Error::InvalidMessage(text) if text.contains("DPoP")), "{error:?}");
 }
 
 #[tokio::test]
@@ -217,7 +278,9 @@ async fn an_error_of_the_token_endpoint_means_what_it_oauth_error() {
         let error = RelyingParty::of(&fake).redeem().await.unwrap_err();
         assert!(expected(&error), "{fault:?}: {error:?}");
         assert_discreet(&error);
-        assert_eq!(fake.requests("token"), 1, "a code is never sent twice: {fault:?}");
+        let is_client_refused = matches!(&error, Error::ClientRefused(code) if code == "invalid_client");
+        let tries = if is_client_refused { 2 } else { 1 };
+        assert_eq!(fake.requests("token"), tries, "a code that may have been looked at is never sent twice: {fault:?}");
     }
 }
 

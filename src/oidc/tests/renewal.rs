@@ -196,18 +196,23 @@ async fn the_token_error_response_decides_whether_the_session_ends() {
     for (fault, kind, counted) in [
         (oauth_error(400, "invalid_grant"), "GrantRefused", Rejected),
         (oauth_error(400, "interaction_required"), "GrantRefused", Rejected),
+        // Dex, about a refresh token that it does not know.
+        (oauth_error(400, "invalid_request"), "GrantRefused", Rejected),
+        (oauth_error(400, "access_denied"), "GrantRefused", Rejected),
         (oauth_error(401, "invalid_client"), "ClientRefused", Unavailable),
         (oauth_error(400, "unauthorized_client"), "ClientRefused", Unavailable),
+        (oauth_error(400, "unsupported_grant_type"), "ClientRefused", Unavailable),
+        (oauth_error(400, "invalid_scope"), "ClientRefused", Unavailable),
         (oauth_error(400, "temporarily_unavailable"), "Unavailable", Unavailable),
         (oauth_error(500, "invalid_grant"), "Unavailable", Unavailable),
         (InjectedFault::Status(503), "Unavailable", Unavailable),
         (InjectedFault::Status(429), "Unavailable", Unavailable),
         (InjectedFault::Redirect("https://evil.example/token".into()), "Unavailable", Unavailable),
         // A proxy before a provider that is being replaced.
-        (InjectedFault::Status(404), "Unavailable", Unavailable),
-        (InjectedFault::Status(403), "Unavailable", Unavailable),
-        (InjectedFault::Body(404, String::new()), "Unavailable", Unavailable),
-        (InjectedFault::Body(200, "<h1>We will be back</h1>".into()), "Unavailable", Unavailable),
+        (InjectedFault::Status(404), "UnreadableAnswer", Unavailable),
+        (InjectedFault::Status(403), "UnreadableAnswer", Unavailable),
+        (InjectedFault::Body(404, String::new()), "UnreadableAnswer", Unavailable),
+        (InjectedFault::Body(200, "<h1>We will be back</h1>".into()), "UnreadableAnswer", Unavailable),
         (
             InjectedFault::Body(200, json!({ "access_token": "a", "token_type": "mac" }).to_string()),
             "InvalidMessage",
@@ -221,7 +226,12 @@ async fn the_token_error_response_decides_whether_the_session_ends() {
         assert!(format!("{error:?}").starts_with(kind), "{fault:?}: {error:?}");
         assert_eq!(error.renewal_result(), counted, "{fault:?}");
         assert_discreet(&error);
-        assert_eq!(fake.requests("token"), 2, "a refresh token is never sent twice: {fault:?}");
+        let tries = if error.to_string().contains("invalid_client") { 2 } else { 1 };
+        assert_eq!(
+            fake.requests("token"),
+            1 + tries,
+            "one that may have been looked at is never sent twice: {fault:?}"
+        );
     }
 }
 
@@ -327,6 +337,56 @@ async fn the_circuit_breaker_opens_after_three_failures_and_closes_after_one_ans
 }
 
 #[tokio::test]
+async fn empty_text_is_no_token() {
+    let fake = FakeProvider::start().await;
+    let holder = SessionHolder::at(&fake).await;
+    fake.script().renewal = json!({ "refresh_token": "", "id_token": "" });
+    let Refreshed { tokens, .. } = holder.refresh().await.unwrap();
+    assert_eq!(text(tokens.refresh.as_ref()), "a-refresh-token");
+    assert_eq!(text(tokens.id.as_ref()), text(holder.signed_in.tokens.id.as_ref()));
+}
+
+#[tokio::test]
+async fn a_client_authentication_that_is_only_tried_ends_no_session() {
+    let fake = FakeProvider::start().await;
+    let holder = SessionHolder::at(&fake).await;
+    fake.script().accepts = vec!["Post"];
+    holder.refresh().await.unwrap();
+    assert_eq!(fake.requests("token"), 1 + 2);
+    holder.refresh().await.unwrap();
+    assert_eq!(fake.requests("token"), 1 + 3, "it is remembered");
+    fake.script().accepts = Vec::new();
+    let error = holder.refresh().await.unwrap_err();
+    assert!(matches!(error, Error::ClientRefused(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_one_person_is_answered_puts_off_nobody_else() {
+    let fake = FakeProvider::start().await;
+    let holder = SessionHolder::at(&fake).await;
+    let metrics_of = |result: &str| {
+        format!(r#"doorward_provider_requests_total{{endpoint="token",provider="authentik",result="{result}"}} 10"#)
+    };
+    for odd in [
+        InjectedFault::Body(200, "<h1>no</h1>".into()),
+        InjectedFault::Body(200, json!({ "access_token": "" }).to_string()),
+        InjectedFault::Status(404),
+        InjectedFault::Body(400, json!({ "error": "slow_down" }).to_string()),
+    ] {
+        fake.inject("token", odd.clone());
+        for _ in 0..10 {
+            holder.refresh().await.unwrap_err();
+        }
+        fake.clear_faults();
+        for _ in 0..5 {
+            holder.refresh().await.unwrap_or_else(|error| panic!("{odd:?}: {error}"));
+        }
+    }
+    assert!(!holder.rp.counts(&metrics_of("unavailable")));
+    assert_eq!(fake.requests("token"), 1 + 4 * 15, "none was held back");
+}
+
+#[tokio::test]
 async fn a_refused_grant_does_not_open_the_circuit_breaker() {
     let fake = FakeProvider::start().await;
     let holder = SessionHolder::at(&fake).await;
@@ -401,10 +461,13 @@ async fn a_refresh_token_is_revoked_where_the_provider_offers_it() {
 #[tokio::test]
 async fn a_refresh_token_is_not_sent_anywhere_else() {
     let fake = FakeProvider::start().await;
-    for endpoint in [Value::Null, format!("http://{}/revoke", fake.address).into()] {
+    for endpoint in [Value::Null, "ftp://127.0.0.1/revoke".into(), "/revoke".into()] {
         revoke_at(endpoint, None, &fake).await;
     }
     assert_eq!(fake.requests("revoke"), 0);
+    // The issuer is http, and its endpoints may be.
+    revoke_at(format!("http://{}/revoke", fake.address).into(), None, &fake).await;
+    assert_eq!(fake.requests("revoke"), 1);
 }
 
 #[tokio::test]
