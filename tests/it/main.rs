@@ -1,4 +1,5 @@
-//! Integration tests of the gate between real neighbours: edges, a certified provider, an app, browsers. One module per topic.
+//! Integration tests of the gate between real neighbours: edges, a certified provider, a Keycloak, an app, browsers. One module
+//! per topic.
 //!
 //! Everything runs on loopback ports of its own and ends with its test. `make setup` installs the neighbours.
 #![expect(

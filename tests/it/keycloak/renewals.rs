@@ -48,6 +48,7 @@ async fn offline_sessions_are_renewed_with_rotation_and_cost_the_single_sign_on(
     let alice = signed_in(&realm, &world, "alice").await;
     let client = realm.client().await;
     assert_eq!(realm.read(&format!("/clients/{client}/offline-session-count")).await["count"], 1);
+    assert_eq!(realm.read(&format!("/clients/{client}/session-count")).await["count"], 0);
     renewed_under_load(&world, &alice).await;
     // What a browser has at Keycloak is gone with the first offline token: the next host asks for the password again.
     let elsewhere = alice.visit(&world.at("admin", "/")).await;

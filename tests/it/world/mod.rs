@@ -36,7 +36,7 @@ pub(crate) use self::{
     misbehaving_provider::MisbehavingProvider,
     mod_auth_openidc::ModAuthOpenidc,
     process::{POLL_INTERVAL, Signal, TIMEOUT, system},
-    provider::Provider,
+    provider::{CLIENT_SECRET, Provider},
     relay::Relay,
     streams::EVENTS,
     visitor::{Answer, RequestMode, Visitor, answers, get},
@@ -323,7 +323,7 @@ allow = {{ groups = ["admins"] }}
             management = gate.management,
             scheme = kind.entry().scheme(),
             store = store.clone().unwrap_or_else(|| format!("sqlite:{}", self.file("sessions.db"))),
-            client_secret = provider::CLIENT_SECRET,
+            client_secret = CLIENT_SECRET,
         )
     }
 
