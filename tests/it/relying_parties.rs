@@ -116,6 +116,7 @@ fn dangerous(now: u64) -> Vec<Case> {
 
 /// Answers that are untidy, and clear in all that matters.
 fn untidy() -> Vec<Case> {
+    const CLEAR: &str = "it is clear what is meant";
     let mut unknown = public("one");
     unknown["kty"] = json!("a kind of tomorrow");
     unknown["kid"] = json!("tomorrow");
@@ -145,7 +146,28 @@ fn untidy() -> Vec<Case> {
         ("a-fractional-life", tokens(json!({ "expires_in": 3600.0 })), Accepted, Accepted, ""),
         ("scopes-as-a-list", tokens(json!({ "scope": ["openid"] })), Accepted, Accepted, ""),
         ("an-empty-refresh-token", tokens(json!({ "refresh_token": "" })), Accepted, Accepted, ""),
+        ("no-type-of-token", tokens(json!({ "token_type": null })), Accepted, Refused, CLEAR),
+        ("tokens-as-plain-text", answer("token", 200, "text/plain", |text| text), Accepted, Accepted, ""),
+        ("tokens-as-created", answer("token", 201, "application/json", |text| text), Accepted, Accepted, ""),
+        ("userinfo-forbidden", answer("userinfo", 403, "text/plain", |_| String::new()), Accepted, Accepted, ""),
+        ("userinfo-as-a-page", answer("userinfo", 200, "text/html", |_| "<p>no".to_owned()), Accepted, Accepted, ""),
+        ("the-same-key-twice", jwks(&[public("one"), public("one")]), Accepted, Accepted, ""),
+        ("keys-without-names", jwks(&[unnamed("two"), unnamed("one")]), Accepted, Refused, CLEAR),
+        (
+            "an-optional-address-that-is-none",
+            Script { metadata: json!({ "end_session_endpoint": "" }), ..Script::default() },
+            Accepted,
+            Accepted,
+            "",
+        ),
     ]
+}
+
+/// Returns a key without its name.
+fn unnamed(name: &str) -> Value {
+    let mut key = public(name);
+    key.as_object_mut().unwrap().remove("kid");
+    key
 }
 
 /// Starts a gate and an Apache with an issuer and a host for each case.

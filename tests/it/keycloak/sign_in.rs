@@ -1,5 +1,7 @@
 //! Sign-in by Keycloak's form, the groups that it tells, and two tabs at once.
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
 use serde_json::json;
 
@@ -93,4 +95,29 @@ async fn two_tabs_that_wait_for_the_same_person_both_end_at_their_page() {
         let page = realm.sign_in(tab, form, "alice").await;
         assert_eq!(page.echo().target, target, "{:#?}", page.trail);
     }
+}
+
+#[tokio::test]
+async fn a_tab_whose_form_has_expired_ends_at_its_page_too() {
+    /// Lifetime of Keycloak's forms, in seconds: the longest of the three.
+    const FORM: u64 = 5;
+    let lifespans = ["accessCodeLifespan", "accessCodeLifespanLogin", "accessCodeLifespanUserAction"];
+    let realm = Realm::with(lifespans.map(|name| (name, FORM)).into_iter().collect()).await;
+    let world = gate_of(&realm, ONLINE).await;
+    let tab = world.visitor();
+    let other_tab = tab.clone();
+    let first = tab.visit(&world.at("app", "/first")).await;
+    let second = other_tab.visit(&world.at("app", "/second")).await;
+    // Keycloak's clock, which nothing moves.
+    tokio::time::sleep(Duration::from_secs(FORM + 1)).await;
+    // The last that was opened begins anew.
+    let mut page = realm.sign_in(&other_tab, &second, "alice").await;
+    while page.text().contains("kc-form-login") {
+        page = realm.sign_in(&other_tab, &page, "alice").await;
+    }
+    assert_eq!(page.echo().target, "/second", "{:#?}", page.trail);
+    // The other is too late: she is signed in already, and Keycloak asks its client to try again.
+    let page = realm.sign_in(&tab, &first, "alice").await;
+    assert!(page.trail.iter().any(|url| url.contains("authentication_expired")), "{:#?}", page.trail);
+    assert_eq!(page.echo().target, "/first", "{:#?}", page.trail);
 }
