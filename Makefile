@@ -32,7 +32,7 @@ check: setup ## checks format, lints, dependencies, documentation, architecture
 		cargo doc --quiet --locked --no-deps --document-private-items
 	cargo test --quiet --locked --test architecture
 
-test: setup ## runs all tests: unit tests, and the gate with real edges, a real provider and a browser
+test: setup ## runs all tests: unit tests, and the gate with real edges, real providers and a browser
 	cargo test --locked --no-fail-fast
 
 fuzz: setup ## runs every fuzz target for a minute: SECONDS=600 for longer, ONLY="paths rows" for fewer

@@ -1,4 +1,5 @@
-//! Integration tests of the gate between real neighbours: edges, a certified provider, an app, browsers. One module per topic.
+//! Integration tests of the gate between real neighbours: edges, a certified provider, a Keycloak, an app, browsers. One module
+//! per topic.
 //!
 //! Everything runs on loopback ports of its own and ends with its test. `make setup` installs the neighbours.
 #![expect(
@@ -18,6 +19,7 @@ mod edges;
 mod full_disk;
 mod hidden_cookies;
 mod in_a_browser;
+mod keycloak;
 mod keys;
 mod latency;
 mod logout;
@@ -26,6 +28,7 @@ mod outages;
 mod postgres;
 mod refusals;
 mod reload;
+mod relying_parties;
 mod renewal;
 mod replicas;
 mod resource_limits;

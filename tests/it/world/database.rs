@@ -37,7 +37,7 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Shell script that runs a server until standard input closes, at the latest with the test, and removes its folder.
-const SUPERVISOR: &str = "dir=$1; signal=$2; shift 2; \"$@\" >>\"$dir/log\" 2>&1 & server=$!; cat >/dev/null; \
+pub(crate) const SUPERVISOR: &str = "dir=$1; signal=$2; shift 2; \"$@\" >>\"$dir/log\" 2>&1 & server=$!; cat >/dev/null; \
                       kill -$signal $server 2>/dev/null; wait $server; [ -e \"$dir/keep\" ] || rm -rf \"$dir\"";
 
 /// A PostgreSQL server.

@@ -9,6 +9,9 @@ mod connection;
 pub(crate) mod database;
 mod edge;
 mod gate;
+mod keycloak;
+pub(crate) mod misbehaving_provider;
+mod mod_auth_openidc;
 mod ports;
 mod process;
 mod provider;
@@ -29,8 +32,11 @@ pub(crate) use self::{
     connection::ClientConnection,
     edge::{EDGES, Edge, EdgeKind, ForwardedCookies, PageRouting},
     gate::Gate,
+    keycloak::Realm,
+    misbehaving_provider::MisbehavingProvider,
+    mod_auth_openidc::ModAuthOpenidc,
     process::{POLL_INTERVAL, Signal, TIMEOUT, system},
-    provider::Provider,
+    provider::{CLIENT_SECRET, Provider},
     relay::Relay,
     streams::EVENTS,
     visitor::{Answer, RequestMode, Visitor, answers, get},
@@ -58,6 +64,15 @@ impl Transport {
 pub(crate) const TRAEFIK: EdgeKind =
     EdgeKind::Traefik { entry: Transport::Tls, gate: Transport::Tls, pages: PageRouting::Routed };
 
+/// The gate as a client of a provider other than the world's own, which then does not run.
+#[derive(Clone)]
+pub(crate) struct Registration {
+    /// Issuer identifier.
+    pub(crate) issuer: String,
+    /// Further lines of `[[providers]]`.
+    pub(crate) lines: String,
+}
+
 /// Builder of a world.
 pub(crate) struct WorldBuilder {
     kind: EdgeKind,
@@ -66,6 +81,7 @@ pub(crate) struct WorldBuilder {
     tables: String,
     store: Option<String>,
     provider: Value,
+    registration: Option<Registration>,
     changes: Vec<(&'static str, &'static str, &'static str)>,
     relayed: bool,
     asked: Option<u16>,
@@ -95,6 +111,7 @@ impl WorldBuilder {
             tables: String::new(),
             store: None,
             provider: json!({}),
+            registration: None,
             changes: Vec::new(),
             relayed: false,
             asked: None,
@@ -125,6 +142,11 @@ impl WorldBuilder {
     /// Sets settings of `provider.mjs`.
     pub(crate) fn provider(self, settings: Value) -> Self {
         Self { provider: settings, ..self }
+    }
+
+    /// Has people sign in at another provider than the world's own.
+    pub(crate) fn registered(self, registration: Registration) -> Self {
+        Self { registration: Some(registration), ..self }
     }
 
     /// Changes the edge's files: file, text in it, replacement.
@@ -177,8 +199,11 @@ impl WorldBuilder {
 
     /// Starts everything.
     pub(crate) async fn start(self) -> World {
+        let has_provider = self.registration.is_none();
         let mut world = self.without_provider().await;
-        world.start_provider().await;
+        if has_provider {
+            world.start_provider().await;
+        }
         world
     }
 }
@@ -231,6 +256,8 @@ impl World {
             Transport::Plain => String::new(),
             Transport::Tls => format!("ca_file = {:?}", self.file("ca.pem")),
         };
+        let own = Registration { issuer: self.provider.issuer(), lines: authority };
+        let Registration { issuer, lines } = self.plan.registration.as_ref().unwrap_or(&own);
         let tls = match kind.gate() {
             Transport::Plain => String::new(),
             Transport::Tls => {
@@ -258,7 +285,7 @@ name = "neighbour"
 issuer = "{issuer}"
 client_id = "doorward"
 client_secret = "{client_secret}"
-{authority}
+{lines}
 
 [[apps]]
 name = "app"
@@ -296,8 +323,7 @@ allow = {{ groups = ["admins"] }}
             management = gate.management,
             scheme = kind.entry().scheme(),
             store = store.clone().unwrap_or_else(|| format!("sqlite:{}", self.file("sessions.db"))),
-            issuer = self.provider.issuer(),
-            client_secret = provider::CLIENT_SECRET,
+            client_secret = CLIENT_SECRET,
         )
     }
 

@@ -121,7 +121,7 @@ impl Visitor {
         panic!("no callback: {answer:?}");
     }
 
-    /// Submits the only form of a page with its fields and `more`, and follows redirects.
+    /// Submits the only form of a page with its fields and `more`, which fills in some, and follows redirects.
     pub(crate) async fn submit(&self, page: &Answer, more: &[(&str, &str)]) -> Answer {
         let text = page.text();
         let form = text.split_once("<form").expect("the page has a form").1;
@@ -131,6 +131,7 @@ impl Visitor {
             .split("<input")
             .skip(1)
             .filter_map(|input| Some((attribute(input, "name")?, attribute(input, "value")?)))
+            .filter(|(name, _)| more.iter().all(|(filled_in, _)| filled_in != name))
             .collect();
         fields.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let base = Url::parse(&page.url).unwrap();
