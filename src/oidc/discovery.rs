@@ -2,9 +2,10 @@
 //!
 //! Promises: metadata of another issuer replace nothing; while the provider is unavailable the last ones stay in use.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
 
 use super::{
     error::Error, health::ProviderHealth, metadata::ProviderMetadata, metered::MeteredTransport, settings::Settings,
@@ -16,12 +17,14 @@ pub(super) struct Discovery {
     settings: Arc<Settings>,
     http: Arc<MeteredTransport>,
     metadata: ArcSwapOption<ProviderMetadata>,
+    /// Notified when the first metadata have come.
+    arrived: Notify,
 }
 
 impl Discovery {
     /// Discovery that has fetched nothing yet.
     pub(super) fn new(settings: Arc<Settings>, http: Arc<MeteredTransport>) -> Self {
-        Self { settings, http, metadata: ArcSwapOption::empty() }
+        Self { settings, http, metadata: ArcSwapOption::empty(), arrived: Notify::new() }
     }
 
     /// Takes over the metadata of `previous`, which has the same issuer.
@@ -35,12 +38,26 @@ impl Discovery {
         self.metadata.load_full()
     }
 
+    /// Returns the first metadata, once they have come.
+    pub(super) async fn first_metadata(&self) -> Arc<ProviderMetadata> {
+        loop {
+            let mut arrived = pin!(self.arrived.notified());
+            // Before the look, so that none is missed between the two.
+            arrived.as_mut().enable();
+            match self.metadata() {
+                Some(metadata) => return metadata,
+                None => arrived.await,
+            }
+        }
+    }
+
     /// Fetches the metadata, and records in `health` how that went and what time the provider has.
     pub(super) async fn fetch(&self, health: &ProviderHealth) -> Result<Arc<ProviderMetadata>, Error> {
         let fetched = self.http.counted(Endpoint::Discovery, self.request(health)).await;
         health.record_metadata_fetch(fetched.as_ref().err());
         let metadata = Arc::new(fetched?);
         if self.metadata.swap(Some(Arc::clone(&metadata))).is_none() {
+            self.arrived.notify_waiters();
             for warning in metadata.warnings(&self.settings) {
                 tracing::warn!(provider = self.settings.name, "the provider's metadata: {warning}");
             }

@@ -30,7 +30,7 @@ mod userinfo;
 pub(crate) mod tests;
 
 pub use self::{
-    authorize::{AuthorizationRequest, RESERVED_PARAMETERS},
+    authorize::{AuthorizationRequest, LogoutRequest, RESERVED_PARAMETERS},
     error::Error,
     logout_token::{LogoutSubject, VerifiedLogoutToken},
     provider::{Provider, SignedIn},
