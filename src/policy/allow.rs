@@ -43,6 +43,15 @@ pub enum Allow {
 }
 
 impl Allow {
+    /// Returns the groups that it names.
+    #[must_use]
+    pub fn groups(&self) -> &[String] {
+        match self {
+            Self::Anyone => &[],
+            Self::Some { groups, .. } => groups,
+        }
+    }
+
     /// Returns `true` if an identity is in the set.
     pub(super) fn admits(&self, identity: &PackedIdentity) -> bool {
         match self {
