@@ -1,4 +1,4 @@
-//! RenderedPlan of identity headers within the budget of an answer, and the report of what does not fit.
+//! Rendering of identity headers within the budget of an answer, and the report of what does not fit.
 //!
 //! Promises: what does not fit is left out in the safe direction, and said. A single value is whole or empty, never cut (a cut name
 //! could be somebody else's); a list loses whole members, so that it never names a group that the person is not in. What
@@ -47,7 +47,7 @@ pub struct ListCut {
     pub of: usize,
 }
 
-/// RenderedPlan under way.
+/// A rendering under way.
 pub(super) struct Renderer<'p> {
     fields: &'p [(HeaderName, HeaderSource)],
     values: Vec<HeaderValue>,
@@ -98,28 +98,40 @@ impl<'p> Renderer<'p> {
 
     fn fill_lists(&mut self, identity: &Identity, named_groups: &[String]) {
         let places = self.fields.iter().zip(&mut self.values);
-        let places: Vec<_> = places
-            .filter_map(|(field, place)| Some((field, place, List::of(&field.1, identity, named_groups)?)))
-            .collect();
-        let first: Vec<_> = places.iter().map(|(_, _, list)| list.first).collect();
-        let first = budget::shares(&first, self.room);
-        let rest = places.iter().zip(&first).map(|((_, _, list), first)| value::joined_length(&list.members) - first);
-        let rest = budget::shares(&rest.collect::<Vec<_>>(), self.room - first.iter().sum::<usize>());
-        for (((name, source), place, list), share) in places.into_iter().zip(first.iter().zip(rest).map(|(a, b)| a + b))
-        {
+        let list_at = |(field, place): (&'p (HeaderName, HeaderSource), _)| {
+            let list = List::of(&field.1, identity, named_groups)?;
+            Some(((field, place), list))
+        };
+        let (places, lists): (Vec<_>, Vec<_>) = places.filter_map(list_at).unzip();
+        let shares = shares(&lists, self.room);
+        for ((((name, source), place), list), share) in places.into_iter().zip(&lists).zip(shares) {
             let (text, sent) = value::join_within(&list.members, list.separator, share);
             self.room -= text.len();
             *place = value::line(&text);
             if sent < list.members.len() {
-                let cut = ListCut { header: name.clone(), sent, of: list.members.len() };
-                if matches!(source, HeaderSource::Groups(_))
-                    && self.cut.groups.as_ref().is_none_or(|least| sent < least.sent)
-                {
-                    self.cut.groups = Some(cut.clone());
-                }
-                self.cut.lists.push(cut);
+                self.cut.add_list(source, ListCut { header: name.clone(), sent, of: list.members.len() });
             }
         }
+    }
+}
+
+/// Divides room among lists: first for the members that come before all other lists, then for the rest.
+fn shares(lists: &[List], room: usize) -> Vec<usize> {
+    let first: Vec<_> = lists.iter().map(|list| list.first).collect();
+    let first = budget::shares(&first, room);
+    let rest: Vec<_> =
+        lists.iter().zip(&first).map(|(list, first)| value::joined_length(&list.members) - first).collect();
+    let rest = budget::shares(&rest, room - first.iter().sum::<usize>());
+    first.into_iter().zip(rest).map(|(first, rest)| first + rest).collect()
+}
+
+impl HeaderCut {
+    fn add_list(&mut self, source: &HeaderSource, cut: ListCut) {
+        let is_least = self.groups.as_ref().is_none_or(|least| cut.sent < least.sent);
+        if matches!(source, HeaderSource::Groups(_)) && is_least {
+            self.groups = Some(cut.clone());
+        }
+        self.lists.push(cut);
     }
 }
 
