@@ -95,6 +95,17 @@ pub(in super::super) enum Child {
     List(&'static SectionSpec),
 }
 
+/// Specification of the key at this path.
+pub(super) const fn key(
+    path: &'static str,
+    kind: ValueKind,
+    default: DefaultValue,
+    applies_on: AppliesOn,
+    doc: &'static str,
+) -> KeySpec {
+    KeySpec { path, kind, default, applies_on, doc }
+}
+
 impl KeySpec {
     /// Splits the path into the section and the key's own name.
     pub(in super::super) fn place(&self) -> (&'static str, &'static str) {

@@ -1,20 +1,10 @@
 //! The keys themselves, in the order of the reference page.
 
 use super::spec::{
-    AppliesOn::{self, Reload, Restart},
-    DefaultValue::{self, Absent, Is, Required},
-    KeySpec, ValueKind,
+    AppliesOn::{Reload, Restart},
+    DefaultValue::{Absent, Is, Required},
+    KeySpec, ValueKind, key,
 };
-
-const fn key(
-    path: &'static str,
-    kind: ValueKind,
-    default: DefaultValue,
-    applies_on: AppliesOn,
-    doc: &'static str,
-) -> KeySpec {
-    KeySpec { path, kind, default, applies_on, doc }
-}
 
 const TEXTS: ValueKind = ValueKind::List(&ValueKind::Text);
 const NETWORKS: ValueKind = ValueKind::List(&ValueKind::Network);
