@@ -151,7 +151,7 @@ pub fn paths(input: &[u8]) {
 pub fn userinfo(input: &[u8]) {
     let Some(identity) = oidc::fuzz::userinfo(input) else { return };
     let plan = &CONFIG.policy.apps.first().expect("gate.toml has an app").headers;
-    let headers = plan.headers(&plan.render(&identity, &Tokens::default()));
+    let headers = plan.headers(&plan.render(&identity, &Tokens::default()).headers);
     assert_eq!(headers.len(), plan.blank().len(), "a header is missing or repeated");
     for (name, value) in &headers {
         assert!(value.as_bytes().iter().all(|byte| matches!(byte, b' '..=b'~')), "{name}: {value:?}");

@@ -5,6 +5,7 @@
 
 mod configuration;
 mod connections;
+mod headers;
 mod labels;
 mod providers;
 mod registry;
@@ -17,10 +18,11 @@ use prometheus::{IntGauge, Opts, Registry, TextEncoder};
 pub use self::{
     configuration::ConfigMetrics,
     connections::{ConnectionMetrics, HandshakeMetrics},
+    headers::HeaderMetrics,
     labels::*,
     providers::{LoginMetrics, ProviderMetrics, RenewalMetrics},
     registry::Gauge,
-    requests::{AppIndex, AuthMetrics, EdgeIndex},
+    requests::{AppIndex, AuthMetrics, EdgeIndex, RefusalMetrics},
     sessions::SessionMetrics,
     store::StoreMetrics,
 };
@@ -38,6 +40,7 @@ pub struct Metrics {
     /// Connections to the listeners.
     pub connections: ConnectionMetrics,
     requests: RequestFamilies,
+    headers: HeaderMetrics,
     providers: ProviderFamilies,
 }
 
@@ -57,6 +60,10 @@ pub struct Settings<'a> {
 pub struct BoundMetrics {
     /// Authorization requests.
     pub auth: AuthMetrics,
+    /// Refusals.
+    pub refusals: RefusalMetrics,
+    /// Identity headers that do not fit.
+    pub headers: HeaderMetrics,
     /// Sign-ins.
     pub logins: LoginMetrics,
     /// Renewals of sessions.
@@ -87,6 +94,7 @@ impl Metrics {
             configuration: ConfigMetrics::new(&registry),
             connections: ConnectionMetrics::new(&registry),
             requests: RequestFamilies::new(&registry),
+            headers: HeaderMetrics::new(&registry),
             providers: ProviderFamilies::new(&registry),
             registry,
         }
@@ -98,6 +106,8 @@ impl Metrics {
     pub fn bind(&self, edges: &[&'static str], apps: &[&str], providers: &[&str]) -> BoundMetrics {
         BoundMetrics {
             auth: self.requests.of(edges, apps),
+            refusals: self.requests.refusals(apps),
+            headers: self.headers.of(apps),
             logins: self.providers.logins(providers),
             renewals: self.providers.renewals(providers),
             providers: providers.iter().map(|name| self.providers.of(name)).collect(),
@@ -174,6 +184,9 @@ mod tests {
             "doorward_store_info",
             "doorward_store_duration_seconds",
             "doorward_store_errors_total",
+            "doorward_refusals_total",
+            "doorward_groups_cut_total",
+            "doorward_tokens_left_out_total",
             "doorward_logins_total",
             "doorward_logouts_total",
             "doorward_renewals_total",
@@ -208,6 +221,58 @@ mod tests {
         );
         assert!(text.contains(r#"doorward_auth_requests_total{app="-",edge="nginx",verdict="forbidden"} 1"#), "{text}");
         assert!(text.contains(r#"doorward_auth_duration_seconds_count{edge="traefik"} 1"#), "{text}");
+    }
+
+    #[test]
+    fn every_app_is_counted_from_zero_unless_there_are_too_many() {
+        let print = |many: usize| {
+            let (metrics, names) = (metrics(), (0..many).map(|n| format!("app{n}")).collect::<Vec<_>>());
+            let apps: Vec<_> = names.iter().map(String::as_str).collect();
+            let _handles = metrics.bind(EDGES, &apps, &[]);
+            metrics.print()
+        };
+        let (some, many) = (print(200), print(201));
+        let request = r#"doorward_auth_requests_total{app="app199",edge="caddy",verdict="login"} 0"#;
+        assert!(some.contains(request) && !many.contains(request));
+        for text in [some, many] {
+            for reason in ["store_unavailable", "provider_unavailable", "group_missing"] {
+                let refusal = format!(r#"doorward_refusals_total{{app="app199",reason="{reason}"}} 0"#);
+                assert!(text.contains(&refusal), "{refusal}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_counted_under_its_app_and_reason_and_no_made_up_app() {
+        let metrics = metrics();
+        let refusals = bound(&metrics).refusals;
+        refusals.count(Some("wiki"), "group_missing");
+        refusals.count(Some("made-up"), "rule_denied");
+        refusals.count(None, "unknown_host");
+        let text = metrics.print();
+        for series in [
+            r#"doorward_refusals_total{app="wiki",reason="group_missing"} 1"#,
+            r#"doorward_refusals_total{app="-",reason="rule_denied"} 1"#,
+            r#"doorward_refusals_total{app="-",reason="unknown_host"} 1"#,
+        ] {
+            assert!(text.contains(series), "{series} in {text}");
+        }
+    }
+
+    #[test]
+    fn what_headers_lack_is_counted_for_each_app_from_zero() {
+        let metrics = metrics();
+        bound(&metrics).headers.count(Some("wiki"), 12, 1);
+        let text = metrics.print();
+        for series in [
+            r#"doorward_groups_cut_total{app="grafana"} 0"#,
+            r#"doorward_groups_cut_total{app="wiki"} 12"#,
+            r#"doorward_groups_cut_total{app="-"} 0"#,
+            r#"doorward_tokens_left_out_total{app="grafana"} 0"#,
+            r#"doorward_tokens_left_out_total{app="wiki"} 1"#,
+        ] {
+            assert!(text.contains(series), "{series} in {text}");
+        }
     }
 
     #[test]

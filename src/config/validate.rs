@@ -70,7 +70,7 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
         secrets: session.secrets,
         session: Settings { passes_tokens, ..session.settings },
         providers,
-        policy: policy::Settings { default: brand::default_access(root), apps },
+        policy: policy::Settings { default: brand::default_access(root), header_budget: server.header_budget, apps },
         brand,
         log: brand::log(root),
         hash: String::new(),

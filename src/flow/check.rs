@@ -8,6 +8,7 @@ use http::{HeaderMap, header};
 
 use super::{
     context::RequestContext,
+    header_cuts::HeaderCuts,
     renewal::{AfterRenewal, Renewer},
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     edge::{Admission, Reason, Verdict},
     identity::{PackedIdentity, Principal, Registration},
     oidc,
-    policy::{App, Denial, MissingGrant, Requirement},
+    policy::{App, Denial, MissingGrant, Requirement, Site},
     session::{CachedSession, Cookie, LookupOutcome, Sessions, Unavailable},
 };
 
@@ -33,6 +34,7 @@ pub(super) struct Check {
     pub(super) renewer: Arc<Renewer>,
     pub(super) jar: Arc<GateCookies>,
     pub(super) own_cookies: OwnCookies,
+    pub(super) header_cuts: Arc<HeaderCuts>,
     /// The providers, by place in the configuration.
     pub(super) providers: Vec<TrustedProvider>,
 }
@@ -123,23 +125,23 @@ impl Check {
     /// refusal: [`Check::decide`] goes on from there.
     pub(super) fn admit_at_once(
         &self,
-        app: &App,
+        site: &Site<'_>,
         requirement: &Requirement<'_>,
         host: &str,
         headers: &HeaderMap,
     ) -> Option<Verdict> {
         match judge(requirement, Caller::Unknown) {
-            Decision::Admit(nobody) => self.admit(app, nobody, headers).ok(),
+            Decision::Admit(nobody) => self.admit(site, nobody, headers).ok(),
             Decision::LookUp => {
                 let value = cookie::values(headers, self.jar.session_name()).next()?;
                 self.sessions.get_cached(Cookie { value, audience: self.jar.audience(host) }, |session, now| {
                     let principal = session.principal();
-                    if self.provider_match(app, principal.identity) != ProviderMatch::Current {
+                    if self.provider_match(site.app, principal.identity) != ProviderMatch::Current {
                         return None;
                     }
                     match judge(requirement, Caller::Principal(&principal)) {
                         Decision::Admit(principal) if self.renewer.is_usable_at(session, now) => {
-                            self.admit(app, principal, headers).ok()
+                            self.admit(site, principal, headers).ok()
                         }
                         _ => None,
                     }
@@ -156,10 +158,10 @@ impl Check {
         context: &RequestContext<'p>,
         requirement: &Requirement<'p>,
     ) -> Result<Verdict, NotAdmitted<'p>> {
-        let (app, headers) = (context.site.app, context.headers);
+        let (site, headers) = (&context.site, context.headers);
         let decision = judge(requirement, Caller::Unknown);
         if !matches!(decision, Decision::LookUp) {
-            return self.conclude(app, headers, decision, None);
+            return self.conclude(site, headers, decision, None);
         }
         let session = self.find_session(context).await?;
         let (principal, session) = match &session {
@@ -170,18 +172,18 @@ impl Check {
             Ok(principal) => Caller::Principal(principal),
             Err(reason) => Caller::Anonymous(*reason),
         };
-        self.conclude(app, headers, judge(requirement, caller), session)
+        self.conclude(site, headers, judge(requirement, caller), session)
     }
 
     fn conclude<'p>(
         &self,
-        app: &App,
+        site: &Site<'_>,
         headers: &HeaderMap,
         decision: Decision<'p, '_>,
         session: Option<&Arc<CachedSession>>,
     ) -> Result<Verdict, NotAdmitted<'p>> {
         match decision {
-            Decision::Admit(principal) => self.admit(app, principal, headers),
+            Decision::Admit(principal) => self.admit(site, principal, headers),
             Decision::Unauthenticated(reason) => Err(NotAdmitted::Unauthenticated(reason)),
             Decision::Forbidden(denial) => Err(NotAdmitted::Forbidden(session.cloned(), denial)),
             // Never comes here; fail closed all the same.
@@ -229,12 +231,15 @@ impl Check {
     /// Lets in: the only call of [`Admission::grant`]. All of the app's headers are there, empty without a principal.
     fn admit<'p>(
         &self,
-        app: &App,
+        site: &Site<'_>,
         principal: Option<&Principal<'_>>,
         sent: &HeaderMap,
     ) -> Result<Verdict, NotAdmitted<'p>> {
-        let plan = &app.headers;
-        let mut headers = principal.map_or_else(|| plan.blank(), |principal| plan.headers_for(principal));
+        let plan = &site.app.headers;
+        let mut headers = match principal {
+            Some(principal) => plan.headers_for(principal, |cut| self.header_cuts.record(site, principal, cut)),
+            None => plan.blank(),
+        };
         if self.own_cookies == OwnCookies::Hidden {
             let others = self.jar.forwarded(sent, MAX_COOKIE_HEADER).ok_or(NotAdmitted::CookiesTooLong)?;
             headers.insert(header::COOKIE, others);

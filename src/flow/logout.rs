@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
+use serde_json::Value;
 
 use super::{
     check::Undetermined,
@@ -18,8 +19,9 @@ use crate::{
     cookie::{self, GateCookies},
     crypto::{self, Keyring, Purpose},
     edge::{Reason, Redirect, Verdict},
+    identity::Identity,
     metrics::LogoutKind as Ending,
-    oidc::Provider,
+    oidc::{LogoutRequest, Provider},
     pages::Page,
     policy::{Policy, redirect::RedirectTarget},
     session::{Cookie, Record, Sessions, Unavailable},
@@ -137,7 +139,12 @@ impl LogoutFlow {
         let target = target.map_or_else(String::new, |target| target.as_str().to_owned());
         let state =
             crypto::encode(&self.keyring.seal(Purpose::LoginAttempt, &state_context(context), target.as_bytes()));
-        let url = provider.end_session_url(ended.tokens.id.as_ref(), &context.endpoint_url("/signed_out"), &state)?;
+        let url = provider.end_session_url(&LogoutRequest {
+            id_token: ended.tokens.id.as_ref(),
+            logout_hint: logout_hint(&ended.identity),
+            redirect_uri: &context.endpoint_url("/signed_out"),
+            state: &state,
+        })?;
         HeaderValue::try_from(String::from(url)).ok()
     }
 
@@ -155,6 +162,11 @@ impl LogoutFlow {
             None => name == pattern,
         })
     }
+}
+
+/// Returns the person in words of the provider: `login_hint`, which Entra issues for this very purpose, or else the user name.
+fn logout_hint(identity: &Identity) -> &str {
+    identity.claim("login_hint").and_then(Value::as_str).unwrap_or(&identity.user)
 }
 
 /// Returns what the `state` of a sign-out is bound to.

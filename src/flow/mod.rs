@@ -11,6 +11,7 @@
 //! | `logout` | sign-out by the user (RP-initiated logout), CSRF confirmation, reset |
 //! | `frontchannel_logout`, `unknown_sids` | front-channel logout, and the negative cache before its look-ups |
 //! | `backchannel_logout` | back-channel logout |
+//! | `header_cuts` | the report of identity headers that do not fit |
 //! | `renewal` | single-flight renewal of sessions with their refresh tokens |
 //! | `refusal`, `refusal_log` | refusals as pages and JSON, and their log |
 //! | `context` | a request as all of these see it |
@@ -24,6 +25,7 @@ mod endpoints;
 mod frontchannel_logout;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod header_cuts;
 mod login;
 mod logout;
 mod refusal;
@@ -36,6 +38,8 @@ mod unknown_sids;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
+use futures_util::FutureExt as _;
+use tokio::sync::Notify;
 
 pub use self::{
     check::OwnCookies,
@@ -43,14 +47,15 @@ pub use self::{
     snapshot::{GateComponents, GateHealth, Settings, Snapshot},
     subrequest::{PendingSubrequest, SubrequestAnswer},
 };
-use self::{refusal_log::RefusalLog, renewal::RenewalConfig};
+use self::{header_cuts::HeaderCuts, refusal_log::RefusalLog, renewal::RenewalConfig, snapshot::SharedParts};
 use crate::shutdown;
 
 /// The gate. It lives as long as the process; its [`Snapshot`] is swapped as a whole.
 pub struct Gate {
-    renewer: Arc<Renewer>,
-    refusal_log: Arc<RefusalLog>,
+    shared: SharedParts,
     now: ArcSwap<Snapshot>,
+    /// Notified when another snapshot is in force.
+    changed: Notify,
 }
 
 impl Gate {
@@ -59,8 +64,10 @@ impl Gate {
     pub fn new(settings: Settings, components: GateComponents) -> Self {
         let renewer = Arc::new(Renewer::new(Arc::clone(&components.sessions), renewal_config(&components)));
         let refusal_log = Arc::new(RefusalLog::new(components.clock.clone()));
-        let now = ArcSwap::from_pointee(Snapshot::new(settings, components, &renewer, &refusal_log));
-        Self { renewer, refusal_log, now }
+        let header_cuts = Arc::new(HeaderCuts::new(components.metrics.headers.clone()));
+        let shared = SharedParts { renewer, refusal_log, header_cuts };
+        let snapshot = Snapshot::new(settings, components, &shared);
+        Self { shared, now: ArcSwap::from_pointee(snapshot), changed: Notify::new() }
     }
 
     /// Returns the configuration in force. A request takes it once and is answered by it from beginning to end.
@@ -71,19 +78,35 @@ impl Gate {
 
     /// Puts other settings and components in force, from the next request on. The sessions have to be the same ones.
     pub fn change(&self, settings: Settings, components: GateComponents) {
-        self.renewer.change(renewal_config(&components));
-        self.now.store(Arc::new(Snapshot::new(settings, components, &self.renewer, &self.refusal_log)));
+        self.shared.renewer.change(renewal_config(&components));
+        let snapshot = Snapshot::new(settings, components, &self.shared);
+        // What providers have said already is in the first answer.
+        let _known = snapshot.follow_providers().now_or_never();
+        self.now.store(Arc::new(snapshot));
+        self.changed.notify_one();
+    }
+
+    /// Fills into identity headers what providers say of themselves, as soon as they do, until asked to stop.
+    pub async fn follow_providers(&self, stop: shutdown::Signal) {
+        loop {
+            let now = self.now.load_full();
+            tokio::select! {
+                never = now.follow_providers() => match never {},
+                () = self.changed.notified() => {}
+                () = stop.raised() => return,
+            }
+        }
     }
 
     /// Logs once a minute how often refusals were repeated, until asked to stop.
     pub async fn log_refusals(&self, stop: shutdown::Signal) {
-        self.refusal_log.run(stop).await;
+        self.shared.refusal_log.run(stop).await;
     }
 
     /// Returns the renewer, for the task that runs it.
     #[must_use]
     pub fn renewer(&self) -> Arc<Renewer> {
-        Arc::clone(&self.renewer)
+        Arc::clone(&self.shared.renewer)
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     edge::{BadRequest, Body, HostMismatch, Intent, Reason, Redirect, Refusal, Response, Verdict, write_direct},
+    metrics::RefusalMetrics,
     pages::{self, Page, Pages},
     policy::redirect::RedirectTarget,
 };
@@ -45,11 +46,12 @@ pub(super) enum UnreadableRequest {
 pub(super) struct Refusals {
     pages: Pages,
     log: Arc<RefusalLog>,
+    metrics: RefusalMetrics,
 }
 
 impl Refusals {
-    pub(super) fn new(pages: Pages, log: Arc<RefusalLog>) -> Self {
-        Self { pages, log }
+    pub(super) fn new(pages: Pages, log: Arc<RefusalLog>, metrics: RefusalMetrics) -> Self {
+        Self { pages, log, metrics }
     }
 
     pub(super) fn pages(&self) -> &Pages {
@@ -83,6 +85,9 @@ impl Refusals {
         details: &RefusalDetails<'_>,
     ) -> Refusal {
         let RefusalTarget { intent, id } = to;
+        if status(reason) != StatusCode::UNAUTHORIZED {
+            self.metrics.count(details.app, reason.code());
+        }
         // First, because it may decide the id.
         let is_quoted = is_logged(reason);
         if is_quoted {

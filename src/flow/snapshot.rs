@@ -3,8 +3,9 @@
 //! Promises: a request is answered by one snapshot from beginning to end, so that no two parts of an answer come from different
 //! configurations.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{convert::Infallible, future::pending, net::IpAddr, sync::Arc};
 
+use futures_util::future::join_all;
 use http::{Method, request::Parts};
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
     context::{PublicOrigin, RequestContext, RequestId, Via},
     endpoints::{self, Endpoints},
     frontchannel_logout::FrontchannelLogout,
+    header_cuts::HeaderCuts,
     login::LoginFlow,
     logout::LogoutFlow,
     refusal::{RefusalTarget, Refusals, UnreadableRequest},
@@ -84,6 +86,13 @@ pub struct GateHealth {
     pub providers: Vec<(String, bool)>,
 }
 
+/// Parts that all snapshots share: they remember something across configurations.
+pub(super) struct SharedParts {
+    pub(super) renewer: Arc<Renewer>,
+    pub(super) refusal_log: Arc<RefusalLog>,
+    pub(super) header_cuts: Arc<HeaderCuts>,
+}
+
 /// One configuration of the gate.
 pub struct Snapshot {
     subrequests: Subrequests,
@@ -96,12 +105,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn new(
-        settings: Settings,
-        components: GateComponents,
-        renewer: &Arc<Renewer>,
-        refusal_log: &Arc<RefusalLog>,
-    ) -> Self {
+    pub(super) fn new(settings: Settings, components: GateComponents, shared: &SharedParts) -> Self {
+        let SharedParts { renewer, refusal_log, header_cuts } = shared;
         let GateComponents { policy, sessions, providers, pages, keyring, clock, metrics } = components;
         let jar = GateCookies::new(&settings.cookie_name, settings.cookie_domain.as_deref(), settings.transport);
         let jar = Arc::new(jar);
@@ -110,6 +115,7 @@ impl Snapshot {
             renewer: Arc::clone(renewer),
             jar: Arc::clone(&jar),
             own_cookies: settings.own_cookies,
+            header_cuts: Arc::clone(header_cuts),
             providers: providers.iter().map(|provider| TrustedProvider::of(provider.settings())).collect(),
         });
         let flows = Flows {
@@ -117,7 +123,7 @@ impl Snapshot {
             sessions,
             providers,
             check,
-            refusals: Arc::new(Refusals::new(pages, Arc::clone(refusal_log))),
+            refusals: Arc::new(Refusals::new(pages, Arc::clone(refusal_log), metrics.refusals)),
             keyring,
             jar,
             unknown_sids: Arc::new(UnknownSids::new()),
@@ -155,6 +161,18 @@ impl Snapshot {
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.subrequests.proxies.contains(peer)
+    }
+
+    /// Fills the JWKS URL of each provider into the headers of its apps, once it is known.
+    pub(super) async fn follow_providers(&self) -> Infallible {
+        let known = self.providers.iter().enumerate().map(|(index, provider)| async move {
+            let url = provider.jwks_url().await;
+            for app in self.policy.set_jwks_url(index, url.as_str()) {
+                tracing::warn!(app, %url, "no room for the provider's JWKS URL in identity headers; X-authentik-meta-jwks stays empty");
+            }
+        });
+        join_all(known).await;
+        pending().await
     }
 
     /// Answers an auth subrequest where memory alone can let it in. It waits for nothing, so it needs no limits: nearly every
@@ -226,6 +244,12 @@ impl Snapshot {
     pub fn overloaded(&self) -> Response {
         // JSON for everybody: no page is rendered under overload.
         self.refusals.without_site(Intent::Fetch, Reason::Overloaded)
+    }
+
+    /// Answers a request whose header has too many lines or bytes.
+    #[must_use]
+    pub fn headers_too_large(&self) -> Response {
+        self.refusals.without_site(Intent::Fetch, Reason::HeadersTooLarge)
     }
 
     /// Returns the health of the gate's dependencies.

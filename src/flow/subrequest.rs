@@ -212,7 +212,7 @@ impl<'r> PendingSubrequest<'r> {
         let ReadSubrequest { request, site, destination } = self.read.as_ref().ok()?;
         let Destination::App(requirement) = destination else { return None };
         let (host, headers) = (request.authority.host(), request.headers);
-        let verdict = self.subrequests.check.admit_at_once(site.app, requirement, host, headers)?;
+        let verdict = self.subrequests.check.admit_at_once(site, requirement, host, headers)?;
         self.subrequests.count(request.edge, Some(*site), &verdict, self.begun);
         Some(edge::write(request.edge, verdict, ""))
     }

@@ -38,6 +38,18 @@ impl RenderedHeaders {
         Self(moved.collect())
     }
 
+    /// No values: stands in a cache for headers of which a part does not fit, and which are rendered for each app of their own.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Box::default())
+    }
+
+    /// Returns `true` if there are no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns the values, in the plan's order.
     #[must_use]
     pub fn values(&self) -> &[HeaderValue] {

@@ -14,6 +14,8 @@ pub struct Principal<'a> {
     pub source: PrincipalSource,
     /// The time from which on the source has to be asked again; `None` if that is never.
     pub valid_until: Option<Timestamp>,
+    /// The time of the sign-in: with the subject it tells sessions apart.
+    pub since: Timestamp,
     /// The tokens that apps may be passed.
     pub(crate) tokens: &'a Tokens,
     /// Identity headers that are ready.

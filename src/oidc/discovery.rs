@@ -3,11 +3,12 @@
 //! Promises: metadata of another issuer replace nothing; while the provider is unavailable the last ones stay in use; no
 //! redirect is followed for them, and the log says what to write instead.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
+use tokio::sync::Notify;
 use url::Url;
 
 use super::{
@@ -32,6 +33,8 @@ pub(super) struct Discovery {
     metadata: ArcSwapOption<ProviderMetadata>,
     /// Entity tag of those metadata, where the provider gives one.
     entity_tag: ArcSwapOption<HeaderValue>,
+    /// Notified when the first metadata have come.
+    arrived: Notify,
 }
 
 /// Answer to a request for metadata.
@@ -51,7 +54,8 @@ struct NamedIssuer {
 impl Discovery {
     /// Discovery that has fetched nothing yet.
     pub(super) fn new(settings: Arc<Settings>, http: Arc<MeteredTransport>, odd: Arc<OddFields>) -> Self {
-        Self { settings, http, odd, metadata: ArcSwapOption::empty(), entity_tag: ArcSwapOption::empty() }
+        let (metadata, entity_tag) = (ArcSwapOption::empty(), ArcSwapOption::empty());
+        Self { settings, http, odd, metadata, entity_tag, arrived: Notify::new() }
     }
 
     /// Takes over the metadata of `previous`, which has the same issuer. Its entity tag stays behind: other settings may read
@@ -66,6 +70,19 @@ impl Discovery {
         self.metadata.load_full()
     }
 
+    /// Returns the first metadata, once they have come.
+    pub(super) async fn first_metadata(&self) -> Arc<ProviderMetadata> {
+        loop {
+            let mut arrived = pin!(self.arrived.notified());
+            // Before the look, so that none is missed between the two.
+            arrived.as_mut().enable();
+            match self.metadata() {
+                Some(metadata) => return metadata,
+                None => arrived.await,
+            }
+        }
+    }
+
     /// Fetches the metadata, and records in `health` how that went and what time the provider has.
     pub(super) async fn fetch(&self, health: &ProviderHealth) -> Result<Arc<ProviderMetadata>, Error> {
         let fetched = self.http.counted(Endpoint::Discovery, self.request(health)).await;
@@ -76,6 +93,7 @@ impl Discovery {
         };
         self.entity_tag.store(tag.map(Arc::new));
         if self.metadata.swap(Some(Arc::clone(&metadata))).is_none() {
+            self.arrived.notify_waiters();
             for warning in metadata.warnings(&self.settings) {
                 tracing::warn!(provider = self.settings.name, "the provider's metadata: {warning}");
             }

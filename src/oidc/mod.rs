@@ -40,7 +40,7 @@ mod userinfo;
 pub(crate) mod tests;
 
 pub use self::{
-    authorize::{AuthorizationRequest, RESERVED_PARAMETERS},
+    authorize::{AuthorizationRequest, LogoutRequest, RESERVED_PARAMETERS},
     claims::PROTOCOL_CLAIMS,
     client_auth::ClientAuth,
     error::Error,

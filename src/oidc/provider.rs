@@ -14,7 +14,7 @@ use tokio::{
 use url::Url;
 
 use super::{
-    authorize::{self, AuthorizationRequest},
+    authorize::{self, AuthorizationRequest, LogoutRequest},
     claims,
     claims_reader::ClaimsReader,
     discovery::Discovery,
@@ -186,12 +186,17 @@ impl Provider {
     /// Returns the URL of a logout request (RP-Initiated Logout 1.0); `None` where the provider has no endpoint for it, its
     /// metadata are not known or `end_session` is off.
     #[must_use]
-    pub fn end_session_url(&self, id_token: Option<&SecretString>, redirect_uri: &str, state: &str) -> Option<Url> {
+    pub fn end_session_url(&self, request: &LogoutRequest<'_>) -> Option<Url> {
         if !self.settings.end_session {
             return None;
         }
         let metadata = self.discovery.metadata()?;
-        authorize::end_session_url(&self.settings, &metadata, id_token, redirect_uri, state)
+        authorize::end_session_url(&self.settings, &metadata, request)
+    }
+
+    /// Returns the URL of its signing keys, once its metadata are known.
+    pub async fn jwks_url(&self) -> Url {
+        self.discovery.first_metadata().await.jwks_uri.clone()
     }
 
     /// Verifies a logout token (Back-Channel Logout 1.0). `Unavailable` where the keys cannot be had; all other errors are

@@ -45,9 +45,13 @@ pub enum Allow {
 }
 
 impl Allow {
-    /// Returns `true` if groups are among those who are let in.
-    pub(super) fn names_groups(&self) -> bool {
-        matches!(self, Self::Some { groups, .. } if !groups.is_empty())
+    /// Returns the groups that it names.
+    #[must_use]
+    pub fn groups(&self) -> &[String] {
+        match self {
+            Self::Anyone => &[],
+            Self::Some { groups, .. } => groups,
+        }
     }
 
     /// Returns `true` if an identity is in the set.

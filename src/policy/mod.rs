@@ -26,6 +26,8 @@ use crate::identity::PackedIdentity;
 pub struct Settings {
     /// Access to hosts that no app names.
     pub default: DefaultAccess,
+    /// The budget of identity headers at these hosts; every app's plan has its own.
+    pub header_budget: headers::HeaderBudget,
     /// The apps in their order.
     pub apps: Vec<App>,
 }
@@ -128,10 +130,10 @@ impl Policy {
     /// first has it; validation of the configuration rejects the second.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let Settings { default, apps } = settings;
+        let Settings { default, header_budget, apps } = settings;
         let fallback = match default {
             DefaultAccess::Deny => None,
-            DefaultAccess::Authenticated => Some(App::unnamed()),
+            DefaultAccess::Authenticated => Some(App::unnamed(header_budget)),
         };
         let (mut exact, mut below) = (Hosts::default(), Hosts::default());
         for (index, app) in apps.iter().enumerate() {
@@ -156,6 +158,12 @@ impl Policy {
         }
     }
 
+    /// Fills the JWKS URL of a provider into the headers of its apps, and returns the names of those that have no room for it.
+    pub fn set_jwks_url(&self, provider: usize, url: &str) -> Vec<&str> {
+        let apps = self.apps.iter().filter(|app| app.provider == provider);
+        apps.filter(|app| !app.headers.set_jwks_url(url)).map(|app| app.name.as_str()).collect()
+    }
+
     /// Returns `true` if an app names this folded host. `access.default` names none.
     #[must_use]
     pub fn names(&self, host: &str) -> bool {
@@ -170,14 +178,16 @@ fn parents(host: &str) -> impl Iterator<Item = &str> {
 
 impl App {
     /// App of all hosts that no app names, where `access.default` lets people in.
-    fn unnamed() -> Self {
+    fn unnamed(budget: headers::HeaderBudget) -> Self {
+        let name = "default";
+        let limits = headers::PlanLimits { app: name, budget, named_groups: Vec::new() };
         Self {
-            name: "default".to_owned(),
+            name: name.to_owned(),
             hosts: Vec::new(),
             provider: 0,
             allow: Allow::Anyone,
             rules: Vec::new(),
-            headers: headers::default_plan(),
+            headers: headers::default_plan().limited(limits),
         }
     }
 
@@ -190,8 +200,8 @@ impl App {
     /// Returns `true` if its `allow`, or that of one of its rules, names groups.
     #[must_use]
     pub fn names_groups(&self) -> bool {
-        let of_rule = |rule: &Rule| matches!(&rule.access, RuleAccess::Allow(allow) if allow.names_groups());
-        self.allow.names_groups() || self.rules.iter().any(of_rule)
+        let of_rule = |rule: &Rule| matches!(&rule.access, RuleAccess::Allow(allow) if !allow.groups().is_empty());
+        !self.allow.groups().is_empty() || self.rules.iter().any(of_rule)
     }
 
     /// Returns the requirement of a request under every reading of its path.

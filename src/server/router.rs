@@ -81,6 +81,11 @@ impl Router {
         self.gate.now().overloaded()
     }
 
+    /// Returns the 431 of a request with too large a header.
+    pub(super) fn headers_too_large(&self) -> Response {
+        self.gate.now().headers_too_large()
+    }
+
     /// Returns `true` if a peer is among `server.trusted_proxies`.
     pub(super) fn trusts(&self, peer: IpAddr) -> bool {
         self.gate.now().trusts(peer)

@@ -18,6 +18,7 @@ use tower::{BoxError, Service, service_fn};
 
 use super::{
     body::{self, ServerResponse},
+    connection::HeaderLimit,
     forms::FormReader,
     limits::{RequestClass, RequestLimits},
     router::Router,
@@ -76,6 +77,10 @@ where
     /// is no reason to refuse it.
     async fn answer(&self, peer: IpAddr, mut request: Parts, body: Option<Box<Incoming>>) -> edge::Response {
         let is_untrusted = !self.router.trusts(peer);
+        let limit = if is_untrusted { HeaderLimit::UNTRUSTED } else { HeaderLimit::TRUSTED };
+        if limit.is_exceeded_by(&request) {
+            return self.router.headers_too_large();
+        }
         if let Some(body) = body {
             if let Some(refusal) = self.router.refuse_form(peer, &request) {
                 return refusal;

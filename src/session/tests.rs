@@ -268,6 +268,7 @@ async fn headers_are_rendered_once_for_all_requests_of_a_session() {
     let plan = crate::policy::headers::default_plan();
     let (one, other) = (expect_live(replica.find(&cookie).await), expect_live(replica.find(&cookie).await));
     // A copy of a value shares its bytes.
-    let place = |session: &CachedSession| plan.headers_for(&session.principal())["remote-user"].as_bytes().as_ptr();
+    let place =
+        |session: &CachedSession| plan.headers_for(&session.principal(), |_| {})["remote-user"].as_bytes().as_ptr();
     assert_eq!(place(&one), place(&other));
 }

@@ -17,6 +17,7 @@ mod commands;
 mod documents;
 mod edges;
 mod full_disk;
+mod headers;
 mod hidden_cookies;
 mod in_a_browser;
 mod keycloak;

@@ -48,6 +48,8 @@ pub(in super::super) enum ValueKind {
     Flag,
     /// A duration such as `15m`.
     Duration,
+    /// A size in KiB such as `4KiB`.
+    Size,
     /// An IP address and a port.
     Address,
     /// A network such as `10.0.0.0/8`.
@@ -96,6 +98,17 @@ pub(in super::super) enum Child {
     List(&'static SectionSpec),
 }
 
+/// Specification of the key at this path.
+pub(super) const fn key(
+    path: &'static str,
+    kind: ValueKind,
+    default: DefaultValue,
+    applies_on: AppliesOn,
+    doc: &'static str,
+) -> KeySpec {
+    KeySpec { path, kind, default, applies_on, doc }
+}
+
 impl KeySpec {
     /// Splits the path into the section and the key's own name.
     pub(in super::super) fn place(&self) -> (&'static str, &'static str) {
@@ -141,6 +154,7 @@ impl ValueKind {
             Self::Number => "a whole number".to_owned(),
             Self::Flag => "`true` or `false`".to_owned(),
             Self::Duration => "a duration".to_owned(),
+            Self::Size => "a size in KiB".to_owned(),
             Self::Address => "an IP address and port".to_owned(),
             Self::Network => "a network".to_owned(),
             Self::File => "the path of a file".to_owned(),
@@ -162,6 +176,7 @@ impl ValueKind {
             Self::Number => "8".to_owned(),
             Self::Flag => "true".to_owned(),
             Self::Duration => "\"15m\"".to_owned(),
+            Self::Size => "\"4KiB\"".to_owned(),
             Self::Address => "\"127.0.0.1:9000\"".to_owned(),
             Self::Network => "\"10.0.0.0/8\"".to_owned(),
             Self::File => "\"/etc/doorward/file\"".to_owned(),

@@ -1,20 +1,10 @@
 //! The keys themselves, in the order of the reference page.
 
 use super::spec::{
-    AppliesOn::{self, Reload, Restart},
-    DefaultValue::{self, Absent, Is, Required},
-    KeySpec, ValueKind,
+    AppliesOn::{Reload, Restart},
+    DefaultValue::{Absent, Is, Required},
+    KeySpec, ValueKind, key,
 };
-
-pub(super) const fn key(
-    path: &'static str,
-    kind: ValueKind,
-    default: DefaultValue,
-    applies_on: AppliesOn,
-    doc: &'static str,
-) -> KeySpec {
-    KeySpec { path, kind, default, applies_on, doc }
-}
 
 const TEXTS: ValueKind = ValueKind::List(&ValueKind::Text);
 const NETWORKS: ValueKind = ValueKind::List(&ValueKind::Network);
@@ -69,6 +59,16 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
          edge that cannot send it (ingress-nginx, HAProxy) sends one of these names instead. Then the gate cannot \
          detect a request in absolute form (`GET http://other.example.com/`) that was routed to another app than the \
          one it is checked for, and the edge has to refuse such requests itself.",
+    ),
+    key(
+        "server.header_budget",
+        ValueKind::Size,
+        Is("\"4KiB\""),
+        Reload,
+        "Maximum size of an admission's header, `2KiB` to `32KiB`. nginx reads 4 KiB unless `proxy_buffer_size` is set; \
+         Traefik, Caddy and Envoy take 32 KiB. Names and addresses come first, then groups that the app's rules name, other \
+         groups, and tokens. What does not fit is counted, and logged once for each session: lists lack members, other \
+         values are empty. The `Cookie` header of `session.hide_cookies` comes on top.",
     ),
     key(
         "server.shutdown_grace",
@@ -295,21 +295,23 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
         Reload,
         "The identity headers that the app receives: the presets `remote`, `authentik` and `oauth2-proxy`, and \
          tables of custom names such as `{ \"X-Team\" = \"{claims.department}\" }`. Each of them is set on every \
-         request, empty where there is no value, provided that the edge copies it.",
+         request, empty where there is no value, provided that the edge copies it. `server.header_budget` bounds them.",
     ),
     key(
         "apps[].pass_access_token",
         ValueKind::Flag,
         Is("false"),
         Reload,
-        "Passes the access token to the app, as `X-Auth-Request-Access-Token`. Needs the preset `oauth2-proxy`.",
+        "Passes the access token to the app, as `X-Auth-Request-Access-Token`. Needs the preset `oauth2-proxy`. It comes \
+         last in `server.header_budget`.",
     ),
     key(
         "apps[].pass_id_token",
         ValueKind::Flag,
         Is("false"),
         Reload,
-        "Passes the ID token to the app, as `X-authentik-jwt`. Needs the preset `authentik`.",
+        "Passes the ID token to the app, as `X-authentik-jwt`. Needs the preset `authentik`. It comes last in \
+         `server.header_budget`.",
     ),
     key("apps[].allow.groups", TEXTS, Absent("nobody by group"), Reload, "Members of one of these groups."),
     key(
@@ -342,16 +344,16 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
         TEXTS,
         Absent("any method"),
         Reload,
-        "The methods that the rule matches. A request whose method the edge does not send matches no rule with \
-         methods.",
+        "The methods that the rule matches. Where the edge does not send the method it may be any: a rule that opens \
+         (`public`, `optional`) does not apply then, every other does. Except for those that open, `GET` includes `HEAD`.",
     ),
     key(
         "apps[].rules[].networks",
         NETWORKS,
         Absent("any client"),
         Reload,
-        "The client networks that the rule matches. A request whose client address the edge does not send matches no \
-         rule with networks.",
+        "The client networks that the rule matches. Where the client's address is unknown it may be any: a rule that \
+         opens (`public`, `optional`) does not apply then, every other does.",
     ),
     key(
         "apps[].rules[].access",

@@ -53,6 +53,10 @@ fn mistakes_about_the_server_are_errors_with_a_hint() {
         [server] > listen = "localhost:9000" > server.listen: `localhost:9000` is no IP address > 127.0.0.1:9000
         [server] > listen = "127.0.0.1:9300" > server.listen: `server.listen` and `server.management` are > different
         [server] > management = "127.0.0.1:9000" > server.management: `server.listen` and `server.man > different
+        [server] > header_budget = "33KiB" > server.header_budget: `33KiB` is no size from 2 to 32 KiB > "32KiB"
+        [server] > header_budget = "1KiB" > server.header_budget: `1KiB` is no size from 2 to 32 KiB > "2KiB"
+        [server] > header_budget = "4KB" > server.header_budget: `4KB` is no size > in KiB
+        [server] > header_budget = "4096" > server.header_budget: `4096` is no size > in KiB
         [server] > prefix = "gate" > server.prefix: `gate` does not begin with a slash > "/_doorward"
         [server] > prefix = "/gate/" > server.prefix: `/gate/` ends with a slash > "/_doorward"
         [server] > prefix = "/a/../b" > server.prefix: `/a/../b` is not made of segments > "/_doorward"

@@ -91,6 +91,7 @@ const CHANGES: &[(&str, Variables, &str)] = &[
     ("apps[].rules[].allow.users", RULE, "['other@example.com']"),
     ("apps[].rules[].allow.claims", RULE, "{ team = ['other'] }"),
     ("brand.title", &[], "Other"),
+    ("server.header_budget", &[], "32KiB"),
     ("brand.logo", &[], "DIR/logo.svg"),
     ("brand.accent", &[], "#123456"),
     ("log.level", &[], "debug"),

@@ -1,6 +1,6 @@
 //! `[[apps]]`: names, hosts and providers. Rules and headers have files of their own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{
     super::{
@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     host::Authority,
-    policy::{Allow, App, HostPattern},
+    policy::{
+        Allow, App, HostPattern, Rule, RuleAccess,
+        headers::{HeaderBudget, PlanContext},
+    },
 };
 
 /// Values of other sections that the apps are validated against.
@@ -21,6 +24,7 @@ struct AppContext<'t> {
     prefix: Option<&'t str>,
     domain: Option<String>,
     services: Vec<String>,
+    header_budget: HeaderBudget,
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Vec<App>> {
@@ -31,6 +35,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Vec<App
         prefix: server::prefix_of(root),
         domain: session::domain_of(root),
         services: server::service_hosts_of(root),
+        header_budget: server::header_budget_of(root),
     };
     reader.refuse_duplicates(&items, Some("name"));
     let mut taken = HashMap::new();
@@ -49,13 +54,31 @@ fn app(
     let provider = provider(reader, section, &context.providers);
     let (rules, allow) = (rules::read(reader, section, context.prefix), allow(reader, section));
     let provider_name = provider.and_then(|index| context.providers.get(index).copied().flatten());
-    let headers =
-        headers::read(reader, section, name.as_deref().unwrap_or_default(), provider_name.unwrap_or_default());
+    let named_groups = named_groups(allow.as_ref(), rules.as_deref().unwrap_or_default());
+    let about = PlanContext {
+        app: name.as_deref().unwrap_or_default(),
+        provider: provider_name.unwrap_or_default(),
+        version: env!("CARGO_PKG_VERSION"),
+        passed: &[],
+        budget: context.header_budget,
+        named_groups: &named_groups,
+    };
+    let headers = headers::read(reader, section, &about);
     Some(App { name: name?, hosts, provider: provider?, allow: allow?, rules: rules?, headers: headers? })
 }
 
 fn allow(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<Allow> {
     section.at("allow").map_or(Some(Allow::Anyone), |people| rules::allow(reader, &people))
+}
+
+/// Returns the groups that the app's `allow` and its rules name: its headers have room for them first.
+fn named_groups(allow: Option<&Allow>, rules: &[Rule]) -> Vec<String> {
+    let of_rules = rules.iter().filter_map(|rule| match &rule.access {
+        RuleAccess::Allow(people) => Some(people),
+        _ => None,
+    });
+    let named: BTreeSet<_> = allow.into_iter().chain(of_rules).flat_map(Allow::groups).collect();
+    named.into_iter().cloned().collect()
 }
 
 fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, names: &[Option<&str>]) -> Option<usize> {

@@ -12,14 +12,13 @@ const TOKENS: [(&str, PassedToken, Preset); 2] = [
     ("pass_id_token", PassedToken::IdToken, Preset::Authentik),
 ];
 
-pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>, app: &str, provider: &str) -> Option<HeaderPlan> {
+pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>, about: &PlanContext<'_>) -> Option<HeaderPlan> {
     let list = section.at("headers")?;
     let items = list.items();
     reader.refuse_duplicates(&items, None);
     let specs = specs(reader, &items);
     let passed = passed(reader, section, &specs);
-    let about = PlanContext { app, provider, version: env!("CARGO_PKG_VERSION"), jwks_url: "", passed: &passed };
-    plan(&specs, &about)
+    plan(&specs, &PlanContext { passed: &passed, ..*about })
         .map_err(|faults| {
             for fault in faults {
                 let text = fault.to_string();

@@ -13,6 +13,7 @@ use crate::{
     cookie::SiteScheme,
     edge::TrustedProxies,
     host::Authority,
+    policy::headers::HeaderBudget,
     server,
 };
 
@@ -25,6 +26,7 @@ pub(super) struct ServerSection {
     pub(super) prefix: String,
     pub(super) trusted_proxies: TrustedProxies,
     pub(super) service_hosts: Vec<String>,
+    pub(super) header_budget: HeaderBudget,
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<ServerSection> {
@@ -38,6 +40,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<Serv
     let services = section.at("service_hosts");
     let service_hosts = reader.list(services.as_ref(), service_host);
     reader.refuse_duplicates(&services.map(|list| list.items()).unwrap_or_default(), None);
+    let header_budget = reader.parsed(section.at("header_budget").as_ref(), header_budget);
     let shutdown_grace = reader.duration(section.at("shutdown_grace").as_ref());
     let tls = section.at("tls");
     let tls_settings = tls.as_ref().and_then(|tls| tls_settings(reader, tls));
@@ -54,6 +57,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<Serv
         prefix: prefix?,
         trusted_proxies: trusted_proxies?,
         service_hosts,
+        header_budget: header_budget?,
     })
 }
 
@@ -75,6 +79,21 @@ pub(super) fn prefix_of<'t>(root: &Cursor<'t>) -> Option<&'t str> {
 pub(super) fn service_hosts_of(root: &Cursor<'_>) -> Vec<String> {
     let items = root.at("server").and_then(|section| section.at("service_hosts")).map(|list| list.items());
     items.unwrap_or_default().iter().filter_map(|item| service_host(item.text()?).ok()).collect()
+}
+
+/// Returns `server.header_budget`, for the plans of apps.
+pub(super) fn header_budget_of(root: &Cursor<'_>) -> HeaderBudget {
+    let written = root.at("server").and_then(|section| section.at("header_budget"));
+    written.and_then(|cursor| header_budget(cursor.text()?).ok()).unwrap_or_default()
+}
+
+fn header_budget(text: &str) -> Result<HeaderBudget, ValueError> {
+    let kib = text.strip_suffix("KiB").and_then(|number| number.trim_end().parse().ok());
+    kib.and_then(HeaderBudget::from_kib).ok_or_else(|| {
+        let (least, most) = (HeaderBudget::MIN_KIB, HeaderBudget::MAX_KIB);
+        let hint = format!("write it in KiB, from \"{least}KiB\" to \"{most}KiB\"");
+        ValueError::new(format!("`{text}` is no size from {least} to {most} KiB"), hint)
+    })
 }
 
 fn service_host(text: &str) -> Result<String, ValueError> {

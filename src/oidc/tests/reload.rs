@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use secrecy::SecretString;
 use url::Url;
 
@@ -53,9 +54,9 @@ async fn a_provider_with_another_secret_keeps_its_metadata_and_availability() {
     let same = rp.provider.with_settings(with_secret.clone(), HttpTransport::new(&with_secret).unwrap());
     let known = rp.provider.discovery.metadata().unwrap();
     assert!(same.is_available() && Arc::ptr_eq(&same.discovery.metadata().unwrap(), &known));
-    assert!(same.end_session_url(None, "https://app.example/", "s").is_some());
+    assert_eq!(same.jwks_url().now_or_never(), Some(known.jwks_uri.clone()));
 
     let elsewhere = settings("https://other.example/");
     let other = rp.provider.with_settings(elsewhere.clone(), HttpTransport::new(&elsewhere).unwrap());
-    assert!(!other.is_available() && other.discovery.metadata().is_none());
+    assert!(!other.is_available() && other.jwks_url().now_or_never().is_none());
 }

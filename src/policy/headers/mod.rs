@@ -1,40 +1,64 @@
 //! Identity headers that apps receive: presets and own names, rendered once for each plan of a session in use.
 //!
-//! Promises: every configured header is always there, so that an edge overwrites a client's own copy. The fields of a plan take at
-//! most [`BUDGET`] bytes of an answer whatever the provider says. What does not fit is left out in the safe direction: a
-//! single value is whole or empty, never cut (a cut name could be somebody else's), and a list loses whole members from
-//! its end, so that it never names a group that the person is not in.
+//! Promises: every configured header is always there, so that an edge overwrites a client's own copy, and all of them stay within
+//! [`HeaderBudget`] whatever the provider says. [`HeaderCut`] says what did not fit.
 
+mod budget;
+mod render;
 mod spec;
 mod value;
+
+use std::{fmt, sync::OnceLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 pub use self::{
+    budget::HeaderBudget,
+    render::{HeaderCut, ListCut, RenderedPlan},
     spec::{HeaderFault, HeaderSpec, PassedToken, PlanContext, Preset, default_plan, plan},
     value::Separator,
+};
+use self::{
+    render::Renderer,
+    spec::{MAX_CONSTANTS, META_JWKS},
 };
 use crate::{
     crypto,
     identity::{Identity, PlanId, Principal, RenderedHeaders, Tokens, strings},
 };
 
-/// The most bytes that the fields of a plan take of an answer, names included. With the constants (at most 512) and the status
-/// line, the head of an answer fits the 4 KiB that nginx has room for.
-pub const BUDGET: usize = 3_400;
-
 /// Identity headers of an app: always all of them, empty where there is no value.
 #[derive(Clone, Debug)]
 pub struct HeaderPlan {
+    /// Key of complete renderings: apps with equal fields share them.
     id: PlanId,
+    /// Key of renderings of which a part did not fit: the app's own, because its rules say which groups come first.
+    cut_id: PlanId,
+    /// The most bytes that the fields take of an answer, names included.
+    room: usize,
+    /// Groups that come first: those that the app's rules name.
+    named_groups: Vec<String>,
     /// Headers whose values come from the identity.
     fields: Vec<(HeaderName, HeaderSource)>,
     /// Headers that are the same for everybody, such as `X-authentik-meta-app`.
     constants: Vec<(HeaderName, HeaderValue)>,
     /// The headers without an identity: first the fields, empty, then the constants.
     blank: HeaderMap,
+    /// The same with the provider's JWKS URL, once that is known.
+    with_jwks_url: OnceLock<HeaderMap>,
+}
+
+/// Limits of a plan's renderings.
+#[derive(Clone, Debug)]
+pub struct PlanLimits<'a> {
+    /// Name of the app: what does not fit is rendered, and reported, for each app.
+    pub app: &'a str,
+    /// Budget of an answer.
+    pub budget: HeaderBudget,
+    /// Groups that come first.
+    pub named_groups: Vec<String>,
 }
 
 /// Source of a header's value.
@@ -72,17 +96,39 @@ pub enum TemplatePiece {
 }
 
 impl HeaderPlan {
-    /// A plan of these headers.
+    /// A plan of these headers, within the default budget.
     #[must_use]
     pub fn new(fields: Vec<(HeaderName, HeaderSource)>, constants: Vec<(HeaderName, HeaderValue)>) -> Self {
         let empty = fields.iter().map(|(name, _)| (name.clone(), EMPTY.clone()));
         // An admission has no body. The line is part of the plan, so that no answer has to grow its map for it.
         let no_body = (CONTENT_LENGTH, HeaderValue::from_static("0"));
         let blank = empty.chain(constants.iter().cloned()).chain([no_body]).collect();
-        Self { id: digest(&fields), fields, constants, blank }
+        let id = digest(&fields);
+        let unlimited = Self {
+            id,
+            cut_id: id,
+            room: 0,
+            named_groups: Vec::new(),
+            fields,
+            constants,
+            blank,
+            with_jwks_url: OnceLock::new(),
+        };
+        unlimited.limited(PlanLimits { app: "", budget: HeaderBudget::default(), named_groups: Vec::new() })
     }
 
-    /// Returns the key of its renderings.
+    /// Returns the plan within these limits.
+    #[must_use]
+    pub fn limited(self, limits: PlanLimits<'_>) -> Self {
+        let PlanLimits { app, budget, named_groups } = limits;
+        // The same for every app, although their names differ in length: otherwise they could not share renderings.
+        let constants = if self.constants.is_empty() { 0 } else { MAX_CONSTANTS };
+        let room = budget.for_identity() - constants;
+        let id = digest(&(&self.fields, room));
+        Self { id, cut_id: digest(&(id, app, &named_groups)), room, named_groups, ..self }
+    }
+
+    /// Returns the key of its complete renderings.
     #[must_use]
     pub fn id(&self) -> PlanId {
         self.id
@@ -100,46 +146,64 @@ impl HeaderPlan {
         &self.fields
     }
 
-    /// Returns the headers that are the same for everybody.
+    /// Returns the headers that are the same for everybody, as far as the configuration says them.
     #[must_use]
     pub fn constants(&self) -> &[(HeaderName, HeaderValue)] {
         &self.constants
     }
 
-    /// Renders the values for one identity: one line for every field, safe ASCII or percent-encoded UTF-8.
-    #[must_use]
-    pub fn render(&self, identity: &Identity, tokens: &Tokens) -> RenderedHeaders {
-        let names = self.fields.iter().map(|(name, _)| line_length(name, 0)).sum();
-        let mut room = BUDGET.saturating_sub(names);
-        // Values that cannot be cut come first; the lists share the rest.
-        let singles = self.fields.iter().map(|(_, source)| {
-            let value = source.single(identity, tokens).filter(|value| value.len() <= room);
-            room -= value.as_ref().map_or(0, HeaderValue::len);
-            value.unwrap_or(EMPTY)
-        });
-        let mut values: Vec<_> = singles.collect();
-        let places = self.fields.iter().zip(&mut values);
-        let lists: Vec<_> = places.filter_map(|((_, source), place)| Some((place, source.list(identity)?))).collect();
-        let many = lists.len();
-        for (done, (place, (members, separator))) in lists.into_iter().enumerate() {
-            let share = room / (many - done);
-            *place = value::line(&value::join(members.iter().copied(), separator, share));
-            room -= place.len();
+    /// Fills `X-authentik-meta-jwks` in, where the plan has it, from the next answer on; only the first call counts. Returns
+    /// `false` if there is no room for the URL.
+    pub fn set_jwks_url(&self, url: &str) -> bool {
+        if !self.blank.contains_key(META_JWKS) {
+            return true;
         }
-        RenderedHeaders::new(&values)
+        let value = value::line(&value::encode(url));
+        if spec::length(&self.constants) + value.len() > MAX_CONSTANTS {
+            return false;
+        }
+        self.with_jwks_url.get_or_init(|| {
+            let mut headers = self.blank.clone();
+            headers.insert(META_JWKS, value);
+            headers
+        });
+        true
     }
 
-    /// Returns the headers of an answer for a principal: rendered once, then copied.
+    /// Renders the values for one identity: one line for every field, safe ASCII or percent-encoded UTF-8.
     #[must_use]
-    pub fn headers_for(&self, principal: &Principal<'_>) -> HeaderMap {
-        let render = |identity: &Identity, tokens: &Tokens| self.render(identity, tokens);
-        principal.with_headers(self.id, render, |rendered| self.headers(rendered))
+    pub fn render(&self, identity: &Identity, tokens: &Tokens) -> RenderedPlan {
+        Renderer::new(&self.fields, self.room).render(identity, tokens, &self.named_groups)
+    }
+
+    /// Returns the headers of an answer for a principal: rendered once, then copied. `on_cut` is called when they are rendered
+    /// and a part does not fit.
+    #[must_use]
+    pub fn headers_for(&self, principal: &Principal<'_>, on_cut: impl Fn(&HeaderCut)) -> HeaderMap {
+        let complete = |identity: &Identity, tokens: &Tokens| {
+            let RenderedPlan { headers, cut } = self.render(identity, tokens);
+            if cut.is_none() { headers } else { RenderedHeaders::none() }
+        };
+        let read = |rendered: &RenderedHeaders| (!rendered.is_empty()).then(|| self.headers(rendered));
+        principal.with_headers(self.id, complete, read).unwrap_or_else(|| self.cut_headers_for(principal, on_cut))
+    }
+
+    #[cold]
+    fn cut_headers_for(&self, principal: &Principal<'_>, on_cut: impl Fn(&HeaderCut)) -> HeaderMap {
+        let render = |identity: &Identity, tokens: &Tokens| {
+            let RenderedPlan { headers, cut } = self.render(identity, tokens);
+            if let Some(cut) = &cut {
+                on_cut(cut);
+            }
+            headers
+        };
+        principal.with_headers(self.cut_id, render, |rendered| self.headers(rendered))
     }
 
     /// Returns the headers of an answer with these values.
     #[must_use]
     pub fn headers(&self, rendered: &RenderedHeaders) -> HeaderMap {
-        let mut headers = self.blank.clone();
+        let mut headers = self.blank();
         for (place, value) in headers.values_mut().zip(rendered.values()) {
             place.clone_from(value);
         }
@@ -149,7 +213,7 @@ impl HeaderPlan {
     /// Returns the headers without an identity: all present, all empty but the constants.
     #[must_use]
     pub fn blank(&self) -> HeaderMap {
-        self.blank.clone()
+        self.with_jwks_url.get().unwrap_or(&self.blank).clone()
     }
 }
 
@@ -157,16 +221,23 @@ const EMPTY: HeaderValue = HeaderValue::from_static("");
 
 impl HeaderSource {
     /// Returns a value that is whole or not there at all.
-    fn single(&self, identity: &Identity, tokens: &Tokens) -> Option<HeaderValue> {
+    fn single(&self, identity: &Identity) -> Option<HeaderValue> {
         match self {
             Self::User => Some(value::line(&value::encode(&identity.user))),
             Self::Email => Some(value::line(&value::encode(&identity.email))),
             Self::Name => Some(value::line(&value::encode(&identity.name))),
             Self::Subject => Some(value::line(&value::encode(&identity.subject.0))),
             Self::Template(pieces) => Some(value::line(&fill(pieces, identity))),
+            Self::Groups(_) | Self::ClaimList(..) | Self::AccessToken | Self::IdToken | Self::Nothing => None,
+        }
+    }
+
+    /// Returns a token.
+    fn token(&self, tokens: &Tokens) -> Option<HeaderValue> {
+        match self {
             Self::AccessToken => token(tokens.access.as_ref()),
             Self::IdToken => token(tokens.id.as_ref()),
-            Self::Groups(_) | Self::ClaimList(..) | Self::Nothing => None,
+            _ => None,
         }
     }
 
@@ -195,7 +266,7 @@ fn claim(claim: &Value) -> String {
     match claim {
         Value::String(text) => value::escape(text),
         Value::Number(_) | Value::Bool(_) => claim.to_string(),
-        Value::Array(_) => value::join(strings(claim), Separator::Comma, BUDGET),
+        Value::Array(_) => value::members(strings(claim), Separator::Comma).join(Separator::Comma.text()),
         Value::Null | Value::Object(_) => String::new(),
     }
 }
@@ -211,9 +282,10 @@ fn token(token: Option<&SecretString>) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Digest of a plan's fields. Numbers would have to be remembered for as long as anything that was rendered under them.
-fn digest(fields: &[(HeaderName, HeaderSource)]) -> PlanId {
-    let digest = crypto::digest(format!("{fields:?}").as_bytes());
+/// Digest of what a rendering depends on. Numbers would have to be remembered for as long as anything that was rendered under
+/// them.
+fn digest(parts: &impl fmt::Debug) -> PlanId {
+    let digest = crypto::digest(format!("{parts:?}").as_bytes());
     let (short, _) = digest.split_first_chunk().expect("SHA-256 gives 32 bytes");
     PlanId(*short)
 }

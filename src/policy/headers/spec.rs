@@ -4,10 +4,10 @@
 
 use std::collections::HashMap;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
 use super::{
-    HeaderPlan, HeaderSource, TemplatePiece,
+    HeaderBudget, HeaderPlan, HeaderSource, PlanLimits, TemplatePiece,
     value::{self, Separator},
 };
 
@@ -40,11 +40,12 @@ pub struct PlanContext<'a> {
     pub provider: &'a str,
     /// Doorward's version.
     pub version: &'a str,
-    /// The provider's JWKS URL, empty where it is not known when the configuration is read. It only fills
-    /// `X-authentik-meta-jwks`, which is then present and empty.
-    pub jwks_url: &'a str,
     /// The tokens that the configuration passes on.
     pub passed: &'a [PassedToken],
+    /// The budget of an answer.
+    pub budget: HeaderBudget,
+    /// The groups that rules of the app name.
+    pub named_groups: &'a [String],
 }
 
 /// Token that the configuration passes on to the app.
@@ -82,7 +83,10 @@ pub enum HeaderFault {
 }
 
 /// The most bytes that the constants of a plan take, names included.
-const MAX_CONSTANTS: usize = 512;
+pub(super) const MAX_CONSTANTS: usize = 512;
+
+/// Header with the provider's JWKS URL: a constant, empty until the provider's metadata are known.
+pub(super) const META_JWKS: &str = "x-authentik-meta-jwks";
 
 /// Names that own headers must not have: an edge, a proxy or a browser acts on them.
 const RESERVED: [&str; 24] = [
@@ -175,7 +179,7 @@ impl Preset {
         match self {
             Self::Remote | Self::OAuth2Proxy => Vec::new(),
             Self::Authentik => vec![
-                ("x-authentik-meta-jwks", context.jwks_url.to_owned()),
+                (META_JWKS, String::new()),
                 ("x-authentik-meta-outpost", "doorward".to_owned()),
                 ("x-authentik-meta-provider", context.provider.to_owned()),
                 ("x-authentik-meta-app", context.app.to_owned()),
@@ -205,10 +209,17 @@ pub fn plan(specs: &[HeaderSpec], context: &PlanContext<'_>) -> Result<HeaderPla
     }
     let plan = HeaderPlan::new(fields, constants);
     faults.extend(clashes(&plan));
-    if plan.constants.iter().map(|(name, value)| super::line_length(name, value.len())).sum::<usize>() > MAX_CONSTANTS {
+    if length(&plan.constants) > MAX_CONSTANTS {
         faults.push(HeaderFault::TooLong);
     }
-    if faults.is_empty() { Ok(plan) } else { Err(faults) }
+    let PlanContext { app, budget, named_groups, .. } = *context;
+    let limits = PlanLimits { app, budget, named_groups: named_groups.to_owned() };
+    if faults.is_empty() { Ok(plan.limited(limits)) } else { Err(faults) }
+}
+
+/// Bytes that constants take of an answer.
+pub(super) fn length(constants: &[(HeaderName, HeaderValue)]) -> usize {
+    constants.iter().map(|(name, value)| super::line_length(name, value.len())).sum()
 }
 
 fn own(name: &str, template: &str) -> Result<(HeaderName, HeaderSource), HeaderFault> {

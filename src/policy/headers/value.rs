@@ -48,7 +48,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// Encodes a member of a list, and the separator in it, so that a group called `a,admins` is never two.
-pub(super) fn encode_member(text: &str, separator: Separator) -> String {
+fn encode_member(text: &str, separator: Separator) -> String {
     encode_edges(&utf8_percent_encode(text, separator.unsafe_inside()).to_string())
 }
 
@@ -62,23 +62,31 @@ pub(super) fn encode_edges(escaped: &str) -> String {
     format!("{leading}{inner}{trailing}")
 }
 
-/// Joins as many members from the front as fit into `room` bytes. Only whole ones: a cut name could be another group's.
-pub(super) fn join<'a>(members: impl IntoIterator<Item = &'a str>, separator: Separator, room: usize) -> String {
-    let mut joined = String::new();
-    for member in members {
-        // An empty member would be parsed as an empty name, or as an error.
-        if member.is_empty() {
-            continue;
-        }
-        let member = encode_member(member, separator);
+/// Encodes the members of a list, without empty ones, which would be parsed as an empty name or as an error.
+pub(super) fn members<'a>(members: impl IntoIterator<Item = &'a str>, separator: Separator) -> Vec<String> {
+    let members = members.into_iter().filter(|member| !member.is_empty());
+    members.map(|member| encode_member(member, separator)).collect()
+}
+
+/// Bytes that encoded members take when they are joined; both separators are one byte.
+pub(super) fn joined_length(members: &[String]) -> usize {
+    members.iter().map(|member| member.len() + 1).sum::<usize>().saturating_sub(1)
+}
+
+/// Joins as many encoded members from the front as fit into `room` bytes, and returns how many these are. Only whole ones: a cut
+/// name could be another group's. One that is too long by itself keeps none of the others out.
+pub(super) fn join_within(members: &[String], separator: Separator, room: usize) -> (String, usize) {
+    let (mut joined, mut count) = (String::new(), 0);
+    for member in members.iter().filter(|member| member.len() <= room) {
         let between = if joined.is_empty() { "" } else { separator.text() };
         if joined.len() + between.len() + member.len() > room {
             break;
         }
         joined.push_str(between);
-        joined.push_str(&member);
+        joined.push_str(member);
+        count += 1;
     }
-    joined
+    (joined, count)
 }
 
 /// Makes the header value of text that this module encoded.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{App, DefaultAccess, Policy, Settings, app, policy, vectors};
-use crate::host::Authority;
+use crate::{host::Authority, policy::headers::HeaderBudget};
 
 fn named(policy: &Policy, host: &str) -> String {
     policy.site(host).map_or("-".to_owned(), |site| site.app.name.clone())
@@ -40,9 +40,14 @@ fn the_exact_name_wins_then_the_longest_wildcard() {
 #[test]
 fn a_host_that_no_app_names_is_nobodys_or_everybodys_as_configured() {
     let apps = || vec![app("a", &["a.example"])];
-    let closed = Policy::new(Settings { default: DefaultAccess::Deny, apps: apps() });
+    let closed =
+        Policy::new(Settings { default: DefaultAccess::Deny, header_budget: HeaderBudget::default(), apps: apps() });
     assert!(closed.site("b.example").is_none());
-    let open = Policy::new(Settings { default: DefaultAccess::Authenticated, apps: apps() });
+    let open = Policy::new(Settings {
+        default: DefaultAccess::Authenticated,
+        header_budget: HeaderBudget::default(),
+        apps: apps(),
+    });
     assert_eq!(open.site("b.example").unwrap().index, None);
     assert_eq!(open.site("a.example").unwrap().index, Some(0));
     assert!(!open.names("b.example"));

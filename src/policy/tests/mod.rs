@@ -38,7 +38,7 @@ fn app(name: &str, hosts: &[&str]) -> App {
 }
 
 fn policy(apps: Vec<App>) -> Policy {
-    Policy::new(Settings { default: DefaultAccess::Deny, apps })
+    Policy::new(Settings { default: DefaultAccess::Deny, header_budget: headers::HeaderBudget::default(), apps })
 }
 
 fn rule(path: PathPattern, access: RuleAccess) -> Rule {

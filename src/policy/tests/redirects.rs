@@ -11,12 +11,16 @@ use url::Url;
 use super::{DefaultAccess, Policy, Settings, app, vectors};
 use crate::{
     host::Authority,
-    policy::redirect::{RedirectBase, RedirectTarget},
+    policy::{
+        headers::HeaderBudget,
+        redirect::{RedirectBase, RedirectTarget},
+    },
 };
 
 fn estate() -> Policy {
     Policy::new(Settings {
         default: DefaultAccess::Authenticated,
+        header_budget: HeaderBudget::default(),
         apps: vec![app("app", &["app.example.com"]), app("other", &["other.example.com", "*.wild.example.com"])],
     })
 }

@@ -11,12 +11,23 @@ use crate::{
     identity::{Identity, Subject, Tokens},
     policy::{
         App,
-        headers::{HeaderFault, HeaderPlan, HeaderSpec, PassedToken, PlanContext, Preset, plan},
+        headers::{
+            HeaderBudget, HeaderCut, HeaderFault, HeaderPlan, HeaderSpec, ListCut, PassedToken, PlanContext, Preset,
+            plan,
+        },
     },
 };
 
-const ABOUT: PlanContext<'_> =
-    PlanContext { app: "grafana", provider: "authentik", version: "1.2.3", jwks_url: "", passed: &[] };
+fn about<'a>() -> PlanContext<'a> {
+    PlanContext {
+        app: "grafana",
+        provider: "authentik",
+        version: "1.2.3",
+        passed: &[],
+        budget: HeaderBudget::default(),
+        named_groups: &[],
+    }
+}
 
 fn presets() -> Vec<HeaderSpec> {
     Preset::ALL.iter().map(|preset| HeaderSpec::Preset(*preset)).collect()
@@ -35,12 +46,12 @@ fn tokens() -> Tokens {
 }
 
 fn rendered(specs: &[HeaderSpec], identity: &Identity) -> HeaderMap {
-    headers_of(&plan(specs, &ABOUT).unwrap(), identity, &tokens())
+    headers_of(&plan(specs, &about()).unwrap(), identity, &tokens())
 }
 
 /// Identity headers of an answer, without `Content-Length`.
 fn headers_of(plan: &HeaderPlan, identity: &Identity, tokens: &Tokens) -> HeaderMap {
-    let mut headers = plan.headers(&plan.render(identity, tokens));
+    let mut headers = plan.headers(&plan.render(identity, tokens).headers);
     assert_eq!(headers.remove("content-length").unwrap(), "0");
     headers
 }
@@ -58,7 +69,7 @@ fn presets_are_what_apps_know_from_elsewhere() {
         claims: claims(json!({"entitlements": ["read|all", "write"], "preferred_username": "ann"})),
         ..ann()
     };
-    let made = plan(&presets(), &ABOUT).unwrap();
+    let made = plan(&presets(), &about()).unwrap();
     let headers = headers_of(&made, &identity, &tokens());
     let expected = [
         ("remote-user", "ann"),
@@ -91,8 +102,8 @@ fn presets_are_what_apps_know_from_elsewhere() {
 
 #[test]
 fn a_token_leaves_only_where_the_configuration_says_so() {
-    let about = PlanContext { passed: &[PassedToken::AccessToken, PassedToken::IdToken], ..ABOUT };
-    let made = plan(&presets(), &about).unwrap();
+    let context = PlanContext { passed: &[PassedToken::AccessToken, PassedToken::IdToken], ..about() };
+    let made = plan(&presets(), &context).unwrap();
     let headers = headers_of(&made, &ann(), &tokens());
     assert_eq!(value(&headers, "x-authentik-jwt"), "eyJ.eyJ.sig");
     assert_eq!(value(&headers, "x-auth-request-access-token"), "opaque-access");
@@ -105,7 +116,7 @@ fn a_token_leaves_only_where_the_configuration_says_so() {
 
 #[test]
 fn nobody_has_all_the_headers_and_nothing_in_them() {
-    let made = plan(&presets(), &ABOUT).unwrap();
+    let made = plan(&presets(), &about()).unwrap();
     let blank = made.blank();
     assert_eq!(blank.len(), made.fields().len() + made.constants().len() + 1);
     assert!(made.fields().iter().all(|(name, _)| blank[name].is_empty()));
@@ -139,7 +150,7 @@ fn own_headers_are_filled_from_claims_and_empty_without_them() {
 
 #[test]
 fn what_is_wrong_with_a_list_of_headers_is_said_all_at_once() {
-    let faults = |specs: &[HeaderSpec]| plan(specs, &ABOUT).unwrap_err();
+    let faults = |specs: &[HeaderSpec]| plan(specs, &about()).unwrap_err();
     let template = |header: &str, problem| HeaderFault::Template { header: header.to_owned(), problem };
     assert_eq!(
         faults(&[
@@ -174,15 +185,15 @@ fn what_is_wrong_with_a_list_of_headers_is_said_all_at_once() {
         ]
     );
     assert_eq!(faults(&[HeaderSpec::Preset(Preset::Remote), HeaderSpec::Preset(Preset::Remote)]).len(), 4);
-    let long = PlanContext { app: &"a".repeat(600), ..ABOUT };
+    let long = PlanContext { app: &"a".repeat(600), ..about() };
     assert_eq!(plan(&[HeaderSpec::Preset(Preset::Authentik)], &long).unwrap_err(), [HeaderFault::TooLong]);
 }
 
 #[test]
 fn apps_with_equal_fields_share_a_rendering_and_others_do_not() {
     let with = |name: &str, specs: &[HeaderSpec]| {
-        let about = PlanContext { app: name, ..ABOUT };
-        App { headers: plan(specs, &about).unwrap(), ..app(name, &[&format!("{name}.example")]) }
+        let context = PlanContext { app: name, ..about() };
+        App { headers: plan(specs, &context).unwrap(), ..app(name, &[&format!("{name}.example")]) }
     };
     let policy = policy(vec![
         with("a", &[HeaderSpec::Preset(Preset::Remote)]),
@@ -202,20 +213,118 @@ fn apps_with_equal_fields_share_a_rendering_and_others_do_not() {
     assert_eq!(own("{claims.team}"), own("{claims.team}"));
 }
 
+/// Groups of 36 bytes, as many providers name them.
+fn uuids(many: usize) -> Vec<String> {
+    (0..many).map(|n| format!("{n:08x}-0000-4000-8000-{n:012x}")).collect()
+}
+
+fn name(text: &'static str) -> HeaderName {
+    HeaderName::from_static(text)
+}
+
+fn in_kib(kib: usize) -> HeaderBudget {
+    HeaderBudget::from_kib(kib).unwrap()
+}
+
 #[test]
-fn what_does_not_fit_is_left_out_whole() {
-    let groups: Vec<_> = (0..500).map(|n| format!("group-number-{n}")).collect();
-    let headers = rendered(&presets(), &Identity { groups: groups.clone(), ..ann() });
+fn what_does_not_fit_is_left_out_whole_and_reported() {
+    let groups = uuids(500);
+    let made = plan(&presets(), &about()).unwrap();
+    let identity = Identity { groups: groups.clone(), ..ann() };
+    let headers = headers_of(&made, &identity, &tokens());
+    let cut = made.render(&identity, &tokens()).cut.unwrap();
     assert_eq!(value(&headers, "remote-user"), "ann");
-    for (name, separator) in [("remote-groups", ','), ("x-authentik-groups", '|'), ("x-auth-request-groups", ',')] {
-        let sent: Vec<_> = value(&headers, name).split(separator).collect();
-        assert!(sent.len() > 20, "{name} has only {}", sent.len());
-        assert_eq!(sent, groups[..sent.len()], "{name}");
+    for (header, separator) in [("remote-groups", ','), ("x-authentik-groups", '|'), ("x-auth-request-groups", ',')] {
+        let sent: Vec<_> = value(&headers, header).split(separator).collect();
+        assert!(sent.len() > 20, "{header} has only {}", sent.len());
+        assert_eq!(sent, groups[..sent.len()], "{header}");
+        assert!(cut.lists.contains(&ListCut { header: name(header), sent: sent.len(), of: 500 }), "{cut:?}");
+        assert!(cut.groups.as_ref().unwrap().sent <= sent.len());
     }
+    assert_eq!((cut.values.len(), cut.tokens.len()), (0, 0));
     // A cut name could be another person's.
-    let headers = rendered(&presets(), &Identity { user: "x".repeat(4000), ..ann() });
+    let identity = Identity { user: "x".repeat(4000), ..ann() };
+    let headers = headers_of(&made, &identity, &tokens());
     assert_eq!(value(&headers, "remote-user"), "");
     assert_eq!(value(&headers, "remote-email"), "Ann@Example.com");
+    let cut = made.render(&identity, &tokens()).cut.unwrap();
+    let values = vec![name("remote-user"), name("x-authentik-username")];
+    assert_eq!(cut, HeaderCut { values, ..HeaderCut::default() });
+    assert_eq!(cut.to_string(), "remote-user is empty; x-authentik-username is empty");
+    assert_eq!(made.render(&ann(), &tokens()).cut, None);
+}
+
+#[test]
+fn groups_that_rules_name_come_first_in_every_header() {
+    let groups = uuids(502);
+    let named = vec![groups[501].clone(), "nobody-is-here".to_owned(), groups[333].clone()];
+    let context = PlanContext { named_groups: &named, ..about() };
+    let specs = [HeaderSpec::Preset(Preset::Remote), HeaderSpec::Preset(Preset::Authentik)];
+    let entitlements = json!({ "entitlements": uuids(300) });
+    let identity = Identity { groups: groups.clone(), claims: claims(entitlements), ..ann() };
+    let headers = headers_of(&plan(&specs, &context).unwrap(), &identity, &tokens());
+    for (header, separator) in [("remote-groups", ','), ("x-authentik-groups", '|')] {
+        let sent: Vec<_> = value(&headers, header).split(separator).collect();
+        assert_eq!(sent[..4], [&*groups[333], &groups[501], &groups[0], &groups[1]], "{header}");
+    }
+    // As many named groups as fit keep everything else out, other lists included.
+    let headers = headers_of(
+        &plan(&specs, &PlanContext { named_groups: &groups[400..], ..about() }).unwrap(),
+        &identity,
+        &tokens(),
+    );
+    assert!(value(&headers, "remote-groups").starts_with(&groups[400]));
+    assert!(value(&headers, "x-authentik-entitlements").len() <= 36, "{headers:?}");
+}
+
+#[test]
+fn tokens_take_the_room_that_groups_leave_and_are_whole_or_empty() {
+    let specs = [HeaderSpec::Preset(Preset::Remote), HeaderSpec::Preset(Preset::Authentik)];
+    let identity = Identity { groups: uuids(40), ..ann() };
+    let long = Tokens { id: Some(SecretString::from("t".repeat(3_000))), ..Tokens::default() };
+    let short = Tokens { id: Some(SecretString::from("t".repeat(100))), ..Tokens::default() };
+    let rendered = |budget, tokens: &Tokens| {
+        let context = PlanContext { budget, passed: &[PassedToken::IdToken], ..about() };
+        let plan = plan(&specs, &context).unwrap();
+        (headers_of(&plan, &identity, tokens), plan.render(&identity, tokens).cut)
+    };
+    let (headers, cut) = rendered(in_kib(4), &long);
+    assert_eq!(value(&headers, "remote-groups"), identity.groups.join(","));
+    assert_eq!(value(&headers, "x-authentik-groups"), identity.groups.join("|"));
+    assert_eq!(value(&headers, "x-authentik-jwt"), "");
+    assert_eq!(cut, Some(HeaderCut { tokens: vec![name("x-authentik-jwt")], ..HeaderCut::default() }));
+    let (headers, cut) = rendered(in_kib(4), &short);
+    assert_eq!((value(&headers, "x-authentik-jwt").len(), cut), (100, None));
+    let (headers, cut) = rendered(in_kib(32), &long);
+    assert_eq!((value(&headers, "x-authentik-jwt").len(), cut), (3_000, None));
+}
+
+#[test]
+fn a_group_that_is_longer_than_all_room_keeps_no_other_out() {
+    let groups = vec!["long".repeat(2_000), "a".to_owned(), "b".to_owned()];
+    let plan = plan(&[HeaderSpec::Preset(Preset::Remote)], &about()).unwrap();
+    let identity = Identity { groups, ..ann() };
+    assert_eq!(value(&headers_of(&plan, &identity, &tokens()), "remote-groups"), "a,b");
+    let cut = plan.render(&identity, &tokens()).cut.unwrap();
+    assert_eq!(cut.to_string(), "remote-groups has 2 of 3");
+}
+
+#[test]
+fn the_jwks_url_is_filled_in_once_it_is_known() {
+    let url = "https://id.example/jwks/?x=1";
+    let made = plan(&presets(), &about()).unwrap();
+    assert!(made.set_jwks_url(url));
+    let rendered = made.render(&ann(), &tokens()).headers;
+    for headers in [made.headers(&rendered), made.blank()] {
+        assert_eq!(value(&headers, "x-authentik-meta-jwks"), url);
+        assert_eq!(headers.len(), made.fields().len() + made.constants().len() + 1);
+    }
+    assert_eq!(value(&made.headers(&rendered), "remote-user"), "ann");
+    let other = plan(&presets(), &about()).unwrap();
+    assert!(!other.set_jwks_url(&format!("https://id.example/{}", "x".repeat(500))));
+    assert_eq!(value(&other.blank(), "x-authentik-meta-jwks"), "");
+    let remote = plan(&[HeaderSpec::Preset(Preset::Remote)], &about()).unwrap();
+    assert!(remote.set_jwks_url(url) && remote.blank().get("x-authentik-meta-jwks").is_none());
 }
 
 #[test]
@@ -266,10 +375,10 @@ fn anybody() -> impl Strategy<Value = Identity> {
 
 proptest! {
     #[test]
-    fn every_value_is_one_safe_line_and_can_be_undone(identity in anybody()) {
+    fn every_value_is_one_safe_line_and_can_be_undone(identity in anybody(), kib in 4_usize..=32) {
         let mut specs = presets();
         specs.push(own("X-Team", "{claims.team}"));
-        let made: HeaderPlan = plan(&specs, &ABOUT).unwrap();
+        let made: HeaderPlan = plan(&specs, &PlanContext { budget: in_kib(kib), ..about() }).unwrap();
         let headers = headers_of(&made, &identity, &tokens());
         let constants = made.constants().iter().map(|(name, _)| name);
         let names: Vec<&HeaderName> = made.fields().iter().map(|(name, _)| name).chain(constants).collect();
@@ -281,7 +390,7 @@ proptest! {
             prop_assert_eq!(value.as_bytes().trim_ascii(), value.as_bytes());
             size += name.as_str().len() + value.len() + 4;
         }
-        prop_assert!(size + 100 < 4096);
+        prop_assert!(size + 100 < kib << 10);
 
         for (name, claimed) in [("remote-user", &identity.user), ("remote-email", &identity.email), ("remote-name", &identity.name)] {
             let value = value(&headers, name);

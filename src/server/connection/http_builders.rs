@@ -20,16 +20,11 @@ use hyper::{
 };
 use tokio::time::timeout;
 
-use super::drain::{Drain, GracefulConnection};
+use super::{
+    drain::{Drain, GracefulConnection},
+    header_limits::{HeaderLimit, MAX_LINES},
+};
 use crate::shutdown::Tasks;
-
-/// Room for 64 KiB of header lines, the request line, and HTTP/2's 32 bytes for each line. In HTTP/1 a longer header is
-/// read too when it happens to fit what the buffer has grown to, up to twice this size. hyper's limit of 100 lines
-/// stays: a higher one costs two allocations with every request, and edges send about twenty.
-const MAX_HEADER: usize = 72 * 1024;
-
-/// The same for an untrusted peer, which asks for a page, with an address of up to 16 KiB and the cookies of a browser.
-const MAX_HEADER_OF_UNTRUSTED: usize = 36 * 1024;
 
 /// HTTP/2 requests on one connection: an edge keeps one connection for all of its clients.
 const MAX_STREAMS: u32 = 2_048;
@@ -46,10 +41,22 @@ const BODY_WINDOW_OF_UNTRUSTED: u32 = 32 * 1024;
 /// Smallest window that a connection begins with, RFC 9113, section 6.9.2.
 const CONNECTION_WINDOW_OF_UNTRUSTED: u32 = 65_535;
 
+/// Number of header lines that an HTTP/1 connection is served with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeaderLines {
+    /// As many as hyper has room for on its stack.
+    Few,
+    /// As many as [`MAX_LINES`].
+    Many,
+}
+
 /// hyper's builders of server connections, set up for one kind of peer.
 pub(super) struct HttpBuilders {
-    /// HTTP/1.0 and HTTP/1.1.
-    pub(super) http1: http1::Builder,
+    /// HTTP/1.0 and HTTP/1.1, with hyper's own limit of 100 header lines.
+    http1: http1::Builder,
+    /// The same with up to [`MAX_LINES`] of them. Beyond hyper's own limit each request costs two allocations more, and edges
+    /// send about twenty lines, so that a connection gets this only once there were too many for the other.
+    http1_many_lines: http1::Builder,
     /// HTTP/2.
     pub(super) http2: http2::Builder<StreamExecutor>,
 }
@@ -57,14 +64,14 @@ pub(super) struct HttpBuilders {
 impl HttpBuilders {
     /// Builders for trusted peers.
     pub(super) fn for_trusted(streams: StreamExecutor) -> Self {
-        let mut builders = Self::with(MAX_HEADER, streams);
+        let mut builders = Self::with(HeaderLimit::TRUSTED, streams);
         builders.http2.max_concurrent_streams(MAX_STREAMS).initial_stream_window_size(BODY_WINDOW);
         builders
     }
 
     /// Builders for untrusted peers.
     pub(super) fn for_untrusted(streams: StreamExecutor) -> Self {
-        let mut builders = Self::with(MAX_HEADER_OF_UNTRUSTED, streams);
+        let mut builders = Self::with(HeaderLimit::UNTRUSTED, streams);
         builders
             .http2
             .max_concurrent_streams(MAX_STREAMS_OF_UNTRUSTED)
@@ -73,14 +80,23 @@ impl HttpBuilders {
         builders
     }
 
-    fn with(max_header: usize, streams: StreamExecutor) -> Self {
+    fn with(header: HeaderLimit, streams: StreamExecutor) -> Self {
         let mut http1 = http1::Builder::new();
         // One buffer a write: responses are a head and at most a small page. `Deadlines` has the timeout for headers.
-        http1.max_buf_size(max_header).writev(false).header_read_timeout(None);
+        http1.max_buf_size(header.http1_buffer()).writev(false).header_read_timeout(None);
         let mut http2 = http2::Builder::new(streams);
-        let max_header = u32::try_from(max_header).expect("the limit is a small literal");
-        http2.max_header_list_size(max_header).keep_alive_interval(None);
-        Self { http1, http2 }
+        http2.max_header_list_size(header.http2_list()).keep_alive_interval(None);
+        let mut http1_many_lines = http1.clone();
+        http1_many_lines.max_headers(MAX_LINES);
+        Self { http1, http1_many_lines, http2 }
+    }
+
+    /// Returns the builder of an HTTP/1 connection.
+    pub(super) fn http1(&self, lines: HeaderLines) -> &http1::Builder {
+        match lines {
+            HeaderLines::Few => &self.http1,
+            HeaderLines::Many => &self.http1_many_lines,
+        }
     }
 }
 

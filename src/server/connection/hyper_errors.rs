@@ -20,6 +20,11 @@ pub(super) const STATUS_AT: usize = CLIENT_ERROR.len() - 1;
 /// Beginning of every response with a 4xx status.
 const CLIENT_ERROR: &[u8] = b"HTTP/1.1 4";
 
+/// Returns `true` if these bytes are hyper's own response to a header that has too many lines, or is too long.
+pub(super) fn is_header_overflow(bytes: &[u8]) -> bool {
+    bytes.strip_prefix(CLIENT_ERROR).is_some_and(|status| status.starts_with(b"31")) && !has_reason(bytes)
+}
+
 /// Returns the response with its reason, where these bytes are one of hyper's own.
 pub(super) fn with_reason(bytes: &[u8]) -> Option<Bytes> {
     // Nearly every response differs here already.
@@ -29,12 +34,16 @@ pub(super) fn with_reason(bytes: &[u8]) -> Option<Bytes> {
         b"14" | b"31" => Reason::HeadersTooLarge,
         _ => return None,
     };
-    if memchr::memmem::find(bytes, DOORWARD_REASON.as_str().as_bytes()).is_some() {
+    if has_reason(bytes) {
         return None;
     }
     let (line, rest) = bytes.split_at_checked(memchr::memchr(b'\n', bytes)? + 1)?;
     let headers = format!("cache-control: no-store\r\n{DOORWARD_REASON}: {}\r\n", reason.code());
     Some([line, headers.as_bytes(), rest].concat().into())
+}
+
+fn has_reason(bytes: &[u8]) -> bool {
+    memchr::memmem::find(bytes, DOORWARD_REASON.as_str().as_bytes()).is_some()
 }
 
 /// Writes all of a response, from where it was left.

@@ -1,7 +1,7 @@
 //! Connections, each from its first byte to its last.
 //!
 //! The map: [`serve`] has the life of a connection, TLS handshake first. [`detect`] is the version detection by the first bytes,
-//! [`http_builders`] configures hyper, [`sensor_io`] records what hyper does not expose, [`deadlines`] enforces [`timeouts`] against
+//! [`http_builders`] configures hyper within [`header_limits`], [`sensor_io`] records what hyper does not expose, [`deadlines`] enforces [`timeouts`] against
 //! slow and idle clients (slowloris), [`drain`] has the phases of a graceful shutdown, [`lingering_close`] the end of a
 //! connection, [`flow_controlled`] gives up HTTP/2 responses that are not taken, [`hyper_errors`] completes hyper's own refusals.
 
@@ -9,6 +9,7 @@ mod deadlines;
 mod detect;
 mod drain;
 mod flow_controlled;
+mod header_limits;
 mod http_builders;
 mod hyper_errors;
 mod lingering_close;
@@ -20,6 +21,7 @@ mod timeouts;
 pub(super) use self::timeouts::Timeouts;
 pub(super) use self::{
     drain::{Drain, Phase, drain_delay},
+    header_limits::HeaderLimit,
     sensor_io::FragmentDropped,
     serve::{ConnContext, PeerPolicy, RequestHandler},
     timeouts::ListenerTimeouts,

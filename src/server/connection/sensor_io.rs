@@ -92,13 +92,26 @@ pub(super) struct SensorIo<'a, S> {
     read_closed: bool,
     /// Error response of hyper's own that is being written, with its reason.
     hyper_error: Option<Box<Bytes>>,
+    header_overflow: HeaderOverflow,
+}
+
+/// State of a connection towards a header that is too large for hyper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HeaderOverflow {
+    /// None yet. hyper's response to the first is dropped, because the request is read once more.
+    Expected,
+    /// hyper's response was dropped, and the connection is about to end.
+    Pending,
+    /// hyper's responses reach the client.
+    Final,
 }
 
 impl<'a, S> SensorIo<'a, S> {
     /// Wraps a stream.
     pub(super) fn new(stream: &'a mut S, state: &'a ConnState) -> Self {
         let position = ReadPosition::BetweenRequests;
-        Self { stream, prefix: Bytes::new(), state, position, read_closed: false, hyper_error: None }
+        let header_overflow = HeaderOverflow::Expected;
+        Self { stream, prefix: Bytes::new(), state, position, read_closed: false, hyper_error: None, header_overflow }
     }
 
     /// Goes on with HTTP/1, `prefix` before all else.
@@ -110,6 +123,15 @@ impl<'a, S> SensorIo<'a, S> {
     pub(super) fn resume_http2(&mut self, prefix: Bytes) {
         (self.position, self.prefix) = (ReadPosition::Frames, prefix);
         self.state.reading_header.store(false, Ordering::Relaxed);
+    }
+
+    /// Returns `true` if hyper has ended over a header that it is to read once more. The next time its response is sent.
+    pub(super) fn take_header_overflow(&mut self) -> bool {
+        let is_pending = self.header_overflow == HeaderOverflow::Pending;
+        if is_pending {
+            self.header_overflow = HeaderOverflow::Final;
+        }
+        is_pending
     }
 
     /// Returns `true` while there is a prefix to read.
@@ -195,6 +217,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for SensorIo<'_, S> {
         // Nearly every response is a 200, and differs from an error in this byte.
         let is_client_error = bytes.get(hyper_errors::STATUS_AT) == Some(&b'4');
         if is_client_error && this.hyper_error.is_none() && this.position != ReadPosition::Frames {
+            if this.header_overflow == HeaderOverflow::Expected && hyper_errors::is_header_overflow(bytes) {
+                this.header_overflow = HeaderOverflow::Pending;
+                return Poll::Ready(Ok(bytes.len()));
+            }
             this.hyper_error = hyper_errors::with_reason(bytes).map(Box::new);
         }
         let stream = Pin::new(&mut *this.stream);
@@ -217,6 +243,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for SensorIo<'_, S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.header_overflow == HeaderOverflow::Pending {
+            return Poll::Ready(Ok(()));
+        }
         let closed = Pin::new(&mut *self.stream).poll_shutdown(context);
         self.state.write_blocked.store(closed.is_pending(), Ordering::Relaxed);
         closed

@@ -28,7 +28,7 @@ use super::{
     detect::{Detect, HttpVersion},
     drain::{Drain, Phase},
     flow_controlled::FlowControlledBody,
-    http_builders::{HttpBuilders, StreamExecutor},
+    http_builders::{HeaderLines, HttpBuilders, StreamExecutor},
     lingering_close::lingering_close,
     sensor_io::{ConnState, FragmentDropped, SensorIo},
     timeouts::{ListenerTimeouts, PeerTimeouts},
@@ -185,7 +185,8 @@ impl<H: RequestHandler> ConnContext<H> {
     }
 
     /// Serves the HTTP version that the client begins with. A keep-alive HTTP/1 connection is parked between requests that are far
-    /// apart: hyper's connection and its buffers are released until the next byte.
+    /// apart: hyper's connection and its buffers are released until the next byte. A request with too many header lines for hyper
+    /// is read once more, with room for more.
     async fn drive_http<'a, S>(&self, io: &mut SensorIo<'a, S>, state: &'a ConnState, slot: &ConnectionSlot) -> DriveEnd
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
@@ -193,7 +194,7 @@ impl<H: RequestHandler> ConnContext<H> {
         let timeouts = PeerTimeouts { peer: slot.peer(), by_trust: &self.policy.timeouts };
         let (timer, drain_changed) = (pin!(sleep(timeouts.current().first_request)), pin!(self.drain.changed()));
         let mut deadlines = Deadlines::new(state, timeouts, &self.drain, timer, drain_changed);
-        let mut version = None;
+        let (mut version, mut lines) = (None, HeaderLines::Few);
         loop {
             let mut detect = Detect::new(io, state, version);
             let end = deadlines.drive(&mut detect).await;
@@ -205,14 +206,16 @@ impl<H: RequestHandler> ConnContext<H> {
                     deadlines.allow_parking();
                     let service = service_fn(|request| self.respond_http1(state, slot, request));
                     let mut connection =
-                        Box::new(self.builders(slot).http1.serve_connection(TokioIo::new(&mut *io), service));
+                        Box::new(self.builders(slot).http1(lines).serve_connection(TokioIo::new(&mut *io), service));
                     let end = deadlines.drive(&mut *connection).await;
-                    if end != DriveEnd::Park {
-                        return end;
-                    }
                     // A copy, because even where nothing is left it is hyper's whole buffer that is handed out.
-                    let unread = connection.into_parts().read_buf;
-                    io.resume_http1(Bytes::copy_from_slice(&unread));
+                    let unread = Bytes::copy_from_slice(&connection.into_parts().read_buf);
+                    match end {
+                        DriveEnd::Park => {}
+                        DriveEnd::Complete if io.take_header_overflow() => lines = HeaderLines::Many,
+                        DriveEnd::Complete | DriveEnd::Abort => return end,
+                    }
+                    io.resume_http1(unread);
                 }
                 Some(HttpVersion::Http2) => {
                     let service = service_fn(|request| self.respond_http2(state, slot, request));

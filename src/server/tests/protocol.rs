@@ -134,7 +134,7 @@ async fn a_header_of_64_kib_is_read_and_a_much_longer_one_refused() {
 #[tokio::test]
 async fn errors_of_hypers_own_have_a_reason_and_no_store() {
     let listener = RunningListener::echoing();
-    let many = "a: b\r\n".repeat(101);
+    let many = "a: b\r\n".repeat(200);
     for (request, status, reason) in [
         (format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"), "431", "headers_too_large"),
         (format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(66_000)), "414", "headers_too_large"),
@@ -151,9 +151,47 @@ async fn errors_of_hypers_own_have_a_reason_and_no_store() {
 }
 
 #[tokio::test]
+async fn a_header_of_200_lines_is_read_on_any_request_of_a_connection() {
+    let listener = RunningListener::echoing();
+    let request =
+        |path, lines: usize| format!("GET {path} HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(lines - 1));
+    let mut stream = listener.connect().await;
+    for (path, lines) in [("/1", 1), ("/2", 101), ("/3", 200), ("/4", 1)] {
+        stream.write_all(request(path, lines).as_bytes()).await.unwrap();
+        assert!(read_response(&mut stream, "]").await.contains(&format!("GET {path} ")), "{lines} lines");
+    }
+    stream.write_all(request("/5", 201).as_bytes()).await.unwrap();
+    let refused = read_to_end(&mut stream).await;
+    assert!(
+        refused.starts_with("HTTP/1.1 431 ") && refused.contains("doorward-reason: headers_too_large"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn many_header_lines_may_come_in_pieces_and_behind_other_requests() {
+    let listener = RunningListener::echoing();
+    let many = format!("GET /2#x HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(150));
+    let pipelined = format!("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n{many}GET /3 HTTP/1.1\r\nHost: a\r\n\r\n");
+    for at in [1, 30, 60, 700, pipelined.len() - 20, pipelined.len() - 1] {
+        let mut stream = listener.connect().await;
+        let (head, tail) = pipelined.split_at(at);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::sleep(SHORT).await;
+        stream.write_all(tail.as_bytes()).await.unwrap();
+        let mut responses = String::new();
+        while !responses.contains("GET /3 ") {
+            responses.push_str(&read_response(&mut stream, "]").await);
+        }
+        assert!(responses.contains("GET /2 127.0.0.1 fragment]"), "split at {at}: {responses:?}");
+        assert_eq!(responses.matches("HTTP/1.1 200 OK").count(), 3, "split at {at}: {responses:?}");
+    }
+}
+
+#[tokio::test]
 async fn over_http_2_a_header_of_64_kib_is_read_and_a_much_longer_one_refused() {
     let listener = RunningListener::echoing();
-    for (size, status) in [(63, StatusCode::OK), (256, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)] {
+    for (size, status) in [(63, StatusCode::OK), (512, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)] {
         let (mut client, _) = listener.h2(listener.connect().await).await;
         let mut request = Request::get("http://a/");
         for _ in 0..size {

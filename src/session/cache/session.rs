@@ -118,6 +118,7 @@ impl CachedSession {
             identity: &self.identity,
             source: PrincipalSource::Session,
             valid_until: self.access_token_ends(),
+            since: self.created(),
             tokens: self.forwarded.as_ref().map_or(&NO_TOKENS, |forwarded| &forwarded.tokens),
             headers: &self.headers,
         }

@@ -8,7 +8,8 @@ async fn a_session_that_is_not_in_use_gives_its_headers_back_and_has_them_again_
     let [idle, busy] =
         [replica.sessions.create(new_session("ann")).await, replica.sessions.create(new_session("bob")).await];
     let [idle, busy] = [idle.unwrap(), busy.unwrap()];
-    let headers = |cookie: &String| default_plan().headers_for(&replica.get_cached(cookie).unwrap().principal());
+    let headers =
+        |cookie: &String| default_plan().headers_for(&replica.get_cached(cookie).unwrap().principal(), |_| {});
     let before = [&idle, &busy].map(headers);
     replica.sessions.idle_sweep().sweep().await;
     let has_headers = |cookie: &str| {

@@ -50,7 +50,7 @@ async fn secrets_are_rotated_while_sessions_live_and_a_dropped_one_ends_them_in_
 /// The header of an app that wants the ID token.
 fn id_token_header(session: &CachedSession) -> String {
     let plan = HeaderPlan::new(vec![(HeaderName::from_static("x-id-token"), HeaderSource::IdToken)], Vec::new());
-    plan.headers_for(&session.principal())["x-id-token"].to_str().unwrap().to_owned()
+    plan.headers_for(&session.principal(), |_| {})["x-id-token"].to_str().unwrap().to_owned()
 }
 
 fn with_token(name: &str) -> NewSession {
