@@ -9,11 +9,12 @@ use bytes::Bytes;
 use cookie::{Cookie, SameSite};
 use http::{HeaderMap, HeaderValue, header};
 
-/// Names and attributes of the gate's two cookies: session and login.
+/// Names and attributes of the gate's cookies: session and login, and those of a sign-in that are for the callback's path alone.
 #[derive(Clone, Debug)]
 pub struct GateCookies {
     session: String,
     login: String,
+    path_bound: String,
     domain: Option<SharedDomain>,
     scheme: SiteScheme,
 }
@@ -48,6 +49,11 @@ impl GateCookies {
         Self {
             session: format!("{prefix}{name}"),
             login: format!("{prefix}{name}_login"),
+            // `__Host-` demands the path `/`.
+            path_bound: match scheme {
+                SiteScheme::Http => format!("{name}_login"),
+                SiteScheme::Https => format!("__Secure-{name}_login"),
+            },
             domain: domain.map(|name| SharedDomain { name: name.to_owned(), suffix: format!(".{name}") }),
             scheme,
         }
@@ -71,6 +77,12 @@ impl GateCookies {
     #[must_use]
     pub fn login_name(&self) -> &str {
         &self.login
+    }
+
+    /// Returns the beginning of the names of cookies that are bound to a path.
+    #[must_use]
+    pub fn path_bound_name(&self) -> &str {
+        &self.path_bound
     }
 
     /// Returns the request's cookies without the gate's own, for the app: in one `Cookie` line, byte for byte, in their
@@ -106,25 +118,31 @@ impl GateCookies {
     /// Returns a `Set-Cookie` line for the session.
     #[must_use]
     pub fn set_session(&self, value: &str, lifetime: Duration) -> HeaderValue {
-        self.line(&self.session, value, lifetime)
+        self.line(&self.session, value, lifetime, Scope::Audience)
     }
 
     /// Returns a `Set-Cookie` line for the sign-ins under way.
     #[must_use]
     pub fn set_login(&self, value: &str, lifetime: Duration) -> HeaderValue {
-        self.line(&self.login, value, lifetime)
+        self.line(&self.login, value, lifetime, Scope::Audience)
+    }
+
+    /// Returns a `Set-Cookie` line for a cookie of this host that is sent below `path` alone. A lifetime of zero removes it.
+    #[must_use]
+    pub fn set_at(&self, path: &str, name: &str, value: &str, lifetime: Duration) -> HeaderValue {
+        self.line(name, value, lifetime, Scope::Path(path))
     }
 
     /// Returns a `Set-Cookie` line that removes the session cookie.
     #[must_use]
     pub fn clear_session(&self) -> HeaderValue {
-        self.line(&self.session, "", Duration::ZERO)
+        self.line(&self.session, "", Duration::ZERO, Scope::Audience)
     }
 
     /// Returns a `Set-Cookie` line that removes the login cookie.
     #[must_use]
     pub fn clear_login(&self) -> HeaderValue {
-        self.line(&self.login, "", Duration::ZERO)
+        self.line(&self.login, "", Duration::ZERO, Scope::Audience)
     }
 
     /// Returns `Set-Cookie` lines that remove a foreign cookie of this host, and of the shared domain where there is
@@ -142,18 +160,31 @@ impl GateCookies {
 
     /// Makes a `Set-Cookie` line. A cookie is removed only with the attributes that it was set with, so one function
     /// makes both.
-    fn line(&self, name: &str, value: &str, lifetime: Duration) -> HeaderValue {
+    fn line(&self, name: &str, value: &str, lifetime: Duration, scope: Scope<'_>) -> HeaderValue {
+        let (path, domain) = match scope {
+            Scope::Audience => ("/", self.domain.as_ref()),
+            Scope::Path(path) => (path, None),
+        };
         let mut line = Cookie::build((name, value))
-            .path("/")
+            .path(path)
             .http_only(true)
             .same_site(SameSite::Lax)
             .secure(self.scheme == SiteScheme::Https)
             .max_age(lifetime.try_into().unwrap_or(cookie::time::Duration::MAX));
-        if let Some(domain) = &self.domain {
+        if let Some(domain) = domain {
             line = line.domain(&domain.name);
         }
         header_value(&line.build()).unwrap_or_else(|| HeaderValue::from_static(""))
     }
+}
+
+/// Requests that a cookie is sent with.
+#[derive(Clone, Copy, Debug)]
+enum Scope<'a> {
+    /// All to this host, or to the hosts of the shared domain.
+    Audience,
+    /// Those to this host below a path.
+    Path(&'a str),
 }
 
 fn header_value(line: &Cookie<'_>) -> Option<HeaderValue> {
@@ -325,6 +356,26 @@ mod tests {
             cleared.to_str().unwrap(),
             "__Secure-doorward=; HttpOnly; SameSite=Lax; Secure; Path=/; Domain=example.com; Max-Age=0"
         );
+    }
+
+    #[test]
+    fn a_cookie_of_a_path_stays_at_its_host() {
+        for (domain, scheme, expected) in [
+            (
+                None,
+                SiteScheme::Https,
+                "__Secure-doorward_login_x=v; HttpOnly; SameSite=Lax; Secure; Path=/p/x; Max-Age=60",
+            ),
+            (
+                Some("example.com"),
+                SiteScheme::Http,
+                "doorward_login_x=v; HttpOnly; SameSite=Lax; Path=/p/x; Max-Age=60",
+            ),
+        ] {
+            let cookies = GateCookies::new("doorward", domain, scheme);
+            let name = format!("{}_x", cookies.path_bound_name());
+            assert_eq!(cookies.set_at("/p/x", &name, "v", Duration::from_mins(1)), expected);
+        }
     }
 
     #[test]

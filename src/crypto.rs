@@ -31,6 +31,12 @@ pub const TAG_LENGTH: usize = 16;
 /// Message authentication code of a value: proof that we made it.
 pub type Tag = [u8; TAG_LENGTH];
 
+/// Length of a [`ShortTag`] in bytes: 96 bits, to which RFC 2404 truncates HMAC too.
+pub const SHORT_TAG_LENGTH: usize = 12;
+
+/// Truncated [`Tag`], for values that have to be short and live for an hour.
+pub type ShortTag = [u8; SHORT_TAG_LENGTH];
+
 /// Identifier of a secret, derived from it and telling nothing of it. Every sealed value begins with the one of its
 /// secret.
 pub type KeyId = [u8; KEY_ID_LENGTH];
@@ -44,15 +50,23 @@ pub enum Purpose {
     SessionCookie,
     /// A sign-in or a sign-out under way, in the parameter `state`.
     LoginAttempt,
-    /// The login cookie; the context is the cookie's audience.
+    /// The login cookie's tag; the context is the cookie's audience.
     LoginCookie,
+    /// A return target that is too long for `state`; the context is its host and its id.
+    KeptTarget,
     /// The session-cookie key of a retired secret; the context is its [`KeyId`].
     RetiredCookieKey,
 }
 
 impl Purpose {
-    const ALL: [Self; 5] =
-        [Self::SessionRow, Self::SessionCookie, Self::LoginAttempt, Self::LoginCookie, Self::RetiredCookieKey];
+    const ALL: [Self; 6] = [
+        Self::SessionRow,
+        Self::SessionCookie,
+        Self::LoginAttempt,
+        Self::LoginCookie,
+        Self::KeptTarget,
+        Self::RetiredCookieKey,
+    ];
 
     /// Label that separates the purposes' keys in HKDF. Changing one makes every value sealed for it unreadable.
     const fn label(self) -> &'static [u8] {
@@ -60,7 +74,8 @@ impl Purpose {
             Self::SessionRow => b"doorward v1 session row",
             Self::SessionCookie => b"doorward v1 session cookie",
             Self::LoginAttempt => b"doorward v1 login attempt",
-            Self::LoginCookie => b"doorward v1 login cookie",
+            Self::LoginCookie => b"doorward v2 login cookie",
+            Self::KeptTarget => b"doorward v1 kept target",
             Self::RetiredCookieKey => b"doorward v1 bequest",
         }
     }
@@ -151,6 +166,19 @@ impl Keyring {
         let retired = self.retired.read().unwrap_or_else(PoisonError::into_inner);
         purpose == Purpose::SessionCookie
             && retired.iter().flat_map(|retired| &retired.cookie_keys).any(|key| made_it(key))
+    }
+
+    /// Computes a truncated tag, by the newest secret.
+    #[must_use]
+    pub fn short_tag(&self, purpose: Purpose, context: &[u8], message: &[u8]) -> ShortTag {
+        shortened(&self.tag(purpose, context, message))
+    }
+
+    /// Returns `true` if any of the configured secrets made this truncated tag.
+    #[must_use]
+    pub fn verify_short_tag(&self, purpose: Purpose, context: &[u8], message: &[u8], tag: &ShortTag) -> bool {
+        let made_it = |key: &[u8; 32]| bool::from(shortened(&compute_tag(key, context, message)).ct_eq(tag));
+        self.keys.iter().any(|keys| made_it(keys.key(purpose)))
     }
 
     /// Returns the secret that seals.
@@ -247,12 +275,13 @@ impl DerivedKeys {
     }
 
     fn key(&self, purpose: Purpose) -> &[u8; 32] {
-        let [row, cookie, attempt, login, retired] = &self.by_purpose;
+        let [row, cookie, attempt, login, kept, retired] = &self.by_purpose;
         match purpose {
             Purpose::SessionRow => row,
             Purpose::SessionCookie => cookie,
             Purpose::LoginAttempt => attempt,
             Purpose::LoginCookie => login,
+            Purpose::KeptTarget => kept,
             Purpose::RetiredCookieKey => retired,
         }
     }
@@ -272,6 +301,11 @@ fn compute_tag(key: &[u8; 32], context: &[u8], message: &[u8]) -> Tag {
     let whole: [u8; 32] = mac.finalize().into_bytes().into();
     let (tag, _) = whole.split_first_chunk::<TAG_LENGTH>().expect("SHA-256 gives 32 bytes");
     *tag
+}
+
+fn shortened(tag: &Tag) -> ShortTag {
+    let (short, _) = tag.split_first_chunk::<SHORT_TAG_LENGTH>().expect("a tag is longer");
+    *short
 }
 
 /// Returns the secret that sealed a value; `None` for a value that is too short.

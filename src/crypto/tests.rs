@@ -91,6 +91,16 @@ fn a_tag_holds_in_its_own_context_and_no_two_pairs_are_alike() {
     }
 }
 
+#[test]
+fn a_short_tag_holds_in_its_own_context_for_every_configured_secret() {
+    let (old, rotated, new) = (ring(&["a"]), ring(&["b", "a"]), ring(&["b"]));
+    let tag = old.short_tag(Purpose::LoginCookie, b"app.test", b"id");
+    assert!(rotated.verify_short_tag(Purpose::LoginCookie, b"app.test", b"id", &tag));
+    assert!(!new.verify_short_tag(Purpose::LoginCookie, b"app.test", b"id", &tag));
+    assert!(!old.verify_short_tag(Purpose::LoginCookie, b"wiki.test", b"id", &tag));
+    assert!(!old.verify_short_tag(Purpose::SessionCookie, b"app.test", b"id", &tag));
+}
+
 proptest! {
     #[test]
     fn what_was_sealed_opens_only_in_its_own_context(plain: Vec<u8>, context: Vec<u8>, other: Vec<u8>) {

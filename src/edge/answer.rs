@@ -8,7 +8,7 @@ use http_body_util::Full;
 
 use super::{
     request::Edge,
-    verdict::{Admission, Body, Reason, Redirect, Refusal, Verdict},
+    verdict::{Admission, Body, Framing, Reason, Redirect, Refusal, Verdict},
 };
 
 /// Answer to the edge, or over a direct route to the browser.
@@ -111,9 +111,11 @@ fn describe(body: Body) -> (Bytes, HeaderMap) {
     let mut headers = HeaderMap::new();
     let (content, media_type) = match body {
         Body::Empty => return (Bytes::new(), headers),
-        Body::Html(content, policy) => {
+        Body::Html(content, policy, framing) => {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-            headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+            if framing == Framing::Denied {
+                headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+            }
             (content, "text/html; charset=utf-8")
         }
         Body::Json(content) => (content, "application/json"),

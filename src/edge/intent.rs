@@ -1,4 +1,4 @@
-//! The client's intent: opening a page, sending a form, or fetching.
+//! The client's intent: opening a page, also inside a frame, sending a form, or fetching.
 //!
 //! Promises: a script is never taken for a page, so that it is not redirected blindly.
 
@@ -9,12 +9,15 @@ use http::{HeaderMap, HeaderName, header};
 pub enum Intent {
     /// A page is being opened: a redirect will be followed and shown.
     Page,
+    /// A page is being opened inside a frame: sign-in pages refuse to be shown there.
+    Frame,
     /// A form is being sent: a redirect would lose what was typed.
     Form,
     /// A script, a socket or a program: a redirect would be followed blindly.
     Fetch,
 }
 
+static SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 static X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
@@ -23,11 +26,25 @@ static X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with"
 pub fn intent(method: Option<&str>, headers: &HeaderMap) -> Intent {
     let reads = matches!(method, None | Some("GET" | "HEAD"));
     match (navigates(headers), reads) {
-        (Some(true), true) => Intent::Page,
         (Some(true), false) => Intent::Form,
+        (Some(true), true) if is_framed(headers) => Intent::Frame,
+        (None, true) if shows_html(headers) && is_framed(headers) => Intent::Frame,
+        (Some(true), true) => Intent::Page,
         (None, true) if shows_html(headers) => Intent::Page,
         _ => Intent::Fetch,
     }
+}
+
+/// Returns `true` if a request has a header that tells pages from scripts. Every browser sends one of them.
+#[must_use]
+pub fn tells_intent(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ACCEPT) || headers.contains_key(&SEC_FETCH_MODE)
+}
+
+/// Returns `true` where the answer will be shown inside another page. Scripts cannot set the header.
+fn is_framed(headers: &HeaderMap) -> bool {
+    let mut destinations = headers.get_all(&SEC_FETCH_DEST).iter();
+    destinations.any(|dest| matches!(dest.as_bytes(), b"iframe" | b"frame" | b"embed" | b"object"))
 }
 
 /// Returns `true` where `Sec-Fetch-Mode` says that a page is being opened, `None` without that header. Scripts cannot set it.

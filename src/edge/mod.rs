@@ -17,10 +17,10 @@ mod verdict;
 pub use self::{
     address::ForwardedClient,
     answer::{DOORWARD_REASON, DOORWARD_REQUEST_ID, Response, write, write_direct},
-    dialect::{HostMismatch, cross_check, direct_client, mend_method, read},
+    dialect::{HostMismatch, cross_check, direct_client, is_question, mend_cookies, mend_headers, mend_method, read},
     field::{BadRequest, request_host},
-    intent::{Intent, intent},
+    intent::{Intent, intent, tells_intent},
     request::{AuthRequest, Edge, Subrequest},
     trust::{TrustedPeer, TrustedProxies},
-    verdict::{Admission, Body, Reason, Redirect, Refusal, Verdict},
+    verdict::{Admission, Body, Framing, Reason, Redirect, Refusal, Verdict},
 };

@@ -77,11 +77,20 @@ pub enum Body {
     /// No body.
     Empty,
     /// Whole page, with the value of its `Content-Security-Policy` header.
-    Html(Bytes, HeaderValue),
+    Html(Bytes, HeaderValue, Framing),
     /// JSON object.
     Json(Bytes),
     /// Script, style or image, with its media type. Only a direct route can carry one.
     Asset(Bytes, &'static str),
+}
+
+/// Whether a page may be shown inside a frame of another one (clickjacking).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Nowhere.
+    Denied,
+    /// Anywhere: whatever is clicked in it opens a tab of its own.
+    Allowed,
 }
 
 macro_rules! reasons {
@@ -134,6 +143,8 @@ reasons! {
     NeedsRoute = "needs_route",
     /// No endpoint at this path.
     NotFound = "not_found",
+    /// An edge's question at a path that is no edge's.
+    NoSuchEdge = "no_such_edge",
     /// More concurrent requests than the gate may hold.
     Overloaded = "overloaded",
     /// A sign-in begins.

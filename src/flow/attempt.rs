@@ -8,21 +8,25 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::return_target::{KeptTargetId, ReturnTarget};
 use crate::{
     clock::Timestamp,
-    crypto::{self, Keyring, Purpose},
+    crypto::{self, Keyring, Purpose, SHORT_TAG_LENGTH},
+    edge::Edge,
     identity::Registration,
 };
 
 /// Lifetime of an attempt; after it, sign-in begins anew.
 pub(super) const LIFETIME: Duration = Duration::from_hours(1);
 /// Window in which repeated sign-ins are counted.
-const WINDOW: Duration = Duration::from_mins(1);
+pub(super) const WINDOW: Duration = Duration::from_mins(1);
 /// The most repeated sign-ins in a window; beyond them a page explains.
 const MAX_LOOPS: u8 = 3;
 
-/// Bytes of a browser's random id.
-const BROWSER_ID: usize = 16;
+/// Bytes of a browser's random id: it cannot be guessed, and the whole cookie stays within 60 bytes.
+const BROWSER_ID: usize = 10;
+/// Bytes of a login cookie without its tag: the id, and the counter's beginning and count.
+const PLAIN_LENGTH: usize = BROWSER_ID + 4 + 1;
 
 /// Attempt to sign in. The serialised field names stay, because replicas of other versions open it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,8 +35,14 @@ pub(super) struct Attempt {
     registration: Registration,
     /// The host (and port) that it began on and must come back to.
     pub(super) authority: String,
-    /// The address to return to: a [`crate::policy::redirect::RedirectTarget`], as text.
+    /// The address to return to, as text; the page without its query where the browser keeps the whole.
     pub(super) target: String,
+    /// The target that the browser keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) kept: Option<KeptTargetId>,
+    /// The label of the edge whose question came without any cookies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    without_cookies: Option<String>,
     /// The nonce that the ID token has to repeat.
     pub(super) nonce: String,
     /// The PKCE `code_verifier` (RFC 7636).
@@ -54,12 +64,11 @@ pub(super) struct LoopCounter {
     count: u8,
 }
 
-/// Contents of the login cookie.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+/// Contents of the login cookie: every request to the host carries it while somebody signs in, so it is short.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct LoginCookie {
     id: [u8; BROWSER_ID],
     /// Recent sign-ins: more than a few in a minute mean that sessions are not found again.
-    #[serde(rename = "rounds")]
     pub(super) loops: LoopCounter,
 }
 
@@ -78,6 +87,11 @@ impl LoopCounter {
         self.is_fresh(now) && self.count > MAX_LOOPS
     }
 
+    /// Returns `true` if it has counted as many as there may be, so that the next would be one too many.
+    pub(super) fn is_used_up(self, now: Timestamp) -> bool {
+        self.is_fresh(now) && self.count >= MAX_LOOPS
+    }
+
     /// Returns the higher counter: the browser may have lost either of them.
     pub(super) fn max(self, other: Self) -> Self {
         if self.count >= other.count { self } else { other }
@@ -94,16 +108,33 @@ impl LoginCookie {
         Self { id: crypto::random(), loops: LoopCounter::default() }
     }
 
-    /// Opens the value of a login cookie; `None` unless we made it for this host or domain.
-    pub(super) fn open(keyring: &Keyring, audience: &str, value: &[u8]) -> Option<Self> {
-        let sealed = crypto::decode(value)?;
-        serde_json::from_slice(&keyring.open(Purpose::LoginCookie, audience.as_bytes(), &sealed)?).ok()
+    /// The same browser with another counter.
+    pub(super) fn with_loops(self, loops: LoopCounter) -> Self {
+        Self { loops, ..self }
     }
 
-    /// Seals the value of the login cookie for a host or domain.
-    pub(super) fn seal(&self, keyring: &Keyring, audience: &str) -> String {
-        let plain = serde_json::to_vec(self).expect("numbers serialise");
-        crypto::encode(&keyring.seal(Purpose::LoginCookie, audience.as_bytes(), &plain))
+    /// Opens the value of a login cookie; `None` unless we made it for this host or domain.
+    pub(super) fn open(keyring: &Keyring, audience: &str, value: &[u8]) -> Option<Self> {
+        let bytes = crypto::decode_exact::<{ PLAIN_LENGTH + SHORT_TAG_LENGTH }>(value)?;
+        let (plain, rest) = bytes.split_first_chunk::<PLAIN_LENGTH>()?;
+        let (tag, _) = rest.split_first_chunk::<SHORT_TAG_LENGTH>()?;
+        if !keyring.verify_short_tag(Purpose::LoginCookie, audience.as_bytes(), plain, tag) {
+            return None;
+        }
+        let (id, rest) = plain.split_first_chunk::<BROWSER_ID>()?;
+        let (since, count) = rest.split_first_chunk::<4>()?;
+        let loops = LoopCounter { since: u32::from_be_bytes(*since).into(), count: *count.first()? };
+        Some(Self { id: *id, loops })
+    }
+
+    /// Makes the value of the login cookie for a host or domain: its contents and their tag. Nothing in it is secret from the
+    /// browser.
+    pub(super) fn sign(&self, keyring: &Keyring, audience: &str) -> String {
+        // The counter looks a minute back, so it may fail in the year 2106.
+        let since = u32::try_from(self.loops.since).unwrap_or(u32::MAX).to_be_bytes();
+        let plain = [self.id.as_slice(), &since, &[self.loops.count]].concat();
+        let tag = keyring.short_tag(Purpose::LoginCookie, audience.as_bytes(), &plain);
+        crypto::encode(&[plain.as_slice(), &tag].concat())
     }
 }
 
@@ -112,20 +143,39 @@ impl Attempt {
     pub(super) fn new(
         registration: Registration,
         authority: String,
-        target: String,
+        target: &ReturnTarget,
         cookie: &LoginCookie,
         now: Timestamp,
     ) -> Self {
+        let (target, kept) = target.in_state();
         Self {
             registration,
             authority,
-            target,
+            target: target.as_str().to_owned(),
+            kept: kept.cloned(),
+            without_cookies: None,
             nonce: crypto::encode(&crypto::random::<24>()),
             verifier: crypto::encode(&crypto::random::<32>()),
             created: now.unix(),
             browser: cookie.id,
             loops: cookie.loops,
         }
+    }
+
+    /// Records that the question of this edge came without any cookies.
+    pub(super) fn asked_without_cookies(self, edge: Option<Edge>) -> Self {
+        Self { without_cookies: edge.map(|edge| edge.label().to_owned()), ..self }
+    }
+
+    /// Returns the edge whose question came without any cookies.
+    pub(super) fn edge_without_cookies(&self) -> Option<Edge> {
+        let label = self.without_cookies.as_deref()?;
+        Edge::ALL.iter().copied().find(|edge| edge.label() == label)
+    }
+
+    /// Returns the moment in which it began.
+    pub(super) fn created(&self) -> Timestamp {
+        Timestamp::from_unix(self.created)
     }
 
     /// Seals the value of `state`.
@@ -166,6 +216,10 @@ mod tests {
     use secrecy::SecretString;
 
     use super::*;
+    use crate::{
+        host::Authority,
+        policy::redirect::{RedirectBase, RedirectTarget},
+    };
 
     const NOW: Timestamp = Timestamp::from_unix(1_000_000);
     const P: Registration = Registration([1; 8]);
@@ -175,8 +229,14 @@ mod tests {
         Keyring::new(&[SecretString::from("k".repeat(32))]).unwrap()
     }
 
+    fn root() -> ReturnTarget {
+        let authority = Authority::parse("app.example.com").unwrap();
+        let base = RedirectBase { scheme: "https", authority: &authority, prefix: "/_doorward" };
+        ReturnTarget::Whole(RedirectTarget::root(base))
+    }
+
     fn attempt(cookie: &LoginCookie) -> Attempt {
-        Attempt::new(P, "app.example.com".into(), "https://app.example.com/x?y=z".into(), cookie, NOW)
+        Attempt::new(P, "app.example.com".into(), &root(), cookie, NOW)
     }
 
     #[test]
@@ -195,16 +255,42 @@ mod tests {
     fn a_state_is_no_login_cookie_and_a_login_cookie_is_no_state() {
         let (keyring, browser) = (keyring(), LoginCookie::new());
         assert!(LoginCookie::open(&keyring, "", attempt(&browser).seal(&keyring).as_bytes()).is_none());
-        assert!(Attempt::open(&keyring, &browser.seal(&keyring, "")).is_none());
+        assert!(Attempt::open(&keyring, &browser.sign(&keyring, "")).is_none());
     }
 
     #[test]
     fn a_login_cookie_counts_where_it_was_made() {
         let (keyring, browser) = (keyring(), LoginCookie::new());
-        let cookie = browser.seal(&keyring, "wiki.test");
+        let cookie = browser.sign(&keyring, "wiki.test");
         assert_eq!(LoginCookie::open(&keyring, "wiki.test", cookie.as_bytes()).unwrap().id, browser.id);
         for elsewhere in ["admin.test", ".wiki.test", ".test", ""] {
             assert!(LoginCookie::open(&keyring, elsewhere, cookie.as_bytes()).is_none(), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn a_login_cookie_comes_back_as_it_went_and_takes_60_bytes() {
+        let loops = LoopCounter::default().incremented(NOW).incremented(NOW);
+        let sent = LoginCookie { loops, ..LoginCookie::new() };
+        let value = sent.sign(&keyring(), "wiki.test");
+        let back = LoginCookie::open(&keyring(), "wiki.test", value.as_bytes()).unwrap();
+        assert_eq!((back.id, back.loops), (sent.id, sent.loops));
+        for name in ["__Host-doorward_login", "__Secure-doorward_login"] {
+            assert!(format!("{name}={value}").len() <= 60, "{name}={value}");
+        }
+        for at in 0..value.len() {
+            let mut changed = value.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            assert!(LoginCookie::open(&keyring(), "wiki.test", &changed).is_none(), "{at}");
+        }
+    }
+
+    #[test]
+    fn an_attempt_knows_which_edge_asked_without_cookies() {
+        let (keyring, browser) = (keyring(), LoginCookie::new());
+        for edge in [None, Some(Edge::Traefik), Some(Edge::Envoy)] {
+            let state = attempt(&browser).asked_without_cookies(edge).seal(&keyring);
+            assert_eq!(Attempt::open(&keyring, &state).unwrap().edge_without_cookies(), edge);
         }
     }
 

@@ -86,16 +86,19 @@ pub(super) struct BackchannelLogout {
 }
 
 impl BackchannelLogout {
-    /// Acts on a logout token of the app's own provider, or of any other that is configured.
+    /// Acts on a logout token of the app's own provider, where it was sent to an app's host, or of any other that is configured.
     pub(super) async fn handle(
         &self,
         request: &Parts,
         id: &RequestId,
         client: Option<IpAddr>,
-        site: Site<'_>,
+        site: Option<Site<'_>>,
     ) -> Response {
-        let (own, others): (Vec<_>, Vec<_>) =
-            self.providers.iter().enumerate().partition(|(index, _)| *index == site.app.provider);
+        let (own, others): (Vec<_>, Vec<_>) = self
+            .providers
+            .iter()
+            .enumerate()
+            .partition(|(index, _)| site.is_some_and(|site| site.app.provider == *index));
         let providers = own.into_iter().chain(others).map(|(_, provider)| provider);
         let end = async |notice: VerifiedLogoutToken, provider: String| {
             let issuer = self.providers.iter().find(|known| known.settings().name == provider);
@@ -112,7 +115,7 @@ impl BackchannelLogout {
         request: &Parts,
         id: &RequestId,
         client: Option<IpAddr>,
-        site: Site<'_>,
+        site: Option<Site<'_>>,
     ) -> Option<Response> {
         let length = request.headers.get(header::CONTENT_LENGTH);
         // A body of unknown length is read until it is too long.
@@ -126,8 +129,9 @@ impl BackchannelLogout {
         Some(self.log_context(id, client, site).refuse(&Error::NoToken))
     }
 
-    fn log_context<'a>(&'a self, id: &'a RequestId, client: Option<IpAddr>, site: Site<'a>) -> LogContext<'a> {
-        LogContext { id, refusal_log: &self.refusal_log, app: &site.app.name, client }
+    fn log_context<'a>(&'a self, id: &'a RequestId, client: Option<IpAddr>, site: Option<Site<'a>>) -> LogContext<'a> {
+        let app = site.map(|site| site.app.name.as_str());
+        LogContext { id, refusal_log: &self.refusal_log, app, client }
     }
 }
 
@@ -136,19 +140,16 @@ impl BackchannelLogout {
 struct LogContext<'a> {
     id: &'a RequestId,
     refusal_log: &'a RefusalLog,
-    app: &'a str,
+    /// The app at the requested host; `None` at a name of the gate's own.
+    app: Option<&'a str>,
     client: Option<IpAddr>,
 }
 
 impl LogContext<'_> {
     fn refuse(&self, error: &Error) -> Response {
         let detail = format!("a logout token: {error}");
-        let details = RefusalDetails {
-            app: Some(self.app),
-            client: self.client,
-            detail: Some(&detail),
-            ..RefusalDetails::default()
-        };
+        let details =
+            RefusalDetails { app: self.app, client: self.client, detail: Some(&detail), ..RefusalDetails::default() };
         self.refusal_log.record(self.id, error.reason(), &details);
         refuse(error, self.id.as_str())
     }
@@ -283,7 +284,7 @@ mod tests {
         let id = RequestId::default();
         id.adopt("0123".to_owned());
         let log = RefusalLog::new(Clock::System);
-        let context = LogContext { id: &id, refusal_log: &log, app: "app", client: None };
+        let context = LogContext { id: &id, refusal_log: &log, app: Some("app"), client: None };
         let response = handle(request, context, providers.iter(), end).await;
         assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
         let status = response.status();
@@ -380,7 +381,7 @@ mod tests {
         fn is_send<T: Send>(_: &T) {}
         let (request, providers) = (post(FORM, ""), Vec::<Arc<Provider>>::new());
         let (id, log) = (RequestId::default(), RefusalLog::new(Clock::System));
-        let context = LogContext { id: &id, refusal_log: &log, app: "app", client: None };
+        let context = LogContext { id: &id, refusal_log: &log, app: Some("app"), client: None };
         is_send(&handle(&request, context, providers.iter(), |_, _| async { Ok(Some(0)) }));
     }
 }

@@ -5,15 +5,21 @@
 use std::{fmt, net::IpAddr, sync::OnceLock};
 
 use http::{HeaderMap, HeaderValue, header};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
 
 use crate::{
     cookie::SiteScheme,
     crypto,
-    edge::Intent,
+    edge::{Edge, Intent},
     host::Authority,
     policy::{Site, redirect::RedirectBase},
 };
+
+/// Bytes that are encoded in the last parameter of a query: those that would end it, and those that browsers and edges change. No
+/// others, because the target of a sign-in may be nearly as long as a request line may be.
+const IN_PARAMETER: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'&').add(b'\'').add(b'+').add(b'<').add(b'>');
 
 /// Request at one of the protected hosts.
 #[derive(Debug)]
@@ -41,8 +47,8 @@ pub(super) struct RequestContext<'r> {
 /// Way that a request arrived, which decides what a browser would see of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Via {
-    /// In an auth subrequest: any 2xx would let the original request through to the app.
-    Subrequest,
+    /// In an auth subrequest of this edge: any 2xx would let the original request through to the app.
+    Subrequest(Edge),
     /// Over a direct route: the answer is the client's.
     Direct,
 }
@@ -80,8 +86,22 @@ impl RequestContext<'_> {
 
     /// Returns the absolute URL that begins a sign-in and ends at `target`.
     pub(super) fn sign_in_url(&self, target: &str) -> String {
-        let rd: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
-        format!("{}?rd={rd}", self.endpoint_url("/start"))
+        self.with_rd("/start", target)
+    }
+
+    /// Returns the absolute URL of one of the gate's own endpoints that redirects to `target`.
+    pub(super) fn with_rd(&self, path: &str, target: &str) -> String {
+        // `rd` takes no backslash: it could be anybody's.
+        let target = target.replace('\\', "%5C");
+        format!("{}?rd={}", self.endpoint_url(path), utf8_percent_encode(&target, IN_PARAMETER))
+    }
+
+    /// Returns the edge whose question came without any cookies.
+    pub(super) fn edge_without_cookies(&self) -> Option<Edge> {
+        match self.via {
+            Via::Subrequest(edge) if !self.headers.contains_key(header::COOKIE) => Some(edge),
+            Via::Subrequest(_) | Via::Direct => None,
+        }
     }
 
     /// Returns `true` if another origin may have made this request (CSRF), so that the person has to confirm it.

@@ -21,7 +21,7 @@ use super::{
     refusal_log::RefusalDetails,
 };
 use crate::{
-    edge::{Reason, Response, Verdict, write_direct},
+    edge::{Intent, Reason, Response, Verdict, write_direct},
     pages::{self, Page},
     policy::{Policy, redirect::RedirectTarget},
     session::CachedSession,
@@ -42,6 +42,8 @@ pub(super) struct Endpoints {
 enum EndpointKind<'r> {
     Start,
     Callback,
+    /// A kept return target, by its id.
+    KeptTarget(&'r str),
     SignOut,
     SignedOut,
     Reset,
@@ -67,7 +69,10 @@ impl<'r> EndpointKind<'r> {
             "/frontchannel_logout" => Self::FrontchannelLogout,
             "/ping" => Self::Ping,
             "/client.js" => Self::ClientScript,
-            other => other.strip_prefix("/static/").map_or(Self::Unknown, Self::Static),
+            other => {
+                let kept = || other.strip_prefix("/callback/").map(Self::KeptTarget);
+                other.strip_prefix("/static/").map(Self::Static).or_else(kept).unwrap_or(Self::Unknown)
+            }
         }
     }
 
@@ -78,7 +83,7 @@ impl<'r> EndpointKind<'r> {
 
     /// Returns `true` if cookies are set or cleared there, which only a page that is being opened may do.
     fn is_for_pages(self) -> bool {
-        matches!(self, Self::Start | Self::Callback | Self::SignOut | Self::Reset)
+        matches!(self, Self::Start | Self::Callback | Self::KeptTarget(_) | Self::SignOut | Self::Reset)
     }
 
     fn allows(self, method: Option<&str>) -> bool {
@@ -134,6 +139,7 @@ impl Endpoints {
         match kind {
             EndpointKind::Start => self.start(context, query).await,
             EndpointKind::Callback => self.login.complete(context, query).await,
+            EndpointKind::KeptTarget(id) => self.login.targets.resume(context, id, parameter("rd").as_deref()),
             EndpointKind::SignOut => self.logout.sign_out(context, parameter("rd").as_deref()).await,
             EndpointKind::FrontchannelLogout => {
                 self.frontchannel_logout.handle(context, parameter("iss").as_deref(), parameter("sid").as_deref()).await
@@ -154,6 +160,9 @@ impl Endpoints {
         let target = query_parameter(query, "rd")
             .and_then(|rd| RedirectTarget::parse(&rd, context.redirect_base(), &self.policy))
             .unwrap_or_else(|| RedirectTarget::root(context.redirect_base()));
+        if context.intent == Intent::Frame {
+            return Verdict::Refuse(self.refusals.framed(context, Reason::NoSession, &target));
+        }
         match self.login.challenge(context, &target).await {
             Verdict::Redirect(mut redirect) => {
                 redirect.reason = Reason::SigningIn;
@@ -298,7 +307,7 @@ mod tests {
         for page in ["/session", "/ping", "/client.js", "/backchannel_logout", "/static/icon.svg"] {
             assert!(EndpointKind::of(page).needs_direct_route(), "{page}");
         }
-        for page in ["/start", "/callback", "/sign_out", "/signed_out", "/reset", "/else"] {
+        for page in ["/start", "/callback", "/callback/x", "/sign_out", "/signed_out", "/reset", "/else"] {
             assert!(!EndpointKind::of(page).needs_direct_route(), "{page}");
         }
     }

@@ -11,12 +11,15 @@ use secrecy::SecretString;
 use super::{
     attempt::{Attempt, LoginCookie},
     backchannel_logout::{self, LogoutForm},
+    return_target::ReturnTarget,
 };
 use crate::{
     clock::Timestamp,
     crypto::{self, Keyring, Purpose},
     fuzz::{Case, mutated},
+    host::Authority,
     identity::Registration,
+    policy::redirect::{RedirectBase, RedirectTarget},
 };
 
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -29,10 +32,10 @@ static KEYRING: LazyLock<Keyring> =
     LazyLock::new(|| Keyring::new(&[SecretString::from("a".repeat(32))]).expect("it is long enough"));
 
 /// Returns a value as it comes back, and `true` if we made it so.
-fn value(case: Case<'_>, (purpose, context): (Purpose, &str), ours: &str) -> (Vec<u8>, bool) {
+fn value(case: Case<'_>, ours: &str, make: impl Fn(&[u8]) -> Vec<u8>) -> (Vec<u8>, bool) {
     match case {
         Case::Raw(raw) => (raw.to_owned(), raw == ours.as_bytes()),
-        Case::Made(plain) => (crypto::encode(&KEYRING.seal(purpose, context.as_bytes(), plain)).into_bytes(), true),
+        Case::Made(plain) => (crypto::encode(&make(plain)).into_bytes(), true),
         Case::Mutated(edits) => {
             let value = mutated(ours.as_bytes(), edits);
             let is_ours = value == ours.as_bytes();
@@ -41,14 +44,19 @@ fn value(case: Case<'_>, (purpose, context): (Purpose, &str), ours: &str) -> (Ve
     }
 }
 
+fn root() -> ReturnTarget {
+    let authority = Authority::parse(HOST).expect("it is a host");
+    let base = RedirectBase { scheme: "https", authority: &authority, prefix: "/_doorward" };
+    ReturnTarget::Whole(RedirectTarget::root(base))
+}
+
 /// Values of `state`.
 pub fn attempts(input: &[u8]) {
     static COOKIE: LazyLock<LoginCookie> = LazyLock::new(LoginCookie::new);
-    static OURS: LazyLock<String> = LazyLock::new(|| {
-        Attempt::new(OURS_THERE, HOST.to_owned(), "https://app.test/".to_owned(), &COOKIE, NOW).seal(&KEYRING)
-    });
+    static OURS: LazyLock<String> =
+        LazyLock::new(|| Attempt::new(OURS_THERE, HOST.to_owned(), &root(), &COOKIE, NOW).seal(&KEYRING));
     let Some(case) = Case::of(input) else { return };
-    let (value, is_ours) = value(case, (Purpose::LoginAttempt, ""), &OURS);
+    let (value, is_ours) = value(case, &OURS, |plain| KEYRING.seal(Purpose::LoginAttempt, b"", plain));
     let Ok(state) = std::str::from_utf8(&value) else { return };
     let Some(attempt) = Attempt::open(&KEYRING, state) else {
         assert!(!is_ours || matches!(case, Case::Made(_)), "what we made does not open");
@@ -63,9 +71,10 @@ pub fn attempts(input: &[u8]) {
 
 /// Values of login cookies.
 pub fn login_cookies(input: &[u8]) {
-    static OURS: LazyLock<String> = LazyLock::new(|| LoginCookie::new().seal(&KEYRING, HOST));
+    static OURS: LazyLock<String> = LazyLock::new(|| LoginCookie::new().sign(&KEYRING, HOST));
     let Some(case) = Case::of(input) else { return };
-    let (value, is_ours) = value(case, (Purpose::LoginCookie, HOST), &OURS);
+    let tagged = |plain: &[u8]| [plain, &KEYRING.short_tag(Purpose::LoginCookie, HOST.as_bytes(), plain)].concat();
+    let (value, is_ours) = value(case, &OURS, tagged);
     if let Some(cookie) = LoginCookie::open(&KEYRING, HOST, &value) {
         assert!(is_ours, "a login cookie opens that we did not make");
         let _ = cookie.loops.incremented(NOW).max(cookie.loops).is_exceeded(NOW);

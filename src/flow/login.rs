@@ -10,22 +10,24 @@ use http::HeaderValue;
 
 use super::{
     attempt::{self, Attempt, LoginCookie, LoopCounter},
+    callback_parameters::CallbackParameters,
     check::{Check, RequestSession},
-    context::RequestContext,
-    refusal::{Refusals, redirect},
+    context::{RequestContext, Via},
     refusal_log::{RefusalDetails, truncate},
+    return_target::{ReturnTarget, ReturnTargets},
+    sign_in_refusals::{ErrorResponse, Remedy, SignInRefusals},
     unknown_sids::UnknownSids,
 };
 use crate::{
     clock::Clock,
     cookie::{self, GateCookies},
     crypto::Keyring,
-    edge::{Reason, Redirect, Verdict},
+    edge::{Edge, Reason, Redirect, Verdict},
     identity::SessionScope,
     metrics,
     oidc::{self, Provider, Redemption, SignedIn},
     pages::Page,
-    policy::{Policy, redirect::RedirectTarget},
+    policy::redirect::RedirectTarget,
     session::{Cookie, NewSession, Sessions},
 };
 
@@ -34,25 +36,22 @@ const MAX_COOKIES: usize = 4;
 
 /// Signs people in.
 pub(super) struct LoginFlow {
-    pub(super) policy: Arc<Policy>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) providers: Vec<Arc<Provider>>,
     pub(super) check: Arc<Check>,
-    pub(super) refusals: Arc<Refusals>,
+    pub(super) targets: ReturnTargets,
+    pub(super) refused: SignInRefusals,
     pub(super) keyring: Arc<Keyring>,
     pub(super) jar: Arc<GateCookies>,
     pub(super) clock: Clock,
     pub(super) unknown_sids: Arc<UnknownSids>,
-    pub(super) metrics: metrics::LoginMetrics,
 }
 
-/// Parameters of the callback (OpenID Connect Core, sections 3.1.2.5 and 3.1.2.6; RFC 9207).
-#[derive(Debug, Default)]
-struct CallbackParameters {
-    state: Option<String>,
-    code: Option<String>,
-    iss: Option<String>,
-    error: Option<String>,
+/// Callback of an attempt that this browser began here.
+struct Callback<'a> {
+    attempt: &'a Attempt,
+    target: ReturnTarget,
+    cookies: &'a [LoginCookie],
 }
 
 impl LoginFlow {
@@ -62,20 +61,35 @@ impl LoginFlow {
         if cookie.loops.is_exceeded(self.clock.now()) {
             // With a session it is no loop: the person has begun once more by hand.
             let Ok(RequestSession::Current(_)) = self.check.find_session(context).await else {
-                return self.refuse_loop(context, target);
+                return self.refused.looped(context, &ReturnTarget::Whole(target.clone()), None);
             };
             cookie.loops = LoopCounter::default();
         }
-        self.begin(context, target, cookie).await
+        // nginx passes on a single cookie from an answer to its question. Over the direct route all of them arrive.
+        if context.via == Via::Subrequest(Edge::Nginx)
+            && ReturnTargets::is_long(target)
+            && let Ok(location) = HeaderValue::try_from(context.sign_in_url(target.as_str()))
+        {
+            return Verdict::Redirect(Redirect { reason: Reason::NoSession, location, cookies: Vec::new() });
+        }
+        let (target, kept) = self.targets.keep(context, target);
+        self.begin(context, &target, cookie, kept).await
     }
 
-    async fn begin(&self, context: &RequestContext<'_>, target: &RedirectTarget, login_cookie: LoginCookie) -> Verdict {
+    /// Begins a sign-in. `kept` are the cookies that keep the target.
+    async fn begin(
+        &self,
+        context: &RequestContext<'_>,
+        target: &ReturnTarget,
+        login_cookie: LoginCookie,
+        kept: Vec<HeaderValue>,
+    ) -> Verdict {
         let Some(provider) = self.provider(context) else {
-            return self.unconfigured(context);
+            return self.refused.unconfigured(context);
         };
-        let registration = provider.settings().registration();
-        let (authority, text) = (context.authority.to_string(), target.as_str().to_owned());
-        let attempt = Attempt::new(registration, authority, text, &login_cookie, self.clock.now());
+        let (registration, authority) = (provider.settings().registration(), context.authority.to_string());
+        let attempt = Attempt::new(registration, authority, target, &login_cookie, self.clock.now())
+            .asked_without_cookies(context.edge_without_cookies());
         let (redirect_uri, state) = (context.endpoint_url("/callback"), attempt.seal(&self.keyring));
         let request = oidc::AuthorizationRequest {
             redirect_uri: &redirect_uri,
@@ -85,12 +99,13 @@ impl LoginFlow {
         };
         match provider.authorize(&request).await.map(|url| HeaderValue::try_from(String::from(url))) {
             Ok(Ok(location)) => {
-                let value = login_cookie.seal(&self.keyring, self.audience(context));
-                let cookie = self.jar.set_login(&value, attempt::LIFETIME);
-                Verdict::Redirect(Redirect { reason: Reason::NoSession, location, cookies: vec![cookie] })
+                let value = login_cookie.sign(&self.keyring, self.audience(context));
+                let login = self.jar.set_login(&value, attempt::LIFETIME);
+                let cookies = std::iter::once(login).chain(kept).collect();
+                Verdict::Redirect(Redirect { reason: Reason::NoSession, location, cookies })
             }
-            Ok(Err(_)) => self.unconfigured(context),
-            Err(error) => self.provider_failed(context, target, &error),
+            Ok(Err(_)) => self.refused.unconfigured(context),
+            Err(error) => self.refused.provider_failed(context, target, self.provider_name(context), &error),
         }
     }
 
@@ -98,30 +113,36 @@ impl LoginFlow {
     pub(super) async fn complete(&self, context: &RequestContext<'_>, query: &str) -> Verdict {
         let now = self.clock.now();
         let cookies = self.login_cookies(context);
-        let Some(callback) = CallbackParameters::parse(query) else {
+        let Some(parameters) = CallbackParameters::parse(query) else {
             return self.restart(context, None, &cookies, "repeated parameters").await;
         };
-        let Some(attempt) = callback.state.as_deref().and_then(|state| Attempt::open(&self.keyring, state)) else {
+        let Some(attempt) = parameters.state.as_deref().and_then(|state| Attempt::open(&self.keyring, state)) else {
             return self.restart(context, None, &cookies, "unreadable state").await;
         };
         let Some(provider) = self.provider(context) else {
-            return self.unconfigured(context);
+            return self.refused.unconfigured(context);
         };
         let registration = provider.settings().registration();
         if !attempt.belongs_to(&cookies, &context.authority.to_string(), registration, now) {
             let cause = "expired, or begun in another browser or at another provider";
             return self.restart(context, Some(&attempt), &cookies, cause).await;
         }
-        let target = self.target(context, &attempt);
-        if let Some(error) = &callback.error {
-            return self.provider_error(context, &target, error);
+        let callback = Callback { attempt: &attempt, target: self.target(context, Some(&attempt)), cookies: &cookies };
+        if let Some(error) = &parameters.error {
+            return self.provider_error(context, &callback, ErrorResponse::of(error)).await;
         }
-        let Some(code) = &callback.code else {
+        let Some(code) = &parameters.code else {
             return self.restart(context, Some(&attempt), &cookies, "no code").await;
+        };
+        let unsent = match self.unsent_session(context, &callback).await {
+            Some((edge, rounds)) if rounds.is_used_up(now) => {
+                return self.refused.cookies_not_passed(context, &callback.target, edge);
+            }
+            counted => counted.map(|(_, rounds)| rounds),
         };
         let redemption = Redemption {
             code,
-            iss: callback.iss.as_deref(),
+            iss: parameters.iss.as_deref(),
             redirect_uri: &context.endpoint_url("/callback"),
             nonce: &attempt.nonce,
             code_verifier: &attempt.verifier,
@@ -129,20 +150,41 @@ impl LoginFlow {
         match provider.redeem(&redemption).await {
             Ok(SignedIn { identity, tokens, sid }) => {
                 let scope = SessionScope { audience: self.audience(context).to_owned(), registration };
-                self.create_session(context, &target, &cookies, NewSession { identity, tokens, sid, scope }).await
+                let new = NewSession { identity, tokens, sid, scope };
+                self.create_session(context, &callback, new, unsent).await
             }
             Err(oidc::Error::GrantRefused) => self.restart(context, Some(&attempt), &cookies, "code refused").await,
-            Err(error) => self.provider_failed(context, &target, &error),
+            Err(error) => match self.send_on(context, &callback.target).await {
+                Some(verdict) => verdict,
+                None => self.refused.provider_failed(context, &callback.target, self.provider_name(context), &error),
+            },
         }
+    }
+
+    /// Finds out whether the question that began an attempt came without the cookie of a session that the browser has: the edge
+    /// does not pass cookies to the check. Returns the edge, and how many rounds that makes.
+    async fn unsent_session(
+        &self,
+        context: &RequestContext<'_>,
+        callback: &Callback<'_>,
+    ) -> Option<(Edge, LoopCounter)> {
+        let edge = callback.attempt.edge_without_cookies()?;
+        let Ok(RequestSession::Current(session)) = self.check.find_session(context).await else { return None };
+        let (now, created) = (self.clock.now(), session.created());
+        // Older ones are a tab that was left open, or a cookie that the browser withheld for a reason of its own.
+        let is_round = callback.attempt.created() >= created && now.since(created) < attempt::WINDOW;
+        let counted = cookie::values(context.headers, &self.rounds_name())
+            .find_map(|value| LoginCookie::open(&self.keyring, self.audience(context), value));
+        is_round.then(|| (edge, counted.map(|cookie| cookie.loops).unwrap_or_default().incremented(now)))
     }
 
     /// Creates the session, and ends the one that the browser had before: a sign-in always yields a new id.
     async fn create_session(
         &self,
         context: &RequestContext<'_>,
-        target: &RedirectTarget,
-        cookies: &[LoginCookie],
+        callback: &Callback<'_>,
         new: NewSession,
+        unsent: Option<LoopCounter>,
     ) -> Verdict {
         let (subject, user) = (new.identity.subject.clone(), new.identity.user.clone());
         if let Some(sid) = &new.sid {
@@ -151,16 +193,17 @@ impl LoginFlow {
         let cookie = match self.sessions.create(new).await {
             Ok(cookie) => cookie,
             Err(error) => {
-                self.count(context, metrics::LoginResult::Unavailable);
+                self.refused.count(context, metrics::LoginResult::Unavailable);
+                let retry = callback.target.retry_url(context);
                 let detail = format!("signed in, but the session could not be kept: {error}");
                 let (user, subject) = (Some(user.as_str()), Some(subject.0.as_str()));
                 let details = RefusalDetails { user, subject, detail: Some(&detail), ..RefusalDetails::default() };
-                let page = Page::StoreUnavailable { retry: target.as_str() };
-                return Verdict::Refuse(self.refusals.refuse_with(context, Reason::StoreUnavailable, &page, details));
+                let (page, reason) = (Page::StoreUnavailable { retry: &retry }, Reason::StoreUnavailable);
+                return Verdict::Refuse(self.refused.refusals.refuse_with(context, reason, &page, details));
             }
         };
         self.end_previous_sessions(context).await;
-        let mut login_cookie = cookies.first().copied().unwrap_or_else(LoginCookie::new);
+        let mut login_cookie = callback.cookies.first().copied().unwrap_or_else(LoginCookie::new);
         // Only the next page shows whether the session is found again: where cookies are blocked, or replicas have a store
         // each, it is not, and sign-in would loop for ever.
         login_cookie.loops = login_cookie.loops.incremented(self.clock.now());
@@ -173,12 +216,19 @@ impl LoginFlow {
             subject = truncate(&subject),
             "signed in"
         );
-        self.count(context, metrics::LoginResult::Succeeded);
-        let cookies = vec![
+        self.refused.count(context, metrics::LoginResult::Succeeded);
+        let audience = self.audience(context);
+        let mut cookies = vec![
             self.jar.set_session(&cookie, self.sessions.lifetime()),
-            self.jar.set_login(&login_cookie.seal(&self.keyring, self.audience(context)), attempt::LIFETIME),
+            // Kept for its counter alone: a tab that comes later finds the session, and is sent on.
+            self.jar.set_login(&login_cookie.sign(&self.keyring, audience), attempt::WINDOW),
         ];
-        redirect(Reason::SignedIn, target, cookies)
+        if let Some(loops) = unsent {
+            let counter = login_cookie.with_loops(loops).sign(&self.keyring, audience);
+            let path = format!("{}/callback", context.origin.prefix);
+            cookies.push(self.jar.set_at(&path, &self.rounds_name(), &counter, attempt::WINDOW));
+        }
+        self.targets.redirect(context, &callback.target, cookies)
     }
 
     /// Ends the sessions that the browser has cookies of.
@@ -202,111 +252,78 @@ impl LoginFlow {
         cookies: &[LoginCookie],
         cause: &'static str,
     ) -> Verdict {
-        let target = attempt
-            .map_or_else(|| RedirectTarget::root(context.redirect_base()), |attempt| self.target(context, attempt));
-        // Signed in already, in another tab or by an earlier try of this callback.
-        if let Ok(RequestSession::Current(_)) = self.check.find_session(context).await {
-            return redirect(Reason::SignedIn, &target, Vec::new());
+        let target = self.target(context, attempt);
+        if let Some(verdict) = self.send_on(context, &target).await {
+            return verdict;
         }
+        match self.begin_again(context, attempt, cookies, cause).await {
+            Some(verdict) => verdict,
+            None => self.refused.looped(context, &target, attempt.and_then(Attempt::edge_without_cookies)),
+        }
+    }
+
+    /// Answers an error response of the provider: with the page that was wanted, with another try, or with a page that explains.
+    async fn provider_error(
+        &self,
+        context: &RequestContext<'_>,
+        callback: &Callback<'_>,
+        error: ErrorResponse,
+    ) -> Verdict {
+        let Callback { attempt, target, cookies } = callback;
+        if let Some(verdict) = self.send_on(context, target).await {
+            return verdict;
+        }
+        if error.remedy == Remedy::Retry
+            && let Some(verdict) = self.begin_again(context, Some(attempt), cookies, error.code).await
+        {
+            return verdict;
+        }
+        self.refused.provider_error(context, target, self.provider_name(context), error)
+    }
+
+    /// Redirects to the target where the browser is signed in already, in another tab or by an earlier try of this callback.
+    async fn send_on(&self, context: &RequestContext<'_>, target: &ReturnTarget) -> Option<Verdict> {
+        match self.check.find_session(context).await {
+            Ok(RequestSession::Current(_)) => Some(self.targets.redirect(context, target, Vec::new())),
+            Ok(RequestSession::Absent(_)) | Err(_) => None,
+        }
+    }
+
+    /// Begins again; `None` where that would be one time too many.
+    async fn begin_again(
+        &self,
+        context: &RequestContext<'_>,
+        attempt: Option<&Attempt>,
+        cookies: &[LoginCookie],
+        cause: &'static str,
+    ) -> Option<Verdict> {
         let now = self.clock.now();
         let mut login_cookie = cookies.first().copied().unwrap_or_else(LoginCookie::new);
         let counted = attempt.map(Attempt::loops).unwrap_or_default();
         login_cookie.loops = login_cookie.loops.max(counted).incremented(now);
         if login_cookie.loops.is_exceeded(now) {
-            return self.refuse_loop(context, &target);
+            return None;
         }
         tracing::info!(request_id = %context.id, app = context.site.app.name, client = context.client_text(), why = cause, "a callback could not be completed; sign-in begins again");
-        self.count(context, metrics::LoginResult::Restarted);
-        self.begin(context, &target, login_cookie).await
+        self.refused.count(context, metrics::LoginResult::Restarted);
+        Some(self.begin(context, &self.target(context, attempt), login_cookie, Vec::new()).await)
     }
 
-    fn refuse_loop(&self, context: &RequestContext<'_>, target: &RedirectTarget) -> Verdict {
-        self.count(context, metrics::LoginResult::Looped);
-        let (retry, reset) = (context.sign_in_url(target.as_str()), context.endpoint_url("/reset"));
-        Verdict::Refuse(self.refusals.refuse(
-            context,
-            Reason::SignInLoop,
-            &Page::SignInLoop { retry: &retry, reset: &reset },
-        ))
+    /// Returns the target of an attempt; without one, the root.
+    fn target(&self, context: &RequestContext<'_>, attempt: Option<&Attempt>) -> ReturnTarget {
+        match attempt {
+            Some(attempt) => self.targets.of_attempt(context, &attempt.target, attempt.kept.as_ref()),
+            None => ReturnTarget::Whole(RedirectTarget::root(context.redirect_base())),
+        }
     }
 
-    /// Answers an error response of the provider (RFC 6749, section 4.1.2.1). Only known codes are repeated: anybody may have
-    /// written the description into the URL.
-    fn provider_error(&self, context: &RequestContext<'_>, target: &RedirectTarget, error: &str) -> Verdict {
-        let detail = match error {
-            "temporarily_unavailable" | "server_error" => {
-                return self.provider_failed(
-                    context,
-                    target,
-                    &oidc::Error::Unavailable("it said so itself".to_owned()),
-                );
-            }
-            "access_denied" => "The identity provider did not grant access.",
-            "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
-                "The identity provider needs you to sign in there first."
-            }
-            "invalid_scope" => "The identity provider does not know one of the scopes that were asked for.",
-            _ => "The identity provider refused the sign-in.",
-        };
-        self.count(context, metrics::LoginResult::Denied);
-        self.failed(context, target, detail, RefusalDetails { detail: Some(&detail), ..RefusalDetails::default() })
+    fn provider_name<'a>(&'a self, context: &RequestContext<'_>) -> &'a str {
+        self.provider(context).map_or("", |provider| provider.settings().name.as_str())
     }
 
-    fn provider_failed(&self, context: &RequestContext<'_>, target: &RedirectTarget, error: &oidc::Error) -> Verdict {
-        let provider = self.provider(context).map(|provider| provider.settings().name.as_str());
-        let mend = match error {
-            oidc::Error::ClientRefused(_) => {
-                Some("check client_id, client_secret and the redirect URIs at the provider")
-            }
-            _ => None,
-        };
-        let cause = format!("{}: {error}", provider.unwrap_or_default());
-        let details = RefusalDetails { detail: Some(&cause), mend, ..RefusalDetails::default() };
-        let detail = match error {
-            oidc::Error::Unavailable(_) => {
-                self.count(context, metrics::LoginResult::Unavailable);
-                let retry = context.sign_in_url(target.as_str());
-                let page = Page::ProviderUnavailable { retry: &retry };
-                return Verdict::Refuse(self.refusals.refuse_with(
-                    context,
-                    Reason::ProviderUnavailable,
-                    &page,
-                    details,
-                ));
-            }
-            oidc::Error::ClockSkew(_) => {
-                "The clocks of this site and of the identity provider are too far apart. The operator finds in the log by how much."
-            }
-            _ => "The identity provider's answer could not be used. The operator finds the reason in the log.",
-        };
-        self.count(context, metrics::LoginResult::Failed);
-        self.failed(context, target, detail, details)
-    }
-
-    fn failed(
-        &self,
-        context: &RequestContext<'_>,
-        target: &RedirectTarget,
-        detail: &str,
-        details: RefusalDetails<'_>,
-    ) -> Verdict {
-        let retry = context.sign_in_url(target.as_str());
-        let page = Page::SignInFailed { detail, retry: &retry };
-        Verdict::Refuse(self.refusals.refuse_with(context, Reason::SignInFailed, &page, details))
-    }
-
-    /// Refuses where the provider's URL cannot be sent, or the app has no provider. Validation of the configuration excludes both.
-    fn unconfigured(&self, context: &RequestContext<'_>) -> Verdict {
-        let page = Page::BadRequest { detail: "No identity provider is set up." };
-        let detail = "no usable provider for this app";
-        let details = RefusalDetails { detail: Some(&detail), ..RefusalDetails::default() };
-        Verdict::Refuse(self.refusals.refuse_with(context, Reason::Internal, &page, details))
-    }
-
-    /// Returns the attempt's target, checked again: the apps may have changed since it began.
-    fn target(&self, context: &RequestContext<'_>, attempt: &Attempt) -> RedirectTarget {
-        RedirectTarget::parse(&attempt.target, context.redirect_base(), &self.policy)
-            .unwrap_or_else(|| RedirectTarget::root(context.redirect_base()))
+    /// Returns the name of the cookie that counts rounds in which no other cookie reaches the check.
+    fn rounds_name(&self) -> String {
+        format!("{}_rounds", self.jar.path_bound_name())
     }
 
     fn provider(&self, context: &RequestContext<'_>) -> Option<&Arc<Provider>> {
@@ -323,43 +340,5 @@ impl LoginFlow {
             .filter_map(|value| LoginCookie::open(&self.keyring, self.audience(context), value))
             .take(MAX_COOKIES)
             .collect()
-    }
-
-    fn count(&self, context: &RequestContext<'_>, result: metrics::LoginResult) {
-        self.metrics.count(context.site.app.provider, result);
-    }
-}
-
-impl CallbackParameters {
-    /// Parses the parameters that are used; `None` where one of them is repeated.
-    fn parse(query: &str) -> Option<Self> {
-        let mut callback = Self::default();
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            let slot = match name.as_ref() {
-                "state" => &mut callback.state,
-                "code" => &mut callback.code,
-                "iss" => &mut callback.iss,
-                "error" => &mut callback.error,
-                _ => continue,
-            };
-            if slot.replace(value.into_owned()).is_some() {
-                return None;
-            }
-        }
-        Some(callback)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_callback_with_a_repeated_parameter_is_none() {
-        assert!(CallbackParameters::parse("state=a&code=b&code=c").is_none());
-        assert!(CallbackParameters::parse("state=a&state=a").is_none());
-        let read = CallbackParameters::parse("state=a&code=b%20c&session_state=x&iss=https%3A%2F%2Fi").unwrap();
-        assert_eq!((read.state.as_deref(), read.code.as_deref()), (Some("a"), Some("b c")));
-        assert_eq!((read.iss.as_deref(), read.error), (Some("https://i"), None));
     }
 }

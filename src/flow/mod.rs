@@ -8,17 +8,22 @@
 //! | `check` | authentication and authorisation, from memory or with the store |
 //! | `endpoints` | the gate's own endpoints below `server.prefix`, such as `/start` and `/callback` |
 //! | `login`, `attempt` | OpenID Connect sign-in: `state`, nonce, PKCE, the login cookie, redirect loops |
+//! | `callback_parameters`, `sign_in_refusals` | what the provider answers through the browser, and what is made of its errors |
+//! | `return_target` | where the browser goes after sign-in, and where long addresses are kept meanwhile |
 //! | `logout` | sign-out by the user (RP-initiated logout), CSRF confirmation, reset |
 //! | `frontchannel_logout`, `unknown_sids` | front-channel logout, and the negative cache before its look-ups |
 //! | `backchannel_logout` | back-channel logout |
 //! | `header_cuts` | the report of identity headers that do not fit |
 //! | `renewal` | single-flight renewal of sessions with their refresh tokens |
 //! | `refusal`, `refusal_log` | refusals as pages and JSON, and their log |
+//! | `misconfigured_edge` | edges that do not pass on what the gate reads |
+//! | `log_interval` | how often such things are logged |
 //! | `context` | a request as all of these see it |
 //! | `snapshot` | one configuration of all of these |
 
 mod attempt;
 pub mod backchannel_logout;
+mod callback_parameters;
 mod check;
 mod context;
 mod endpoints;
@@ -26,11 +31,15 @@ mod frontchannel_logout;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod header_cuts;
+mod log_interval;
 mod login;
 mod logout;
+mod misconfigured_edge;
 mod refusal;
 mod refusal_log;
 mod renewal;
+mod return_target;
+mod sign_in_refusals;
 mod snapshot;
 mod subrequest;
 mod unknown_sids;

@@ -94,7 +94,7 @@ impl Refusals {
             self.log.record(id, reason, details);
         }
         let body = match intent {
-            Intent::Page | Intent::Form => self.html(page, if is_quoted { id.as_str() } else { "" }),
+            Intent::Page | Intent::Frame | Intent::Form => self.html(page, if is_quoted { id.as_str() } else { "" }),
             Intent::Fetch => {
                 let message = if let Page::BadRequest { detail } = page { detail } else { message(reason) };
                 Body::Json(pages::json(reason.code(), message, id.as_str(), None))
@@ -142,6 +142,12 @@ impl Refusals {
         write_direct(Verdict::Refuse(refusal), id.as_str())
     }
 
+    /// 404 at a path below `/auth/` that is no edge's. `paths` says which there are.
+    pub(super) fn no_such_edge(&self, to: RefusalTarget<'_>, paths: &str, details: &RefusalDetails<'_>) -> Refusal {
+        let detail = format!("{}: {paths}", message(Reason::NoSuchEdge).trim_end_matches('.'));
+        self.refuse_to(to, Reason::NoSuchEdge, &Page::BadRequest { detail: &detail }, details)
+    }
+
     /// 503 where it is unknown whether there is a session.
     pub(super) fn undetermined(&self, context: &RequestContext<'_>, cause: &Undetermined, retry: &str) -> Refusal {
         match cause {
@@ -179,6 +185,14 @@ impl Refusals {
         Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers: Vec::new() }
     }
 
+    /// 401 for a page in a frame, where no sign-in page opens: its link opens one in a new tab.
+    pub(super) fn framed(&self, context: &RequestContext<'_>, reason: Reason, target: &RedirectTarget) -> Refusal {
+        let sign_in = context.sign_in_url(target.as_str());
+        let app = context.site.app.name.as_str();
+        let body = self.html(&Page::SignInOutsideFrame { app, sign_in: &sign_in }, "");
+        Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers: Vec::new() }
+    }
+
     /// The page for people who are signed out.
     pub(super) fn signed_out(&self, context: &RequestContext<'_>, cookies: Vec<HeaderValue>) -> Refusal {
         let sign_in = RedirectTarget::root(context.redirect_base());
@@ -194,7 +208,7 @@ impl Refusals {
         cookies: Vec<HeaderValue>,
     ) -> Refusal {
         let status = match context.via {
-            Via::Subrequest => status(reason),
+            Via::Subrequest(_) => status(reason),
             Via::Direct => StatusCode::OK,
         };
         let headers = cookies.into_iter().map(|cookie| (header::SET_COOKIE, cookie)).collect();
@@ -203,7 +217,7 @@ impl Refusals {
 
     fn html(&self, page: &Page<'_>, id: &str) -> Body {
         let document = self.pages.render(page, id);
-        Body::Html(document.html, document.csp)
+        Body::Html(document.html, document.csp, document.framing)
     }
 }
 
@@ -241,7 +255,7 @@ fn status(reason: Reason) -> StatusCode {
         Reason::StoreUnavailable | Reason::ProviderUnavailable | Reason::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         Reason::BadRequest => StatusCode::BAD_REQUEST,
         Reason::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        Reason::NeedsRoute | Reason::NotFound => StatusCode::NOT_FOUND,
+        Reason::NeedsRoute | Reason::NotFound | Reason::NoSuchEdge => StatusCode::NOT_FOUND,
         Reason::SigningIn | Reason::SignedIn => StatusCode::FOUND,
         Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -268,6 +282,7 @@ fn message(reason: Reason) -> &'static str {
         Reason::HeadersTooLarge => "The header of this request is too long. Deleting cookies of this site may help.",
         Reason::NeedsRoute => "This path needs a direct route to the gate.",
         Reason::NotFound => "There is nothing at this path.",
+        Reason::NoSuchEdge => "No edge asks at this path.",
         Reason::Overloaded => "There are too many requests at once. Try again shortly.",
         Reason::SigningIn | Reason::SignedIn => "Follow the redirect.",
         Reason::SignInFailed => "Sign-in failed.",

@@ -323,6 +323,7 @@ fn is_alarming(reason: Reason) -> bool {
             | Reason::ProviderUnavailable
             | Reason::SignInFailed
             | Reason::SignInLoop
+            | Reason::NoSuchEdge
             | Reason::Internal
     )
 }
@@ -337,8 +338,10 @@ fn message(reason: Reason) -> &'static str {
         Reason::NeedsRoute => "refused: this page needs a direct route to the gate",
         Reason::SignInFailed => "refused: sign-in is not possible",
         Reason::SignInLoop => {
-            "refused: redirect loop of sign-ins; the browser keeps no cookies, or replicas do not share a store"
+            "refused: redirect loop of sign-ins; the browser keeps no cookies, the edge does not pass them to the check, or replicas do \
+             not share a store"
         }
+        Reason::NoSuchEdge => "refused: no edge asks at this path",
         _ => "refused",
     }
 }

@@ -17,9 +17,12 @@ use super::{
     header_cuts::HeaderCuts,
     login::LoginFlow,
     logout::LogoutFlow,
+    misconfigured_edge::{self, MissingHeaders},
     refusal::{RefusalTarget, Refusals, UnreadableRequest},
     refusal_log::{RefusalDetails, RefusalLog},
     renewal::Renewer,
+    return_target::ReturnTargets,
+    sign_in_refusals::SignInRefusals,
     subrequest::{PendingSubrequest, SubrequestAnswer, Subrequests},
     unknown_sids::UnknownSids,
 };
@@ -27,7 +30,7 @@ use crate::{
     clock::Clock,
     cookie::{GateCookies, SiteScheme},
     crypto::Keyring,
-    edge::{self, Intent, Reason, Response, Subrequest, TrustedProxies},
+    edge::{self, Intent, Reason, Response, Subrequest, TrustedProxies, Verdict},
     host::Authority,
     metrics,
     oidc::Provider,
@@ -128,6 +131,7 @@ impl Snapshot {
             jar,
             unknown_sids: Arc::new(UnknownSids::new()),
         };
+        let missing_headers = MissingHeaders::new(clock.clone());
         let login = flows.login(clock, metrics.logins);
         let endpoints = flows.endpoints(&login, renewer, settings.legacy_cookies);
         let subrequests = Subrequests {
@@ -135,6 +139,7 @@ impl Snapshot {
             proxies: settings.trusted_proxies,
             service_hosts: settings.service_hosts,
             has_warned_of_method: false.into(),
+            missing_headers,
             policy: Arc::clone(&flows.policy),
             check: Arc::clone(&flows.check),
             login,
@@ -197,13 +202,17 @@ impl Snapshot {
         let method = request.method.as_str();
         let intent = edge::intent(Some(method), &request.headers);
         let client = edge::direct_client(&self.subrequests.proxies, peer, &request.headers);
-        let (authority, site) = match self.requested_site(request) {
+        let requested = self.requested_site(request);
+        if path == backchannel_logout::PATH && request.method == Method::POST {
+            return match self.logout_site(request, requested) {
+                Ok(site) => Box::pin(self.backchannel_logout.handle(request, &id, client, site)).await,
+                Err(error) => self.refuse_unreadable(RefusalTarget { intent, id: &id }, client, error),
+            };
+        }
+        let (authority, site) = match requested {
             Ok(requested) => requested,
             Err(error) => return self.refuse_unreadable(RefusalTarget { intent, id: &id }, client, error),
         };
-        if path == backchannel_logout::PATH && request.method == Method::POST {
-            return Box::pin(self.backchannel_logout.handle(request, &id, client, site)).await;
-        }
         let context = RequestContext {
             authority,
             site,
@@ -223,13 +232,25 @@ impl Snapshot {
     pub fn precheck_backchannel_logout(&self, peer: IpAddr, request: &Parts) -> Option<Response> {
         let id = RequestId::default();
         let client = edge::direct_client(&self.subrequests.proxies, peer, &request.headers);
-        match self.requested_site(request) {
-            Ok((_, site)) => self.backchannel_logout.precheck(request, &id, client, site),
+        match self.logout_site(request, self.requested_site(request)) {
+            Ok(site) => self.backchannel_logout.precheck(request, &id, client, site),
             Err(error) => {
                 let intent = edge::intent(Some(request.method.as_str()), &request.headers);
                 Some(self.refuse_unreadable(RefusalTarget { intent, id: &id }, client, error))
             }
         }
+    }
+
+    /// Answers a request below `/auth/` at whose path no edge asks, or an edge's question that was sent to no such path at all.
+    #[must_use]
+    pub fn no_such_edge(&self, peer: IpAddr, request: &Parts) -> Response {
+        let id = RequestId::default();
+        let intent = edge::intent(Some(request.method.as_str()), &request.headers);
+        let (path, mend) = (request.uri.path(), misconfigured_edge::paths(self.prefix()));
+        let details =
+            RefusalDetails { peer: Some(peer), path: Some(path), mend: Some(&mend), ..RefusalDetails::default() };
+        let refusal = self.refusals.no_such_edge(RefusalTarget { intent, id: &id }, &mend, &details);
+        edge::write_direct(Verdict::Refuse(refusal), id.as_str())
     }
 
     /// Answers a request for anything else.
@@ -268,6 +289,20 @@ impl Snapshot {
         Ok((authority, site))
     }
 
+    /// Returns the app whose host a logout token was sent to; `None` for a name of the gate's own, which providers inside the same
+    /// network use.
+    fn logout_site<'r>(
+        &self,
+        request: &Parts,
+        requested: Result<(Authority<'r>, Site<'r>), UnreadableRequest>,
+    ) -> Result<Option<Site<'r>>, UnreadableRequest> {
+        let names_gate = |host: &str| self.subrequests.service_hosts.iter().any(|service| service == host);
+        match edge::request_host(request) {
+            Ok(authority) if names_gate(authority.host()) => Ok(None),
+            _ => requested.map(|(_, site)| Some(site)),
+        }
+    }
+
     fn refuse_unreadable(&self, to: RefusalTarget<'_>, client: Option<IpAddr>, error: UnreadableRequest) -> Response {
         let details = RefusalDetails { client, ..RefusalDetails::default() };
         edge::write_direct(self.refusals.unreadable(to, error, details), to.id.as_str())
@@ -288,17 +323,17 @@ struct Flows {
 
 impl Flows {
     fn login(&self, clock: Clock, metrics: metrics::LoginMetrics) -> Arc<LoginFlow> {
+        let (policy, keyring, jar) = (Arc::clone(&self.policy), Arc::clone(&self.keyring), Arc::clone(&self.jar));
         Arc::new(LoginFlow {
-            policy: Arc::clone(&self.policy),
             sessions: Arc::clone(&self.sessions),
             providers: self.providers.clone(),
             check: Arc::clone(&self.check),
-            refusals: Arc::clone(&self.refusals),
+            targets: ReturnTargets::new(policy, keyring, jar, clock.clone()),
+            refused: SignInRefusals { refusals: Arc::clone(&self.refusals), metrics },
             keyring: Arc::clone(&self.keyring),
             jar: Arc::clone(&self.jar),
             clock,
             unknown_sids: Arc::clone(&self.unknown_sids),
-            metrics,
         })
     }
 

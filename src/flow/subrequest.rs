@@ -17,6 +17,7 @@ use super::{
     context::{PublicOrigin, RequestContext, RequestId, Via},
     endpoints::{self, Endpoints},
     login::LoginFlow,
+    misconfigured_edge::MissingHeaders,
     refusal::{RefusalTarget, Refusals, UnreadableRequest},
     refusal_log::{self, GroupsOf, RefusalDetails, RequiredAccess},
 };
@@ -25,7 +26,7 @@ use crate::{
     identity::PackedIdentity,
     metrics,
     pages::Page,
-    policy::{Policy, RequestAttributes, Requirement, Site, redirect::RedirectTarget},
+    policy::{Policy, RequestAttributes, Requirement, Site},
 };
 
 /// Answers auth subrequests.
@@ -36,6 +37,7 @@ pub(super) struct Subrequests {
     pub(super) service_hosts: Vec<String>,
     /// `true` once an edge that does not send the method was reported.
     pub(super) has_warned_of_method: AtomicBool,
+    pub(super) missing_headers: MissingHeaders,
     pub(super) policy: Arc<Policy>,
     pub(super) check: Arc<Check>,
     pub(super) login: Arc<LoginFlow>,
@@ -129,7 +131,7 @@ impl Subrequests {
         let ReadSubrequest { request, site, destination } = read;
         let (query, intent) = (request.query().unwrap_or_default(), request.intent());
         let AuthRequest { edge, method, authority, target, client, headers, .. } = request;
-        let (via, client) = (Via::Subrequest, client.address());
+        let (via, client) = (Via::Subrequest(edge), client.address());
         let context =
             RequestContext { authority, site, client, intent, method, headers, via, id, origin: &self.origin };
         // Cold branches are on the heap, so that the future of an answer from memory stays small.
@@ -148,14 +150,17 @@ impl Subrequests {
     /// Makes the answer for a request that is not let in: a sign-in, or a refusal.
     async fn refuse(&self, context: &RequestContext<'_>, target: &str, cause: NotAdmitted<'_>) -> Verdict {
         let app = context.site.app.name.as_str();
-        let here = || RedirectTarget::root(context.redirect_base());
-        let original = || RedirectTarget::original(target, context.redirect_base(), &self.policy).unwrap_or_else(here);
+        let original = || self.login.targets.original(context, target);
         match cause {
-            NotAdmitted::Unauthenticated(reason) => match context.intent {
-                Intent::Page => self.login.challenge(context, &original()).await,
-                Intent::Form => Verdict::Refuse(self.refusals.held_form(context, reason)),
-                Intent::Fetch => Verdict::Refuse(Refusals::login_required(context, reason)),
-            },
+            NotAdmitted::Unauthenticated(reason) => {
+                self.missing_headers.observe(context);
+                match context.intent {
+                    Intent::Page => self.login.challenge(context, &original()).await,
+                    Intent::Frame => Verdict::Refuse(self.refusals.framed(context, reason, &original())),
+                    Intent::Form => Verdict::Refuse(self.refusals.held_form(context, reason)),
+                    Intent::Fetch => Verdict::Refuse(Refusals::login_required(context, reason)),
+                }
+            }
             NotAdmitted::Forbidden(session, denial) => {
                 let identity = session.as_ref().map(|session| session.identity());
                 let reason = check::denial_reason(denial, identity);
@@ -272,6 +277,7 @@ fn label(verdict: &Verdict) -> metrics::VerdictLabel {
         | Reason::HeadersTooLarge
         | Reason::NeedsRoute
         | Reason::NotFound
+        | Reason::NoSuchEdge
         | Reason::SigningIn
         | Reason::SignedIn
         | Reason::Internal => metrics::VerdictLabel::Rejected,

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use self::theme::Theme;
 pub use self::{settings::Settings, static_file::StaticFile};
+use crate::edge::Framing;
 
 /// Characters of a value from outside that a page shows.
 const MAX_VALUE_CHARS: usize = 300;
@@ -38,6 +39,11 @@ pub enum Page<'a> {
         retry: &'a str,
         /// Clears the gate's cookies.
         reset: &'a str,
+    },
+    /// Sign-in was repeated too often because the edge does not pass the browser's cookies to the check.
+    CookiesNotPassed {
+        /// Begins another attempt.
+        retry: &'a str,
     },
     /// Signed in, but not allowed here.
     NotAllowed {
@@ -80,6 +86,13 @@ pub enum Page<'a> {
         /// Begins a sign-in; opens in a new tab.
         sign_in: &'a str,
     },
+    /// A page in a frame needs a sign-in, which opens in a new tab: sign-in pages refuse to be framed.
+    SignInOutsideFrame {
+        /// The app's name.
+        app: &'a str,
+        /// Begins a sign-in; opens in a new tab.
+        sign_in: &'a str,
+    },
     /// The session has ended.
     SignedOut {
         /// Signs in again.
@@ -113,11 +126,20 @@ impl Page<'_> {
         matches!(self, Self::ConfirmSignOut { .. })
     }
 
+    /// Returns where the page may be shown: in frames only if all that can be clicked in it opens a tab of its own.
+    fn framing(&self) -> Framing {
+        match self {
+            Self::FormNotSent { .. } | Self::SignInOutsideFrame { .. } => Framing::Allowed,
+            _ => Framing::Denied,
+        }
+    }
+
     /// Returns the text of the title and the heading.
     fn heading(&self) -> &'static str {
         match self {
             Self::SignInFailed { .. } => "Sign-in failed",
             Self::SignInLoop { .. } => "Sign-in keeps going round",
+            Self::CookiesNotPassed { .. } => "This site loses your sign-in",
             Self::NotAllowed { .. } => "You do not have access",
             Self::EmailUnverified { .. } => "Your e-mail address is not verified",
             Self::Denied { .. } => "This page is closed",
@@ -125,6 +147,7 @@ impl Page<'_> {
             Self::ProviderUnavailable { .. } => "Sign-in is not available",
             Self::StoreUnavailable { .. } => "We cannot check your sign-in",
             Self::FormNotSent { .. } => "Your form was not sent",
+            Self::SignInOutsideFrame { .. } => "Sign in to see this",
             Self::SignedOut { .. } => "You are signed out",
             Self::ConfirmSignOut { .. } => "Do you want to sign out?",
             Self::Reset { .. } => "Cookies cleared",
@@ -147,6 +170,8 @@ pub struct Document {
     pub html: Bytes,
     /// Value of `Content-Security-Policy`.
     pub csp: HeaderValue,
+    /// The same for browsers that read `X-Frame-Options`.
+    pub framing: Framing,
 }
 
 /// The script of single-page apps (`docs/single-page-apps.md`).
@@ -165,8 +190,13 @@ impl Pages {
         let template = PageTemplate { theme: &self.theme, page, request_id };
         let mut html = String::with_capacity(self.theme.size() + PageTemplate::SIZE_HINT);
         template.render_into(&mut html).expect("writing to a String does not fail");
-        let csp = if page.has_form() { &self.theme.csp_with_form } else { &self.theme.csp };
-        Document { html: Bytes::from(html), csp: csp.clone() }
+        let framing = page.framing();
+        let csp = match framing {
+            Framing::Allowed => &self.theme.csp_in_frames,
+            Framing::Denied if page.has_form() => &self.theme.csp_with_form,
+            Framing::Denied => &self.theme.csp,
+        };
+        Document { html: Bytes::from(html), csp: csp.clone(), framing }
     }
 
     /// Returns the file with this name below `/static/`.

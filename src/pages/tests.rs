@@ -9,6 +9,7 @@ fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'
     let pages = vec![
         ("sign_in_failed", Page::SignInFailed { detail: value, retry: address }),
         ("sign_in_loop", Page::SignInLoop { retry: address, reset: address }),
+        ("cookies_not_passed", Page::CookiesNotPassed { retry: address }),
         ("not_allowed", Page::NotAllowed { user: value, app: value, switch: address }),
         ("email_unverified", Page::EmailUnverified { user: value, app: value }),
         ("denied", Page::Denied { app: value }),
@@ -16,6 +17,7 @@ fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'
         ("provider_unavailable", Page::ProviderUnavailable { retry: address }),
         ("store_unavailable", Page::StoreUnavailable { retry: address }),
         ("form_not_sent", Page::FormNotSent { sign_in: address }),
+        ("sign_in_outside_frame", Page::SignInOutsideFrame { app: value, sign_in: address }),
         ("signed_out", Page::SignedOut { sign_in: address }),
         ("confirm_sign_out", Page::ConfirmSignOut { action: address, stay: address }),
         ("reset", Page::Reset { back: address }),
@@ -25,6 +27,8 @@ fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'
     let complete = |page: &Page<'_>| match page {
         Page::SignInFailed { .. }
         | Page::SignInLoop { .. }
+        | Page::CookiesNotPassed { .. }
+        | Page::SignInOutsideFrame { .. }
         | Page::NotAllowed { .. }
         | Page::EmailUnverified { .. }
         | Page::Denied { .. }
@@ -36,7 +40,7 @@ fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'
         | Page::ConfirmSignOut { .. }
         | Page::Reset { .. }
         | Page::BadRequest { .. }
-        | Page::NotFound => 14,
+        | Page::NotFound => 16,
     };
     assert!(pages.iter().all(|(_, page)| complete(page) == pages.len()));
     pages
@@ -117,7 +121,7 @@ fn the_policy_allows_exactly_the_stylesheet_that_is_inlined() {
             let policy = document.csp.to_str().unwrap();
             assert_eq!(between(policy, "style-src '", "'"), format!("sha256-{hash}"), "{name}");
             assert!(!policy.contains("script-src") && !policy.contains("unsafe"), "{policy}");
-            for part in ["default-src 'none'", "img-src data:;", "base-uri 'none'", "frame-ancestors 'none'"] {
+            for part in ["default-src 'none'", "img-src data:;", "base-uri 'none'", "frame-ancestors "] {
                 assert!(policy.contains(part), "{name}: {policy}");
             }
             let form = text(&document).contains("<form");
@@ -173,6 +177,21 @@ fn each_page_is_complete_and_begins_with_what_happened() {
 }
 
 #[test]
+fn only_pages_that_open_a_tab_of_their_own_are_shown_in_frames() {
+    for (name, page) in every_page("x", "/go") {
+        let document = Pages::new(Settings::default()).render(&page, "r");
+        let policy = document.csp.to_str().unwrap();
+        let links = text(&document).matches("<a ").count() + text(&document).matches("<form").count();
+        let in_new_tabs = text(&document).matches("target=\"_blank\" rel=\"noopener\"").count();
+        let is_framed = ["form_not_sent", "sign_in_outside_frame"].contains(&name);
+        assert_eq!(document.framing == Framing::Allowed, is_framed, "{name}");
+        assert_eq!(policy.contains("frame-ancestors http: https:"), is_framed, "{name}: {policy}");
+        assert_eq!(policy.contains("frame-ancestors 'none'"), !is_framed, "{name}: {policy}");
+        assert!(!is_framed || links == in_new_tabs, "{name}: {links} links, {in_new_tabs} in new tabs");
+    }
+}
+
+#[test]
 fn a_page_fits_into_the_buffers_of_an_edge() {
     let pages = Pages::new(Settings::default());
     let endless = "<".repeat(100_000);
@@ -195,12 +214,13 @@ fn a_long_value_is_cut_between_characters() {
 }
 
 #[test]
-fn only_the_form_page_opens_a_tab_and_only_the_confirmation_holds_a_form() {
+fn two_pages_open_a_tab_and_only_the_confirmation_holds_a_form() {
     let pages = Pages::new(Settings::default());
     for (name, page) in every_page("x", "/go") {
         let document = pages.render(&page, "r");
         let html = text(&document);
-        assert_eq!(html.contains("target=\"_blank\" rel=\"noopener\""), name == "form_not_sent", "{name}");
+        let opens_tab = ["form_not_sent", "sign_in_outside_frame"].contains(&name);
+        assert_eq!(html.contains("target=\"_blank\" rel=\"noopener\""), opens_tab, "{name}");
         assert_eq!(
             html.contains("<form class=\"actions\" method=\"post\" action=\"/go\">"),
             name == "confirm_sign_out"
@@ -271,5 +291,5 @@ fn the_pages_can_be_opened_in_a_browser() {
         let document = pages.render(&page, "0f3a9c5d27e14b68");
         std::fs::write(folder.join(name).with_extension("html"), &document.html).unwrap();
     }
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 14);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 16);
 }

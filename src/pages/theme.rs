@@ -40,6 +40,8 @@ pub(super) struct Theme {
     pub(super) csp: HeaderValue,
     /// Content Security Policy of the page that asks before it signs out.
     pub(super) csp_with_form: HeaderValue,
+    /// Content Security Policy of pages that are shown in frames too.
+    pub(super) csp_in_frames: HeaderValue,
 }
 
 impl Theme {
@@ -56,10 +58,11 @@ impl Theme {
             title: settings.title.filter(|title| !title.trim().is_empty()).unwrap_or_else(|| DEFAULT_TITLE.to_owned()),
             favicon: icon.data_url(),
             logo: logo.as_ref().map(StaticFile::data_url),
-            csp: content_security_policy(&stylesheet, "'none'"),
+            csp: content_security_policy(&stylesheet, "'none'", "'none'"),
             // Browsers hold the redirects that follow a form to this too, and signing out ends at the provider, which
             // may send the browser on to another one.
-            csp_with_form: content_security_policy(&stylesheet, "http: https:"),
+            csp_with_form: content_security_policy(&stylesheet, "http: https:", "'none'"),
+            csp_in_frames: content_security_policy(&stylesheet, "'none'", "http: https:"),
             static_files: std::iter::once(icon).chain(logo).collect(),
             icon_svg,
             stylesheet,
@@ -140,11 +143,11 @@ fn rendered(template: &impl Template) -> String {
     template.render().expect("writing to a String does not fail")
 }
 
-fn content_security_policy(stylesheet: &str, form_action: &str) -> HeaderValue {
+fn content_security_policy(stylesheet: &str, form_action: &str, frame_ancestors: &str) -> HeaderValue {
     let hash = BASE64.encode(&crypto::digest(stylesheet.as_bytes()));
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; form-action {form_action}; base-uri 'none'; \
-         frame-ancestors 'none'"
+         frame-ancestors {frame_ancestors}"
     );
     HeaderValue::try_from(policy).expect("base64 and our own words are visible ASCII")
 }

@@ -10,12 +10,14 @@ use http::{Method, Uri, request::Parts};
 
 use super::{connection::FragmentDropped, limits::RequestClass};
 use crate::{
-    edge::{Edge, Response, Subrequest},
+    edge::{self, Edge, Response, Subrequest},
     flow::{Gate, SubrequestAnswer, backchannel_logout},
 };
 
 /// Path below the prefix at which edges ask, each at its own name.
 const AUTH: &str = "/auth/";
+/// The same without any name.
+const AUTH_ALONE: &str = "/auth";
 
 /// Destination of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub(super) enum Route<'r> {
     Authorize(Edge, &'r str),
     /// Endpoint of the gate's own: the path below the prefix, beginning with a slash.
     Endpoint(&'r str),
+    /// Path below `/auth/` at which no edge asks.
+    NoSuchEdge,
     /// Path with nothing at it.
     NotFound,
 }
@@ -39,12 +43,12 @@ pub(super) fn route<'r>(prefix: &str, method: &Method, uri: &'r Uri) -> Route<'r
         return Route::NotFound;
     };
     let Some(name) = endpoint.strip_prefix(AUTH) else {
-        return Route::Endpoint(endpoint);
+        return if endpoint == AUTH_ALONE { Route::NoSuchEdge } else { Route::Endpoint(endpoint) };
     };
     match Edge::ALL.iter().find(|edge| edge.label() == name) {
         // Envoy appends the original target to its path.
         Some(Edge::Envoy) | None => {
-            envoy_target(prefix, uri).map_or(Route::Endpoint(endpoint), |target| Route::Authorize(Edge::Envoy, target))
+            envoy_target(prefix, uri).map_or(Route::NoSuchEdge, |target| Route::Authorize(Edge::Envoy, target))
         }
         Some(edge) => Route::Authorize(*edge, ""),
     }
@@ -62,7 +66,11 @@ fn checked_route<'r>(prefix: &str, request: &'r Parts) -> Route<'r> {
     if request.extensions.get::<FragmentDropped>().is_some() {
         return Route::NotFound;
     }
-    route(prefix, &request.method, &request.uri)
+    match route(prefix, &request.method, &request.uri) {
+        // An edge whose address lacks the path, or has that of another gate.
+        Route::NotFound if edge::is_question(&request.headers) => Route::NoSuchEdge,
+        route => route,
+    }
 }
 
 /// Hands requests to the gate.
@@ -95,7 +103,7 @@ impl Router {
     pub(super) fn class(&self, request: &Parts) -> RequestClass {
         match checked_route(self.gate.now().prefix(), request) {
             Route::Authorize(..) => RequestClass::Authorization,
-            Route::Endpoint(_) | Route::NotFound => RequestClass::Page,
+            Route::Endpoint(_) | Route::NoSuchEdge | Route::NotFound => RequestClass::Page,
         }
     }
 
@@ -123,7 +131,7 @@ impl Router {
                     SubrequestAnswer::Pending(_) => None,
                 }
             }
-            Route::Endpoint(_) | Route::NotFound => None,
+            Route::Endpoint(_) | Route::NoSuchEdge | Route::NotFound => None,
         }
     }
 
@@ -133,6 +141,7 @@ impl Router {
         match checked_route(now.prefix(), request) {
             Route::Authorize(edge, target) => now.authorize(Subrequest { edge, peer, parts: request, target }).await,
             Route::Endpoint(endpoint) => now.answer_endpoint(peer, request, endpoint).await,
+            Route::NoSuchEdge => now.no_such_edge(peer, request),
             Route::NotFound => now.not_found(request),
         }
     }
@@ -147,6 +156,7 @@ mod tests {
         match route("/_doorward", &Method::GET, &uri) {
             Route::Authorize(edge, target) => format!("{} {target}", edge.label()),
             Route::Endpoint(page) => format!("page {page}"),
+            Route::NoSuchEdge => "no edge".to_owned(),
             Route::NotFound => "nothing".to_owned(),
         }
     }
@@ -158,10 +168,15 @@ mod tests {
             ("/_doorward/auth/traefik?rd=/_doorward/ping", "traefik "),
             ("/_doorward/auth/caddy", "caddy "),
             ("/_doorward/auth/nginx", "nginx "),
-            ("/_doorward/auth/nginx/", "page /auth/nginx/"),
-            ("/_doorward/auth/Traefik", "page /auth/Traefik"),
-            ("/_doorward/auth/%74raefik", "page /auth/%74raefik"),
-            ("/_doorward/auth/x/../traefik", "page /auth/x/../traefik"),
+            ("/_doorward/auth/nginx/", "no edge"),
+            ("/_doorward/auth/", "no edge"),
+            ("/_doorward/auth", "no edge"),
+            ("/_doorward/auth?x", "no edge"),
+            ("/_doorward/authx", "page /authx"),
+            ("/_doorward/auth/Traefik", "no edge"),
+            ("/_doorward/auth/treafik", "no edge"),
+            ("/_doorward/auth/%74raefik", "no edge"),
+            ("/_doorward/auth/x/../traefik", "no edge"),
             ("/_doorward/start?rd=/", "page /start"),
             ("/_doorward/", "page /"),
             ("/_doorward", "nothing"),
@@ -188,7 +203,22 @@ mod tests {
     #[test]
     fn envoy_without_an_original_path_is_not_authorised() {
         for target in ["", "?a=/b", "x", "*"] {
-            assert!(routed(&format!("/_doorward/auth/envoy{target}")).starts_with("page "), "{target}");
+            assert_eq!(routed(&format!("/_doorward/auth/envoy{target}")), "no edge", "{target}");
+        }
+    }
+
+    #[test]
+    fn a_question_that_is_sent_to_no_edges_path_is_known_by_its_headers() {
+        for (target, header, expected) in [
+            ("/", "x-forwarded-uri", Route::NoSuchEdge),
+            ("/outpost.goauthentik.io/auth/traefik", "x-forwarded-uri", Route::NoSuchEdge),
+            ("/auth/nginx", "x-original-url", Route::NoSuchEdge),
+            ("/", "x-forwarded-host", Route::NotFound),
+            ("/_doorward/ping", "x-forwarded-uri", Route::Endpoint("/ping")),
+            ("/_doorward/auth/caddy", "x-forwarded-uri", Route::Authorize(Edge::Caddy, "")),
+        ] {
+            let (request, ()) = http::Request::get(target).header(header, "/").body(()).unwrap().into_parts();
+            assert_eq!(checked_route("/_doorward", &request), expected, "{target} {header}");
         }
     }
 

@@ -41,6 +41,62 @@ async fn an_invalid_callback_begins_the_sign_in_again() {
     }
 }
 
+/// Returns a callback of the provider with an error in place of the code.
+fn with_error(callback: &str, error: &str) -> String {
+    let (address, query) = callback.split_once('?').unwrap();
+    let state = query.split('&').find(|pair| pair.starts_with("state=")).unwrap();
+    format!("{address}?error={error}&error_description=authentication_expired&{state}")
+}
+
+#[tokio::test]
+async fn an_error_in_one_tab_leads_a_browser_on_that_has_signed_in_in_another() {
+    let world = World::new().await;
+    let alice = world.person("alice");
+    let mut callbacks = Vec::new();
+    for tab in 0..5 {
+        callbacks.push(alice.up_to_the_callback(&world.at("app", &format!("/tab/{tab}"))).await);
+    }
+    let first = callbacks.remove(0);
+    assert_eq!(alice.visit(&first).await.echo().target, "/tab/0");
+    let errors = ["temporarily_unavailable", "access_denied", "login_required", "made_up"];
+    for (tab, (callback, error)) in (1..).zip(callbacks.iter().zip(errors)) {
+        let answer = alice.visit(&with_error(callback, error)).await;
+        assert_eq!(answer.echo().target, format!("/tab/{tab}"), "{error}: {:#?}", answer.trail);
+        // As authentik has it, behind a second question mark.
+        let second = with_error(callback, error).replace("callback?", "callback?X-authentik-auth-callback=true?");
+        assert_eq!(alice.visit(&second).await.echo().target, format!("/tab/{tab}"), "{error}");
+    }
+    // A code that cannot be redeemed: the provider is away.
+    let callback = alice.up_to_the_callback(&world.at("app", "/_doorward/start?rd=%2Ftab%2F9")).await;
+    world.provider.control("away?is=yes").await;
+    assert_eq!(alice.visit(&callback).await.echo().target, "/tab/9");
+}
+
+#[tokio::test]
+async fn an_error_that_a_retry_mends_begins_again_at_most_three_times() {
+    let world = World::new().await;
+    for error in ["temporarily_unavailable", "server_error", "login_required", "interaction_required"] {
+        let alice = world.person("alice");
+        let callback = alice.up_to_the_callback(&world.at("app", "/wanted")).await;
+        let answer = alice.visit(&with_error(&callback, error)).await;
+        assert_eq!(answer.echo().target, "/wanted", "{error}: {:#?}", answer.trail);
+
+        world.provider.control(&format!("says?error={error}")).await;
+        let answer = world.person("alice").visit(&world.at("app", "/wanted")).await;
+        let rounds = answer.trail.iter().filter(|url| url.contains("/_doorward/callback?")).count();
+        assert_eq!(rounds, 4, "{error}: once and three times again: {:#?}", answer.trail);
+        let expected = if error.ends_with("required") { "sign_in_failed" } else { "provider_unavailable" };
+        assert_eq!(answer.reason(), expected, "{answer:?}");
+        world.provider.control("says?error=").await;
+    }
+    for error in ["access_denied", "invalid_scope", "unauthorized_client", "made_up"] {
+        let alice = world.person("alice");
+        let callback = alice.up_to_the_callback(&world.at("app", "/wanted")).await;
+        let answer = alice.visit(&with_error(&callback, error)).await;
+        assert_eq!((answer.reason(), answer.trail.len()), ("sign_in_failed", 1), "{error}: {answer:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_browser_without_cookies_gets_an_explanation_after_a_few_rounds() {
     let world = World::new().await;

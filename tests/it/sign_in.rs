@@ -132,6 +132,70 @@ async fn a_websocket_or_a_form_without_a_session_is_never_redirected() {
 }
 
 #[tokio::test]
+async fn a_frame_or_a_form_without_a_session_gets_a_page_that_opens_sign_in_in_a_new_tab() {
+    let world = World::new().await;
+    let framed = world.visitor().with("sec-fetch-dest", "iframe");
+    let wanted = world.at("app", "/panel?x=1&y=2");
+    let answer = framed.open(&wanted).await;
+    assert_eq!((answer.status, answer.reason()), (StatusCode::UNAUTHORIZED, "no_session"), "{answer:?}");
+    assert_eq!(answer.header("x-frame-options"), "", "it has to be seen in the frame");
+    assert!(answer.header("content-security-policy").contains("frame-ancestors http: https:"), "{answer:?}");
+    assert_eq!(answer.headers.get("set-cookie"), None, "nothing has begun");
+    assert_eq!(sign_in_from_the_page(&world, &answer.text()).await, "/panel?x=1&y=2");
+
+    let visitor = world.visitor();
+    let mut form = visitor.request(crate::world::RequestMode::Page, &world.at("app", "/submit"));
+    *form.method_mut() = http::Method::POST;
+    let answer = visitor.send(form).await;
+    assert_eq!((answer.status, answer.reason()), (StatusCode::UNAUTHORIZED, "no_session"), "{answer:?}");
+    assert!(answer.text().contains("send it again"), "{answer:?}");
+    assert_eq!(sign_in_from_the_page(&world, &answer.text()).await, "/");
+
+    // With a session a frame is like any other page.
+    let alice = world.signed_in("alice").await.with("sec-fetch-dest", "iframe");
+    assert_eq!(alice.open(&wanted).await.echo().target, "/panel?x=1&y=2");
+}
+
+/// Opens the only link of a page, which opens a new tab, and returns the target of the app's page at its end.
+async fn sign_in_from_the_page(world: &World, html: &str) -> String {
+    let link = html.split("<a ").find(|link| link.contains("target=\"_blank\" rel=\"noopener\"")).expect("a link");
+    let address =
+        link.split_once("href=\"").unwrap().1.split_once('"').unwrap().0.replace("&amp;", "&").replace("&#38;", "&");
+    world.person("alice").visit(&address).await.echo().target
+}
+
+#[tokio::test]
+async fn a_frame_through_nginx_gets_the_same_page_and_no_redirect() {
+    let world = WorldBuilder::with(EdgeKind::Nginx).start().await;
+    let answer = world.visitor().with("sec-fetch-dest", "iframe").open(&world.at("app", "/panel")).await;
+    assert_eq!((answer.status, answer.header("location")), (StatusCode::UNAUTHORIZED, ""), "{answer:?}");
+    assert!(answer.text().contains("target=\"_blank\""), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_link_that_an_edge_for_another_gate_wrote_with_http_is_followed_over_https() {
+    let world = World::new().await;
+    let wanted = world.at("app", "/deep?x=1");
+    let written = wanted.replacen("https://", "http://", 1);
+    let rd: String = url::form_urlencoded::byte_serialize(written.as_bytes()).collect();
+    let answer = world.person("alice").visit(&world.at("app", &format!("/_doorward/start?rd={rd}"))).await;
+    assert_eq!(answer.url, wanted, "{:#?}", answer.trail);
+}
+
+#[tokio::test]
+async fn the_login_cookie_is_short_and_gone_a_minute_after_the_sign_in() {
+    let world = World::new().await;
+    let alice = world.person("alice");
+    let callback = alice.up_to_the_callback(&world.at("app", "/")).await;
+    let begun = alice.cookies(&world.at("app", "/").parse().unwrap());
+    assert!(begun.starts_with("__Host-doorward_login=") && begun.len() <= 60, "{begun}");
+    let answer = alice.open(&callback).await;
+    let lines: Vec<_> = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap()).collect();
+    let login = lines.iter().find(|line| line.starts_with("__Host-doorward_login=")).expect("it counts for a minute");
+    assert!(login.ends_with("Max-Age=60"), "{login}");
+}
+
+#[tokio::test]
 async fn ten_tabs_sign_in_in_any_order_with_one_jar_and_cookies_do_not_pile_up() {
     let world = World::new().await;
     let browser: Visitor = world.person("alice");

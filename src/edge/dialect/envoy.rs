@@ -7,6 +7,14 @@ use http::request::Parts;
 use super::original::{FORWARDED_FOR, Original};
 use crate::edge::field::{BadRequest, Field, is_method, request_host, target};
 
+/// Passes the client's cookies to the check.
+pub(super) const MEND_COOKIES: &str = "in ext_authz: allowed_headers with { exact: cookie }; Istio: includeRequestHeadersInCheck; Envoy Gateway: headersToExtAuth";
+
+/// Passes on what the gate reads.
+pub(super) const MEND_HEADERS: &str = "in ext_authz: allowed_headers with accept, authorization, cookie, origin, purpose, referer, sec-fetch-dest, sec-fetch-mode, \
+     sec-fetch-site, sec-purpose, upgrade, x-forwarded-for, x-requested-with; Istio: includeRequestHeadersInCheck; Envoy Gateway: \
+     headersToExtAuth";
+
 /// Reads the original request. `original_target` is the request target behind `/auth/envoy`.
 pub(super) fn read<'r>(request: &'r Parts, original_target: &'r str) -> Result<Original<'r>, BadRequest> {
     let fault = |problem| BadRequest { header: "the request line", problem };

@@ -87,6 +87,34 @@ pub fn mend_method(edge: Edge) -> &'static str {
     }
 }
 
+/// Returns the lines for an edge's configuration that make it pass the client's cookies to the check.
+#[must_use]
+pub fn mend_cookies(edge: Edge) -> &'static str {
+    match edge {
+        Edge::Traefik => traefik::MEND_COOKIES,
+        Edge::Caddy => caddy::MEND_COOKIES,
+        Edge::Nginx => nginx::MEND_COOKIES,
+        Edge::Envoy => envoy::MEND_COOKIES,
+    }
+}
+
+/// Returns the lines for an edge's configuration that make it pass on the headers which tell pages from scripts.
+#[must_use]
+pub fn mend_headers(edge: Edge) -> &'static str {
+    match edge {
+        Edge::Traefik => traefik::MEND_HEADERS,
+        Edge::Caddy => caddy::MEND_HEADERS,
+        Edge::Nginx => nginx::MEND_HEADERS,
+        Edge::Envoy => envoy::MEND_HEADERS,
+    }
+}
+
+/// Returns `true` for a request that carries an edge's description of another one.
+#[must_use]
+pub fn is_question(headers: &HeaderMap) -> bool {
+    [traefik::URI, nginx::URL].iter().any(|name| headers.contains_key(*name))
+}
+
 /// Returns the client of a request over a direct route: the peer, or the client that a trusted proxy forwards for.
 #[must_use]
 pub fn direct_client(proxies: &TrustedProxies, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {

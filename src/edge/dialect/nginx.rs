@@ -19,6 +19,14 @@ pub(super) const MEND_HOST: &str = "proxy_set_header Host $host; proxy_set_heade
 /// Sends the original method.
 pub(super) const MEND_METHOD: &str = "proxy_set_header X-Original-Method $request_method;";
 
+/// Passes the client's cookies to the check.
+pub(super) const MEND_COOKIES: &str =
+    "in the check's location: proxy_pass_request_headers on; and no proxy_set_header that empties Cookie";
+
+/// Passes on what the gate reads.
+pub(super) const MEND_HEADERS: &str = "in the check's location: proxy_pass_request_headers on; and no proxy_set_header that empties Accept, \
+     Sec-Fetch-Dest, Sec-Fetch-Mode or Sec-Fetch-Site";
+
 /// Reads the original request.
 pub(super) fn read(request: &Parts) -> Result<Original<'_>, BadRequest> {
     let mut url = Field::named(URL);

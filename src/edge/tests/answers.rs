@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 
-use crate::edge::{Admission, Body, Edge, Reason, Redirect, Refusal, Response, Verdict, write, write_direct};
+use crate::edge::{Admission, Body, Edge, Framing, Reason, Redirect, Refusal, Response, Verdict, write, write_direct};
 
 /// Status, header lines in alphabetical order, body.
 fn shown(response: Response) -> String {
@@ -42,7 +42,7 @@ fn refusal(status: u16, body: Body) -> Refusal {
 }
 
 fn html() -> Body {
-    Body::Html(Bytes::from_static(b"<p>"), HeaderValue::from_static("default-src 'none'"))
+    Body::Html(Bytes::from_static(b"<p>"), HeaderValue::from_static("default-src 'none'"), Framing::Denied)
 }
 
 fn json() -> Body {

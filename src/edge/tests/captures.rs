@@ -63,7 +63,7 @@ fn outcome(name: &str, text: &str) -> String {
             original.target.to_owned(),
             original.client.address().map_or("-".to_owned(), |address| address.to_string()),
             match original.intent() {
-                Intent::Page => "page",
+                Intent::Page | Intent::Frame => "page",
                 Intent::Form => "form",
                 Intent::Fetch => "fetch",
             }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use data_encoding::BASE64;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
 use proptest::prelude::*;
 use serde_json::Value;
 use url::Url;
@@ -52,7 +52,7 @@ fn what_is_taken_stays_as_it_was() {
 
 #[test]
 fn what_leaves_the_site_or_could_be_read_so_is_refused() {
-    let long = format!("/{}", "a".repeat(4096));
+    let long = format!("/{}", "a".repeat(17 << 10));
     for text in [
         "",
         "x",
@@ -63,11 +63,22 @@ fn what_leaves_the_site_or_could_be_read_so_is_refused() {
         "///other.example.com/",
         "/\\evil.example",
         "/\t/evil.example",
-        "/a b",
-        "/caf\u{e9}",
+        "/a?b=\\",
+        "https://app.example.com/?\\",
+        " /a",
+        "\u{a0}/a",
         "/a\u{7f}",
         "\u{1}https://app.example.com/",
-        "http://app.example.com/",
+        "http://evil.example/",
+        "http://evil.example:80/",
+        "http://app.example.com:8080/",
+        "http://app.example.com:80:80/",
+        "http://app.example.com@evil.example/",
+        "http:app.example.com/",
+        "http:///app.example.com/",
+        "http://app.example\u{3002}com/",
+        "https://app.example\u{3002}com/",
+        "https://app.example.com\u{ff0f}evil.example/",
         "HTTPS://app.example.com/",
         "https:app.example.com/",
         "https:/app.example.com/",
@@ -92,6 +103,31 @@ fn what_leaves_the_site_or_could_be_read_so_is_refused() {
         &long,
     ] {
         assert_eq!(parsed(text, "https", "app.example.com", &estate()), None, "{text}");
+    }
+}
+
+#[test]
+fn http_is_raised_to_the_https_of_the_site() {
+    for (text, authority, expected) in [
+        ("http://app.example.com/deep?x=http://y", "app.example.com", "https://app.example.com/deep?x=http://y"),
+        ("http://app.example.com:80/deep", "app.example.com", "https://app.example.com/deep"),
+        ("http://app.example.com", "app.example.com", "https://app.example.com"),
+        ("http://other.example.com?x", "app.example.com", "https://other.example.com?x"),
+        ("http://app.example.com:8443/deep", "app.example.com:8443", "https://app.example.com:8443/deep"),
+        ("http://app.example.com/_doorward/sign_out", "app.example.com", "https://app.example.com/"),
+    ] {
+        assert_eq!(parsed(text, "https", authority, &estate()).as_deref(), Some(expected), "{text}");
+    }
+    assert_eq!(parsed("https://app.example.com/", "http", "app.example.com", &estate()), None);
+}
+
+#[test]
+fn what_no_url_can_hold_is_percent_encoded_as_browsers_do() {
+    for (text, expected) in [
+        ("/caf\u{e9}/a b?q=\u{2713}", "https://app.example.com/caf%C3%A9/a%20b?q=%E2%9C%93"),
+        ("https://app.example.com/?q=\u{ff0f}\u{85}", "https://app.example.com/?q=%EF%BC%8F%C2%85"),
+    ] {
+        assert_eq!(parsed(text, "https", "app.example.com", &estate()).as_deref(), Some(expected), "{text}");
     }
 }
 
@@ -138,11 +174,30 @@ fn a_target_below_our_own_prefix_becomes_the_root() {
 fn the_address_that_was_asked_is_come_back_to_byte_for_byte() {
     let authority = Authority::parse("app.example.com:8443").unwrap();
     let base = RedirectBase { scheme: "https", authority: &authority, prefix: "/_doorward" };
-    for target in ["/", "//double//slash?a=b", "/foo%20bar/%E2%9C%93?x=1&y=a%2Fb&z=%20q&u=https://h/p?q", "/q?"] {
+    let long = format!("/explore?left={}", "%7B%22x%22:".repeat(1_488));
+    assert_eq!(long.len(), 16_382);
+    for target in [
+        "/",
+        "//double//slash?a=b",
+        "/foo%20bar/%E2%9C%93?x=1&y=a%2Fb&z=%20q&u=https://h/p?q",
+        "/q?",
+        r#"/q?path=C:\Users\x&re=a\.b|c^{d}"e"<f>`'"#,
+        &long,
+    ] {
         let target_url = format!("https://app.example.com:8443{target}");
+        let original = RedirectTarget::original(target, base, &estate()).unwrap();
+        assert_eq!(original.as_str(), target_url);
+        assert_eq!(RedirectTarget::again(original.as_str(), base, &estate()), Some(original.clone()));
+        assert_eq!(original.location(), target_url);
+    }
+    for (target, expected) in
+        [("/a\\b?c\\d", "/a%5Cb?c\\d"), ("/\\evil.example", "/%5Cevil.example"), ("/q?caf\u{e9}", "/q?caf%C3%A9")]
+    {
+        let target_url = format!("https://app.example.com:8443{expected}");
         assert_eq!(RedirectTarget::original(target, base, &estate()).unwrap().as_str(), target_url);
     }
-    assert_eq!(RedirectTarget::original("/a\\b", base, &estate()), None);
+    let too_long = format!("/?{}", "a".repeat(17 << 10));
+    assert_eq!(RedirectTarget::original(&too_long, base, &estate()), None);
     assert_eq!(RedirectTarget::original("@evil.example/", base, &estate()), None);
     assert_eq!(RedirectTarget::root(base).as_str(), "https://app.example.com:8443/");
 }
@@ -205,12 +260,20 @@ fn peers_estate() -> Policy {
     super::policy(vec![app("app", &["app.example.com"]), app("peers", &hosts)])
 }
 
+/// Returns `true` where a browser would end at a host that no app of the estate names.
+fn peers_estate_lacks(taken: &str) -> bool {
+    let url = Url::parse(taken).unwrap();
+    !peers_estate().names(url.host_str().unwrap())
+}
+
 #[test]
 fn no_vector_leaves_an_https_site() {
     for OpenRedirectCase { id, text, peer_accepts, class } in rows() {
         let taken = parsed(&text, "https", "app.example.com", &peers_estate());
-        // The peer's accepted absolute addresses are all http, and from https there is no way back to that.
-        if class != "same-origin" {
+        // The peer's accepted absolute addresses are all http: here they are raised to https, or refused for their port.
+        if let (true, Some(taken)) = (peer_accepts && text.starts_with("http://"), &taken) {
+            assert!(taken.starts_with("https://") && !peers_estate_lacks(taken), "{id} {text:?} {taken}");
+        } else if class != "same-origin" {
             assert_eq!(taken, None, "{id} {text:?}");
         } else if let Some(taken) = taken {
             assert_eq!(Url::parse(&taken).unwrap().host_str(), Some("app.example.com"), "{id} {text:?}");
@@ -241,6 +304,8 @@ fn on_an_http_site_the_vectors_go_where_the_peer_lets_them() {
         }
     }
 }
+
+const SPACE: &AsciiSet = &AsciiSet::EMPTY.add(b' ');
 
 fn nasty() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
@@ -293,12 +358,15 @@ proptest! {
             for url in [Url::parse(&taken).unwrap(), base.join(&text).unwrap()] {
                 let host = url.host_str().unwrap().to_owned();
                 prop_assert!(allowed.contains(&host.as_str()) || host.ends_with(".wild.example.com"), "{url}");
-                prop_assert_eq!(url.scheme(), "https");
+                prop_assert!(url.scheme() == "https" || text.starts_with("http://"), "{url}");
                 prop_assert!(url.port().is_none_or(|number| format!(":{number}") == port), "{url}");
                 prop_assert!(url.username().is_empty() && url.password().is_none(), "{url}");
             }
             prop_assert!(!Url::parse(&taken).unwrap().path().starts_with("/_doorward/"));
-            prop_assert!(taken.ends_with(&text) || taken.ends_with('/'));
+            let (_, behind_scheme) = text.split_once("://").unwrap_or(("", &text));
+            let behind_authority = behind_scheme.split_at(behind_scheme.find(['/', '?', '#']).unwrap_or(behind_scheme.len())).1;
+            let kept: String = utf8_percent_encode(behind_authority, SPACE).collect();
+            prop_assert!(taken.ends_with(&kept) || taken.ends_with('/'), "{} of {}", taken, text);
         }
     }
 }
