@@ -26,6 +26,9 @@ pub use self::{
 };
 use self::{providers::ProviderFamilies, registry::register, requests::RequestFamilies};
 
+/// Gauges that may be without a sample.
+const SAMPLED_LATER: &[(&str, &str)] = &[providers::KEEPS_SID];
+
 /// All metrics of a process, and the registry that prints them.
 pub struct Metrics {
     registry: Registry,
@@ -112,9 +115,17 @@ impl Metrics {
     /// Prints all metrics in the Prometheus text format.
     #[must_use]
     pub fn print(&self) -> String {
-        TextEncoder::new()
+        let mut text = TextEncoder::new()
             .encode_to_string(&self.registry.gather())
-            .expect("the registry holds well-formed metrics only")
+            .expect("the registry holds well-formed metrics only");
+        // The registry leaves out a family without a sample, and a metric exists where its type is printed.
+        for (name, help) in SAMPLED_LATER {
+            let kind = format!("# TYPE {name} gauge\n");
+            if !text.contains(&kind) {
+                text.push_str(&format!("# HELP {name} {help}\n{kind}"));
+            }
+        }
+        text
     }
 }
 
@@ -159,6 +170,7 @@ mod tests {
             "doorward_provider_up",
             "doorward_provider_refresh_tokens",
             "doorward_provider_clock_offset_seconds",
+            "doorward_provider_keeps_sid",
             "doorward_provider_requests_total",
             "doorward_provider_duration_seconds",
             "doorward_jwks_refreshes_total",

@@ -45,6 +45,9 @@ pub(super) struct Attempt {
     /// Sign-ins before it that led to no session.
     #[serde(rename = "rounds")]
     loops: LoopCounter,
+    /// The session that is to be authorized again; absent in a sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reauthorizes: Option<u64>,
 }
 
 /// Counter of sign-ins that led to no session, since the first of them: a redirect loop.
@@ -125,7 +128,18 @@ impl Attempt {
             created: now.unix(),
             browser: cookie.id,
             loops: cookie.loops,
+            reauthorizes: None,
         }
+    }
+
+    /// The same attempt for a session that is to be authorized again, or none.
+    pub(super) fn reauthorizing(self, session: Option<u64>) -> Self {
+        Self { reauthorizes: session, ..self }
+    }
+
+    /// Returns the session that is to be authorized again.
+    pub(super) fn reauthorizes(&self) -> Option<u64> {
+        self.reauthorizes
     }
 
     /// Seals the value of `state`.
@@ -188,6 +202,15 @@ mod tests {
         assert_eq!((back.target, back.nonce, back.verifier), (sent.target, sent.nonce, sent.verifier));
         for cut in 0..state.len() {
             assert!(Attempt::open(&keyring, &state[..cut]).is_none());
+        }
+    }
+
+    #[test]
+    fn an_attempt_knows_the_session_that_it_reauthorizes() {
+        let (keyring, browser) = (keyring(), LoginCookie::new());
+        for session in [None, Some(7), Some(u64::MAX)] {
+            let state = attempt(&browser).reauthorizing(session).seal(&keyring);
+            assert_eq!(Attempt::open(&keyring, &state).unwrap().reauthorizes(), session);
         }
     }
 

@@ -10,8 +10,9 @@ use http::HeaderValue;
 
 use super::{
     attempt::{self, Attempt, LoginCookie, LoopCounter},
-    check::{Check, RequestSession},
+    check::{Check, RequestSession, Undetermined},
     context::RequestContext,
+    reauthorization::{Completed, Reauthorization, SilentTrip},
     refusal::{Refusals, redirect},
     refusal_log::{RefusalDetails, truncate},
     unknown_sids::UnknownSids,
@@ -26,7 +27,7 @@ use crate::{
     oidc::{self, Provider, Redemption, SignedIn},
     pages::Page,
     policy::{Policy, redirect::RedirectTarget},
-    session::{Cookie, NewSession, Sessions},
+    session::{CachedSession, Cookie, NewSession, Sessions, Unavailable},
 };
 
 /// The most cookies of ours with one name that are read in one request; made-up ones do not count.
@@ -38,6 +39,7 @@ pub(super) struct LoginFlow {
     pub(super) sessions: Arc<Sessions>,
     pub(super) providers: Vec<Arc<Provider>>,
     pub(super) check: Arc<Check>,
+    pub(super) reauthorization: Arc<Reauthorization>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) jar: Arc<GateCookies>,
@@ -56,8 +58,13 @@ struct CallbackParameters {
 }
 
 impl LoginFlow {
-    /// Begins a sign-in: redirects to the provider, or ends a redirect loop.
-    pub(super) async fn challenge(&self, context: &RequestContext<'_>, target: &RedirectTarget) -> Verdict {
+    /// Begins a sign-in for this reason: redirects to the provider, or ends a redirect loop.
+    pub(super) async fn challenge(
+        &self,
+        context: &RequestContext<'_>,
+        target: &RedirectTarget,
+        reason: Reason,
+    ) -> Verdict {
         let mut cookie = self.login_cookies(context).first().copied().unwrap_or_else(LoginCookie::new);
         if cookie.loops.is_exceeded(self.clock.now()) {
             // With a session it is no loop: the person has begun once more by hand.
@@ -66,22 +73,41 @@ impl LoginFlow {
             };
             cookie.loops = LoopCounter::default();
         }
-        self.begin(context, target, cookie).await
+        give_reason(self.begin(context, target, cookie, None).await, reason)
     }
 
-    async fn begin(&self, context: &RequestContext<'_>, target: &RedirectTarget, login_cookie: LoginCookie) -> Verdict {
+    /// Sends the browser past the provider, which authorizes its session again without asking anybody.
+    pub(super) async fn reauthorize(
+        &self,
+        context: &RequestContext<'_>,
+        target: &RedirectTarget,
+        trip: &SilentTrip,
+    ) -> Verdict {
+        let cookie = self.login_cookies(context).first().copied().unwrap_or_else(LoginCookie::new);
+        give_reason(self.begin(context, target, cookie, Some(trip)).await, Reason::Reauthorize)
+    }
+
+    async fn begin(
+        &self,
+        context: &RequestContext<'_>,
+        target: &RedirectTarget,
+        login_cookie: LoginCookie,
+        trip: Option<&SilentTrip>,
+    ) -> Verdict {
         let Some(provider) = self.provider(context) else {
             return self.unconfigured(context);
         };
         let registration = provider.settings().registration();
         let (authority, text) = (context.authority.to_string(), target.as_str().to_owned());
-        let attempt = Attempt::new(registration, authority, text, &login_cookie, self.clock.now());
+        let attempt = Attempt::new(registration, authority, text, &login_cookie, self.clock.now())
+            .reauthorizing(trip.map(|trip| trip.session));
         let (redirect_uri, state) = (context.endpoint_url("/callback"), attempt.seal(&self.keyring));
         let request = oidc::AuthorizationRequest {
             redirect_uri: &redirect_uri,
             state: &state,
             nonce: &attempt.nonce,
             code_verifier: &attempt.verifier,
+            silent: trip.map(SilentTrip::request),
         };
         match provider.authorize(&request).await.map(|url| HeaderValue::try_from(String::from(url))) {
             Ok(Ok(location)) => {
@@ -114,7 +140,10 @@ impl LoginFlow {
         }
         let target = self.target(context, &attempt);
         if let Some(error) = &callback.error {
-            return self.provider_error(context, &target, error);
+            return match attempt.reauthorizes() {
+                Some(session) => self.reauthorization_refused(context, &target, session, error).await,
+                None => self.provider_error(context, &target, error),
+            };
         }
         let Some(code) = &callback.code else {
             return self.restart(context, Some(&attempt), &cookies, "no code").await;
@@ -127,12 +156,65 @@ impl LoginFlow {
             code_verifier: &attempt.verifier,
         };
         match provider.redeem(&redemption).await {
-            Ok(SignedIn { identity, tokens, sid }) => {
+            Ok(signed_in) => {
+                let signed_in = match self.continue_session(context, &attempt, signed_in).await {
+                    Ok(Completed::GoesOn) => return redirect(Reason::SignedIn, &target, Vec::new()),
+                    Ok(Completed::SignIn(signed_in)) => signed_in,
+                    Err(error) => {
+                        let cause = Undetermined::Store(error);
+                        return Verdict::Refuse(self.refusals.undetermined(context, &cause, target.as_str()));
+                    }
+                };
+                let SignedIn { identity, tokens, sid } = signed_in;
                 let scope = SessionScope { audience: self.audience(context).to_owned(), registration };
                 self.create_session(context, &target, &cookies, NewSession { identity, tokens, sid, scope }).await
             }
             Err(oidc::Error::GrantRefused) => self.restart(context, Some(&attempt), &cookies, "code refused").await,
             Err(error) => self.provider_failed(context, &target, &error),
+        }
+    }
+
+    /// Goes on with the session that the attempt was to authorize again, where it was one.
+    async fn continue_session(
+        &self,
+        context: &RequestContext<'_>,
+        attempt: &Attempt,
+        signed_in: SignedIn,
+    ) -> Result<Completed, Unavailable> {
+        let Some(session) = attempt.reauthorizes() else { return Ok(Completed::SignIn(signed_in)) };
+        let current = self.current_session(context).await;
+        let completed = self.reauthorization.authorized(context, current, session, signed_in).await?;
+        if matches!(completed, Completed::GoesOn) {
+            self.count(context, metrics::LoginResult::Reauthorized);
+        }
+        Ok(completed)
+    }
+
+    /// Ends a session that the provider did not authorize again, and begins a sign-in. An outage of the provider says nothing.
+    async fn reauthorization_refused(
+        &self,
+        context: &RequestContext<'_>,
+        target: &RedirectTarget,
+        session: u64,
+        error: &str,
+    ) -> Verdict {
+        if matches!(error, "temporarily_unavailable" | "server_error") {
+            return self.provider_error(context, target, error);
+        }
+        let current = self.current_session(context).await;
+        let has_another = current.as_ref().is_some_and(|current| current.id().short() != session);
+        if has_another {
+            // A late answer: the browser has signed in since.
+            return redirect(Reason::SignedIn, target, Vec::new());
+        }
+        self.reauthorization.refused(context, current, session, error).await;
+        self.challenge(context, target, Reason::SessionEnded).await
+    }
+
+    async fn current_session(&self, context: &RequestContext<'_>) -> Option<Arc<CachedSession>> {
+        match self.check.find_session(context).await {
+            Ok(RequestSession::Current(session)) => Some(session),
+            Ok(RequestSession::Absent(_)) | Err(_) => None,
         }
     }
 
@@ -217,7 +299,7 @@ impl LoginFlow {
         }
         tracing::info!(request_id = %context.id, app = context.site.app.name, client = context.client_text(), why = cause, "a callback could not be completed; sign-in begins again");
         self.count(context, metrics::LoginResult::Restarted);
-        self.begin(context, &target, login_cookie).await
+        self.begin(context, &target, login_cookie, None).await
     }
 
     fn refuse_loop(&self, context: &RequestContext<'_>, target: &RedirectTarget) -> Verdict {
@@ -327,6 +409,14 @@ impl LoginFlow {
 
     fn count(&self, context: &RequestContext<'_>, result: metrics::LoginResult) {
         self.metrics.count(context.site.app.provider, result);
+    }
+}
+
+/// Gives a redirect this reason.
+fn give_reason(verdict: Verdict, reason: Reason) -> Verdict {
+    match verdict {
+        Verdict::Redirect(redirect) => Verdict::Redirect(Redirect { reason, ..redirect }),
+        other => other,
     }
 }
 

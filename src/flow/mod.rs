@@ -12,6 +12,7 @@
 //! | `frontchannel_logout`, `unknown_sids` | front-channel logout, and the negative cache before its look-ups |
 //! | `backchannel_logout` | back-channel logout |
 //! | `renewal` | single-flight renewal of sessions with their refresh tokens |
+//! | `reauthorization` | asking the provider again without a prompt, once a session's authorization has aged |
 //! | `refusal`, `refusal_log` | refusals as pages and JSON, and their log |
 //! | `context` | a request as all of these see it |
 //! | `snapshot` | one configuration of all of these |
@@ -26,6 +27,7 @@ mod frontchannel_logout;
 pub(crate) mod fuzz;
 mod login;
 mod logout;
+mod reauthorization;
 mod refusal;
 mod refusal_log;
 mod renewal;

@@ -3,7 +3,7 @@
 //! Promises: a request is answered by one snapshot from beginning to end, so that no two parts of an answer come from different
 //! configurations.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::{Method, request::Parts};
 
@@ -15,6 +15,7 @@ use super::{
     frontchannel_logout::FrontchannelLogout,
     login::LoginFlow,
     logout::LogoutFlow,
+    reauthorization::Reauthorization,
     refusal::{RefusalTarget, Refusals, UnreadableRequest},
     refusal_log::{RefusalDetails, RefusalLog},
     renewal::Renewer,
@@ -53,6 +54,8 @@ pub struct Settings {
     pub own_cookies: OwnCookies,
     /// `session.legacy_cookies`.
     pub legacy_cookies: Vec<String>,
+    /// `session.reauthorize`.
+    pub reauthorize: Option<Duration>,
 }
 
 /// Components of a gate.
@@ -105,9 +108,18 @@ impl Snapshot {
         let GateComponents { policy, sessions, providers, pages, keyring, clock, metrics } = components;
         let jar = GateCookies::new(&settings.cookie_name, settings.cookie_domain.as_deref(), settings.transport);
         let jar = Arc::new(jar);
+        let unknown_sids = Arc::new(UnknownSids::new());
+        let reauthorization = Arc::new(Reauthorization {
+            sessions: Arc::clone(&sessions),
+            renewer: Arc::clone(renewer),
+            providers: providers.clone(),
+            unknown_sids: Arc::clone(&unknown_sids),
+            default: settings.reauthorize,
+        });
         let check = Arc::new(Check {
             sessions: Arc::clone(&sessions),
             renewer: Arc::clone(renewer),
+            reauthorization: Arc::clone(&reauthorization),
             jar: Arc::clone(&jar),
             own_cookies: settings.own_cookies,
             providers: providers.iter().map(|provider| TrustedProvider::of(provider.settings())).collect(),
@@ -120,7 +132,8 @@ impl Snapshot {
             refusals: Arc::new(Refusals::new(pages, Arc::clone(refusal_log))),
             keyring,
             jar,
-            unknown_sids: Arc::new(UnknownSids::new()),
+            unknown_sids,
+            reauthorization,
         };
         let login = flows.login(clock, metrics.logins);
         let endpoints = flows.endpoints(&login, renewer, settings.legacy_cookies);
@@ -260,6 +273,7 @@ struct Flows {
     keyring: Arc<Keyring>,
     jar: Arc<GateCookies>,
     unknown_sids: Arc<UnknownSids>,
+    reauthorization: Arc<Reauthorization>,
 }
 
 impl Flows {
@@ -269,6 +283,7 @@ impl Flows {
             sessions: Arc::clone(&self.sessions),
             providers: self.providers.clone(),
             check: Arc::clone(&self.check),
+            reauthorization: Arc::clone(&self.reauthorization),
             refusals: Arc::clone(&self.refusals),
             keyring: Arc::clone(&self.keyring),
             jar: Arc::clone(&self.jar),

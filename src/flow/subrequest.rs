@@ -138,7 +138,7 @@ impl Subrequests {
                 Verdict::Refuse(self.refusals.refuse(&context, Reason::NeedsRoute, &Page::NotFound))
             }
             Destination::Endpoint(path) => Box::pin(self.endpoints.answer_subrequest(&context, path, query)).await,
-            Destination::App(requirement) => match self.check.decide(&context, &requirement).await {
+            Destination::App(requirement) => match self.check.decide(&context, &requirement, target).await {
                 Ok(verdict) => verdict,
                 Err(cause) => Box::pin(self.refuse(&context, target, cause)).await,
             },
@@ -152,10 +152,15 @@ impl Subrequests {
         let original = || RedirectTarget::original(target, context.redirect_base(), &self.policy).unwrap_or_else(here);
         match cause {
             NotAdmitted::Unauthenticated(reason) => match context.intent {
-                Intent::Page => self.login.challenge(context, &original()).await,
+                // A page that nobody opens: a prefetch, a frame.
+                Intent::Page if reason == Reason::Reauthorize => {
+                    Verdict::Refuse(Refusals::login_required(context, reason))
+                }
+                Intent::Page => self.login.challenge(context, &original(), reason).await,
                 Intent::Form => Verdict::Refuse(self.refusals.held_form(context, reason)),
                 Intent::Fetch => Verdict::Refuse(Refusals::login_required(context, reason)),
             },
+            NotAdmitted::Unauthorized(trip) => self.login.reauthorize(context, &original(), &trip).await,
             NotAdmitted::Forbidden(session, denial) => {
                 let identity = session.as_ref().map(|session| session.identity());
                 let reason = check::denial_reason(denial, identity);
@@ -253,9 +258,12 @@ fn label(verdict: &Verdict) -> metrics::VerdictLabel {
         Verdict::Refuse(refusal) => refusal.reason,
     };
     match reason {
-        Reason::NoSession | Reason::SessionEnded | Reason::SignedOut | Reason::Reset | Reason::ConfirmSignOut => {
-            metrics::VerdictLabel::Unauthenticated
-        }
+        Reason::NoSession
+        | Reason::SessionEnded
+        | Reason::Reauthorize
+        | Reason::SignedOut
+        | Reason::Reset
+        | Reason::ConfirmSignOut => metrics::VerdictLabel::Unauthenticated,
         Reason::GroupMissing
         | Reason::GroupsIncomplete
         | Reason::NotAllowed

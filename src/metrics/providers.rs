@@ -11,10 +11,15 @@ use super::{
     registry::{counters, increment, register},
 };
 
+/// Name and help of a family that has no sample before a provider's renewals have told.
+pub(super) const KEEPS_SID: (&str, &str) =
+    ("doorward_provider_keeps_sid", "Whether renewed ID tokens of the provider carry the sid of their session");
+
 /// The metric families with a label `provider`.
 pub(super) struct ProviderFamilies {
     up: IntGaugeVec,
     refresh_tokens: IntGaugeVec,
+    keeps_sid: IntGaugeVec,
     clock_offset: IntGaugeVec,
     requests: IntCounterVec,
     durations: HistogramVec,
@@ -34,6 +39,7 @@ impl ProviderFamilies {
                 "doorward_provider_refresh_tokens",
                 "Whether the provider's last answer held a refresh token",
             ),
+            keeps_sid: gauge(KEEPS_SID.0, KEEPS_SID.1),
             clock_offset: gauge(
                 "doorward_provider_clock_offset_seconds",
                 "How far the provider's clock is ahead of this machine's",
@@ -67,6 +73,7 @@ impl ProviderFamilies {
         ProviderMetrics {
             up: self.up.with_label_values(&[name]),
             refresh_tokens: self.refresh_tokens.with_label_values(&[name]),
+            keeps_sid: (self.keeps_sid.clone(), name.to_owned()),
             clock_offset: self.clock_offset.with_label_values(&[name]),
             requests: Endpoint::ALL
                 .iter()
@@ -103,7 +110,7 @@ impl ProviderFamilies {
 
     /// Removes the gauges of a provider.
     pub(super) fn remove_gauges(&self, name: &str) {
-        for gauge in [&self.up, &self.refresh_tokens, &self.clock_offset] {
+        for gauge in [&self.up, &self.refresh_tokens, &self.keeps_sid, &self.clock_offset] {
             // Fails where it was never set.
             let _not_there = gauge.remove_label_values(&[name]);
         }
@@ -115,6 +122,8 @@ impl ProviderFamilies {
 pub struct ProviderMetrics {
     up: IntGauge,
     refresh_tokens: IntGauge,
+    /// The family and the provider's name: there is no sample before there is something to say.
+    keeps_sid: (IntGaugeVec, String),
     clock_offset: IntGauge,
     requests: Vec<IntCounter>,
     durations: Vec<Histogram>,
@@ -130,6 +139,17 @@ impl ProviderMetrics {
     /// Sets whether the provider's last token response held a refresh token.
     pub fn set_refresh_tokens(&self, given: bool) {
         self.refresh_tokens.set(i64::from(given));
+    }
+
+    /// Sets whether the provider repeats `sid` in renewed ID tokens; `None` where that is not known.
+    pub fn set_keeps_sid(&self, keeps: Option<bool>) {
+        let (family, name) = &self.keeps_sid;
+        if let Some(keeps) = keeps {
+            family.with_label_values(&[name]).set(i64::from(keeps));
+        } else {
+            // Fails where it was never set.
+            let _not_there = family.remove_label_values(&[name]);
+        }
     }
 
     /// Sets the number of seconds by which the provider's clock is ahead.

@@ -24,6 +24,7 @@ mod odd_fields;
 mod provider;
 mod renewal;
 mod settings;
+mod sid_retention;
 mod signature;
 mod standard_claims;
 mod token_endpoint;
@@ -35,13 +36,14 @@ mod userinfo;
 pub(crate) mod tests;
 
 pub use self::{
-    authorize::{AuthorizationRequest, RESERVED_PARAMETERS},
+    authorize::{AuthorizationRequest, RESERVED_PARAMETERS, SilentRequest},
     claims::PROTOCOL_CLAIMS,
     error::Error,
     logout_token::{LogoutSubject, VerifiedLogoutToken},
     provider::{Provider, SignedIn},
     renewal::{RefreshRequest, Refreshed},
     settings::{GroupsUse, Pem, Settings, UnverifiedEmail},
+    sid_retention::{PreviousSid, RenewedSid},
     token_endpoint::Redemption,
     transport::{HttpTransport, TransportError, TrustAnchorError},
 };

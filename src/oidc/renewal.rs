@@ -5,7 +5,10 @@
 
 use secrecy::SecretString;
 
-use super::error::Error;
+use super::{
+    error::Error,
+    sid_retention::{PreviousSid, RenewedSid},
+};
 use crate::{
     clock::Timestamp,
     identity::{Identity, Tokens},
@@ -20,6 +23,8 @@ pub struct RefreshRequest<'a> {
     pub id_token: Option<&'a SecretString>,
     /// The session's identity.
     pub identity: &'a Identity,
+    /// The `sid` that it was made with.
+    pub sid: PreviousSid<'a>,
 }
 
 /// Result of a renewal. All of it has to be stored.
@@ -29,8 +34,8 @@ pub struct Refreshed {
     pub identity: Option<Identity>,
     /// The complete tokens of the session: a token of which no new one came is the old one.
     pub tokens: Tokens,
-    /// The provider's identifier of its session, where it was sent again.
-    pub sid: Option<String>,
+    /// What the ID token says about the provider's own session.
+    pub sid: RenewedSid,
 }
 
 /// Claims that came with a renewal; empty where there is nothing new.
@@ -45,6 +50,11 @@ pub(super) struct RefreshedClaims {
 }
 
 impl RefreshedClaims {
+    /// Returns the `sid` of the new ID token: `None` where none came, `Some(None)` where it has no `sid`.
+    pub(super) fn told_sid(&self) -> Option<Option<&str>> {
+        self.id_token.as_ref().map(|_| self.sid.as_deref())
+    }
+
     /// Keeps the claims of the session where they could not be read again: the new tokens are there, and must not be lost.
     /// `outdated` makes the identity of a session for which that has been so for too long.
     pub(super) fn or_unchanged(

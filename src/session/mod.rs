@@ -10,6 +10,7 @@
 //! | [`load`] | rows of the store read as sessions |
 //! | [`create`], [`end`] | sign-in; sign-out, a provider's logout and the replay of its token |
 //! | [`renewal`] | refreshing tokens under a lease |
+//! | [`reauthorization`] | when the provider has to be asked again without a prompt, trips to it, writing the result |
 //! | [`record`] | the sealed part of a row |
 //! | [`store`] | rows in memory, SQLite or PostgreSQL; leases; key rotation |
 //! | [`upkeep`], [`backlog`] | jobs off the requests' path, re-encryption after a key rotation among them; the work left to them |
@@ -32,6 +33,7 @@ mod freshness;
 pub(crate) mod fuzz;
 mod load;
 mod lookup;
+mod reauthorization;
 mod record;
 mod renewal;
 mod revalidation;
@@ -57,6 +59,7 @@ use self::{
     freshness::ChangeFeed,
     load::SessionLoader,
     lookup::SessionLookup,
+    reauthorization::SessionReauthorization,
     renewal::SessionRenewal,
     revalidation::Revalidation,
     store::{ObservedStore, Store as _, lease::LeaseHolder},
@@ -76,7 +79,8 @@ pub use self::{
     cookie::{Cookie, SessionId},
     end::{LogoutTarget, LogoutTokenId},
     lookup::LookupOutcome,
-    record::{NewSession, Record},
+    reauthorization::{AuthorizationAge, Trip},
+    record::{NewGrant, NewSession, Record, RenewedGrant},
     renewal::{LeaseOutcome, RenewalDue, RenewalPermit, RenewedSession},
     settings::{Backend, Settings},
     store::{DEADLINE, Unavailable, postgres},
@@ -85,7 +89,6 @@ pub use self::{
 use crate::{
     clock::{Clock, Timestamp},
     crypto::Keyring,
-    identity::{Identity, Tokens},
     metrics::{self, LogoutKind},
     shutdown,
 };
@@ -221,7 +224,7 @@ impl Sessions {
     /// Returns `true` unless a renewal of this session failed here a moment ago.
     #[must_use]
     pub fn may_renew(&self, session: &CachedSession) -> bool {
-        session.renewal_backoff_until() <= self.clock.now()
+        self.cache.may_renew(&session.id(), self.clock.now())
     }
 
     /// Asks for the lease of a session's renewal. `answers_within` is the longest that the provider may take.
@@ -235,14 +238,8 @@ impl Sessions {
 
     /// Takes a provider's answer. The renewed session is served at once; [`Sessions::write_renewed`] writes it.
     #[must_use]
-    pub fn renew(
-        &self,
-        permit: RenewalPermit,
-        identity: Option<Identity>,
-        tokens: Tokens,
-        sid: Option<String>,
-    ) -> RenewedSession {
-        self.renewal().renew(permit, identity, tokens, sid)
+    pub fn renew(&self, permit: RenewalPermit, grant: RenewedGrant) -> RenewedSession {
+        self.renewal().renew(permit, grant)
     }
 
     /// Writes a renewed session. Returns the session as the store has it now; `None` where it was ended meanwhile.
@@ -262,6 +259,52 @@ impl Sessions {
         why: LogoutKind,
     ) -> Result<Option<Arc<CachedSession>>, Unavailable> {
         self.renewal().end_unless_renewed(permit, why).await
+    }
+
+    /// Ends a session of which its provider says that it is over, whatever other processes do, and returns its record; `None`
+    /// where it had ended already. This process refuses it from here on, and its row is deleted when the store takes it.
+    pub async fn end(&self, session: &CachedSession, why: LogoutKind) -> Result<Option<Record>, Unavailable> {
+        self.ending().end(&session.token(), why).await
+    }
+
+    /// Reads a session again, with its record; `None` where it has ended.
+    pub async fn read_again(
+        &self,
+        session: &CachedSession,
+    ) -> Result<Option<(Arc<CachedSession>, Record)>, Unavailable> {
+        self.reauthorization().read_again(session).await
+    }
+
+    /// Records that a page of a session takes the browser past the provider.
+    pub async fn begin_trip(&self, session: &CachedSession, page: &str) -> Result<Trip, Unavailable> {
+        self.reauthorization().begin_trip(session, page).await
+    }
+
+    /// Records the second trip, after one that did not come back; `false` if there was a second one already.
+    pub async fn begin_second_trip(&self, session: &CachedSession) -> Result<bool, Unavailable> {
+        self.reauthorization().begin_second_trip(session).await
+    }
+
+    /// Goes on with a session that its provider has authorized again: under the same id, with what the provider says now.
+    /// `None` where it has ended meanwhile.
+    pub async fn reauthorize(
+        &self,
+        session: &CachedSession,
+        grant: NewGrant,
+    ) -> Result<Option<Arc<CachedSession>>, Unavailable> {
+        self.reauthorization().write(session, grant).await
+    }
+
+    /// Age of a session's last authorization, where it has to be repeated after `limit`.
+    #[must_use]
+    pub fn authorization_age(&self, session: &CachedSession, limit: Duration) -> AuthorizationAge {
+        AuthorizationAge::of(session, limit, self.clock.now())
+    }
+
+    /// Returns `true` until `session.outage_grace` after the moment in which its authorization had to be repeated.
+    #[must_use]
+    pub fn is_within_grace(&self, session: &CachedSession, limit: Duration) -> bool {
+        self.clock.now().since(session.authorized().plus(limit)) <= self.settings.outage_grace()
     }
 
     /// Counts an answer from a session that could not be renewed in time.
@@ -338,6 +381,18 @@ impl Sessions {
         let Self { settings, clock, store, cache, holder, .. } = self;
         let (loader, revalidation, ending) = (self.loader(), self.revalidation(), self.ending());
         SessionRenewal { settings, clock, store, cache, holder: *holder, loader, revalidation, ending }
+    }
+
+    fn reauthorization(&self) -> SessionReauthorization<'_> {
+        let Self { settings, clock, store, cache, .. } = self;
+        SessionReauthorization {
+            settings,
+            clock,
+            store,
+            cache,
+            loader: self.loader(),
+            revalidation: self.revalidation(),
+        }
     }
 
     fn upkeep(&self) -> Upkeep<'_> {

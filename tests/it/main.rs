@@ -24,6 +24,8 @@ mod logout;
 mod metrics;
 mod outages;
 mod postgres;
+mod provider_sessions;
+mod reauthorization;
 mod refusals;
 mod reload;
 mod renewal;

@@ -134,6 +134,16 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
         "How long known sessions are honoured while the provider or the store is unavailable.",
     ),
     key(
+        "session.reauthorize",
+        ValueKind::Duration,
+        Absent("never"),
+        Reload,
+        "Time after which a page that is opened takes the browser past the provider once more, without a prompt \
+         (`prompt=none`): what a renewal does not tell, such as an application that was closed to somebody, shows then. \
+         If the provider refuses, the session ends. Requests other than pages are served until twice that time, and \
+         then get 401 `reauthorize`. Sessions go on for `session.outage_grace` while the provider is unavailable.",
+    ),
+    key(
         "session.hide_cookies",
         ValueKind::Flag,
         Is("false"),
@@ -265,6 +275,15 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
         "Signing out of the gate also signs out at the provider.",
     ),
     key(
+        "providers[].renewals_keep_sid",
+        ValueKind::Flag,
+        Absent("learned from the provider's renewals"),
+        Reload,
+        "Whether renewed ID tokens carry the `sid` of the sign-in. Where they do, a session whose renewed ID token lacks \
+         it, or has another, ends: its person has signed out at the provider. Learned from the first renewal that \
+         repeats it. `true` does not wait for that; `false` ends no session for it.",
+    ),
+    key(
         "access.default",
         ValueKind::Choice(&["deny", "authenticated"]),
         Is("\"deny\""),
@@ -310,6 +329,13 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
         Is("false"),
         Reload,
         "Passes the ID token to the app, as `X-authentik-jwt`. Needs the preset `authentik`.",
+    ),
+    key(
+        "apps[].reauthorize",
+        ValueKind::Duration,
+        Absent("`session.reauthorize`"),
+        Reload,
+        "As `session.reauthorize`, for this app alone.",
     ),
     key("apps[].allow.groups", TEXTS, Absent("nobody by group"), Reload, "Members of one of these groups."),
     key(

@@ -51,7 +51,8 @@ fn app(
     let provider_name = provider.and_then(|index| context.providers.get(index).copied().flatten());
     let headers =
         headers::read(reader, section, name.as_deref().unwrap_or_default(), provider_name.unwrap_or_default());
-    Some(App { name: name?, hosts, provider: provider?, allow: allow?, rules: rules?, headers: headers? })
+    let reauthorize = reader.duration(section.at("reauthorize").as_ref());
+    Some(App { name: name?, hosts, provider: provider?, allow: allow?, rules: rules?, headers: headers?, reauthorize })
 }
 
 fn allow(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<Allow> {
