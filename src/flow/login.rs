@@ -12,9 +12,10 @@ use super::{
     attempt::{self, Attempt, LoginCookie, LoopCounter},
     check::{Check, RequestSession, Undetermined},
     context::RequestContext,
-    reauthorization::{Completed, Reauthorization, SilentTrip},
+    reauthorization::{Completed, SilentTrip},
     refusal::{Refusals, redirect},
     refusal_log::{RefusalDetails, truncate},
+    silent_callback::{AfterRefusal, SilentCallback},
     unknown_sids::UnknownSids,
 };
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
     oidc::{self, Provider, Redemption, SignedIn},
     pages::Page,
     policy::{Policy, redirect::RedirectTarget},
-    session::{CachedSession, Cookie, NewSession, Sessions, Unavailable},
+    session::{Cookie, NewSession, Sessions},
 };
 
 /// The most cookies of ours with one name that are read in one request; made-up ones do not count.
@@ -39,7 +40,7 @@ pub(super) struct LoginFlow {
     pub(super) sessions: Arc<Sessions>,
     pub(super) providers: Vec<Arc<Provider>>,
     pub(super) check: Arc<Check>,
-    pub(super) reauthorization: Arc<Reauthorization>,
+    pub(super) silent_callback: SilentCallback,
     pub(super) refusals: Arc<Refusals>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) jar: Arc<GateCookies>,
@@ -140,9 +141,10 @@ impl LoginFlow {
         }
         let target = self.target(context, &attempt);
         if let Some(error) = &callback.error {
-            return match attempt.reauthorizes() {
-                Some(session) => self.reauthorization_refused(context, &target, session, error).await,
-                None => self.provider_error(context, &target, error),
+            return match self.silent_callback.refused(context, attempt.reauthorizes(), error).await {
+                AfterRefusal::SignIn => self.challenge(context, &target, Reason::SessionEnded).await,
+                AfterRefusal::SendOn => redirect(Reason::SignedIn, &target, Vec::new()),
+                AfterRefusal::Explain => self.provider_error(context, &target, error),
             };
         }
         let Some(code) = &callback.code else {
@@ -157,7 +159,8 @@ impl LoginFlow {
         };
         match provider.redeem(&redemption).await {
             Ok(signed_in) => {
-                let signed_in = match self.continue_session(context, &attempt, signed_in).await {
+                let signed_in = match self.silent_callback.authorized(context, attempt.reauthorizes(), signed_in).await
+                {
                     Ok(Completed::GoesOn) => return redirect(Reason::SignedIn, &target, Vec::new()),
                     Ok(Completed::SignIn(signed_in)) => signed_in,
                     Err(error) => {
@@ -171,50 +174,6 @@ impl LoginFlow {
             }
             Err(oidc::Error::GrantRefused) => self.restart(context, Some(&attempt), &cookies, "code refused").await,
             Err(error) => self.provider_failed(context, &target, &error),
-        }
-    }
-
-    /// Goes on with the session that the attempt was to authorize again, where it was one.
-    async fn continue_session(
-        &self,
-        context: &RequestContext<'_>,
-        attempt: &Attempt,
-        signed_in: SignedIn,
-    ) -> Result<Completed, Unavailable> {
-        let Some(session) = attempt.reauthorizes() else { return Ok(Completed::SignIn(signed_in)) };
-        let current = self.current_session(context).await;
-        let completed = self.reauthorization.authorized(context, current, session, signed_in).await?;
-        if matches!(completed, Completed::GoesOn) {
-            self.count(context, metrics::LoginResult::Reauthorized);
-        }
-        Ok(completed)
-    }
-
-    /// Ends a session that the provider did not authorize again, and begins a sign-in. An outage of the provider says nothing.
-    async fn reauthorization_refused(
-        &self,
-        context: &RequestContext<'_>,
-        target: &RedirectTarget,
-        session: u64,
-        error: &str,
-    ) -> Verdict {
-        if matches!(error, "temporarily_unavailable" | "server_error") {
-            return self.provider_error(context, target, error);
-        }
-        let current = self.current_session(context).await;
-        let has_another = current.as_ref().is_some_and(|current| current.id().short() != session);
-        if has_another {
-            // A late answer: the browser has signed in since.
-            return redirect(Reason::SignedIn, target, Vec::new());
-        }
-        self.reauthorization.refused(context, current, session, error).await;
-        self.challenge(context, target, Reason::SessionEnded).await
-    }
-
-    async fn current_session(&self, context: &RequestContext<'_>) -> Option<Arc<CachedSession>> {
-        match self.check.find_session(context).await {
-            Ok(RequestSession::Current(session)) => Some(session),
-            Ok(RequestSession::Absent(_)) | Err(_) => None,
         }
     }
 

@@ -12,7 +12,7 @@
 //! | `frontchannel_logout`, `unknown_sids` | front-channel logout, and the negative cache before its look-ups |
 //! | `backchannel_logout` | back-channel logout |
 //! | `renewal` | single-flight renewal of sessions with their refresh tokens |
-//! | `reauthorization` | asking the provider again without a prompt, once a session's authorization has aged |
+//! | `reauthorization`, `silent_callback` | asking the provider again without a prompt, once a session's authorization has aged |
 //! | `refusal`, `refusal_log` | refusals as pages and JSON, and their log |
 //! | `context` | a request as all of these see it |
 //! | `snapshot` | one configuration of all of these |
@@ -31,6 +31,7 @@ mod reauthorization;
 mod refusal;
 mod refusal_log;
 mod renewal;
+mod silent_callback;
 mod snapshot;
 mod subrequest;
 mod unknown_sids;

@@ -89,7 +89,7 @@ impl Reauthorization {
     /// Returns `true` unless the authorization of a session may have to be repeated. Asks memory alone.
     pub(super) fn is_recent(&self, app: &App, session: &CachedSession) -> bool {
         let limit = app.reauthorize.or(self.default);
-        limit.is_none_or(|limit| self.sessions.authorization_age(session, limit) == AuthorizationAge::Recent)
+        limit.is_none_or(|limit| self.sessions.reauthorization().age(session, limit) == AuthorizationAge::Recent)
     }
 
     /// Returns the state of a session's authorization. May ask the store, and the provider whether it answers.
@@ -101,14 +101,14 @@ impl Reauthorization {
     ) -> Authorization {
         let app = context.site.app;
         let Some(limit) = app.reauthorize.or(self.default) else { return Authorization::Current(session) };
-        match (self.sessions.authorization_age(&session, limit), traveller) {
+        match (self.sessions.reauthorization().age(&session, limit), traveller) {
             (AuthorizationAge::Recent, _) | (AuthorizationAge::Due, Traveller::Other) => {
                 return Authorization::Current(session);
             }
             (AuthorizationAge::Due, Traveller::Page(_)) | (AuthorizationAge::Overdue, _) => {}
         }
         // Another replica may have had it authorized a moment ago.
-        let (session, record) = match self.sessions.read_again(&session).await {
+        let (session, record) = match self.sessions.reauthorization().read_again(&session).await {
             Ok(Some(newest)) => newest,
             Ok(None) => return Authorization::Absent(Reason::SessionEnded),
             Err(error) => return self.during_outage(session, limit, Outage::Store(error)),
@@ -120,7 +120,7 @@ impl Reauthorization {
             return self.during_outage(session, limit, Outage::Provider);
         };
         let Traveller::Page(page) = traveller else { return Authorization::Absent(Reason::Reauthorize) };
-        let trip = SilentTrip { session: name(&session), id_token: record.tokens.id, user: record.identity.user };
+        let trip = SilentTrip { session: session.id().short(), id_token: record.tokens.id, user: record.identity.user };
         match self.begin_trip(provider, &session, page).await {
             Ok(TripOutcome::Begun) => Authorization::Repeat(Box::new(trip)),
             Ok(TripOutcome::ProviderUnavailable) => self.during_outage(session, limit, Outage::Provider),
@@ -132,36 +132,30 @@ impl Reauthorization {
         }
     }
 
-    /// Ends the session for which an authorization was refused, where this browser still has it. Returns `true` if it did.
-    pub(super) async fn refused(
-        &self,
-        context: &RequestContext<'_>,
-        current: Option<Arc<CachedSession>>,
-        named: u64,
-        error: &str,
-    ) -> bool {
-        let Some(session) = current.filter(|session| name(session) == named) else { return false };
-        self.end(context, &session, known(error)).await;
-        true
+    /// Returns `true` if an attempt names this session.
+    pub(super) fn is_named(session: &CachedSession, named: u64) -> bool {
+        session.id().short() == named
     }
 
-    /// Goes on with the session that was authorized again, where this browser still has it and it is the same person's.
+    /// Ends a session that the provider refused to authorize again.
+    pub(super) async fn refused(&self, context: &RequestContext<'_>, session: &CachedSession, error: &str) {
+        self.end(context, session, known(error)).await;
+    }
+
+    /// Goes on with a session that was authorized again, where it is the same person's.
     pub(super) async fn authorized(
         &self,
         context: &RequestContext<'_>,
-        current: Option<Arc<CachedSession>>,
-        named: u64,
+        session: Option<Arc<CachedSession>>,
         signed_in: SignedIn,
     ) -> Result<Completed, Unavailable> {
-        let is_same = |session: &Arc<CachedSession>| {
-            name(session) == named && session.identity().subject() == signed_in.identity.subject.0
-        };
-        let Some(session) = current.filter(is_same) else { return Ok(Completed::SignIn(signed_in)) };
+        let is_same = |session: &Arc<CachedSession>| session.identity().subject() == signed_in.identity.subject.0;
+        let Some(session) = session.filter(is_same) else { return Ok(Completed::SignIn(signed_in)) };
         let SignedIn { identity, tokens, sid } = signed_in.clone();
         if let Some(sid) = &sid {
             self.unknown_sids.forget(&identity.provider, sid);
         }
-        let written = self.sessions.reauthorize(&session, NewGrant { identity, tokens, sid }).await?;
+        let written = self.sessions.reauthorization().write(&session, NewGrant { identity, tokens, sid }).await?;
         if written.is_none() {
             return Ok(Completed::SignIn(signed_in));
         }
@@ -175,20 +169,20 @@ impl Reauthorization {
         session: &CachedSession,
         page: &str,
     ) -> Result<TripOutcome, Unavailable> {
-        if self.sessions.begin_trip(session, page).await? != Trip::Repeated {
+        if self.sessions.reauthorization().begin_trip(session, page).await? != Trip::Repeated {
             return Ok(TripOutcome::Begun);
         }
         // A provider that has just gone away loses trips too.
         if !provider.answers_now().await {
             return Ok(TripOutcome::ProviderUnavailable);
         }
-        let is_second = self.sessions.begin_second_trip(session).await?;
+        let is_second = self.sessions.reauthorization().begin_second_trip(session).await?;
         Ok(if is_second { TripOutcome::Begun } else { TripOutcome::Lost })
     }
 
     /// Goes on with a session while provider or store is unavailable, within the grace.
     fn during_outage(&self, session: Arc<CachedSession>, limit: Duration, cause: Outage) -> Authorization {
-        if self.sessions.is_within_grace(&session, limit) {
+        if self.sessions.reauthorization().is_within_grace(&session, limit) {
             self.sessions.count_stale_served();
             return Authorization::Current(session);
         }
@@ -226,11 +220,6 @@ enum TripOutcome {
     Lost,
     /// An earlier one did not come back, and the provider does not answer.
     ProviderUnavailable,
-}
-
-/// Name of a session in an attempt: enough to tell it from the others of one browser.
-fn name(session: &CachedSession) -> u64 {
-    session.id().short()
 }
 
 /// Returns the code of an error response for the log, where it is one that providers send: anybody may have written it into

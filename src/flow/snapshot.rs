@@ -19,6 +19,7 @@ use super::{
     refusal::{RefusalTarget, Refusals, UnreadableRequest},
     refusal_log::{RefusalDetails, RefusalLog},
     renewal::Renewer,
+    silent_callback::SilentCallback,
     subrequest::{PendingSubrequest, SubrequestAnswer, Subrequests},
     unknown_sids::UnknownSids,
 };
@@ -278,12 +279,17 @@ struct Flows {
 
 impl Flows {
     fn login(&self, clock: Clock, metrics: metrics::LoginMetrics) -> Arc<LoginFlow> {
+        let silent_callback = SilentCallback {
+            check: Arc::clone(&self.check),
+            reauthorization: Arc::clone(&self.reauthorization),
+            metrics: metrics.clone(),
+        };
         Arc::new(LoginFlow {
             policy: Arc::clone(&self.policy),
             sessions: Arc::clone(&self.sessions),
             providers: self.providers.clone(),
             check: Arc::clone(&self.check),
-            reauthorization: Arc::clone(&self.reauthorization),
+            silent_callback,
             refusals: Arc::clone(&self.refusals),
             keyring: Arc::clone(&self.keyring),
             jar: Arc::clone(&self.jar),

@@ -59,7 +59,6 @@ use self::{
     freshness::ChangeFeed,
     load::SessionLoader,
     lookup::SessionLookup,
-    reauthorization::SessionReauthorization,
     renewal::SessionRenewal,
     revalidation::Revalidation,
     store::{ObservedStore, Store as _, lease::LeaseHolder},
@@ -79,7 +78,7 @@ pub use self::{
     cookie::{Cookie, SessionId},
     end::{LogoutTarget, LogoutTokenId},
     lookup::LookupOutcome,
-    reauthorization::{AuthorizationAge, Trip},
+    reauthorization::{AuthorizationAge, SessionReauthorization, Trip},
     record::{NewGrant, NewSession, Record, RenewedGrant},
     renewal::{LeaseOutcome, RenewalDue, RenewalPermit, RenewedSession},
     settings::{Backend, Settings},
@@ -267,46 +266,6 @@ impl Sessions {
         self.ending().end(&session.token(), why).await
     }
 
-    /// Reads a session again, with its record; `None` where it has ended.
-    pub async fn read_again(
-        &self,
-        session: &CachedSession,
-    ) -> Result<Option<(Arc<CachedSession>, Record)>, Unavailable> {
-        self.reauthorization().read_again(session).await
-    }
-
-    /// Records that a page of a session takes the browser past the provider.
-    pub async fn begin_trip(&self, session: &CachedSession, page: &str) -> Result<Trip, Unavailable> {
-        self.reauthorization().begin_trip(session, page).await
-    }
-
-    /// Records the second trip, after one that did not come back; `false` if there was a second one already.
-    pub async fn begin_second_trip(&self, session: &CachedSession) -> Result<bool, Unavailable> {
-        self.reauthorization().begin_second_trip(session).await
-    }
-
-    /// Goes on with a session that its provider has authorized again: under the same id, with what the provider says now.
-    /// `None` where it has ended meanwhile.
-    pub async fn reauthorize(
-        &self,
-        session: &CachedSession,
-        grant: NewGrant,
-    ) -> Result<Option<Arc<CachedSession>>, Unavailable> {
-        self.reauthorization().write(session, grant).await
-    }
-
-    /// Age of a session's last authorization, where it has to be repeated after `limit`.
-    #[must_use]
-    pub fn authorization_age(&self, session: &CachedSession, limit: Duration) -> AuthorizationAge {
-        AuthorizationAge::of(session, limit, self.clock.now())
-    }
-
-    /// Returns `true` until `session.outage_grace` after the moment in which its authorization had to be repeated.
-    #[must_use]
-    pub fn is_within_grace(&self, session: &CachedSession, limit: Duration) -> bool {
-        self.clock.now().since(session.authorized().plus(limit)) <= self.settings.outage_grace()
-    }
-
     /// Counts an answer from a session that could not be renewed in time.
     pub fn count_stale_served(&self) {
         self.metrics.stale_served.inc();
@@ -351,6 +310,20 @@ impl Sessions {
 
 /// The rooms, with the parts that each of them uses.
 impl Sessions {
+    /// Reauthorization of sessions.
+    #[must_use]
+    pub fn reauthorization(&self) -> SessionReauthorization<'_> {
+        let Self { settings, clock, store, cache, .. } = self;
+        SessionReauthorization {
+            settings,
+            clock,
+            store,
+            cache,
+            loader: self.loader(),
+            revalidation: self.revalidation(),
+        }
+    }
+
     fn loader(&self) -> SessionLoader<'_> {
         let Self { settings, clock, store, feed, backlog, .. } = self;
         SessionLoader { settings, clock, store, feed, backlog }
@@ -381,18 +354,6 @@ impl Sessions {
         let Self { settings, clock, store, cache, holder, .. } = self;
         let (loader, revalidation, ending) = (self.loader(), self.revalidation(), self.ending());
         SessionRenewal { settings, clock, store, cache, holder: *holder, loader, revalidation, ending }
-    }
-
-    fn reauthorization(&self) -> SessionReauthorization<'_> {
-        let Self { settings, clock, store, cache, .. } = self;
-        SessionReauthorization {
-            settings,
-            clock,
-            store,
-            cache,
-            loader: self.loader(),
-            revalidation: self.revalidation(),
-        }
     }
 
     fn upkeep(&self) -> Upkeep<'_> {

@@ -47,7 +47,7 @@ pub enum Trip {
 }
 
 /// Has sessions authorized again, except for asking the provider.
-pub(super) struct SessionReauthorization<'a> {
+pub struct SessionReauthorization<'a> {
     pub(super) settings: &'a ActiveSettings,
     pub(super) clock: &'a Clock,
     pub(super) store: &'a ObservedStore,
@@ -57,7 +57,7 @@ pub(super) struct SessionReauthorization<'a> {
 }
 
 impl AuthorizationAge {
-    pub(super) fn of(session: &CachedSession, limit: Duration, now: Timestamp) -> Self {
+    fn of(session: &CachedSession, limit: Duration, now: Timestamp) -> Self {
         match now.since(session.authorized()) {
             age if age <= limit => Self::Recent,
             age if age <= limit.saturating_mul(2) => Self::Due,
@@ -67,8 +67,20 @@ impl AuthorizationAge {
 }
 
 impl SessionReauthorization<'_> {
-    /// Reads a session again, with its record: another process may have had it authorized.
-    pub(super) async fn read_again(
+    /// Age of a session's last authorization, where it has to be repeated after `limit`.
+    #[must_use]
+    pub fn age(&self, session: &CachedSession, limit: Duration) -> AuthorizationAge {
+        AuthorizationAge::of(session, limit, self.clock.now())
+    }
+
+    /// Returns `true` until `session.outage_grace` after the moment in which its authorization had to be repeated.
+    #[must_use]
+    pub fn is_within_grace(&self, session: &CachedSession, limit: Duration) -> bool {
+        self.clock.now().since(session.authorized().plus(limit)) <= self.settings.outage_grace()
+    }
+
+    /// Reads a session again, with its record; `None` where it has ended. Another process may have had it authorized.
+    pub async fn read_again(
         &self,
         session: &CachedSession,
     ) -> Result<Option<(Arc<CachedSession>, Record)>, Unavailable> {
@@ -88,7 +100,7 @@ impl SessionReauthorization<'_> {
     }
 
     /// Records that a page of a session takes the browser past the provider.
-    pub(super) async fn begin_trip(&self, session: &CachedSession, page: &str) -> Result<Trip, Unavailable> {
+    pub async fn begin_trip(&self, session: &CachedSession, page: &str) -> Result<Trip, Unavailable> {
         let moment = self.clock.now().unix() / TOGETHER.as_secs();
         let is_first = self.record(session, "first").await?;
         let is_alone = self.record(session, &format!("at {moment}")).await?;
@@ -101,7 +113,7 @@ impl SessionReauthorization<'_> {
     }
 
     /// Records the second trip; `false` if there was a second one already.
-    pub(super) async fn begin_second_trip(&self, session: &CachedSession) -> Result<bool, Unavailable> {
+    pub async fn begin_second_trip(&self, session: &CachedSession) -> Result<bool, Unavailable> {
         self.record(session, "second").await
     }
 
@@ -114,8 +126,9 @@ impl SessionReauthorization<'_> {
         self.store.record_jti(&crypto::digest(&text), self.clock.now().plus(TRIP_MEMORY)).await
     }
 
-    /// Writes what a reauthorization brought. A renewal that is under way loses against it, and its tokens are replaced.
-    pub(super) async fn write(
+    /// Goes on with a session that its provider has authorized again: under the same id, with what the provider says now. `None`
+    /// where it has ended meanwhile. A renewal that is under way loses against it, and its tokens are replaced.
+    pub async fn write(
         &self,
         session: &CachedSession,
         grant: NewGrant,

@@ -143,6 +143,8 @@ impl Record {
     /// The same session with what a reauthorization brought.
     pub(super) fn reauthorized(self, grant: NewGrant, now: Timestamp) -> Self {
         let NewGrant { identity, tokens, sid } = grant;
+        // Some providers give a refresh token only with a prompt. Then the one that the session has goes on.
+        let tokens = Tokens { refresh: tokens.refresh.or(self.tokens.refresh), ..tokens };
         let sid_repeated = self.sid_repeated && sid == self.sid;
         Self { identity, tokens, sid: sid.or(self.sid), sid_repeated, authorized: now, renewed: now, ..self }
     }

@@ -138,10 +138,8 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
         ValueKind::Duration,
         Absent("never"),
         Reload,
-        "Time after which a page that is opened takes the browser past the provider once more, without a prompt \
-         (`prompt=none`): what a renewal does not tell, such as an application that was closed to somebody, shows then. \
-         If the provider refuses, the session ends. Requests other than pages are served until twice that time, and \
-         then get 401 `reauthorize`. Sessions go on for `session.outage_grace` while the provider is unavailable.",
+        "Time after which a page that is opened goes past the provider once more, without a prompt; if that refuses, the \
+         session ends. Other requests are served until twice that time. `docs/providers.md` says what for.",
     ),
     key(
         "session.hide_cookies",
@@ -277,11 +275,9 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
     key(
         "providers[].renewals_keep_sid",
         ValueKind::Flag,
-        Absent("learned from the provider's renewals"),
+        Absent("learned"),
         Reload,
-        "Whether renewed ID tokens carry the `sid` of the sign-in. Where they do, a session whose renewed ID token lacks \
-         it, or has another, ends: its person has signed out at the provider. Learned from the first renewal that \
-         repeats it. `true` does not wait for that; `false` ends no session for it.",
+        "Whether renewed ID tokens keep the `sid` of the sign-in: then a session whose renewed one lacks it ends.",
     ),
     key(
         "access.default",
@@ -330,13 +326,7 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
         Reload,
         "Passes the ID token to the app, as `X-authentik-jwt`. Needs the preset `authentik`.",
     ),
-    key(
-        "apps[].reauthorize",
-        ValueKind::Duration,
-        Absent("`session.reauthorize`"),
-        Reload,
-        "As `session.reauthorize`, for this app alone.",
-    ),
+    key("apps[].reauthorize", ValueKind::Duration, Absent("`session.reauthorize`"), Reload, "For this app alone."),
     key("apps[].allow.groups", TEXTS, Absent("nobody by group"), Reload, "Members of one of these groups."),
     key(
         "apps[].allow.users",

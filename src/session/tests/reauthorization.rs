@@ -2,6 +2,7 @@
 
 use crate::{
     clock::Timestamp,
+    identity::Tokens,
     session::tests::{doubles::expiring_session, *},
 };
 
@@ -43,8 +44,8 @@ async fn an_authorization_ages() {
     ] {
         replica.advance(at - passed);
         passed = at;
-        assert_eq!(replica.sessions.authorization_age(&session, LIMIT), age, "{at:?}");
-        assert_eq!(replica.sessions.is_within_grace(&session, LIMIT), at <= LIMIT + HOUR, "{at:?}");
+        assert_eq!(replica.sessions.reauthorization().age(&session, LIMIT), age, "{at:?}");
+        assert_eq!(replica.sessions.reauthorization().is_within_grace(&session, LIMIT), at <= LIMIT + HOUR, "{at:?}");
     }
 }
 
@@ -73,11 +74,16 @@ async fn a_reauthorized_session_keeps_its_cookie_and_its_lifetime() {
     let (replica, cookie, session) = signed_in().await;
     let created = session.created();
     replica.advance(2 * HOUR);
-    let after = replica.sessions.reauthorize(&session, new_grant("ann")).await.unwrap().unwrap();
+    let after = replica.sessions.reauthorization().write(&session, new_grant("ann")).await.unwrap().unwrap();
     for session in [after, replica.get_cached(&cookie).unwrap(), expect_live(replica.restarted().find(&cookie).await)] {
         assert_eq!((session.created(), session.authorized()), (created, now(&replica)));
         assert_eq!(session.identity().unpack().groups, ["authorized again"]);
     }
+    // The provider gave no refresh token without a prompt.
+    let without = NewGrant { tokens: Tokens::default(), ..new_grant("ann") };
+    replica.sessions.reauthorization().write(&session, without).await.unwrap().unwrap();
+    let (_, record) = replica.sessions.reauthorization().read_again(&session).await.unwrap().unwrap();
+    assert_eq!(record.tokens.refresh.as_ref().map(SecretString::expose_secret), Some("refresh token of ann"));
     assert!(replica.sessions.has_sid("authentik", "another sid").await.unwrap());
     assert!(!replica.sessions.has_sid("authentik", "sid of ann").await.unwrap());
     replica.advance(27 * DAY);
@@ -90,8 +96,8 @@ async fn a_reauthorized_session_keeps_its_cookie_and_its_lifetime() {
 async fn a_session_that_was_ended_meanwhile_is_not_brought_back_by_its_reauthorization() {
     let (replica, cookie, session) = signed_in().await;
     replica.sessions.end(&session, LogoutKind::Provider).await.unwrap().unwrap();
-    assert!(replica.sessions.reauthorize(&session, new_grant("ann")).await.unwrap().is_none());
-    assert!(replica.sessions.read_again(&session).await.unwrap().is_none());
+    assert!(replica.sessions.reauthorization().write(&session, new_grant("ann")).await.unwrap().is_none());
+    assert!(replica.sessions.reauthorization().read_again(&session).await.unwrap().is_none());
     assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)));
     assert_eq!(replica.metric(r#"doorward_logouts_total{kind="provider"}"#), 1);
 }
@@ -103,7 +109,7 @@ async fn a_renewal_under_way_loses_against_a_reauthorization() {
     let LeaseOutcome::Acquired(permit) = replica.sessions.acquire_lease(&session, within).await.unwrap() else {
         panic!("nobody else has it");
     };
-    replica.sessions.reauthorize(&session, new_grant("ann")).await.unwrap().unwrap();
+    replica.sessions.reauthorization().write(&session, new_grant("ann")).await.unwrap().unwrap();
     let renewed = replica.sessions.renew(permit, renewed_grant(new_session("ann").tokens));
     let newest = replica.sessions.write_renewed(&renewed).await.unwrap().unwrap();
     assert_eq!(newest.authorized(), session.authorized());
@@ -118,15 +124,23 @@ async fn trips_are_counted_once_for_all_replicas_and_tabs_that_open_together_are
     let there = here.restarted();
     // In the middle of the time in which tabs open together.
     here.advance(Duration::from_secs(5 + 10 - here.sessions.clock.now().unix() % 10));
-    assert_eq!(here.sessions.begin_trip(&session, "/a").await.unwrap(), Trip::First);
-    assert_eq!(there.sessions.begin_trip(&session, "/b").await.unwrap(), Trip::Parallel);
-    assert_eq!(here.sessions.begin_trip(&session, "/c").await.unwrap(), Trip::Parallel);
-    assert_eq!(there.sessions.begin_trip(&session, "/a").await.unwrap(), Trip::Repeated, "the same page");
+    assert_eq!(here.sessions.reauthorization().begin_trip(&session, "/a").await.unwrap(), Trip::First);
+    assert_eq!(there.sessions.reauthorization().begin_trip(&session, "/b").await.unwrap(), Trip::Parallel);
+    assert_eq!(here.sessions.reauthorization().begin_trip(&session, "/c").await.unwrap(), Trip::Parallel);
+    assert_eq!(
+        there.sessions.reauthorization().begin_trip(&session, "/a").await.unwrap(),
+        Trip::Repeated,
+        "the same page"
+    );
     here.advance(Duration::from_secs(10));
-    assert_eq!(here.sessions.begin_trip(&session, "/d").await.unwrap(), Trip::Repeated, "some time later");
-    assert!(there.sessions.begin_second_trip(&session).await.unwrap());
-    assert!(!here.sessions.begin_second_trip(&session).await.unwrap());
+    assert_eq!(
+        here.sessions.reauthorization().begin_trip(&session, "/d").await.unwrap(),
+        Trip::Repeated,
+        "some time later"
+    );
+    assert!(there.sessions.reauthorization().begin_second_trip(&session).await.unwrap());
+    assert!(!here.sessions.reauthorization().begin_second_trip(&session).await.unwrap());
     // An authorization begins the count anew.
-    let after = here.sessions.reauthorize(&session, new_grant("ann")).await.unwrap().unwrap();
-    assert_eq!(there.sessions.begin_trip(&after, "/a").await.unwrap(), Trip::First);
+    let after = here.sessions.reauthorization().write(&session, new_grant("ann")).await.unwrap().unwrap();
+    assert_eq!(there.sessions.reauthorization().begin_trip(&after, "/a").await.unwrap(), Trip::First);
 }
