@@ -122,7 +122,7 @@ impl Metrics {
         for (name, help) in SAMPLED_LATER {
             let kind = format!("# TYPE {name} gauge\n");
             if !text.contains(&kind) {
-                text.push_str(&format!("# HELP {name} {help}\n{kind}"));
+                text.extend(["# HELP ", name, " ", help, "\n", &kind]);
             }
         }
         text

@@ -12,7 +12,7 @@ use super::{
     attempt::{self, Attempt, LoginCookie, LoopCounter},
     check::{Check, RequestSession, Undetermined},
     context::RequestContext,
-    reauthorization::{Completed, SilentTrip},
+    reauthorization::{Completed, RequestPurpose, SilentTrip},
     refusal::{Refusals, redirect},
     refusal_log::{RefusalDetails, truncate},
     silent_callback::{AfterRefusal, SilentCallback},
@@ -74,7 +74,7 @@ impl LoginFlow {
             };
             cookie.loops = LoopCounter::default();
         }
-        give_reason(self.begin(context, target, cookie, None).await, reason)
+        self.begin(context, target, cookie, RequestPurpose::SignIn(reason)).await
     }
 
     /// Sends the browser past the provider, which authorizes its session again without asking anybody.
@@ -85,7 +85,7 @@ impl LoginFlow {
         trip: &SilentTrip,
     ) -> Verdict {
         let cookie = self.login_cookies(context).first().copied().unwrap_or_else(LoginCookie::new);
-        give_reason(self.begin(context, target, cookie, Some(trip)).await, Reason::Reauthorize)
+        self.begin(context, target, cookie, RequestPurpose::Reauthorize(trip)).await
     }
 
     async fn begin(
@@ -93,7 +93,7 @@ impl LoginFlow {
         context: &RequestContext<'_>,
         target: &RedirectTarget,
         login_cookie: LoginCookie,
-        trip: Option<&SilentTrip>,
+        purpose: RequestPurpose<'_>,
     ) -> Verdict {
         let Some(provider) = self.provider(context) else {
             return self.unconfigured(context);
@@ -101,20 +101,20 @@ impl LoginFlow {
         let registration = provider.settings().registration();
         let (authority, text) = (context.authority.to_string(), target.as_str().to_owned());
         let attempt = Attempt::new(registration, authority, text, &login_cookie, self.clock.now())
-            .reauthorizing(trip.map(|trip| trip.session));
+            .reauthorizing(purpose.session());
         let (redirect_uri, state) = (context.endpoint_url("/callback"), attempt.seal(&self.keyring));
         let request = oidc::AuthorizationRequest {
             redirect_uri: &redirect_uri,
             state: &state,
             nonce: &attempt.nonce,
             code_verifier: &attempt.verifier,
-            silent: trip.map(SilentTrip::request),
+            silent: purpose.silent_request(),
         };
         match provider.authorize(&request).await.map(|url| HeaderValue::try_from(String::from(url))) {
             Ok(Ok(location)) => {
                 let value = login_cookie.seal(&self.keyring, self.audience(context));
                 let cookie = self.jar.set_login(&value, attempt::LIFETIME);
-                Verdict::Redirect(Redirect { reason: Reason::NoSession, location, cookies: vec![cookie] })
+                Verdict::Redirect(Redirect { reason: purpose.reason(), location, cookies: vec![cookie] })
             }
             Ok(Err(_)) => self.unconfigured(context),
             Err(error) => self.provider_failed(context, target, &error),
@@ -168,7 +168,7 @@ impl LoginFlow {
                         return Verdict::Refuse(self.refusals.undetermined(context, &cause, target.as_str()));
                     }
                 };
-                let SignedIn { identity, tokens, sid } = signed_in;
+                let SignedIn { identity, tokens, sid } = *signed_in;
                 let scope = SessionScope { audience: self.audience(context).to_owned(), registration };
                 self.create_session(context, &target, &cookies, NewSession { identity, tokens, sid, scope }).await
             }
@@ -258,7 +258,7 @@ impl LoginFlow {
         }
         tracing::info!(request_id = %context.id, app = context.site.app.name, client = context.client_text(), why = cause, "a callback could not be completed; sign-in begins again");
         self.count(context, metrics::LoginResult::Restarted);
-        self.begin(context, &target, login_cookie, None).await
+        self.begin(context, &target, login_cookie, RequestPurpose::SignIn(Reason::NoSession)).await
     }
 
     fn refuse_loop(&self, context: &RequestContext<'_>, target: &RedirectTarget) -> Verdict {
@@ -368,14 +368,6 @@ impl LoginFlow {
 
     fn count(&self, context: &RequestContext<'_>, result: metrics::LoginResult) {
         self.metrics.count(context.site.app.provider, result);
-    }
-}
-
-/// Gives a redirect this reason.
-fn give_reason(verdict: Verdict, reason: Reason) -> Verdict {
-    match verdict {
-        Verdict::Redirect(redirect) => Verdict::Redirect(Redirect { reason, ..redirect }),
-        other => other,
     }
 }
 

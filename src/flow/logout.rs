@@ -130,8 +130,8 @@ impl LogoutFlow {
     /// each app, and the provider may have no back-channel logout.
     async fn end_siblings(&self, context: &RequestContext<'_>, ended: &Record) {
         let Some(sid) = &ended.sid else { return };
-        let issued = |provider: &&Arc<Provider>| provider.settings().registration() == ended.scope.registration;
-        let Some(issuer) = self.providers.iter().find(issued).map(|provider| &provider.settings().issuer) else {
+        let is_its_own = |provider: &&Arc<Provider>| provider.settings().registration() == ended.scope.registration;
+        let Some(issuer) = self.providers.iter().find(is_its_own).map(|provider| &provider.settings().issuer) else {
             return;
         };
         // Under whatever name and client: a provider's session is one for all of its clients.

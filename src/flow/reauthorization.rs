@@ -65,9 +65,18 @@ pub(super) enum Outage {
 #[derive(Debug)]
 pub(super) struct SilentTrip {
     /// Name of its session in the attempt.
-    pub(super) session: u64,
+    session: u64,
     id_token: Option<SecretString>,
     user: String,
+}
+
+/// Purpose of an authorization request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RequestPurpose<'t> {
+    /// A sign-in, for this reason.
+    SignIn(Reason),
+    /// A session is authorized again.
+    Reauthorize(&'t SilentTrip),
 }
 
 /// What came of the authorization that came back.
@@ -75,13 +84,35 @@ pub(super) enum Completed {
     /// The session goes on.
     GoesOn,
     /// It is a sign-in: of somebody else, or the session has ended meanwhile.
-    SignIn(SignedIn),
+    SignIn(Box<SignedIn>),
 }
 
-impl SilentTrip {
-    /// What the provider is told: it may not ask the person anything, and whom it is about.
-    pub(super) fn request(&self) -> SilentRequest<'_> {
-        SilentRequest { id_token_hint: self.id_token.as_ref(), login_hint: &self.user }
+impl<'t> RequestPurpose<'t> {
+    /// Reason of the redirect.
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::SignIn(reason) => reason,
+            Self::Reauthorize(_) => Reason::Reauthorize,
+        }
+    }
+
+    /// Name of the session in the attempt.
+    pub(super) fn session(self) -> Option<u64> {
+        self.trip().map(|trip| trip.session)
+    }
+
+    /// What the provider is told about a session: it may not ask the person anything, and whom it is about.
+    pub(super) fn silent_request(self) -> Option<SilentRequest<'t>> {
+        let request =
+            |trip: &'t SilentTrip| SilentRequest { id_token_hint: trip.id_token.as_ref(), login_hint: &trip.user };
+        self.trip().map(request)
+    }
+
+    fn trip(self) -> Option<&'t SilentTrip> {
+        match self {
+            Self::SignIn(_) => None,
+            Self::Reauthorize(trip) => Some(trip),
+        }
     }
 }
 
@@ -150,14 +181,14 @@ impl Reauthorization {
         signed_in: SignedIn,
     ) -> Result<Completed, Unavailable> {
         let is_same = |session: &Arc<CachedSession>| session.identity().subject() == signed_in.identity.subject.0;
-        let Some(session) = session.filter(is_same) else { return Ok(Completed::SignIn(signed_in)) };
+        let Some(session) = session.filter(is_same) else { return Ok(Completed::SignIn(Box::new(signed_in))) };
         let SignedIn { identity, tokens, sid } = signed_in.clone();
         if let Some(sid) = &sid {
             self.unknown_sids.forget(&identity.provider, sid);
         }
         let written = self.sessions.reauthorization().write(&session, NewGrant { identity, tokens, sid }).await?;
         if written.is_none() {
-            return Ok(Completed::SignIn(signed_in));
+            return Ok(Completed::SignIn(Box::new(signed_in)));
         }
         tracing::debug!(request_id = %context.id, session = ?session.id(), "a session was authorized again");
         Ok(Completed::GoesOn)

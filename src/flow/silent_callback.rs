@@ -63,7 +63,7 @@ impl SilentCallback {
         session: Option<u64>,
         signed_in: SignedIn,
     ) -> Result<Completed, Unavailable> {
-        let Some(session) = session else { return Ok(Completed::SignIn(signed_in)) };
+        let Some(session) = session else { return Ok(Completed::SignIn(Box::new(signed_in))) };
         let current = self.current_session(context).await;
         let current = current.filter(|current| Reauthorization::is_named(current, session));
         let completed = self.reauthorization.authorized(context, current, signed_in).await?;

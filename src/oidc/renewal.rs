@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::{
     error::Error,
-    sid_retention::{PreviousSid, RenewedSid},
+    sid_retention::{PreviousSid, RenewedSid, ToldSid},
 };
 use crate::{
     clock::Timestamp,
@@ -50,9 +50,13 @@ pub(super) struct RefreshedClaims {
 }
 
 impl RefreshedClaims {
-    /// Returns the `sid` of the new ID token: `None` where none came, `Some(None)` where it has no `sid`.
-    pub(super) fn told_sid(&self) -> Option<Option<&str>> {
-        self.id_token.as_ref().map(|_| self.sid.as_deref())
+    /// Returns what the new ID token says of the `sid`.
+    pub(super) fn told_sid(&self) -> ToldSid<'_> {
+        match (&self.id_token, self.sid.as_deref()) {
+            (None, _) => ToldSid::Nothing,
+            (Some(_), None) => ToldSid::Absent,
+            (Some(_), Some(sid)) => ToldSid::Given(sid),
+        }
     }
 
     /// Keeps the claims of the session where they could not be read again: the new tokens are there, and must not be lost.

@@ -37,6 +37,17 @@ pub struct PreviousSid<'a> {
     pub was_repeated: bool,
 }
 
+/// What a renewal's ID token says of the `sid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ToldSid<'a> {
+    /// Nothing: there is no ID token.
+    Nothing,
+    /// That there is none.
+    Absent,
+    /// This one.
+    Given(&'a str),
+}
+
 /// What is known of one provider.
 pub(super) struct SidRetention {
     settings: Arc<Settings>,
@@ -78,22 +89,22 @@ impl SidRetention {
         self
     }
 
-    /// Judges a renewal by the `sid` of its ID token: `None` without an ID token, `Some(None)` for one that lacks it.
-    pub(super) fn judge(&self, previous: PreviousSid<'_>, renewed: Option<Option<&str>>) -> RenewedSid {
-        match (previous.sid, renewed) {
-            (_, None) | (None, Some(None)) => RenewedSid::Unconfirmed,
-            (None, Some(Some(first))) => RenewedSid::First(first.to_owned()),
-            (Some(sid), Some(Some(renewed))) if sid == renewed => {
+    /// Judges a renewal by the `sid` of its ID token.
+    pub(super) fn judge(&self, previous: PreviousSid<'_>, told: ToldSid<'_>) -> RenewedSid {
+        match (previous.sid, told) {
+            (_, ToldSid::Nothing) | (None, ToldSid::Absent) => RenewedSid::Unconfirmed,
+            (None, ToldSid::Given(first)) => RenewedSid::First(first.to_owned()),
+            (Some(sid), ToldSid::Given(renewed)) if sid == renewed => {
                 self.learned.lost_in_a_row.store(0, Ordering::Relaxed);
                 self.learn(SEEN);
                 RenewedSid::Repeated
             }
-            (Some(_), Some(_)) if self.is_repeated(previous) => {
+            (Some(_), ToldSid::Absent | ToldSid::Given(_)) if self.is_repeated(previous) => {
                 self.count_lost();
                 RenewedSid::Lost
             }
             // The first one stays: it is what the sign-in was told, and so what logout by the provider names.
-            (Some(_), Some(_)) => {
+            (Some(_), ToldSid::Absent | ToldSid::Given(_)) => {
                 self.learn(NOT_SEEN);
                 RenewedSid::Unconfirmed
             }
@@ -171,7 +182,7 @@ mod tests {
 
     impl Fixture {
         fn judge(&self, sid: &str, renewed: Option<&str>) -> RenewedSid {
-            self.retention.judge(made_with(sid), Some(renewed))
+            self.retention.judge(made_with(sid), renewed.map_or(ToldSid::Absent, ToldSid::Given))
         }
 
         /// Value of the metric.
@@ -200,15 +211,15 @@ mod tests {
     #[test]
     fn a_renewal_without_an_id_token_says_nothing() {
         let provider = told(Some(true));
-        assert_eq!(provider.retention.judge(made_with("a"), None), RenewedSid::Unconfirmed);
-        assert_eq!(provider.retention.judge(PreviousSid::default(), None), RenewedSid::Unconfirmed);
+        assert_eq!(provider.retention.judge(made_with("a"), ToldSid::Nothing), RenewedSid::Unconfirmed);
+        assert_eq!(provider.retention.judge(PreviousSid::default(), ToldSid::Nothing), RenewedSid::Unconfirmed);
     }
 
     #[test]
     fn a_session_without_a_sid_loses_none() {
         let provider = told(Some(true));
-        assert_eq!(provider.retention.judge(PreviousSid::default(), Some(None)), RenewedSid::Unconfirmed);
-        let first = provider.retention.judge(PreviousSid::default(), Some(Some("a")));
+        assert_eq!(provider.retention.judge(PreviousSid::default(), ToldSid::Absent), RenewedSid::Unconfirmed);
+        let first = provider.retention.judge(PreviousSid::default(), ToldSid::Given("a"));
         assert_eq!(first, RenewedSid::First("a".to_owned()));
     }
 
@@ -226,7 +237,7 @@ mod tests {
     fn what_a_session_has_seen_outlives_a_restart() {
         let provider = told(None);
         let renewed = PreviousSid { sid: Some("a"), was_repeated: true };
-        assert_eq!(provider.retention.judge(renewed, Some(None)), RenewedSid::Lost);
+        assert_eq!(provider.retention.judge(renewed, ToldSid::Absent), RenewedSid::Lost);
         assert_eq!(provider.judge("b", None), RenewedSid::Lost, "and the others are judged by it");
     }
 
@@ -240,8 +251,8 @@ mod tests {
         };
         let free = next(None);
         assert_eq!(fixed.keeps(), None);
-        assert_eq!(free.judge(made_with("a"), Some(None)), RenewedSid::Unconfirmed);
-        assert_eq!(free.judge(made_with("a"), Some(Some("a"))), RenewedSid::Repeated);
-        assert_eq!(next(None).judge(made_with("a"), Some(None)), RenewedSid::Lost);
+        assert_eq!(free.judge(made_with("a"), ToldSid::Absent), RenewedSid::Unconfirmed);
+        assert_eq!(free.judge(made_with("a"), ToldSid::Given("a")), RenewedSid::Repeated);
+        assert_eq!(next(None).judge(made_with("a"), ToldSid::Absent), RenewedSid::Lost);
     }
 }

@@ -102,9 +102,9 @@ impl SessionReauthorization<'_> {
     /// Records that a page of a session takes the browser past the provider.
     pub async fn begin_trip(&self, session: &CachedSession, page: &str) -> Result<Trip, Unavailable> {
         let moment = self.clock.now().unix() / TOGETHER.as_secs();
-        let is_first = self.record(session, "first").await?;
-        let is_alone = self.record(session, &format!("at {moment}")).await?;
-        let is_other_page = self.record(session, &format!("at {moment} for {page}")).await?;
+        let is_first = self.record(session, "first", TRIP_MEMORY).await?;
+        let is_alone = self.record(session, &format!("at {moment}"), 2 * TOGETHER).await?;
+        let is_other_page = self.record(session, &format!("at {moment} for {page}"), 2 * TOGETHER).await?;
         Ok(match (is_first, !is_alone && is_other_page) {
             (true, _) => Trip::First,
             (false, true) => Trip::Parallel,
@@ -114,16 +114,16 @@ impl SessionReauthorization<'_> {
 
     /// Records the second trip; `false` if there was a second one already.
     pub async fn begin_second_trip(&self, session: &CachedSession) -> Result<bool, Unavailable> {
-        self.record(session, "second").await
+        self.record(session, "second", TRIP_MEMORY).await
     }
 
     /// Records something about the trips since the last authorization; `false` if it was recorded already. Beside the used
     /// logout tokens: the same promise, kept for all processes, and forgotten in time.
-    async fn record(&self, session: &CachedSession, what: &str) -> Result<bool, Unavailable> {
+    async fn record(&self, session: &CachedSession, what: &str, memory: Duration) -> Result<bool, Unavailable> {
         let authorized = session.authorized();
         let text =
             [b"reauthorization ".as_slice(), &session.id().0, format!(" {authorized} {what}").as_bytes()].concat();
-        self.store.record_jti(&crypto::digest(&text), self.clock.now().plus(TRIP_MEMORY)).await
+        self.store.record_jti(&crypto::digest(&text), self.clock.now().plus(memory)).await
     }
 
     /// Goes on with a session that its provider has authorized again: under the same id, with what the provider says now. `None`

@@ -138,8 +138,7 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
         ValueKind::Duration,
         Absent("never"),
         Reload,
-        "Time after which a page that is opened goes past the provider once more, without a prompt; if that refuses, the \
-         session ends. Other requests are served until twice that time. `docs/providers.md` says what for.",
+        "Time after which a page goes past the provider again, without a prompt: [providers](providers.md#reauthorize).",
     ),
     key(
         "session.hide_cookies",
@@ -272,13 +271,7 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
         Reload,
         "Signing out of the gate also signs out at the provider.",
     ),
-    key(
-        "providers[].renewals_keep_sid",
-        ValueKind::Flag,
-        Absent("learned"),
-        Reload,
-        "Whether renewed ID tokens keep the `sid` of the sign-in: then a session whose renewed one lacks it ends.",
-    ),
+    key("providers[].renewals_keep_sid", ValueKind::Flag, Absent("learned"), Reload, "Whether renewals keep `sid`."),
     key(
         "access.default",
         ValueKind::Choice(&["deny", "authenticated"]),

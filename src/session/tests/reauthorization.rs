@@ -42,7 +42,7 @@ async fn an_authorization_ages() {
         (2 * LIMIT, AuthorizationAge::Due),
         (2 * LIMIT + Duration::from_secs(1), AuthorizationAge::Overdue),
     ] {
-        replica.advance(at - passed);
+        replica.advance(at.saturating_sub(passed));
         passed = at;
         assert_eq!(replica.sessions.reauthorization().age(&session, LIMIT), age, "{at:?}");
         assert_eq!(replica.sessions.reauthorization().is_within_grace(&session, LIMIT), at <= LIMIT + HOUR, "{at:?}");
@@ -56,7 +56,7 @@ async fn nothing_is_due_in_memory_before_the_first_of_renewal_and_reauthorizatio
     let expiring = replica.sessions.create(expiring_session(&replica, "bob", 5 * MINUTE)).await.unwrap();
     replica.advance(4 * MINUTE);
     assert!(replica.get_cached(&expiring).unwrap().may_be_due(now(&replica)), "a minute before its token ends");
-    replica.advance(LIMIT - 4 * MINUTE);
+    replica.advance(LIMIT.saturating_sub(4 * MINUTE));
     assert!(!replica.get_cached(&cookie).unwrap().may_be_due(now(&replica)));
     replica.advance(Duration::from_secs(1));
     assert!(replica.get_cached(&cookie).unwrap().may_be_due(now(&replica)));
