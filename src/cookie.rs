@@ -85,6 +85,12 @@ impl GateCookies {
         &self.path_bound
     }
 
+    /// Returns the name of the cookie that counts rounds in which no other cookie reaches the check.
+    #[must_use]
+    pub fn rounds_name(&self) -> String {
+        format!("{}_rounds", self.path_bound)
+    }
+
     /// Returns the request's cookies without the gate's own, for the app: in one `Cookie` line, byte for byte, in their
     /// order, with lines joined by `; `. `None` where they take more than `max_length` bytes.
     #[must_use]

@@ -194,6 +194,7 @@ mod tests {
             "doorward_provider_up",
             "doorward_provider_refresh_tokens",
             "doorward_provider_clock_offset_seconds",
+            "doorward_provider_keeps_sid",
             "doorward_provider_requests_total",
             "doorward_provider_duration_seconds",
             "doorward_jwks_refreshes_total",

@@ -2,12 +2,12 @@
 //!
 //! It describes the shape of a value; `validate` judges its meaning.
 
-mod provider_network;
+mod providers;
 mod sections;
 mod spec;
 mod table;
 
-use self::provider_network::NETWORK_KEYS;
+use self::providers::PROVIDER_KEYS;
 pub(super) use self::{
     sections::{SECTIONS, UNSUPPORTED},
     spec::{AppliesOn, Child, DefaultValue, KeySpec, PREFIX, Presence, SECRET_SOURCES, ValueKind},
@@ -15,7 +15,7 @@ pub(super) use self::{
 use super::tree::Segment;
 
 /// All keys. Those of one section are in the order of the reference page.
-pub(super) const KEYS: &[KeySpec] = &joined::<{ table::KEYS.len() + NETWORK_KEYS.len() }>(table::KEYS, NETWORK_KEYS);
+pub(super) const KEYS: &[KeySpec] = &joined::<{ table::KEYS.len() + PROVIDER_KEYS.len() }>(table::KEYS, PROVIDER_KEYS);
 
 /// Destination of a path: a value of some kind, or one or more sections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -168,6 +168,24 @@ fn rules_and_people_are_read_in_order() {
 }
 
 #[test]
+fn memory_goes_by_the_shortest_time_after_which_any_app_reauthorizes() {
+    let text = |session: &str, app: &str| {
+        let session = format!("[session]\n{session}");
+        format!("{}\n{app}", GOOD.replacen("[session]", &session, 1))
+    };
+    for (session, app, shortest) in [
+        ("", "", None),
+        ("reauthorize = '1h'", "", Some(3_600)),
+        ("", "reauthorize = '15m'", Some(900)),
+        ("reauthorize = '1h'", "reauthorize = '15m'", Some(900)),
+        ("reauthorize = '1h'", "reauthorize = '8h'", Some(3_600)),
+    ] {
+        let config = loaded(&text(session, app));
+        assert_eq!(config.session.reauthorize, shortest.map(Duration::from_secs), "{session} {app}");
+    }
+}
+
+#[test]
 fn a_store_for_replicas_is_read_with_its_password_and_pool() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"from the file\n").unwrap();

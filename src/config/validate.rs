@@ -54,6 +54,9 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
     let brand = root.at("brand").map(|section| brand::brand(reader, &section));
     let (server, session, brand, apps) = (server?, session?, brand?, apps?);
     let providers = with_use_of_groups(providers?, &apps, session.settings.outage_grace);
+    // The session's own for apps that have none; hosts that no app names are among those.
+    let default = session.settings.reauthorize;
+    let shortest = apps.iter().filter_map(|app| app.reauthorize).chain(default).min();
     let passes_tokens = apps.iter().any(|app| app.headers.passes_tokens());
     Some(Config {
         server: server.listeners,
@@ -66,9 +69,10 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
             cookie_domain: session.cookie_domain,
             own_cookies: session.own_cookies,
             legacy_cookies: session.legacy_cookies,
+            reauthorize: default,
         },
         secrets: session.secrets,
-        session: Settings { passes_tokens, ..session.settings },
+        session: Settings { passes_tokens, reauthorize: shortest, ..session.settings },
         providers,
         policy: policy::Settings { default: brand::default_access(root), header_budget: server.header_budget, apps },
         brand,

@@ -117,6 +117,8 @@ reasons! {
     NoSession = "no_session",
     /// Session that is known to be over.
     SessionEnded = "session_ended",
+    /// Session whose provider has to authorize it again, and that this request cannot take there.
+    Reauthorize = "reauthorize",
     /// Signed in, but in none of the groups (nor among the users) that are allowed.
     GroupMissing = "group_missing",
     /// Signed in, in none of the allowed groups that the provider told, and it did not tell all.

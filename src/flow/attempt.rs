@@ -32,7 +32,7 @@ const PLAIN_LENGTH: usize = BROWSER_ID + 4 + 1;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Attempt {
     /// The provider that it began with: no other is sent the code, even if it is configured under the same name.
-    registration: Registration,
+    pub(super) registration: Registration,
     /// The host (and port) that it began on and must come back to.
     pub(super) authority: String,
     /// The address to return to, as text; the page without its query where the browser keeps the whole.
@@ -55,6 +55,9 @@ pub(super) struct Attempt {
     /// Sign-ins before it that led to no session.
     #[serde(rename = "rounds")]
     loops: LoopCounter,
+    /// The session that is to be authorized again; absent in a sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reauthorizes: Option<u64>,
 }
 
 /// Counter of sign-ins that led to no session, since the first of them: a redirect loop.
@@ -159,6 +162,7 @@ impl Attempt {
             created: now.unix(),
             browser: cookie.id,
             loops: cookie.loops,
+            reauthorizes: None,
         }
     }
 
@@ -176,6 +180,16 @@ impl Attempt {
     /// Returns the moment in which it began.
     pub(super) fn created(&self) -> Timestamp {
         Timestamp::from_unix(self.created)
+    }
+
+    /// The same attempt for a session that is to be authorized again, or none.
+    pub(super) fn reauthorizing(self, session: Option<u64>) -> Self {
+        Self { reauthorizes: session, ..self }
+    }
+
+    /// Returns the session that is to be authorized again.
+    pub(super) fn reauthorizes(&self) -> Option<u64> {
+        self.reauthorizes
     }
 
     /// Seals the value of `state`.
@@ -248,6 +262,15 @@ mod tests {
         assert_eq!((back.target, back.nonce, back.verifier), (sent.target, sent.nonce, sent.verifier));
         for cut in 0..state.len() {
             assert!(Attempt::open(&keyring, &state[..cut]).is_none());
+        }
+    }
+
+    #[test]
+    fn an_attempt_knows_the_session_that_it_reauthorizes() {
+        let (keyring, browser) = (keyring(), LoginCookie::new());
+        for session in [None, Some(7), Some(u64::MAX)] {
+            let state = attempt(&browser).reauthorizing(session).seal(&keyring);
+            assert_eq!(Attempt::open(&keyring, &state).unwrap().reauthorizes(), session);
         }
     }
 

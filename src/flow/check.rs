@@ -9,9 +9,11 @@ use http::{HeaderMap, header};
 use super::{
     context::RequestContext,
     header_cuts::HeaderCuts,
+    reauthorization::{Authorization, Outage, Reauthorization, SilentTrip, Traveller},
     renewal::{AfterRenewal, Renewer},
 };
 use crate::{
+    clock::Timestamp,
     cookie::{self, GateCookies},
     edge::{Admission, Reason, Verdict},
     identity::{PackedIdentity, Principal, Registration},
@@ -32,6 +34,7 @@ const MAX_COOKIE_HEADER: usize = 32 << 10;
 pub(super) struct Check {
     pub(super) sessions: Arc<Sessions>,
     pub(super) renewer: Arc<Renewer>,
+    pub(super) reauthorization: Arc<Reauthorization>,
     pub(super) jar: Arc<GateCookies>,
     pub(super) own_cookies: OwnCookies,
     pub(super) header_cuts: Arc<HeaderCuts>,
@@ -98,6 +101,8 @@ pub(super) enum NotAdmitted<'p> {
     Forbidden(Option<Arc<CachedSession>>, Denial<'p>),
     /// The app's own cookies are longer than an answer may be.
     CookiesTooLong,
+    /// A page whose session its provider has to authorize again.
+    Unauthorized(Box<SilentTrip>),
     /// Unknown whether there is a session.
     Undetermined(Undetermined),
 }
@@ -140,7 +145,7 @@ impl Check {
                         return None;
                     }
                     match judge(requirement, Caller::Principal(&principal)) {
-                        Decision::Admit(principal) if self.renewer.is_usable_at(session, now) => {
+                        Decision::Admit(principal) if self.is_usable_at(site.app, session, now) => {
                             self.admit(site, principal, headers).ok()
                         }
                         _ => None,
@@ -151,19 +156,31 @@ impl Check {
         }
     }
 
+    /// Returns `true` if a session can be used as it is in memory, and without waiting. Nearly every request ends at the first
+    /// comparison.
+    fn is_usable_at(&self, app: &App, session: &Arc<CachedSession>, now: Timestamp) -> bool {
+        !session.may_be_due(now)
+            || (self.renewer.is_usable_at(session, now) && self.reauthorization.is_recent(app, session))
+    }
+
     /// Decides about a request that [`Check::admit_at_once`] did not let in. Nothing but the `Ok` of this function and the
     /// `Some` of that one lets in.
     pub(super) async fn decide<'p>(
         &self,
         context: &RequestContext<'p>,
         requirement: &Requirement<'p>,
+        target: &str,
     ) -> Result<Verdict, NotAdmitted<'p>> {
         let (site, headers) = (&context.site, context.headers);
         let decision = judge(requirement, Caller::Unknown);
         if !matches!(decision, Decision::LookUp) {
             return self.conclude(site, headers, decision, None);
         }
-        let session = self.find_session(context).await?;
+        let traveller = match requirement {
+            Requirement::Identity(_) if context.is_opened_by_a_person() => Traveller::Page(target),
+            _ => Traveller::Other,
+        };
+        let session = self.find_authorized_session(context, traveller).await?;
         let (principal, session) = match &session {
             RequestSession::Current(session) => (Ok(session.principal()), Some(session)),
             RequestSession::Absent(reason) => (Err(*reason), None),
@@ -188,6 +205,25 @@ impl Check {
             Decision::Forbidden(denial) => Err(NotAdmitted::Forbidden(session.cloned(), denial)),
             // Never comes here; fail closed all the same.
             Decision::LookUp => Err(NotAdmitted::Unauthenticated(Reason::NoSession)),
+        }
+    }
+
+    /// Finds the session that counts for the app at the requested host, and whose authorization is in force.
+    pub(super) async fn find_authorized_session<'p>(
+        &self,
+        context: &RequestContext<'_>,
+        traveller: Traveller<'_>,
+    ) -> Result<RequestSession, NotAdmitted<'p>> {
+        let session = match self.find_session(context).await? {
+            RequestSession::Current(session) if !self.reauthorization.is_recent(context.site.app, &session) => session,
+            other => return Ok(other),
+        };
+        match Box::pin(self.reauthorization.check(context, session, traveller)).await {
+            Authorization::Current(session) => Ok(RequestSession::Current(session)),
+            Authorization::Absent(reason) => Ok(RequestSession::Absent(reason)),
+            Authorization::Repeat(trip) => Err(NotAdmitted::Unauthorized(trip)),
+            Authorization::Unavailable(Outage::Store(error)) => Err(Undetermined::Store(error).into()),
+            Authorization::Unavailable(Outage::Provider) => Err(Undetermined::Provider.into()),
         }
     }
 

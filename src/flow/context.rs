@@ -128,13 +128,22 @@ impl RequestContext<'_> {
         self.client.map(|address| address.to_string())
     }
 
+    /// Returns `true` if a person opens this page in a tab: neither a frame nor a prefetch.
+    pub(super) fn is_opened_by_a_person(&self) -> bool {
+        let destination = self.headers.get("sec-fetch-dest");
+        self.intent == Intent::Page && !self.is_prefetch() && destination.is_none_or(|place| place == "document")
+    }
+
+    fn is_prefetch(&self) -> bool {
+        ["sec-purpose", "purpose"].iter().any(|name| self.headers.contains_key(*name))
+    }
+
     /// Returns `true` if a script, an image or a prefetch made this request, and no person waits for a page.
     ///
     /// A client that sends none of these headers is taken for a person: the gate's own endpoints are not requested by chance.
     pub(super) fn is_background_fetch(&self) -> bool {
-        let is_prefetch = ["sec-purpose", "purpose"].iter().any(|name| self.headers.contains_key(*name));
         let by_a_person = self.is_unspecific() || self.is_form_of_older_browser();
-        is_prefetch || (self.intent == Intent::Fetch && !by_a_person)
+        self.is_prefetch() || (self.intent == Intent::Fetch && !by_a_person)
     }
 
     /// Returns `true` for a form that is sent by a browser without `Sec-Fetch-Mode`. Scripts cannot send a request that accepts

@@ -12,11 +12,12 @@ use serde_json::json;
 
 use super::{
     backchannel_logout,
-    check::{Check, RequestSession},
+    check::{Check, NotAdmitted, RequestSession},
     context::RequestContext,
     frontchannel_logout::FrontchannelLogout,
     login::LoginFlow,
     logout::LogoutFlow,
+    reauthorization::Traveller,
     refusal::Refusals,
     refusal_log::RefusalDetails,
 };
@@ -163,24 +164,20 @@ impl Endpoints {
         if context.intent == Intent::Frame {
             return Verdict::Refuse(self.refusals.framed(context, Reason::NoSession, &target));
         }
-        match self.login.challenge(context, &target).await {
-            Verdict::Redirect(mut redirect) => {
-                redirect.reason = Reason::SigningIn;
-                Verdict::Redirect(redirect)
-            }
-            other => other,
-        }
+        self.login.challenge(context, &target, Reason::SigningIn).await
     }
 
     /// `/session`: the caller's session as JSON.
     async fn session(&self, context: &RequestContext<'_>) -> Result<Bytes, Verdict> {
-        match self.check.find_session(context).await {
+        match self.check.find_authorized_session(context, Traveller::Other).await {
             Ok(RequestSession::Current(session)) => Ok(self.session_json(&session)),
             Ok(RequestSession::Absent(reason)) => Err(Verdict::Refuse(Refusals::login_required(context, reason))),
-            Err(cause) => {
+            Err(NotAdmitted::Undetermined(cause)) => {
                 let retry = context.endpoint_url("/session");
                 Err(Verdict::Refuse(self.refusals.undetermined(context, &cause, &retry)))
             }
+            // No page, so that it is never sent to the provider.
+            Err(_) => Err(Verdict::Refuse(Refusals::login_required(context, Reason::Reauthorize))),
         }
     }
 

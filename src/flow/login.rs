@@ -11,11 +11,13 @@ use http::HeaderValue;
 use super::{
     attempt::{self, Attempt, LoginCookie, LoopCounter},
     callback_parameters::CallbackParameters,
-    check::{Check, RequestSession},
+    check::{Check, RequestSession, Undetermined},
     context::{RequestContext, Via},
+    reauthorization::{Completed, RequestPurpose, SilentTrip},
     refusal_log::{RefusalDetails, truncate},
     return_target::{ReturnTarget, ReturnTargets},
     sign_in_refusals::{ErrorResponse, Remedy, SignInRefusals},
+    silent_callback::{AfterRefusal, SilentCallback},
     unknown_sids::UnknownSids,
 };
 use crate::{
@@ -31,7 +33,7 @@ use crate::{
     session::{Cookie, NewSession, Sessions},
 };
 
-/// The most cookies of ours with one name that are read in one request; made-up ones do not count.
+/// The most cookies of ours with one name that are read in one request, without made-up ones.
 const MAX_COOKIES: usize = 4;
 
 /// Signs people in.
@@ -39,12 +41,22 @@ pub(super) struct LoginFlow {
     pub(super) sessions: Arc<Sessions>,
     pub(super) providers: Vec<Arc<Provider>>,
     pub(super) check: Arc<Check>,
+    pub(super) silent_callback: SilentCallback,
     pub(super) targets: ReturnTargets,
     pub(super) refused: SignInRefusals,
     pub(super) keyring: Arc<Keyring>,
     pub(super) jar: Arc<GateCookies>,
     pub(super) clock: Clock,
     pub(super) unknown_sids: Arc<UnknownSids>,
+}
+
+/// Authorization request that is about to be made.
+struct NewRequest<'a> {
+    target: &'a ReturnTarget,
+    /// The cookies that keep the target.
+    kept: Vec<HeaderValue>,
+    cookie: LoginCookie,
+    purpose: RequestPurpose<'a>,
 }
 
 /// Callback of an attempt that this browser began here.
@@ -55,8 +67,13 @@ struct Callback<'a> {
 }
 
 impl LoginFlow {
-    /// Begins a sign-in: redirects to the provider, or ends a redirect loop.
-    pub(super) async fn challenge(&self, context: &RequestContext<'_>, target: &RedirectTarget) -> Verdict {
+    /// Begins a sign-in for this reason: redirects to the provider, or ends a redirect loop.
+    pub(super) async fn challenge(
+        &self,
+        context: &RequestContext<'_>,
+        target: &RedirectTarget,
+        reason: Reason,
+    ) -> Verdict {
         let mut cookie = self.login_cookies(context).first().copied().unwrap_or_else(LoginCookie::new);
         if cookie.loops.is_exceeded(self.clock.now()) {
             // With a session it is no loop: the person has begun once more by hand.
@@ -70,39 +87,48 @@ impl LoginFlow {
             && ReturnTargets::is_long(target)
             && let Ok(location) = HeaderValue::try_from(context.sign_in_url(target.as_str()))
         {
-            return Verdict::Redirect(Redirect { reason: Reason::NoSession, location, cookies: Vec::new() });
+            return Verdict::Redirect(Redirect { reason, location, cookies: Vec::new() });
         }
         let (target, kept) = self.targets.keep(context, target);
-        self.begin(context, &target, cookie, kept).await
+        self.begin(context, NewRequest { target: &target, kept, cookie, purpose: RequestPurpose::SignIn(reason) }).await
     }
 
-    /// Begins a sign-in. `kept` are the cookies that keep the target.
-    async fn begin(
+    /// Sends the browser past the provider, which authorizes its session again without asking anybody.
+    pub(super) async fn reauthorize(
         &self,
         context: &RequestContext<'_>,
-        target: &ReturnTarget,
-        login_cookie: LoginCookie,
-        kept: Vec<HeaderValue>,
+        target: &RedirectTarget,
+        trip: &SilentTrip,
     ) -> Verdict {
+        let cookie = self.login_cookies(context).first().copied().unwrap_or_else(LoginCookie::new);
+        let (target, kept) = self.targets.keep(context, target);
+        self.begin(context, NewRequest { target: &target, kept, cookie, purpose: RequestPurpose::Reauthorize(trip) })
+            .await
+    }
+
+    /// Sends the browser to the provider.
+    async fn begin(&self, context: &RequestContext<'_>, request: NewRequest<'_>) -> Verdict {
         let Some(provider) = self.provider(context) else {
             return self.refused.unconfigured(context);
         };
+        let NewRequest { target, kept, cookie, purpose } = request;
         let (registration, authority) = (provider.settings().registration(), context.authority.to_string());
-        let attempt = Attempt::new(registration, authority, target, &login_cookie, self.clock.now())
-            .asked_without_cookies(context.edge_without_cookies());
+        let attempt = Attempt::new(registration, authority, target, &cookie, self.clock.now())
+            .asked_without_cookies(context.edge_without_cookies())
+            .reauthorizing(purpose.session());
         let (redirect_uri, state) = (context.endpoint_url("/callback"), attempt.seal(&self.keyring));
         let request = oidc::AuthorizationRequest {
             redirect_uri: &redirect_uri,
             state: &state,
             nonce: &attempt.nonce,
             code_verifier: &attempt.verifier,
+            silent: purpose.silent_request(),
         };
         match provider.authorize(&request).await.map(|url| HeaderValue::try_from(String::from(url))) {
             Ok(Ok(location)) => {
-                let value = login_cookie.sign(&self.keyring, self.audience(context));
-                let login = self.jar.set_login(&value, attempt::LIFETIME);
+                let login = self.jar.set_login(&cookie.sign(&self.keyring, self.audience(context)), attempt::LIFETIME);
                 let cookies = std::iter::once(login).chain(kept).collect();
-                Verdict::Redirect(Redirect { reason: Reason::NoSession, location, cookies })
+                Verdict::Redirect(Redirect { reason: purpose.reason(), location, cookies })
             }
             Ok(Err(_)) => self.refused.unconfigured(context),
             Err(error) => self.refused.provider_failed(context, target, self.provider_name(context), &error),
@@ -127,14 +153,15 @@ impl LoginFlow {
             let cause = "expired, or begun in another browser or at another provider";
             return self.restart(context, Some(&attempt), &cookies, cause).await;
         }
-        let callback = Callback { attempt: &attempt, target: self.target(context, Some(&attempt)), cookies: &cookies };
+        let target = self.target(context, Some(&attempt));
+        let callback = Callback { attempt: &attempt, target, cookies: &cookies };
         if let Some(error) = &parameters.error {
-            return self.provider_error(context, &callback, ErrorResponse::of(error)).await;
+            return self.refused_by_provider(context, &callback, error).await;
         }
         let Some(code) = &parameters.code else {
             return self.restart(context, Some(&attempt), &cookies, "no code").await;
         };
-        let unsent = match self.unsent_session(context, &callback).await {
+        let unsent = match self.unsent_round(context, &callback).await {
             Some((edge, rounds)) if rounds.is_used_up(now) => {
                 return self.refused.cookies_not_passed(context, &callback.target, edge);
             }
@@ -148,11 +175,7 @@ impl LoginFlow {
             code_verifier: &attempt.verifier,
         };
         match provider.redeem(&redemption).await {
-            Ok(SignedIn { identity, tokens, sid }) => {
-                let scope = SessionScope { audience: self.audience(context).to_owned(), registration };
-                let new = NewSession { identity, tokens, sid, scope };
-                self.create_session(context, &callback, new, unsent).await
-            }
+            Ok(signed_in) => self.authorized(context, &callback, signed_in, unsent).await,
             Err(oidc::Error::GrantRefused) => self.restart(context, Some(&attempt), &cookies, "code refused").await,
             Err(error) => match self.send_on(context, &callback.target).await {
                 Some(verdict) => verdict,
@@ -161,19 +184,55 @@ impl LoginFlow {
         }
     }
 
-    /// Finds out whether the question that began an attempt came without the cookie of a session that the browser has: the edge
-    /// does not pass cookies to the check. Returns the edge, and how many rounds that makes.
-    async fn unsent_session(
+    /// Goes on with the session that was authorized again, or signs in.
+    async fn authorized(
         &self,
         context: &RequestContext<'_>,
         callback: &Callback<'_>,
-    ) -> Option<(Edge, LoopCounter)> {
+        signed_in: SignedIn,
+        unsent: Option<LoopCounter>,
+    ) -> Verdict {
+        match self.silent_callback.authorized(context, callback.attempt.reauthorizes(), signed_in).await {
+            Ok(Completed::GoesOn) => self.targets.redirect(context, &callback.target, Vec::new()),
+            Ok(Completed::SignIn(signed_in)) => {
+                let SignedIn { identity, tokens, sid } = *signed_in;
+                let audience = self.audience(context).to_owned();
+                let scope = SessionScope { audience, registration: callback.attempt.registration };
+                self.create_session(context, callback, NewSession { identity, tokens, sid, scope }, unsent).await
+            }
+            Err(error) => {
+                let (cause, retry) = (Undetermined::Store(error), callback.target.retry_url(context));
+                Verdict::Refuse(self.refused.refusals.undetermined(context, &cause, &retry))
+            }
+        }
+    }
+
+    /// Answers an error response of the provider, to a sign-in or about a session that was to be authorized again.
+    async fn refused_by_provider(&self, context: &RequestContext<'_>, callback: &Callback<'_>, error: &str) -> Verdict {
+        let (session, response) = (callback.attempt.reauthorizes(), ErrorResponse::of(error));
+        match self.silent_callback.refused(context, session, error).await {
+            AfterRefusal::SignIn => {
+                let cookie = callback.cookies.first().copied().unwrap_or_else(LoginCookie::new);
+                let (target, purpose) = (&callback.target, RequestPurpose::SignIn(Reason::SessionEnded));
+                self.begin(context, NewRequest { target, kept: Vec::new(), cookie, purpose }).await
+            }
+            AfterRefusal::SendOn => self.targets.redirect(context, &callback.target, Vec::new()),
+            AfterRefusal::Explain => {
+                self.refused.provider_error(context, &callback.target, self.provider_name(context), response)
+            }
+            AfterRefusal::NotReauthorization => self.provider_error(context, callback, response).await,
+        }
+    }
+
+    /// Finds out whether the question that began an attempt came without the cookie of a session that the browser has: the edge
+    /// does not pass cookies to the check. Returns the edge, and how many rounds that makes.
+    async fn unsent_round(&self, context: &RequestContext<'_>, callback: &Callback<'_>) -> Option<(Edge, LoopCounter)> {
         let edge = callback.attempt.edge_without_cookies()?;
         let Ok(RequestSession::Current(session)) = self.check.find_session(context).await else { return None };
         let (now, created) = (self.clock.now(), session.created());
         // Older ones are a tab that was left open, or a cookie that the browser withheld for a reason of its own.
         let is_round = callback.attempt.created() >= created && now.since(created) < attempt::WINDOW;
-        let counted = cookie::values(context.headers, &self.rounds_name())
+        let counted = cookie::values(context.headers, &self.jar.rounds_name())
             .find_map(|value| LoginCookie::open(&self.keyring, self.audience(context), value));
         is_round.then(|| (edge, counted.map(|cookie| cookie.loops).unwrap_or_default().incremented(now)))
     }
@@ -226,7 +285,7 @@ impl LoginFlow {
         if let Some(loops) = unsent {
             let counter = login_cookie.with_loops(loops).sign(&self.keyring, audience);
             let path = format!("{}/callback", context.origin.prefix);
-            cookies.push(self.jar.set_at(&path, &self.rounds_name(), &counter, attempt::WINDOW));
+            cookies.push(self.jar.set_at(&path, &self.jar.rounds_name(), &counter, attempt::WINDOW));
         }
         self.targets.redirect(context, &callback.target, cookies)
     }
@@ -306,7 +365,8 @@ impl LoginFlow {
         }
         tracing::info!(request_id = %context.id, app = context.site.app.name, client = context.client_text(), why = cause, "a callback could not be completed; sign-in begins again");
         self.refused.count(context, metrics::LoginResult::Restarted);
-        Some(self.begin(context, &self.target(context, attempt), login_cookie, Vec::new()).await)
+        let (target, purpose) = (self.target(context, attempt), RequestPurpose::SignIn(Reason::NoSession));
+        Some(self.begin(context, NewRequest { target: &target, kept: Vec::new(), cookie: login_cookie, purpose }).await)
     }
 
     /// Returns the target of an attempt; without one, the root.
@@ -319,11 +379,6 @@ impl LoginFlow {
 
     fn provider_name<'a>(&'a self, context: &RequestContext<'_>) -> &'a str {
         self.provider(context).map_or("", |provider| provider.settings().name.as_str())
-    }
-
-    /// Returns the name of the cookie that counts rounds in which no other cookie reaches the check.
-    fn rounds_name(&self) -> String {
-        format!("{}_rounds", self.jar.path_bound_name())
     }
 
     fn provider(&self, context: &RequestContext<'_>) -> Option<&Arc<Provider>> {

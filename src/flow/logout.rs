@@ -24,7 +24,7 @@ use crate::{
     oidc::{LogoutRequest, Provider},
     pages::Page,
     policy::{Policy, redirect::RedirectTarget},
-    session::{Cookie, Record, Sessions, Unavailable},
+    session::{Cookie, LogoutTarget, Record, Sessions, Unavailable},
 };
 
 /// Separates the `state` of a sign-out from that of a sign-in. The host and port that it began on follow.
@@ -68,6 +68,7 @@ impl LogoutFlow {
                 "signed out"
             );
             self.renewer.revoke_refresh_token(record);
+            self.end_siblings(context, record).await;
         }
         let target = rd.and_then(|rd| RedirectTarget::parse(rd, context.redirect_base(), &self.policy));
         let cookies = vec![self.jar.clear_session(), self.jar.clear_login()];
@@ -125,6 +126,30 @@ impl LogoutFlow {
             first = first.or(ended);
         }
         Ok(first)
+    }
+
+    /// Ends the other sessions of the same session at the provider: with a cookie for each host, the same browser has one at
+    /// each app, and the provider may have no back-channel logout.
+    async fn end_siblings(&self, context: &RequestContext<'_>, ended: &Record) {
+        let Some(sid) = &ended.sid else { return };
+        let is_its_own = |provider: &&Arc<Provider>| provider.settings().registration() == ended.scope.registration;
+        let Some(issuer) = self.providers.iter().find(is_its_own).map(|provider| &provider.settings().issuer) else {
+            return;
+        };
+        // Under whatever name and client: a provider's session is one for all of its clients.
+        let same_issuer = self.providers.iter().filter(|provider| provider.settings().issuer == *issuer);
+        for provider in same_issuer {
+            let name = provider.settings().name.as_str();
+            match self.sessions.end_by(name, &LogoutTarget::Sid(sid.clone()), Ending::User).await {
+                Ok(0) => {}
+                Ok(sessions) => {
+                    tracing::info!(request_id = %context.id, provider = name, sessions, "other sessions of the same session at the provider have ended with it");
+                }
+                Err(error) => {
+                    tracing::warn!(request_id = %context.id, provider = name, %error, "other sessions of the same session at the provider could not be ended");
+                }
+            }
+        }
     }
 
     fn end_session_url(

@@ -15,6 +15,7 @@
 //! | `backchannel_logout` | back-channel logout |
 //! | `header_cuts` | the report of identity headers that do not fit |
 //! | `renewal` | single-flight renewal of sessions with their refresh tokens |
+//! | `reauthorization`, `silent_callback` | asking the provider again without a prompt, once a session's authorization has aged |
 //! | `refusal`, `refusal_log` | refusals as pages and JSON, and their log |
 //! | `misconfigured_edge` | edges that do not pass on what the gate reads |
 //! | `log_interval` | how often such things are logged |
@@ -35,11 +36,13 @@ mod log_interval;
 mod login;
 mod logout;
 mod misconfigured_edge;
+mod reauthorization;
 mod refusal;
 mod refusal_log;
 mod renewal;
 mod return_target;
 mod sign_in_refusals;
+mod silent_callback;
 mod snapshot;
 mod subrequest;
 mod unknown_sids;

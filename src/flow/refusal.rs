@@ -241,7 +241,9 @@ pub(super) fn redirect(reason: Reason, target: &RedirectTarget, cookies: Vec<Hea
 /// The one table from reason to status.
 fn status(reason: Reason) -> StatusCode {
     match reason {
-        Reason::NoSession | Reason::SessionEnded | Reason::SignedOut | Reason::Reset => StatusCode::UNAUTHORIZED,
+        Reason::NoSession | Reason::SessionEnded | Reason::Reauthorize | Reason::SignedOut | Reason::Reset => {
+            StatusCode::UNAUTHORIZED
+        }
         Reason::GroupMissing
         | Reason::GroupsIncomplete
         | Reason::NotAllowed
@@ -266,6 +268,9 @@ fn message(reason: Reason) -> &'static str {
     match reason {
         Reason::NoSession => "There is no session. Sign in at login_url.",
         Reason::SessionEnded => "The session has ended. Sign in again at login_url.",
+        Reason::Reauthorize => {
+            "The identity provider has to authorize the session again. Open a page of this app, or login_url."
+        }
         Reason::GroupMissing | Reason::NotAllowed => "The signed-in account may not use this app.",
         Reason::GroupsIncomplete => {
             "The signed-in account may not use this app: its identity provider did not tell all of its groups."

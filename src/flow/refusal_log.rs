@@ -249,6 +249,7 @@ pub(super) fn is_logged(reason: Reason) -> bool {
         reason,
         Reason::NoSession
             | Reason::SessionEnded
+            | Reason::Reauthorize
             | Reason::SigningIn
             | Reason::SignedIn
             | Reason::SignedOut

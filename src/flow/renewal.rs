@@ -16,10 +16,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::{
     clock::Timestamp,
-    identity::Registration,
+    identity::{Registration, Tokens},
     metrics::{LogoutKind as Ending, RenewalMetrics, RenewalResult},
-    oidc::{self, Provider, Refreshed},
-    session::{CachedSession, LeaseOutcome, Record, RenewalDue, RenewalPermit, SessionId, Sessions},
+    oidc::{self, PreviousSid, Provider, Refreshed, RenewedSid},
+    session::{CachedSession, LeaseOutcome, Record, RenewalDue, RenewalPermit, RenewedGrant, SessionId, Sessions},
     shutdown,
 };
 
@@ -196,8 +196,11 @@ impl Renewer {
     /// Enqueues the revocation of an ended session's refresh token (RFC 7009), where the provider offers that: a copy of it is
     /// worthless from then on.
     pub(super) fn revoke_refresh_token(&self, ended: &Record) {
-        let Some(refresh) = ended.tokens.refresh.clone() else { return };
-        let registration = ended.scope.registration;
+        self.revoke_token(ended.scope.registration, ended.tokens.refresh.clone());
+    }
+
+    fn revoke_token(&self, registration: Registration, refresh: Option<SecretString>) {
+        let Some(refresh) = refresh else { return };
         if let Err(error) = self.queue.try_send(RenewalJob::Revoke { registration, refresh }) {
             tracing::info!(%error, "a refresh token was not revoked and ends by itself");
         }
@@ -277,8 +280,13 @@ impl Renewer {
             refresh_token: refresh,
             id_token: record.tokens.id.as_ref(),
             identity: &record.identity,
+            sid: PreviousSid { sid: record.sid.as_deref(), was_repeated: record.sid_repeated },
         };
         let error = match provider.refresh(&renewal).await {
+            Ok(Refreshed { sid: RenewedSid::Lost, tokens, .. }) => {
+                count(RenewalResult::Rejected);
+                return self.end_lost(permit, tokens).await;
+            }
             Ok(refreshed) => {
                 count(RenewalResult::Renewed);
                 return self.write(provider, permit, refreshed).await;
@@ -299,7 +307,11 @@ impl Renewer {
     async fn write(&self, provider: &Provider, permit: RenewalPermit, refreshed: Refreshed) -> RenewalOutcome {
         let Refreshed { identity, tokens, sid } = refreshed;
         let refresh = tokens.refresh.clone();
-        let renewed = self.sessions.renew(permit, identity, tokens, sid);
+        let (first_sid, sid_repeated) = match sid {
+            RenewedSid::First(sid) => (Some(sid), false),
+            other => (None, other == RenewedSid::Repeated),
+        };
+        let renewed = self.sessions.renew(permit, RenewedGrant { identity, tokens, first_sid, sid_repeated });
         let (mut pause, mut last_tries) = (FIRST_RETRY_PAUSE, LAST_TRIES);
         loop {
             match self.sessions.write_renewed(&renewed).await {
@@ -325,6 +337,18 @@ impl Renewer {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(MAX_RETRY_PAUSE);
         }
+    }
+
+    /// Ends a session whose provider's own session is over, by its renewed ID token. The new tokens are worth nothing then.
+    async fn end_lost(&self, permit: RenewalPermit, tokens: Tokens) -> RenewalOutcome {
+        let (key, who) = (permit.session().id(), permit.record().identity.clone());
+        self.revoke_token(permit.record().scope.registration, tokens.refresh);
+        tracing::info!(session = ?key, user = who.user, subject = %who.subject, "a session has ended: its renewed ID token lacks the sid that it was made with");
+        if let Err(error) = self.sessions.end(permit.session(), Ending::Provider).await {
+            // Refused here from now on all the same.
+            tracing::warn!(session = ?key, %error, "an ended session is still in the store; it is deleted once that is possible");
+        }
+        RenewalOutcome::Ended
     }
 
     /// Ends a session that the provider will not renew, unless another replica has renewed it meanwhile.

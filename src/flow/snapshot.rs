@@ -3,7 +3,7 @@
 //! Promises: a request is answered by one snapshot from beginning to end, so that no two parts of an answer come from different
 //! configurations.
 
-use std::{convert::Infallible, future::pending, net::IpAddr, sync::Arc};
+use std::{convert::Infallible, future::pending, net::IpAddr, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use http::{Method, request::Parts};
@@ -18,11 +18,13 @@ use super::{
     login::LoginFlow,
     logout::LogoutFlow,
     misconfigured_edge::{self, MissingHeaders},
+    reauthorization::Reauthorization,
     refusal::{RefusalTarget, Refusals, UnreadableRequest},
     refusal_log::{RefusalDetails, RefusalLog},
     renewal::Renewer,
     return_target::ReturnTargets,
     sign_in_refusals::SignInRefusals,
+    silent_callback::SilentCallback,
     subrequest::{PendingSubrequest, SubrequestAnswer, Subrequests},
     unknown_sids::UnknownSids,
 };
@@ -58,6 +60,8 @@ pub struct Settings {
     pub own_cookies: OwnCookies,
     /// `session.legacy_cookies`.
     pub legacy_cookies: Vec<String>,
+    /// `session.reauthorize`.
+    pub reauthorize: Option<Duration>,
 }
 
 /// Components of a gate.
@@ -113,9 +117,18 @@ impl Snapshot {
         let GateComponents { policy, sessions, providers, pages, keyring, clock, metrics } = components;
         let jar = GateCookies::new(&settings.cookie_name, settings.cookie_domain.as_deref(), settings.transport);
         let jar = Arc::new(jar);
+        let unknown_sids = Arc::new(UnknownSids::new());
+        let reauthorization = Arc::new(Reauthorization {
+            sessions: Arc::clone(&sessions),
+            renewer: Arc::clone(renewer),
+            providers: providers.clone(),
+            unknown_sids: Arc::clone(&unknown_sids),
+            default: settings.reauthorize,
+        });
         let check = Arc::new(Check {
             sessions: Arc::clone(&sessions),
             renewer: Arc::clone(renewer),
+            reauthorization: Arc::clone(&reauthorization),
             jar: Arc::clone(&jar),
             own_cookies: settings.own_cookies,
             header_cuts: Arc::clone(header_cuts),
@@ -129,7 +142,8 @@ impl Snapshot {
             refusals: Arc::new(Refusals::new(pages, Arc::clone(refusal_log), metrics.refusals)),
             keyring,
             jar,
-            unknown_sids: Arc::new(UnknownSids::new()),
+            unknown_sids,
+            reauthorization,
         };
         let missing_headers = MissingHeaders::new(clock.clone());
         let login = flows.login(clock, metrics.logins);
@@ -319,15 +333,22 @@ struct Flows {
     keyring: Arc<Keyring>,
     jar: Arc<GateCookies>,
     unknown_sids: Arc<UnknownSids>,
+    reauthorization: Arc<Reauthorization>,
 }
 
 impl Flows {
     fn login(&self, clock: Clock, metrics: metrics::LoginMetrics) -> Arc<LoginFlow> {
         let (policy, keyring, jar) = (Arc::clone(&self.policy), Arc::clone(&self.keyring), Arc::clone(&self.jar));
+        let silent_callback = SilentCallback {
+            check: Arc::clone(&self.check),
+            reauthorization: Arc::clone(&self.reauthorization),
+            metrics: metrics.clone(),
+        };
         Arc::new(LoginFlow {
             sessions: Arc::clone(&self.sessions),
             providers: self.providers.clone(),
             check: Arc::clone(&self.check),
+            silent_callback,
             targets: ReturnTargets::new(policy, keyring, jar, clock.clone()),
             refused: SignInRefusals { refusals: Arc::clone(&self.refusals), metrics },
             keyring: Arc::clone(&self.keyring),

@@ -140,7 +140,7 @@ impl Subrequests {
                 Verdict::Refuse(self.refusals.refuse(&context, Reason::NeedsRoute, &Page::NotFound))
             }
             Destination::Endpoint(path) => Box::pin(self.endpoints.answer_subrequest(&context, path, query)).await,
-            Destination::App(requirement) => match self.check.decide(&context, &requirement).await {
+            Destination::App(requirement) => match self.check.decide(&context, &requirement, target).await {
                 Ok(verdict) => verdict,
                 Err(cause) => Box::pin(self.refuse(&context, target, cause)).await,
             },
@@ -155,12 +155,17 @@ impl Subrequests {
             NotAdmitted::Unauthenticated(reason) => {
                 self.missing_headers.observe(context);
                 match context.intent {
-                    Intent::Page => self.login.challenge(context, &original()).await,
+                    // A page that nobody opens: a prefetch.
+                    Intent::Page if reason == Reason::Reauthorize => {
+                        Verdict::Refuse(Refusals::login_required(context, reason))
+                    }
+                    Intent::Page => self.login.challenge(context, &original(), reason).await,
                     Intent::Frame => Verdict::Refuse(self.refusals.framed(context, reason, &original())),
                     Intent::Form => Verdict::Refuse(self.refusals.held_form(context, reason)),
                     Intent::Fetch => Verdict::Refuse(Refusals::login_required(context, reason)),
                 }
             }
+            NotAdmitted::Unauthorized(trip) => self.login.reauthorize(context, &original(), &trip).await,
             NotAdmitted::Forbidden(session, denial) => {
                 let identity = session.as_ref().map(|session| session.identity());
                 let reason = check::denial_reason(denial, identity);
@@ -258,9 +263,12 @@ fn label(verdict: &Verdict) -> metrics::VerdictLabel {
         Verdict::Refuse(refusal) => refusal.reason,
     };
     match reason {
-        Reason::NoSession | Reason::SessionEnded | Reason::SignedOut | Reason::Reset | Reason::ConfirmSignOut => {
-            metrics::VerdictLabel::Unauthenticated
-        }
+        Reason::NoSession
+        | Reason::SessionEnded
+        | Reason::Reauthorize
+        | Reason::SignedOut
+        | Reason::Reset
+        | Reason::ConfirmSignOut => metrics::VerdictLabel::Unauthenticated,
         Reason::GroupMissing
         | Reason::GroupsIncomplete
         | Reason::NotAllowed

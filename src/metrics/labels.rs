@@ -51,7 +51,9 @@ labels! {
 }
 labels! {
     /// Result of a sign-in.
-    LoginResult { /** A session was created. */ Succeeded = "succeeded", /** Refused by the provider or by the person. */ Denied = "denied",
+    LoginResult { /** A session was created. */ Succeeded = "succeeded",
+                  /** A session goes on: its provider has authorized it again. */ Reauthorized = "reauthorized",
+                  /** Refused by the provider or by the person. */ Denied = "denied",
                   /** The callback was stale, replayed or foreign, and a new attempt began. */ Restarted = "restarted",
                   /** A redirect loop, stopped with a page. */ Looped = "looped",
                   /** The provider's answer was not valid. */ Failed = "failed", /** Provider or store unavailable. */ Unavailable = "unavailable" }
@@ -60,6 +62,7 @@ labels! {
     /// Reason of a session's end.
     LogoutKind { /** The person signed out. */ User = "user", /** Back-channel logout. */ Backchannel = "backchannel",
                  /** Front-channel logout. */ Frontchannel = "frontchannel",
+                 /** The provider's own session has ended, or it did not authorize the session again. */ Provider = "provider",
                  /** Ended by an operator. */ Operator = "operator", /** A lifetime ran out. */ Expired = "expired" }
 }
 labels! {

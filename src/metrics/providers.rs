@@ -13,14 +13,17 @@ use super::{
 
 const REFRESH_TOKENS: (&str, &str) =
     ("doorward_provider_refresh_tokens", "Whether the provider's last answer to a sign-in held a refresh token");
+const KEEPS_SID: (&str, &str) =
+    ("doorward_provider_keeps_sid", "Whether renewed ID tokens of the provider carry the sid of their session");
 
 /// Gauges that have no sample at first, with their help texts.
-pub(super) const UNSAMPLED_GAUGES: &[(&str, &str)] = &[REFRESH_TOKENS];
+pub(super) const UNSAMPLED_GAUGES: &[(&str, &str)] = &[REFRESH_TOKENS, KEEPS_SID];
 
 /// The metric families with a label `provider`.
 pub(super) struct ProviderFamilies {
     up: IntGaugeVec,
     refresh_tokens: IntGaugeVec,
+    keeps_sid: IntGaugeVec,
     clock_offset: IntGaugeVec,
     requests: IntCounterVec,
     durations: HistogramVec,
@@ -37,6 +40,7 @@ impl ProviderFamilies {
         Self {
             up: gauge("doorward_provider_up", "Whether the provider answers"),
             refresh_tokens: gauge(REFRESH_TOKENS.0, REFRESH_TOKENS.1),
+            keeps_sid: gauge(KEEPS_SID.0, KEEPS_SID.1),
             clock_offset: gauge(
                 "doorward_provider_clock_offset_seconds",
                 "How far the provider's clock is ahead of this machine's",
@@ -70,6 +74,7 @@ impl ProviderFamilies {
         ProviderMetrics {
             up: self.up.with_label_values(&[name]),
             refresh_tokens: (self.refresh_tokens.clone(), name.to_owned()),
+            keeps_sid: (self.keeps_sid.clone(), name.to_owned()),
             clock_offset: self.clock_offset.with_label_values(&[name]),
             requests: Endpoint::ALL
                 .iter()
@@ -106,7 +111,7 @@ impl ProviderFamilies {
 
     /// Removes the gauges of a provider.
     pub(super) fn remove_gauges(&self, name: &str) {
-        for gauge in [&self.up, &self.refresh_tokens, &self.clock_offset] {
+        for gauge in [&self.up, &self.refresh_tokens, &self.keeps_sid, &self.clock_offset] {
             // Fails where it was never set.
             let _not_there = gauge.remove_label_values(&[name]);
         }
@@ -119,6 +124,8 @@ pub struct ProviderMetrics {
     up: IntGauge,
     /// Has no sample until somebody has signed in, hence the family and the provider's name.
     refresh_tokens: (IntGaugeVec, String),
+    /// The family and the provider's name: there is no sample before there is something to say.
+    keeps_sid: (IntGaugeVec, String),
     clock_offset: IntGauge,
     requests: Vec<IntCounter>,
     durations: Vec<Histogram>,
@@ -135,6 +142,17 @@ impl ProviderMetrics {
     pub fn set_refresh_tokens(&self, given: bool) {
         let (family, name) = &self.refresh_tokens;
         family.with_label_values(&[name.as_str()]).set(i64::from(given));
+    }
+
+    /// Sets whether the provider repeats `sid` in renewed ID tokens; `None` where that is not known.
+    pub fn set_keeps_sid(&self, keeps: Option<bool>) {
+        let (family, name) = &self.keeps_sid;
+        if let Some(keeps) = keeps {
+            family.with_label_values(&[name]).set(i64::from(keeps));
+        } else {
+            // Fails where it was never set.
+            let _not_there = family.remove_label_values(&[name]);
+        }
     }
 
     /// Sets the number of seconds by which the provider's clock is ahead.

@@ -4,7 +4,7 @@
 //! provider's metadata. Pure.
 
 use data_encoding::BASE64URL_NOPAD;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
@@ -29,6 +29,10 @@ pub const RESERVED_PARAMETERS: &[&str] = &[
 /// The longest URL of a logout request that carries an ID token, which grows with the person's groups. Proxies and servers answer
 /// 414 or 502 to addresses of 4 to 8 KiB; 2,000 bytes pass everywhere.
 const MAX_URL_WITH_ID_TOKEN: usize = 2_000;
+/// Parameters that a silent authorization request sets itself, whatever the configuration says.
+const SILENT_PARAMETERS: &[&str] = &["prompt", "id_token_hint", "login_hint"];
+/// Longest ID token that is sent as a hint: the whole redirect has to fit the 4 KiB in which nginx takes an answer.
+const MAX_HINT: usize = 2_000;
 
 /// An authorization request of the code flow (`OpenID` Connect Core, section 3.1.2.1).
 #[derive(Clone, Debug)]
@@ -41,6 +45,17 @@ pub struct AuthorizationRequest<'a> {
     pub nonce: &'a str,
     /// The PKCE code verifier (RFC 7636); its S256 challenge is sent.
     pub code_verifier: &'a str,
+    /// For a request during which the person may not be asked anything.
+    pub silent: Option<SilentRequest<'a>>,
+}
+
+/// The part of an authorization request that is answered without the person: `prompt=none`.
+#[derive(Clone, Copy, Debug)]
+pub struct SilentRequest<'a> {
+    /// The session's ID token, which says whom the request is about. Left out where it is too long.
+    pub id_token_hint: Option<&'a SecretString>,
+    /// The person's name, in its place.
+    pub login_hint: &'a str,
 }
 
 /// A logout request (RP-Initiated Logout 1.0, section 2).
@@ -74,8 +89,22 @@ pub(super) fn authorization_url(
         ("code_challenge_method", "S256"),
     ];
     let extra = settings.extra_authorize_params.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let extra = extra.filter(|(name, _)| !RESERVED_PARAMETERS.contains(name));
-    with_query(&metadata.authorization_endpoint, RESERVED_PARAMETERS, parameters.into_iter().chain(extra))
+    let silent = request.silent.as_ref().map(SilentRequest::parameters);
+    let replaced: Vec<&str> = match silent {
+        Some(_) => RESERVED_PARAMETERS.iter().chain(SILENT_PARAMETERS).copied().collect(),
+        None => RESERVED_PARAMETERS.to_owned(),
+    };
+    let extra = extra.filter(|(name, _)| !replaced.contains(name));
+    let parameters = parameters.into_iter().chain(silent.into_iter().flatten()).chain(extra);
+    with_query(&metadata.authorization_endpoint, &replaced, parameters)
+}
+
+impl SilentRequest<'_> {
+    fn parameters(&self) -> [(&str, &str); 2] {
+        let id_token = self.id_token_hint.map(ExposeSecret::expose_secret).filter(|token| token.len() <= MAX_HINT);
+        let hint = id_token.map_or(("login_hint", self.login_hint), |token| ("id_token_hint", token));
+        [("prompt", "none"), hint]
+    }
 }
 
 /// Checks `iss` of an authorization response: one of another issuer carries a code for somebody else (RFC 9207).

@@ -61,6 +61,7 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
     timeout: std::time::Duration::from_secs(10),
     extra_authorize_params: std::collections::BTreeMap::new(),
     end_session: true,
+    renewals_keep_sid: None,
     unverified_email: UnverifiedEmail::Pass,
 });
 
@@ -239,6 +240,7 @@ pub fn discovery(input: &[u8]) {
         state: "a state",
         nonce: NONCE,
         code_verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+        silent: None,
     };
     let url = authorize::authorization_url(&SETTINGS, &metadata, &request);
     assert_eq!(url.host_str(), metadata.authorization_endpoint.host_str());

@@ -27,6 +27,7 @@ mod provider;
 mod proxy;
 mod renewal;
 mod settings;
+mod sid_retention;
 mod signature;
 mod standard_claims;
 mod tls;
@@ -40,7 +41,7 @@ mod userinfo;
 pub(crate) mod tests;
 
 pub use self::{
-    authorize::{AuthorizationRequest, LogoutRequest, RESERVED_PARAMETERS},
+    authorize::{AuthorizationRequest, LogoutRequest, RESERVED_PARAMETERS, SilentRequest},
     claims::PROTOCOL_CLAIMS,
     client_auth::ClientAuth,
     error::Error,
@@ -49,6 +50,7 @@ pub use self::{
     proxy::{EnvironmentProxies, ProxyAddress, ProxyAddressError, ProxySetting},
     renewal::{RefreshRequest, Refreshed},
     settings::{GroupsUse, Pem, Settings, UnverifiedEmail},
+    sid_retention::{PreviousSid, RenewedSid},
     tls::{CertificateFault, TrustAnchorError},
     token_endpoint::Redemption,
     transport::{HttpTransport, TransportError},

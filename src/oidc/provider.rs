@@ -29,6 +29,7 @@ use super::{
     odd_fields::OddFields,
     renewal::{RefreshRequest, Refreshed, RefreshedClaims},
     settings::Settings,
+    sid_retention::SidRetention,
     token_endpoint::{self, Redemption, TokenEndpoint},
     token_set::TokenSet,
     transport::HttpTransport,
@@ -56,6 +57,7 @@ pub struct Provider {
     token_endpoint: TokenEndpoint,
     claims_reader: ClaimsReader,
     pub(super) health: ProviderHealth,
+    sid_retention: SidRetention,
     /// Single-flight: one poll at a time, and those who waited take its outcome.
     single_flight: Semaphore,
 }
@@ -89,6 +91,7 @@ impl Provider {
                 Arc::clone(&odd),
             ),
             claims_reader: ClaimsReader::new(Arc::clone(&settings), userinfo_endpoint, odd),
+            sid_retention: SidRetention::new(Arc::clone(&settings), metrics.clone()),
             health: ProviderHealth::new(Arc::clone(&settings), clock.clone(), metrics),
             single_flight: Semaphore::new(1),
             settings,
@@ -110,6 +113,7 @@ impl Provider {
             discovery: new.discovery.with_state_of(&self.discovery),
             jwks: new.jwks.with_state_of(&self.jwks),
             health: new.health.with_state_of(&self.health),
+            sid_retention: new.sid_retention.with_state_of(&self.sid_retention),
             ..new
         }
     }
@@ -124,6 +128,11 @@ impl Provider {
     #[must_use]
     pub fn is_available(&self) -> bool {
         self.health.is_available()
+    }
+
+    /// Returns `true` if it answers now. Asks it, and does not wait for long.
+    pub async fn answers_now(&self) -> bool {
+        timeout(METADATA_TIMEOUT, self.poll()).await.is_ok_and(|polled| polled.is_ok())
     }
 
     /// Returns the URL of an authorization request. Fetches the metadata where they are not known yet or the provider is
@@ -359,13 +368,14 @@ impl Provider {
         let outdated = || claims::outdated_identity(&self.settings, request.identity, self.clock.now());
         let claims = RefreshedClaims::or_unchanged(claims, &self.settings.name, outdated)?;
         self.token_endpoint.warn_of_expires_in(&response);
+        let sid = self.sid_retention.judge(request.sid, claims.told_sid());
         let issued = self.token_endpoint.tokens(&response, claims.id_token_expires);
         let tokens = Tokens {
             refresh: issued.refresh.or_else(|| Some(request.refresh_token.clone())),
             id: claims.id_token.or_else(|| request.id_token.cloned()),
             ..issued
         };
-        Ok(Refreshed { identity: claims.identity, tokens, sid: claims.sid })
+        Ok(Refreshed { identity: claims.identity, tokens, sid })
     }
 
     /// Reads the person's claims again: from the new ID token, or else from the userinfo endpoint.

@@ -5,7 +5,10 @@
 
 use secrecy::SecretString;
 
-use super::error::Error;
+use super::{
+    error::Error,
+    sid_retention::{PreviousSid, RenewedSid, ToldSid},
+};
 use crate::{
     clock::Timestamp,
     identity::{Identity, Tokens},
@@ -20,6 +23,8 @@ pub struct RefreshRequest<'a> {
     pub id_token: Option<&'a SecretString>,
     /// The session's identity.
     pub identity: &'a Identity,
+    /// The `sid` that it was made with.
+    pub sid: PreviousSid<'a>,
 }
 
 /// Result of a renewal. All of it has to be stored.
@@ -29,8 +34,8 @@ pub struct Refreshed {
     pub identity: Option<Identity>,
     /// The complete tokens of the session: a token of which no new one came is the old one.
     pub tokens: Tokens,
-    /// The provider's identifier of its session, where it was sent again.
-    pub sid: Option<String>,
+    /// What the ID token says about the provider's own session.
+    pub sid: RenewedSid,
 }
 
 /// Claims that came with a renewal; empty where there is nothing new.
@@ -45,6 +50,15 @@ pub(super) struct RefreshedClaims {
 }
 
 impl RefreshedClaims {
+    /// Returns what the new ID token says of the `sid`.
+    pub(super) fn told_sid(&self) -> ToldSid<'_> {
+        match (&self.id_token, self.sid.as_deref()) {
+            (None, _) => ToldSid::Nothing,
+            (Some(_), None) => ToldSid::Absent,
+            (Some(_), Some(sid)) => ToldSid::Given(sid),
+        }
+    }
+
     /// Keeps the claims of the session where they could not be read again: the new tokens are there, and must not be lost.
     /// `outdated` makes the identity of a session for which that has been so for too long.
     pub(super) fn or_unchanged(

@@ -50,6 +50,8 @@ pub struct Settings {
     pub extra_authorize_params: BTreeMap<String, String>,
     /// RP-initiated logout: signing out here signs out at the provider as well.
     pub end_session: bool,
+    /// `true` where renewed ID tokens repeat the `sid` of the sign-in, `false` where they do not; `None`: learned.
+    pub renewals_keep_sid: Option<bool>,
 }
 
 /// Treatment of an e-mail address that a provider does not vouch for (`email_verified`).
@@ -124,6 +126,7 @@ impl PartialEq for Settings {
             timeout,
             extra_authorize_params,
             end_session,
+            renewals_keep_sid,
         } = self;
         let same_secret = match (client_secret, &other.client_secret) {
             (Some(one), Some(other)) => crypto::is_same_secret(one, other),
@@ -147,6 +150,7 @@ impl PartialEq for Settings {
             && *timeout == other.timeout
             && *extra_authorize_params == other.extra_authorize_params
             && *end_session == other.end_session
+            && *renewals_keep_sid == other.renewals_keep_sid
     }
 }
 

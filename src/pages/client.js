@@ -10,7 +10,7 @@
   // A request gets its 401 after all where the page is still here by then.
   const NAVIGATION_TIMEOUT_MS = 10_000;
   // The gate's reason codes for a request without a session. Any other 401 is the app's own.
-  const REASONS = ['no_session', 'session_ended'];
+  const REASONS = ['no_session', 'session_ended', 'reauthorize'];
 
   const script = document.currentScript;
   let base = new URL('.', script?.src || new URL('/_doorward/', location));

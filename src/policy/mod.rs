@@ -12,7 +12,7 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 pub use self::{
     allow::{Allow, MissingGrant},
@@ -57,6 +57,8 @@ pub struct App {
     pub rules: Vec<Rule>,
     /// The identity headers that it receives.
     pub headers: headers::HeaderPlan,
+    /// Time after which a page takes the browser past the provider again; `None`: the session's.
+    pub reauthorize: Option<Duration>,
 }
 
 /// Host, or every host below one. Folded as [`crate::host::Authority`] folds.
@@ -188,6 +190,7 @@ impl App {
             allow: Allow::Anyone,
             rules: Vec::new(),
             headers: headers::default_plan().limited(limits),
+            reauthorize: None,
         }
     }
 

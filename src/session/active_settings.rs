@@ -26,9 +26,12 @@ pub(super) struct ActiveSettings {
     idle_timeout: AtomicDuration,
     renew_before: AtomicDuration,
     outage_grace: AtomicDuration,
+    /// [`Duration::MAX`] for never.
+    reauthorize: AtomicDuration,
     passes_tokens: AtomicBool,
     keyring: ArcSwap<VersionedKeyring>,
-    /// The version of `keyring`, where only a comparison is needed.
+    /// The version of `keyring`, where only a comparison is needed. Changed too where sessions in memory have to be looked at
+    /// again for another reason.
     keyring_version: AtomicU32,
 }
 
@@ -74,6 +77,7 @@ impl ActiveSettings {
             idle_timeout: AtomicDuration::new(settings.idle_timeout),
             renew_before: AtomicDuration::new(settings.renew_before),
             outage_grace: AtomicDuration::new(settings.outage_grace),
+            reauthorize: AtomicDuration::new(settings.reauthorize.unwrap_or(Duration::MAX)),
             passes_tokens: AtomicBool::new(settings.passes_tokens),
             keyring: ArcSwap::from_pointee(VersionedKeyring { keyring, version: 1 }),
             keyring_version: AtomicU32::new(1),
@@ -84,17 +88,26 @@ impl ActiveSettings {
     pub(super) fn change(&self, settings: &Settings, keyring: Arc<Keyring>) -> bool {
         self.lifetime.set(settings.lifetime);
         self.idle_timeout.set(settings.idle_timeout);
+        let due_times = (self.renew_before(), self.reauthorize.get());
         self.renew_before.set(settings.renew_before);
+        self.reauthorize.set(settings.reauthorize.unwrap_or(Duration::MAX));
+        let are_due_otherwise = due_times != (self.renew_before(), self.reauthorize.get());
         self.outage_grace.set(settings.outage_grace);
         self.passes_tokens.store(settings.passes_tokens, Ordering::Relaxed);
         let has_changed = *self.keyring() != *keyring;
         if has_changed {
             keyring.carry_over_retired(&self.keyring());
-            let version = self.keyring.load().version + 1;
-            self.keyring.store(Arc::new(VersionedKeyring { keyring, version }));
-            self.keyring_version.store(version, Ordering::Release);
+            self.put_in_force(keyring);
+        } else if are_due_otherwise {
+            self.put_in_force(self.keyring());
         }
         has_changed
+    }
+
+    fn put_in_force(&self, keyring: Arc<Keyring>) {
+        let version = self.keyring.load().version + 1;
+        self.keyring.store(Arc::new(VersionedKeyring { keyring, version }));
+        self.keyring_version.store(version, Ordering::Release);
     }
 
     /// Absolute lifetime, from sign-in.
@@ -110,6 +123,21 @@ impl ActiveSettings {
     /// Time before the end of its access token at which a session in use is renewed.
     pub(super) fn renew_before(&self) -> Duration {
         self.renew_before.get()
+    }
+
+    /// Time before the end of its access token at which this session is renewed. At most half of a token's life is given away,
+    /// however short it is.
+    pub(super) fn renewal_lead(&self, session: &CachedSession, ends: Timestamp) -> Duration {
+        self.renew_before().min(ends.since(session.renewed()) / 2)
+    }
+
+    /// First moment in which there may be something to do about a session before it is served: to renew it, or to have it
+    /// authorized again for one of the apps.
+    fn due_at(&self, session: &CachedSession) -> Timestamp {
+        let renewal = session.access_token_ends().map(|ends| ends.minus(self.renewal_lead(session, ends)));
+        // Later than that time, by the second.
+        let reauthorization = session.authorized().plus(self.reauthorize.get()).plus(Duration::from_secs(1));
+        renewal.map_or(reauthorization, |renewal| renewal.min(reauthorization))
     }
 
     /// Time for which a known session is served while provider or store is unavailable.
@@ -145,7 +173,8 @@ impl ActiveSettings {
         }
     }
 
-    /// Returns `true` if one of the secrets in force made the cookie of a session in memory. Verified once after each change.
+    /// Returns `true` if one of the secrets in force made the cookie of a session in memory. Verified once after each change,
+    /// when the moment in which it is due is computed too.
     pub(super) fn verify_cached(&self, session: &CachedSession) -> bool {
         session.keyring_version() == self.keyring_version.load(Ordering::Acquire) || self.verify_again(session)
     }
@@ -155,6 +184,8 @@ impl ActiveSettings {
         let current = self.keyring.load();
         let is_made = session.token().is_made_by(&current.keyring, session.identity().audience());
         if is_made {
+            // Before the version: whoever sees that one sees this moment too.
+            session.set_due_at(self.due_at(session));
             session.set_keyring_version(current.version);
         }
         is_made

@@ -71,13 +71,18 @@ impl SessionEnding<'_> {
         if !self.settings.verify(&token, cookie.audience)? {
             return Ok(None);
         }
+        self.end(&token, why).await
+    }
+
+    /// Ends the session of a token that was verified, and returns its record; `None` where it had ended already.
+    pub(super) async fn end(&self, token: &Token, why: LogoutKind) -> Result<Option<Record>, Unavailable> {
         let id = token.id();
         if self.cache.is_tombstoned(&id) && !self.backlog.has_ending(&id) {
             return Ok(None);
         }
-        self.backlog.add_ending(token, why);
+        self.backlog.add_ending(*token, why);
         self.cache.tombstone(id);
-        in_time(self.revoke_tombstoned(&token, why)).await
+        in_time(self.revoke_tombstoned(token, why)).await
     }
 
     async fn revoke_tombstoned(&self, token: &Token, why: LogoutKind) -> Result<Option<Record>, Unavailable> {

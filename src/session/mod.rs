@@ -10,6 +10,7 @@
 //! | [`load`] | rows of the store read as sessions |
 //! | [`create`], [`end`] | sign-in; sign-out, a provider's logout and the replay of its token |
 //! | [`renewal`] | refreshing tokens under a lease |
+//! | [`reauthorization`] | when the provider has to be asked again without a prompt, trips to it, writing the result |
 //! | [`record`] | the sealed part of a row |
 //! | [`store`] | rows in memory, SQLite or PostgreSQL; leases; key rotation |
 //! | [`upkeep`], [`backlog`] | jobs off the requests' path, re-encryption after a key rotation among them; the work left to them |
@@ -32,6 +33,7 @@ mod freshness;
 pub(crate) mod fuzz;
 mod load;
 mod lookup;
+mod reauthorization;
 mod record;
 mod renewal;
 mod revalidation;
@@ -76,7 +78,8 @@ pub use self::{
     cookie::{Cookie, SessionId},
     end::{LogoutTarget, LogoutTokenId},
     lookup::LookupOutcome,
-    record::{NewSession, Record},
+    reauthorization::{AuthorizationAge, SessionReauthorization, Trip},
+    record::{NewGrant, NewSession, Record, RenewedGrant},
     renewal::{LeaseOutcome, RenewalDue, RenewalPermit, RenewedSession},
     settings::{Backend, Settings},
     store::{DEADLINE, Unavailable, postgres},
@@ -85,7 +88,6 @@ pub use self::{
 use crate::{
     clock::{Clock, Timestamp},
     crypto::Keyring,
-    identity::{Identity, Tokens},
     metrics::{self, LogoutKind},
     shutdown,
 };
@@ -221,7 +223,7 @@ impl Sessions {
     /// Returns `true` unless a renewal of this session failed here a moment ago.
     #[must_use]
     pub fn may_renew(&self, session: &CachedSession) -> bool {
-        session.renewal_backoff_until() <= self.clock.now()
+        self.cache.may_renew(&session.id(), self.clock.now())
     }
 
     /// Asks for the lease of a session's renewal. `answers_within` is the longest that the provider may take.
@@ -235,14 +237,8 @@ impl Sessions {
 
     /// Takes a provider's answer. The renewed session is served at once; [`Sessions::write_renewed`] writes it.
     #[must_use]
-    pub fn renew(
-        &self,
-        permit: RenewalPermit,
-        identity: Option<Identity>,
-        tokens: Tokens,
-        sid: Option<String>,
-    ) -> RenewedSession {
-        self.renewal().renew(permit, identity, tokens, sid)
+    pub fn renew(&self, permit: RenewalPermit, grant: RenewedGrant) -> RenewedSession {
+        self.renewal().renew(permit, grant)
     }
 
     /// Writes a renewed session. Returns the session as the store has it now; `None` where it was ended meanwhile.
@@ -262,6 +258,12 @@ impl Sessions {
         why: LogoutKind,
     ) -> Result<Option<Arc<CachedSession>>, Unavailable> {
         self.renewal().end_unless_renewed(permit, why).await
+    }
+
+    /// Ends a session of which its provider says that it is over, whatever other processes do, and returns its record; `None`
+    /// where it had ended already. This process refuses it from here on, and its row is deleted when the store takes it.
+    pub async fn end(&self, session: &CachedSession, why: LogoutKind) -> Result<Option<Record>, Unavailable> {
+        self.ending().end(&session.token(), why).await
     }
 
     /// Counts an answer from a session that could not be renewed in time.
@@ -308,6 +310,20 @@ impl Sessions {
 
 /// The rooms, with the parts that each of them uses.
 impl Sessions {
+    /// Reauthorization of sessions.
+    #[must_use]
+    pub fn reauthorization(&self) -> SessionReauthorization<'_> {
+        let Self { settings, clock, store, cache, .. } = self;
+        SessionReauthorization {
+            settings,
+            clock,
+            store,
+            cache,
+            loader: self.loader(),
+            revalidation: self.revalidation(),
+        }
+    }
+
     fn loader(&self) -> SessionLoader<'_> {
         let Self { settings, clock, store, feed, backlog, .. } = self;
         SessionLoader { settings, clock, store, feed, backlog }

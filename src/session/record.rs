@@ -35,12 +35,41 @@ pub struct Record {
     pub tokens: Tokens,
     /// The provider's own name for its session (`sid`).
     pub sid: Option<String>,
+    /// `true` once a renewed ID token has repeated that `sid`.
+    pub sid_repeated: bool,
     /// Host or domain that its cookie is for, and registration that issued its tokens.
     pub scope: SessionScope,
     /// Creation time.
     pub created: Timestamp,
+    /// Time at which the provider last authorized the person in their browser; the creation time before the first
+    /// reauthorization.
+    pub authorized: Timestamp,
     /// Time of the last renewal of its tokens; the creation time before the first.
     pub renewed: Timestamp,
+}
+
+/// The result of a reauthorization.
+#[derive(Clone, Debug)]
+pub struct NewGrant {
+    /// Identity of the person as the provider describes it now.
+    pub identity: Identity,
+    /// Tokens that the provider issued.
+    pub tokens: Tokens,
+    /// The provider's own name for its session.
+    pub sid: Option<String>,
+}
+
+/// The result of a renewal.
+#[derive(Clone, Debug)]
+pub struct RenewedGrant {
+    /// The identity as it is now; `None` where there is nothing new about it.
+    pub identity: Option<Identity>,
+    /// All tokens of the session.
+    pub tokens: Tokens,
+    /// The provider's own name for its session, for a session that has none yet.
+    pub first_sid: Option<String>,
+    /// `true` where the renewed ID token repeated the session's `sid`.
+    pub sid_repeated: bool,
 }
 
 /// The reason why a sealed record could not be read.
@@ -64,7 +93,9 @@ struct Exposed<'a> {
     identity: &'a Identity,
     scope: &'a SessionScope,
     sid: Option<&'a str>,
+    sid_repeated: bool,
     created: u64,
+    authorized: u64,
     renewed: u64,
     access: Option<&'a str>,
     access_ends: Option<u64>,
@@ -78,7 +109,11 @@ struct Opened {
     identity: Identity,
     scope: SessionScope,
     sid: Option<String>,
+    #[serde(default)]
+    sid_repeated: bool,
     created: u64,
+    /// Absent in records of versions that did not reauthorize.
+    authorized: Option<u64>,
     renewed: u64,
     access: Option<String>,
     access_ends: Option<u64>,
@@ -90,7 +125,28 @@ impl Record {
     /// The record of a session that begins now.
     pub(super) fn new(new: NewSession, now: Timestamp) -> Self {
         let NewSession { identity, tokens, sid, scope } = new;
-        Self { identity, tokens, sid, scope, created: now, renewed: now }
+        Self { identity, tokens, sid, sid_repeated: false, scope, created: now, authorized: now, renewed: now }
+    }
+
+    /// The same session with what a renewal brought. Its `sid` stays the first one: that is what the provider names at logout.
+    pub(super) fn renewed(self, grant: RenewedGrant, now: Timestamp) -> Self {
+        Self {
+            identity: grant.identity.unwrap_or(self.identity),
+            tokens: grant.tokens,
+            sid_repeated: self.sid_repeated || grant.sid_repeated,
+            sid: self.sid.or(grant.first_sid),
+            renewed: now,
+            ..self
+        }
+    }
+
+    /// The same session with what a reauthorization brought.
+    pub(super) fn reauthorized(self, grant: NewGrant, now: Timestamp) -> Self {
+        let NewGrant { identity, tokens, sid } = grant;
+        // Some providers give a refresh token only with a prompt. Then the one that the session has goes on.
+        let tokens = Tokens { refresh: tokens.refresh.or(self.tokens.refresh), ..tokens };
+        let sid_repeated = self.sid_repeated && sid == self.sid;
+        Self { identity, tokens, sid: sid.or(self.sid), sid_repeated, authorized: now, renewed: now, ..self }
     }
 
     /// Seals it into a row of the first generation.
@@ -127,7 +183,9 @@ impl Record {
             identity: &self.identity,
             scope: &self.scope,
             sid: self.sid.as_deref(),
+            sid_repeated: self.sid_repeated,
             created: self.created.unix(),
+            authorized: self.authorized.unix(),
             renewed: self.renewed.unix(),
             access: access.as_ref().map(ExposeSecret::expose_secret),
             access_ends: access_ends.map(Timestamp::unix),
@@ -147,7 +205,9 @@ impl From<Opened> for Record {
             identity: opened.identity,
             scope: opened.scope,
             sid: opened.sid,
+            sid_repeated: opened.sid_repeated,
             created: Timestamp::from_unix(opened.created),
+            authorized: Timestamp::from_unix(opened.authorized.unwrap_or(opened.created)),
             renewed: Timestamp::from_unix(opened.renewed),
             tokens: Tokens {
                 access: opened.access.map(SecretString::from),
@@ -180,8 +240,10 @@ mod tests {
         (identity(), any::<[Option<String>; 4]>(), any::<Option<u64>>(), any::<u64>(), scope).prop_map(
             |(identity, [access, refresh, id, sid], access_ends, created, scope)| Record {
                 renewed: Timestamp::from_unix(created),
+                authorized: Timestamp::from_unix(created),
                 identity,
                 sid,
+                sid_repeated: false,
                 scope,
                 created: Timestamp::from_unix(created),
                 tokens: Tokens {

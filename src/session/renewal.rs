@@ -9,7 +9,6 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     clock::{Clock, Timestamp},
     crypto,
-    identity::{Identity, Tokens},
     metrics::LogoutKind,
     session::{
         active_settings::ActiveSettings,
@@ -18,7 +17,7 @@ use crate::{
         end::SessionEnding,
         freshness::HintWatch,
         load::{SessionLoader, StoredSession},
-        record::Record,
+        record::{Record, RenewedGrant},
         revalidation::Revalidation,
         store::{
             ObservedStore, Row, Store as _, Unavailable,
@@ -87,11 +86,10 @@ pub(super) struct SessionRenewal<'a> {
 }
 
 impl RenewalDue {
-    /// State of a session's renewal at this moment. At most half of a token's life is given away, however short it is.
+    /// State of a session's renewal at this moment.
     pub(super) fn of(session: &CachedSession, settings: &ActiveSettings, now: Timestamp) -> Self {
         let Some(ends) = session.access_token_ends() else { return Self::No };
-        let lead = settings.renew_before().min(ends.since(session.renewed()) / 2);
-        // Nearly every request ends here.
+        let lead = settings.renewal_lead(session, ends);
         if now < ends.minus(lead) {
             return Self::No;
         }
@@ -160,23 +158,10 @@ impl SessionRenewal<'_> {
     }
 
     /// Puts the provider's answer in force in memory. [`SessionRenewal::write`] writes it.
-    pub(super) fn renew(
-        &self,
-        permit: RenewalPermit,
-        identity: Option<Identity>,
-        tokens: Tokens,
-        sid: Option<String>,
-    ) -> RenewedSession {
+    pub(super) fn renew(&self, permit: RenewalPermit, grant: RenewedGrant) -> RenewedSession {
         let (old, before, mut watch) = (permit.session, *permit.record, permit.watch);
         let now = self.clock.now();
-        let record = Record {
-            identity: identity.unwrap_or(before.identity),
-            tokens,
-            sid: sid.or(before.sid),
-            scope: before.scope,
-            created: before.created,
-            renewed: now,
-        };
+        let record = before.renewed(grant, now);
         let token = old.token();
         let row = Row {
             generation: old.generation() + 1,
@@ -204,7 +189,7 @@ impl SessionRenewal<'_> {
     /// Leaves a session as it is for a while, and releases its lease to others.
     pub(super) async fn back_off(&self, permit: RenewalPermit) {
         let jitter = BACKOFF * u32::from(crypto::random::<1>()[0]) / u32::from(u8::MAX);
-        permit.session.back_off_until(self.clock.now().plus(BACKOFF + jitter));
+        self.cache.back_off(permit.session.id(), self.clock.now().plus(BACKOFF + jitter));
         // If this fails, the lease ends by itself.
         let _ends_anyway = self.store.release_lease(&self.lease(&permit.session)).await;
     }

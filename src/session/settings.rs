@@ -17,6 +17,8 @@ pub struct Settings {
     pub renew_before: Duration,
     /// Time for which a known session is served while provider or store is unavailable.
     pub outage_grace: Duration,
+    /// Time after which a page takes the browser past the provider again, the shortest of all apps; `None`: never.
+    pub reauthorize: Option<Duration>,
     /// `true` if an app is passed tokens of the provider: otherwise none stay in memory.
     pub passes_tokens: bool,
     /// The store.

@@ -8,6 +8,7 @@ mod hints;
 mod idle;
 mod leases;
 mod postgres;
+mod reauthorization;
 mod reload;
 mod renewal;
 mod rotation;
@@ -26,7 +27,7 @@ use futures_util::future::join_all;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinSet;
 
-use self::doubles::{HOST, Mode, TestReplica, new_session, sent};
+use self::doubles::{HOST, Mode, TestReplica, new_session, renewed_grant, sent};
 use crate::session::{cookie::CookieValue, freshness::Freshness, load::StoredSession, store::Selection, *};
 
 const MINUTE: Duration = Duration::from_mins(1);

@@ -29,6 +29,8 @@ mod metrics;
 mod misconfigured_edges;
 mod outages;
 mod postgres;
+mod provider_sessions;
+mod reauthorization;
 mod refusals;
 mod reload;
 mod relying_parties;

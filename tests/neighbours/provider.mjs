@@ -16,6 +16,7 @@
 //   POST /test/rotate              signs with a new key and publishes only that
 //   POST /test/clock?seconds=      sets its clock ahead
 //   POST /test/says?error=         redirects sign-ins with this error; empty: ends that
+//   POST /test/sid?is=             `dropped`: leaves `sid` out of ID tokens
 import { createServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
@@ -33,7 +34,7 @@ const people = {
 for (const [id, more] of Object.entries(settings.people ?? {})) Object.assign(people[id], more);
 const grants = {};
 const told = { asked: [], keys: [], refused: 0, notices: [], revocations: 0 };
-const mood = { isAway: false, slow: {}, broken: {}, clock: 0, says: '' };
+const mood = { isAway: false, slow: {}, broken: {}, clock: 0, says: '', dropsSid: false };
 const granted = {};
 const issued = {};
 
@@ -121,6 +122,11 @@ function providerWith(key) {
     },
     interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
   });
+  const { prototype } = provider.IdToken;
+  const { set } = prototype;
+  prototype.set = function setUnlessDropped(name, value) {
+    if (name !== 'sid' || !mood.dropsSid) set.call(this, name, value);
+  };
   provider.on('grant.success', (ctx) => {
     const kind = ctx.oidc.params.grant_type;
     grants[kind] = (grants[kind] ?? 0) + 1;
@@ -174,6 +180,7 @@ const steering = {
   async rotate() { provider = providerWith(signingKey()); },
   async clock(said) { mood.clock = Number(said.seconds); },
   async says(said) { mood.says = said.error; },
+  async sid(said) { mood.dropsSid = said.is === 'dropped'; },
   async revoke(said) {
     for (const grant of granted[said.user] ?? []) {
       await Promise.all([provider.RefreshToken.revokeByGrantId(grant), provider.AccessToken.revokeByGrantId(grant)]);

@@ -134,6 +134,13 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
         "How long known sessions are honoured while the provider or the store is unavailable.",
     ),
     key(
+        "session.reauthorize",
+        ValueKind::Duration,
+        Absent("never"),
+        Reload,
+        "Time after which a page goes past the provider again, without a prompt: [providers](providers.md#reauthorize).",
+    ),
+    key(
         "session.hide_cookies",
         ValueKind::Flag,
         Is("false"),
@@ -185,86 +192,6 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
          notifications. Without it, behind such a pooler, sessions in use are revalidated every few seconds.",
     ),
     key(
-        "providers[].name",
-        ValueKind::Text,
-        Required,
-        Reload,
-        "Name of the provider in `apps[].provider`, logs, metrics and sessions. Its sessions become invalid when the \
-         name changes or the provider is removed.",
-    ),
-    key(
-        "providers[].issuer",
-        ValueKind::Text,
-        Required,
-        Reload,
-        "Issuer identifier, exactly as the provider states it; at Entra ID with the tenant's ID. `https`, except for a provider on this machine or if \
-         `server.scheme` is `http`.",
-    ),
-    key("providers[].client_id", ValueKind::Text, Required, Reload, "The gate's client ID at the provider."),
-    key(
-        "providers[].client_secret",
-        ValueKind::Secret,
-        Absent("a public client, protected by PKCE alone"),
-        Reload,
-        "The gate's client secret at the provider.",
-    ),
-    key(
-        "providers[].scopes",
-        TEXTS,
-        Is("[\"openid\", \"profile\", \"email\", \"offline_access\"]"),
-        Reload,
-        "The requested scopes; `openid` is required. Most providers issue a refresh token only with \
-         `offline_access`. The default leaves it out at a Keycloak realm (an issuer with the path `/realms/NAME`), where \
-         it ends the single sign-on and logout by the provider, and at Google, which refuses it.",
-    ),
-    key(
-        "providers[].groups_claim",
-        ValueKind::ClaimPath,
-        Is("\"groups\""),
-        Reload,
-        "The dotted path of the groups in the ID token or the userinfo response, such as `realm_access.roles`; or its \
-         names as a list, where a dot could be read in two ways. Lists, JSON in a text, `[a, b]`, objects with a `name` \
-         and the keys of an object are read.",
-    ),
-    key(
-        "providers[].groups_separator",
-        ValueKind::Text,
-        Absent("a text is one group"),
-        Reload,
-        "What stands between the groups where the provider sends them as one text, such as `,`.",
-    ),
-    key(
-        "providers[].unverified_email",
-        ValueKind::Choice(&["pass", "drop", "trust"]),
-        Is("\"pass\""),
-        Reload,
-        "Treatment of an e-mail address whose `email_verified` is present and not true. `pass`: apps receive it, but \
-         it matches nobody in `allow`. `drop`: ignored, as if absent. `trust`: treated as verified, for a provider \
-         where nobody can choose their own address. Applies from the next sign-in or renewal of a session.",
-    ),
-    key(
-        "providers[].ca_file",
-        ValueKind::File,
-        Absent("the system's certificates alone"),
-        Reload,
-        "Certificates, PEM, that are trusted for this provider in addition to the system's.",
-    ),
-    key("providers[].timeout", ValueKind::Duration, Is("\"10s\""), Reload, "Timeout of a request to the provider."),
-    key(
-        "providers[].extra_authorize_params",
-        ValueKind::Table(&ValueKind::Text),
-        Is("{}"),
-        Reload,
-        "Additional parameters of the authorization request, such as `{ prompt = \"select_account\" }`.",
-    ),
-    key(
-        "providers[].end_session",
-        ValueKind::Flag,
-        Is("true"),
-        Reload,
-        "Signing out of the gate also signs out at the provider.",
-    ),
-    key(
         "access.default",
         ValueKind::Choice(&["deny", "authenticated"]),
         Is("\"deny\""),
@@ -313,6 +240,7 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
         "Passes the ID token to the app, as `X-authentik-jwt`. Needs the preset `authentik`. It comes last in \
          `server.header_budget`.",
     ),
+    key("apps[].reauthorize", ValueKind::Duration, Absent("`session.reauthorize`"), Reload, "For this app alone."),
     key("apps[].allow.groups", TEXTS, Absent("nobody by group"), Reload, "Members of one of these groups."),
     key(
         "apps[].allow.users",

@@ -64,7 +64,8 @@ fn app(
         named_groups: &named_groups,
     };
     let headers = headers::read(reader, section, &about);
-    Some(App { name: name?, hosts, provider: provider?, allow: allow?, rules: rules?, headers: headers? })
+    let reauthorize = reader.duration(section.at("reauthorize").as_ref());
+    Some(App { name: name?, hosts, provider: provider?, allow: allow?, rules: rules?, headers: headers?, reauthorize })
 }
 
 fn allow(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<Allow> {

@@ -89,6 +89,7 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
         timeout: timeout?,
         extra_authorize_params,
         end_session: section.at("end_session")?.flag()?,
+        renewals_keep_sid: section.at("renewals_keep_sid").and_then(|cursor| cursor.flag()),
     };
     if let Some(ca) = &ca
         && settings.issuer.scheme() == "https"

@@ -50,6 +50,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>, root: &Cursor<
             idle_timeout: idle_timeout?,
             renew_before: renew_before?,
             outage_grace: outage_grace?,
+            reauthorize: reader.duration(section.at("reauthorize").as_ref()),
             // Set later, from the apps.
             passes_tokens: false,
             backend: backend?,

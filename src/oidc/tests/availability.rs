@@ -13,7 +13,7 @@ use super::{
     settings,
 };
 use crate::{
-    oidc::{AuthorizationRequest, HttpTransport, LogoutRequest},
+    oidc::{AuthorizationRequest, HttpTransport, LogoutRequest, SilentRequest},
     shutdown,
 };
 
@@ -56,6 +56,35 @@ async fn a_sign_in_begins_with_the_code_flow_and_pkce() {
     ];
     assert_eq!(url.query_pairs().count(), expected.len(), "{url}");
     assert_eq!(query(&url), expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+}
+
+#[tokio::test]
+async fn a_silent_request_prompts_for_nothing_and_says_whom_it_is_about() {
+    let fake = FakeProvider::start().await;
+    let mut settings = settings(&fake.issuer());
+    settings.extra_authorize_params =
+        [("prompt", "login"), ("login_hint", "bob"), ("acr_values", "2")].map(|(k, v)| (k.into(), v.into())).into();
+    let rp = RelyingParty::new(settings);
+    let (short, long) = (SecretString::from("header.claims.signature"), SecretString::from("x".repeat(2_001)));
+    for (id_token, hint) in [
+        (Some(&short), ("id_token_hint", "header.claims.signature")),
+        (Some(&long), ("login_hint", "ann")),
+        (None, ("login_hint", "ann")),
+    ] {
+        let request = AuthorizationRequest {
+            redirect_uri: CALLBACK,
+            state: "a state",
+            nonce: NONCE,
+            code_verifier: VERIFIER,
+            silent: Some(SilentRequest { id_token_hint: id_token, login_hint: "ann" }),
+        };
+        let url = rp.provider.authorize(&request).await.unwrap();
+        let hints = url.query_pairs().filter(|(name, _)| name.ends_with("_hint")).collect::<Vec<_>>();
+        assert_eq!(hints, [(hint.0.into(), hint.1.into())]);
+        let query = query(&url);
+        assert_eq!((query["prompt"].as_str(), query["acr_values"].as_str()), ("none", "2"), "{url}");
+        assert_eq!(url.query_pairs().filter(|(name, _)| name == "prompt").count(), 1);
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     identity::Identity,
-    oidc::{RefreshRequest, Refreshed, SignedIn, UnverifiedEmail},
+    oidc::{PreviousSid, RefreshRequest, Refreshed, SignedIn, UnverifiedEmail},
 };
 
 async fn signed_in(rp: &RelyingParty) -> SignedIn {
@@ -21,8 +21,12 @@ async fn signed_in(rp: &RelyingParty) -> SignedIn {
 
 async fn renewed(rp: &RelyingParty, before: &SignedIn, identity: &Identity) -> Refreshed {
     let tokens = &before.tokens;
-    let renewal =
-        RefreshRequest { refresh_token: tokens.refresh.as_ref().unwrap(), id_token: tokens.id.as_ref(), identity };
+    let renewal = RefreshRequest {
+        refresh_token: tokens.refresh.as_ref().unwrap(),
+        id_token: tokens.id.as_ref(),
+        identity,
+        sid: PreviousSid::default(),
+    };
     rp.provider.refresh(&renewal).await.unwrap()
 }
 

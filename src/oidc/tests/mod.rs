@@ -63,6 +63,7 @@ pub(super) fn settings(issuer: &str) -> Settings {
         timeout: Duration::from_secs(10),
         extra_authorize_params: BTreeMap::new(),
         end_session: true,
+        renewals_keep_sid: None,
     }
 }
 
@@ -85,8 +86,13 @@ impl RelyingParty {
     }
 
     async fn authorize(&self) -> Result<Url, Error> {
-        let request =
-            AuthorizationRequest { redirect_uri: CALLBACK, state: "a state", nonce: NONCE, code_verifier: VERIFIER };
+        let request = AuthorizationRequest {
+            redirect_uri: CALLBACK,
+            state: "a state",
+            nonce: NONCE,
+            code_verifier: VERIFIER,
+            silent: None,
+        };
         self.provider.authorize(&request).await
     }
 

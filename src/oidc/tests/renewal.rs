@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     metrics,
-    oidc::{RefreshRequest, Refreshed, SignedIn},
+    oidc::{PreviousSid, RefreshRequest, Refreshed, RenewedSid, SignedIn},
 };
 
 /// A session, and the relying party that renews it.
@@ -33,9 +33,13 @@ impl SessionHolder {
     }
 
     async fn refresh(&self) -> Result<Refreshed, Error> {
-        let SignedIn { identity, tokens, .. } = &self.signed_in;
-        let renewal =
-            RefreshRequest { refresh_token: tokens.refresh.as_ref().unwrap(), id_token: tokens.id.as_ref(), identity };
+        let SignedIn { identity, tokens, sid } = &self.signed_in;
+        let renewal = RefreshRequest {
+            refresh_token: tokens.refresh.as_ref().unwrap(),
+            id_token: tokens.id.as_ref(),
+            identity,
+            sid: PreviousSid { sid: sid.as_deref(), was_repeated: false },
+        };
         self.rp.provider.refresh(&renewal).await
     }
 }
@@ -60,7 +64,7 @@ async fn a_renewal_replaces_the_tokens_the_groups_and_the_claims() {
     assert_eq!(identity.groups, ["staff"]);
     assert_eq!((identity.user.as_str(), identity.name.as_str()), ("ann", "Ann Other"));
     assert_eq!(identity.claim("department"), None, "a claim that is no longer sent is gone");
-    assert_eq!(sid.as_deref(), Some("sid-2"));
+    assert_eq!(sid, RenewedSid::Unconfirmed, "another sid, at a provider that was not seen to keep it");
     assert_eq!(tokens.access_ends, Some(Timestamp::from_unix(NOW + 800)));
     assert_eq!(text(tokens.refresh.as_ref()), "a-refresh-token-in-its-place");
     assert_ne!(text(tokens.id.as_ref()), text(holder.signed_in.tokens.id.as_ref()));
@@ -83,7 +87,7 @@ async fn a_token_that_does_not_come_again_is_kept() {
     assert_eq!(text(tokens.id.as_ref()), text(before.id.as_ref()));
     assert_eq!(
         (tokens.access_ends, sid),
-        (Some(Timestamp::from_unix(NOW + 300)), None),
+        (Some(Timestamp::from_unix(NOW + 300)), RenewedSid::Unconfirmed),
         "and it is renewed again in a while"
     );
     assert!(identity.is_none(), "there are no new claims");
@@ -479,4 +483,24 @@ async fn a_public_client_renews_with_its_client_id_alone() {
     holder.refresh().await.unwrap();
     let (authorization, form) = fake.script().last_exchange.clone();
     assert_eq!((authorization, form["client_id"].as_str()), (None, CLIENT));
+}
+
+#[tokio::test]
+async fn a_renewed_id_token_without_its_sid_tells_of_a_sign_out_once_another_one_kept_it() {
+    let fake = FakeProvider::start().await;
+    let holder = SessionHolder::at(&fake).await;
+    fake.script().renewed = json!({ "nonce": null, "sid": null });
+    assert_eq!(holder.refresh().await.unwrap().sid, RenewedSid::Unconfirmed);
+    fake.script().renewed = json!({ "nonce": null });
+    assert_eq!(holder.refresh().await.unwrap().sid, RenewedSid::Repeated);
+    assert!(holder.rp.counts(r#"doorward_provider_keeps_sid{provider="authentik"} 1"#));
+    for lost in [json!(null), json!("sid-2")] {
+        fake.script().renewed = json!({ "nonce": null, "sid": lost });
+        let refreshed = holder.refresh().await.unwrap();
+        assert_eq!(refreshed.sid, RenewedSid::Lost, "{lost}");
+        let rotated = text(refreshed.tokens.refresh.as_ref()).to_owned();
+        assert_eq!(rotated, "a-refresh-token-in-its-place", "to be revoked");
+    }
+    fake.script().renewal = json!({ "id_token": null });
+    assert_eq!(holder.refresh().await.unwrap().sid, RenewedSid::Unconfirmed, "no ID token says nothing");
 }

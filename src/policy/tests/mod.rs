@@ -34,6 +34,7 @@ fn app(name: &str, hosts: &[&str]) -> App {
         allow: Allow::Anyone,
         rules: Vec::new(),
         headers: headers::default_plan(),
+        reauthorize: None,
     }
 }
 

@@ -33,6 +33,10 @@ const EVICTED_AFTER: Duration = Duration::from_hours(4);
 const TOMBSTONES: u64 = 100_000;
 /// Lifetime of a tombstone. Losing one costs a look-up in the store, nothing else, once the row is gone.
 const TOMBSTONE_LIFETIME: Duration = Duration::from_hours(1);
+/// Capacity for pauses after renewals that failed. Losing one costs a renewal that is tried too early.
+const BACKOFFS: u64 = 100_000;
+/// Time after which they are forgotten: longer than any of them.
+const BACKOFF_LIFETIME: Duration = Duration::from_mins(1);
 /// Sessions that a sweep visits before it yields to requests.
 const YIELD_EVERY: usize = 1_000;
 
@@ -50,6 +54,8 @@ pub(super) struct Cache {
     /// ten times the read. Of two sessions with the same hash the older one is not here, and read from the store each time.
     by_cookie: Arc<CookieMap>,
     tombstones: sync::Cache<SessionId, ()>,
+    /// Ends of the pauses after renewals that failed. Few, and of no use to requests: not worth a field in every session.
+    backoffs: sync::Cache<SessionId, Timestamp>,
     /// Loads under way. Its capacity is 0, because only moka's single-flight is wanted: of many who ask at once one loads.
     loads: future::Cache<SessionId, Arc<CachedSession>>,
     hints: Arc<Hints>,
@@ -93,7 +99,8 @@ impl Cache {
             .eviction_policy(EvictionPolicy::lru())
             .time_to_live(TOMBSTONE_LIFETIME)
             .build();
-        Self { by_id, by_cookie, tombstones, loads: future::Cache::new(0), hints: Arc::default() }
+        let backoffs = sync::Cache::builder().max_capacity(BACKOFFS).time_to_live(BACKOFF_LIFETIME).build();
+        Self { by_id, by_cookie, tombstones, backoffs, loads: future::Cache::new(0), hints: Arc::default() }
     }
 
     /// Returns what `read` makes of the session of a cookie that was sent to the host or domain it was made for. Without
@@ -116,6 +123,16 @@ impl Cache {
     /// Returns the session of a cookie that was sent to the host or domain it was made for.
     pub(super) fn get(&self, cookie: &CookieValue, audience: &str) -> Option<Arc<CachedSession>> {
         self.with(cookie, audience, |session| Some(Arc::clone(session)))
+    }
+
+    /// Lets no renewal of a session be tried before this moment.
+    pub(super) fn back_off(&self, id: SessionId, until: Timestamp) {
+        self.backoffs.insert(id, until);
+    }
+
+    /// Returns `true` unless a renewal of the session failed a moment ago.
+    pub(super) fn may_renew(&self, id: &SessionId, now: Timestamp) -> bool {
+        self.backoffs.get(id).is_none_or(|until| until <= now)
     }
 
     /// Watches for hints about a session. To be called before the store is asked.

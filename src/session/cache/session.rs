@@ -40,11 +40,18 @@ pub struct CachedSession {
     access_token_ends: AtomicTimestamp,
     renewed: AtomicTimestamp,
     generation: u32,
-    /// No renewal is tried before this moment, because the last one failed.
-    renewal_backoff_until: AtomicTimestamp,
+    /// Before this moment there is nothing to do about it: neither a renewal nor an authorization is due under any setting.
+    due_at: AtomicTimestamp,
     identity: PackedIdentity,
     headers: HeaderCache,
-    forwarded: Option<Box<ForwardedTokens>>,
+    rare: Option<Box<RareParts>>,
+}
+
+/// Parts that few sessions have.
+struct RareParts {
+    forwarded: Option<ForwardedTokens>,
+    /// Time of the last authorization, where that is not the creation.
+    authorized: Option<Timestamp>,
 }
 
 /// The tokens that an app is passed.
@@ -66,6 +73,8 @@ impl CachedSession {
     ) -> Self {
         let tokens = &record.tokens;
         let access_token_ends = tokens.refresh.as_ref().and(tokens.access_ends);
+        let authorized = Some(record.authorized).filter(|authorized| *authorized != record.created);
+        let has_rare = forwarded.is_some() || authorized.is_some();
         Self {
             cookie: token.value(),
             last_seen: AtomicTimestamp::new(row.last_seen),
@@ -76,10 +85,11 @@ impl CachedSession {
             access_token_ends: AtomicTimestamp::new(access_token_ends.unwrap_or(AtomicTimestamp::NEVER)),
             renewed: AtomicTimestamp::new(record.renewed),
             generation: u32::try_from(row.generation).unwrap_or(u32::MAX),
-            renewal_backoff_until: AtomicTimestamp::default(),
+            // Something may be due until the settings in force have been asked.
+            due_at: AtomicTimestamp::default(),
             identity: PackedIdentity::scoped(&record.identity, &record.scope),
             headers: HeaderCache::default(),
-            forwarded: forwarded.map(Box::new),
+            rare: has_rare.then(|| Box::new(RareParts { forwarded, authorized })),
         }
     }
 
@@ -89,15 +99,36 @@ impl CachedSession {
         &self.identity
     }
 
+    fn forwarded(&self) -> Option<&ForwardedTokens> {
+        self.rare.as_ref()?.forwarded.as_ref()
+    }
+
     /// Returns `true` if it holds the tokens that apps are passed.
     pub(in crate::session) fn has_forwarded_tokens(&self) -> bool {
-        self.forwarded.is_some()
+        self.forwarded().is_some()
     }
 
     /// Creation time.
     #[must_use]
     pub fn created(&self) -> Timestamp {
         self.created.get()
+    }
+
+    /// Time at which its provider last authorized the person in their browser: the sign-in, or a reauthorization since.
+    #[must_use]
+    pub fn authorized(&self) -> Timestamp {
+        self.rare.as_ref().and_then(|rare| rare.authorized).unwrap_or_else(|| self.created())
+    }
+
+    /// Returns `true` where a renewal or a reauthorization may be due.
+    #[must_use]
+    pub fn may_be_due(&self, now: Timestamp) -> bool {
+        now >= self.due_at.get()
+    }
+
+    /// Sets the moment before which neither is due.
+    pub(in crate::session) fn set_due_at(&self, moment: Timestamp) {
+        self.due_at.set(moment);
     }
 
     /// Time of the last renewal of its tokens; the creation time before the first.
@@ -119,7 +150,7 @@ impl CachedSession {
             source: PrincipalSource::Session,
             valid_until: self.access_token_ends(),
             since: self.created(),
-            tokens: self.forwarded.as_ref().map_or(&NO_TOKENS, |forwarded| &forwarded.tokens),
+            tokens: self.forwarded().map_or(&NO_TOKENS, |forwarded| &forwarded.tokens),
             headers: &self.headers,
         }
     }
@@ -162,23 +193,13 @@ impl CachedSession {
         Token::decode(&self.cookie).expect("we encoded it")
     }
 
-    /// End of the pause after a renewal that failed.
-    pub(in crate::session) fn renewal_backoff_until(&self) -> Timestamp {
-        self.renewal_backoff_until.get()
-    }
-
-    /// Lets no renewal be tried before this moment.
-    pub(in crate::session) fn back_off_until(&self, until: Timestamp) {
-        self.renewal_backoff_until.set(until);
-    }
-
     /// Version of the keyring that last verified its cookie.
     pub(in crate::session) fn keyring_version(&self) -> u32 {
-        self.keyring_version.load(Ordering::Relaxed)
+        self.keyring_version.load(Ordering::Acquire)
     }
 
     pub(in crate::session) fn set_keyring_version(&self, version: u32) {
-        self.keyring_version.store(version, Ordering::Relaxed);
+        self.keyring_version.store(version, Ordering::Release);
     }
 
     /// Number of times that its sealed record had been written.
@@ -193,7 +214,7 @@ impl CachedSession {
 
     /// Approximate bytes that it takes while it is in use: identity, headers, entries in the maps.
     pub(in crate::session) fn weight(&self) -> u32 {
-        let forwarded = self.forwarded.as_ref().map_or(0, |forwarded| forwarded.size);
+        let forwarded = self.forwarded().map_or(0, |forwarded| forwarded.size);
         u32::try_from(900 + 2 * self.identity.size()).unwrap_or(u32::MAX).saturating_add(forwarded)
     }
 

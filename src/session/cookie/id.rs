@@ -37,6 +37,13 @@ impl SessionId {
         Some((first, last))
     }
 
+    /// Its first 64 bits: enough to tell it from the others of one browser.
+    #[must_use]
+    pub fn short(&self) -> u64 {
+        let (first, _) = self.0.split_first_chunk().expect("an id has 32 bytes");
+        u64::from_be_bytes(*first)
+    }
+
     /// The key of its session in memory.
     pub(in crate::session) fn cache_key(&self) -> CacheKey {
         let (half, _) = self.0.split_first_chunk().expect("an id has 32 bytes");

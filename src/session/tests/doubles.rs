@@ -18,7 +18,8 @@ use crate::{
     identity::{Identity, Registration, SessionScope, Subject, Tokens},
     metrics,
     session::{
-        Backend, CachedSession, DEADLINE, LookupOutcome, NewSession, Record, SessionId, Sessions, Settings,
+        Backend, CachedSession, DEADLINE, LookupOutcome, NewSession, Record, RenewedGrant, SessionId, Sessions,
+        Settings,
         cookie::{Cookie, Token},
         freshness::RequestTime,
         store::{
@@ -307,6 +308,7 @@ pub(super) fn settings() -> Settings {
         backend: Backend::Memory,
         renew_before: Duration::from_mins(1),
         outage_grace: Duration::from_hours(1),
+        reauthorize: None,
         passes_tokens: false,
     }
 }
@@ -340,6 +342,11 @@ pub(super) fn new_session(name: &str) -> NewSession {
         sid: Some(format!("sid of {name}")),
         scope: SessionScope { audience: HOST.to_owned(), registration: Registration([7; 8]) },
     }
+}
+
+/// The result of a renewal that brought these tokens and nothing else.
+pub(super) fn renewed_grant(tokens: Tokens) -> RenewedGrant {
+    RenewedGrant { identity: None, tokens, first_sid: None, sid_repeated: false }
 }
 
 /// The result of a sign-in whose access token ends after this time.

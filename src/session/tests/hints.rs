@@ -186,7 +186,7 @@ async fn a_renewal_under_way_does_not_bring_back_a_session_that_others_end_meanw
     };
     delete_row(&replica, session.id()).await;
     replica.sessions.revalidation().notified(session.id());
-    let renewed = replica.sessions.renew(permit, None, new.tokens, None);
+    let renewed = replica.sessions.renew(permit, renewed_grant(new.tokens));
     assert!(replica.get_cached(&cookie).is_none());
     assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)));
     assert!(replica.sessions.write_renewed(&renewed).await.unwrap().is_none());

@@ -131,6 +131,7 @@ fn settings(db: &TestDatabase) -> Settings {
         idle_timeout: 7 * DAY,
         renew_before: MINUTE,
         outage_grace: HOUR,
+        reauthorize: None,
         passes_tokens: false,
         backend: Backend::Postgres(Box::new(db.server.clone())),
     }

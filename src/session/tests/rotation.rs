@@ -216,7 +216,7 @@ async fn a_renewal_seals_with_the_newest_secret_and_one_under_way_is_not_disturb
         panic!("not ours")
     };
     advance(&both, 3).await;
-    let renewed = both.sessions.renew(permit, None, new_session("ann").tokens, None);
+    let renewed = both.sessions.renew(permit, renewed_grant(new_session("ann").tokens));
     assert_eq!(both.sessions.write_renewed(&renewed).await.unwrap().unwrap().generation(), 2);
     expect_live(both.restarted_with(&["new", "old"]).find(&cookie).await);
     assert_eq!(rows_to_reencrypt(&both), counts("0", "0"));

@@ -87,7 +87,7 @@ async fn where_a_session_counts_is_sealed_into_its_row_and_outlives_restarts_and
         panic!("not ours")
     };
     assert_eq!(permit.record().scope, scope);
-    let renewed = replica.sessions.renew(permit, None, new_session("ann").tokens, None);
+    let renewed = replica.sessions.renew(permit, renewed_grant(new_session("ann").tokens));
     replica.sessions.write_renewed(&renewed).await.unwrap().unwrap();
     for replica in [&replica, &replica.restarted()] {
         let session = expect_live(replica.sessions.find(to(".test", &cookie)).await);
