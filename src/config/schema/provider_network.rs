@@ -1,12 +1,9 @@
 //! The keys of `[[providers]]` about how a provider is asked, in the order of the reference page.
 
-use super::{
-    spec::{
-        AppliesOn::Reload,
-        DefaultValue::{Absent, Is},
-        KeySpec, ValueKind,
-    },
-    table::key,
+use super::spec::{
+    AppliesOn::Reload,
+    DefaultValue::{Absent, Is},
+    KeySpec, ValueKind, key,
 };
 
 /// These keys.
