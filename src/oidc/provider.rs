@@ -9,7 +9,7 @@ use oauth2::{AccessToken, AuthorizationCode, TokenResponse as _};
 use secrecy::SecretString;
 use tokio::{
     sync::Semaphore,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, timeout},
 };
 use url::Url;
 
@@ -244,31 +244,7 @@ impl Provider {
         loop {
             // Its health has logged and noted the outcome.
             let _ = self.poll().await;
-            self.poll_is_due(Instant::now(), rand::random()).await;
-        }
-    }
-
-    /// Returns when the next poll is due, after one that ended at `polled`: late while requests are answered, at once where one
-    /// is not.
-    async fn poll_is_due(&self, polled: Instant, jitter: f64) {
-        let contact = self.http.contact();
-        loop {
-            let due = self.health.poll_due(polled, contact.last_answer(), jitter);
-            if due <= Instant::now() {
-                return;
-            }
-            tokio::select! {
-                () = sleep_until(due) => {}
-                reason = contact.poll_called_for() => {
-                    if let Some(due) = self.health.called_poll_due(polled) {
-                        if reason == PollReason::FailedRequest {
-                            self.health.note_failed_request();
-                        }
-                        sleep_until(due).await;
-                        return;
-                    }
-                }
-            }
+            self.health.poll_is_due(self.http.contact(), Instant::now()).await;
         }
     }
 

@@ -10,13 +10,20 @@ mod clock_skew;
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
 use self::{
     circuit_breaker::{BreakerPermit, CircuitBreaker},
     clock_skew::ClockSkew,
 };
-use super::{error::Error, settings::Settings};
+use super::{
+    error::Error,
+    metered::{Contact, PollReason},
+    settings::Settings,
+};
 use crate::{
     clock::{Clock, Timestamp},
     metrics,
@@ -151,7 +158,7 @@ impl ProviderHealth {
 
     /// Returns when the next poll is due, after one that ended at `polled`. Any answer since then is as good as a poll of an
     /// available provider, until the metadata are old. `jitter` from 0 to 1 spreads replicas.
-    pub(super) fn poll_due(&self, polled: Instant, answered: Option<Instant>, jitter: f64) -> Instant {
+    fn poll_due(&self, polled: Instant, answered: Option<Instant>, jitter: f64) -> Instant {
         let state = self.polls.borrow();
         let spread = |interval: Duration| interval.mul_f64(0.9 + 0.2 * jitter);
         match (state.available, state.failed_in_a_row) {
@@ -166,12 +173,36 @@ impl ProviderHealth {
 
     /// Returns the earliest time of a poll that is called for, after one that ended at `polled`; `None` during an outage, in
     /// which failed requests are no news.
-    pub(super) fn called_poll_due(&self, polled: Instant) -> Option<Instant> {
+    fn called_poll_due(&self, polled: Instant) -> Option<Instant> {
         self.is_available().then(|| polled + PROBE_INTERVAL)
     }
 
+    /// Returns when the next poll is due, after one that ended at `polled`: late while requests are answered, at once where one
+    /// is not.
+    pub(super) async fn poll_is_due(&self, contact: &Contact, polled: Instant) {
+        let jitter = rand::random();
+        loop {
+            let due = self.poll_due(polled, contact.last_answer(), jitter);
+            if due <= Instant::now() {
+                return;
+            }
+            tokio::select! {
+                () = sleep_until(due) => {}
+                reason = contact.poll_called_for() => {
+                    if let Some(due) = self.called_poll_due(polled) {
+                        if reason == PollReason::FailedRequest {
+                            self.note_failed_request();
+                        }
+                        sleep_until(due).await;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
     /// Notes a request without an answer: a poll that fails after it is the second failure in a row.
-    pub(super) fn note_failed_request(&self) {
+    fn note_failed_request(&self) {
         self.polls.send_modify(|state| {
             if state.failed_in_a_row == 0 {
                 state.failing_since = self.clock.now();
