@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     identity::{ClaimPath, Identity},
-    oidc::{GroupsUse, RefreshRequest, Settings, SignedIn},
+    oidc::{GroupsUse, PreviousSid, RefreshRequest, Settings, SignedIn},
 };
 
 /// Signs in and renews; both have to work. Returns both identities.
@@ -17,7 +17,12 @@ async fn signed_in_and_renewed(fake: &FakeProvider, rp: &RelyingParty) -> [Ident
     let SignedIn { identity, tokens, .. } = rp.redeem().await.unwrap();
     let renewed = {
         let refresh_token = tokens.refresh.as_ref().unwrap();
-        let request = RefreshRequest { refresh_token, id_token: tokens.id.as_ref(), identity: &identity };
+        let request = RefreshRequest {
+            refresh_token,
+            id_token: tokens.id.as_ref(),
+            identity: &identity,
+            sid: PreviousSid::default(),
+        };
         let overrides = json!({ "nonce": null, "exp": NOW + 301 });
         fake.script().renewed = overrides;
         rp.provider.refresh(&request).await.unwrap().identity.unwrap()
@@ -177,7 +182,12 @@ async fn how_somebody_signed_in_is_a_claim_that_only_id_tokens_make_and_renewals
     assert_eq!(of(&identity), facts);
 
     let refresh_token = tokens.refresh.as_ref().unwrap();
-    let request = RefreshRequest { refresh_token, id_token: tokens.id.as_ref(), identity: &identity };
+    let request = RefreshRequest {
+        refresh_token,
+        id_token: tokens.id.as_ref(),
+        identity: &identity,
+        sid: PreviousSid::default(),
+    };
     let without = json!({ "nonce": null, "exp": NOW + 301, "acr": null, "amr": null, "auth_time": null });
     for (renewed, expected) in [
         (without, facts.clone()),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     identity::Identity,
-    oidc::{GroupsUse, RefreshRequest, Settings, SignedIn},
+    oidc::{GroupsUse, PreviousSid, RefreshRequest, Settings, SignedIn},
 };
 
 /// A provider that has the person's name, and with `groups: null` the groups, at userinfo alone.
@@ -134,7 +134,8 @@ async fn a_signed_response_counts_with_the_providers_signature() {
 async fn renewed(rp: &RelyingParty, before: &SignedIn, identity: &Identity, later: u64) -> Option<Identity> {
     rp.now.store(NOW + later, Ordering::Relaxed);
     let refresh_token = before.tokens.refresh.as_ref().unwrap();
-    let request = RefreshRequest { refresh_token, id_token: before.tokens.id.as_ref(), identity };
+    let request =
+        RefreshRequest { refresh_token, id_token: before.tokens.id.as_ref(), identity, sid: PreviousSid::default() };
     rp.provider.refresh(&request).await.unwrap_or_else(|error| panic!("at {later} s: {error}")).identity
 }
 
