@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
+use data_encoding::BASE64URL_NOPAD;
 use openidconnect::{
     JsonWebKey as _, JsonWebKeyUse,
     core::{CoreJsonWebKey, CoreJsonWebKeySet, CoreJsonWebKeyType},
@@ -19,8 +20,8 @@ use tokio::{
 use url::Url;
 
 use super::{
-    error::Error,
-    json::{self, JsonObject, ReadObject},
+    error::{Error, printable},
+    json::{self, JsonObject, ObjectError, ReadObject},
     jwt::JwtError,
     metered::MeteredTransport,
     odd_fields::OddFields,
@@ -41,11 +42,17 @@ const SIGN_INS_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_secs(5);
 const MAX_KEYS: usize = 100;
 
-/// The members of a key that are read: those of public keys.
-const KEY_MEMBERS: &[&str] = &["kty", "use", "kid", "alg", "crv", "n", "e", "x", "y"];
+/// The types of public keys for signatures, and the members without which one is none (RFC 7518, section 6; RFC 8037, section 2).
+const KEY_TYPES: &[(&str, &[&str])] =
+    &[("RSA", &["kty", "n", "e"]), ("EC", &["kty", "crv", "x", "y"]), ("OKP", &["kty", "crv", "x"])];
 
-/// The types of public keys for signatures.
-const KEY_TYPES: [&str; 3] = ["RSA", "EC", "OKP"];
+/// The members that say which key it is and what it is for.
+const KEY_USE_MEMBERS: &[&str] = &["kid", "use", "alg"];
+
+/// What a key should be that cannot be read.
+const EXPECTED_KEY: &str = "a public key for signatures (mend: remove it from the set, or have it corrected)";
+/// What a member should be that says what a key is for.
+const EXPECTED_KEY_USE: &str = "text (mend: have the provider send it so, or not at all)";
 
 /// The signing keys of one provider as they were last fetched.
 pub(super) struct Jwks {
@@ -74,9 +81,12 @@ pub(super) enum TokenSender {
 pub(super) struct ParsedKeys {
     /// The usable ones.
     pub(super) keys: CoreJsonWebKeySet,
-    /// Names of keys that cannot be read.
-    unreadable: Vec<String>,
+    /// What could not be read.
+    odd: OddMembers,
 }
+
+/// Members of keys that could not be read, each with what it should be.
+type OddMembers = Vec<(String, &'static str)>;
 
 /// One fetched key set.
 #[derive(Debug)]
@@ -192,13 +202,9 @@ impl Jwks {
         if !response.status().is_success() {
             return Err(Error::Unavailable(format!("status {} for its keys", response.status())));
         }
-        let ParsedKeys { keys, unreadable } = parse(response.body())?;
-        for key in unreadable {
-            self.odd.name_once(
-                "JWKS",
-                key,
-                "a public key for signatures (mend: remove it from the set, or have it corrected)",
-            );
+        let ParsedKeys { keys, odd } = parse(response.body())?;
+        for (member, expected) in odd {
+            self.odd.name_once("JWKS", member, expected);
         }
         Ok(keys)
     }
@@ -236,33 +242,69 @@ pub(super) fn parse(body: &[u8]) -> Result<ParsedKeys, Error> {
         None => Vec::new(),
         Some(list) => json::elements(list.get()).ok_or_else(|| not_a_set("its keys are no list"))?,
     };
-    let (mut usable, mut unreadable) = (Vec::new(), Vec::new());
+    let (mut usable, mut odd) = (Vec::new(), OddMembers::new());
     for (place, raw) in listed.into_iter().enumerate() {
-        match key(raw) {
-            Ok(key) => usable.extend(key.filter(is_usable)),
-            Err(name) => unreadable.push(name.unwrap_or_else(|| format!("keys[{place}]"))),
-        }
+        usable.extend(key(raw, place, &mut odd).filter(is_usable));
     }
     match usable.len() {
-        0 => Err(Error::InvalidMessage(
-            "its key set holds no public key for signatures; mend: choose a signing key for this client at the provider".into(),
-        )),
-        1..=MAX_KEYS => Ok(ParsedKeys { keys: CoreJsonWebKeySet::new(usable), unreadable }),
+        0 => {
+            let fault = odd.first().map(|(member, _)| format!(" ({} cannot be read)", printable(member)));
+            Err(Error::InvalidMessage(format!(
+                "its key set holds no public key for signatures{}; mend: choose a signing key for this client at the provider",
+                fault.unwrap_or_default()
+            )))
+        }
+        1..=MAX_KEYS => Ok(ParsedKeys { keys: CoreJsonWebKeySet::new(usable), odd }),
         many => Err(Error::InvalidMessage(format!("its key set holds {many} keys, more than {MAX_KEYS}"))),
     }
 }
 
-/// Parses a key; `None` for one of a type that takes no part here (RFC 7517, section 5). The error is its `kid`, where it has one.
-fn key(raw: &RawValue) -> Result<Option<CoreJsonWebKey>, Option<String>> {
-    let members = ReadObject::parse(raw.get().as_bytes(), KEY_MEMBERS).map_err(|_| None)?.members;
-    let is_read = |name: &str, value: &Value| KEY_MEMBERS.contains(&name) && !value.is_null();
-    let read: JsonObject = members.into_iter().filter(|(name, value)| is_read(name, value)).collect();
-    let text = |name: &str| read.get(name).and_then(Value::as_str);
-    if text("kty").is_some_and(|kty| !KEY_TYPES.contains(&kty)) {
-        return Ok(None);
+/// Parses the key at `place` in its set; adds what cannot be read of it to `odd`. `None` for one that cannot be read, and for one
+/// of a type that takes no part here (RFC 7517, section 5).
+fn key(raw: &RawValue, place: usize, odd: &mut OddMembers) -> Option<CoreJsonWebKey> {
+    let json = raw.get().as_bytes();
+    let (members, unreadable) = match ReadObject::parse(json, &[]) {
+        Ok(ReadObject { members, odd }) => (members, odd),
+        Err(_) => {
+            odd.push((format!("keys[{place}]"), EXPECTED_KEY));
+            return None;
+        }
+    };
+    let text = |name: &str| members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let named = |member: &str| {
+        format!("{member} of {}", text("kid").map_or_else(|| format!("keys[{place}]"), ToOwned::to_owned))
+    };
+    let needed: &[&'static str] = match text("kty") {
+        Some(kty) => KEY_TYPES.iter().find(|(name, _)| *name == kty)?.1,
+        None => &["kty"],
+    };
+    let fault = match ReadObject::parse(json, needed) {
+        Ok(_) => needed.iter().copied().find(|member| !text(member).is_some_and(|text| fits_member(member, text))),
+        Err(ObjectError::Repeated(member) | ObjectError::Unreadable(member)) => Some(member),
+        Err(ObjectError::NotAnObject) => Some("kty"),
+    };
+    if let Some(member) = fault {
+        odd.push((named(member), EXPECTED_KEY));
+        return None;
     }
-    let kid = text("kid").map(ToOwned::to_owned);
-    serde_json::from_value(read.into()).map(Some).map_err(|_| kid)
+    for member in KEY_USE_MEMBERS {
+        let is_odd = members.get(*member).is_some_and(|value| !value.is_null() && !value.is_string());
+        if is_odd || unreadable.contains(*member) {
+            odd.push((named(member), EXPECTED_KEY_USE));
+        }
+    }
+    let read =
+        needed.iter().chain(KEY_USE_MEMBERS).filter_map(|name| Some(((*name).to_owned(), Value::from(text(name)?))));
+    let key = serde_json::from_value(Value::from(read.collect::<JsonObject>())).ok();
+    if key.is_none() {
+        odd.push((named("kty"), EXPECTED_KEY));
+    }
+    key
+}
+
+/// Returns `true` if the text of a needed member can be part of a key.
+fn fits_member(member: &str, text: &str) -> bool {
+    matches!(member, "kty" | "crv") || BASE64URL_NOPAD.decode(text.as_bytes()).is_ok()
 }
 
 fn is_usable(key: &CoreJsonWebKey) -> bool {
