@@ -176,8 +176,8 @@ pub(super) fn parse(body: &[u8], subject: &str) -> Result<ReadObject, UserinfoEr
 fn about(read: ReadObject, subject: &str) -> Result<ReadObject, UserinfoError> {
     match read.members.get("sub").and_then(Value::as_str) {
         Some(own) if own == subject => Ok(read),
+        None | Some("") => Err(invalid("does not say about whom it is (sub is missing, empty or not text)").into()),
         Some(_) => Err(UserinfoError::AnotherSubject),
-        None => Err(invalid("does not say about whom it is (sub is missing or not text)").into()),
     }
 }
 
