@@ -93,12 +93,17 @@ fn object(part: &str, strict: &[&'static str]) -> Result<ReadObject, Cow<'static
 }
 
 fn check_header(header: &JsonObject) -> Result<(), &'static str> {
-    if ["crit", "zip", "b64"].iter().any(|name| header.contains_key(*name)) {
-        return Err("asks for an extension that the gate does not have");
+    let extensions = [
+        ("crit", "asks for an extension that the gate does not have (crit)"),
+        ("zip", "asks for an extension that the gate does not have (zip)"),
+        ("b64", "asks for an extension that the gate does not have (b64)"),
+    ];
+    if let Some((_, problem)) = extensions.into_iter().find(|(name, _)| header.contains_key(*name)) {
+        return Err(problem);
     }
     match header.get("alg").and_then(Value::as_str) {
-        None => Err("names no algorithm"),
-        Some(none) if none.eq_ignore_ascii_case("none") => Err("is not signed"),
+        None => Err("names no algorithm (alg)"),
+        Some(none) if none.eq_ignore_ascii_case("none") => Err("is not signed (alg)"),
         Some(_) => Ok(()),
     }
 }
