@@ -47,7 +47,7 @@ pub(super) fn verify<'k>(
 ) -> Result<VerifiedSignature<'k>, JwtError> {
     let algorithm = algorithm(token, algorithms)
         .map_err(|problem| JwtError::Invalid(format!("the {token_name} is signed with {problem}")))?;
-    let kid = token.header.get("kid").and_then(Value::as_str);
+    let kid = token.header.get("kid").and_then(Value::as_str).filter(|kid| !kid.is_empty());
     let is_named = |key: &CoreJsonWebKey| key.key_id().is_some_and(|id| kid == Some(id.as_str()));
     let may_be_meant = |key: &CoreJsonWebKey| kid.is_none() || key.key_id().is_none();
     let fitting = || keys.keys().iter().filter(|key| fits(key, &algorithm));
