@@ -29,6 +29,7 @@ mod metrics;
 mod misconfigured_edges;
 mod outages;
 mod postgres;
+mod provider_matrix;
 mod provider_sessions;
 mod reauthorization;
 mod refusals;

@@ -6,6 +6,7 @@ mod fake_provider;
 mod id_tokens;
 mod keys;
 mod logout_tokens;
+mod matrix;
 mod odd_claims;
 mod redemption;
 mod reload;
