@@ -269,7 +269,8 @@ mod tests {
 
     impl Setting {
         fn new() -> Self {
-            let settings = policy::Settings { default: DefaultAccess::Authenticated, apps: Vec::new() };
+            let (default, header_budget) = (DefaultAccess::Authenticated, policy::headers::HeaderBudget::default());
+            let settings = policy::Settings { default, header_budget, apps: Vec::new() };
             let policy = Arc::new(Policy::new(settings));
             let keyring = Arc::new(Keyring::new(&[SecretString::from("k".repeat(32))]).unwrap());
             let jar = Arc::new(GateCookies::new("doorward", None, SiteScheme::Https));

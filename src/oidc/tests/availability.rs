@@ -240,8 +240,13 @@ async fn the_first_visitor_after_a_quiet_while_is_not_sent_to_a_provider_that_ha
     let mut later = settings(&fake.issuer());
     later.timeout = Duration::from_secs(7);
     let quiet = || rp.provider.with_settings(later.clone(), HttpTransport::new(&later).unwrap());
-    let request =
-        AuthorizationRequest { redirect_uri: CALLBACK, state: "a state", nonce: NONCE, code_verifier: VERIFIER };
+    let request = AuthorizationRequest {
+        redirect_uri: CALLBACK,
+        state: "a state",
+        nonce: NONCE,
+        code_verifier: VERIFIER,
+        silent: None,
+    };
     fake.inject("openid-configuration", InjectedFault::Stall);
     quiet().authorize(&request).await.expect("slow is not unavailable");
     fake.inject("openid-configuration", InjectedFault::Status(503));
@@ -285,7 +290,7 @@ async fn an_optional_endpoint_that_cannot_be_used_keeps_nobody_out() {
     let rp = RelyingParty::of(&fake);
     rp.authorize().await.unwrap();
     rp.redeem().await.unwrap();
-    assert_eq!(rp.provider.end_session_url(None, CALLBACK, "s"), None);
+    assert_eq!(rp.provider.end_session_url(&logout(None)), None);
 }
 
 #[tokio::test]

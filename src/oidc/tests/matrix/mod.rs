@@ -24,7 +24,7 @@ use self::{
 use super::{CALLBACK, CapturedLog, RelyingParty, VERIFIER, fake_provider::NOW, settings};
 use crate::{
     identity::Identity,
-    oidc::{Error, Redemption, RefreshRequest, Refreshed, SignedIn},
+    oidc::{Error, PreviousSid, Redemption, RefreshRequest, Refreshed, SignedIn},
 };
 
 const NONCE: &str = "the-nonce-of-the-matrix";
@@ -75,7 +75,8 @@ async fn sign_in(rp: &RelyingParty, code: &str) -> Result<SignedIn, Error> {
 async fn renew(rp: &RelyingParty, session: &SignedIn) -> Result<Refreshed, Error> {
     let SignedIn { identity, tokens, .. } = session;
     let refresh_token = tokens.refresh.as_ref().unwrap();
-    in_time(rp.provider.refresh(&RefreshRequest { refresh_token, id_token: tokens.id.as_ref(), identity })).await
+    let sid = PreviousSid::default();
+    in_time(rp.provider.refresh(&RefreshRequest { refresh_token, id_token: tokens.id.as_ref(), identity, sid })).await
 }
 
 async fn in_time<T>(answer: impl Future<Output = T>) -> T {

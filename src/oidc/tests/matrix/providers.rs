@@ -66,6 +66,7 @@ async fn sent_and_back(rp: &RelyingParty) -> Result<SignedIn, Error> {
         state: "a state",
         nonce: NONCE,
         code_verifier: super::VERIFIER,
+        silent: None,
     };
     super::in_time(rp.provider.authorize(&request)).await?;
     super::sign_in(rp, "good").await
