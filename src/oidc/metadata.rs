@@ -5,12 +5,13 @@
 
 use openidconnect::core::CoreJwsSigningAlgorithm;
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use url::Url;
 
 use super::{
     client_auth::ClientAuthMethod,
     error::{Error, printable},
+    json::{JsonObject, ReadObject},
     odd_fields::OddFields,
     settings::Settings,
 };
@@ -50,34 +51,19 @@ pub(super) struct ProviderMetadata {
     sends_iss: bool,
 }
 
-/// The fields that are read, before their types are known. Others are not parsed, whatever they hold.
-#[derive(Deserialize)]
-struct RawMetadata<'a> {
-    #[serde(borrow)]
-    issuer: Option<&'a RawValue>,
-    #[serde(borrow)]
-    authorization_endpoint: Option<&'a RawValue>,
-    #[serde(borrow)]
-    token_endpoint: Option<&'a RawValue>,
-    #[serde(borrow)]
-    jwks_uri: Option<&'a RawValue>,
-    #[serde(borrow)]
-    userinfo_endpoint: Option<&'a RawValue>,
-    #[serde(borrow)]
-    end_session_endpoint: Option<&'a RawValue>,
-    #[serde(borrow)]
-    revocation_endpoint: Option<&'a RawValue>,
-    #[serde(borrow)]
-    id_token_signing_alg_values_supported: Option<&'a RawValue>,
-    #[serde(borrow)]
-    token_endpoint_auth_methods_supported: Option<&'a RawValue>,
-    #[serde(borrow)]
-    code_challenge_methods_supported: Option<&'a RawValue>,
-    #[serde(borrow)]
-    scopes_supported: Option<&'a RawValue>,
-    #[serde(borrow)]
-    authorization_response_iss_parameter_supported: Option<&'a RawValue>,
-}
+/// The fields without which nobody can sign in.
+const NEEDED: &[&str] = &["issuer", "authorization_endpoint", "token_endpoint", "jwks_uri"];
+/// The fields that the gate can do without.
+const OPTIONAL: [&str; 8] = [
+    "userinfo_endpoint",
+    "end_session_endpoint",
+    "revocation_endpoint",
+    "id_token_signing_alg_values_supported",
+    "token_endpoint_auth_methods_supported",
+    "code_challenge_methods_supported",
+    "scopes_supported",
+    "authorization_response_iss_parameter_supported",
+];
 
 /// Party that asks an endpoint.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,6 +74,7 @@ enum Asker {
 
 /// Reader of the fields of one document.
 struct MetadataReader<'a> {
+    members: JsonObject,
     settings: &'a Settings,
     odd: &'a OddFields,
 }
@@ -95,35 +82,31 @@ struct MetadataReader<'a> {
 impl ProviderMetadata {
     /// Parses and checks a metadata document; names in `odd` what counts as absent.
     pub(super) fn parse(body: &[u8], settings: &Settings, odd: &OddFields) -> Result<Self, Error> {
-        let raw: RawMetadata<'_> = serde_json::from_slice(body).map_err(|error| {
-            let error = printable(&error.to_string());
-            Error::InvalidMessage(format!("its metadata are not an OpenID provider's: {error}; mend: check the issuer"))
+        let ReadObject { members, odd: unreadable } = ReadObject::parse(body, NEEDED).map_err(|error| {
+            let text =
+                format!("its metadata are not an OpenID provider's: the document {error}; mend: check the issuer");
+            Error::InvalidMessage(text)
         })?;
-        let read = MetadataReader { settings, odd };
-        let issuer: String = needed("issuer", raw.issuer)?;
+        for name in OPTIONAL.into_iter().filter(|name| unreadable.contains(*name)) {
+            odd.name_once(SOURCE, name, "there once, and valid JSON");
+        }
+        let read = MetadataReader { members, settings, odd };
+        let issuer: String = read.needed("issuer")?;
         check_issuer(&issuer, settings)?;
-        let sends_iss = raw.authorization_response_iss_parameter_supported;
         Ok(Self {
             issuer,
-            authorization_endpoint: read.needed_endpoint(
-                "authorization_endpoint",
-                raw.authorization_endpoint,
-                Asker::Browser,
-            )?,
-            token_endpoint: read.needed_endpoint("token_endpoint", raw.token_endpoint, Asker::Gate)?,
-            jwks_uri: read.needed_endpoint("jwks_uri", raw.jwks_uri, Asker::Gate)?,
-            userinfo_endpoint: read.endpoint("userinfo_endpoint", raw.userinfo_endpoint, Asker::Gate),
-            end_session_endpoint: read.endpoint("end_session_endpoint", raw.end_session_endpoint, Asker::Browser),
-            revocation_endpoint: read.endpoint("revocation_endpoint", raw.revocation_endpoint, Asker::Gate),
-            signing_algorithms: read
-                .texts("id_token_signing_alg_values_supported", raw.id_token_signing_alg_values_supported),
-            client_auth_methods: read
-                .texts("token_endpoint_auth_methods_supported", raw.token_endpoint_auth_methods_supported),
-            code_challenge_methods: read
-                .texts("code_challenge_methods_supported", raw.code_challenge_methods_supported),
-            scopes: read.texts("scopes_supported", raw.scopes_supported),
+            authorization_endpoint: read.needed_endpoint("authorization_endpoint", Asker::Browser)?,
+            token_endpoint: read.needed_endpoint("token_endpoint", Asker::Gate)?,
+            jwks_uri: read.needed_endpoint("jwks_uri", Asker::Gate)?,
+            userinfo_endpoint: read.endpoint("userinfo_endpoint", Asker::Gate),
+            end_session_endpoint: read.endpoint("end_session_endpoint", Asker::Browser),
+            revocation_endpoint: read.endpoint("revocation_endpoint", Asker::Gate),
+            signing_algorithms: read.texts("id_token_signing_alg_values_supported"),
+            client_auth_methods: read.texts("token_endpoint_auth_methods_supported"),
+            code_challenge_methods: read.texts("code_challenge_methods_supported"),
+            scopes: read.texts("scopes_supported"),
             sends_iss: read
-                .optional("authorization_response_iss_parameter_supported", sends_iss, "true or false")
+                .optional("authorization_response_iss_parameter_supported", "true or false")
                 .unwrap_or(false),
         })
     }
@@ -175,8 +158,18 @@ impl ProviderMetadata {
 }
 
 impl MetadataReader<'_> {
-    fn needed_endpoint(&self, name: &'static str, field: Option<&RawValue>, asker: Asker) -> Result<Url, Error> {
-        let url = needed(name, field)?;
+    /// Reads a field without which nobody can sign in.
+    fn needed<T: DeserializeOwned>(&self, name: &'static str) -> Result<T, Error> {
+        let value = self.members.get(name).and_then(|value| T::deserialize(value).ok());
+        value.ok_or_else(|| {
+            Error::InvalidMessage(format!(
+                "its metadata are not an OpenID provider's: `{name}` is missing or cannot be read; mend: check the issuer"
+            ))
+        })
+    }
+
+    fn needed_endpoint(&self, name: &'static str, asker: Asker) -> Result<Url, Error> {
+        let url = self.needed(name)?;
         if self.is_safe(&url, asker) {
             return Ok(url);
         }
@@ -184,22 +177,17 @@ impl MetadataReader<'_> {
         Err(Error::InvalidMessage(format!("its metadata name an endpoint that is not https: {name} is {url}")))
     }
 
-    fn optional<T: DeserializeOwned>(
-        &self,
-        name: &'static str,
-        field: Option<&RawValue>,
-        expected: &'static str,
-    ) -> Option<T> {
-        let value = serde_json::from_str(field?.get()).ok();
+    fn optional<T: DeserializeOwned>(&self, name: &'static str, expected: &'static str) -> Option<T> {
+        let value = T::deserialize(self.members.get(name).filter(|value| !value.is_null())?).ok();
         if value.is_none() {
             self.odd.name_once(SOURCE, name, expected);
         }
         value
     }
 
-    fn endpoint(&self, name: &'static str, field: Option<&RawValue>, asker: Asker) -> Option<Url> {
+    fn endpoint(&self, name: &'static str, asker: Asker) -> Option<Url> {
         const EXPECTED: &str = "an absolute https address, or to be left out";
-        let url: Url = self.optional(name, field, EXPECTED)?;
+        let url: Url = self.optional(name, EXPECTED)?;
         if self.is_safe(&url, asker) {
             return Some(url);
         }
@@ -207,10 +195,14 @@ impl MetadataReader<'_> {
         None
     }
 
-    /// Reads a list of texts, without elements that are none.
-    fn texts(&self, name: &'static str, field: Option<&RawValue>) -> Option<Vec<String>> {
-        let all: Vec<Value> = self.optional(name, field, "a list of texts")?;
-        Some(all.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+    /// Reads a list of texts, without elements that are none; one without any text says nothing.
+    fn texts(&self, name: &'static str) -> Option<Vec<String>> {
+        let all: Vec<Value> = self.optional(name, "a list of texts")?;
+        let texts: Vec<_> = all.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        if texts.len() < all.len() {
+            self.odd.name_once(SOURCE, name, "a list of texts");
+        }
+        Some(texts).filter(|texts| !texts.is_empty())
     }
 
     /// Returns `true` for https; for http where the issuer is http, a lab, or where the gate asks at its internal address.
@@ -224,16 +216,6 @@ impl MetadataReader<'_> {
             _ => false,
         }
     }
-}
-
-/// Reads a field without which nobody can sign in.
-fn needed<T: DeserializeOwned>(name: &'static str, field: Option<&RawValue>) -> Result<T, Error> {
-    let value = field.and_then(|field| serde_json::from_str(field.get()).ok());
-    value.ok_or_else(|| {
-        Error::InvalidMessage(format!(
-            "its metadata are not an OpenID provider's: `{name}` is missing or cannot be read; mend: check the issuer"
-        ))
-    })
 }
 
 /// Checks the issuer. It is compared as a URL, because a configured `https://id.example.com` and the provider's own spelling

@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use oauth2::{AccessToken, RefreshToken, Scope, basic::BasicTokenType};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
-use super::{error::is_plain_word, odd_fields::OddFields};
+use super::{
+    error::is_plain_word,
+    json::{ObjectError, ReadObject},
+    odd_fields::OddFields,
+};
 
 /// Longest `expires_in` that is taken at its word. More is a mistake, or means "for ever".
 pub(super) const MAX_EXPIRES_IN: Duration = Duration::from_hours(400 * 24);
@@ -38,61 +42,55 @@ pub(super) enum TokenSetError {
     OtherType(String),
     /// No access token can be read.
     #[error("the token endpoint's answer is not a token response of OAuth 2.0: {0}")]
-    Unreadable(&'static str),
+    Unreadable(String),
 }
 
-/// The fields that are read, before their types are known. Others are not parsed, whatever they hold.
-#[derive(Deserialize)]
-struct RawTokenSet<'a> {
-    #[serde(borrow)]
-    access_token: Option<&'a RawValue>,
-    #[serde(borrow)]
-    token_type: Option<&'a RawValue>,
-    #[serde(borrow)]
-    expires_in: Option<&'a RawValue>,
-    #[serde(borrow)]
-    refresh_token: Option<&'a RawValue>,
-    #[serde(borrow)]
-    id_token: Option<&'a RawValue>,
-}
+/// The field without which there is nothing to go on with.
+const NEEDED: &[&str] = &["access_token"];
+/// The fields that the gate can do without.
+const OPTIONAL: [&str; 4] = ["token_type", "expires_in", "refresh_token", "id_token"];
 
 impl TokenSet {
     /// Reads a response; names in `odd` what counts as absent.
     pub(super) fn read(body: &[u8], odd: &OddFields) -> Result<Self, TokenSetError> {
-        // The parser's own text may quote a token.
-        let raw: RawTokenSet<'_> = serde_json::from_slice(body)
-            .map_err(|_| TokenSetError::Unreadable("it is not a JSON object with each field once"))?;
-        let text = |name: &'static str, field: Option<&RawValue>| {
-            let text = text(field?);
+        let ReadObject { members, odd: unreadable } = ReadObject::parse(body, NEEDED)?;
+        for name in OPTIONAL.into_iter().filter(|name| unreadable.contains(*name)) {
+            odd.name_once(SOURCE, name, "there once, and valid JSON");
+        }
+        let field = |name: &str| members.get(name).filter(|value| !value.is_null());
+        let text = |name: &'static str| {
+            let text = field(name)?.as_str();
             if text.is_none() {
                 odd.name_once(SOURCE, name, "text");
             }
             text.filter(|text| !text.trim().is_empty())
         };
-        if let Some(other) = text("token_type", raw.token_type).filter(|name| !is_bearer(name)) {
-            let name = if is_plain_word(&other) { other } else { "that is no word".to_owned() };
-            return Err(TokenSetError::OtherType(name));
+        if let Some(other) = text("token_type").filter(|name| !is_bearer(name)) {
+            let name = if is_plain_word(other) { other } else { "that is no word" };
+            return Err(TokenSetError::OtherType(name.to_owned()));
         }
-        let access_token = text("access_token", raw.access_token)
-            .ok_or(TokenSetError::Unreadable("its access_token is missing, empty or not text"))?;
-        let expires_in = raw.expires_in.and_then(|field| {
-            let span = expires_in(field);
+        let access_token = text("access_token")
+            .ok_or_else(|| TokenSetError::Unreadable("its access_token is missing, empty or not text".into()))?;
+        let expires_in = field("expires_in").and_then(|value| {
+            let span = expires_in(value);
             if span.is_none() {
                 odd.name_once(SOURCE, "expires_in", "a number of seconds, 1 or more");
             }
             span
         });
         Ok(Self {
-            access_token: AccessToken::new(access_token),
+            access_token: AccessToken::new(access_token.to_owned()),
             expires_in,
-            refresh_token: text("refresh_token", raw.refresh_token).map(RefreshToken::new),
-            id_token: text("id_token", raw.id_token),
+            refresh_token: text("refresh_token").map(|token| RefreshToken::new(token.to_owned())),
+            id_token: text("id_token").map(ToOwned::to_owned),
         })
     }
 }
 
-fn text(field: &RawValue) -> Option<String> {
-    serde_json::from_str(field.get()).ok()
+impl From<ObjectError> for TokenSetError {
+    fn from(error: ObjectError) -> Self {
+        Self::Unreadable(format!("it {error}"))
+    }
 }
 
 /// Returns `true` for `Bearer` in any case (RFC 6749, section 5.1).
@@ -101,8 +99,8 @@ fn is_bearer(token_type: &str) -> bool {
 }
 
 /// Returns the seconds of `expires_in`, be they a number or the text of one; `None` for any other value.
-fn expires_in(field: &RawValue) -> Option<Duration> {
-    let seconds: Option<f64> = match serde_json::from_str(field.get()).ok()? {
+fn expires_in(value: &Value) -> Option<Duration> {
+    let seconds: Option<f64> = match value {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
