@@ -70,8 +70,12 @@ pub(super) fn settings(issuer: &str) -> Settings {
 
 impl RelyingParty {
     fn new(settings: Settings) -> Self {
-        let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "0", commit: "none" });
         let transport = HttpTransport::new(&settings).unwrap();
+        Self::with(settings, transport)
+    }
+
+    fn with(settings: Settings, transport: HttpTransport) -> Self {
+        let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "0", commit: "none" });
         let (clock, now) = Clock::manual(Timestamp::from_unix(NOW));
         let provider =
             Provider::new(settings, transport, clock, metrics.bind(&[], &[], &["authentik"]).providers.remove(0));

@@ -82,6 +82,7 @@ impl Deviation {
         match (self.document, self.name()) {
             (AnswerDocument::TokenResponse, "id_token") => "ID token",
             (AnswerDocument::TokenResponse, "token_type") => "type",
+            (_, "") => "",
             (AnswerDocument::KeySet | AnswerDocument::Key, _) => "key",
             (_, "authorization_response_iss_parameter_supported") => "iss",
             (_, name) => name,

@@ -24,7 +24,7 @@ use self::{
 use super::{CALLBACK, CapturedLog, RelyingParty, VERIFIER, fake_provider::NOW, settings};
 use crate::{
     identity::Identity,
-    oidc::{Error, PreviousSid, Redemption, RefreshRequest, Refreshed, SignedIn},
+    oidc::{Error, HttpTransport, PreviousSid, Redemption, RefreshRequest, Refreshed, SignedIn},
 };
 
 const NONCE: &str = "the-nonce-of-the-matrix";
@@ -63,8 +63,13 @@ impl Tally {
     }
 }
 
-fn relying_party(issuer: &str) -> RelyingParty {
-    RelyingParty::new(settings(issuer))
+/// Returns a relying party that knows nothing yet, with a transport of others: to make one costs more than a case.
+fn relying_party(issuer: &str, transport: &HttpTransport) -> RelyingParty {
+    RelyingParty::with(settings(issuer), transport.clone())
+}
+
+fn transport_to(issuer: &str) -> HttpTransport {
+    HttpTransport::new(&settings(issuer)).unwrap()
 }
 
 async fn sign_in(rp: &RelyingParty, code: &str) -> Result<SignedIn, Error> {

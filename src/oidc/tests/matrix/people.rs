@@ -16,13 +16,15 @@ async fn run(document: AnswerDocument, moment: Moment) -> Tally {
         AnswerDocument::UserinfoWithGroups => "userinfo-with-groups",
         _ => "plain",
     };
+    let issuer = provider.issuer(issuer);
+    let transport = super::transport_to(&issuer);
     let mut by_field = BTreeMap::<_, Vec<_>>::new();
     for deviation in Deviation::all(document, moment) {
         by_field.entry(deviation.name()).or_default().push(deviation);
     }
     let mut tally = Tally::default();
     for deviations in by_field.into_values() {
-        let (rp, log) = (super::relying_party(&provider.issuer(issuer)), CapturedLog::begin());
+        let (rp, log) = (super::relying_party(&issuer, &transport), CapturedLog::begin());
         provider.expect("good", NONCE, None);
         let session = super::sign_in(&rp, "good").await.unwrap_or_else(|error| panic!("{document:?}: {error}"));
         for deviation in &deviations {

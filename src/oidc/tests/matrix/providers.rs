@@ -10,12 +10,13 @@ use crate::oidc::AuthorizationRequest;
 /// comes back.
 async fn run_at_sign_in(document: AnswerDocument) -> Tally {
     let (provider, mut tally) = (OddProvider::start(Some(NOW)).await, Tally::default());
+    let transport = super::transport_to(&provider.issuer("plain"));
     provider.expect("good", NONCE, None);
     for deviation in Deviation::all(document, Moment::SignIn) {
         tally.cases += 1;
         provider.set_issuer("plain", Some(deviation));
         let log = super::CapturedLog::begin();
-        let rp = super::relying_party(&provider.issuer("plain"));
+        let rp = super::relying_party(&provider.issuer("plain"), &transport);
         let outcome = sent_and_back(&rp).await;
         match (deviation.expected(), &outcome) {
             (Expected::Refused, Ok(_)) => tally.fail(&deviation, "signed in"),
@@ -42,11 +43,12 @@ async fn run_at_sign_in(document: AnswerDocument) -> Tally {
 /// Runs all deviations of a document behind a session: what is odd now replaces nothing that was good.
 async fn run_at_renewal(document: AnswerDocument) -> Tally {
     let (provider, mut tally) = (OddProvider::start(Some(NOW)).await, Tally::default());
+    let transport = super::transport_to(&provider.issuer("plain"));
     provider.expect("good", NONCE, None);
     for deviation in Deviation::all(document, Moment::Renewal) {
         tally.cases += 1;
         provider.set_issuer("plain", None);
-        let rp = super::relying_party(&provider.issuer("plain"));
+        let rp = super::relying_party(&provider.issuer("plain"), &transport);
         let session = sent_and_back(&rp).await.unwrap_or_else(|error| panic!("{document:?}: {error}"));
         provider.set_issuer("plain", Some(deviation));
         // Its health has noted the outcome.
