@@ -16,7 +16,7 @@ use super::{
     reauthorization::{Completed, RequestPurpose, SilentTrip},
     refusal_log::{RefusalDetails, truncate},
     return_target::{ReturnTarget, ReturnTargets},
-    sign_in_refusals::{ErrorResponse, Remedy, SignInRefusals},
+    sign_in_refusals::{AuthorizationErrorResponse, Remedy, SignInRefusals},
     silent_callback::{AfterRefusal, SilentCallback},
     unknown_sids::UnknownSids,
 };
@@ -209,7 +209,7 @@ impl LoginFlow {
 
     /// Answers an error response of the provider, to a sign-in or about a session that was to be authorized again.
     async fn refused_by_provider(&self, context: &RequestContext<'_>, callback: &Callback<'_>, error: &str) -> Verdict {
-        let (session, response) = (callback.attempt.reauthorizes(), ErrorResponse::of(error));
+        let (session, response) = (callback.attempt.reauthorizes(), AuthorizationErrorResponse::of(error));
         match self.silent_callback.refused(context, session, error).await {
             AfterRefusal::SignIn => {
                 let cookie = callback.cookies.first().copied().unwrap_or_else(LoginCookie::new);
@@ -326,7 +326,7 @@ impl LoginFlow {
         &self,
         context: &RequestContext<'_>,
         callback: &Callback<'_>,
-        error: ErrorResponse,
+        error: AuthorizationErrorResponse,
     ) -> Verdict {
         let Callback { attempt, target, cookies } = callback;
         if let Some(verdict) = self.send_on(context, target).await {

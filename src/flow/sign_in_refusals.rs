@@ -13,7 +13,7 @@ use crate::{
 
 /// Error response of the provider (RFC 6749, section 4.1.2.1; OpenID Connect Core, section 3.1.2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ErrorResponse {
+pub(super) struct AuthorizationErrorResponse {
     /// The code, if it is a known one.
     pub(super) code: &'static str,
     pub(super) remedy: Remedy,
@@ -30,7 +30,7 @@ pub(super) enum Remedy {
     None,
 }
 
-impl ErrorResponse {
+impl AuthorizationErrorResponse {
     /// The error of a code.
     pub(super) fn of(code: &str) -> Self {
         let (code, remedy, detail) = match code {
@@ -129,7 +129,7 @@ impl SignInRefusals {
         context: &RequestContext<'_>,
         target: &ReturnTarget,
         provider: &str,
-        error: ErrorResponse,
+        error: AuthorizationErrorResponse,
     ) -> Verdict {
         if error.is_unavailability() {
             let cause = oidc::Error::Unavailable(format!("it said so itself ({})", error.code));
@@ -214,7 +214,7 @@ mod tests {
             ("invalid_request", Remedy::None),
             ("<script>", Remedy::None),
         ] {
-            let error = ErrorResponse::of(code);
+            let error = AuthorizationErrorResponse::of(code);
             assert_eq!(error.remedy, remedy, "{code}");
             assert!(error.code == code || error.code == "another error code", "{code}");
         }

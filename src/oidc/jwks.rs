@@ -198,7 +198,8 @@ impl Jwks {
     }
 
     async fn request(&self, uri: &Url) -> Result<CoreJsonWebKeySet, Error> {
-        let response = self.http.fetch_document(uri).await?;
+        let unavailable = |error| Error::Unavailable(format!("its keys did not come: {error}"));
+        let response = self.http.fetch_document(uri).await.map_err(unavailable)?;
         if !response.status().is_success() {
             return Err(Error::Unavailable(format!("status {} for its keys", response.status())));
         }
