@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::{
     backchannel_logout,
+    callback::CallbackFlow,
     check::{Check, NotAdmitted, RequestSession},
     context::RequestContext,
     frontchannel_logout::FrontchannelLogout,
@@ -32,6 +33,7 @@ use crate::{
 pub(super) struct Endpoints {
     pub(super) policy: Arc<Policy>,
     pub(super) login: Arc<LoginFlow>,
+    pub(super) callback: CallbackFlow,
     pub(super) logout: LogoutFlow,
     pub(super) frontchannel_logout: FrontchannelLogout,
     pub(super) check: Arc<Check>,
@@ -139,7 +141,7 @@ impl Endpoints {
         let parameter = |name| query_parameter(query, name);
         match kind {
             EndpointKind::Start => self.start(context, query).await,
-            EndpointKind::Callback => self.login.complete(context, query).await,
+            EndpointKind::Callback => self.callback.complete(context, query).await,
             EndpointKind::KeptTarget(id) => self.login.targets.resume(context, id, parameter("rd").as_deref()),
             EndpointKind::SignOut => self.logout.sign_out(context, parameter("rd").as_deref()).await,
             EndpointKind::FrontchannelLogout => {

@@ -8,6 +8,7 @@
 //! | `check` | authentication and authorisation, from memory or with the store |
 //! | `endpoints` | the gate's own endpoints below `server.prefix`, such as `/start` and `/callback` |
 //! | `login`, `attempt` | OpenID Connect sign-in: `state`, nonce, PKCE, the login cookie, redirect loops |
+//! | `callback` | what the provider's answer makes of an attempt |
 //! | `callback_parameters`, `sign_in_refusals` | what the provider answers through the browser, and what is made of its errors |
 //! | `return_target` | where the browser goes after sign-in, and where long addresses are kept meanwhile |
 //! | `logout` | sign-out by the user (RP-initiated logout), CSRF confirmation, reset |
@@ -24,6 +25,7 @@
 
 mod attempt;
 pub mod backchannel_logout;
+mod callback;
 mod callback_parameters;
 mod check;
 mod context;

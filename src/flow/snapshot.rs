@@ -10,6 +10,7 @@ use http::{Method, request::Parts};
 
 use super::{
     backchannel_logout::{self, BackchannelLogout},
+    callback::CallbackFlow,
     check::{Check, OwnCookies, TrustedProvider},
     context::{PublicOrigin, RequestContext, RequestId, Via},
     endpoints::{self, Endpoints},
@@ -339,23 +340,25 @@ struct Flows {
 impl Flows {
     fn login(&self, clock: Clock, metrics: metrics::LoginMetrics) -> Arc<LoginFlow> {
         let (policy, keyring, jar) = (Arc::clone(&self.policy), Arc::clone(&self.keyring), Arc::clone(&self.jar));
-        let silent_callback = SilentCallback {
-            check: Arc::clone(&self.check),
-            reauthorization: Arc::clone(&self.reauthorization),
-            metrics: metrics.clone(),
-        };
         Arc::new(LoginFlow {
             sessions: Arc::clone(&self.sessions),
             providers: self.providers.clone(),
             check: Arc::clone(&self.check),
-            silent_callback,
             targets: ReturnTargets::new(policy, keyring, jar, clock.clone()),
             refused: SignInRefusals { refusals: Arc::clone(&self.refusals), metrics },
             keyring: Arc::clone(&self.keyring),
             jar: Arc::clone(&self.jar),
             clock,
-            unknown_sids: Arc::clone(&self.unknown_sids),
         })
+    }
+
+    fn callback(&self, login: &Arc<LoginFlow>) -> CallbackFlow {
+        let silent_callback = SilentCallback {
+            check: Arc::clone(&self.check),
+            reauthorization: Arc::clone(&self.reauthorization),
+            metrics: login.refused.metrics.clone(),
+        };
+        CallbackFlow { login: Arc::clone(login), silent_callback, unknown_sids: Arc::clone(&self.unknown_sids) }
     }
 
     fn endpoints(&self, login: &Arc<LoginFlow>, renewer: &Arc<Renewer>, legacy_cookies: Vec<String>) -> Arc<Endpoints> {
@@ -378,6 +381,7 @@ impl Flows {
         Arc::new(Endpoints {
             policy: Arc::clone(&self.policy),
             login: Arc::clone(login),
+            callback: self.callback(login),
             logout,
             frontchannel_logout,
             check: Arc::clone(&self.check),

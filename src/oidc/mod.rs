@@ -28,6 +28,7 @@ mod proxy;
 mod renewal;
 mod settings;
 mod sid_retention;
+mod sign_in;
 mod signature;
 mod standard_claims;
 mod tls;
@@ -46,12 +47,12 @@ pub use self::{
     client_auth::ClientAuth,
     error::Error,
     logout_token::{LogoutSubject, VerifiedLogoutToken},
-    provider::{Provider, SignedIn},
+    provider::Provider,
     proxy::{EnvironmentProxies, ProxyAddress, ProxyAddressError, ProxySetting},
     renewal::{RefreshRequest, Refreshed},
     settings::{GroupsUse, Pem, Settings, UnverifiedEmail},
     sid_retention::{PreviousSid, RenewedSid},
+    sign_in::{Redemption, SignedIn},
     tls::{CertificateFault, TrustAnchorError},
-    token_endpoint::Redemption,
     transport::{HttpTransport, TransportError},
 };

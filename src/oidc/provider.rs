@@ -30,14 +30,15 @@ use super::{
     renewal::{RefreshRequest, Refreshed, RefreshedClaims},
     settings::Settings,
     sid_retention::SidRetention,
-    token_endpoint::{self, Redemption, TokenEndpoint},
+    sign_in::{Redemption, SignedIn},
+    token_endpoint::{self, TokenEndpoint},
     token_set::TokenSet,
     transport::HttpTransport,
     userinfo::{UserinfoEndpoint, UserinfoRequest},
 };
 use crate::{
     clock::Clock,
-    identity::{Identity, Tokens},
+    identity::Tokens,
     metrics, shutdown,
 };
 
@@ -60,17 +61,6 @@ pub struct Provider {
     sid_retention: SidRetention,
     /// Single-flight: one poll at a time, and those who waited take its outcome.
     single_flight: Semaphore,
-}
-
-/// Result of a sign-in.
-#[derive(Clone, Debug)]
-pub struct SignedIn {
-    /// The person, as the provider vouches for them.
-    pub identity: Identity,
-    /// The tokens that the provider issued.
-    pub tokens: Tokens,
-    /// The provider's identifier of its session.
-    pub sid: Option<String>,
 }
 
 impl Provider {

@@ -29,6 +29,7 @@ use super::{
     metered::MeteredTransport,
     odd_fields::OddFields,
     settings::Settings,
+    sign_in::Redemption,
     token_answer::{RevocationClient, TokenClient, TokenError},
     token_set::{MAX_EXPIRES_IN, TokenSet},
     transport::TransportError,
@@ -59,21 +60,6 @@ type OAuthClient = oauth2::Client<
     EndpointNotSet,
     EndpointSet,
 >;
-
-/// An authorization response, and the parameters of the request that it answers.
-#[derive(Clone, Debug)]
-pub struct Redemption<'a> {
-    /// The authorization code.
-    pub code: &'a str,
-    /// `iss` of the response, where it was sent (RFC 9207).
-    pub iss: Option<&'a str>,
-    /// `redirect_uri` of the request.
-    pub redirect_uri: &'a str,
-    /// `nonce` of the request.
-    pub nonce: &'a str,
-    /// PKCE code verifier of the request.
-    pub code_verifier: &'a str,
-}
 
 /// The token endpoint and the revocation endpoint of one provider.
 pub(super) struct TokenEndpoint {
