@@ -58,6 +58,7 @@ pub(crate) struct AnswerField {
     refused: &'static [Variant],
     /// Variants that may be refused or not, for what they mean is open.
     either: &'static [Variant],
+    either_at_renewal: &'static [Variant],
 }
 
 /// Moment at which a field is odd.
@@ -87,6 +88,7 @@ impl AnswerField {
             fine_at_renewal: NONE,
             refused: NONE,
             either: NONE,
+            either_at_renewal: NONE,
         }
     }
 
@@ -110,12 +112,17 @@ impl AnswerField {
         Self { either, ..self }
     }
 
+    const fn either_at_renewal(self, either_at_renewal: &'static [Variant]) -> Self {
+        Self { either_at_renewal, ..self }
+    }
+
     /// Returns what a variant has to lead to.
     pub(crate) fn expected(&self, variant: Variant, moment: Moment) -> Expected {
         let fine_now = if moment == Moment::SignIn { self.fine_at_sign_in } else { self.fine_at_renewal };
         let is_fine = variant == Variant::Right || self.fine.contains(&variant) || fine_now.contains(&variant);
         match self.need {
             _ if self.either.contains(&variant) => Expected::Either,
+            _ if moment == Moment::Renewal && self.either_at_renewal.contains(&variant) => Expected::Either,
             _ if is_fine => Expected::Accepted,
             Need::Checked if matches!(variant, Absent | Null) => Expected::Accepted,
             Need::Needed | Need::Checked => Expected::Refused,
@@ -230,6 +237,8 @@ const NOT_A_TYPE: &[Variant] = &[
     Deep,
 ];
 
+const OTHER_SIDS: &[Variant] = &[Absent, Null, Empty, Blank, Text, AsText];
+
 const ID_TOKEN: &[AnswerField] = &[
     needed("iss", r#""{issuer}""#),
     needed("sub", r#""{subject}""#).at_sign_in(&[Text, Blank, AsText]),
@@ -239,7 +248,8 @@ const ID_TOKEN: &[AnswerField] = &[
     needed("nonce", r#""{nonce}""#).at_renewal(&[Absent, Null]),
     checked("azp", r#""{client}""#),
     checked("nbf", "{now}").fine(&[Number, Fraction]).either(&[Negative]),
-    checked("sid", r#""sid-1""#).fine(&[Empty, Blank, Text, AsText]),
+    // Another one, or none, ends the session at a provider that has been seen to keep it.
+    checked("sid", r#""sid-1""#).at_sign_in(&[Empty, Blank, Text, AsText]).either_at_renewal(OTHER_SIDS),
     checked("at_hash", r#""{at_hash}""#),
     checked("c_hash", r#""{c_hash}""#).at_renewal(READABLE),
     optional("jti", r#""token-1""#),
@@ -306,7 +316,7 @@ const TOKEN_RESPONSE: &[AnswerField] = &[
     needed("id_token", r#""{id_token}""#).at_renewal(NO_ID_TOKEN).either(&[Twice, TwiceOther]),
     checked("token_type", r#""Bearer""#).fine(NOT_A_TYPE).either(&[Twice, TwiceOther]),
     optional("refresh_token", r#""{refresh_token}""#),
-    optional("expires_in", "300"),
+    optional("expires_in", "{lifetime}"),
     ignored("scope", r#""openid profile""#),
     ignored("session_state", r#""state-1""#),
     ignored("not-before-policy", "0"),

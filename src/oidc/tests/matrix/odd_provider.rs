@@ -243,6 +243,8 @@ impl Exchange<'_> {
             "now" => now.to_string(),
             // Another one at each renewal, whatever the clock says.
             "end" => (now + if self.moment == Moment::SignIn { 300 } else { 301 }).to_string(),
+            // A test in real time waits for half of it.
+            "lifetime" => if self.provider.now.is_some() { "300" } else { "2" }.to_owned(),
             "group" if self.moment == Moment::SignIn => FIRST_GROUP.to_owned(),
             "group" => RENEWED_GROUP.to_owned(),
             "at_hash" => {
