@@ -264,12 +264,9 @@ pub(super) fn parse(body: &[u8]) -> Result<ParsedKeys, Error> {
 /// of a type that takes no part here (RFC 7517, section 5).
 fn key(raw: &RawValue, place: usize, odd: &mut OddMembers) -> Option<CoreJsonWebKey> {
     let json = raw.get().as_bytes();
-    let (members, unreadable) = match ReadObject::parse(json, &[]) {
-        Ok(ReadObject { members, odd }) => (members, odd),
-        Err(_) => {
-            odd.push((format!("keys[{place}]"), EXPECTED_KEY));
-            return None;
-        }
+    let Ok(ReadObject { members, odd: unreadable }) = ReadObject::parse(json, &[]) else {
+        odd.push((format!("keys[{place}]"), EXPECTED_KEY));
+        return None;
     };
     let text = |name: &str| members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let named = |member: &str| {

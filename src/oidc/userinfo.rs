@@ -88,7 +88,7 @@ impl UserinfoEndpoint {
     ) -> Result<ReadObject, UserinfoError> {
         let mut is_another = false;
         let fetched = async {
-            let fetched = timeout(request.within, self.request(url, request, subject)).await;
+            let fetched = timeout(request.within, Box::pin(self.request(url, request, subject))).await;
             let late = || Error::Unavailable("the userinfo endpoint did not answer in time".into());
             fetched.unwrap_or_else(|_| Err(late().into())).map_err(|error| {
                 is_another = matches!(error, UserinfoError::AnotherSubject);
