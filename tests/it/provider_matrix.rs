@@ -14,6 +14,7 @@ mod odd_provider;
 mod variants;
 
 use std::{
+    fmt::Write as _,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -77,12 +78,14 @@ impl OddWorld {
         );
         for name in issuers {
             let issuer = provider.issuer(name);
-            text.push_str(&format!(
+            write!(
+                text,
                 "[[providers]]\nname = \"{name}\"\nissuer = \"{issuer}\"\nclient_id = \"{CLIENT_ID}\"\n\
                  client_secret = \"the-secret-of-one-test-and-no-other\"\n\
                  [[apps]]\nname = \"{name}\"\nhosts = [\"{name}.example.test\"]\nprovider = \"{name}\"\n\
                  [[apps.rules]]\npath = \"/groups\"\nallow = {{ groups = [\"{FIRST_GROUP}\", \"{RENEWED_GROUP}\"] }}\n"
-            ));
+            )
+            .unwrap();
         }
         gate.configure(&text);
         gate.start().await;

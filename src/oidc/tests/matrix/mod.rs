@@ -74,14 +74,20 @@ fn transport_to(issuer: &str) -> HttpTransport {
 
 async fn sign_in(rp: &RelyingParty, code: &str) -> Result<SignedIn, Error> {
     let redemption = Redemption { code, iss: None, redirect_uri: CALLBACK, nonce: NONCE, code_verifier: VERIFIER };
-    in_time(rp.provider.redeem(&redemption)).await
+    in_time(Box::pin(rp.provider.redeem(&redemption))).await
 }
 
 async fn renew(rp: &RelyingParty, session: &SignedIn) -> Result<Refreshed, Error> {
     let SignedIn { identity, tokens, .. } = session;
     let refresh_token = tokens.refresh.as_ref().unwrap();
     let sid = PreviousSid::default();
-    in_time(rp.provider.refresh(&RefreshRequest { refresh_token, id_token: tokens.id.as_ref(), identity, sid })).await
+    in_time(Box::pin(rp.provider.refresh(&RefreshRequest {
+        refresh_token,
+        id_token: tokens.id.as_ref(),
+        identity,
+        sid,
+    })))
+    .await
 }
 
 async fn in_time<T>(answer: impl Future<Output = T>) -> T {

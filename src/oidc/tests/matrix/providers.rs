@@ -70,7 +70,7 @@ async fn sent_and_back(rp: &RelyingParty) -> Result<SignedIn, Error> {
         code_verifier: super::VERIFIER,
         silent: None,
     };
-    super::in_time(rp.provider.authorize(&request)).await?;
+    super::in_time(Box::pin(rp.provider.authorize(&request))).await?;
     super::sign_in(rp, "good").await
 }
 

@@ -65,7 +65,9 @@ fn every_field_that_the_code_reads_is_in_the_table() {
     let (mut missing, mut seen) = (Vec::new(), 0);
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/oidc")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        if !name.ends_with(".rs") || WITHOUT_ANSWERS.contains(&name.as_str()) {
+        if Path::new(&name).extension().is_none_or(|extension| extension != "rs")
+            || WITHOUT_ANSWERS.contains(&name.as_str())
+        {
             continue;
         }
         let code = code(&name);
