@@ -36,11 +36,7 @@ use super::{
     transport::HttpTransport,
     userinfo::{UserinfoEndpoint, UserinfoRequest},
 };
-use crate::{
-    clock::Clock,
-    identity::Tokens,
-    metrics, shutdown,
-};
+use crate::{clock::Clock, identity::Tokens, metrics, shutdown};
 
 /// Time that a sign-in or a renewal waits for metadata that are not known yet.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(3);

@@ -119,7 +119,9 @@ fn code_that_the_documents_name_is_there() {
     let texts: Vec<_> = ["src", "tests", "benches"].into_iter().flat_map(texts).collect();
     let code = identifiers(&texts);
     let mut names = 0;
-    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/operations.md", "docs/security-model.md"] {
+    for page in
+        ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/operations.md", "docs/security-model.md"]
+    {
         let text = fs::read_to_string(root().join(page)).unwrap();
         names += code_names(&text).len();
         let unknown = unknown(&text, &code);

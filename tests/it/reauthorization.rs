@@ -151,8 +151,12 @@ async fn nothing_but_a_page_travels_and_nothing_is_served_after_twice_the_time()
     })
     .await;
     assert!(begun.elapsed() > (LIMIT * 2).saturating_sub(Duration::from_secs(1)), "{:?}", begun.elapsed());
-    for answer in refused {
+    for answer in &refused {
         assert_eq!((answer.status, answer.reason()), (StatusCode::UNAUTHORIZED, "reauthorize"), "{answer:?}");
+    }
+    let [fetched, prefetched, framed] = refused.as_slice() else { panic!("three answers: {refused:?}") };
+    assert!(framed.text().contains("target=\"_blank\""), "a frame has a link that opens a tab: {framed:?}");
+    for answer in [fetched, prefetched] {
         assert_eq!(answer.json()["error"], json!("login_required"));
         assert_eq!(answer.json()["login_url"], json!(world.at("app", "/_doorward/start")));
     }

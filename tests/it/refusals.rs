@@ -30,6 +30,7 @@ async fn somebody_whose_groups_the_provider_holds_back_is_told_so_and_the_log_sa
     let provider = json!({ "people": people, "more_claims": ["hasgroups"] });
     let world = WorldBuilder::with(TRAEFIK).provider(provider).start().await;
     let bob = world.signed_in("bob").await;
+    bob.visit(&world.at("admin", "/")).await;
     let answer = bob.fetch(&world.at("admin", "/")).await;
     assert_eq!((answer.status, answer.reason()), (StatusCode::FORBIDDEN, "groups_incomplete"), "{answer:?}");
     assert_eq!(bob.fetch(&world.at("app", "/")).await.status, StatusCode::OK, "other rules let him in as before");

@@ -54,9 +54,10 @@ async fn a_refusal_is_logged_with_its_requirement_and_repetitions_are_counted() 
     world.gate.exited().await;
     let log = std::fs::read_to_string(dir.join("doorward.log")).unwrap();
     let counted = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let counted: Vec<_> = counted.filter(|line| line["count"].is_u64()).collect();
-    assert_eq!(counted.len(), 1, "{counted:?}");
-    assert_eq!((&counted[0]["count"], &counted[0]["reason"]), (&json!(29), &json!("group_missing")));
+    // Unknown hosts are counted as well: the world asks for one until its edge is there.
+    let counted = counted.filter(|line| line["count"].is_u64() && line["reason"] == "group_missing");
+    let counted: Vec<_> = counted.map(|line| line["count"].clone()).collect();
+    assert_eq!(counted, [json!(29)]);
 }
 
 #[tokio::test]
