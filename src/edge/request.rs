@@ -1,6 +1,6 @@
 //! Auth subrequest as it arrives, and the original request that it describes.
 //!
-//! Promises: everything is borrowed; a malformed subrequest is a [`BadRequest`], never a guess.
+//! Promises: everything is borrowed; a malformed subrequest is a [`super::BadRequest`], never a guess.
 
 use std::net::IpAddr;
 
