@@ -114,6 +114,7 @@ impl PersistentConnection {
             .header("x-forwarded-method", "GET")
             .header("x-forwarded-host", host)
             .header("x-forwarded-uri", target)
+            .header("accept", "*/*")
             .header("cookie", cookies)
             .body(Empty::new())
             .unwrap();
