@@ -181,12 +181,12 @@ impl ActiveSettings {
 
     #[cold]
     fn verify_again(&self, session: &CachedSession) -> bool {
-        let current = self.keyring.load();
+        let (seen, current) = (session.keyring_version(), self.keyring.load());
         let is_made = session.token().is_made_by(&current.keyring, session.identity().audience());
         if is_made {
             // Before the version: whoever sees that one sees this moment too.
             session.set_due_at(self.due_at(session));
-            session.set_keyring_version(current.version);
+            session.set_keyring_version(seen, current.version);
         }
         is_made
     }

@@ -198,8 +198,12 @@ impl CachedSession {
         self.keyring_version.load(Ordering::Acquire)
     }
 
-    pub(in crate::session) fn set_keyring_version(&self, version: u32) {
-        self.keyring_version.store(version, Ordering::Release);
+    /// Sets that version, where it is still `seen`. Where it is not, two requests have verified the cookie at the moment of a
+    /// change, and either may have left what it computed under the older settings: the next request verifies it again.
+    pub(in crate::session) fn set_keyring_version(&self, seen: u32, version: u32) {
+        if self.keyring_version.compare_exchange(seen, version, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            self.keyring_version.store(0, Ordering::Release);
+        }
     }
 
     /// Number of times that its sealed record had been written.
@@ -307,6 +311,17 @@ mod tests {
         assert!(!session.begin_write_of_last_use(at(1_061), minute));
         session.cancel_write_of_last_use();
         assert!(session.begin_write_of_last_use(at(1_061), minute));
+    }
+
+    #[test]
+    fn of_two_requests_that_verify_a_cookie_at_once_neither_has_the_last_word() {
+        let session = session();
+        session.set_keyring_version(0, 1);
+        assert_eq!(session.keyring_version(), 1);
+        session.set_keyring_version(1, 2);
+        // It began before the change, and ends after the other.
+        session.set_keyring_version(1, 1);
+        assert_eq!(session.keyring_version(), 0);
     }
 
     #[test]
