@@ -1,7 +1,8 @@
 //! The check in this process: the cost of a response after a request has been parsed. Time by criterion; allocations by a
 //! counting allocator, which costs a little, so nothing else is measured here.
 //!
-//! `--allocations` only counts, and writes the numbers to a file for the report.
+//! `--allocations` only counts, and writes the numbers to a file for the report. `--rules` only compares an app with one rule with
+//! many apps with many rules, in turns.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -23,12 +24,20 @@ use support::{
 const PEOPLE: usize = 10_000;
 /// Misses of one gate before the next one is opened.
 const MISSES: usize = 500;
-/// Checks of one count.
+/// Signed-in people where rules are compared: few, so that caches disturb neither side.
+const SOME_PEOPLE: usize = 100;
+/// Rounds of a comparison.
+const ROUNDS: usize = 401;
+/// Checks of one count or round.
 const CHECKS: usize = 500;
 
 fn main() {
     if std::env::args().any(|word| word == "--allocations") {
         count();
+        return;
+    }
+    if std::env::args().any(|word| word == "--rules") {
+        compare_rules();
         return;
     }
     let criterion = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
@@ -72,6 +81,29 @@ fn misses(criterion: &mut Criterion) {
         });
     });
     group.finish();
+}
+
+/// Compares 200 apps with 50 rules each and 10,000 hosts with one app with one rule, for paths that a rule of every kind is about
+/// and for one that no rule is about. Rounds alternate, and only the ratio within a round counts.
+fn compare_rules() {
+    let [mut few, mut many] = [Case::OneRule, Case::ManyRules].map(|case| CheckRunner::of(case, SOME_PEOPLE));
+    few.warm();
+    for uri in ["/d/abc?orgId=1", "/health/46", "/files/47/x.svg", "/settings/48", "/items45/7/edit"] {
+        many.set_uri(uri);
+        many.warm();
+        let mut ratios: Vec<_> = (0..ROUNDS).map(|_| time(&mut many) / time(&mut few)).collect();
+        ratios.sort_unstable_by(f64::total_cmp);
+        println!("{uri}: {:.3} of one rule", ratios.get(ROUNDS / 2).expect("there are rounds"));
+    }
+}
+
+/// Returns the seconds of some checks.
+fn time(runner: &mut CheckRunner) -> f64 {
+    let begun = Instant::now();
+    for _ in 0..CHECKS {
+        black_box(runner.ask());
+    }
+    begun.elapsed().as_secs_f64()
 }
 
 /// Counts allocations of a response in each case, and those from socket to socket beyond the ones of hyper for a response with

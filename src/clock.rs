@@ -5,10 +5,10 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
@@ -132,6 +132,16 @@ impl Clock {
                 Timestamp(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs()))
             }
             Self::Manual(hand) => Timestamp(hand.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Returns the time since some moment in the past. It never goes back, whatever the wall clock is set to.
+    #[must_use]
+    pub fn monotonic(&self) -> Duration {
+        static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match self {
+            Self::System => ORIGIN.elapsed(),
+            Self::Manual(hand) => Duration::from_secs(hand.load(Ordering::Relaxed)),
         }
     }
 }

@@ -46,7 +46,8 @@ pub type KeyId = [u8; KEY_ID_LENGTH];
 pub enum Purpose {
     /// A session's row in the store; the context is its key.
     SessionRow,
-    /// The session cookie's tag; the context is the cookie's audience.
+    /// The session cookie's tag; the context is the cookie's audience. A service token's tag as well, with a context that is no
+    /// host: the keys of retired secrets then verify both.
     SessionCookie,
     /// A sign-in or a sign-out under way, in the parameter `state`.
     LoginAttempt,
@@ -54,18 +55,24 @@ pub enum Purpose {
     LoginCookie,
     /// A return target that is too long for `state`; the context is its host and its id.
     KeptTarget,
+    /// What a step-up asks for, in the URL that begins it.
+    StepUp,
     /// The session-cookie key of a retired secret; the context is its [`KeyId`].
     RetiredCookieKey,
+    /// A service token's row in the store; the context is its key.
+    ServiceTokenRow,
 }
 
 impl Purpose {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::SessionRow,
         Self::SessionCookie,
         Self::LoginAttempt,
         Self::LoginCookie,
         Self::KeptTarget,
+        Self::StepUp,
         Self::RetiredCookieKey,
+        Self::ServiceTokenRow,
     ];
 
     /// Label that separates the purposes' keys in HKDF. Changing one makes every value sealed for it unreadable.
@@ -76,7 +83,9 @@ impl Purpose {
             Self::LoginAttempt => b"doorward v1 login attempt",
             Self::LoginCookie => b"doorward v2 login cookie",
             Self::KeptTarget => b"doorward v1 kept target",
+            Self::StepUp => b"doorward v1 step-up",
             Self::RetiredCookieKey => b"doorward v1 bequest",
+            Self::ServiceTokenRow => b"doorward v1 service token",
         }
     }
 }
@@ -275,19 +284,38 @@ impl DerivedKeys {
     }
 
     fn key(&self, purpose: Purpose) -> &[u8; 32] {
-        let [row, cookie, attempt, login, kept, retired] = &self.by_purpose;
+        let [row, cookie, attempt, login, kept, step_up, retired, service_token] = &self.by_purpose;
         match purpose {
             Purpose::SessionRow => row,
             Purpose::SessionCookie => cookie,
             Purpose::LoginAttempt => attempt,
             Purpose::LoginCookie => login,
             Purpose::KeptTarget => kept,
+            Purpose::StepUp => step_up,
             Purpose::RetiredCookieKey => retired,
+            Purpose::ServiceTokenRow => service_token,
         }
     }
 
     fn cipher(&self, purpose: Purpose) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new(self.key(purpose).into())
+    }
+}
+
+/// Key of this process alone, for tags that it keeps in memory: they say nothing of their messages to others.
+pub struct EphemeralKey(Zeroizing<[u8; 32]>);
+
+impl EphemeralKey {
+    /// A new key.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Zeroizing::new(random()))
+    }
+
+    /// Computes the tag of `message` in this context.
+    #[must_use]
+    pub fn tag(&self, context: &[u8], message: &[u8]) -> Tag {
+        compute_tag(&self.0, context, message)
     }
 }
 

@@ -17,9 +17,21 @@ use serde_json::{Map, Value};
 pub use self::{
     headers::{HeaderCache, PlanId, RenderedHeaders},
     packed::PackedIdentity,
-    principal::{Principal, PrincipalSource},
+    principal::{OwnedPrincipal, Principal, PrincipalSource},
 };
 use crate::clock::Timestamp;
+
+/// Stands for the provider of service tokens. No provider can be configured with blanks around its name.
+const SERVICE_TOKENS: &str = " service tokens";
+
+/// Beginning of the user name and subject of a service token.
+const SERVICE_TOKEN: &str = "token:";
+
+/// Returns `true` for the user name or subject of a service token, such as `token:backup`.
+#[must_use]
+pub fn names_service_token(name: &str) -> bool {
+    name.get(..SERVICE_TOKEN.len()).is_some_and(|start| start.eq_ignore_ascii_case(SERVICE_TOKEN))
+}
 
 /// Subject identifier: the provider's own name for a person, never reassigned (`sub`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -113,6 +125,30 @@ impl fmt::Display for ClaimPath {
 }
 
 impl Identity {
+    /// The identity of a service token: `token:NAME`, without an e-mail address and without claims.
+    #[must_use]
+    pub fn of_service_token(name: &str, groups: &[String], created: Timestamp) -> Self {
+        let user = format!("{SERVICE_TOKEN}{name}");
+        Self {
+            provider: SERVICE_TOKENS.to_owned(),
+            subject: Subject(user.clone()),
+            user,
+            email: String::new(),
+            email_verified: false,
+            name: name.to_owned(),
+            groups: groups.to_vec(),
+            claims: Map::new(),
+            standing: ClaimsStanding { told: created, ..ClaimsStanding::default() },
+        }
+    }
+
+    /// Returns `true` if somebody with this identity may be called so: only service tokens are called like service tokens, whatever a
+    /// provider says. The letter case counts for nothing, because it does not for many apps.
+    #[must_use]
+    pub fn may_be_called(&self, name: &str) -> bool {
+        self.provider == SERVICE_TOKENS || !names_service_token(name)
+    }
+
     /// Returns the claim at a dotted path: `department`, `ak_proxy.user_attributes.team`.
     #[must_use]
     pub fn claim(&self, path: &str) -> Option<&Value> {

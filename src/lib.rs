@@ -14,6 +14,7 @@ pub mod server;
 // floor 4: from a request to its verdict
 pub mod flow;
 // floor 3: independent of each other
+pub mod emergency;
 pub mod oidc;
 pub mod pages;
 pub mod session;
@@ -32,3 +33,6 @@ pub mod shutdown;
 // no floor: entry points for fuzzing; not in a release
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+// no floor: a fault at every wait on the way to a verdict
+#[cfg(test)]
+mod faults;

@@ -5,6 +5,7 @@
 
 mod configuration;
 mod connections;
+mod emergency;
 mod headers;
 mod labels;
 mod providers;
@@ -18,6 +19,7 @@ use prometheus::{IntGauge, Opts, Registry, TextEncoder};
 pub use self::{
     configuration::ConfigMetrics,
     connections::{ConnectionMetrics, HandshakeMetrics},
+    emergency::EmergencyMetrics,
     headers::HeaderMetrics,
     labels::*,
     providers::{LoginMetrics, ProviderMetrics, RenewalMetrics},
@@ -42,6 +44,7 @@ pub struct Metrics {
     requests: RequestFamilies,
     headers: HeaderMetrics,
     providers: ProviderFamilies,
+    emergency: EmergencyMetrics,
 }
 
 /// Label values that stay the same for as long as the process runs.
@@ -68,6 +71,8 @@ pub struct BoundMetrics {
     pub logins: LoginMetrics,
     /// Renewals of sessions.
     pub renewals: RenewalMetrics,
+    /// The emergency sign-in.
+    pub emergency: EmergencyMetrics,
     /// The providers, in the order of the configuration.
     pub providers: Vec<ProviderMetrics>,
 }
@@ -96,6 +101,7 @@ impl Metrics {
             requests: RequestFamilies::new(&registry),
             headers: HeaderMetrics::new(&registry),
             providers: ProviderFamilies::new(&registry),
+            emergency: EmergencyMetrics::new(&registry),
             registry,
         }
     }
@@ -110,8 +116,15 @@ impl Metrics {
             headers: self.headers.of(apps),
             logins: self.providers.logins(providers),
             renewals: self.providers.renewals(providers),
+            emergency: self.emergency.clone(),
             providers: providers.iter().map(|name| self.providers.of(name)).collect(),
         }
+    }
+
+    /// Binds the handles for an issuer at which nobody signs in.
+    #[must_use]
+    pub fn of_issuer(&self, name: &str) -> ProviderMetrics {
+        self.providers.of(name)
     }
 
     /// Removes the gauges of a provider that is no longer configured, so that no alert waits for it. Its counters stay.
@@ -198,6 +211,8 @@ mod tests {
             "doorward_provider_requests_total",
             "doorward_provider_duration_seconds",
             "doorward_jwks_refreshes_total",
+            "doorward_emergency_active",
+            "doorward_emergency_total",
             "doorward_connections",
             "doorward_tls_handshakes_total",
             "doorward_config_info",
@@ -295,6 +310,21 @@ mod tests {
         ] {
             assert!(text.contains(series), "{series} in {text}");
         }
+    }
+
+    #[test]
+    fn the_emergency_sign_in_counts_from_zero_and_is_closed() {
+        let metrics = metrics();
+        let emergency = bound(&metrics).emergency;
+        let line = |line: &str| assert!(metrics.print().lines().any(|printed| printed == line), "{line}");
+        line("doorward_emergency_active 0");
+        for result in EmergencyResult::ALL {
+            line(&format!("doorward_emergency_total{{result=\"{}\"}} 0", result.label()));
+        }
+        emergency.set_active(true);
+        emergency.count(EmergencyResult::Challenged);
+        line("doorward_emergency_active 1");
+        line(r#"doorward_emergency_total{result="challenged"} 1"#);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod support;
 
 use http::request::Parts;
-use support::{gate::Bench, subrequest::Subrequest};
+use support::{gate::Bench, subrequest::Subrequest, token_issuer::TokenIssuer};
 
 /// Checks in one measurement: enough to show an allocation in one of a hundred, as a cache's bookkeeping makes.
 const CHECKS: u64 = 1_000;
@@ -22,12 +22,14 @@ fn hundredths(bench: &Bench, runtime: &tokio::runtime::Runtime, request: &Parts,
 fn a_check_makes_a_fixed_number_of_allocations() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let bench = runtime.block_on(Bench::with(1));
-    let cookie = bench.cookies[0].as_str();
-    for (what, request, status, most) in [
-        ("signed in", Subrequest::dashboard(Some(cookie)).parts(), 200, 250),
-        ("public", Subrequest { uri: "/public/logo.svg", ..Subrequest::dashboard(None) }.parts(), 200, 250),
+    let clients = runtime.block_on(Bench::for_api_clients(&TokenIssuer::start(), 1));
+    let (cookie, token) = (bench.cookies[0].as_str(), clients.cookies[0].as_str());
+    for (what, bench, request, most) in [
+        ("signed in", &bench, Subrequest::dashboard(Some(cookie)).parts(), 250),
+        ("API client", &clients, Subrequest::api(token).parts(), 250),
+        ("public", &bench, Subrequest { uri: "/public/logo.svg", ..Subrequest::dashboard(None) }.parts(), 250),
     ] {
-        let counted = hundredths(&bench, &runtime, &request, status);
+        let counted = hundredths(bench, &runtime, &request, 200);
         println!("{what}: {}.{:02} allocations a check", counted / 100, counted % 100);
         assert!(counted <= most, "{what}: {counted} hundredths of an allocation a check, at most {most} are allowed");
     }

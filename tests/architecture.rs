@@ -30,7 +30,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (6, &["config"]),
     (5, &["server"]),
     (4, &["flow"]),
-    (3, &["session", "oidc", "pages"]),
+    (3, &["session", "oidc", "pages", "emergency"]),
     (2, &["edge", "policy"]),
     (1, &["crypto", "identity", "metrics"]),
     (0, &["cookie", "host", "clock", "shutdown"]),

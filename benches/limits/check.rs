@@ -52,6 +52,8 @@ pub(crate) fn run() -> Part {
     part.figure("check.instructions", added_instructions());
     part.figure("check.fresh", instructions::each("doorward-fresh") - instructions::each("hyper-fresh"));
     part.figure("check.allocations", added_allocations());
+    let [few, many] = [Case::OneRule, Case::ManyRules].map(|case| instructions::each(case.name()));
+    part.figure("check.rules", many / few);
     part
 }
 

@@ -264,7 +264,7 @@ impl<'p> Scene<'p> {
 }
 
 fn configuration(store: &Store<'_>, provider: &Provider, hosts: usize) -> Configuration {
-    Configuration { hosts, issuer: provider.issuer().to_owned(), ..Configuration::of(&store.url()) }
+    Configuration { apps: hosts, issuer: provider.issuer().to_owned(), ..Configuration::of(&store.url()) }
 }
 
 impl Store<'_> {

@@ -75,9 +75,9 @@ fn report(moments: &[(String, Memory)]) -> Part {
     let mut part = Part::default();
     let columns = [
         Column::plotted("clear: resident", Unit::Bytes),
-        Column::of("allocated", Unit::Bytes),
+        Column::of("anonymous", Unit::Bytes),
         Column::plotted("TLS: resident", Unit::Bytes),
-        Column::of("allocated", Unit::Bytes),
+        Column::of("anonymous", Unit::Bytes),
     ];
     let title = format!("{PEOPLE} sessions, {CONNECTIONS} connections, {ROUNDS} rounds of full load, then nothing");
     let mut table = Table::new(title, columns);

@@ -21,7 +21,7 @@ use http::request::Parts;
 use secrecy::SecretString;
 use serde_json::{Map, json};
 
-use super::{configuration::Configuration, subrequest::HOST};
+use super::{configuration::Configuration, subrequest::HOST, token_issuer::TokenIssuer};
 
 /// Number of the first person. Seven digits for all, so that all responses have the same length, and digits that occur nowhere
 /// else in a response, so that they can be found.
@@ -47,7 +47,7 @@ pub(crate) struct Bench {
     pub(crate) sessions: Arc<Sessions>,
     /// Its metrics.
     pub(crate) metrics: Arc<Metrics>,
-    /// Values of session cookies, by person.
+    /// Values of session cookies, by person; or tokens, by API client.
     pub(crate) cookies: Arc<Vec<String>>,
     pub(crate) registration: Registration,
 }
@@ -70,10 +70,21 @@ impl Bench {
         Self::at(store, hosts, Clock::System).await
     }
 
+    /// A gate that lets API clients in with the tokens of an issuer, in place of the cookies of people.
+    pub(crate) async fn for_api_clients(issuer: &TokenIssuer, clients: usize) -> Self {
+        let configuration = Configuration { tables: issuer.tables(), ..Configuration::of("memory:") };
+        let bench = Self::configured(&configuration, Clock::System).await;
+        Self { cookies: Arc::new((0..clients).map(|client| issuer.token(client)).collect()), ..bench }
+    }
+
     /// A gate as of [`Bench::on`] with another clock.
     pub(crate) async fn at(store: &str, hosts: usize, clock: Clock) -> Self {
-        let source =
-            ConfigFile { path: "bench.toml".into(), text: Configuration { hosts, ..Configuration::of(store) }.text() };
+        Self::configured(&Configuration { apps: hosts, ..Configuration::of(store) }, clock).await
+    }
+
+    /// A gate with this configuration.
+    pub(crate) async fn configured(configuration: &Configuration, clock: Clock) -> Self {
+        let source = ConfigFile { path: "bench.toml".into(), text: configuration.text() };
         let config =
             config::load_from(Some(&source), &config::Environment::new()).expect("the bench's configuration is valid");
         let metrics =
@@ -89,10 +100,18 @@ impl Bench {
         let transport = oidc::HttpTransport::new(&nowhere).expect("the system has certificates");
         let numbers = bound.providers.first().expect("there is one provider").clone();
         let provider = oidc::Provider::new(nowhere, transport, clock.clone(), numbers);
+        let token_issuers = config.gate.bearer.iter().flat_map(flow::BearerSettings::own_issuers).cloned();
+        let token_issuers = token_issuers.map(|issuer| {
+            let transport = oidc::HttpTransport::new(&issuer).expect("the system has certificates");
+            let numbers = metrics.of_issuer(&issuer.name);
+            Arc::new(oidc::Provider::new(issuer, transport, clock.clone(), numbers))
+        });
+        let token_issuers = token_issuers.collect();
         let components = flow::GateComponents {
             policy: Policy::new(config.policy),
             sessions: Arc::clone(&sessions),
             providers: vec![Arc::new(provider)],
+            token_issuers,
             pages: Pages::new(config.brand),
             keyring,
             clock,

@@ -9,3 +9,4 @@ pub(crate) mod gate;
 pub(crate) mod servers;
 pub(crate) mod solo;
 pub(crate) mod subrequest;
+pub(crate) mod token_issuer;

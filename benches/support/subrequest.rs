@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use http::{Request, request::Parts};
 
+use super::token_issuer::API_HOST;
+
 const PATH: &str = "/_doorward/auth/traefik";
 
 /// Host of the app at which people are signed in.
@@ -20,12 +22,19 @@ pub(crate) struct Subrequest<'a> {
     pub(crate) mode: &'a str,
     /// Value of the session cookie.
     pub(crate) cookie: Option<&'a str>,
+    /// Bearer token of an API client.
+    pub(crate) token: Option<&'a str>,
 }
 
 impl<'a> Subrequest<'a> {
     /// A navigation to a dashboard.
     pub(crate) fn dashboard(cookie: Option<&'a str>) -> Self {
-        Self { host: HOST, uri: "/d/abc?orgId=1", mode: "navigate", cookie }
+        Self { host: HOST, uri: "/d/abc?orgId=1", mode: "navigate", cookie, token: None }
+    }
+
+    /// The same request of an API client: with a token in place of the cookie.
+    pub(crate) fn api(token: &'a str) -> Self {
+        Self { host: API_HOST, token: Some(token), ..Self::dashboard(None) }
     }
 
     /// Returns it as parsed by hyper.
@@ -33,6 +42,9 @@ impl<'a> Subrequest<'a> {
         let mut request = Request::get(PATH);
         for (name, value) in self.lines() {
             request = request.header(name, value);
+        }
+        if let Some(token) = self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
         }
         request.body(()).expect("a well-formed request").into_parts().0
     }

@@ -11,6 +11,7 @@ local REQUEST_HEADERS = {
   "accept",
   "authorization",
   "cookie",
+  "doorward-token",
   "origin",
   "purpose",
   "referer",
@@ -18,6 +19,7 @@ local REQUEST_HEADERS = {
   "sec-fetch-mode",
   "sec-fetch-site",
   "sec-purpose",
+  "sec-websocket-version",
   "upgrade",
   "x-requested-with",
 }

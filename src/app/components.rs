@@ -14,7 +14,7 @@ use crate::{
     edge::Edge,
     flow::{self, Gate},
     metrics::{self, Metrics},
-    oidc::Provider,
+    oidc::{self, Provider},
     pages::Pages,
     policy::Policy,
     session::Sessions,
@@ -25,6 +25,7 @@ pub(super) struct AppComponents {
     pub(super) config: Config,
     pub(super) gate: Arc<Gate>,
     pub(super) sessions: Arc<Sessions>,
+    /// The providers, and behind them the issuers at which nobody signs in.
     pub(super) providers: Vec<Arc<Provider>>,
     pub(super) metrics: Arc<Metrics>,
     clock: Clock,
@@ -35,7 +36,7 @@ impl AppComponents {
     pub(super) async fn build(config: Config) -> anyhow::Result<Self> {
         let clock = Clock::System;
         let keyring = keyring(&config)?;
-        let prepared = providers::prepare(&[], &config.providers)?;
+        let prepared = providers::prepare(&[], &every_issuer(&config))?;
         let metrics = Arc::new(Metrics::new(&metrics::Settings {
             backend: config.session.backend.kind(),
             version: env!("CARGO_PKG_VERSION"),
@@ -43,7 +44,7 @@ impl AppComponents {
         }));
         metrics.configuration.set_hash(&config.hash);
         let bound = bind_metrics(&metrics, &config);
-        let providers = providers::make(prepared, &bound.providers, &clock);
+        let providers = providers::make(prepared, &issuer_metrics(&metrics, &bound, &config), &clock);
         let sessions = Sessions::open(
             &config.session,
             Arc::clone(&keyring),
@@ -52,10 +53,12 @@ impl AppComponents {
             metrics.store.clone(),
         );
         let sessions = Arc::new(sessions.await.context("store.url")?);
+        let (sign_in, token_issuers) = split(&providers, &config);
         let components = flow::GateComponents {
             policy: Policy::new(config.policy.clone()),
             sessions: Arc::clone(&sessions),
-            providers: providers.clone(),
+            providers: sign_in,
+            token_issuers,
             pages: Pages::new(config.brand.clone()),
             keyring,
             clock: clock.clone(),
@@ -72,7 +75,7 @@ impl AppComponents {
             return Ok(difference);
         }
         let keyring = keyring(&config)?;
-        let prepared = providers::prepare(&self.providers, &config.providers)?;
+        let prepared = providers::prepare(&self.providers, &every_issuer(&config))?;
         // Nothing fails and nothing is awaited from here on. Destructured, so that no field is forgotten: the listeners
         // stay as they are, and the caller applies the log level.
         let Config {
@@ -89,12 +92,14 @@ impl AppComponents {
             warnings: _,
         } = config.clone();
         let bound = bind_metrics(&self.metrics, &config);
-        let providers = providers::make(prepared, &bound.providers, &self.clock);
+        let providers = providers::make(prepared, &issuer_metrics(&self.metrics, &bound, &config), &self.clock);
+        let (sign_in, token_issuers) = split(&providers, &config);
         self.sessions.change(&session, Arc::clone(&keyring));
         let components = flow::GateComponents {
             policy: Policy::new(policy),
             sessions: Arc::clone(&self.sessions),
-            providers: providers.clone(),
+            providers: sign_in,
+            token_issuers,
             pages: Pages::new(brand),
             keyring,
             clock: self.clock.clone(),
@@ -102,8 +107,10 @@ impl AppComponents {
         };
         self.gate.change(gate, components);
         self.metrics.configuration.set_hash(&hash);
-        for removed in self.config.providers.iter().filter(|before| !has_provider(&config, &before.name)) {
-            self.metrics.remove_provider_gauges(&removed.name);
+        for removed in self.providers.iter().map(|before| &before.settings().name) {
+            if !providers.iter().any(|kept| kept.settings().name == *removed) {
+                self.metrics.remove_provider_gauges(removed);
+            }
         }
         (self.config, self.providers) = (config, providers);
         Ok(difference)
@@ -128,6 +135,21 @@ fn bind_metrics(metrics: &Metrics, config: &Config) -> metrics::BoundMetrics {
     metrics.bind(&Edge::LABELS, &apps, &providers)
 }
 
-fn has_provider(config: &Config, provider: &str) -> bool {
-    config.providers.iter().any(|known| known.name == provider)
+/// Returns the settings of the providers, and behind them of the issuers at which nobody signs in.
+fn every_issuer(config: &Config) -> Vec<oidc::Settings> {
+    let token_issuers = config.gate.bearer.iter().flat_map(flow::BearerSettings::own_issuers);
+    config.providers.iter().chain(token_issuers).cloned().collect()
+}
+
+/// Returns the metrics of all of them, in the same order.
+fn issuer_metrics(metrics: &Metrics, bound: &metrics::BoundMetrics, config: &Config) -> Vec<metrics::ProviderMetrics> {
+    let token_issuers = config.gate.bearer.iter().flat_map(flow::BearerSettings::own_issuers);
+    let of_token_issuers = token_issuers.map(|issuer| metrics.of_issuer(&issuer.name));
+    bound.providers.iter().cloned().chain(of_token_issuers).collect()
+}
+
+/// Splits them into the providers and the issuers at which nobody signs in.
+fn split(issuers: &[Arc<Provider>], config: &Config) -> (Vec<Arc<Provider>>, Vec<Arc<Provider>>) {
+    let (providers, token_issuers) = issuers.split_at(config.providers.len());
+    (providers.to_vec(), token_issuers.to_vec())
 }

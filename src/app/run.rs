@@ -67,6 +67,8 @@ impl BoundApp {
         background.supervise("refusals", async move { counting.log_refusals(until).await });
         let (following, until) = (Arc::clone(&gate), drained.clone());
         background.supervise("header plans", async move { following.follow_providers(until).await });
+        let (watching, until) = (Arc::clone(&gate), drained.clone());
+        background.supervise("emergency", async move { watching.watch_emergency(until).await });
         let (until, threads) = (drained.clone(), background.clone());
         background.supervise("memory", async move {
             tokio::select! { never = memory::return_free_pages(threads) => match never {}, () = until.raised() => {} }

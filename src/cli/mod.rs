@@ -4,11 +4,13 @@ mod arguments;
 pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod hash_password;
 mod logging;
 mod output;
 mod printable;
 mod serve;
 mod sessions;
+mod token;
 
 use std::process::ExitCode;
 
@@ -51,8 +53,13 @@ enum Command {
     /// See who is signed in, and end sessions
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
+    /// Make, list and revoke service tokens, for programs that can send one fixed header
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Print a new sealing secret
     Secret,
+    /// Read a password on standard input and print its hash, for the users file of the emergency sign-in
+    HashPassword,
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -70,7 +77,9 @@ pub fn run() -> ExitCode {
         Command::Demo(options) => serve::report(serve::block_on(demo::run(options))),
         Command::Check { file, format } => check::run(file.config.as_deref(), format),
         Command::Sessions(command) => sessions::run(command),
+        Command::Token(command) => token::run(command),
         Command::Secret => print_status(&format!("{}\n", crypto::encode(&crypto::random::<32>()))),
+        Command::HashPassword => hash_password::run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "doorward", &mut script);

@@ -1,6 +1,6 @@
 //! `doorward serve`: loads the configuration, builds the gate and runs it until a signal stops it.
 
-use std::{future::Future, path::Path, process::ExitCode};
+use std::{future::Future, path::Path, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,6 +11,11 @@ use crate::{
     config::{self, ConfigWatcher},
     shutdown,
 };
+
+/// Time after which a thread for blocking work (the SQLite store, files) ends where it has nothing to do. Short, because the
+/// allocator returns the memory of an idle thread only when it ends, and the work of every half a second wakes a different one of
+/// them each time: in tokio's ten seconds none would ever be idle for long enough.
+const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// Runs the gate.
 pub(super) fn run(file: Option<&Path>) -> ExitCode {
@@ -60,7 +65,8 @@ pub(super) fn report(result: anyhow::Result<()>) -> ExitCode {
 /// Runs a future on a new runtime.
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+        tokio::runtime::Builder::new_multi_thread().thread_keep_alive(BLOCKING_KEEP_ALIVE).enable_all().build();
+    let runtime = runtime.context("cannot start the runtime")?;
     runtime.block_on(work)
 }
 

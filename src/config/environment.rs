@@ -124,8 +124,8 @@ impl Variable<'_> {
         })
     }
 
-    /// Returns `true` if the value is an inline table such as `{ file = "…" }`, or the list of names of a claim's path. No
-    /// secret, path or preset begins with a brace, and no path with a bracket.
+    /// Returns `true` if the value is an inline table such as `{ file = "…" }`, or the list of a claim's path or of domains. No
+    /// secret, path or preset begins with a brace, and neither path nor domain with a bracket.
     fn is_inline(&self, kind: ValueKind) -> bool {
         let parsed = || tree::parse_value(&Origin::Default, self.value).map(|node| node.value);
         let begins_with = |bracket| self.value.trim_start().starts_with(bracket);
@@ -133,7 +133,9 @@ impl Variable<'_> {
             ValueKind::Secret | ValueKind::Path | ValueKind::Headers => {
                 begins_with('{') && matches!(parsed(), Some(TomlValue::Table(_)))
             }
-            ValueKind::ClaimPath => begins_with('[') && matches!(parsed(), Some(TomlValue::List(_))),
+            ValueKind::ClaimPath | ValueKind::TextOrList | ValueKind::Domains => {
+                begins_with('[') && matches!(parsed(), Some(TomlValue::List(_)))
+            }
             _ => false,
         }
     }

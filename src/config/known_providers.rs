@@ -89,6 +89,36 @@ pub(super) fn apply_defaults(root: &mut Node) {
     }
 }
 
+/// Returns why a product cannot satisfy rules by class of authentication (`acr`), and what to write instead; `None` if it can.
+pub(super) fn without_classes(issuer: &Url) -> Option<(&'static str, &'static str)> {
+    Some(match KnownProvider::of(issuer)? {
+        KnownProvider::Authentik => (
+            "authentik names the same class of authentication for every sign-in",
+            "name the method in its place: claims = { amr = [\"mfa\"] }, and max_age for a recent sign-in",
+        ),
+        KnownProvider::Google => ("Google names no class of authentication", "remove it, or use another provider"),
+        KnownProvider::Entra => (
+            "Entra ID names no class of authentication in v2.0 tokens",
+            "have Conditional Access ask for the second factor at this application",
+        ),
+        KnownProvider::Keycloak => return None,
+    })
+}
+
+/// Returns why a product does not tell when somebody proved who they are (`auth_time`), and how to mend it; `None` if it does.
+pub(super) fn without_auth_time(issuer: &Url) -> Option<(&'static str, &'static str)> {
+    Some(match KnownProvider::of(issuer)? {
+        KnownProvider::Google => {
+            ("Google does not tell when somebody proved who they are", "remove it, or use another provider")
+        }
+        KnownProvider::Entra => (
+            "Entra ID does not tell when somebody proved who they are unless it is asked to",
+            "add the optional claim auth_time to the ID token in the app registration",
+        ),
+        KnownProvider::Authentik | KnownProvider::Keycloak => return None,
+    })
+}
+
 /// Returns the issuer as the product's tokens name it, where this one differs from it in the slash at its end.
 pub(super) fn with_slash_mended(issuer: &Url) -> Option<String> {
     let text = issuer.as_str();

@@ -2,20 +2,32 @@
 //!
 //! It describes the shape of a value; `validate` judges its meaning.
 
+mod apps;
+mod bearer;
+mod emergency;
+mod limits;
 mod providers;
 mod sections;
 mod spec;
 mod table;
+mod tokens;
 
-use self::providers::PROVIDER_KEYS;
+use self::{
+    apps::APP_KEYS, bearer::BEARER_KEYS, emergency::EMERGENCY_KEYS, limits::LIMIT_KEYS, providers::PROVIDER_KEYS,
+    tokens::TOKEN_KEYS,
+};
 pub(super) use self::{
     sections::{SECTIONS, UNSUPPORTED},
-    spec::{AppliesOn, Child, DefaultValue, KeySpec, PREFIX, Presence, SECRET_SOURCES, ValueKind},
+    spec::{AppliesOn, Child, DefaultValue, KeySpec, PREFIX, Presence, REGEX, SECRET_SOURCES, ValueKind},
 };
 use super::tree::Segment;
 
+/// The tables of keys, in the order of the reference page.
+const TABLES: &[&[KeySpec]] =
+    &[table::KEYS, LIMIT_KEYS, APP_KEYS, PROVIDER_KEYS, BEARER_KEYS, TOKEN_KEYS, EMERGENCY_KEYS];
+
 /// All keys. Those of one section are in the order of the reference page.
-pub(super) const KEYS: &[KeySpec] = &joined::<{ table::KEYS.len() + PROVIDER_KEYS.len() }>(table::KEYS, PROVIDER_KEYS);
+pub(super) const KEYS: &[KeySpec] = &joined::<{ count(TABLES) }>(TABLES);
 
 /// Destination of a path: a value of some kind, or one or more sections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +36,30 @@ pub(super) enum PathTarget {
     Sections,
 }
 
-/// Returns the keys of two tables, whose lengths are `N` together, as one.
+/// Returns how many keys tables have.
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses an index that is not there")]
-const fn joined<const N: usize>(first: &[KeySpec], second: &[KeySpec]) -> [KeySpec; N] {
-    let mut all = [first[0]; N];
-    let mut at = 0;
-    while at < N {
-        all[at] = if at < first.len() { first[at] } else { second[at - first.len()] };
-        at += 1;
+const fn count(tables: &[&[KeySpec]]) -> usize {
+    let (mut keys, mut table) = (0, 0);
+    while table < tables.len() {
+        keys += tables[table].len();
+        table += 1;
+    }
+    keys
+}
+
+/// Returns the keys of tables, `N` in all, as one table.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses an index that is not there")]
+const fn joined<const N: usize>(tables: &[&[KeySpec]]) -> [KeySpec; N] {
+    let mut all = [tables[0][0]; N];
+    let (mut at, mut table) = (0, 0);
+    while table < tables.len() {
+        let mut key = 0;
+        while key < tables[table].len() {
+            all[at] = tables[table][key];
+            at += 1;
+            key += 1;
+        }
+        table += 1;
     }
     all
 }

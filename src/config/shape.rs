@@ -4,7 +4,7 @@
 
 use super::{
     diagnostic::{Diagnostic, Origin, ValueError},
-    schema::{self, Child, DefaultValue, PREFIX, Presence, SECRET_SOURCES, ValueKind},
+    schema::{self, Child, DefaultValue, PREFIX, Presence, REGEX, SECRET_SOURCES, ValueKind},
     suggest,
     tree::{self, Node, TomlValue, parse_value, quoted_key},
 };
@@ -104,7 +104,7 @@ impl SchemaCheck {
                     self.value(*kind, &format!("{at}[{place}]"), element);
                 }
             }
-            (ValueKind::ClaimPath, TomlValue::List(names)) => {
+            (ValueKind::ClaimPath | ValueKind::TextOrList | ValueKind::Domains, TomlValue::List(names)) => {
                 for (place, name) in names.iter_mut().enumerate() {
                     self.value(ValueKind::Text, &format!("{at}[{place}]"), name);
                 }
@@ -120,7 +120,7 @@ impl SchemaCheck {
                 }
             }
             (ValueKind::Secret, TomlValue::Table(_)) => self.one_of(SECRET_SOURCES, at, node),
-            (ValueKind::Path, TomlValue::Table(_)) => self.one_of(&[PREFIX], at, node),
+            (ValueKind::Path, TomlValue::Table(_)) => self.one_of(&[PREFIX, REGEX], at, node),
             (kind, value) => {
                 let problem = format!("this is {}, and not {}", value.type_name(), kind.describe());
                 self.invalidate(at, node, ValueError::new(problem, format!("for instance {}", kind.example())));
@@ -196,12 +196,12 @@ mod tests {
                 "f:4: store.url: this is a list, and not a URL | for instance \"postgres://user@host/database\"",
             ),
             (
-                "[bearer]\nx = 1",
-                "f:3: bearer: there is no such key | this version does not check bearer tokens; give API clients a rule by path and network",
+                "[adopt]\nx = 1",
+                "f:3: adopt: there is no such key | this version does not adopt sessions of another gate; people sign in once more",
             ),
             (
-                "[[apps]]\nname='a'\nhosts=['a']\n[[apps.rules]]\npath={regex='a'}",
-                "f:7: apps[0].rules[0].path.regex: there is no such key | this version has no regular expressions in paths; use an exact path or a prefix",
+                "[[apps]]\nname='a'\nhosts=['a']\n[[apps.rules]]\npath={glob='a'}",
+                "f:7: apps[0].rules[0].path.glob: there is no such key | there is `prefix`, `regex`",
             ),
         ] {
             assert_eq!(diagnostics(&format!("{REST}{text}\n")), [expected]);

@@ -4,7 +4,9 @@ mod arbitrary;
 mod mistakes;
 mod reload;
 mod reports;
+mod resource_metadata;
 mod shipped;
+mod tokens;
 
 use std::{io::Write as _, path::PathBuf, time::Duration};
 
@@ -13,7 +15,7 @@ use crate::{
     cookie::SiteScheme,
     identity::ClaimPath,
     oidc,
-    policy::{self, Allow, HostPattern, PathPattern, RuleAccess},
+    policy::{self, Allow, HostPattern, PathPattern, People, RuleAccess},
     session,
 };
 
@@ -65,7 +67,7 @@ fn a_small_file_becomes_settings_with_every_default() {
     assert_eq!((config.gate.prefix.as_str(), config.gate.transport), ("/_doorward", SiteScheme::Https));
     assert!(config.gate.trusted_proxies.contains("10.1.2.3".parse().unwrap()));
     assert!(!config.gate.trusted_proxies.contains("127.0.0.1".parse().unwrap()));
-    assert_eq!((config.gate.cookie_name.as_str(), config.gate.cookie_domain), ("doorward", None));
+    assert_eq!((config.gate.cookie_name.as_str(), config.gate.cookie_domains), ("doorward", Vec::new()));
     assert_eq!(config.session.lifetime, Duration::from_hours(28 * 24));
     assert_eq!(config.session.idle_timeout, Duration::from_hours(7 * 24));
     assert_eq!(config.session.renew_before, Duration::from_mins(1));
@@ -78,7 +80,7 @@ fn a_small_file_becomes_settings_with_every_default() {
     assert!(provider.client_secret.is_none());
     let [app] = config.policy.apps.as_slice() else { panic!("one app") };
     assert_eq!(app.hosts[1], HostPattern::Below("graphs.example.com".to_owned()));
-    assert_eq!((app.provider, &app.allow), (0, &Allow::Anyone));
+    assert_eq!((app.provider, &app.allow), (0, &Allow::default()));
     assert_eq!(app.headers.fields().len(), 4);
     assert_eq!(config.policy.default, policy::DefaultAccess::Deny);
     assert_eq!(config.log, Log { level: "info".to_owned(), format: LogFormat::Json });
@@ -151,19 +153,45 @@ fn rules_and_people_are_read_in_order() {
     let app = &config.policy.apps[0];
     assert_eq!(
         app.allow,
-        Allow::Some {
+        Allow::from(People {
             groups: vec!["admins".to_owned()],
             users: vec!["ann@example.com".to_owned()],
             claims: vec![("team".to_owned(), vec!["ops".to_owned(), "dev".to_owned()])],
-        }
+        })
     );
     assert_eq!(app.rules[0].path, PathPattern::exact("/health"));
     assert_eq!((app.rules[0].methods.len(), app.rules[0].networks.len()), (2, 1));
     assert_eq!(app.rules[0].access, RuleAccess::Public);
     assert_eq!(app.rules[1].path, PathPattern::prefix("/admin/"));
-    assert!(matches!(app.rules[1].access, RuleAccess::Allow(Allow::Some { .. })));
+    assert!(matches!(app.rules[1].access, RuleAccess::Allow(Allow { any: Some(_), .. })));
     assert!(app.headers.fields().iter().any(|(name, _)| name == "x-team"));
     assert!(config.session.passes_tokens, "an app wants the ID token");
+    let more = loaded(&format!(
+        "{GOOD}
+        [apps.allow]
+        require = {{ groups = ['staff'] }}
+        except = {{ users = ['eve@example.com'] }}
+        acr = ['mfa']
+        max_age = '15m'
+        [[apps.rules]]
+        preset = 'pwa-assets'
+        networks = ['192.168.0.0/16']
+        [[apps.rules]]
+        path = {{ regex = '/users/[0-9]+' }}
+        access = 'optional'
+        "
+    ));
+    let app = &more.policy.apps[0];
+    let (require, except) = (
+        People { groups: vec!["staff".to_owned()], ..People::default() },
+        People { users: vec!["eve@example.com".to_owned()], ..People::default() },
+    );
+    let max_age = Some(Duration::from_mins(15));
+    assert_eq!(app.allow, Allow { any: None, require, except, acr: vec!["mfa".to_owned()], max_age });
+    assert!(app.names_groups(), "somebody without groups is let in by none");
+    assert_eq!((&app.rules[0].path, &app.rules[0].access), (&PathPattern::pwa_assets(), &RuleAccess::Public));
+    assert_eq!((app.rules[0].methods.join(" ").as_str(), app.rules[0].networks.len()), ("GET HEAD", 1));
+    assert!(matches!(&app.rules[1].path, PathPattern::Regex(expression) if expression.as_str() == "/users/[0-9]+"));
     assert!(loaded(&format!("{GOOD}\nheaders = ['oauth2-proxy']\npass_access_token = true")).session.passes_tokens);
 }
 

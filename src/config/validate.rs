@@ -4,15 +4,25 @@
 
 mod apps;
 mod audience;
+mod bearer;
 mod brand;
+mod cookie_domains;
+mod cross_site;
+mod emergency;
 mod entropy;
 mod headers;
+mod limits;
 mod networks;
+mod people;
 mod providers;
+mod resource_metadata;
 mod rules;
 mod server;
 mod session;
+mod shadowing;
+mod step_up;
 mod store;
+mod tokens;
 
 use std::time::Duration;
 
@@ -46,14 +56,25 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
     // Every section is read before any failure returns, so that all diagnostics are reported at once.
     let server = root.at("server").and_then(|section| server::read(reader, &section));
     let session = root.at("session").and_then(|section| session::read(reader, &section, root));
+    let limits = limits::read(reader, root);
     let transport = server::transport(root);
     let providers = providers::read(reader, root, transport);
     let apps = apps::read(reader, root);
+    let bearer = bearer::read(reader, root, transport, providers.as_deref());
+    let emergency = emergency::read(reader, root, apps.as_deref());
     audience::warn_of_surprises(reader, root);
+    if let Some(apps) = &apps {
+        cookie_domains::warn_of_unused(reader, root, apps);
+    }
     networks::warn_of_unknown_clients(reader, root);
     let brand = root.at("brand").map(|section| brand::brand(reader, &section));
-    let (server, session, brand, apps) = (server?, session?, brand?, apps?);
+    let service_token_header = tokens::read(reader, root, apps.as_deref().unwrap_or_default());
+    // What cannot be read must not be treated as absent.
+    (root.at("bearer").is_some() == bearer.is_some()).then_some(())?;
+    let (server, session, limits, brand) = (server?, session?, limits?, brand?);
+    let apps = with_emergency_header(apps?, emergency.as_ref());
     let providers = with_use_of_groups(providers?, &apps, session.settings.outage_grace);
+    step_up::warn_of_known_providers(reader, root, &providers, &apps);
     // The session's own for apps that have none; hosts that no app names are among those.
     let default = session.settings.reauthorize;
     let shortest = apps.iter().filter_map(|app| app.reauthorize).chain(default).min();
@@ -66,10 +87,14 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
             trusted_proxies: server.trusted_proxies,
             service_hosts: server.service_hosts,
             cookie_name: session.cookie_name,
-            cookie_domain: session.cookie_domain,
+            cookie_domains: session.cookie_domains,
             own_cookies: session.own_cookies,
             legacy_cookies: session.legacy_cookies,
             reauthorize: default,
+            bearer,
+            limits,
+            service_token_header,
+            emergency,
         },
         secrets: session.secrets,
         session: Settings { passes_tokens, reauthorize: shortest, ..session.settings },
@@ -81,6 +106,18 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
         warnings: Vec::new(),
         effective: Vec::new(),
     })
+}
+
+/// Has the apps at whose hosts an emergency sign-in may be told of it, and of nothing that a client claims about it.
+fn with_emergency_header(apps: Vec<policy::App>, emergency: Option<&crate::emergency::Settings>) -> Vec<policy::App> {
+    let Some(emergency) = emergency else { return apps };
+    let told = |app: policy::App| {
+        if !app.has_host_among(&emergency.hosts) {
+            return app;
+        }
+        policy::App { headers: app.headers.removing(&policy::headers::DOORWARD_EMERGENCY), ..app }
+    };
+    apps.into_iter().map(told).collect()
 }
 
 /// Tells each provider whether the apps that it is for have rules by group, and for how long groups count that it does not tell
@@ -95,6 +132,8 @@ fn with_use_of_groups(
         if apps.iter().any(|app| app.provider == place && app.names_groups()) {
             provider.groups_use = oidc::GroupsUse::InRules;
         }
+        let own = apps.iter().filter(|app| app.provider == place);
+        provider.acr_in_rules = own.flat_map(step_up::classes).cloned().collect();
     }
     providers
 }

@@ -64,5 +64,5 @@ fn address(text: &str) -> Option<IpAddr> {
 fn without_zone(text: &str) -> Option<IpAddr> {
     let (address, zone) = text.split_once('%')?;
     let is_zone = !zone.is_empty() && zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-    address.parse::<std::net::Ipv6Addr>().ok().filter(|_| is_zone).map(IpAddr::from)
+    address.parse::<std::net::Ipv6Addr>().ok().filter(|_| is_zone).map(|address| address.to_canonical())
 }

@@ -32,7 +32,9 @@ pub fn write(edge: Edge, verdict: Verdict, request_id: &str) -> Response {
         // nginx takes any 3xx for an error; it is configured to send the browser where a 401 has a `Location`.
         (Verdict::Redirect(to), Edge::Nginx) => redirect(StatusCode::UNAUTHORIZED, to, request_id),
         (Verdict::Redirect(to), _) => redirect(StatusCode::FOUND, to, request_id),
-        (Verdict::Refuse(refusal), Edge::Nginx) => refuse(without_body(with_error_status(refusal)), request_id),
+        (Verdict::Refuse(refusal), Edge::Nginx) => {
+            refuse(without_body(with_status_for_nginx(with_error_status(refusal))), request_id)
+        }
         (Verdict::Refuse(refusal), _) => refuse(with_error_status(refusal), request_id),
     }
 }
@@ -130,6 +132,14 @@ fn describe(body: Body) -> (Bytes, HeaderMap) {
 /// Replaces a status below 400 by 403: some edge would let in, redirect or hang.
 fn with_error_status(mut refusal: Refusal) -> Refusal {
     if !(refusal.status.is_client_error() || refusal.status.is_server_error()) {
+        refusal.status = StatusCode::FORBIDDEN;
+    }
+    refusal
+}
+
+/// Replaces 429 by 403: nginx makes a 500 of any other status than 401 and 403, and a limit is no failure of the gate.
+fn with_status_for_nginx(mut refusal: Refusal) -> Refusal {
+    if refusal.status == StatusCode::TOO_MANY_REQUESTS {
         refusal.status = StatusCode::FORBIDDEN;
     }
     refusal

@@ -5,9 +5,11 @@
 
 mod address;
 mod answer;
+mod cross_site;
 mod dialect;
 mod field;
 mod intent;
+mod network;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -17,9 +19,11 @@ mod verdict;
 pub use self::{
     address::ForwardedClient,
     answer::{DOORWARD_REASON, DOORWARD_REQUEST_ID, Response, write, write_direct},
+    cross_site::is_cross_site,
     dialect::{HostMismatch, cross_check, direct_client, is_question, mend_cookies, mend_headers, mend_method, read},
     field::{BadRequest, request_host},
     intent::{Intent, intent, tells_intent},
+    network::Network,
     request::{AuthRequest, Edge, Subrequest},
     trust::{TrustedPeer, TrustedProxies},
     verdict::{Admission, Body, Framing, Reason, Redirect, Refusal, Verdict},

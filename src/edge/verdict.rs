@@ -41,6 +41,12 @@ impl Admission {
         Self { headers }
     }
 
+    /// Returns a header of the answer.
+    #[must_use]
+    pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.headers.get(name)
+    }
+
     /// Returns the headers of the answer.
     pub(super) fn into_headers(self) -> HeaderMap {
         self.headers
@@ -127,6 +133,16 @@ reasons! {
     NotAllowed = "not_allowed",
     /// Signed in with an e-mail address that is allowed, but that the provider has not verified.
     EmailUnverified = "email_unverified",
+    /// Signed in and allowed, but not in the way or as lately as the app asks for.
+    StepUp = "step_up",
+    /// Request of another site's, which a session may not be used for.
+    CrossSite = "cross_site",
+    /// Credential that is not valid here: a bearer token, an app password or a service token.
+    InvalidToken = "invalid_token",
+    /// Emergency password that is wrong.
+    EmergencyRefused = "emergency_refused",
+    /// More attempts from one network than are allowed in the time.
+    RateLimited = "rate_limited",
     /// Rule that denies this path to everybody, or a path that cannot be told apart from a denied one.
     RuleDenied = "rule_denied",
     /// No app names this host.

@@ -14,6 +14,7 @@ use crate::{
     crypto::{self, Keyring, Purpose, SHORT_TAG_LENGTH},
     edge::Edge,
     identity::Registration,
+    policy::StepUp,
 };
 
 /// Lifetime of an attempt; after it, sign-in begins anew.
@@ -58,6 +59,9 @@ pub(super) struct Attempt {
     /// The session that is to be authorized again; absent in a sign-in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reauthorizes: Option<u64>,
+    /// What was asked for beyond who somebody is; absent in a plain sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    step_up: Option<StepUp>,
 }
 
 /// Counter of sign-ins that led to no session, since the first of them: a redirect loop.
@@ -163,6 +167,7 @@ impl Attempt {
             browser: cookie.id,
             loops: cookie.loops,
             reauthorizes: None,
+            step_up: None,
         }
     }
 
@@ -185,6 +190,16 @@ impl Attempt {
     /// The same attempt for a session that is to be authorized again, or none.
     pub(super) fn reauthorizing(self, session: Option<u64>) -> Self {
         Self { reauthorizes: session, ..self }
+    }
+
+    /// The same attempt, of which this was asked.
+    pub(super) fn asking_for(self, step_up: Option<&StepUp>) -> Self {
+        Self { step_up: step_up.cloned(), ..self }
+    }
+
+    /// Returns what was asked for beyond who somebody is.
+    pub(super) fn step_up(&self) -> Option<&StepUp> {
+        self.step_up.as_ref()
     }
 
     /// Returns the session that is to be authorized again.

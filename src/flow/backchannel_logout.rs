@@ -68,7 +68,7 @@ impl Error {
 impl From<oidc::Error> for Error {
     fn from(error: oidc::Error) -> Self {
         match error {
-            oidc::Error::Unavailable(_) => Self::Provider(error.to_string()),
+            oidc::Error::Unavailable(_) | oidc::Error::Overloaded(_) => Self::Provider(error.to_string()),
             oidc::Error::GrantRefused
             | oidc::Error::ClientRefused(_)
             | oidc::Error::UnreadableAnswer(_)

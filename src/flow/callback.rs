@@ -5,17 +5,21 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use super::{
     attempt::{self, Attempt, LoginCookie, LoopCounter},
     callback_parameters::CallbackParameters,
-    check::{RequestSession, Undetermined},
     context::RequestContext,
     login::{LoginFlow, MAX_COOKIES, NewRequest},
+    rate_limits::{LimitedAction, RateLimited},
     reauthorization::{Completed, RequestPurpose},
     refusal_log::{RefusalDetails, truncate},
     return_target::ReturnTarget,
+    session_finder::{RequestSession, Undetermined},
     sign_in_refusals::{AuthorizationErrorResponse, Remedy},
     silent_callback::{AfterRefusal, SilentCallback},
+    step_up::{FailedStepUp, StepUpFailure, StepUps},
     unknown_sids::UnknownSids,
 };
 use crate::{
@@ -25,14 +29,15 @@ use crate::{
     metrics,
     oidc::{self, Redemption, SignedIn},
     pages::Page,
-    policy::redirect::RedirectTarget,
-    session::{Cookie, NewSession},
+    policy::{StepUp, redirect::RedirectTarget},
+    session::{CachedSession, Cookie, NewSession},
 };
 
 /// Completes sign-ins.
 pub(super) struct CallbackFlow {
     pub(super) login: Arc<LoginFlow>,
     pub(super) silent_callback: SilentCallback,
+    pub(super) step_ups: StepUps,
     pub(super) unknown_sids: Arc<UnknownSids>,
 }
 
@@ -46,6 +51,9 @@ struct Callback<'a> {
 impl CallbackFlow {
     /// `/callback`: completes the sign-in. `query` is as the browser sent it.
     pub(super) async fn complete(&self, context: &RequestContext<'_>, query: &str) -> Verdict {
+        if let Err(limited) = self.login.rate_limits.check(LimitedAction::Callback, context.client) {
+            return self.rate_limited(context, query, limited).await;
+        }
         let now = self.login.clock.now();
         let cookies = self.login.login_cookies(context);
         let Some(parameters) = CallbackParameters::parse(query) else {
@@ -87,7 +95,7 @@ impl CallbackFlow {
         match provider.redeem(&redemption).await {
             Ok(signed_in) => self.authorized(context, &callback, signed_in, unsent).await,
             Err(oidc::Error::GrantRefused) => self.restart(context, Some(&attempt), &cookies, "code refused").await,
-            Err(error) => match self.send_on(context, &callback.target).await {
+            Err(error) => match self.send_on(context, &callback.target, attempt.step_up()).await {
                 Some(verdict) => verdict,
                 None => self.login.refused.provider_failed(
                     context,
@@ -97,6 +105,19 @@ impl CallbackFlow {
                 ),
             },
         }
+    }
+
+    /// Answers a callback of a network that has used up its limit: the provider is not asked, and who is signed in already is
+    /// sent on.
+    async fn rate_limited(&self, context: &RequestContext<'_>, query: &str, limited: RateLimited) -> Verdict {
+        let state = CallbackParameters::parse(query).and_then(|parameters| parameters.state);
+        let attempt = state.and_then(|state| Attempt::open(&self.login.keyring, &state));
+        let target = self.target(context, attempt.as_ref());
+        if let Some(verdict) = self.send_on(context, &target, attempt.as_ref().and_then(Attempt::step_up)).await {
+            return verdict;
+        }
+        let retry = target.retry_url(context);
+        Verdict::Refuse(self.login.refused.refusals.rate_limited(context, limited, &retry))
     }
 
     /// Goes on with the session that was authorized again, or signs in.
@@ -109,16 +130,62 @@ impl CallbackFlow {
     ) -> Verdict {
         match self.silent_callback.authorized(context, callback.attempt.reauthorizes(), signed_in).await {
             Ok(Completed::GoesOn) => self.login.targets.redirect(context, &callback.target, Vec::new()),
-            Ok(Completed::SignIn(signed_in)) => {
-                let SignedIn { identity, tokens, sid } = *signed_in;
-                let audience = self.login.audience(context).to_owned();
-                let scope = SessionScope { audience, registration: callback.attempt.registration };
-                self.create_session(context, callback, NewSession { identity, tokens, sid, scope }, unsent).await
-            }
+            Ok(Completed::SignIn(signed_in)) => self.signed_in(context, callback, *signed_in, unsent).await,
             Err(error) => {
                 let (cause, retry) = (Undetermined::Store(error), callback.target.retry_url(context));
                 Verdict::Refuse(self.login.refused.refusals.undetermined(context, &cause, &retry))
             }
+        }
+    }
+
+    /// Makes a session of a sign-in. One that is not as it was asked for ends at a page that says so: the browser's session stays
+    /// where it is of the same person, and otherwise this is the first one.
+    async fn signed_in(
+        &self,
+        context: &RequestContext<'_>,
+        callback: &Callback<'_>,
+        signed_in: SignedIn,
+        unsent: Option<LoopCounter>,
+    ) -> Verdict {
+        let SignedIn { identity, tokens, sid } = signed_in;
+        let scope = SessionScope {
+            audience: self.login.cookies(context).audience().to_owned(),
+            registration: callback.attempt.registration,
+        };
+        let new = |identity| NewSession { identity, tokens, sid, scope };
+        let Some(asked) = callback.attempt.step_up() else {
+            return match self.create_session(context, callback, new(identity), unsent).await {
+                Ok(cookies) => self.login.targets.redirect(context, &callback.target, cookies),
+                Err(verdict) => verdict,
+            };
+        };
+        let outcome = asked.judge(&identity.claims, self.login.clock.now());
+        let is_same = |current: &Arc<CachedSession>| current.identity().subject() == identity.subject.0;
+        let stays = outcome.is_err() && self.current_session(context).await.as_ref().is_some_and(is_same);
+        let mut cookies = Vec::new();
+        if !stays {
+            match self.create_session(context, callback, new(identity.clone()), unsent).await {
+                Ok(new) => cookies = new,
+                Err(verdict) => return verdict,
+            }
+        }
+        let Err(unmet) = outcome else { return self.login.targets.redirect(context, &callback.target, cookies) };
+        let failure = FailedStepUp {
+            asked,
+            target: &callback.target,
+            user: &identity.user,
+            subject: &identity.subject.0,
+            claims: &identity.claims,
+            cause: StepUpFailure::Unmet(unmet),
+            cookies,
+        };
+        self.step_ups.failed(context, failure)
+    }
+
+    async fn current_session(&self, context: &RequestContext<'_>) -> Option<Arc<CachedSession>> {
+        match self.login.finder.find(context).await {
+            Ok(RequestSession::Current(session)) => Some(session),
+            Ok(RequestSession::Absent(_)) | Err(_) => None,
         }
     }
 
@@ -129,7 +196,8 @@ impl CallbackFlow {
             AfterRefusal::SignIn => {
                 let cookie = callback.cookies.first().copied().unwrap_or_else(LoginCookie::new);
                 let (target, purpose) = (&callback.target, RequestPurpose::SignIn(Reason::SessionEnded));
-                self.login.begin(context, NewRequest { target, kept: Vec::new(), cookie, purpose }).await
+                let request = NewRequest { target, kept: Vec::new(), cookie, purpose, step_up: None };
+                self.login.begin(context, request).await
             }
             AfterRefusal::SendOn => self.login.targets.redirect(context, &callback.target, Vec::new()),
             AfterRefusal::Explain => self.login.refused.provider_error(
@@ -146,23 +214,23 @@ impl CallbackFlow {
     /// does not pass cookies to the check. Returns the edge, and how many rounds that makes.
     async fn unsent_round(&self, context: &RequestContext<'_>, callback: &Callback<'_>) -> Option<(Edge, LoopCounter)> {
         let edge = callback.attempt.edge_without_cookies()?;
-        let Ok(RequestSession::Current(session)) = self.login.check.find_session(context).await else { return None };
+        let session = self.current_session(context).await?;
         let (now, created) = (self.login.clock.now(), session.created());
         // Older ones are a tab that was left open, or a cookie that the browser withheld for a reason of its own.
         let is_round = callback.attempt.created() >= created && now.since(created) < attempt::WINDOW;
         let counted = cookie::values(context.headers, &self.login.jar.rounds_name())
-            .find_map(|value| LoginCookie::open(&self.login.keyring, self.login.audience(context), value));
+            .find_map(|value| LoginCookie::open(&self.login.keyring, self.login.cookies(context).audience(), value));
         is_round.then(|| (edge, counted.map(|cookie| cookie.loops).unwrap_or_default().incremented(now)))
     }
 
-    /// Creates the session, and ends the one that the browser had before: a sign-in always yields a new id.
+    /// Creates the session, and ends the one that the browser had before: a sign-in always yields a new id. Returns the cookies.
     async fn create_session(
         &self,
         context: &RequestContext<'_>,
         callback: &Callback<'_>,
         new: NewSession,
         unsent: Option<LoopCounter>,
-    ) -> Verdict {
+    ) -> Result<Vec<HeaderValue>, Verdict> {
         let (subject, user) = (new.identity.subject.clone(), new.identity.user.clone());
         if let Some(sid) = &new.sid {
             self.unknown_sids.forget(&new.identity.provider, sid);
@@ -176,14 +244,17 @@ impl CallbackFlow {
                 let (user, subject) = (Some(user.as_str()), Some(subject.0.as_str()));
                 let details = RefusalDetails { user, subject, detail: Some(&detail), ..RefusalDetails::default() };
                 let (page, reason) = (Page::StoreUnavailable { retry: &retry }, Reason::StoreUnavailable);
-                return Verdict::Refuse(self.login.refused.refusals.refuse_with(context, reason, &page, details));
+                return Err(Verdict::Refuse(self.login.refused.refusals.refuse_with(context, reason, &page, details)));
             }
         };
+        let is_found_again = callback.attempt.step_up().is_some() && self.current_session(context).await.is_some();
         self.end_previous_sessions(context).await;
         let mut login_cookie = callback.cookies.first().copied().unwrap_or_else(LoginCookie::new);
         // Only the next page shows whether the session is found again: where cookies are blocked, or replicas have a store
         // each, it is not, and sign-in would loop for ever.
-        login_cookie.loops = login_cookie.loops.incremented(self.login.clock.now());
+        if !is_found_again {
+            login_cookie.loops = login_cookie.loops.incremented(self.login.clock.now());
+        }
         tracing::info!(
             request_id = %context.id,
             app = context.site.app.name,
@@ -194,25 +265,25 @@ impl CallbackFlow {
             "signed in"
         );
         self.login.refused.count(context, metrics::LoginResult::Succeeded);
-        let audience = self.login.audience(context);
+        let own = self.login.cookies(context);
         let mut cookies = vec![
-            self.login.jar.set_session(&cookie, self.login.sessions.lifetime()),
+            own.set_session(&cookie, self.login.sessions.lifetime()),
             // Kept for its counter alone: a tab that comes later finds the session, and is sent on.
-            self.login.jar.set_login(&login_cookie.sign(&self.login.keyring, audience), attempt::WINDOW),
+            own.set_login(&login_cookie.sign(&self.login.keyring, own.audience()), attempt::WINDOW),
         ];
         if let Some(loops) = unsent {
-            let counter = login_cookie.with_loops(loops).sign(&self.login.keyring, audience);
+            let counter = login_cookie.with_loops(loops).sign(&self.login.keyring, own.audience());
             let path = format!("{}/callback", context.origin.prefix);
             cookies.push(self.login.jar.set_at(&path, &self.login.jar.rounds_name(), &counter, attempt::WINDOW));
         }
-        self.login.targets.redirect(context, &callback.target, cookies)
+        Ok(cookies)
     }
 
-    /// Ends the sessions that the browser has cookies of.
+    /// Ends the sessions at this provider that the browser has cookies of.
     async fn end_previous_sessions(&self, context: &RequestContext<'_>) {
-        let audience = self.login.audience(context);
+        let own = self.login.cookies(context);
         let presented =
-            cookie::values(context.headers, self.login.jar.session_name()).map(|value| Cookie { value, audience });
+            cookie::values(context.headers, own.session_name()).map(|value| Cookie { value, audience: own.audience() });
         for cookie in presented.filter(|cookie| self.login.sessions.may_be_ours(*cookie)).take(MAX_COOKIES) {
             // The new session is valid either way, and the old one's row is deleted once the store is back.
             if let Err(error) = self.login.sessions.revoke(cookie, metrics::LogoutKind::User).await {
@@ -230,7 +301,7 @@ impl CallbackFlow {
         cause: &'static str,
     ) -> Verdict {
         let target = self.target(context, attempt);
-        if let Some(verdict) = self.send_on(context, &target).await {
+        if let Some(verdict) = self.send_on(context, &target, attempt.and_then(Attempt::step_up)).await {
             return verdict;
         }
         match self.begin_again(context, attempt, cookies, cause).await {
@@ -247,7 +318,8 @@ impl CallbackFlow {
         error: AuthorizationErrorResponse,
     ) -> Verdict {
         let Callback { attempt, target, cookies } = callback;
-        if let Some(verdict) = self.send_on(context, target).await {
+        let step_up = attempt.step_up();
+        if let Some(verdict) = self.send_on(context, target, step_up).await {
             return verdict;
         }
         if error.remedy == Remedy::Retry
@@ -255,15 +327,34 @@ impl CallbackFlow {
         {
             return verdict;
         }
+        if let Some(asked) = step_up.filter(|_| !error.is_unavailability())
+            && let Some(session) = self.current_session(context).await
+        {
+            let failure = FailedStepUp {
+                asked,
+                target,
+                user: session.identity().user(),
+                subject: session.identity().subject(),
+                claims: &session.identity().claims(),
+                cause: StepUpFailure::Refused(error.code),
+                cookies: Vec::new(),
+            };
+            return self.step_ups.failed(context, failure);
+        }
         self.login.refused.provider_error(context, target, self.login.provider_name(context), error)
     }
 
-    /// Redirects to the target where the browser is signed in already, in another tab or by an earlier try of this callback.
-    async fn send_on(&self, context: &RequestContext<'_>, target: &ReturnTarget) -> Option<Verdict> {
-        match self.login.check.find_session(context).await {
-            Ok(RequestSession::Current(_)) => Some(self.login.targets.redirect(context, target, Vec::new())),
-            Ok(RequestSession::Absent(_)) | Err(_) => None,
-        }
+    /// Redirects to the target where the browser is signed in already, in another tab or by an earlier try of this callback, and
+    /// as it was asked for: otherwise the page would only lead to the provider again.
+    async fn send_on(
+        &self,
+        context: &RequestContext<'_>,
+        target: &ReturnTarget,
+        step_up: Option<&StepUp>,
+    ) -> Option<Verdict> {
+        let session = self.current_session(context).await?;
+        let will_do = |asked: &StepUp| asked.judge(&session.identity().claims(), self.login.clock.now()).is_ok();
+        step_up.is_none_or(will_do).then(|| self.login.targets.redirect(context, target, Vec::new()))
     }
 
     /// Begins again; `None` where that would be one time too many.
@@ -284,11 +375,9 @@ impl CallbackFlow {
         tracing::info!(request_id = %context.id, app = context.site.app.name, client = context.client_text(), why = cause, "a callback could not be completed; sign-in begins again");
         self.login.refused.count(context, metrics::LoginResult::Restarted);
         let (target, purpose) = (self.target(context, attempt), RequestPurpose::SignIn(Reason::NoSession));
-        Some(
-            self.login
-                .begin(context, NewRequest { target: &target, kept: Vec::new(), cookie: login_cookie, purpose })
-                .await,
-        )
+        let step_up = attempt.and_then(Attempt::step_up);
+        let request = NewRequest { target: &target, kept: Vec::new(), cookie: login_cookie, purpose, step_up };
+        Some(self.login.begin(context, request).await)
     }
 
     /// Returns the target of an attempt; without one, the root.

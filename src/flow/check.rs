@@ -4,42 +4,48 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
+use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderValue, header};
 
 use super::{
-    context::RequestContext,
+    api_clients::{ApiClients, AppPasswords, ClientRefusal},
+    app_limits::AppLimits,
+    context::{Initiator, RequestContext},
+    emergency::{EmergencyAnswer, EmergencySignIn, OutageCause},
     header_cuts::HeaderCuts,
-    reauthorization::{Authorization, Outage, Reauthorization, SilentTrip, Traveller},
-    renewal::{AfterRenewal, Renewer},
+    not_admitted::{NotAdmitted, denial_reason},
+    reauthorization::Traveller,
+    service_tokens::{PresentedToken, ServiceTokenCheck, ServiceTokenRefusal},
+    session_finder::{ProviderMatch, RequestSession, SessionFinder, SessionSearch, Undetermined},
+    step_up::MissingStepUp,
 };
 use crate::{
-    clock::Timestamp,
+    clock::{Clock, Timestamp},
     cookie::{self, GateCookies},
     edge::{Admission, Reason, Verdict},
-    identity::{PackedIdentity, Principal, Registration},
-    oidc,
-    policy::{App, Denial, MissingGrant, Requirement, Site},
-    session::{CachedSession, Cookie, LookupOutcome, Sessions, Unavailable},
+    identity::{Principal, PrincipalSource},
+    policy::{Denial, Requirement, Site, headers::DOORWARD_EMERGENCY},
+    session::{CachedSession, Cookie, Sessions, Unavailable},
 };
-
-/// The most session cookies of ours that are tried in one request: a browser has one for each path and domain. Made-up ones do
-/// not count; otherwise another site on our domain could hide the valid cookie behind its own.
-const MAX_COOKIES: usize = 8;
 
 /// The longest `Cookie` header that an app is passed with `session.hide_cookies`, in bytes: with the identity headers it fits
 /// the buffers that edges are configured to have.
 const MAX_COOKIE_HEADER: usize = 32 << 10;
 
-/// Looks up sessions, judges principals and admits them.
+/// Judges principals and admits them.
 pub(super) struct Check {
     pub(super) sessions: Arc<Sessions>,
-    pub(super) renewer: Arc<Renewer>,
-    pub(super) reauthorization: Arc<Reauthorization>,
+    pub(super) finder: Arc<SessionFinder>,
+    pub(super) limits: AppLimits,
     pub(super) jar: Arc<GateCookies>,
     pub(super) own_cookies: OwnCookies,
+    /// Absent without `[tokens]`.
+    pub(super) service_tokens: Option<ServiceTokenCheck>,
     pub(super) header_cuts: Arc<HeaderCuts>,
-    /// The providers, by place in the configuration.
-    pub(super) providers: Vec<TrustedProvider>,
+    /// `[bearer]`.
+    pub(super) api_clients: Option<ApiClients>,
+    pub(super) emergency: Option<Arc<EmergencySignIn>>,
+    pub(super) clock: Clock,
 }
 
 /// Visibility of the gate's own cookies to apps (`session.hide_cookies`).
@@ -51,23 +57,6 @@ pub enum OwnCookies {
     Hidden,
 }
 
-/// Provider whose sessions count.
-pub(super) struct TrustedProvider {
-    name: String,
-    registration: Registration,
-}
-
-/// A principal's provider in comparison with the app's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ProviderMatch {
-    /// The same.
-    Current,
-    /// The same name, when it stood for another issuer or client.
-    Superseded,
-    /// Another one. A principal of one provider means nothing to an app of another.
-    Other,
-}
-
 /// The asking party, as far as it is known.
 #[derive(Clone, Copy)]
 enum Caller<'c> {
@@ -75,6 +64,8 @@ enum Caller<'c> {
     Unknown,
     /// Authenticated.
     Principal(&'c Principal<'c>),
+    /// Authenticated by an emergency password, at a host where those count.
+    Emergency(&'c Principal<'c>),
     /// No session that counts here.
     Anonymous(Reason),
 }
@@ -92,42 +83,10 @@ enum Decision<'p, 'c> {
     Forbidden(Denial<'p>),
 }
 
-/// Cause of not being let in.
-#[derive(Debug)]
-pub(super) enum NotAdmitted<'p> {
-    /// No session, or one that is over.
-    Unauthenticated(Reason),
-    /// No permission: the session, where one was looked up, and the rule or `allow` that refused it.
-    Forbidden(Option<Arc<CachedSession>>, Denial<'p>),
-    /// The app's own cookies are longer than an answer may be.
-    CookiesTooLong,
-    /// A page whose session its provider has to authorize again.
-    Unauthorized(Box<SilentTrip>),
-    /// Unknown whether there is a session.
-    Undetermined(Undetermined),
-}
-
-/// Cause of not knowing whether there is a session.
-#[derive(Debug)]
-pub(super) enum Undetermined {
-    /// The store is unavailable.
-    Store(Unavailable),
-    /// The provider is unavailable, the session cannot be renewed, and `session.outage_grace` is over.
-    Provider,
-}
-
-/// Session of a request.
-#[derive(Debug)]
-pub(super) enum RequestSession {
-    /// Current, and from the app's provider.
-    Current(Arc<CachedSession>),
-    /// None that counts here.
-    Absent(Reason),
-}
-
 impl Check {
-    /// Lets a request in where memory alone can decide that: a public path, or the session of the first cookie. `None` is no
-    /// refusal: [`Check::decide`] goes on from there.
+    /// Lets a request in where memory alone can decide that: a public path, the session of the first cookie, or an API client's
+    /// credential that need not be verified now. `None` is no refusal: [`Check::decide`] goes on from there.
+    /// Nor is it asked about a request of [`Initiator::CrossSite`].
     pub(super) fn admit_at_once(
         &self,
         site: &Site<'_>,
@@ -135,17 +94,40 @@ impl Check {
         host: &str,
         headers: &HeaderMap,
     ) -> Option<Verdict> {
-        match judge(requirement, Caller::Unknown) {
+        match judge(requirement, Caller::Unknown, Timestamp::default()) {
             Decision::Admit(nobody) => self.admit(site, nobody, headers).ok(),
+            Decision::LookUp if matches!(requirement, Requirement::Bearer(_)) => {
+                self.api_clients.as_ref()?.with_cached(site.app, headers, |known, now| {
+                    match judge(requirement, Caller::Principal(&known.principal.principal()), now) {
+                        Decision::Admit(principal) => self.admit(site, principal, headers).ok(),
+                        _ => None,
+                    }
+                })
+            }
             Decision::LookUp => {
-                let value = cookie::values(headers, self.jar.session_name()).next()?;
-                self.sessions.get_cached(Cookie { value, audience: self.jar.audience(host) }, |session, now| {
+                if let Some(tokens) = &self.service_tokens
+                    && let Some(presented) = tokens.presented(requirement, headers)
+                {
+                    return tokens.get_cached(site, presented, |principal, now| {
+                        match judge(requirement, Caller::Principal(principal), now) {
+                            Decision::Admit(principal) => self.admit(site, principal, headers).ok(),
+                            _ => None,
+                        }
+                    });
+                }
+                let own = self.jar.at(host, site.app.provider);
+                let mut values = cookie::values(headers, own.session_name());
+                let value = values.find(|value| !self.finder.is_of_surrounding_domain(&own, value))?;
+                self.sessions.get_cached(Cookie { value, audience: own.audience() }, |session, now| {
                     let principal = session.principal();
-                    if self.provider_match(site.app, principal.identity) != ProviderMatch::Current {
+                    if self.finder.provider_match(site.app, principal.identity) != ProviderMatch::Current {
                         return None;
                     }
-                    match judge(requirement, Caller::Principal(&principal)) {
-                        Decision::Admit(principal) if self.is_usable_at(site.app, session, now) => {
+                    match judge(requirement, Caller::Principal(&principal), now) {
+                        Decision::Admit(principal)
+                            if self.finder.is_usable_at(site.app, session, now)
+                                && self.limits.are_kept(site.app, session, headers, now) =>
+                        {
                             self.admit(site, principal, headers).ok()
                         }
                         _ => None,
@@ -156,13 +138,6 @@ impl Check {
         }
     }
 
-    /// Returns `true` if a session can be used as it is in memory, and without waiting. Nearly every request ends at the first
-    /// comparison.
-    fn is_usable_at(&self, app: &App, session: &Arc<CachedSession>, now: Timestamp) -> bool {
-        !session.may_be_due(now)
-            || (self.renewer.is_usable_at(session, now) && self.reauthorization.is_recent(app, session))
-    }
-
     /// Decides about a request that [`Check::admit_at_once`] did not let in. Nothing but the `Ok` of this function and the
     /// `Some` of that one lets in.
     pub(super) async fn decide<'p>(
@@ -171,16 +146,71 @@ impl Check {
         requirement: &Requirement<'p>,
         target: &str,
     ) -> Result<Verdict, NotAdmitted<'p>> {
+        match &self.emergency {
+            None => self.decide_by_session(context, requirement, target).await,
+            Some(emergency) => Box::pin(self.decide_in_emergency(emergency, context, requirement, target)).await,
+        }
+    }
+
+    /// Decides by the session where there may be an emergency: only where that ends in nobody knowing who is asking does an
+    /// emergency password count, and is one asked for.
+    async fn decide_in_emergency<'p>(
+        &self,
+        emergency: &EmergencySignIn,
+        context: &RequestContext<'p>,
+        requirement: &Requirement<'p>,
+        target: &str,
+    ) -> Result<Verdict, NotAdmitted<'p>> {
+        let by_session = self.decide_by_session(context, requirement, target);
+        let outcome = if emergency.needs_no_store(context) {
+            // A session in memory answers at once. One that is not would wait for the store, and in vain.
+            by_session.now_or_never().unwrap_or(Err(Undetermined::Store(Unavailable::Deadline).into()))
+        } else {
+            by_session.await
+        };
+        let (cause, outage) = match (outcome, emergency.open_at(context)) {
+            (Err(cause), Some(outage)) if helps_over(outage, &cause, requirement) => (cause, outage),
+            (outcome, _) => return outcome,
+        };
+        match emergency.authenticate(context, outage).await {
+            EmergencyAnswer::Principal(principal) => {
+                let principal = principal.principal();
+                let decision = judge(requirement, Caller::Emergency(&principal), self.clock.now());
+                self.conclude(&context.site, context.headers, decision, None)
+            }
+            EmergencyAnswer::Silent => Err(cause),
+            EmergencyAnswer::Refused(refusal) => Err(NotAdmitted::Emergency(refusal)),
+        }
+    }
+
+    async fn decide_by_session<'p>(
+        &self,
+        context: &RequestContext<'p>,
+        requirement: &Requirement<'p>,
+        target: &str,
+    ) -> Result<Verdict, NotAdmitted<'p>> {
         let (site, headers) = (&context.site, context.headers);
-        let decision = judge(requirement, Caller::Unknown);
+        let now = self.clock.now();
+        let decision = judge(requirement, Caller::Unknown, now);
         if !matches!(decision, Decision::LookUp) {
             return self.conclude(site, headers, decision, None);
+        }
+        if let Requirement::Bearer(_) = requirement {
+            return Box::pin(self.decide_client(context, requirement)).await;
+        }
+        if let Some(tokens) = &self.service_tokens
+            && let Some(presented) = tokens.presented(requirement, headers)
+        {
+            return Box::pin(self.decide_by_service_token(tokens, presented, context, requirement)).await;
         }
         let traveller = match requirement {
             Requirement::Identity(_) if context.is_opened_by_a_person() => Traveller::Page(target),
             _ => Traveller::Other,
         };
-        let session = self.find_authorized_session(context, traveller).await?;
+        let session = match self.finder.find_authorized(context, traveller).await? {
+            SessionSearch::Found(session) => session,
+            SessionSearch::Unauthorized(trip) => return Err(NotAdmitted::Unauthorized(trip)),
+        };
         let (principal, session) = match &session {
             RequestSession::Current(session) => (Ok(session.principal()), Some(session)),
             RequestSession::Absent(reason) => (Err(*reason), None),
@@ -189,7 +219,84 @@ impl Check {
             Ok(principal) => Caller::Principal(principal),
             Err(reason) => Caller::Anonymous(*reason),
         };
-        self.conclude(site, headers, judge(requirement, caller), session)
+        let decision = match (judge(requirement, caller, now), session) {
+            (Decision::Admit(Some(_)), Some(session)) if context.initiator == Initiator::CrossSite => {
+                return Err(NotAdmitted::CrossSite(Arc::clone(session)));
+            }
+            (decision @ (Decision::Admit(Some(_)) | Decision::Forbidden(Denial::StepUp(_))), Some(session)) => {
+                self.with_step_up(context, requirement, decision, session).await?
+            }
+            (decision, _) => decision,
+        };
+        self.conclude(site, headers, decision, session)
+    }
+
+    /// Goes on with a decision about a session that the app's limits, or what a rule asks for, may have to be held against.
+    async fn with_step_up<'p, 'c>(
+        &self,
+        context: &RequestContext<'_>,
+        requirement: &Requirement<'p>,
+        decision: Decision<'p, 'c>,
+        session: &Arc<CachedSession>,
+    ) -> Result<Decision<'p, 'c>, NotAdmitted<'p>> {
+        let now = self.clock.now();
+        let exceeded = match context.site.app.limits {
+            Some(_) => Box::pin(self.limits.exceeded(context, session, now)).await?,
+            None => None,
+        };
+        if exceeded.is_none() && matches!(decision, Decision::Admit(_)) {
+            return Ok(decision);
+        }
+        if matches!(requirement, Requirement::Optional) {
+            // Where nobody has to be signed in, a session that is past its limits is none.
+            return Ok(judge(requirement, Caller::Anonymous(Reason::SessionEnded), now));
+        }
+        let asked = requirement.step_up().map(|asked| exceeded.map_or(asked.clone(), |age| asked.within(age)));
+        Err(NotAdmitted::StepUp(MissingStepUp { session: Some(Arc::clone(session)), asked }))
+    }
+
+    /// Decides about a request under a rule for API clients. Their credentials are read here and nowhere else, and a session is
+    /// none.
+    async fn decide_client<'p>(
+        &self,
+        context: &RequestContext<'p>,
+        requirement: &Requirement<'p>,
+    ) -> Result<Verdict, NotAdmitted<'p>> {
+        let (site, headers) = (&context.site, context.headers);
+        let clients = self.api_clients.as_ref().ok_or(ClientRefusal::NoCredential)?;
+        let known = clients.authenticate(site.app, headers, context.client).await?;
+        match judge(requirement, Caller::Principal(&known.principal.principal()), self.clock.now()) {
+            Decision::Admit(principal) => self.admit(site, principal, headers),
+            Decision::Forbidden(denial) => Err(NotAdmitted::ClientForbidden(Arc::clone(&known), denial)),
+            // Never comes here; fail closed all the same.
+            Decision::LookUp | Decision::Unauthenticated(_) => Err(ClientRefusal::NoCredential.into()),
+        }
+    }
+
+    /// Returns the use of app passwords.
+    pub(super) fn app_passwords(&self) -> AppPasswords {
+        self.api_clients.as_ref().map(ApiClients::app_passwords).unwrap_or_default()
+    }
+
+    /// Decides about a request that brings a service token, which no session stands beside.
+    async fn decide_by_service_token<'p>(
+        &self,
+        tokens: &ServiceTokenCheck,
+        presented: PresentedToken<'_>,
+        context: &RequestContext<'p>,
+        requirement: &Requirement<'p>,
+    ) -> Result<Verdict, NotAdmitted<'p>> {
+        let token = tokens.find(context, presented).await?;
+        let principal = token.principal();
+        match judge(requirement, Caller::Principal(&principal), self.clock.now()) {
+            Decision::Admit(principal) => self.admit(&context.site, principal, context.headers),
+            Decision::Forbidden(denial) => {
+                let reason = denial_reason(denial, Some(token.identity()));
+                Err(ServiceTokenRefusal::Forbidden(token, denial, reason).into())
+            }
+            // Never comes here; fail closed all the same.
+            Decision::LookUp | Decision::Unauthenticated(_) => Err(NotAdmitted::Unauthenticated(Reason::NoSession)),
+        }
     }
 
     fn conclude<'p>(
@@ -208,62 +315,6 @@ impl Check {
         }
     }
 
-    /// Finds the session that counts for the app at the requested host, and whose authorization is in force.
-    pub(super) async fn find_authorized_session<'p>(
-        &self,
-        context: &RequestContext<'_>,
-        traveller: Traveller<'_>,
-    ) -> Result<RequestSession, NotAdmitted<'p>> {
-        let session = match self.find_session(context).await? {
-            RequestSession::Current(session) if !self.reauthorization.is_recent(context.site.app, &session) => session,
-            other => return Ok(other),
-        };
-        match Box::pin(self.reauthorization.check(context, session, traveller)).await {
-            Authorization::Current(session) => Ok(RequestSession::Current(session)),
-            Authorization::Absent(reason) => Ok(RequestSession::Absent(reason)),
-            Authorization::Repeat(trip) => Err(NotAdmitted::Unauthorized(trip)),
-            Authorization::Unavailable(Outage::Store(error)) => Err(Undetermined::Store(error).into()),
-            Authorization::Unavailable(Outage::Provider) => Err(Undetermined::Provider.into()),
-        }
-    }
-
-    /// Finds the session that counts for the app at the requested host. Every cookie of the name is tried; one that cannot be
-    /// looked up is only reported when no other is current.
-    pub(super) async fn find_session(&self, context: &RequestContext<'_>) -> Result<RequestSession, Undetermined> {
-        let (app, audience) = (context.site.app, self.jar.audience(context.authority.host()));
-        let mut reason = Reason::NoSession;
-        let (mut undetermined, mut tried) = (None, 0);
-        for value in cookie::values(context.headers, self.jar.session_name()) {
-            if tried == MAX_COOKIES {
-                break;
-            }
-            tried += 1;
-            match self.sessions.find(Cookie { value, audience }).await {
-                Ok(LookupOutcome::Live(session)) => match self.provider_match(app, session.identity()) {
-                    ProviderMatch::Current => match self.renewer.ensure_usable(session).await {
-                        AfterRenewal::Usable(session) => return Ok(RequestSession::Current(session)),
-                        AfterRenewal::Ended => reason = Reason::SessionEnded,
-                        AfterRenewal::Unavailable => undetermined = Some(Undetermined::Provider),
-                    },
-                    ProviderMatch::Superseded => reason = Reason::SessionEnded,
-                    ProviderMatch::Other => {}
-                },
-                Ok(LookupOutcome::NotOurs) => tried -= 1,
-                Ok(LookupOutcome::Ended) => reason = Reason::SessionEnded,
-                Err(unavailable) => undetermined = Some(Undetermined::Store(unavailable)),
-            }
-        }
-        undetermined.map_or(Ok(RequestSession::Absent(reason)), Err)
-    }
-
-    fn provider_match(&self, app: &App, identity: &PackedIdentity) -> ProviderMatch {
-        match self.providers.get(app.provider) {
-            Some(provider) if identity.has_registration(&provider.registration) => ProviderMatch::Current,
-            Some(provider) if identity.provider() == provider.name => ProviderMatch::Superseded,
-            _ => ProviderMatch::Other,
-        }
-    }
-
     /// Lets in: the only call of [`Admission::grant`]. All of the app's headers are there, empty without a principal.
     fn admit<'p>(
         &self,
@@ -276,6 +327,9 @@ impl Check {
             Some(principal) => plan.headers_for(principal, |cut| self.header_cuts.record(site, principal, cut)),
             None => plan.blank(),
         };
+        if principal.is_some_and(|principal| principal.source == PrincipalSource::Emergency) {
+            headers.insert(&DOORWARD_EMERGENCY, HeaderValue::from_static("true"));
+        }
         if self.own_cookies == OwnCookies::Hidden {
             let others = self.jar.forwarded(sent, MAX_COOKIE_HEADER).ok_or(NotAdmitted::CookiesTooLong)?;
             headers.insert(header::COOKIE, others);
@@ -284,45 +338,48 @@ impl Check {
     }
 }
 
-impl TrustedProvider {
-    /// The provider with these settings.
-    pub(super) fn of(settings: &oidc::Settings) -> Self {
-        Self { name: settings.name.clone(), registration: settings.registration() }
-    }
-}
-
-impl From<Undetermined> for NotAdmitted<'_> {
-    fn from(cause: Undetermined) -> Self {
-        Self::Undetermined(cause)
-    }
+/// Returns `true` if an emergency password may count where a request was not let in for this cause. A session that the store
+/// would know is waited for while only the provider is unavailable. Under a bearer rule `Authorization` is for API clients.
+fn helps_over(outage: OutageCause, cause: &NotAdmitted<'_>, requirement: &Requirement<'_>) -> bool {
+    let nobody_known = match cause {
+        NotAdmitted::Unauthenticated(reason) => matches!(reason, Reason::NoSession | Reason::SessionEnded),
+        NotAdmitted::Undetermined(Undetermined::Provider) => true,
+        NotAdmitted::Undetermined(Undetermined::Store(_)) => outage == OutageCause::Store,
+        _ => false,
+    };
+    nobody_known && !matches!(requirement, Requirement::Bearer(_))
 }
 
 /// Holds a caller against a requirement: the one match on what a path requires, for both stages.
 #[inline]
-fn judge<'p, 'c>(requirement: &Requirement<'p>, caller: Caller<'c>) -> Decision<'p, 'c> {
+fn judge<'p, 'c>(requirement: &Requirement<'p>, caller: Caller<'c>, now: Timestamp) -> Decision<'p, 'c> {
     match (requirement, caller) {
         (Requirement::Public, _) | (Requirement::Optional, Caller::Anonymous(_)) => Decision::Admit(None),
         (Requirement::Denied, _) => Decision::Forbidden(Denial::Rule),
-        (Requirement::Optional | Requirement::Identity(_), Caller::Unknown) => Decision::LookUp,
+        (Requirement::Optional | Requirement::Identity(_) | Requirement::Bearer(_), Caller::Unknown) => {
+            Decision::LookUp
+        }
         (Requirement::Optional, Caller::Principal(principal)) => Decision::Admit(Some(principal)),
-        (Requirement::Identity(test), Caller::Principal(principal)) => match test.judge(principal.identity) {
+        // It is in no group, and no provider could prove it in another way. The configuration names the hosts that it is for.
+        (Requirement::Optional | Requirement::Identity(_), Caller::Emergency(principal)) => {
+            Decision::Admit(Some(principal))
+        }
+        (Requirement::Identity(test), Caller::Principal(principal)) => match test.judge(principal.identity, now) {
             Ok(()) => Decision::Admit(Some(principal)),
             Err(denial) => Decision::Forbidden(denial),
         },
         (Requirement::Identity(_), Caller::Anonymous(reason)) => Decision::Unauthenticated(reason),
+        (Requirement::Bearer(test), Caller::Principal(principal)) if is_api_client(principal.source) => {
+            match test.judge(principal.identity, now) {
+                Ok(()) => Decision::Admit(Some(principal)),
+                Err(denial) => Decision::Forbidden(denial),
+            }
+        }
+        (Requirement::Bearer(_), _) => Decision::Unauthenticated(Reason::NoSession),
     }
 }
 
-/// Returns the reason for a denial.
-pub(super) fn denial_reason(denial: Denial<'_>, identity: Option<&PackedIdentity>) -> Reason {
-    match (denial, identity) {
-        (Denial::Rule, _) => Reason::RuleDenied,
-        (Denial::NotAllowed(allow), Some(identity)) => match allow.missing(identity) {
-            MissingGrant::Group => Reason::GroupMissing,
-            MissingGrant::AllGroups => Reason::GroupsIncomplete,
-            MissingGrant::Other => Reason::NotAllowed,
-            MissingGrant::VerifiedEmail => Reason::EmailUnverified,
-        },
-        (Denial::NotAllowed(_), None) => Reason::NotAllowed,
-    }
+/// Returns `true` for credentials that an API client sends of its own accord: no browser adds them to another site's request.
+fn is_api_client(source: PrincipalSource) -> bool {
+    matches!(source, PrincipalSource::Bearer | PrincipalSource::AppPassword)
 }

@@ -9,9 +9,9 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
 
 use crate::{
-    cookie::SiteScheme,
+    cookie::{GateCookies, HostCookies, SiteScheme},
     crypto,
-    edge::{Edge, Intent},
+    edge::{self, Edge, Intent},
     host::Authority,
     policy::{Site, redirect::RedirectBase},
 };
@@ -38,6 +38,8 @@ pub(super) struct RequestContext<'r> {
     pub(super) headers: &'r HeaderMap,
     /// The way that the request arrived.
     pub(super) via: Via,
+    /// The initiator, as far as the app is guarded against other sites.
+    pub(super) initiator: Initiator,
     /// The request's id in the log.
     pub(super) id: &'r RequestId,
     /// `server.scheme` and `server.prefix`.
@@ -51,6 +53,15 @@ pub(super) enum Via {
     Subrequest(Edge),
     /// Over a direct route: the answer is the client's.
     Direct,
+}
+
+/// Initiator of a request, as far as its app is guarded against other sites (`cross_site`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Initiator {
+    /// The app itself, a person or a program; or anybody, where no guard asks.
+    Trusted,
+    /// Another site, in somebody's name: no session lets it in.
+    CrossSite,
 }
 
 /// The gate as browsers see it. Configuration, never a header.
@@ -77,6 +88,11 @@ impl RequestContext<'_> {
     /// Returns the base against which redirect targets are checked.
     pub(super) fn redirect_base(&self) -> RedirectBase<'_> {
         RedirectBase { scheme: self.origin.scheme, authority: &self.authority, prefix: &self.origin.prefix }
+    }
+
+    /// Returns the gate's cookies at the requested host, for the app there.
+    pub(super) fn cookies<'a>(&'a self, jar: &'a GateCookies) -> HostCookies<'a> {
+        jar.at(self.authority.host(), self.site.app.provider)
     }
 
     /// Returns the absolute URL of one of the gate's own endpoints on the requested host.
@@ -135,7 +151,7 @@ impl RequestContext<'_> {
     }
 
     fn is_prefetch(&self) -> bool {
-        ["sec-purpose", "purpose"].iter().any(|name| self.headers.contains_key(*name))
+        is_prefetch(self.headers)
     }
 
     /// Returns `true` if a script, an image or a prefetch made this request, and no person waits for a page.
@@ -162,6 +178,15 @@ impl RequestContext<'_> {
     fn has_fetch_headers(&self) -> bool {
         ["sec-fetch-mode", "x-requested-with", "upgrade"].iter().any(|name| self.headers.contains_key(*name))
     }
+}
+
+/// Returns `true` if a person opens a page, or sends a form, by the headers alone.
+pub(super) fn is_page_of_a_person(headers: &HeaderMap) -> bool {
+    edge::intent(None, headers) == Intent::Page && !is_prefetch(headers)
+}
+
+fn is_prefetch(headers: &HeaderMap) -> bool {
+    ["sec-purpose", "purpose"].iter().any(|name| headers.contains_key(*name))
 }
 
 /// Id of a request in the log and in `Doorward-Request-Id`: 16 hexadecimal digits, made when they are first needed.

@@ -13,7 +13,6 @@ use serde_json::json;
 use super::{
     backchannel_logout,
     callback::CallbackFlow,
-    check::{Check, NotAdmitted, RequestSession},
     context::RequestContext,
     frontchannel_logout::FrontchannelLogout,
     login::LoginFlow,
@@ -21,6 +20,8 @@ use super::{
     reauthorization::Traveller,
     refusal::Refusals,
     refusal_log::RefusalDetails,
+    session_finder::{RequestSession, SessionFinder, SessionSearch},
+    step_up_request,
 };
 use crate::{
     edge::{Intent, Reason, Response, Verdict, write_direct},
@@ -36,14 +37,15 @@ pub(super) struct Endpoints {
     pub(super) callback: CallbackFlow,
     pub(super) logout: LogoutFlow,
     pub(super) frontchannel_logout: FrontchannelLogout,
-    pub(super) check: Arc<Check>,
+    pub(super) finder: Arc<SessionFinder>,
     pub(super) refusals: Arc<Refusals>,
 }
 
 /// Endpoint of a path below the prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EndpointKind<'r> {
-    Start,
+    /// A sign-in; with what a step-up asks for, sealed.
+    Start(Option<&'r str>),
     Callback,
     /// A kept return target, by its id.
     KeptTarget(&'r str),
@@ -62,7 +64,7 @@ enum EndpointKind<'r> {
 impl<'r> EndpointKind<'r> {
     fn of(path: &'r str) -> Self {
         match path {
-            "/start" => Self::Start,
+            "/start" => Self::Start(None),
             "/callback" => Self::Callback,
             "/sign_out" => Self::SignOut,
             "/signed_out" => Self::SignedOut,
@@ -74,7 +76,9 @@ impl<'r> EndpointKind<'r> {
             "/client.js" => Self::ClientScript,
             other => {
                 let kept = || other.strip_prefix("/callback/").map(Self::KeptTarget);
-                other.strip_prefix("/static/").map(Self::Static).or_else(kept).unwrap_or(Self::Unknown)
+                let step_up = || other.strip_prefix(step_up_request::BELOW).map(|sealed| Self::Start(Some(sealed)));
+                let file = other.strip_prefix("/static/").map(Self::Static);
+                file.or_else(kept).or_else(step_up).unwrap_or(Self::Unknown)
             }
         }
     }
@@ -86,7 +90,7 @@ impl<'r> EndpointKind<'r> {
 
     /// Returns `true` if cookies are set or cleared there, which only a page that is being opened may do.
     fn is_for_pages(self) -> bool {
-        matches!(self, Self::Start | Self::Callback | Self::KeptTarget(_) | Self::SignOut | Self::Reset)
+        matches!(self, Self::Start(_) | Self::Callback | Self::KeptTarget(_) | Self::SignOut | Self::Reset)
     }
 
     fn allows(self, method: Option<&str>) -> bool {
@@ -140,7 +144,7 @@ impl Endpoints {
         }
         let parameter = |name| query_parameter(query, name);
         match kind {
-            EndpointKind::Start => self.start(context, query).await,
+            EndpointKind::Start(sealed) => self.start(context, sealed, query).await,
             EndpointKind::Callback => self.callback.complete(context, query).await,
             EndpointKind::KeptTarget(id) => self.login.targets.resume(context, id, parameter("rd").as_deref()),
             EndpointKind::SignOut => self.logout.sign_out(context, parameter("rd").as_deref()).await,
@@ -159,28 +163,30 @@ impl Endpoints {
     }
 
     /// `/start`: begins a sign-in that ends at `rd`, checked against open redirects.
-    async fn start(&self, context: &RequestContext<'_>, query: &str) -> Verdict {
+    async fn start(&self, context: &RequestContext<'_>, sealed: Option<&str>, query: &str) -> Verdict {
         let target = query_parameter(query, "rd")
             .and_then(|rd| RedirectTarget::parse(&rd, context.redirect_base(), &self.policy))
             .unwrap_or_else(|| RedirectTarget::root(context.redirect_base()));
         if context.intent == Intent::Frame {
             return Verdict::Refuse(self.refusals.framed(context, Reason::NoSession, &target));
         }
-        self.login.challenge(context, &target, Reason::SigningIn).await
+        let step_up = sealed.and_then(|sealed| step_up_request::open(&self.login.keyring, sealed));
+        self.login.challenge(context, &target, Reason::SigningIn, step_up.as_ref()).await
     }
 
     /// `/session`: the caller's session as JSON.
     async fn session(&self, context: &RequestContext<'_>) -> Result<Bytes, Verdict> {
-        match self.check.find_authorized_session(context, Traveller::Other).await {
-            Ok(RequestSession::Current(session)) => Ok(self.session_json(&session)),
-            Ok(RequestSession::Absent(reason)) => Err(Verdict::Refuse(Refusals::login_required(context, reason))),
-            Err(NotAdmitted::Undetermined(cause)) => {
-                let retry = context.endpoint_url("/session");
-                Err(Verdict::Refuse(self.refusals.undetermined(context, &cause, &retry)))
-            }
+        let reason = match self.finder.find_authorized(context, Traveller::Other).await {
+            Ok(SessionSearch::Found(RequestSession::Current(session))) => return Ok(self.session_json(&session)),
+            Ok(SessionSearch::Found(RequestSession::Absent(reason))) => reason,
             // No page, so that it is never sent to the provider.
-            Err(_) => Err(Verdict::Refuse(Refusals::login_required(context, Reason::Reauthorize))),
-        }
+            Ok(SessionSearch::Unauthorized(_)) => Reason::Reauthorize,
+            Err(cause) => {
+                let retry = context.endpoint_url("/session");
+                return Err(Verdict::Refuse(self.refusals.undetermined(context, &cause, &retry)));
+            }
+        };
+        Err(Verdict::Refuse(Refusals::login_required(context, reason)))
     }
 
     fn session_json(&self, session: &CachedSession) -> Bytes {

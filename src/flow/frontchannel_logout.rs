@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{
-    backchannel_logout::sessions_of, check::Undetermined, context::RequestContext, refusal::Refusals,
+    backchannel_logout::sessions_of, context::RequestContext, refusal::Refusals, session_finder::Undetermined,
     unknown_sids::UnknownSids,
 };
 use crate::{
@@ -61,20 +61,18 @@ impl FrontchannelLogout {
     /// written to the store for a name that it does not know.
     async fn end_sessions(&self, provider: &str, whom: LogoutSubject) -> Result<Option<u64>, Unavailable> {
         if let LogoutSubject::Sid(sid) = &whom {
-            if !self.unknown_sids.is_first(provider, sid) {
-                return Ok(Some(0));
-            }
+            let Some(lookup) = self.unknown_sids.begin(provider, sid) else { return Ok(Some(0)) };
             let known = match self.unknown_sids.permit().await {
                 Some(_permit) => self.sessions.has_sid(provider, sid).await.map(Some),
                 None => Ok(None),
             };
             match known {
-                Ok(Some(false)) => return Ok(Some(0)),
-                Ok(Some(true)) => self.unknown_sids.forget(provider, sid),
-                other => {
-                    self.unknown_sids.forget(provider, sid);
-                    return other.map(|_| None);
+                Ok(Some(false)) => {
+                    lookup.was_in_vain();
+                    return Ok(Some(0));
                 }
+                Ok(Some(true)) => {}
+                other => return other.map(|_| None),
             }
         }
         self.sessions.end_by(provider, &sessions_of(whom), Ending::Frontchannel).await.map(Some)

@@ -9,11 +9,11 @@ use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::{
-    check::Undetermined,
     context::RequestContext,
     refusal::{Refusals, redirect},
     refusal_log::truncate,
     renewal::Renewer,
+    session_finder::Undetermined,
 };
 use crate::{
     cookie::{self, GateCookies},
@@ -50,7 +50,9 @@ impl LogoutFlow {
         if context.is_cross_origin() {
             return self.confirm(context, &context.endpoint_url("/sign_out"));
         }
-        let ended = match self.end_sessions(context).await {
+        let own = context.cookies(&self.jar);
+        // Under a shared domain other providers have sessions of their own, which go on.
+        let ended = match self.end_sessions(context, &[(own.session_name(), own.audience())]).await {
             Ok(ended) => ended,
             Err(error) => {
                 let retry = context.endpoint_url("/sign_out");
@@ -71,7 +73,7 @@ impl LogoutFlow {
             self.end_siblings(context, record).await;
         }
         let target = rd.and_then(|rd| RedirectTarget::parse(rd, context.redirect_base(), &self.policy));
-        let cookies = vec![self.jar.clear_session(), self.jar.clear_login()];
+        let cookies = vec![own.clear_session(), own.clear_login()];
         if let Some(location) = ended.and_then(|record| self.end_session_url(context, &record, target.as_ref())) {
             return Verdict::Redirect(Redirect { reason: Reason::SignedOut, location, cookies });
         }
@@ -102,26 +104,33 @@ impl LogoutFlow {
         }
         // The page says that the session is over, so a copy of the cookie must not work either. An unavailable store must not
         // bar the way out: this process refuses the session from here on, and the row is deleted once the store is back.
-        if let Err(error) = self.end_sessions(context).await {
+        let own = context.cookies(&self.jar);
+        let all: Vec<_> = own.all_sessions().collect();
+        if let Err(error) = self.end_sessions(context, &all).await {
             tracing::warn!(request_id = %context.id, app = context.site.app.name, client = context.client_text(), %error, "a session could not be ended");
         }
-        let own = [self.jar.clear_session(), self.jar.clear_login()];
-        let legacy = cookie::names(context.headers)
-            .filter(|name| self.is_legacy(name))
-            .flat_map(|name| self.jar.clear_foreign(name));
-        let cookies = own.into_iter().chain(legacy).collect();
+        let legacy =
+            cookie::names(context.headers).filter(|name| self.is_legacy(name)).flat_map(|name| own.clear_foreign(name));
+        let cookies = own.clear_all(context.headers).into_iter().chain(legacy).collect();
         let back = RedirectTarget::root(context.redirect_base());
         let mut refusal = self.refusals.notice(context, Reason::Reset, &Page::Reset { back: back.as_str() }, cookies);
         refusal.headers.push((HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cookies\"")));
         Verdict::Refuse(refusal)
     }
 
-    /// Ends every session that the browser has cookies of, and returns the first, for the sign-out at the provider.
-    async fn end_sessions(&self, context: &RequestContext<'_>) -> Result<Option<Record>, Unavailable> {
-        let (mut first, audience) = (None, self.jar.audience(context.authority.host()));
-        let presented =
-            cookie::values(context.headers, self.jar.session_name()).map(|value| Cookie { value, audience });
-        for cookie in presented.filter(|cookie| self.sessions.may_be_ours(*cookie)).take(MAX_COOKIES) {
+    /// Ends every session that the browser has cookies of these names and audiences of, and returns the first, for the
+    /// sign-out at the provider.
+    async fn end_sessions(
+        &self,
+        context: &RequestContext<'_>,
+        cookies: &[(&str, &str)],
+    ) -> Result<Option<Record>, Unavailable> {
+        let mut first = None;
+        let sent = cookies.iter().flat_map(|&(name, audience)| {
+            cookie::values(context.headers, name).map(move |value| Cookie { value, audience })
+        });
+        let own: Vec<_> = sent.filter(|cookie| self.sessions.may_be_ours(*cookie)).take(MAX_COOKIES).collect();
+        for cookie in own {
             let ended = self.sessions.revoke(cookie, Ending::User).await?;
             first = first.or(ended);
         }

@@ -5,7 +5,14 @@
 //! | file | for |
 //! |---|---|
 //! | `subrequest` | auth subrequests of edges: `ForwardAuth`, `forward_auth`, `auth_request`, `ext_authz` |
+//! | `api_clients` | bearer tokens and app passwords of programs, under rules with `access = "bearer"` |
+//! | `challenge` | `WWW-Authenticate` |
 //! | `check` | authentication and authorisation, from memory or with the store |
+//! | `emergency`, `emergency_watch` | emergency passwords while store or provider are unavailable; their metric and log |
+//! | `not_admitted` | why a request is not let in |
+//! | `session_finder` | the session of a request, renewed and authorized where that is due |
+//! | `cross_site` | requests of other sites that a session would let in (`cross_site`) |
+//! | `service_tokens` | the service token of a request, and its refusals |
 //! | `endpoints` | the gate's own endpoints below `server.prefix`, such as `/start` and `/callback` |
 //! | `login`, `attempt` | OpenID Connect sign-in: `state`, nonce, PKCE, the login cookie, redirect loops |
 //! | `callback` | what the provider's answer makes of an attempt |
@@ -14,21 +21,31 @@
 //! | `logout` | sign-out by the user (RP-initiated logout), CSRF confirmation, reset |
 //! | `frontchannel_logout`, `unknown_sids` | front-channel logout, and the negative cache before its look-ups |
 //! | `backchannel_logout` | back-channel logout |
+//! | `protected_resource` | protected-resource metadata (RFC 9728) and the way to them in challenges |
 //! | `header_cuts` | the report of identity headers that do not fit |
+//! | `rate_limits` | how often one network may sign in or bring unknown credentials |
 //! | `renewal` | single-flight renewal of sessions with their refresh tokens |
 //! | `reauthorization`, `silent_callback` | asking the provider again without a prompt, once a session's authorization has aged |
+//! | `step_up`, `step_up_request` | sign-ins that are not as a rule asks for, and what the way to the provider has brought |
+//! | `app_limits` | an app's own `lifetime` and `idle_timeout` |
 //! | `refusal`, `refusal_log` | refusals as pages and JSON, and their log |
 //! | `misconfigured_edge` | edges that do not pass on what the gate reads |
 //! | `log_interval` | how often such things are logged |
 //! | `context` | a request as all of these see it |
-//! | `snapshot` | one configuration of all of these |
+//! | `wiring`, `snapshot` | one configuration of all of these: built, and asked |
 
+mod api_clients;
+mod app_limits;
 mod attempt;
 pub mod backchannel_logout;
 mod callback;
 mod callback_parameters;
+mod challenge;
 mod check;
 mod context;
+mod cross_site;
+mod emergency;
+mod emergency_watch;
 mod endpoints;
 mod frontchannel_logout;
 #[cfg(any(test, fuzzing))]
@@ -38,31 +55,48 @@ mod log_interval;
 mod login;
 mod logout;
 mod misconfigured_edge;
+mod not_admitted;
+pub mod protected_resource;
+mod rate_limits;
 mod reauthorization;
 mod refusal;
 mod refusal_log;
 mod renewal;
 mod return_target;
+mod service_tokens;
+mod session_finder;
 mod sign_in_refusals;
 mod silent_callback;
 mod snapshot;
+mod step_up;
+mod step_up_request;
 mod subrequest;
 mod unknown_sids;
+mod wiring;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Guard};
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
-pub use self::{
-    check::OwnCookies,
-    renewal::Renewer,
-    snapshot::{GateComponents, GateHealth, Settings, Snapshot},
-    subrequest::{PendingSubrequest, SubrequestAnswer},
+use self::{
+    api_clients::CredentialCache, emergency_watch::EmergencyWatch, header_cuts::HeaderCuts, rate_limits::RateLimits,
+    refusal_log::RefusalLog, renewal::RenewalConfig, wiring::SharedParts,
 };
-use self::{header_cuts::HeaderCuts, refusal_log::RefusalLog, renewal::RenewalConfig, snapshot::SharedParts};
+pub use self::{
+    api_clients::{AppPasswords, BearerSettings, Introspection, IssuerKeys, TrustedIssuer},
+    check::OwnCookies,
+    rate_limits::{RateLimit, RateLimitSettings},
+    renewal::Renewer,
+    snapshot::{GateHealth, Snapshot},
+    subrequest::{PendingSubrequest, SubrequestAnswer},
+    wiring::{GateComponents, Settings},
+};
 use crate::shutdown;
+
+/// Interval between looks at whether the emergency sign-in is open, for the metric and the log.
+const EMERGENCY_WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The gate. It lives as long as the process; its [`Snapshot`] is swapped as a whole.
 pub struct Gate {
@@ -79,7 +113,18 @@ impl Gate {
         let renewer = Arc::new(Renewer::new(Arc::clone(&components.sessions), renewal_config(&components)));
         let refusal_log = Arc::new(RefusalLog::new(components.clock.clone()));
         let header_cuts = Arc::new(HeaderCuts::new(components.metrics.headers.clone()));
-        let shared = SharedParts { renewer, refusal_log, header_cuts };
+        let credentials = Arc::new(CredentialCache::new());
+        let rate_limits = Arc::new(RateLimits::new(&settings.limits, components.clock.clone()));
+        let watch = EmergencyWatch::new(components.metrics.emergency.clone(), components.clock.clone());
+        let shared = SharedParts {
+            renewer,
+            refusal_log,
+            header_cuts,
+            rate_limits,
+            credentials,
+            emergency_watch: Arc::new(watch),
+            password_verifier: Arc::default(),
+        };
         let snapshot = Snapshot::new(settings, components, &shared);
         Self { shared, now: ArcSwap::from_pointee(snapshot), changed: Notify::new() }
     }
@@ -93,6 +138,7 @@ impl Gate {
     /// Puts other settings and components in force, from the next request on. The sessions have to be the same ones.
     pub fn change(&self, settings: Settings, components: GateComponents) {
         self.shared.renewer.change(renewal_config(&components));
+        self.shared.rate_limits.change(&settings.limits);
         let snapshot = Snapshot::new(settings, components, &self.shared);
         // What providers have said already is in the first answer.
         let _known = snapshot.follow_providers().now_or_never();
@@ -115,6 +161,17 @@ impl Gate {
     /// Logs once a minute how often refusals were repeated, until asked to stop.
     pub async fn log_refusals(&self, stop: shutdown::Signal) {
         self.shared.refusal_log.run(stop).await;
+    }
+
+    /// Has metric and log show whether the emergency sign-in is open, without any traffic, until asked to stop.
+    pub async fn watch_emergency(&self, stop: shutdown::Signal) {
+        let watch = &self.shared.emergency_watch;
+        loop {
+            self.now.load().observe_emergency(watch);
+            watch.write_repeated(|ends, now| ends <= now);
+            tokio::select! { () = tokio::time::sleep(EMERGENCY_WATCH_INTERVAL) => {}, () = stop.raised() => break }
+        }
+        watch.write_repeated(|_, _| true);
     }
 
     /// Returns the renewer, for the task that runs it.

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
-    check::Undetermined,
     context::{RequestContext, RequestId, Via},
+    rate_limits::RateLimited,
     refusal_log::{RefusalDetails, RefusalLog, is_logged},
+    session_finder::Undetermined,
 };
 use crate::{
     edge::{BadRequest, Body, HostMismatch, Intent, Reason, Redirect, Refusal, Response, Verdict, write_direct},
@@ -20,6 +21,9 @@ use crate::{
 
 /// `Retry-After`, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// Sentence for programs that sent no credential.
+const CREDENTIAL_NEEDED: &str = "This path is for programs. Send a credential of yours in the header Authorization.";
 
 /// Target of a refusal: the client's intent, and the request's id.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +100,11 @@ impl Refusals {
         let body = match intent {
             Intent::Page | Intent::Frame | Intent::Form => self.html(page, if is_quoted { id.as_str() } else { "" }),
             Intent::Fetch => {
-                let message = if let Page::BadRequest { detail } = page { detail } else { message(reason) };
+                let message = match page {
+                    Page::BadRequest { detail } => detail,
+                    Page::CredentialNeeded { .. } if reason == Reason::NoSession => CREDENTIAL_NEEDED,
+                    _ => message(reason),
+                };
                 Body::Json(pages::json(reason.code(), message, id.as_str(), None))
             }
         };
@@ -135,11 +143,17 @@ impl Refusals {
     }
 
     /// Refuses a request that is for no app at all.
-    pub(super) fn without_site(&self, intent: Intent, reason: Reason) -> Response {
+    pub(super) fn without_site(&self, intent: Intent, reason: Reason, details: &RefusalDetails<'_>) -> Response {
         let id = RequestId::default();
         let to = RefusalTarget { intent, id: &id };
-        let refusal = self.refuse_to(to, reason, &Page::NotFound, &RefusalDetails::default());
+        let refusal = self.refuse_to(to, reason, &Page::NotFound, details);
         write_direct(Verdict::Refuse(refusal), id.as_str())
+    }
+
+    /// Counts and logs a request that was refused before it was read.
+    pub(super) fn unread(&self, reason: Reason, details: &RefusalDetails<'_>) {
+        self.metrics.count(None, reason.code());
+        self.log.record(&RequestId::default(), reason, details);
     }
 
     /// 404 at a path below `/auth/` that is no edge's. `paths` says which there are.
@@ -163,6 +177,15 @@ impl Refusals {
         }
     }
 
+    /// 429 where a network has used up a limit. `retry` begins anew.
+    pub(super) fn rate_limited(&self, context: &RequestContext<'_>, limited: RateLimited, retry: &str) -> Refusal {
+        let details = RefusalDetails { detail: Some(&limited.key), ..RefusalDetails::default() };
+        let page = Page::TooManyRequests { retry };
+        let mut refusal = self.refuse_with(context, Reason::RateLimited, &page, details);
+        refusal.headers.push((header::RETRY_AFTER, HeaderValue::from(limited.retry_after_seconds())));
+        refusal
+    }
+
     /// 431 where the app's own cookies are longer than an answer may be.
     pub(super) fn cookies_too_long(&self, context: &RequestContext<'_>) -> Refusal {
         let page = Page::BadRequest { detail: message(Reason::HeadersTooLarge) };
@@ -178,6 +201,11 @@ impl Refusals {
         Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers: Vec::new() }
     }
 
+    /// 401 whose challenge the caller adds: an outage that a password helps over. It is told in the log where it begins.
+    pub(super) fn unauthorized(&self, reason: Reason, page: &Page<'_>) -> Refusal {
+        Refusal { status: StatusCode::UNAUTHORIZED, reason, body: self.html(page, ""), headers: Vec::new() }
+    }
+
     /// 401 for a form: a page that keeps what was typed.
     pub(super) fn held_form(&self, context: &RequestContext<'_>, reason: Reason) -> Refusal {
         let sign_in = context.sign_in_url(RedirectTarget::root(context.redirect_base()).as_str());
@@ -191,6 +219,25 @@ impl Refusals {
         let app = context.site.app.name.as_str();
         let body = self.html(&Page::SignInOutsideFrame { app, sign_in: &sign_in }, "");
         Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers: Vec::new() }
+    }
+
+    /// 401 for a script, a socket or a program whose sign-in does not do (RFC 9470), with the URL at which a person can sign in as
+    /// is asked for.
+    pub(super) fn insufficient(
+        context: &RequestContext<'_>,
+        challenge: HeaderValue,
+        login_url: Option<&str>,
+    ) -> Refusal {
+        let (reason, id) = (Reason::StepUp, context.id.as_str());
+        let body = Body::Json(pages::json("login_required", message(reason), id, login_url));
+        let headers = vec![(header::WWW_AUTHENTICATE, challenge)];
+        Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers }
+    }
+
+    /// The same with a page for a person, whose link opens such a sign-in in a new tab.
+    pub(super) fn insufficient_page(&self, challenge: HeaderValue, page: &Page<'_>) -> Refusal {
+        let headers = vec![(header::WWW_AUTHENTICATE, challenge)];
+        Refusal { status: StatusCode::UNAUTHORIZED, reason: Reason::StepUp, body: self.html(page, ""), headers }
     }
 
     /// The page for people who are signed out.
@@ -241,14 +288,20 @@ pub(super) fn redirect(reason: Reason, target: &RedirectTarget, cookies: Vec<Hea
 /// The one table from reason to status.
 fn status(reason: Reason) -> StatusCode {
     match reason {
-        Reason::NoSession | Reason::SessionEnded | Reason::Reauthorize | Reason::SignedOut | Reason::Reset => {
-            StatusCode::UNAUTHORIZED
-        }
+        Reason::NoSession
+        | Reason::SessionEnded
+        | Reason::Reauthorize
+        | Reason::InvalidToken
+        | Reason::EmergencyRefused
+        | Reason::SignedOut
+        | Reason::Reset => StatusCode::UNAUTHORIZED,
         Reason::GroupMissing
         | Reason::GroupsIncomplete
         | Reason::NotAllowed
         | Reason::EmailUnverified
         | Reason::RuleDenied
+        | Reason::StepUp
+        | Reason::CrossSite
         | Reason::UnknownHost
         | Reason::UntrustedPeer
         | Reason::SignInFailed
@@ -256,6 +309,7 @@ fn status(reason: Reason) -> StatusCode {
         | Reason::ConfirmSignOut => StatusCode::FORBIDDEN,
         Reason::StoreUnavailable | Reason::ProviderUnavailable | Reason::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         Reason::BadRequest => StatusCode::BAD_REQUEST,
+        Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Reason::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Reason::NeedsRoute | Reason::NotFound | Reason::NoSuchEdge => StatusCode::NOT_FOUND,
         Reason::SigningIn | Reason::SignedIn => StatusCode::FOUND,
@@ -279,6 +333,11 @@ fn message(reason: Reason) -> &'static str {
             "The signed-in account may not use this app: its identity provider has not verified its e-mail address."
         }
         Reason::RuleDenied => "A rule of this app denies this path.",
+        Reason::StepUp => "The signed-in account has to sign in again, or in a stronger way, to use this.",
+        Reason::CrossSite => "Another site made this request, and this app does not accept those.",
+        Reason::InvalidToken => "The credential is not valid here.",
+        Reason::EmergencyRefused => "The emergency user name or password is wrong.",
+        Reason::RateLimited => "There were too many attempts from this network. Try again later.",
         Reason::UnknownHost => "No app is set up for this host.",
         Reason::StoreUnavailable => "The session store does not answer. Try again shortly.",
         Reason::ProviderUnavailable => "The identity provider does not answer. Try again shortly.",

@@ -54,17 +54,27 @@ impl fmt::Display for RequiredAccess<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Denial::Rule => f.write_str("access = \"deny\""),
-            Denial::NotAllowed(allow) => allow.fmt(f),
+            Denial::NotAllowed(allow) | Denial::StepUp(allow) => allow.fmt(f),
         }
     }
 }
 
-/// Prints an identity's groups.
-pub(super) struct GroupsOf<'p>(pub(super) &'p PackedIdentity);
+/// Prints what an identity has of what a denial is about: its groups, and for a step-up how it signed in.
+pub(super) struct HeldGrants<'p>(pub(super) &'p PackedIdentity, pub(super) Denial<'p>);
 
-impl fmt::Display for GroupsOf<'_> {
+impl fmt::Display for HeldGrants<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "groups = {:?}", self.0.unpack().groups)
+        write!(f, "groups = {:?}", self.0.unpack().groups)?;
+        if matches!(self.1, Denial::StepUp(_)) {
+            let claims = self.0.claims();
+            for name in ["acr", "auth_time"] {
+                match claims.get(name) {
+                    Some(value) => write!(f, ", {name} = {value}")?,
+                    None => write!(f, ", no {name}")?,
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -81,7 +91,7 @@ pub(super) struct RefusalDetails<'a> {
     pub(super) path: Option<&'a str>,
     /// The rule or `allow` that refused, as configured.
     pub(super) needs: Option<&'a dyn fmt::Display>,
-    /// The person's groups.
+    /// What of that the person has.
     pub(super) has: Option<&'a dyn fmt::Display>,
     /// More about the cause, such as an error.
     pub(super) detail: Option<&'a dyn fmt::Display>,
@@ -208,7 +218,9 @@ impl RefusalLog {
     fn kind_of(&self, reason: Reason, details: &RefusalDetails<'_>) -> u64 {
         let host = details.host.filter(|_| reason == Reason::UnknownHost);
         let detail = match (reason, details.detail) {
-            (Reason::BadRequest | Reason::SignInFailed, Some(detail)) => truncate(detail),
+            (Reason::BadRequest | Reason::SignInFailed | Reason::Overloaded | Reason::RateLimited, Some(detail)) => {
+                truncate(detail)
+            }
             _ => String::new(),
         };
         self.hasher.hash_one((reason, details.app, details.subject, host, details.peer, detail))
@@ -242,8 +254,7 @@ fn is_chosen_by_client(reason: Reason) -> bool {
     matches!(reason, Reason::UnknownHost | Reason::UntrustedPeer | Reason::BadRequest)
 }
 
-/// Returns `true` if refusals for this reason are logged: not those that only ask for a sign-in or a confirmation, and not
-/// overload, which `server` logs.
+/// Returns `true` if refusals for this reason are logged: not those that only ask for a sign-in or a confirmation.
 pub(super) fn is_logged(reason: Reason) -> bool {
     !matches!(
         reason,
@@ -256,7 +267,6 @@ pub(super) fn is_logged(reason: Reason) -> bool {
             | Reason::ConfirmSignOut
             | Reason::Reset
             | Reason::NotFound
-            | Reason::Overloaded
     )
 }
 
@@ -324,7 +334,9 @@ fn is_alarming(reason: Reason) -> bool {
             | Reason::ProviderUnavailable
             | Reason::SignInFailed
             | Reason::SignInLoop
+            | Reason::EmergencyRefused
             | Reason::NoSuchEdge
+            | Reason::Overloaded
             | Reason::Internal
     )
 }
@@ -342,7 +354,10 @@ fn message(reason: Reason) -> &'static str {
             "refused: redirect loop of sign-ins; the browser keeps no cookies, the edge does not pass them to the check, or replicas do \
              not share a store"
         }
+        Reason::EmergencyRefused => "refused: wrong name or password of the emergency sign-in",
         Reason::NoSuchEdge => "refused: no edge asks at this path",
+        Reason::Overloaded => "refused: too many requests at once, or answers take too long",
+        Reason::RateLimited => "refused: more attempts from one network than [limits] allows",
         _ => "refused",
     }
 }
@@ -382,6 +397,10 @@ mod tests {
     use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering};
 
     use super::*;
+    use crate::{
+        identity::{ClaimsStanding, Identity, Subject},
+        policy::Allow,
+    };
 
     /// A log, and its clock.
     fn log() -> (RefusalLog, Arc<AtomicU64>) {
@@ -464,6 +483,23 @@ mod tests {
     }
 
     #[test]
+    fn overload_and_limits_are_a_line_for_each_thing_that_is_full_and_a_count() {
+        let (log, hand) = log();
+        for (reason, what) in [
+            (Reason::Overloaded, "authorizations"),
+            (Reason::Overloaded, "the gate's own pages"),
+            (Reason::RateLimited, "limits.sign_in"),
+            (Reason::RateLimited, "limits.callback"),
+        ] {
+            let details = RefusalDetails { detail: Some(&what), ..RefusalDetails::default() };
+            let firsts = (0..1_000).filter(|_| is_first(&log, reason, &details)).count();
+            assert_eq!(firsts, 1, "{what}");
+        }
+        hand.fetch_add(60, Ordering::Relaxed);
+        assert_eq!(ended(&log), [999; 4]);
+    }
+
+    #[test]
     fn memory_is_bounded_whoever_asks_for_what() {
         let (log, _hand) = log();
         for number in 0..20_000 {
@@ -472,6 +508,36 @@ mod tests {
         assert!(log.kinds().known.len() <= MAX_KINDS + 1, "{}", log.kinds().known.len());
         let counted: u64 = log.take_ended(|_, _| true).into_iter().map(|(_, count)| count).sum();
         assert_eq!(counted, 20_000 - MAX_KINDS as u64 - 1, "nothing is lost from the count");
+    }
+
+    #[test]
+    fn a_refusal_says_how_somebody_signed_in_where_that_is_why() {
+        let identity = |claims: serde_json::Value| {
+            let serde_json::Value::Object(claims) = claims else { panic!("an object") };
+            PackedIdentity::new(&Identity {
+                provider: "home".to_owned(),
+                subject: Subject("s-1".to_owned()),
+                user: "ann".to_owned(),
+                email: String::new(),
+                email_verified: false,
+                name: String::new(),
+                groups: vec!["staff".to_owned()],
+                claims,
+                standing: ClaimsStanding::default(),
+            })
+        };
+        let (weak, silent) = (
+            identity(serde_json::json!({ "acr": "pwd", "auth_time": 1_700_000_000 })),
+            identity(serde_json::json!({ "acr": "pwd" })),
+        );
+        let allow = Allow::default();
+        for (who, denial, expected) in [
+            (&weak, Denial::NotAllowed(&allow), r#"groups = ["staff"]"#),
+            (&weak, Denial::StepUp(&allow), r#"groups = ["staff"], acr = "pwd", auth_time = 1700000000"#),
+            (&silent, Denial::StepUp(&allow), r#"groups = ["staff"], acr = "pwd", no auth_time"#),
+        ] {
+            assert_eq!(HeldGrants(who, denial).to_string(), expected);
+        }
     }
 
     #[test]

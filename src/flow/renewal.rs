@@ -250,7 +250,7 @@ impl Renewer {
         let Some((index, provider)) = config.provider(session) else { return RenewalOutcome::Unavailable };
         let count = |result| config.metrics.count(index, result);
         loop {
-            match self.sessions.acquire_lease(session, provider.refresh_timeout()).await {
+            match self.sessions.renewal().acquire_lease(session, provider.refresh_timeout()).await {
                 Ok(LeaseOutcome::Acquired(permit)) => return self.redeem(provider, permit, count).await,
                 Ok(LeaseOutcome::AlreadyRenewed(renewed)) => {
                     count(RenewalResult::Shared);
@@ -299,7 +299,7 @@ impl Renewer {
         }
         let (user, subject) = (&record.identity.user, &record.identity.subject);
         tracing::warn!(session = ?permit.session().id(), provider = provider.settings().name, user, %subject, %error, "a session could not be renewed; it goes on within session.outage_grace");
-        self.sessions.back_off(permit).await;
+        self.sessions.renewal().back_off(permit).await;
         RenewalOutcome::Unavailable
     }
 
@@ -311,10 +311,10 @@ impl Renewer {
             RenewedSid::First(sid) => (Some(sid), false),
             other => (None, other == RenewedSid::Repeated),
         };
-        let renewed = self.sessions.renew(permit, RenewedGrant { identity, tokens, first_sid, sid_repeated });
+        let renewed = self.sessions.renewal().renew(permit, RenewedGrant { identity, tokens, first_sid, sid_repeated });
         let (mut pause, mut last_tries) = (FIRST_RETRY_PAUSE, LAST_TRIES);
         loop {
-            match self.sessions.write_renewed(&renewed).await {
+            match self.sessions.renewal().write(&renewed).await {
                 Ok(Some(session)) => return RenewalOutcome::Renewed(session),
                 // Signed out, here or there, during the refresh: it stays ended, and the new tokens are of no use.
                 Ok(None) => {
@@ -355,7 +355,7 @@ impl Renewer {
     async fn end_rejected(&self, permit: RenewalPermit, refusal: &oidc::Error) -> RenewalOutcome {
         let (key, who) = (permit.session().id(), permit.session().identity());
         let (user, subject) = (who.user().to_owned(), who.subject().to_owned());
-        match self.sessions.end_unless_renewed(permit, Ending::Expired).await {
+        match self.sessions.renewal().end_unless_renewed(permit, Ending::Expired).await {
             Ok(Some(session)) => RenewalOutcome::Renewed(session),
             Ok(None) => {
                 tracing::info!(session = ?key, user, subject, %refusal, "a session has ended: its provider will not renew it");

@@ -254,7 +254,7 @@ mod tests {
         clock::Timestamp,
         cookie::SiteScheme,
         edge::Intent,
-        flow::context::{PublicOrigin, RequestId, Via},
+        flow::context::{Initiator, PublicOrigin, RequestId, Via},
         host::Authority,
         policy::{self, DefaultAccess},
     };
@@ -273,7 +273,7 @@ mod tests {
             let settings = policy::Settings { default, header_budget, apps: Vec::new() };
             let policy = Arc::new(Policy::new(settings));
             let keyring = Arc::new(Keyring::new(&[SecretString::from("k".repeat(32))]).unwrap());
-            let jar = Arc::new(GateCookies::new("doorward", None, SiteScheme::Https));
+            let jar = Arc::new(GateCookies::new("doorward", &[], &[], SiteScheme::Https));
             let (clock, _) = Clock::manual(Timestamp::from_unix(1_000_000));
             Self {
                 targets: ReturnTargets::new(Arc::clone(&policy), keyring, jar, clock),
@@ -292,6 +292,7 @@ mod tests {
                 method: Some("GET"),
                 headers,
                 via: Via::Direct,
+                initiator: Initiator::Trusted,
                 id: &self.id,
                 origin: &self.origin,
             }

@@ -49,6 +49,11 @@ impl AuthorizationErrorResponse {
                 ("account_selection_required", Remedy::Retry, "The identity provider needs you to sign in there first.")
             }
             "access_denied" => ("access_denied", Remedy::None, "The identity provider did not grant access."),
+            "unmet_authentication_requirements" => (
+                "unmet_authentication_requirements",
+                Remedy::None,
+                "The identity provider could not sign you in in the way that was asked for.",
+            ),
             "invalid_scope" => (
                 "invalid_scope",
                 Remedy::None,
@@ -63,7 +68,7 @@ impl AuthorizationErrorResponse {
     }
 
     /// Returns `true` if the provider says that it is unavailable.
-    fn is_unavailability(self) -> bool {
+    pub(super) fn is_unavailability(self) -> bool {
         matches!(self.code, "temporarily_unavailable" | "server_error")
     }
 }
@@ -149,6 +154,9 @@ impl SignInRefusals {
         provider: &str,
         error: &oidc::Error,
     ) -> Verdict {
+        if let oidc::Error::Overloaded(_) = error {
+            return self.overloaded(context, target, &format!("{provider}: {error}"));
+        }
         let mend = match error {
             oidc::Error::ClientRefused(_) => {
                 Some("check client_id, client_secret and the redirect URIs at the provider")
@@ -172,6 +180,15 @@ impl SignInRefusals {
         };
         self.count(context, metrics::LoginResult::Failed);
         self.failed(context, target, detail, details)
+    }
+
+    /// The page where more sign-ins come at once than the provider is asked.
+    fn overloaded(&self, context: &RequestContext<'_>, target: &ReturnTarget, detail: &str) -> Verdict {
+        self.count(context, metrics::LoginResult::Unavailable);
+        let retry = target.retry_url(context);
+        let details = RefusalDetails { detail: Some(&detail), ..RefusalDetails::default() };
+        let page = Page::TooManyRequests { retry: &retry };
+        Verdict::Refuse(self.refusals.refuse_with(context, Reason::Overloaded, &page, details))
     }
 
     fn failed(

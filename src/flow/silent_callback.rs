@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::{
-    check::{Check, RequestSession},
     context::RequestContext,
     reauthorization::{Completed, Reauthorization},
+    session_finder::{RequestSession, SessionFinder},
 };
 use crate::{
     metrics::{LoginMetrics, LoginResult},
@@ -18,7 +18,7 @@ use crate::{
 
 /// Answers callbacks that are about a session of this browser.
 pub(super) struct SilentCallback {
-    pub(super) check: Arc<Check>,
+    pub(super) finder: Arc<SessionFinder>,
     pub(super) reauthorization: Arc<Reauthorization>,
     pub(super) metrics: LoginMetrics,
 }
@@ -77,7 +77,7 @@ impl SilentCallback {
     }
 
     async fn current_session(&self, context: &RequestContext<'_>) -> Option<Arc<CachedSession>> {
-        match self.check.find_session(context).await {
+        match self.finder.find(context).await {
             Ok(RequestSession::Current(session)) => Some(session),
             Ok(RequestSession::Absent(_)) | Err(_) => None,
         }

@@ -3,85 +3,29 @@
 //! Promises: a request is answered by one snapshot from beginning to end, so that no two parts of an answer come from different
 //! configurations.
 
-use std::{convert::Infallible, future::pending, net::IpAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, net::IpAddr, sync::Arc};
 
 use futures_util::future::join_all;
-use http::{Method, request::Parts};
+use http::{Method, request::Parts, uri::PathAndQuery};
 
 use super::{
     backchannel_logout::{self, BackchannelLogout},
-    callback::CallbackFlow,
-    check::{Check, OwnCookies, TrustedProvider},
-    context::{PublicOrigin, RequestContext, RequestId, Via},
+    context::{Initiator, RequestContext, RequestId, Via},
+    emergency_watch::EmergencyWatch,
     endpoints::{self, Endpoints},
-    frontchannel_logout::FrontchannelLogout,
-    header_cuts::HeaderCuts,
-    login::LoginFlow,
-    logout::LogoutFlow,
-    misconfigured_edge::{self, MissingHeaders},
-    reauthorization::Reauthorization,
+    misconfigured_edge, protected_resource,
     refusal::{RefusalTarget, Refusals, UnreadableRequest},
-    refusal_log::{RefusalDetails, RefusalLog},
-    renewal::Renewer,
-    return_target::ReturnTargets,
-    sign_in_refusals::SignInRefusals,
-    silent_callback::SilentCallback,
+    refusal_log::RefusalDetails,
     subrequest::{PendingSubrequest, SubrequestAnswer, Subrequests},
-    unknown_sids::UnknownSids,
+    wiring::{Flows, GateComponents, Settings, SharedParts},
 };
 use crate::{
-    clock::Clock,
-    cookie::{GateCookies, SiteScheme},
-    crypto::Keyring,
-    edge::{self, Intent, Reason, Response, Subrequest, TrustedProxies, Verdict},
+    edge::{self, Intent, Reason, Response, Subrequest, Verdict},
     host::Authority,
-    metrics,
     oidc::Provider,
-    pages::Pages,
     policy::{Policy, Site},
     session::Sessions,
 };
-
-/// Settings of the gate: the way that it is reached, and its cookies.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// `server.prefix`: begins with a slash, never ends with one.
-    pub prefix: String,
-    /// `server.scheme`.
-    pub transport: SiteScheme,
-    /// `server.trusted_proxies`.
-    pub trusted_proxies: TrustedProxies,
-    /// `server.service_hosts`, folded.
-    pub service_hosts: Vec<String>,
-    /// `session.cookie_name`.
-    pub cookie_name: String,
-    /// `session.cookie_domain`.
-    pub cookie_domain: Option<String>,
-    /// `session.hide_cookies`.
-    pub own_cookies: OwnCookies,
-    /// `session.legacy_cookies`.
-    pub legacy_cookies: Vec<String>,
-    /// `session.reauthorize`.
-    pub reauthorize: Option<Duration>,
-}
-
-/// Components of a gate.
-pub struct GateComponents {
-    /// The apps and their rules.
-    pub policy: Policy,
-    /// The sessions.
-    pub sessions: Arc<Sessions>,
-    /// The providers in their order.
-    pub providers: Vec<Arc<Provider>>,
-    /// The pages.
-    pub pages: Pages,
-    /// The keys.
-    pub keyring: Arc<Keyring>,
-    /// The time.
-    pub clock: Clock,
-    /// The metrics, bound to the apps and providers.
-    pub metrics: metrics::BoundMetrics,
-}
 
 /// Health of the gate's dependencies, for the health page.
 #[derive(Clone, Debug)]
@@ -92,13 +36,6 @@ pub struct GateHealth {
     pub opened: bool,
     /// Providers by name; `true` while they answer.
     pub providers: Vec<(String, bool)>,
-}
-
-/// Parts that all snapshots share: they remember something across configurations.
-pub(super) struct SharedParts {
-    pub(super) renewer: Arc<Renewer>,
-    pub(super) refusal_log: Arc<RefusalLog>,
-    pub(super) header_cuts: Arc<HeaderCuts>,
 }
 
 /// One configuration of the gate.
@@ -114,60 +51,8 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(super) fn new(settings: Settings, components: GateComponents, shared: &SharedParts) -> Self {
-        let SharedParts { renewer, refusal_log, header_cuts } = shared;
-        let GateComponents { policy, sessions, providers, pages, keyring, clock, metrics } = components;
-        let jar = GateCookies::new(&settings.cookie_name, settings.cookie_domain.as_deref(), settings.transport);
-        let jar = Arc::new(jar);
-        let unknown_sids = Arc::new(UnknownSids::new());
-        let reauthorization = Arc::new(Reauthorization {
-            sessions: Arc::clone(&sessions),
-            renewer: Arc::clone(renewer),
-            providers: providers.clone(),
-            unknown_sids: Arc::clone(&unknown_sids),
-            default: settings.reauthorize,
-        });
-        let check = Arc::new(Check {
-            sessions: Arc::clone(&sessions),
-            renewer: Arc::clone(renewer),
-            reauthorization: Arc::clone(&reauthorization),
-            jar: Arc::clone(&jar),
-            own_cookies: settings.own_cookies,
-            header_cuts: Arc::clone(header_cuts),
-            providers: providers.iter().map(|provider| TrustedProvider::of(provider.settings())).collect(),
-        });
-        let flows = Flows {
-            policy: Arc::new(policy),
-            sessions,
-            providers,
-            check,
-            refusals: Arc::new(Refusals::new(pages, Arc::clone(refusal_log), metrics.refusals)),
-            keyring,
-            jar,
-            unknown_sids,
-            reauthorization,
-        };
-        let missing_headers = MissingHeaders::new(clock.clone());
-        let login = flows.login(clock, metrics.logins);
-        let endpoints = flows.endpoints(&login, renewer, settings.legacy_cookies);
-        let subrequests = Subrequests {
-            origin: PublicOrigin::new(settings.transport, settings.prefix),
-            proxies: settings.trusted_proxies,
-            service_hosts: settings.service_hosts,
-            has_warned_of_method: false.into(),
-            missing_headers,
-            policy: Arc::clone(&flows.policy),
-            check: Arc::clone(&flows.check),
-            login,
-            endpoints: Arc::clone(&endpoints),
-            refusals: Arc::clone(&flows.refusals),
-            metrics: metrics.auth,
-        };
-        let Flows { policy, sessions, providers, refusals, .. } = flows;
-        let backchannel_logout = BackchannelLogout {
-            sessions: Arc::clone(&sessions),
-            providers: providers.clone(),
-            refusal_log: Arc::clone(refusal_log),
-        };
+        let Flows { subrequests, backchannel_logout, endpoints, refusals, policy, sessions, providers } =
+            Flows::new(settings, components, shared);
         Self { subrequests, backchannel_logout, endpoints, refusals, policy, sessions, providers }
     }
 
@@ -195,6 +80,14 @@ impl Snapshot {
         pending().await
     }
 
+    /// Has the watch over the emergency sign-in see where it is open; without one it is closed.
+    pub(super) fn observe_emergency(&self, watch: &EmergencyWatch) {
+        match &self.subrequests.check.emergency {
+            Some(emergency) => emergency.observe(),
+            None => watch.observe(&[]),
+        }
+    }
+
     /// Answers an auth subrequest where memory alone can let it in. It waits for nothing, so it needs no limits: nearly every
     /// request ends here.
     #[must_use]
@@ -214,32 +107,56 @@ impl Snapshot {
             return endpoints::ping_response();
         }
         let id = RequestId::default();
-        let method = request.method.as_str();
-        let intent = edge::intent(Some(method), &request.headers);
-        let client = edge::direct_client(&self.subrequests.proxies, peer, &request.headers);
-        let requested = self.requested_site(request);
         if path == backchannel_logout::PATH && request.method == Method::POST {
-            return match self.logout_site(request, requested) {
+            let intent = edge::intent(Some(request.method.as_str()), &request.headers);
+            let client = edge::direct_client(&self.subrequests.proxies, peer, &request.headers);
+            return match self.logout_site(request, self.requested_site(request)) {
                 Ok(site) => Box::pin(self.backchannel_logout.handle(request, &id, client, site)).await,
                 Err(error) => self.refuse_unreadable(RefusalTarget { intent, id: &id }, client, error),
             };
         }
-        let (authority, site) = match requested {
-            Ok(requested) => requested,
-            Err(error) => return self.refuse_unreadable(RefusalTarget { intent, id: &id }, client, error),
-        };
-        let context = RequestContext {
+        match self.direct_context(peer, request, &id) {
+            Ok(context) => {
+                Box::pin(self.endpoints.answer_direct(&context, path, request.uri.query().unwrap_or_default())).await
+            }
+            Err(response) => *response,
+        }
+    }
+
+    /// Answers a request for protected-resource metadata that arrived over a direct route.
+    #[must_use]
+    pub fn answer_protected_resource(&self, peer: IpAddr, request: &Parts) -> Response {
+        let target = request.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        match self.direct_context(peer, request, &RequestId::default()) {
+            Ok(context) => protected_resource::answer_direct(&context, &self.refusals, target),
+            Err(response) => *response,
+        }
+    }
+
+    /// Returns the context of a request over a direct route, or the refusal of one for no app.
+    fn direct_context<'r>(
+        &'r self,
+        peer: IpAddr,
+        request: &'r Parts,
+        id: &'r RequestId,
+    ) -> Result<RequestContext<'r>, Box<Response>> {
+        let intent = edge::intent(Some(request.method.as_str()), &request.headers);
+        let client = edge::direct_client(&self.subrequests.proxies, peer, &request.headers);
+        let (authority, site) = self
+            .requested_site(request)
+            .map_err(|error| Box::new(self.refuse_unreadable(RefusalTarget { intent, id }, client, error)))?;
+        Ok(RequestContext {
             authority,
             site,
             client,
             intent,
-            method: Some(method),
+            method: Some(request.method.as_str()),
             headers: &request.headers,
             via: Via::Direct,
-            id: &id,
+            initiator: Initiator::Trusted,
+            id,
             origin: &self.subrequests.origin,
-        };
-        Box::pin(self.endpoints.answer_direct(&context, path, request.uri.query().unwrap_or_default())).await
+        })
     }
 
     /// Refuses a back-channel logout by its header alone, before its body is read: unknown host, wrong media type, too long.
@@ -272,20 +189,26 @@ impl Snapshot {
     #[must_use]
     pub fn not_found(&self, request: &Parts) -> Response {
         let intent = edge::intent(Some(request.method.as_str()), &request.headers);
-        self.refusals.without_site(intent, Reason::NotFound)
+        self.refusals.without_site(intent, Reason::NotFound, &RefusalDetails::default())
     }
 
-    /// Answers a request that there is no room or no time for.
+    /// Answers a request that there is no room or no time for. `what` names what is full, for the log.
     #[must_use]
-    pub fn overloaded(&self) -> Response {
+    pub fn overloaded(&self, what: &'static str) -> Response {
+        let details = RefusalDetails { detail: Some(&what), ..RefusalDetails::default() };
         // JSON for everybody: no page is rendered under overload.
-        self.refusals.without_site(Intent::Fetch, Reason::Overloaded)
+        self.refusals.without_site(Intent::Fetch, Reason::Overloaded, &details)
     }
 
     /// Answers a request whose header has too many lines or bytes.
     #[must_use]
     pub fn headers_too_large(&self) -> Response {
-        self.refusals.without_site(Intent::Fetch, Reason::HeadersTooLarge)
+        self.refusals.without_site(Intent::Fetch, Reason::HeadersTooLarge, &RefusalDetails::default())
+    }
+
+    /// Counts and logs a request that HTTP itself refused, before it was one: garbage, or too large a header.
+    pub fn note_unread(&self, peer: IpAddr, reason: Reason) {
+        self.refusals.unread(reason, &RefusalDetails { client: Some(peer), ..RefusalDetails::default() });
     }
 
     /// Returns the health of the gate's dependencies.
@@ -321,71 +244,5 @@ impl Snapshot {
     fn refuse_unreadable(&self, to: RefusalTarget<'_>, client: Option<IpAddr>, error: UnreadableRequest) -> Response {
         let details = RefusalDetails { client, ..RefusalDetails::default() };
         edge::write_direct(self.refusals.unreadable(to, error, details), to.id.as_str())
-    }
-}
-
-/// Components that the flows share.
-struct Flows {
-    policy: Arc<Policy>,
-    sessions: Arc<Sessions>,
-    providers: Vec<Arc<Provider>>,
-    check: Arc<Check>,
-    refusals: Arc<Refusals>,
-    keyring: Arc<Keyring>,
-    jar: Arc<GateCookies>,
-    unknown_sids: Arc<UnknownSids>,
-    reauthorization: Arc<Reauthorization>,
-}
-
-impl Flows {
-    fn login(&self, clock: Clock, metrics: metrics::LoginMetrics) -> Arc<LoginFlow> {
-        let (policy, keyring, jar) = (Arc::clone(&self.policy), Arc::clone(&self.keyring), Arc::clone(&self.jar));
-        Arc::new(LoginFlow {
-            sessions: Arc::clone(&self.sessions),
-            providers: self.providers.clone(),
-            check: Arc::clone(&self.check),
-            targets: ReturnTargets::new(policy, keyring, jar, clock.clone()),
-            refused: SignInRefusals { refusals: Arc::clone(&self.refusals), metrics },
-            keyring: Arc::clone(&self.keyring),
-            jar: Arc::clone(&self.jar),
-            clock,
-        })
-    }
-
-    fn callback(&self, login: &Arc<LoginFlow>) -> CallbackFlow {
-        let silent_callback = SilentCallback {
-            check: Arc::clone(&self.check),
-            reauthorization: Arc::clone(&self.reauthorization),
-            metrics: login.refused.metrics.clone(),
-        };
-        CallbackFlow { login: Arc::clone(login), silent_callback, unknown_sids: Arc::clone(&self.unknown_sids) }
-    }
-
-    fn endpoints(&self, login: &Arc<LoginFlow>, renewer: &Arc<Renewer>, legacy_cookies: Vec<String>) -> Arc<Endpoints> {
-        let logout = LogoutFlow {
-            policy: Arc::clone(&self.policy),
-            sessions: Arc::clone(&self.sessions),
-            renewer: Arc::clone(renewer),
-            providers: self.providers.clone(),
-            refusals: Arc::clone(&self.refusals),
-            keyring: Arc::clone(&self.keyring),
-            jar: Arc::clone(&self.jar),
-            legacy_cookies,
-        };
-        let frontchannel_logout = FrontchannelLogout {
-            sessions: Arc::clone(&self.sessions),
-            providers: self.providers.clone(),
-            refusals: Arc::clone(&self.refusals),
-            unknown_sids: Arc::clone(&self.unknown_sids),
-        };
-        Arc::new(Endpoints {
-            policy: Arc::clone(&self.policy),
-            login: Arc::clone(login),
-            callback: self.callback(login),
-            logout,
-            frontchannel_logout,
-            check: Arc::clone(&self.check),
-            refusals: Arc::clone(&self.refusals),
-        })
     }
 }

@@ -12,21 +12,28 @@ use std::{
     time::Instant,
 };
 
+use http::StatusCode;
+
 use super::{
-    check::{self, Check, NotAdmitted},
-    context::{PublicOrigin, RequestContext, RequestId, Via},
+    api_clients,
+    check::Check,
+    context::{Initiator, PublicOrigin, RequestContext, RequestId, Via},
+    cross_site,
     endpoints::{self, Endpoints},
     login::LoginFlow,
     misconfigured_edge::MissingHeaders,
+    not_admitted::{NotAdmitted, denial_reason},
+    protected_resource,
     refusal::{RefusalTarget, Refusals, UnreadableRequest},
-    refusal_log::{self, GroupsOf, RefusalDetails, RequiredAccess},
+    refusal_log::{self, HeldGrants, RefusalDetails, RequiredAccess},
+    step_up::StepUps,
 };
 use crate::{
-    edge::{self, AuthRequest, Edge, Intent, Reason, Response, Subrequest, TrustedProxies, Verdict},
+    edge::{self, AuthRequest, Edge, Intent, Reason, Refusal, Response, Subrequest, TrustedProxies, Verdict},
     identity::PackedIdentity,
     metrics,
     pages::Page,
-    policy::{Policy, RequestAttributes, Requirement, Site},
+    policy::{Denial, Policy, RequestAttributes, Requirement, Site, headers::DOORWARD_EMERGENCY},
 };
 
 /// Answers auth subrequests.
@@ -39,8 +46,9 @@ pub(super) struct Subrequests {
     pub(super) has_warned_of_method: AtomicBool,
     pub(super) missing_headers: MissingHeaders,
     pub(super) policy: Arc<Policy>,
-    pub(super) check: Arc<Check>,
+    pub(super) check: Check,
     pub(super) login: Arc<LoginFlow>,
+    pub(super) step_ups: StepUps,
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) metrics: metrics::AuthMetrics,
@@ -66,6 +74,7 @@ pub struct PendingSubrequest<'r> {
 struct ReadSubrequest<'r> {
     request: AuthRequest<'r>,
     site: Site<'r>,
+    initiator: Initiator,
     destination: Destination<'r>,
 }
 
@@ -73,6 +82,8 @@ struct ReadSubrequest<'r> {
 enum Destination<'r> {
     /// One of the gate's own endpoints, by its path below the prefix.
     Endpoint(&'r str),
+    /// Protected-resource metadata, which the app has published by the gate.
+    ResourceMetadata,
     /// A path of the app, which requires this.
     App(Requirement<'r>),
 }
@@ -102,13 +113,19 @@ impl Subrequests {
         let path = request.path();
         let destination = if let Some(endpoint) = endpoints::endpoint_path(&self.origin.prefix, path) {
             Destination::Endpoint(endpoint)
+        } else if site.app.resource_metadata.is_some() && protected_resource::resource_path(path).is_some() {
+            Destination::ResourceMetadata
         } else {
             // Unknown closes what known would close, so leaving it out where no rule asks opens nothing.
             let client = if site.app.reads_client() { request.client.address() } else { None };
             let attributes = RequestAttributes { path, method: request.method, client };
             Destination::App(site.app.requirement(attributes))
         };
-        Ok(ReadSubrequest { request, site, destination })
+        let initiator = match &destination {
+            Destination::App(requirement) => cross_site::initiator(&request, &site, requirement, self.origin.scheme),
+            Destination::Endpoint(_) | Destination::ResourceMetadata => Initiator::Trusted,
+        };
+        Ok(ReadSubrequest { request, site, initiator, destination })
     }
 
     fn is_same_named_app(&self, described: &str, routed: &str) -> bool {
@@ -128,28 +145,44 @@ impl Subrequests {
     }
 
     async fn answer<'r>(&'r self, read: ReadSubrequest<'r>, id: &'r RequestId) -> Verdict {
-        let ReadSubrequest { request, site, destination } = read;
+        let ReadSubrequest { request, site, initiator, destination } = read;
         let (query, intent) = (request.query().unwrap_or_default(), request.intent());
         let AuthRequest { edge, method, authority, target, client, headers, .. } = request;
         let (via, client) = (Via::Subrequest(edge), client.address());
-        let context =
-            RequestContext { authority, site, client, intent, method, headers, via, id, origin: &self.origin };
+        let context = RequestContext {
+            authority,
+            site,
+            client,
+            intent,
+            method,
+            headers,
+            via,
+            initiator,
+            id,
+            origin: &self.origin,
+        };
         // Cold branches are on the heap, so that the future of an answer from memory stays small.
         match destination {
             Destination::Endpoint(_) if edge == Edge::Nginx => {
                 Verdict::Refuse(self.refusals.refuse(&context, Reason::NeedsRoute, &Page::NotFound))
             }
             Destination::Endpoint(path) => Box::pin(self.endpoints.answer_subrequest(&context, path, query)).await,
+            Destination::ResourceMetadata => protected_resource::refuse_subrequest(&context, &self.refusals),
             Destination::App(requirement) => match self.check.decide(&context, &requirement, target).await {
                 Ok(verdict) => verdict,
-                Err(cause) => Box::pin(self.refuse(&context, target, cause)).await,
+                Err(cause) => Box::pin(self.refuse(&context, &requirement, target, cause)).await,
             },
         }
     }
 
     /// Makes the answer for a request that is not let in: a sign-in, or a refusal.
-    async fn refuse(&self, context: &RequestContext<'_>, target: &str, cause: NotAdmitted<'_>) -> Verdict {
-        let app = context.site.app.name.as_str();
+    async fn refuse(
+        &self,
+        context: &RequestContext<'_>,
+        requirement: &Requirement<'_>,
+        target: &str,
+        cause: NotAdmitted<'_>,
+    ) -> Verdict {
         let original = || self.login.targets.original(context, target);
         match cause {
             NotAdmitted::Unauthenticated(reason) => {
@@ -159,39 +192,78 @@ impl Subrequests {
                     Intent::Page if reason == Reason::Reauthorize => {
                         Verdict::Refuse(Refusals::login_required(context, reason))
                     }
-                    Intent::Page => self.login.challenge(context, &original(), reason).await,
+                    Intent::Page => {
+                        let step_up = requirement.step_up().filter(|asked| !asked.is_empty());
+                        self.login.challenge(context, &original(), reason, step_up.as_ref()).await
+                    }
                     Intent::Frame => Verdict::Refuse(self.refusals.framed(context, reason, &original())),
                     Intent::Form => Verdict::Refuse(self.refusals.held_form(context, reason)),
                     Intent::Fetch => Verdict::Refuse(Refusals::login_required(context, reason)),
                 }
             }
             NotAdmitted::Unauthorized(trip) => self.login.reauthorize(context, &original(), &trip).await,
+            NotAdmitted::StepUp(missing) => self.step_ups.answer(context, &original(), &missing).await,
+            NotAdmitted::UnknownClient(cause) => {
+                let (passwords, retry) = (self.check.app_passwords(), original());
+                Verdict::Refuse(api_clients::refuse(&self.refusals, context, &cause, passwords, retry.as_str()))
+            }
+            NotAdmitted::ClientForbidden(known, denial) => {
+                let refusal = self.forbid(context, target, Some(known.principal.identity()), denial);
+                Verdict::Refuse(api_clients::challenge_for_more(refusal, context))
+            }
             NotAdmitted::Forbidden(session, denial) => {
                 let identity = session.as_ref().map(|session| session.identity());
-                let reason = check::denial_reason(denial, identity);
-                let switch = context.endpoint_url("/sign_out?rd=%2F");
-                let page = match identity {
-                    Some(who) if reason == Reason::EmailUnverified => Page::EmailUnverified { user: who.user(), app },
-                    Some(who) => Page::NotAllowed { user: who.user(), app, switch: &switch },
-                    None => Page::Denied { app },
-                };
-                let (needs, groups) = (RequiredAccess(denial), identity.map(GroupsOf));
-                let details = RefusalDetails {
-                    user: identity.map(PackedIdentity::user),
-                    subject: identity.map(PackedIdentity::subject),
-                    path: target.split('?').next(),
-                    needs: Some(&needs),
-                    has: groups.as_ref().map(|groups| groups as &dyn fmt::Display),
-                    mend: refusal_log::mend(reason),
-                    ..RefusalDetails::default()
-                };
-                Verdict::Refuse(self.refusals.refuse_with(context, reason, &page, details))
+                Verdict::Refuse(self.forbid(context, target, identity, denial))
+            }
+            NotAdmitted::CrossSite(session) => {
+                Verdict::Refuse(cross_site::refuse(&self.refusals, context, target, session.identity()))
             }
             NotAdmitted::CookiesTooLong => Verdict::Refuse(self.refusals.cookies_too_long(context)),
+            NotAdmitted::ServiceToken(refusal) => {
+                Verdict::Refuse(refusal.refuse(&self.refusals, context, target, original().as_str()))
+            }
             NotAdmitted::Undetermined(cause) => {
                 Verdict::Refuse(self.refusals.undetermined(context, &cause, original().as_str()))
             }
+            NotAdmitted::Emergency(refusal) => {
+                let refused = self
+                    .check
+                    .emergency
+                    .as_ref()
+                    .map(|emergency| emergency.refuse(&self.refusals, context, &refusal, original().as_str()));
+                // There is one, or nothing would have been refused by it.
+                Verdict::Refuse(refused.unwrap_or_else(|| Refusals::login_required(context, Reason::NoSession)))
+            }
         }
+    }
+
+    /// Refuses somebody who may not pass.
+    fn forbid(
+        &self,
+        context: &RequestContext<'_>,
+        target: &str,
+        identity: Option<&PackedIdentity>,
+        denial: Denial<'_>,
+    ) -> Refusal {
+        let app = context.site.app.name.as_str();
+        let reason = denial_reason(denial, identity);
+        let switch = context.endpoint_url("/sign_out?rd=%2F");
+        let page = match identity {
+            Some(who) if reason == Reason::EmailUnverified => Page::EmailUnverified { user: who.user(), app },
+            Some(who) => Page::NotAllowed { user: who.user(), app, switch: &switch },
+            None => Page::Denied { app },
+        };
+        let (needs, held) = (RequiredAccess(denial), identity.map(|who| HeldGrants(who, denial)));
+        let details = RefusalDetails {
+            user: identity.map(PackedIdentity::user),
+            subject: identity.map(PackedIdentity::subject),
+            path: target.split('?').next(),
+            needs: Some(&needs),
+            has: held.as_ref().map(|held| held as &dyn fmt::Display),
+            mend: refusal_log::mend(reason),
+            ..RefusalDetails::default()
+        };
+        self.refusals.refuse_with(context, reason, &page, details)
     }
 
     fn refuse_unreadable(&self, subrequest: &Subrequest<'_>, id: &RequestId, error: UnreadableRequest) -> Verdict {
@@ -205,8 +277,8 @@ impl Subrequests {
         self.refusals.unreadable(RefusalTarget { intent, id }, error, details)
     }
 
-    fn count(&self, edge: Edge, site: Option<Site<'_>>, verdict: &Verdict, begun: Instant) {
-        self.metrics.count(edge as usize, site.and_then(|site| site.index), label(verdict), begun.elapsed());
+    fn count(&self, edge: Edge, site: Option<Site<'_>>, verdict: metrics::VerdictLabel, begun: Instant) {
+        self.metrics.count(edge as usize, site.and_then(|site| site.index), verdict, begun.elapsed());
     }
 }
 
@@ -219,11 +291,12 @@ impl<'r> PendingSubrequest<'r> {
 
     /// Lets the subrequest in where memory alone can decide that.
     fn admit(&self) -> Option<Response> {
-        let ReadSubrequest { request, site, destination } = self.read.as_ref().ok()?;
-        let Destination::App(requirement) = destination else { return None };
+        let ReadSubrequest { request, site, initiator, destination } = self.read.as_ref().ok()?;
+        let (Destination::App(requirement), Initiator::Trusted) = (destination, initiator) else { return None };
         let (host, headers) = (request.authority.host(), request.headers);
         let verdict = self.subrequests.check.admit_at_once(site, requirement, host, headers)?;
-        self.subrequests.count(request.edge, Some(*site), &verdict, self.begun);
+        // Never by an emergency password: those are looked at later.
+        self.subrequests.count(request.edge, Some(*site), metrics::VerdictLabel::Allow, self.begun);
         Some(edge::write(request.edge, verdict, ""))
     }
 
@@ -238,12 +311,13 @@ impl<'r> PendingSubrequest<'r> {
             }
             Err(error) => (subrequests.refuse_unreadable(&subrequest, &id, error), None),
         };
-        subrequests.count(edge, site, &verdict, begun);
+        let label = label(&verdict);
+        subrequests.count(edge, site, label, begun);
         tracing::debug!(
             request_id = %id,
             edge = edge.label(),
             app = site.map(|site| site.app.name.as_str()),
-            verdict = label(&verdict).label(),
+            verdict = label.label(),
             reason = verdict.reason().map(Reason::code),
             "auth subrequest"
         );
@@ -258,14 +332,29 @@ impl<'r> PendingSubrequest<'r> {
 /// The one table from verdict to metric.
 fn label(verdict: &Verdict) -> metrics::VerdictLabel {
     let reason = match verdict {
+        Verdict::Allow(admission) if admission.header(&DOORWARD_EMERGENCY).is_some_and(|value| !value.is_empty()) => {
+            return metrics::VerdictLabel::Emergency;
+        }
         Verdict::Allow(_) => return metrics::VerdictLabel::Allow,
         Verdict::Redirect(_) => return metrics::VerdictLabel::Login,
+        // A program is told how somebody has to sign in; a page that it did not help is forbidden.
+        Verdict::Refuse(Refusal { reason: Reason::StepUp, status: StatusCode::UNAUTHORIZED, .. }) => {
+            return metrics::VerdictLabel::Unauthenticated;
+        }
+        // An outage is a 503, unless somebody is asked for an emergency password.
+        Verdict::Refuse(Refusal {
+            reason: Reason::StoreUnavailable | Reason::ProviderUnavailable,
+            status: StatusCode::UNAUTHORIZED,
+            ..
+        }) => return metrics::VerdictLabel::Emergency,
         Verdict::Refuse(refusal) => refusal.reason,
     };
     match reason {
+        Reason::EmergencyRefused => metrics::VerdictLabel::Emergency,
         Reason::NoSession
         | Reason::SessionEnded
         | Reason::Reauthorize
+        | Reason::InvalidToken
         | Reason::SignedOut
         | Reason::Reset
         | Reason::ConfirmSignOut => metrics::VerdictLabel::Unauthenticated,
@@ -274,6 +363,8 @@ fn label(verdict: &Verdict) -> metrics::VerdictLabel {
         | Reason::NotAllowed
         | Reason::EmailUnverified
         | Reason::RuleDenied
+        | Reason::StepUp
+        | Reason::CrossSite
         | Reason::UnknownHost
         | Reason::SignInFailed
         | Reason::SignInLoop => metrics::VerdictLabel::Forbidden,
@@ -283,6 +374,7 @@ fn label(verdict: &Verdict) -> metrics::VerdictLabel {
         Reason::UntrustedPeer
         | Reason::BadRequest
         | Reason::HeadersTooLarge
+        | Reason::RateLimited
         | Reason::NeedsRoute
         | Reason::NotFound
         | Reason::NoSuchEdge

@@ -1,6 +1,7 @@
 //! Negative cache of `sid`s, in front of front-channel logout: anybody may name one, without a cookie of ours.
 //!
-//! Promises: a `sid` costs the store one read a minute, with few reads at a time, and memory is bounded.
+//! Promises: a `sid` costs the store one read a minute, with few reads at a time, and memory is bounded; a look-up that was given
+//! up says nothing about its `sid`.
 
 use std::time::Duration;
 
@@ -27,6 +28,13 @@ pub(super) struct UnknownSids {
     permits: Semaphore,
 }
 
+/// Look-up of a `sid`. Unless it was in vain, the `sid` is looked up again the next time: also where nobody waited for the end.
+pub(super) struct SidLookup<'a> {
+    sids: &'a UnknownSids,
+    key: [u8; 32],
+    was_in_vain: bool,
+}
+
 impl UnknownSids {
     /// An empty cache.
     pub(super) fn new() -> Self {
@@ -34,12 +42,15 @@ impl UnknownSids {
         Self { looked_up, permits: Semaphore::new(CONCURRENCY) }
     }
 
-    /// Returns `true` if this `sid` was not looked up within [`TTL`], and remembers that it is now.
-    pub(super) fn is_first(&self, provider: &str, sid: &str) -> bool {
-        self.looked_up.entry(key(provider, sid)).or_insert(()).is_fresh()
+    /// Begins to look up a `sid`; `None` where that was done within [`TTL`], or is being done.
+    pub(super) fn begin(&self, provider: &str, sid: &str) -> Option<SidLookup<'_>> {
+        let key = key(provider, sid);
+        let is_first = self.looked_up.entry(key).or_insert(()).is_fresh();
+        // Not `then_some`: a look-up that is made and dropped forgets the `sid`.
+        is_first.then(|| SidLookup { sids: self, key, was_in_vain: false })
     }
 
-    /// Drops a `sid`: its session has just been made, or the store could not say.
+    /// Drops a `sid`: its session has just been made.
     pub(super) fn forget(&self, provider: &str, sid: &str) {
         self.looked_up.invalidate(&key(provider, sid));
     }
@@ -47,6 +58,21 @@ impl UnknownSids {
     /// Waits for a permit to read the store once; `None` after [`PERMIT_TIMEOUT`].
     pub(super) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
         timeout(PERMIT_TIMEOUT, self.permits.acquire()).await.ok()?.ok()
+    }
+}
+
+impl SidLookup<'_> {
+    /// Remembers that there is no session of this `sid`.
+    pub(super) fn was_in_vain(mut self) {
+        self.was_in_vain = true;
+    }
+}
+
+impl Drop for SidLookup<'_> {
+    fn drop(&mut self) {
+        if !self.was_in_vain {
+            self.sids.looked_up.invalidate(&self.key);
+        }
     }
 }
 
@@ -63,12 +89,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sid_is_looked_up_once_and_again_after_it_was_forgotten() {
+    fn a_sid_that_was_looked_up_in_vain_is_looked_up_again_after_it_was_forgotten() {
         let sids = UnknownSids::new();
-        assert!(sids.is_first("p", "s") && !sids.is_first("p", "s"));
-        assert!(sids.is_first("ps", "") && sids.is_first("q", "s"), "another pair is another entry");
+        for (provider, sid) in [("p", "s"), ("ps", ""), ("q", "s")] {
+            sids.begin(provider, sid).expect("another pair is another entry").was_in_vain();
+            for _ in 0..3 {
+                assert!(sids.begin(provider, sid).is_none(), "however often it is named");
+            }
+        }
         sids.forget("p", "s");
-        assert!(sids.is_first("p", "s"));
+        assert!(sids.begin("p", "s").is_some());
+    }
+
+    #[test]
+    fn a_look_up_that_was_given_up_says_nothing() {
+        let sids = UnknownSids::new();
+        let under_way = sids.begin("p", "s").unwrap();
+        for _ in 0..3 {
+            assert!(sids.begin("p", "s").is_none(), "one look-up at a time");
+        }
+        drop(under_way);
+        assert!(sids.begin("p", "s").is_some());
     }
 
     #[tokio::test]

@@ -96,6 +96,7 @@ async fn built() -> (Gate, Arc<Sessions>) {
         policy: Policy::new(config.policy),
         sessions: Arc::clone(&sessions),
         providers: vec![Arc::new(provider)],
+        token_issuers: Vec::new(),
         pages: Pages::new(config.brand),
         keyring,
         clock,

@@ -8,7 +8,7 @@ use std::{fmt, str, sync::Arc};
 use arc_swap::ArcSwapOption;
 use serde_json::{Map, Value};
 
-use super::{ClaimsStanding, Identity, Registration, SessionScope, Subject};
+use super::{ClaimsStanding, Identity, Registration, SERVICE_TOKENS, SessionScope, Subject};
 use crate::clock::Timestamp;
 
 /// An [`Identity`] and its [`SessionScope`], with the claims still as JSON.
@@ -93,6 +93,12 @@ impl PackedIdentity {
             claims: self.read_claims(),
             standing: self.standing(),
         }
+    }
+
+    /// Returns `true` if it is that of a service token, and not of a person.
+    #[must_use]
+    pub fn is_of_service_token(&self) -> bool {
+        self.provider() == SERVICE_TOKENS
     }
 
     /// [`Identity::provider`].

@@ -27,6 +27,56 @@ pub struct Principal<'a> {
 pub enum PrincipalSource {
     /// A session, by its cookie.
     Session,
+    /// An access token (RFC 6750).
+    Bearer,
+    /// A user name and an app password, redeemed at the provider.
+    AppPassword,
+    /// A service token of the gate's own.
+    ServiceToken,
+    /// An emergency password.
+    Emergency,
+}
+
+/// Principal that no session stands behind: the facts that a credential was verified for.
+pub struct OwnedPrincipal {
+    identity: PackedIdentity,
+    source: PrincipalSource,
+    valid_until: Option<Timestamp>,
+    since: Timestamp,
+    tokens: Tokens,
+    headers: HeaderCache,
+}
+
+impl OwnedPrincipal {
+    /// Principal of an identity that was verified at `since`, and counts until `valid_until`.
+    #[must_use]
+    pub fn new(
+        identity: PackedIdentity,
+        source: PrincipalSource,
+        since: Timestamp,
+        valid_until: Option<Timestamp>,
+    ) -> Self {
+        Self { identity, source, valid_until, since, tokens: Tokens::default(), headers: HeaderCache::default() }
+    }
+
+    /// The same, with tokens that apps may be passed.
+    #[must_use]
+    pub fn with_tokens(self, tokens: Tokens) -> Self {
+        Self { tokens, ..self }
+    }
+
+    /// The identity that rules judge.
+    #[must_use]
+    pub fn identity(&self) -> &PackedIdentity {
+        &self.identity
+    }
+
+    /// Returns it as a request's principal.
+    #[must_use]
+    pub fn principal(&self) -> Principal<'_> {
+        let Self { identity, source, valid_until, since, tokens, headers } = self;
+        Principal { identity, source: *source, valid_until: *valid_until, since: *since, tokens, headers }
+    }
 }
 
 impl Principal<'_> {

@@ -27,6 +27,7 @@ labels! {
     VerdictLabel { /** Allowed. */ Allow = "allow", /** Redirected to sign in. */ Login = "login",
                    /** No session, and not a page. */ Unauthenticated = "unauthenticated", /** Signed in, not allowed. */ Forbidden = "forbidden",
                    /** Undecided: store or provider unavailable, or overload. */ Unavailable = "unavailable",
+                   /** Answered by the emergency sign-in: let in, asked or refused. */ Emergency = "emergency",
                    /** A bad request. */ Rejected = "rejected" }
 }
 labels! {
@@ -69,7 +70,7 @@ labels! {
     /// Endpoint of a provider.
     Endpoint { /** Its metadata document. */ Discovery = "discovery", /** Its signing keys. */ Jwks = "jwks",
                /** The token endpoint. */ Token = "token", /** The userinfo endpoint. */ Userinfo = "userinfo",
-               /** The revocation endpoint. */ Revocation = "revocation" }
+               /** The revocation endpoint. */ Revocation = "revocation", /** The introspection endpoint. */ Introspection = "introspection" }
 }
 labels! {
     /// Result of a request to a provider.
@@ -95,4 +96,11 @@ labels! {
     RenewalResult { /** The provider issued new tokens. */ Renewed = "renewed", /** Another process had renewed it meanwhile. */ Shared = "shared",
                     /** The provider will not renew it again. */ Rejected = "rejected",
                     /** The provider did not answer, or not in a way that says anything of the session. */ Unavailable = "unavailable" }
+}
+labels! {
+    /// Answer of the emergency sign-in.
+    EmergencyResult { /** Let in with a right password. */ Allowed = "allowed", /** Asked for a password. */ Challenged = "challenged",
+                      /** Refused for a wrong one. */ Refused = "refused",
+                      /** Not looked at: too many attempts from one network. */ Limited = "limited",
+                      /** Not looked at: too many attempts at once. */ Busy = "busy" }
 }

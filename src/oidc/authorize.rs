@@ -3,6 +3,8 @@
 //! Promises: the gate's own parameters cannot be changed by the configuration's extra parameters nor by a query in the
 //! provider's metadata. Pure.
 
+use std::time::Duration;
+
 use data_encoding::BASE64URL_NOPAD;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
@@ -45,6 +47,10 @@ pub struct AuthorizationRequest<'a> {
     pub nonce: &'a str,
     /// The PKCE code verifier (RFC 7636); its S256 challenge is sent.
     pub code_verifier: &'a str,
+    /// Authentication context classes that are asked for, the preferred one first.
+    pub acr_values: &'a [String],
+    /// The most time since the person proved who they are: after it the provider has them do so again.
+    pub max_age: Option<Duration>,
     /// For a request during which the person may not be asked anything.
     pub silent: Option<SilentRequest<'a>>,
 }
@@ -90,13 +96,24 @@ pub(super) fn authorization_url(
     ];
     let extra = settings.extra_authorize_params.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let silent = request.silent.as_ref().map(SilentRequest::parameters);
-    let replaced: Vec<&str> = match silent {
-        Some(_) => RESERVED_PARAMETERS.iter().chain(SILENT_PARAMETERS).copied().collect(),
-        None => RESERVED_PARAMETERS.to_owned(),
-    };
+    let step_up = request.step_up();
+    let step_up = step_up.iter().map(|(name, value)| (*name, value.as_str()));
+    let mut replaced: Vec<&str> = RESERVED_PARAMETERS.to_owned();
+    replaced.extend(step_up.clone().map(|(name, _)| name));
+    if silent.is_some() {
+        replaced.extend(SILENT_PARAMETERS);
+    }
     let extra = extra.filter(|(name, _)| !replaced.contains(name));
-    let parameters = parameters.into_iter().chain(silent.into_iter().flatten()).chain(extra);
+    let parameters = parameters.into_iter().chain(silent.into_iter().flatten()).chain(step_up).chain(extra);
     with_query(&metadata.authorization_endpoint, &replaced, parameters)
+}
+
+impl AuthorizationRequest<'_> {
+    fn step_up(&self) -> Vec<(&'static str, String)> {
+        let classes = (!self.acr_values.is_empty()).then(|| ("acr_values", self.acr_values.join(" ")));
+        let age = self.max_age.map(|age| ("max_age", age.as_secs().to_string()));
+        classes.into_iter().chain(age).collect()
+    }
 }
 
 impl SilentRequest<'_> {

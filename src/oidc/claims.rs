@@ -10,6 +10,7 @@ use super::{
     error::Error,
     groups,
     json::JsonObject,
+    jwt::LEEWAY,
     settings::{GroupsUse, Settings, UnverifiedEmail},
     standard_claims::EMAIL_VERIFIED,
 };
@@ -29,7 +30,9 @@ pub const PROTOCOL_CLAIMS: &[&str] =
 
 /// Claims about how and when the person signed in. Only an ID token vouches for them, and a renewal that does not repeat them
 /// does not change them.
-const AUTHENTICATION_CLAIMS: [&str; 3] = ["acr", "amr", "auth_time"];
+const AUTHENTICATION_CLAIMS: [&str; 3] = ["acr", "amr", AUTH_TIME];
+
+const AUTH_TIME: &str = "auth_time";
 
 /// Claims by which apps call a person, and which no group depends on.
 const NAMING_CLAIMS: [&str; 5] = ["sub", "preferred_username", "name", EMAIL, EMAIL_VERIFIED];
@@ -94,12 +97,8 @@ pub(super) fn identity(
     };
     let email = EmailClaim::of(&[id_token, &complement.claims], previous.map(|previous| &previous.claims));
     let mut claims = merged(without_authentication(complement.claims), id_token);
-    for name in AUTHENTICATION_CLAIMS {
-        if let Some(before) =
-            previous.and_then(|previous| previous.claims.get(name)).filter(|_| !claims.contains_key(name))
-        {
-            claims.insert(name.to_owned(), before.clone());
-        }
+    if let Some(previous) = previous {
+        keep_authentication(&mut claims, &previous.claims, occasion.now);
     }
     let standing = ClaimsStanding {
         groups_incomplete: complement.standing.groups_incomplete
@@ -274,6 +273,22 @@ fn build(
         claims,
         standing: membership.standing,
     })
+}
+
+/// Keeps how and when the person signed in, where a renewed ID token does not say otherwise. A renewal is no proof of anybody's
+/// presence: an `auth_time` that is the time of the renewal does not count (section 12.2).
+fn keep_authentication(claims: &mut JsonObject, before: &JsonObject, now: Timestamp) {
+    let moment = |claims: &JsonObject| claims.get(AUTH_TIME).and_then(Value::as_f64);
+    #[expect(clippy::cast_precision_loss, reason = "seconds are far below the precision of a double")]
+    let latest = now.minus(LEEWAY).unix() as f64;
+    if moment(claims).is_some_and(|told| told > latest && moment(before).is_none_or(|known| told > known)) {
+        claims.remove(AUTH_TIME);
+    }
+    for name in AUTHENTICATION_CLAIMS {
+        if let Some(before) = before.get(name).filter(|_| !claims.contains_key(name)) {
+            claims.insert(name.to_owned(), before.clone());
+        }
+    }
 }
 
 fn set(claims: &mut JsonObject, name: &str, value: Option<Value>) {

@@ -19,10 +19,12 @@ use super::{
     standard_claims,
     userinfo::{UserinfoEndpoint, UserinfoError, UserinfoRequest},
 };
-use crate::identity::Identity;
+use crate::{clock::Timestamp, identity::Identity};
 
 const ID_TOKEN: &str = "ID token";
 const USERINFO: &str = "userinfo";
+const ACCESS_TOKEN: &str = "access token";
+const INTROSPECTION: &str = "introspection response";
 /// The most different warnings: their texts hold a status.
 const MAX_WARNINGS: usize = 32;
 
@@ -66,6 +68,38 @@ impl ClaimsReader {
         self.warn_of_groups(&own, &userinfo);
         let occasion = Occasion { previous, now: request.now };
         claims::identity(&self.settings, &subject, &own, userinfo, occasion)
+    }
+
+    /// Returns the identity of a verified access token of an API client. It says all that there is to know: nothing is asked.
+    pub(super) fn of_access_token(&self, claims: ReadObject, subject: &str, now: Timestamp) -> Result<Identity, Error> {
+        let own = standard_claims::without_odd(claims, ACCESS_TOKEN, &self.odd);
+        self.name_odd_groups(&own, ACCESS_TOKEN);
+        claims::identity(&self.settings, subject, &own, UserinfoClaims::NotAsked, Occasion { previous: None, now })
+    }
+
+    /// Returns the identity of an introspected token that is good for the userinfo endpoint, unless that says otherwise.
+    pub(super) async fn of_introspected_token(
+        &self,
+        claims: ReadObject,
+        subject: &str,
+        request: &UserinfoRequest<'_>,
+    ) -> Result<Identity, Error> {
+        let own = standard_claims::without_odd(claims, INTROSPECTION, &self.odd);
+        self.name_odd_groups(&own, INTROSPECTION);
+        let userinfo = match &request.metadata.userinfo_endpoint {
+            Some(url) if claims::needs_userinfo(&self.settings, &own) => {
+                match self.userinfo_endpoint.fetch(url, request, subject).await {
+                    Ok(read) => UserinfoClaims::Told(self.userinfo(read)),
+                    Err(UserinfoError::Unusable(error @ Error::Unavailable(_))) => return Err(error),
+                    // A client that acts for itself has no person to tell of.
+                    Err(UserinfoError::Unusable(_)) => UserinfoClaims::NotAsked,
+                    Err(error @ UserinfoError::AnotherSubject) => return Err(error.into()),
+                }
+            }
+            _ => UserinfoClaims::NotAsked,
+        };
+        let occasion = Occasion { previous: None, now: request.now };
+        claims::identity(&self.settings, subject, &own, userinfo, occasion)
     }
 
     /// Returns the identity of a session at a renewal that brought no new ID token; `None` where nothing is new about it.

@@ -97,8 +97,20 @@ impl Discovery {
             for warning in metadata.warnings(&self.settings) {
                 tracing::warn!(provider = self.settings.name, "the provider's metadata: {warning}");
             }
+            self.warn_of_unlisted_acr(&metadata);
         }
         Ok(metadata)
+    }
+
+    fn warn_of_unlisted_acr(&self, metadata: &ProviderMetadata) {
+        for acr in metadata.unlisted_acr(&self.settings) {
+            tracing::warn!(
+                provider = self.settings.name,
+                acr,
+                "the provider does not list a class of authentication that a rule asks for (acr_values_supported), so nobody may \
+                 pass that rule; mend: name one that it lists in allow.acr, or add it at the provider"
+            );
+        }
     }
 
     async fn request(&self, health: &ProviderHealth) -> Result<FetchedMetadata, Error> {

@@ -13,6 +13,9 @@ pub enum Error {
     /// No connection, no answer in time, or a server error. Says nothing about the person or the session.
     #[error("the provider is unavailable: {0}")]
     Unavailable(String),
+    /// More requests of this kind at once than the provider is asked. Says nothing about it.
+    #[error("more {0} at once than the provider is asked")]
+    Overloaded(&'static str),
     /// The code or the refresh token is used, expired, revoked, or was issued to another client (RFC 6749, section 5.2:
     /// `invalid_grant`).
     #[error("the provider refused the authorization code or the refresh token")]
@@ -37,7 +40,7 @@ impl Error {
     #[must_use]
     pub fn renewal_result(&self) -> metrics::RenewalResult {
         match self {
-            Self::Unavailable(_) | Self::ClientRefused(_) | Self::UnreadableAnswer(_) => {
+            Self::Unavailable(_) | Self::Overloaded(_) | Self::ClientRefused(_) | Self::UnreadableAnswer(_) => {
                 metrics::RenewalResult::Unavailable
             }
             Self::GrantRefused | Self::InvalidMessage(_) | Self::ClockSkew(_) => metrics::RenewalResult::Rejected,
@@ -48,7 +51,8 @@ impl Error {
     pub(super) fn request_outcome(&self) -> metrics::ProviderResult {
         match self {
             Self::Unavailable(_) => metrics::ProviderResult::Unavailable,
-            Self::GrantRefused
+            Self::Overloaded(_)
+            | Self::GrantRefused
             | Self::ClientRefused(_)
             | Self::UnreadableAnswer(_)
             | Self::InvalidMessage(_)

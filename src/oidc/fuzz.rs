@@ -13,7 +13,8 @@ use openidconnect::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    AuthorizationRequest, ClientAuth, GroupsUse, Provider, ProxySetting, Settings, UnverifiedEmail, authorize, claims,
+    AuthorizationRequest, ClientAuth, GroupsUse, IssuerUse, Provider, ProxySetting, Settings, UnverifiedEmail,
+    authorize, claims,
     id_token::{self, ExpectedIdToken, GrantType, HeldIdToken},
     jwks as signing_keys,
     jwt::{self, LEEWAY, UnverifiedJwt},
@@ -46,12 +47,14 @@ static PUBLISHED: LazyLock<CoreJsonWebKeySet> =
 
 static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
     name: "authentik".to_owned(),
+    issuer_use: IssuerUse::SignIn,
     issuer: ISSUER.parse().expect("a URL"),
     client_id: CLIENT.to_owned(),
     client_secret: None,
     scopes: vec!["openid".to_owned()],
     groups_claim: ClaimPath::Dotted("groups".to_owned()),
     groups_separator: Some(",".to_owned()),
+    acr_in_rules: std::collections::BTreeSet::new(),
     groups_use: GroupsUse::InRules,
     groups_grace: std::time::Duration::from_hours(1),
     client_auth: ClientAuth::Auto,
@@ -240,6 +243,8 @@ pub fn discovery(input: &[u8]) {
         state: "a state",
         nonce: NONCE,
         code_verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+        acr_values: &[],
+        max_age: None,
         silent: None,
     };
     let url = authorize::authorization_url(&SETTINGS, &metadata, &request);

@@ -103,12 +103,14 @@ pub(super) enum GrantType<'a> {
         /// The ID token of that session. A renewed one need not repeat its nonce, but if it does it has to be the same.
         held: Option<&'a HeldIdToken>,
     },
+    /// `client_credentials` with a person's app password: nothing went before it that the token could repeat.
+    AppPassword,
 }
 
 impl<'a> GrantType<'a> {
     fn held(self) -> Option<&'a HeldIdToken> {
         match self {
-            Self::AuthorizationCode { .. } => None,
+            Self::AuthorizationCode { .. } | Self::AppPassword => None,
             Self::RefreshToken { held, .. } => held,
         }
     }
@@ -246,7 +248,7 @@ fn check_lifetime(claims: &JsonObject, now: Timestamp) -> Result<(), JwtError> {
 fn check_nonce(claims: &JsonObject, grant: GrantType<'_>) -> Result<(), &'static str> {
     let expected = match (grant, claims.get("nonce")) {
         // Not every provider repeats it, and where it never did there is nothing to compare with.
-        (GrantType::RefreshToken { .. }, None | Some(Value::Null)) => return Ok(()),
+        (GrantType::AppPassword, _) | (GrantType::RefreshToken { .. }, None | Some(Value::Null)) => return Ok(()),
         (GrantType::RefreshToken { held, .. }, _) => match held.and_then(|held| held.nonce.as_deref()) {
             Some(nonce) => nonce,
             None => return Ok(()),
@@ -267,7 +269,7 @@ fn check_subject(subject: &str, grant: GrantType<'_>) -> Result<(), &'static str
         GrantType::RefreshToken { subject: owner, .. } if owner != subject => {
             Err("the ID token is about another subject than the session (sub); mend: sign in again")
         }
-        GrantType::RefreshToken { .. } | GrantType::AuthorizationCode { .. } => Ok(()),
+        GrantType::RefreshToken { .. } | GrantType::AuthorizationCode { .. } | GrantType::AppPassword => Ok(()),
     }
 }
 

@@ -63,6 +63,7 @@ pub(super) struct Jwks {
     /// Times of the last fetches that tokens caused.
     last_for_sign_ins: ArcSwapOption<Timestamp>,
     last_for_strangers: ArcSwapOption<Timestamp>,
+    last_for_api_clients: ArcSwapOption<Timestamp>,
     /// Single-flight: one caller fetches at a time, and those who waited take the keys that came meanwhile.
     single_flight: Semaphore,
 }
@@ -72,8 +73,10 @@ pub(super) struct Jwks {
 pub(super) enum TokenSender {
     /// The provider, in answer to a request of ours.
     Provider,
-    /// Anybody.
+    /// Anybody, for a logout token.
     Stranger,
+    /// Anybody, for an API client's token. They share nothing with the others: who makes up keys here delays no logout.
+    ApiClient,
 }
 
 /// The keys of a document.
@@ -106,6 +109,7 @@ impl Jwks {
             current: ArcSwapOption::empty(),
             last_for_sign_ins: ArcSwapOption::empty(),
             last_for_strangers: ArcSwapOption::empty(),
+            last_for_api_clients: ArcSwapOption::empty(),
             single_flight: Semaphore::new(1),
         }
     }
@@ -115,6 +119,7 @@ impl Jwks {
         self.current.store(previous.current.load_full());
         self.last_for_sign_ins.store(previous.last_for_sign_ins.load_full());
         self.last_for_strangers.store(previous.last_for_strangers.load_full());
+        self.last_for_api_clients.store(previous.last_for_api_clients.load_full());
         self
     }
 
@@ -136,7 +141,7 @@ impl Jwks {
                 match (self.newer_keys(uri, Some(&current), sender).await?, sender) {
                     (Some(newer), _) => Ok(check(&newer.keys)?),
                     (None, TokenSender::Provider) => Err(refetch_too_soon()),
-                    (None, TokenSender::Stranger) => Err(error.into()),
+                    (None, TokenSender::Stranger | TokenSender::ApiClient) => Err(error.into()),
                 }
             }
             result => Ok(result?),
@@ -168,9 +173,10 @@ impl Jwks {
         let (last, interval) = match sender {
             TokenSender::Provider => (&self.last_for_sign_ins, SIGN_INS_INTERVAL),
             TokenSender::Stranger => (&self.last_for_strangers, STRANGERS_INTERVAL),
+            TokenSender::ApiClient => (&self.last_for_api_clients, STRANGERS_INTERVAL),
         };
         let pause = self.time_until(last.load().as_deref(), interval);
-        if pause > Duration::ZERO && sender == TokenSender::Stranger {
+        if pause > Duration::ZERO && sender != TokenSender::Provider {
             return Ok(None);
         }
         sleep(pause).await;
@@ -222,8 +228,8 @@ fn refetch_too_soon() -> Error {
     Error::Unavailable("its keys were asked for a moment ago, and did not come or did not fit".into())
 }
 
-/// Returns the error of a fetch for a token that waits for it: keys that cannot be read are no verdict on the token either.
-fn says_nothing_of_tokens(error: Error) -> Error {
+/// Returns the error of a fetch for a token that waits for it: keys or metadata that cannot be read are no verdict on the token.
+pub(super) fn says_nothing_of_tokens(error: Error) -> Error {
     match error {
         Error::InvalidMessage(text) => Error::Unavailable(text),
         other => other,

@@ -13,7 +13,7 @@ use super::{
     error::{Error, printable},
     json::{JsonObject, ReadObject},
     odd_fields::OddFields,
-    settings::Settings,
+    settings::{IssuerUse, Settings},
 };
 
 /// Name of the document in the log.
@@ -43,25 +43,29 @@ pub(super) struct ProviderMetadata {
     pub(super) userinfo_endpoint: Option<Url>,
     pub(super) end_session_endpoint: Option<Url>,
     pub(super) revocation_endpoint: Option<Url>,
+    pub(super) introspection_endpoint: Option<Url>,
     /// The algorithms of ID tokens, as they are written; absent where they are not told.
     signing_algorithms: Option<Vec<String>>,
     client_auth_methods: Option<Vec<String>>,
     code_challenge_methods: Option<Vec<String>>,
     scopes: Option<Vec<String>>,
+    acr_values: Option<Vec<String>>,
     sends_iss: bool,
 }
 
 /// The fields without which nobody can sign in.
 const NEEDED: &[&str] = &["issuer", "authorization_endpoint", "token_endpoint", "jwks_uri"];
 /// The fields that the gate can do without.
-const OPTIONAL: [&str; 8] = [
+const OPTIONAL: [&str; 10] = [
     "userinfo_endpoint",
     "end_session_endpoint",
     "revocation_endpoint",
+    "introspection_endpoint",
     "id_token_signing_alg_values_supported",
     "token_endpoint_auth_methods_supported",
     "code_challenge_methods_supported",
     "scopes_supported",
+    "acr_values_supported",
     "authorization_response_iss_parameter_supported",
 ];
 
@@ -95,16 +99,18 @@ impl ProviderMetadata {
         check_issuer(&issuer, settings)?;
         Ok(Self {
             issuer,
-            authorization_endpoint: read.needed_endpoint("authorization_endpoint", Asker::Browser)?,
-            token_endpoint: read.needed_endpoint("token_endpoint", Asker::Gate)?,
+            authorization_endpoint: read.sign_in_endpoint("authorization_endpoint", Asker::Browser)?,
+            token_endpoint: read.sign_in_endpoint("token_endpoint", Asker::Gate)?,
             jwks_uri: read.needed_endpoint("jwks_uri", Asker::Gate)?,
             userinfo_endpoint: read.endpoint("userinfo_endpoint", Asker::Gate),
             end_session_endpoint: read.endpoint("end_session_endpoint", Asker::Browser),
             revocation_endpoint: read.endpoint("revocation_endpoint", Asker::Gate),
+            introspection_endpoint: read.endpoint("introspection_endpoint", Asker::Gate),
             signing_algorithms: read.texts("id_token_signing_alg_values_supported"),
             client_auth_methods: read.texts("token_endpoint_auth_methods_supported"),
             code_challenge_methods: read.texts("code_challenge_methods_supported"),
             scopes: read.texts("scopes_supported"),
+            acr_values: read.texts("acr_values_supported"),
             sends_iss: read
                 .optional("authorization_response_iss_parameter_supported", "true or false")
                 .unwrap_or(false),
@@ -144,7 +150,7 @@ impl ProviderMetadata {
                  renewed; mend: allow offline_access for this client at the provider",
             ),
             (
-                lacks(&self.code_challenge_methods, "S256"),
+                settings.issuer_use == IssuerUse::SignIn && lacks(&self.code_challenge_methods, "S256"),
                 "it does not list PKCE with S256; mend: enable it at the provider",
             ),
             (
@@ -154,6 +160,12 @@ impl ProviderMetadata {
             ),
         ];
         all.into_iter().filter_map(|(applies, text)| applies.then_some(text)).collect()
+    }
+
+    /// Returns the authentication context classes that rules ask for and the provider does not list, where it lists any.
+    pub(super) fn unlisted_acr<'s>(&self, settings: &'s Settings) -> Vec<&'s str> {
+        let Some(listed) = &self.acr_values else { return Vec::new() };
+        settings.acr_in_rules.iter().filter(|class| !listed.contains(*class)).map(String::as_str).collect()
     }
 }
 
@@ -166,6 +178,15 @@ impl MetadataReader<'_> {
                 "its metadata are not an OpenID provider's: `{name}` is missing or cannot be read; mend: check the issuer"
             ))
         })
+    }
+
+    /// Reads an endpoint for signing in. An issuer of which only the keys are wanted need not have one (Kubernetes, the CI
+    /// systems): its own address stands in its place, and nothing is ever sent there.
+    fn sign_in_endpoint(&self, name: &'static str, asker: Asker) -> Result<Url, Error> {
+        match self.settings.issuer_use {
+            IssuerUse::SignIn => self.needed_endpoint(name, asker),
+            IssuerUse::Tokens => Ok(self.settings.issuer.clone()),
+        }
     }
 
     fn needed_endpoint(&self, name: &'static str, asker: Asker) -> Result<Url, Error> {
@@ -310,6 +331,22 @@ mod tests {
         ] {
             let error = parse(&document(&json!({ field: value })).to_string(), &settings(ISSUER)).unwrap_err();
             assert!(error.to_string().contains(field), "{value}: {error}");
+        }
+    }
+
+    #[test]
+    fn classes_that_rules_ask_for_and_the_provider_does_not_list_are_told() {
+        let mut settings = settings(ISSUER);
+        settings.acr_in_rules = ["gold", "silver"].map(str::to_owned).into();
+        for (listed, missing) in [
+            (json!(["silver", "bronze"]), ["gold"].as_slice()),
+            (json!(["gold", "silver"]), &[]),
+            (json!(["Gold"]), &["gold", "silver"]),
+            (json!([]), &[]),
+            (json!(null), &[]),
+        ] {
+            let metadata = parsed(&json!({ "acr_values_supported": listed }));
+            assert_eq!(metadata.unlisted_acr(&settings), missing, "{listed}");
         }
     }
 

@@ -4,10 +4,14 @@
 //! Promises: the process starts and goes on without the provider; an ID token or logout token counts only after every
 //! check; no token, code or secret is ever formatted.
 
+mod access_token;
 mod authorize;
+mod capacity;
 mod claims;
 mod claims_reader;
 mod client_auth;
+mod credential;
+mod credential_verifier;
 mod discovery;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -16,6 +20,7 @@ mod groups;
 mod health;
 mod id_token;
 mod internal_route;
+mod introspection;
 mod json;
 mod jwks;
 mod jwt;
@@ -42,17 +47,21 @@ mod userinfo;
 pub(crate) mod tests;
 
 pub use self::{
+    access_token::{MAX_ACCESS_TOKEN_LENGTH, TokenForm, UnverifiedAccessToken},
     authorize::{AuthorizationRequest, LogoutRequest, RESERVED_PARAMETERS, SilentRequest},
     claims::PROTOCOL_CLAIMS,
     client_auth::ClientAuth,
+    credential::{CredentialError, VerifiedCredential},
+    credential_verifier::CredentialVerifier,
     error::Error,
     logout_token::{LogoutSubject, VerifiedLogoutToken},
     provider::Provider,
     proxy::{EnvironmentProxies, ProxyAddress, ProxyAddressError, ProxySetting},
     renewal::{RefreshRequest, Refreshed},
-    settings::{GroupsUse, Pem, Settings, UnverifiedEmail},
+    settings::{GroupsUse, IssuerUse, Pem, Settings, UnverifiedEmail},
     sid_retention::{PreviousSid, RenewedSid},
     sign_in::{Redemption, SignedIn},
     tls::{CertificateFault, TrustAnchorError},
+    token_endpoint::AppPassword,
     transport::{HttpTransport, TransportError},
 };

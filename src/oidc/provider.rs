@@ -15,13 +15,14 @@ use url::Url;
 
 use super::{
     authorize::{self, AuthorizationRequest, LogoutRequest},
+    capacity::SignInCapacity,
     claims,
     claims_reader::ClaimsReader,
     discovery::Discovery,
     error::Error,
     health::{self, ProviderHealth},
     id_token::{self, ExpectedIdToken, GrantType, VerifiedIdToken},
-    jwks::{Jwks, TokenSender},
+    jwks::{self, Jwks, TokenSender},
     jwt::JwtError,
     logout_token::{self, LogoutSubject, UnverifiedLogoutToken, VerifiedLogoutToken},
     metadata::ProviderMetadata,
@@ -46,15 +47,16 @@ const GLANCE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One provider, shared by all requests.
 pub struct Provider {
-    settings: Arc<Settings>,
-    clock: Clock,
-    http: Arc<MeteredTransport>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) clock: Clock,
+    pub(super) http: Arc<MeteredTransport>,
     pub(super) discovery: Discovery,
-    jwks: Jwks,
-    token_endpoint: TokenEndpoint,
-    claims_reader: ClaimsReader,
+    pub(super) jwks: Jwks,
+    pub(super) token_endpoint: TokenEndpoint,
+    pub(super) claims_reader: ClaimsReader,
     pub(super) health: ProviderHealth,
     sid_retention: SidRetention,
+    sign_ins: SignInCapacity,
     /// Single-flight: one poll at a time, and those who waited take its outcome.
     single_flight: Semaphore,
 }
@@ -79,6 +81,7 @@ impl Provider {
             claims_reader: ClaimsReader::new(Arc::clone(&settings), userinfo_endpoint, odd),
             sid_retention: SidRetention::new(Arc::clone(&settings), metrics.clone()),
             health: ProviderHealth::new(Arc::clone(&settings), clock.clone(), metrics),
+            sign_ins: SignInCapacity::new(),
             single_flight: Semaphore::new(1),
             settings,
             clock,
@@ -116,6 +119,12 @@ impl Provider {
         self.health.is_available()
     }
 
+    /// Returns for how long the outage lasts because of which no new visitor is sent here; `None` while there is none.
+    #[must_use]
+    pub fn sign_in_outage(&self) -> Option<Duration> {
+        self.health.sign_in_outage().map(|outage| outage.lasted())
+    }
+
     /// Returns `true` if it answers now. Asks it, and does not wait for long.
     pub async fn answers_now(&self) -> bool {
         timeout(METADATA_TIMEOUT, self.poll()).await.is_ok_and(|polled| polled.is_ok())
@@ -128,10 +137,11 @@ impl Provider {
         Ok(authorize::authorization_url(&self.settings, &metadata, request))
     }
 
-    /// Redeems an authorization code, and verifies the ID token that comes back.
+    /// Redeems an authorization code, and verifies the ID token that comes back. `Overloaded` where too many are being redeemed.
     pub async fn redeem(&self, redemption: &Redemption<'_>) -> Result<SignedIn, Error> {
         let metadata = self.metadata().await?;
         authorize::check_response_issuer(redemption.iss, &metadata)?;
+        let _turn = self.sign_ins.turn().await?;
         let response = self.token_endpoint.exchange_code(redemption, &metadata).await?;
         let raw = response.id_token.as_deref().ok_or_else(|| {
             Error::InvalidMessage("the token endpoint issued no ID token; mend: ask for the scope openid".into())
@@ -198,7 +208,7 @@ impl Provider {
     /// `InvalidMessage`.
     pub async fn verify_logout_token(&self, raw: &str) -> Result<VerifiedLogoutToken, Error> {
         let token = UnverifiedLogoutToken::parse(raw, &self.settings, self.clock.now())?;
-        let metadata = self.metadata().await?;
+        let metadata = self.metadata().await.map_err(jwks::says_nothing_of_tokens)?;
         token.verify(&metadata, &self.jwks).await
     }
 
@@ -253,7 +263,7 @@ impl Provider {
     }
 
     /// Returns the metadata; where they are not known yet, polls once, and not for long.
-    async fn metadata(&self) -> Result<Arc<ProviderMetadata>, Error> {
+    pub(super) async fn metadata(&self) -> Result<Arc<ProviderMetadata>, Error> {
         if let Some(known) = self.discovery.metadata() {
             return Ok(known);
         }
@@ -299,7 +309,7 @@ impl Provider {
     }
 
     /// Verifies an ID token; `None` where it is the one that the session holds.
-    async fn verify_id_token(
+    pub(super) async fn verify_id_token(
         &self,
         raw: &str,
         access_token: &AccessToken,
@@ -369,7 +379,7 @@ impl Provider {
         Ok(RefreshedClaims { identity: Some(identity), sid, id_token, id_token_expires })
     }
 
-    fn userinfo_request<'a>(
+    pub(super) fn userinfo_request<'a>(
         &'a self,
         access_token: &'a AccessToken,
         metadata: &'a ProviderMetadata,

@@ -77,7 +77,7 @@ impl RefreshedClaims {
                 warn_of_old_claims(provider, &reason);
                 Ok(Self { identity: outdated(), ..Self::default() })
             }
-            Err(error @ (Error::GrantRefused | Error::InvalidMessage(_))) => Err(error),
+            Err(error @ (Error::Overloaded(_) | Error::GrantRefused | Error::InvalidMessage(_))) => Err(error),
         }
     }
 }

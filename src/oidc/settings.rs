@@ -2,7 +2,13 @@
 //!
 //! Promises: equal settings are equal in their secrets and in the contents of their files too.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use secrecy::SecretString;
 use url::Url;
@@ -18,6 +24,8 @@ use crate::{
 pub struct Settings {
     /// Name of the provider in logs, metrics and sessions.
     pub name: String,
+    /// What the gate needs the issuer for.
+    pub issuer_use: IssuerUse,
     /// Issuer identifier, exactly as the provider's tokens state it.
     pub issuer: Url,
     /// Client identifier of the gate.
@@ -38,6 +46,8 @@ pub struct Settings {
     pub groups_separator: Option<String>,
     /// Use of groups by the apps' rules.
     pub groups_use: GroupsUse,
+    /// Authentication context classes that the apps' rules ask for.
+    pub acr_in_rules: BTreeSet<String>,
     /// Time for which groups and claims of a session stay in force while the provider does not tell them again.
     pub groups_grace: Duration,
     /// Treatment of e-mail addresses that the provider calls unverified.
@@ -52,6 +62,16 @@ pub struct Settings {
     pub end_session: bool,
     /// `true` where renewed ID tokens repeat the `sid` of the sign-in, `false` where they do not; `None`: learned.
     pub renewals_keep_sid: Option<bool>,
+}
+
+/// What the gate needs an issuer for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IssuerUse {
+    /// People sign in there.
+    #[default]
+    SignIn,
+    /// Its keys verify API clients' tokens, and nothing else. Nobody is sent there, and the gate is no client of it.
+    Tokens,
 }
 
 /// Treatment of an e-mail address that a provider does not vouch for (`email_verified`).
@@ -110,6 +130,7 @@ impl PartialEq for Settings {
         // Destructured, so that no new field is forgotten here.
         let Self {
             name,
+            issuer_use,
             issuer,
             client_id,
             client_secret,
@@ -120,6 +141,7 @@ impl PartialEq for Settings {
             groups_claim,
             groups_separator,
             groups_use,
+            acr_in_rules,
             groups_grace,
             unverified_email,
             ca,
@@ -135,6 +157,7 @@ impl PartialEq for Settings {
         };
         same_secret
             && *name == other.name
+            && *issuer_use == other.issuer_use
             && *issuer == other.issuer
             && *client_id == other.client_id
             && *client_auth == other.client_auth
@@ -144,6 +167,7 @@ impl PartialEq for Settings {
             && *groups_claim == other.groups_claim
             && *groups_separator == other.groups_separator
             && *groups_use == other.groups_use
+            && *acr_in_rules == other.acr_in_rules
             && *groups_grace == other.groups_grace
             && *unverified_email == other.unverified_email
             && *ca == other.ca

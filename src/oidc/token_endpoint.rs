@@ -14,7 +14,7 @@ use std::{
 
 use oauth2::{
     AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet, EndpointSet, PkceCodeVerifier, RedirectUrl,
-    RefreshToken, RequestTokenError, RevocationUrl, StandardRevocableToken, TokenResponse as _, TokenUrl,
+    RefreshToken, RequestTokenError, RevocationUrl, Scope, StandardRevocableToken, TokenResponse as _, TokenUrl,
     basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use super::{
-    client_auth::{AcceptedMethod, ClientAuthMethod, TokenUse},
+    client_auth::{AcceptedMethod, AuthPlan, ClientAuthMethod, TokenUse},
     error::Error,
     id_token::HeldIdToken,
     metadata::ProviderMetadata,
@@ -48,7 +48,7 @@ const MIN_ID_TOKEN_LIFETIME: Duration = Duration::from_secs(30);
 /// Deadline of a revocation. Short, because nothing depends on it.
 const REVOCATION_TIMEOUT: Duration = Duration::from_secs(3);
 
-type OAuthClient = oauth2::Client<
+pub(super) type OAuthClient = oauth2::Client<
     BasicErrorResponse,
     TokenSet,
     BasicTokenIntrospectionResponse,
@@ -77,6 +77,16 @@ pub(super) struct TokenEndpoint {
 enum TokenGrant<'a> {
     Code(&'a Redemption<'a>),
     RefreshToken(&'a SecretString),
+    AppPassword(&'a AppPassword<'a>),
+}
+
+/// A person's app password.
+#[derive(Clone, Copy)]
+pub struct AppPassword<'a> {
+    /// The name of its owner.
+    pub username: &'a str,
+    /// The password itself.
+    pub password: &'a str,
 }
 
 impl TokenEndpoint {
@@ -110,6 +120,29 @@ impl TokenEndpoint {
         self.exchange(TokenGrant::RefreshToken(refresh_token), metadata).await
     }
 
+    /// Exchanges a person's app password for tokens: authentik's reading of the grant `client_credentials` (RFC 6749,
+    /// section 4.4).
+    pub(super) async fn redeem_app_password(
+        &self,
+        password: &AppPassword<'_>,
+        metadata: &ProviderMetadata,
+    ) -> Result<TokenSet, Error> {
+        self.exchange(TokenGrant::AppPassword(password), metadata).await
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn http(&self) -> &MeteredTransport {
+        &self.http
+    }
+
+    /// Returns the methods of client authentication to try, at any endpoint of the provider.
+    pub(super) fn auth_plan(&self, metadata: &ProviderMetadata, token_use: TokenUse) -> AuthPlan {
+        self.accepted.plan(self.settings.client_auth, metadata.client_auth_method(), token_use)
+    }
+
     /// Revokes a refresh token where the provider offers that (RFC 7009). A failure is only logged.
     pub(super) async fn revoke(&self, refresh_token: &SecretString, metadata: &ProviderMetadata) {
         let Some(endpoint) = &metadata.revocation_endpoint else { return };
@@ -124,7 +157,7 @@ impl TokenEndpoint {
     /// method may be tried.
     async fn exchange(&self, grant: TokenGrant<'_>, metadata: &ProviderMetadata) -> Result<TokenSet, Error> {
         let deadline = Instant::now() + self.settings.timeout;
-        let plan = self.accepted.plan(self.settings.client_auth, metadata.client_auth_method(), grant.token_use());
+        let plan = self.auth_plan(metadata, grant.token_use());
         let refused = match self.request(grant, plan.first, metadata, deadline).await {
             Ok(tokens) => {
                 self.accepted.confirm(plan.first);
@@ -153,7 +186,7 @@ impl TokenEndpoint {
         }
     }
 
-    fn learn(&self, accepted: ClientAuthMethod, refused: ClientAuthMethod) {
+    pub(super) fn learn(&self, accepted: ClientAuthMethod, refused: ClientAuthMethod) {
         if self.accepted.learn(accepted) {
             tracing::warn!(
                 provider = self.settings.name,
@@ -209,6 +242,17 @@ impl TokenEndpoint {
                     .request_async(&http)
                     .await
             }
+            TokenGrant::AppPassword(AppPassword { username, password }) => {
+                // No refresh token is wanted: the password is sent again.
+                let scopes = self.settings.scopes.iter().filter(|scope| *scope != "offline_access");
+                client
+                    .exchange_client_credentials()
+                    .add_extra_param("username", *username)
+                    .add_extra_param("password", *password)
+                    .add_scopes(scopes.map(|scope| Scope::new(scope.clone())))
+                    .request_async(&http)
+                    .await
+            }
         };
         response.map_err(|error| match error {
             RequestTokenError::Request(error) => error,
@@ -227,8 +271,7 @@ impl TokenEndpoint {
     ) -> Result<(), Error> {
         let mut https = endpoint.clone();
         https.set_scheme("https").map_err(|()| TransportError::Cleartext)?;
-        let offered = metadata.client_auth_method();
-        let method = self.accepted.plan(self.settings.client_auth, offered, TokenUse::Renewal).first;
+        let method = self.auth_plan(metadata, TokenUse::Renewal).first;
         let client = client(&self.settings, metadata, method).set_revocation_url(RevocationUrl::from_url(https));
         let token = RefreshToken::new(refresh_token.expose_secret().to_owned());
         let request = client.revoke_token(token.into()).map_err(|_| TransportError::Cleartext)?;
@@ -301,7 +344,8 @@ pub(super) fn held(id_token: &SecretString) -> Option<HeldIdToken> {
     HeldIdToken::parse(id_token.expose_secret())
 }
 
-fn client(settings: &Settings, metadata: &ProviderMetadata, method: ClientAuthMethod) -> OAuthClient {
+/// Returns a client of the provider that authenticates itself by this method.
+pub(super) fn client(settings: &Settings, metadata: &ProviderMetadata, method: ClientAuthMethod) -> OAuthClient {
     let authentication = match method {
         ClientAuthMethod::Basic => AuthType::BasicAuth,
         ClientAuthMethod::Post => AuthType::RequestBody,
@@ -319,7 +363,7 @@ impl TokenGrant<'_> {
     fn token_use(self) -> TokenUse {
         match self {
             Self::Code(_) => TokenUse::SignIn,
-            Self::RefreshToken(_) => TokenUse::Renewal,
+            Self::RefreshToken(_) | Self::AppPassword(_) => TokenUse::Renewal,
         }
     }
 }

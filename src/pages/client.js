@@ -10,7 +10,7 @@
   // A request gets its 401 after all where the page is still here by then.
   const NAVIGATION_TIMEOUT_MS = 10_000;
   // The gate's reason codes for a request without a session. Any other 401 is the app's own.
-  const REASONS = ['no_session', 'session_ended', 'reauthorize'];
+  const REASONS = ['no_session', 'session_ended', 'reauthorize', 'step_up'];
 
   const script = document.currentScript;
   let base = new URL('.', script?.src || new URL('/_doorward/', location));
@@ -96,12 +96,20 @@
     };
   };
 
+  const loginUrl = (xhr) => {
+    try {
+      return (xhr.responseType === 'json' ? xhr.response : JSON.parse(xhr.responseText)).login_url;
+    } catch {
+      return undefined;
+    }
+  };
+
   const wrapXhr = () => {
     const original = XMLHttpRequest.prototype.send;
     XMLHttpRequest.prototype.send = function send(...body) {
       this.addEventListener('load', () => {
         const reason = lossReason(this.status, this.responseURL, (name) => this.getResponseHeader(name));
-        if (reason) sessionLost(reason);
+        if (reason) sessionLost(reason, loginUrl(this));
       }, { once: true });
       return original.apply(this, body);
     };

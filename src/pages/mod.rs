@@ -66,6 +66,16 @@ pub enum Page<'a> {
         /// The app's name.
         app: &'a str,
     },
+    /// A path for programs that send a credential of their own.
+    CredentialNeeded {
+        /// The app's name.
+        app: &'a str,
+    },
+    /// Signed in, but another site made the request (CSRF).
+    CrossSite {
+        /// The app's name.
+        app: &'a str,
+    },
     /// No app answers on this host.
     UnknownHost {
         /// The host that was asked.
@@ -81,6 +91,28 @@ pub enum Page<'a> {
         /// Tries again.
         retry: &'a str,
     },
+    /// More requests than there is room for, or more attempts from one network than are allowed in the time.
+    TooManyRequests {
+        /// Tries again.
+        retry: &'a str,
+    },
+    /// The emergency sign-in asks: shown to those who cancel the browser's question.
+    EmergencySignIn {
+        /// What is unavailable, as a noun with its article.
+        what: &'a str,
+        /// Asks again.
+        retry: &'a str,
+    },
+    /// An emergency password was wrong.
+    EmergencyRefused {
+        /// Asks again.
+        retry: &'a str,
+    },
+    /// More emergency passwords than are looked at.
+    EmergencyBusy {
+        /// Asks again.
+        retry: &'a str,
+    },
     /// A form was sent without a session: the person signs in in a new tab, goes back and sends it again.
     FormNotSent {
         /// Begins a sign-in; opens in a new tab.
@@ -92,6 +124,38 @@ pub enum Page<'a> {
         app: &'a str,
         /// Begins a sign-in; opens in a new tab.
         sign_in: &'a str,
+    },
+    /// Signed in, but not as this page needs it, and the way to the provider has not changed that.
+    StepUpFailed {
+        /// The app's name.
+        app: &'a str,
+        /// What the page needs, as part of a sentence.
+        needs: &'a str,
+        /// Begins another attempt.
+        retry: &'a str,
+        /// Signs out, so that another account can be used.
+        switch: &'a str,
+    },
+    /// Signed in, at a path of which several rules ask for sign-ins that exclude each other.
+    StepUpImpossible {
+        /// The app's name.
+        app: &'a str,
+    },
+    /// A form was sent that needs a stronger or more recent sign-in, which opens in a new tab.
+    FormNeedsStepUp {
+        /// What it needs, as part of a sentence.
+        needs: &'a str,
+        /// Begins that sign-in; opens in a new tab.
+        step_up: &'a str,
+    },
+    /// A page in a frame needs a stronger or more recent sign-in, which opens in a new tab.
+    FrameNeedsStepUp {
+        /// The app's name.
+        app: &'a str,
+        /// What it needs, as part of a sentence.
+        needs: &'a str,
+        /// Begins that sign-in; opens in a new tab.
+        step_up: &'a str,
     },
     /// The session has ended.
     SignedOut {
@@ -129,7 +193,10 @@ impl Page<'_> {
     /// Returns where the page may be shown: in frames only if all that can be clicked in it opens a tab of its own.
     fn framing(&self) -> Framing {
         match self {
-            Self::FormNotSent { .. } | Self::SignInOutsideFrame { .. } => Framing::Allowed,
+            Self::FormNotSent { .. }
+            | Self::SignInOutsideFrame { .. }
+            | Self::FormNeedsStepUp { .. }
+            | Self::FrameNeedsStepUp { .. } => Framing::Allowed,
             _ => Framing::Denied,
         }
     }
@@ -143,11 +210,21 @@ impl Page<'_> {
             Self::NotAllowed { .. } => "You do not have access",
             Self::EmailUnverified { .. } => "Your e-mail address is not verified",
             Self::Denied { .. } => "This page is closed",
+            Self::CredentialNeeded { .. } => "This address is for programs",
+            Self::CrossSite { .. } => "Another site sent this",
             Self::UnknownHost { .. } => "No app at this address",
             Self::ProviderUnavailable { .. } => "Sign-in is not available",
             Self::StoreUnavailable { .. } => "We cannot check your sign-in",
+            Self::TooManyRequests { .. } => "Too many requests",
+            Self::EmergencySignIn { .. } => "Emergency sign-in",
+            Self::EmergencyRefused { .. } => "The emergency password is wrong",
+            Self::EmergencyBusy { .. } => "Too many attempts at once",
             Self::FormNotSent { .. } => "Your form was not sent",
             Self::SignInOutsideFrame { .. } => "Sign in to see this",
+            Self::StepUpFailed { .. } => "You have to confirm who you are",
+            Self::StepUpImpossible { .. } => "Nobody can sign in as this page asks",
+            Self::FormNeedsStepUp { .. } => "Confirm who you are to send this form",
+            Self::FrameNeedsStepUp { .. } => "Confirm who you are to see this",
             Self::SignedOut { .. } => "You are signed out",
             Self::ConfirmSignOut { .. } => "Do you want to sign out?",
             Self::Reset { .. } => "Cookies cleared",

@@ -13,11 +13,21 @@ fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'
         ("not_allowed", Page::NotAllowed { user: value, app: value, switch: address }),
         ("email_unverified", Page::EmailUnverified { user: value, app: value }),
         ("denied", Page::Denied { app: value }),
+        ("credential_needed", Page::CredentialNeeded { app: value }),
+        ("cross_site", Page::CrossSite { app: value }),
         ("unknown_host", Page::UnknownHost { host: value }),
         ("provider_unavailable", Page::ProviderUnavailable { retry: address }),
         ("store_unavailable", Page::StoreUnavailable { retry: address }),
+        ("too_many_requests", Page::TooManyRequests { retry: address }),
+        ("emergency_sign_in", Page::EmergencySignIn { what: value, retry: address }),
+        ("emergency_refused", Page::EmergencyRefused { retry: address }),
+        ("emergency_busy", Page::EmergencyBusy { retry: address }),
         ("form_not_sent", Page::FormNotSent { sign_in: address }),
         ("sign_in_outside_frame", Page::SignInOutsideFrame { app: value, sign_in: address }),
+        ("step_up_failed", Page::StepUpFailed { app: value, needs: value, retry: address, switch: address }),
+        ("step_up_impossible", Page::StepUpImpossible { app: value }),
+        ("form_needs_step_up", Page::FormNeedsStepUp { needs: value, step_up: address }),
+        ("frame_needs_step_up", Page::FrameNeedsStepUp { app: value, needs: value, step_up: address }),
         ("signed_out", Page::SignedOut { sign_in: address }),
         ("confirm_sign_out", Page::ConfirmSignOut { action: address, stay: address }),
         ("reset", Page::Reset { back: address }),
@@ -32,19 +42,32 @@ fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'
         | Page::NotAllowed { .. }
         | Page::EmailUnverified { .. }
         | Page::Denied { .. }
+        | Page::CredentialNeeded { .. }
+        | Page::CrossSite { .. }
         | Page::UnknownHost { .. }
         | Page::ProviderUnavailable { .. }
         | Page::StoreUnavailable { .. }
+        | Page::TooManyRequests { .. }
+        | Page::EmergencySignIn { .. }
+        | Page::EmergencyRefused { .. }
+        | Page::EmergencyBusy { .. }
         | Page::FormNotSent { .. }
+        | Page::StepUpFailed { .. }
+        | Page::StepUpImpossible { .. }
+        | Page::FormNeedsStepUp { .. }
+        | Page::FrameNeedsStepUp { .. }
         | Page::SignedOut { .. }
         | Page::ConfirmSignOut { .. }
         | Page::Reset { .. }
         | Page::BadRequest { .. }
-        | Page::NotFound => 16,
+        | Page::NotFound => 26,
     };
     assert!(pages.iter().all(|(_, page)| complete(page) == pages.len()));
     pages
 }
+
+/// The pages whose links open a tab of their own.
+const OPENS_TAB: [&str; 4] = ["form_not_sent", "sign_in_outside_frame", "form_needs_step_up", "frame_needs_step_up"];
 
 fn text(document: &Document) -> &str {
     std::str::from_utf8(&document.html).unwrap()
@@ -183,7 +206,7 @@ fn only_pages_that_open_a_tab_of_their_own_are_shown_in_frames() {
         let policy = document.csp.to_str().unwrap();
         let links = text(&document).matches("<a ").count() + text(&document).matches("<form").count();
         let in_new_tabs = text(&document).matches("target=\"_blank\" rel=\"noopener\"").count();
-        let is_framed = ["form_not_sent", "sign_in_outside_frame"].contains(&name);
+        let is_framed = OPENS_TAB.contains(&name);
         assert_eq!(document.framing == Framing::Allowed, is_framed, "{name}");
         assert_eq!(policy.contains("frame-ancestors http: https:"), is_framed, "{name}: {policy}");
         assert_eq!(policy.contains("frame-ancestors 'none'"), !is_framed, "{name}: {policy}");
@@ -214,12 +237,12 @@ fn a_long_value_is_cut_between_characters() {
 }
 
 #[test]
-fn two_pages_open_a_tab_and_only_the_confirmation_holds_a_form() {
+fn four_pages_open_a_tab_and_only_the_confirmation_holds_a_form() {
     let pages = Pages::new(Settings::default());
     for (name, page) in every_page("x", "/go") {
         let document = pages.render(&page, "r");
         let html = text(&document);
-        let opens_tab = ["form_not_sent", "sign_in_outside_frame"].contains(&name);
+        let opens_tab = OPENS_TAB.contains(&name);
         assert_eq!(html.contains("target=\"_blank\" rel=\"noopener\""), opens_tab, "{name}");
         assert_eq!(
             html.contains("<form class=\"actions\" method=\"post\" action=\"/go\">"),
@@ -291,5 +314,5 @@ fn the_pages_can_be_opened_in_a_browser() {
         let document = pages.render(&page, "0f3a9c5d27e14b68");
         std::fs::write(folder.join(name).with_extension("html"), &document.html).unwrap();
     }
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 16);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 26);
 }

@@ -1,174 +1,115 @@
-//! Sets of people (`allow`), and their members.
-//!
-//! Promises: an e-mail address counts only where the provider has verified it.
+//! Sets of people (`allow`), and how they have to have signed in.
 
-use std::fmt::{self, Write as _};
+use std::{fmt, time::Duration};
 
-use serde_json::Value;
+use super::{
+    people::{Excepted, MissingGrant, People},
+    step_up,
+};
+use crate::{clock::Timestamp, identity::PackedIdentity};
 
-use crate::identity::{PackedIdentity, claim_at};
-
-/// Prefix of a domain that stands for every verified address there.
-const EVERYBODY_AT: &str = "*@";
-/// The claim that counts only where the provider has verified the address.
-const EMAIL: &str = "email";
-
-/// Cause of an identity not being in a set of people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingGrant {
-    /// In none of the groups.
-    Group,
-    /// None of the users, and without the claims. The set has no groups.
-    Other,
-    /// In none of the groups that the provider told, which are not all.
-    AllGroups,
-    /// The e-mail address is in the set, but the provider has not verified it.
-    VerifiedEmail,
+/// Cause of an identity not being let in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Denial<'p> {
+    /// Not in this set of people.
+    NotAllowed(&'p Allow),
+    /// In this set of people, but not signed in as it asks for (`acr`, `max_age`).
+    StepUp(&'p Allow),
+    /// Denied to everybody by a rule.
+    Rule,
 }
 
-/// Set of people. Any one match lets in.
+/// Set of people, and how they have to have signed in. The default is everybody who is signed in, however they did.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Allow {
-    /// All people who are signed in.
-    #[default]
-    Anyone,
-    /// All people who match one of these.
-    Some {
-        /// Members of one of these groups.
-        groups: Vec<String>,
-        /// People by verified e-mail address (exactly one `@`, case-insensitive) or subject; `*@example.com` is every verified
-        /// address there.
-        users: Vec<String>,
-        /// Claim path and accepted values, such as `department = ["ops"]`; booleans and numbers by their text.
-        claims: Vec<(String, Vec<String>)>,
-    },
+pub struct Allow {
+    /// One match lets in; `None`: everybody who is signed in.
+    pub any: Option<People>,
+    /// Each kind that it names has to match as well, and of the claims every one.
+    pub require: People,
+    /// Nobody whom it names is let in.
+    pub except: People,
+    /// Authentication context classes (`acr`), of which the sign-in has to have had one; empty: any.
+    pub acr: Vec<String>,
+    /// Maximum time since the person proved who they are (`auth_time`).
+    pub max_age: Option<Duration>,
 }
 
 impl Allow {
     /// Returns the groups that it names.
-    #[must_use]
-    pub fn groups(&self) -> &[String] {
-        match self {
-            Self::Anyone => &[],
-            Self::Some { groups, .. } => groups,
+    pub fn groups(&self) -> impl Iterator<Item = &String> {
+        self.any.iter().chain([&self.require, &self.except]).flat_map(|people| &people.groups)
+    }
+
+    /// Judges an identity.
+    pub(super) fn judge(&self, identity: &PackedIdentity, now: Timestamp) -> Result<(), Denial<'_>> {
+        if !self.admits(identity) {
+            Err(Denial::NotAllowed(self))
+        } else if !self.is_met_by_sign_in(identity, now) {
+            Err(Denial::StepUp(self))
+        } else {
+            Ok(())
         }
     }
 
-    /// Returns `true` if an identity is in the set.
+    /// Returns what it asks of a sign-in beyond who somebody is: `acr` and `max_age`.
+    pub(super) fn sign_in(&self) -> (&[String], Option<Duration>) {
+        (&self.acr, self.max_age)
+    }
+
+    /// Returns `true` if an identity is in the set, however it signed in.
     pub(super) fn admits(&self, identity: &PackedIdentity) -> bool {
-        match self {
-            Self::Anyone => true,
-            Self::Some { groups, users, claims } => {
-                groups.iter().any(|group| identity.is_in_group(group))
-                    || includes(users, identity)
-                    || claims_one_of(claims, identity)
-            }
-        }
+        self.any.as_ref().is_none_or(|people| people.include(identity))
+            && (self.require.is_empty() || self.require.are_all_met_by(identity))
+            && (self.except.is_empty() || self.except.except(identity) == Excepted::No)
     }
 
     /// Returns what an identity lacks that is not in the set.
     #[must_use]
     pub fn missing(&self, identity: &PackedIdentity) -> MissingGrant {
-        match self {
-            Self::Some { users, claims, .. } if !identity.has_verified_email() && is_named(users, claims, identity) => {
-                MissingGrant::VerifiedEmail
-            }
-            Self::Some { groups, .. } if !groups.is_empty() && identity.has_incomplete_groups() => {
-                MissingGrant::AllGroups
-            }
-            Self::Some { groups, .. } if !groups.is_empty() => MissingGrant::Group,
-            Self::Some { .. } | Self::Anyone => MissingGrant::Other,
+        let excepted = self.except.except(identity);
+        match &self.any {
+            _ if excepted == Excepted::Yes => MissingGrant::Other,
+            Some(people) if !people.include(identity) => people.missing(identity),
+            _ if !self.require.are_all_met_by(identity) => self.require.missing_of_all(identity),
+            _ if excepted == Excepted::Perhaps => MissingGrant::AllGroups,
+            _ => MissingGrant::Other,
         }
+    }
+
+    /// Returns `true` if the sign-in was of a class that is asked for, and recent enough.
+    fn is_met_by_sign_in(&self, identity: &PackedIdentity, now: Timestamp) -> bool {
+        if self.acr.is_empty() && self.max_age.is_none() {
+            return true;
+        }
+        step_up::judge(&self.acr, self.max_age, &identity.claims(), now).is_ok()
     }
 }
 
-/// Prints the set as it is configured, such as `groups = ["admins"] or users = ["ann@example.com"]`.
+/// Everybody who is one of these people, however they signed in.
+impl From<People> for Allow {
+    fn from(people: People) -> Self {
+        Self { any: Some(people), ..Self::default() }
+    }
+}
+
+/// Prints the set as it is configured, such as `groups = ["admins"] or users = ["ann@example.com"], acr = ["mfa"]`.
 impl fmt::Display for Allow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Some { groups, users, claims } = self else { return f.write_str("anybody who is signed in") };
-        let mut between = "";
-        for (name, members) in [("groups", groups), ("users", users)] {
-            if !members.is_empty() {
-                write!(f, "{between}{name} = {members:?}")?;
-                between = " or ";
+        match &self.any {
+            Some(people) => write!(f, "{people:#}")?,
+            None => f.write_str("anybody who is signed in")?,
+        }
+        for (name, people) in [("require", &self.require), ("except", &self.except)] {
+            if !people.is_empty() {
+                write!(f, ", {name} = {{ {people} }}")?;
             }
         }
-        for (path, accepted) in claims {
-            write!(f, "{between}claims.{path} = {accepted:?}")?;
-            between = " or ";
+        if !self.acr.is_empty() {
+            write!(f, ", acr = {:?}", self.acr)?;
+        }
+        if let Some(max_age) = self.max_age {
+            write!(f, ", max_age = \"{}\"", humantime::format_duration(max_age))?;
         }
         Ok(())
-    }
-}
-
-fn includes(users: &[String], identity: &PackedIdentity) -> bool {
-    if users.is_empty() {
-        return false;
-    }
-    let subject = identity.subject();
-    let email = if identity.has_verified_email() { identity.email() } else { "" };
-    users.iter().any(|user| match user.strip_prefix(EVERYBODY_AT) {
-        Some(domain) => is_at(email, domain),
-        None => !user.is_empty() && (subject == user || same_mailbox(email, user)),
-    })
-}
-
-/// Returns `true` if the e-mail address would let an identity in if it were verified.
-fn is_named(users: &[String], claims: &[(String, Vec<String>)], identity: &PackedIdentity) -> bool {
-    let email = identity.email();
-    let by_address = |user: &String| match user.strip_prefix(EVERYBODY_AT) {
-        Some(domain) => is_at(email, domain),
-        None => same_mailbox(email, user),
-    };
-    let by_claim = |(path, accepted): &(String, Vec<String>)| path == EMAIL && accepted.iter().any(|one| one == email);
-    !email.is_empty() && (users.iter().any(by_address) || claims.iter().any(by_claim))
-}
-
-/// Compares two addresses with exactly one `@` each. With two of them, some software splits at the first and some at the last.
-fn same_mailbox(one: &str, other: &str) -> bool {
-    let is_address = |text: &str| text.bytes().filter(|byte| *byte == b'@').count() == 1;
-    is_address(one) && is_address(other) && one.eq_ignore_ascii_case(other)
-}
-
-/// Returns `true` for an address of this very domain: exactly one `@`, and something before it.
-fn is_at(email: &str, domain: &str) -> bool {
-    let halves = email.split_once('@').filter(|(local, _)| !local.is_empty() && !domain.is_empty());
-    halves.is_some_and(|(_, own)| own.eq_ignore_ascii_case(domain) && !own.contains('@'))
-}
-
-fn claims_one_of(wanted: &[(String, Vec<String>)], identity: &PackedIdentity) -> bool {
-    if wanted.is_empty() {
-        return false;
-    }
-    let claims = identity.claims();
-    wanted.iter().filter(|(path, _)| path != EMAIL || identity.has_verified_email()).any(|(path, accepted)| {
-        let says = |own: &Value| accepted.iter().any(|one| equals_text(own, one));
-        match claim_at(&claims, path) {
-            Some(Value::Array(many)) => many.iter().any(says),
-            Some(one) => says(one),
-            None => false,
-        }
-    })
-}
-
-/// Returns `true` if a claim is this text, or a boolean or number that is written so.
-fn equals_text(claim: &Value, text: &str) -> bool {
-    match claim {
-        Value::String(own) => own == text,
-        Value::Bool(_) | Value::Number(_) => {
-            let mut unmatched = PrefixMatcher(Some(text));
-            write!(unmatched, "{claim}").is_ok() && unmatched.0 == Some("")
-        }
-        Value::Null | Value::Array(_) | Value::Object(_) => false,
-    }
-}
-
-/// Writer that strips what is written from the front of a text: compares without allocating.
-struct PrefixMatcher<'t>(Option<&'t str>);
-
-impl fmt::Write for PrefixMatcher<'_> {
-    fn write_str(&mut self, written: &str) -> fmt::Result {
-        self.0 = self.0.and_then(|rest| rest.strip_prefix(written));
-        self.0.map(drop).ok_or(fmt::Error)
     }
 }

@@ -4,22 +4,37 @@
 //! renders identity headers.
 
 mod allow;
+mod app;
+mod cross_site;
+mod expression;
 pub mod headers;
+mod index;
 pub mod path;
+mod pattern;
+mod people;
+mod presets;
 mod readings;
 pub mod redirect;
 mod rule;
+mod step_up;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, iter};
+
+use http::HeaderName;
 
 pub use self::{
-    allow::{Allow, MissingGrant},
-    rule::{Denial, Expression, PathPattern, Pattern, RequestAttributes, Rule, RuleAccess},
+    allow::{Allow, Denial},
+    app::{App, HostPattern, IdentityTest, Requirement, ResourceMetadata, SessionLimits},
+    cross_site::CrossSiteGuard,
+    expression::{Expression, ExpressionError},
+    index::RuleList,
+    pattern::{PathPattern, Pattern},
+    people::{MissingGrant, People},
+    rule::{CrossSite, RequestAttributes, Rule, RuleAccess},
+    step_up::{StepUp, UnmetStepUp, auth_time},
 };
-use self::{readings::Readings, rule::Applies};
-use crate::identity::PackedIdentity;
 
 /// Apps and rules as configured and checked.
 #[derive(Clone, Debug)]
@@ -40,69 +55,6 @@ pub enum DefaultAccess {
     Deny,
     /// Access for people who are signed in at the first provider.
     Authenticated,
-}
-
-/// Protected app.
-#[derive(Clone, Debug)]
-pub struct App {
-    /// Its name in logs, metrics and pages.
-    pub name: String,
-    /// The hosts that it answers on.
-    pub hosts: Vec<HostPattern>,
-    /// The provider at which its users sign in, by place in the configuration.
-    pub provider: usize,
-    /// The people who may use it, where no rule says otherwise.
-    pub allow: Allow,
-    /// The rules: the first match wins, before `allow`.
-    pub rules: Vec<Rule>,
-    /// The identity headers that it receives.
-    pub headers: headers::HeaderPlan,
-    /// Time after which a page takes the browser past the provider again; `None`: the session's.
-    pub reauthorize: Option<Duration>,
-}
-
-/// Host, or every host below one. Folded as [`crate::host::Authority`] folds.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum HostPattern {
-    /// This host.
-    Exact(String),
-    /// `*.` and this: at least one label in front of it.
-    Below(String),
-}
-
-/// Requirement that a request has to meet before it may pass.
-#[derive(Clone, Debug)]
-pub enum Requirement<'p> {
-    /// None; identity headers are empty.
-    Public,
-    /// None; identity headers are filled where there is a session.
-    Optional,
-    /// Identity that [`IdentityTest::judge`] lets in.
-    Identity(IdentityTest<'p>),
-    /// Unmeetable: nobody passes.
-    Denied,
-}
-
-/// Test that an identity has to pass.
-#[derive(Clone, Debug)]
-pub struct IdentityTest<'p> {
-    app: &'p App,
-    condition: IdentityCondition<'p>,
-}
-
-/// Condition of a test.
-#[derive(Clone, Debug)]
-enum IdentityCondition<'p> {
-    /// In the app's `allow`.
-    Allow,
-    /// Let in by this rule.
-    Rule(&'p Rule),
-    /// Let in by each of these rules.
-    Rules(Vec<&'p Rule>),
-    /// Let in by each of these rules, and in the app's `allow`.
-    RulesAndAllow(Vec<&'p Rule>),
-    /// Let in by every rule of the app, as if each matched, and in the app's `allow`.
-    Every,
 }
 
 /// App of a host.
@@ -150,6 +102,15 @@ impl Policy {
         Self { apps, fallback, exact, below }
     }
 
+    /// Returns the policy with a header of requests that no app is to see, whatever its plan.
+    #[must_use]
+    pub fn removing(mut self, header: &HeaderName) -> Self {
+        for app in self.apps.iter_mut().chain(&mut self.fallback) {
+            app.headers = app.headers.clone().removing(header);
+        }
+        self
+    }
+
     /// Returns the app of a folded host: the exact name first, then the longest wildcard.
     #[must_use]
     pub fn site(&self, host: &str) -> Option<Site<'_>> {
@@ -166,6 +127,12 @@ impl Policy {
         apps.filter(|app| !app.headers.set_jwks_url(url)).map(|app| app.name.as_str()).collect()
     }
 
+    /// Returns the providers of the apps that have a host in common with these patterns, by place.
+    pub fn providers_of<'p>(&'p self, hosts: &'p [HostPattern]) -> impl Iterator<Item = usize> + 'p {
+        let apps = self.apps.iter().filter(|app| app.has_host_among(hosts));
+        apps.map(|app| app.provider)
+    }
+
     /// Returns `true` if an app names this folded host. `access.default` names none.
     #[must_use]
     pub fn names(&self, host: &str) -> bool {
@@ -175,115 +142,5 @@ impl Policy {
 
 /// Parent domains: `b.c.d`, `c.d` and `d` for `a.b.c.d`.
 fn parents(host: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(host.split_once('.'), |(_, parent)| parent.split_once('.')).map(|(_, parent)| parent)
-}
-
-impl App {
-    /// App of all hosts that no app names, where `access.default` lets people in.
-    fn unnamed(budget: headers::HeaderBudget) -> Self {
-        let name = "default";
-        let limits = headers::PlanLimits { app: name, budget, named_groups: Vec::new() };
-        Self {
-            name: name.to_owned(),
-            hosts: Vec::new(),
-            provider: 0,
-            allow: Allow::Anyone,
-            rules: Vec::new(),
-            headers: headers::default_plan().limited(limits),
-            reauthorize: None,
-        }
-    }
-
-    /// Returns `true` if a rule depends on the client's address.
-    #[must_use]
-    pub fn reads_client(&self) -> bool {
-        self.rules.iter().any(|rule| !rule.networks.is_empty())
-    }
-
-    /// Returns `true` if its `allow`, or that of one of its rules, names groups.
-    #[must_use]
-    pub fn names_groups(&self) -> bool {
-        let of_rule = |rule: &Rule| matches!(&rule.access, RuleAccess::Allow(allow) if !allow.groups().is_empty());
-        !self.allow.groups().is_empty() || self.rules.iter().any(of_rule)
-    }
-
-    /// Returns the requirement of a request under every reading of its path.
-    ///
-    /// A rule that opens applies only where it matches beyond doubt; one that closes applies wherever a server, a file system or
-    /// a router could take the request for one that the rule is about.
-    #[must_use]
-    pub fn requirement(&self, request: RequestAttributes<'_>) -> Requirement<'_> {
-        if self.rules.is_empty() {
-            return self.test(IdentityCondition::Allow);
-        }
-        let Some(readings) = Readings::of(request.path) else {
-            return self.strictest();
-        };
-        let is_named = |path: &str| self.rules.iter().any(|rule| rule.names(path));
-        let mut closing = Vec::new();
-        for rule in &self.rules {
-            if rule.access.opens() {
-                if rule.opens(&request, &readings) {
-                    return self.opened(rule, closing);
-                }
-                continue;
-            }
-            match rule.closes(&request, &readings, is_named) {
-                Applies::No => {}
-                _ if rule.access == RuleAccess::Deny => return Requirement::Denied,
-                Applies::Perhaps => closing.push(rule),
-                Applies::Surely if closing.is_empty() => return self.test(IdentityCondition::Rule(rule)),
-                Applies::Surely => {
-                    closing.push(rule);
-                    return self.test(IdentityCondition::Rules(closing));
-                }
-            }
-        }
-        self.test(if closing.is_empty() { IdentityCondition::Allow } else { IdentityCondition::RulesAndAllow(closing) })
-    }
-
-    /// Requirement where a rule opens, and rules before it may close.
-    fn opened<'p>(&'p self, rule: &'p Rule, closing: Vec<&'p Rule>) -> Requirement<'p> {
-        match rule.access {
-            _ if !closing.is_empty() => self.test(IdentityCondition::Rules(closing)),
-            RuleAccess::Optional => Requirement::Optional,
-            _ => Requirement::Public,
-        }
-    }
-
-    /// Requirement of a path whose readings are unknown: any rule could be the one that the app means, whatever its methods and
-    /// networks.
-    fn strictest(&self) -> Requirement<'_> {
-        if self.rules.iter().any(|rule| rule.access == RuleAccess::Deny) {
-            return Requirement::Denied;
-        }
-        self.test(IdentityCondition::Every)
-    }
-
-    fn test<'p>(&'p self, condition: IdentityCondition<'p>) -> Requirement<'p> {
-        Requirement::Identity(IdentityTest { app: self, condition })
-    }
-}
-
-impl<'p> IdentityTest<'p> {
-    /// Judges an identity.
-    pub fn judge(&self, identity: &PackedIdentity) -> Result<(), Denial<'p>> {
-        match &self.condition {
-            IdentityCondition::Allow => self.allow(identity),
-            IdentityCondition::Rule(rule) => rule.access.judge(identity),
-            IdentityCondition::Rules(rules) => rules.iter().try_for_each(|rule| rule.access.judge(identity)),
-            IdentityCondition::RulesAndAllow(rules) => {
-                self.allow(identity)?;
-                rules.iter().try_for_each(|rule| rule.access.judge(identity))
-            }
-            IdentityCondition::Every => {
-                self.allow(identity)?;
-                self.app.rules.iter().try_for_each(|rule| rule.access.judge(identity))
-            }
-        }
-    }
-
-    fn allow(&self, identity: &PackedIdentity) -> Result<(), Denial<'p>> {
-        if self.app.allow.admits(identity) { Ok(()) } else { Err(Denial::NotAllowed(&self.app.allow)) }
-    }
+    iter::successors(host.split_once('.'), |(_, parent)| parent.split_once('.')).map(|(_, parent)| parent)
 }

@@ -175,10 +175,11 @@ pub(super) fn fold(path: &str) -> Cow<'_, str> {
     if folded.is_empty() { Cow::Borrowed("/") } else { Cow::Owned(folded) }
 }
 
-/// Returns `true` if the rest behind a folded path is a format, with the dots and spaces that Windows drops before it.
-pub(super) fn is_format(rest: &str) -> bool {
-    let name = FORMATS.iter().find_map(|format| rest.strip_suffix(format));
-    name.is_some_and(|between| between.bytes().all(|byte| matches!(byte, b'.' | b' ')))
+/// Returns a folded path without the format at its end, and the dots and spaces that Windows drops before it: `/users` for
+/// `/users.json`.
+pub(super) fn without_format(folded: &str) -> Option<&str> {
+    let name = FORMATS.iter().find_map(|format| folded.strip_suffix(format))?;
+    Some(name.trim_end_matches(['.', ' ']))
 }
 
 /// Decodes every escape.

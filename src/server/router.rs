@@ -11,7 +11,7 @@ use http::{Method, Uri, request::Parts};
 use super::{connection::FragmentDropped, limits::RequestClass};
 use crate::{
     edge::{self, Edge, Response, Subrequest},
-    flow::{Gate, SubrequestAnswer, backchannel_logout},
+    flow::{Gate, SubrequestAnswer, backchannel_logout, protected_resource},
 };
 
 /// Path below the prefix at which edges ask, each at its own name.
@@ -27,6 +27,8 @@ pub(super) enum Route<'r> {
     Authorize(Edge, &'r str),
     /// Endpoint of the gate's own: the path below the prefix, beginning with a slash.
     Endpoint(&'r str),
+    /// Protected-resource metadata of the host.
+    ProtectedResource,
     /// Path below `/auth/` at which no edge asks.
     NoSuchEdge,
     /// Path with nothing at it.
@@ -39,8 +41,10 @@ pub(super) fn route<'r>(prefix: &str, method: &Method, uri: &'r Uri) -> Route<'r
     if method == Method::CONNECT {
         return Route::NotFound;
     }
-    let Some(endpoint) = uri.path().strip_prefix(prefix).filter(|endpoint| endpoint.starts_with('/')) else {
-        return Route::NotFound;
+    let path = uri.path();
+    let Some(endpoint) = path.strip_prefix(prefix).filter(|endpoint| endpoint.starts_with('/')) else {
+        let is_metadata = protected_resource::resource_path(path).is_some();
+        return if is_metadata { Route::ProtectedResource } else { Route::NotFound };
     };
     let Some(name) = endpoint.strip_prefix(AUTH) else {
         return if endpoint == AUTH_ALONE { Route::NoSuchEdge } else { Route::Endpoint(endpoint) };
@@ -84,9 +88,9 @@ impl Router {
         Self { gate }
     }
 
-    /// Returns the 503 of a request that was shed or timed out.
-    pub(super) fn overloaded(&self) -> Response {
-        self.gate.now().overloaded()
+    /// Returns the 503 of a request that was shed or timed out; `what` names its class in the log.
+    pub(super) fn overloaded(&self, what: &'static str) -> Response {
+        self.gate.now().overloaded(what)
     }
 
     /// Returns the 431 of a request with too large a header.
@@ -103,7 +107,7 @@ impl Router {
     pub(super) fn class(&self, request: &Parts) -> RequestClass {
         match checked_route(self.gate.now().prefix(), request) {
             Route::Authorize(..) => RequestClass::Authorization,
-            Route::Endpoint(_) | Route::NoSuchEdge | Route::NotFound => RequestClass::Page,
+            Route::Endpoint(_) | Route::ProtectedResource | Route::NoSuchEdge | Route::NotFound => RequestClass::Page,
         }
     }
 
@@ -131,7 +135,7 @@ impl Router {
                     SubrequestAnswer::Pending(_) => None,
                 }
             }
-            Route::Endpoint(_) | Route::NoSuchEdge | Route::NotFound => None,
+            Route::Endpoint(_) | Route::ProtectedResource | Route::NoSuchEdge | Route::NotFound => None,
         }
     }
 
@@ -141,6 +145,7 @@ impl Router {
         match checked_route(now.prefix(), request) {
             Route::Authorize(edge, target) => now.authorize(Subrequest { edge, peer, parts: request, target }).await,
             Route::Endpoint(endpoint) => now.answer_endpoint(peer, request, endpoint).await,
+            Route::ProtectedResource => now.answer_protected_resource(peer, request),
             Route::NoSuchEdge => now.no_such_edge(peer, request),
             Route::NotFound => now.not_found(request),
         }
@@ -156,6 +161,7 @@ mod tests {
         match route("/_doorward", &Method::GET, &uri) {
             Route::Authorize(edge, target) => format!("{} {target}", edge.label()),
             Route::Endpoint(page) => format!("page {page}"),
+            Route::ProtectedResource => "metadata".to_owned(),
             Route::NoSuchEdge => "no edge".to_owned(),
             Route::NotFound => "nothing".to_owned(),
         }
@@ -183,6 +189,10 @@ mod tests {
             ("/_doorwardx/ping", "nothing"),
             ("/x/../_doorward/ping", "nothing"),
             ("//_doorward/ping", "nothing"),
+            ("/.well-known/oauth-protected-resource", "metadata"),
+            ("/.well-known/oauth-protected-resource/mcp?x", "metadata"),
+            ("/.well-known/oauth-protected-resource/../x", "nothing"),
+            ("/.well-known/oauth-authorization-server", "nothing"),
             ("/", "nothing"),
             ("*", "nothing"),
             ("app.example.com:443", "nothing"),

@@ -105,6 +105,10 @@ impl Server {
                 let gate = Arc::clone(&gate);
                 Box::new(move |peer| gate.now().trusts(peer))
             },
+            note_unread: {
+                let gate = Arc::clone(&gate);
+                Box::new(move |peer, reason| gate.now().note_unread(peer, reason))
+            },
             timeouts: ListenerTimeouts::EDGES,
             open: metrics.connections.open(metrics::ListenerLabel::Edges),
             handshakes: metrics.connections.handshakes(),
@@ -140,6 +144,8 @@ fn management_context(
     let policy = PeerPolicy {
         // All peers are alike here.
         is_trusted: Box::new(|_| false),
+        // What the management listener refuses is no refusal of the gate's.
+        note_unread: Box::new(|_, _| {}),
         timeouts: ListenerTimeouts::MANAGEMENT,
         open: metrics.connections.open(metrics::ListenerLabel::Management),
         handshakes: metrics.connections.handshakes(),

@@ -88,12 +88,12 @@ where
             let forms = if is_untrusted { &self.forms_of_untrusted } else { &self.forms };
             // On the heap, so that the future of an authorization stays small.
             let Some(form) = Box::pin(forms.read(*body)).await else {
-                return self.router.overloaded();
+                return self.router.overloaded("forms of logout tokens");
             };
             request.extensions.insert(LogoutForm(form));
         }
         let class = if is_untrusted { RequestClass::Untrusted } else { self.router.class(&request) };
         let answered = self.limits.answer(class, peer, request).await;
-        answered.unwrap_or_else(|| self.router.overloaded())
+        answered.unwrap_or_else(|what| self.router.overloaded(what))
     }
 }

@@ -113,6 +113,7 @@ impl RunningListener {
         let metrics = Metrics::new(&metrics::Settings { backend: "memory", version: "0", commit: "none" });
         let policy = PeerPolicy {
             is_trusted: Box::new(|peer| peer == IpAddr::from(Ipv4Addr::LOCALHOST)),
+            note_unread: Box::new(|_, _| {}),
             timeouts: ListenerTimeouts { trusted: plan.timeouts, untrusted: plan.untrusted },
             open: metrics.connections.open(metrics::ListenerLabel::Edges),
             handshakes: metrics.connections.handshakes(),

@@ -160,6 +160,17 @@ impl ActiveSettings {
         Arc::clone(&self.keyring.load().keyring)
     }
 
+    /// Version of the keys in force. To be read before something is verified under it.
+    pub(super) fn keyring_version(&self) -> u32 {
+        self.keyring_version.load(Ordering::Acquire)
+    }
+
+    /// Returns `true` if this is the version of the keys in force.
+    #[inline]
+    pub(super) fn has_keyring_version(&self, version: u32) -> bool {
+        version == self.keyring_version()
+    }
+
     /// Returns `true` if a secret of ours made this token for a host or domain. Fails until the keys of retired secrets have
     /// been loaded: a token that the other secrets did not make may be theirs.
     pub(super) fn verify(&self, token: &Token, audience: &str) -> Result<bool, Unavailable> {

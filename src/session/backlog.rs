@@ -13,6 +13,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
+    clock::Timestamp,
     metrics::LogoutKind,
     session::{
         cache::session::CachedSession,
@@ -25,6 +26,8 @@ use crate::{
 pub(super) const CAPACITY: usize = 65_536;
 /// Capacity for rows to be re-encrypted. The walk through all rows finds those for which there was no room.
 const ROW_CAPACITY: usize = 1_024;
+/// Capacity for logout tokens. The provider is told of each that could not be acted upon.
+const TOKEN_CAPACITY: usize = 1_024;
 
 /// Work that requests leave to the upkeep.
 pub(super) struct Backlog {
@@ -33,6 +36,8 @@ pub(super) struct Backlog {
     rows_to_reencrypt: Mutex<Vec<Row>>,
     /// Sessions that have ended for us and may still have a row.
     endings: Mutex<HashMap<SessionId, (Token, LogoutKind)>>,
+    /// Logout tokens that may be recorded and were not acted upon, by the digest of their `jti`, until they expire.
+    unfinished_logouts: Mutex<HashMap<[u8; 32], Timestamp>>,
     has_expired: AtomicBool,
 }
 
@@ -49,6 +54,7 @@ impl Backlog {
             revalidations: Queue::new(),
             rows_to_reencrypt: Mutex::default(),
             endings: Mutex::default(),
+            unfinished_logouts: Mutex::default(),
             has_expired: AtomicBool::new(false),
         }
     }
@@ -135,6 +141,24 @@ impl Backlog {
     /// The sessions whose rows have yet to be deleted.
     pub(super) fn pending_endings(&self) -> Vec<(Token, LogoutKind)> {
         self.endings().values().copied().collect()
+    }
+
+    /// Notes that a logout token may be recorded and was not acted upon, so that it may come again.
+    pub(super) fn add_unfinished_logout(&self, digest: [u8; 32], until: Timestamp, now: Timestamp) {
+        let mut unfinished = self.unfinished_logouts();
+        unfinished.retain(|_, until| *until > now);
+        if unfinished.len() < TOKEN_CAPACITY {
+            unfinished.insert(digest, until);
+        }
+    }
+
+    /// Returns `true` once for a logout token that was noted.
+    pub(super) fn take_unfinished_logout(&self, digest: &[u8; 32]) -> bool {
+        self.unfinished_logouts().remove(digest).is_some()
+    }
+
+    fn unfinished_logouts(&self) -> MutexGuard<'_, HashMap<[u8; 32], Timestamp>> {
+        self.unfinished_logouts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rows_to_reencrypt(&self) -> MutexGuard<'_, Vec<Row>> {

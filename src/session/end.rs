@@ -2,7 +2,8 @@
 //!
 //! Promises: a session with a tombstone is refused from then on, whatever the store does, and its row is deleted once the
 //! store takes it; each ending is counted by the process that deletes the row; a logout token counts once for all
-//! processes, so that a replay ends nothing.
+//! processes, so that a replay ends nothing. An ending that was given up half-way leaves no session in memory that is served
+//! without the store being asked.
 
 use crate::{
     clock::{Clock, Timestamp},
@@ -12,8 +13,9 @@ use crate::{
     session::{
         active_settings::{ActiveSettings, Expiry},
         backlog::Backlog,
-        cache::Cache,
+        cache::{Cache, session::CachedSession},
         cookie::{Cookie, SessionId, Token},
+        freshness::ChangeFeed,
         load::{SessionLoader, StoredSession, in_time},
         record::Record,
         store::{ObservedStore, Selection, Store as _, Unavailable, lease::Leases as _},
@@ -129,11 +131,12 @@ impl SessionEnding<'_> {
         target: &LogoutTarget,
         why: LogoutKind,
     ) -> Result<u64, Unavailable> {
-        let provider = provider.to_owned();
         let selection = match target.clone() {
-            LogoutTarget::Sid(sid) => Selection::Sid { provider, sid },
-            LogoutTarget::Subject(subject) => Selection::Subject { provider, subject },
+            LogoutTarget::Sid(sid) => Selection::Sid { provider: provider.to_owned(), sid },
+            LogoutTarget::Subject(subject) => Selection::Subject { provider: provider.to_owned(), subject },
         };
+        let mut under_way =
+            ProviderLogout { cache: self.cache, now: self.clock.now(), provider, target, is_finished: false };
         let mut ended = 0;
         loop {
             let deleted = self.store.delete(&selection, BATCH).await?;
@@ -144,6 +147,7 @@ impl SessionEnding<'_> {
             self.metrics.count_ended(why, count);
             ended += count;
             if count < u64::from(BATCH) {
+                under_way.is_finished = true;
                 return Ok(ended);
             }
         }
@@ -158,13 +162,67 @@ impl SessionEnding<'_> {
         why: LogoutKind,
     ) -> Result<Option<u64>, Unavailable> {
         let digest = token.digest();
-        if !self.store.record_jti(&digest, token.until).await? {
+        let is_retry = self.backlog.take_unfinished_logout(&digest);
+        let mut under_way = LogoutTokenUse { ending: self, digest, until: token.until, is_finished: false };
+        if !self.store.record_jti(&digest, token.until).await? && !is_retry {
+            under_way.is_finished = true;
             return Ok(None);
         }
         let ended = self.end_by(token.provider, target, why).await;
+        under_way.is_finished = ended.is_ok();
         if ended.is_err() {
+            // Where this fails too, this process remembers it.
             let _recorded_at_worst = self.store.forget_jti(&digest).await;
         }
         ended.map(Some)
+    }
+}
+
+/// Ending of sessions by their provider's names that is under way. Rows may be gone although the store said otherwise, or nobody
+/// waited for what it said: unless it is finished, the sessions in memory that it is about are revalidated before they are
+/// served.
+struct ProviderLogout<'a> {
+    cache: &'a Cache,
+    now: Timestamp,
+    provider: &'a str,
+    target: &'a LogoutTarget,
+    is_finished: bool,
+}
+
+impl ProviderLogout<'_> {
+    fn may_be_about(&self, session: &CachedSession) -> bool {
+        session.identity().provider() == self.provider
+            && match self.target {
+                // It is not in memory: any of them may be the one.
+                LogoutTarget::Sid(_) => true,
+                LogoutTarget::Subject(subject) => session.identity().subject() == subject,
+            }
+    }
+}
+
+impl Drop for ProviderLogout<'_> {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            let about = self.cache.all().filter(|session| self.may_be_about(session));
+            about.for_each(|session| ChangeFeed::expire(session.validation(), self.now));
+        }
+    }
+}
+
+/// Use of a logout token that is under way. It may be recorded although the store said otherwise, or nobody waited for what it
+/// said: unless it is finished, this process takes the token once more. Rather that than a session that goes on.
+struct LogoutTokenUse<'a> {
+    ending: &'a SessionEnding<'a>,
+    digest: [u8; 32],
+    until: Timestamp,
+    is_finished: bool,
+}
+
+impl Drop for LogoutTokenUse<'_> {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            let SessionEnding { backlog, clock, .. } = self.ending;
+            backlog.add_unfinished_logout(self.digest, self.until, clock.now());
+        }
     }
 }

@@ -6,16 +6,18 @@
 //! | [`cookie`] | a cookie's value and the session's id |
 //! | [`cache`] | sessions in memory, tombstones, single-flight loads |
 //! | [`freshness`] | for how long memory is served unasked: stale-while-revalidate, change feed, hints |
-//! | [`revalidation`] | asking the store whether memory is still true; invalidations of other processes |
+//! | [`revalidation`], [`invalidations`] | asking the store whether memory is still true; what other processes tell |
 //! | [`load`] | rows of the store read as sessions |
 //! | [`create`], [`end`] | sign-in; sign-out, a provider's logout and the replay of its token |
 //! | [`renewal`] | refreshing tokens under a lease |
 //! | [`reauthorization`] | when the provider has to be asked again without a prompt, trips to it, writing the result |
+//! | [`page_uses`] | pages at apps with an idle timeout of their own |
 //! | [`record`] | the sealed part of a row |
 //! | [`store`] | rows in memory, SQLite or PostgreSQL; leases; key rotation |
 //! | [`upkeep`], [`backlog`] | jobs off the requests' path, re-encryption after a key rotation among them; the work left to them |
 //! | [`settings`], [`active_settings`] | as configured; in force, changed by a reload |
 //! | [`admin`] | listing and ending sessions for operators |
+//! | [`service_tokens`] | credentials of programs, in the same store and answered from memory alike |
 //!
 //! [`Sessions`] owns the parts and hands them to the rooms, each of which names the ones that it uses. Promises: a cookie
 //! that we did not make costs no call to the store; a store that does not answer is never taken for a session that has ended;
@@ -31,18 +33,21 @@ mod end;
 mod freshness;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod invalidations;
 mod load;
 mod lookup;
+mod page_uses;
 mod reauthorization;
 mod record;
 mod renewal;
 mod revalidation;
+pub mod service_tokens;
 mod settings;
 mod store;
 mod upkeep;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     sync::Arc,
@@ -57,15 +62,18 @@ use self::{
     create::SessionCreation,
     end::SessionEnding,
     freshness::ChangeFeed,
+    invalidations::InvalidationReceiver,
     load::SessionLoader,
     lookup::SessionLookup,
-    renewal::SessionRenewal,
+    page_uses::KnownPageUses,
     revalidation::Revalidation,
+    service_tokens::{ServiceTokens, cache::ServiceTokenCache, upkeep::ServiceTokenUpkeep},
     store::{ObservedStore, Store as _, lease::LeaseHolder},
     upkeep::{
         Upkeep,
         idle_sweep::IdleSweep,
         last_use::LastUseWriter,
+        page_use::PageUseWriter,
         ping::StorePing,
         purge::Purge,
         reencryption::Reencryption,
@@ -78,9 +86,10 @@ pub use self::{
     cookie::{Cookie, SessionId},
     end::{LogoutTarget, LogoutTokenId},
     lookup::LookupOutcome,
+    page_uses::{AppIdleness, IdleApp},
     reauthorization::{AuthorizationAge, SessionReauthorization, Trip},
     record::{NewGrant, NewSession, Record, RenewedGrant},
-    renewal::{LeaseOutcome, RenewalDue, RenewalPermit, RenewedSession},
+    renewal::{LeaseOutcome, RenewalDue, RenewalPermit, RenewedSession, SessionRenewal},
     settings::{Backend, Settings},
     store::{DEADLINE, Unavailable, postgres},
     upkeep::reencryption::RotationStatus,
@@ -102,8 +111,10 @@ pub struct Sessions {
     metrics: metrics::SessionMetrics,
     store: ObservedStore,
     cache: Cache,
+    service_tokens: ServiceTokenCache,
     feed: ChangeFeed,
     backlog: Backlog,
+    page_uses: KnownPageUses,
     /// The name of this process in leases.
     holder: LeaseHolder,
 }
@@ -139,7 +150,9 @@ impl Sessions {
     ) -> Self {
         let feed = if store.is_shared() { ChangeFeed::for_shared_store() } else { ChangeFeed::for_exclusive_store() };
         let (settings, cache) = (ActiveSettings::new(settings, keyring), Cache::new());
-        Self { settings, clock, metrics, store, cache, feed, backlog: Backlog::new(), holder: LeaseHolder::random() }
+        let (service_tokens, backlog, page_uses) = (ServiceTokenCache::new(), Backlog::new(), KnownPageUses::new());
+        let holder = LeaseHolder::random();
+        Self { settings, clock, metrics, store, cache, service_tokens, feed, backlog, page_uses, holder }
     }
 
     /// Puts other lifetimes and keys in force, for sessions that exist already too. The store stays as it is.
@@ -175,6 +188,12 @@ impl Sessions {
     #[must_use]
     pub fn may_be_ours(&self, cookie: Cookie<'_>) -> bool {
         Token::parse(cookie.value).is_some_and(|token| self.settings.verify(&token, cookie.audience).unwrap_or(true))
+    }
+
+    /// Returns `true` if it is certain that we made a cookie for this audience. Asks no store.
+    #[must_use]
+    pub fn is_made_for(&self, cookie: Cookie<'_>) -> bool {
+        Token::parse(cookie.value).is_some_and(|token| self.settings.verify(&token, cookie.audience).unwrap_or(false))
     }
 
     /// Ends a cookie's session and returns its record; `None` where it is not ours, was sent to a host that it was not made
@@ -226,40 +245,6 @@ impl Sessions {
         self.cache.may_renew(&session.id(), self.clock.now())
     }
 
-    /// Asks for the lease of a session's renewal. `answers_within` is the longest that the provider may take.
-    pub async fn acquire_lease(
-        &self,
-        session: &Arc<CachedSession>,
-        answers_within: Duration,
-    ) -> Result<LeaseOutcome, Unavailable> {
-        self.renewal().acquire_lease(session, answers_within).await
-    }
-
-    /// Takes a provider's answer. The renewed session is served at once; [`Sessions::write_renewed`] writes it.
-    #[must_use]
-    pub fn renew(&self, permit: RenewalPermit, grant: RenewedGrant) -> RenewedSession {
-        self.renewal().renew(permit, grant)
-    }
-
-    /// Writes a renewed session. Returns the session as the store has it now; `None` where it was ended meanwhile.
-    pub async fn write_renewed(&self, renewed: &RenewedSession) -> Result<Option<Arc<CachedSession>>, Unavailable> {
-        self.renewal().write(renewed).await
-    }
-
-    /// Leaves a session as it is for a while after a renewal that failed, and releases its lease to others.
-    pub async fn back_off(&self, permit: RenewalPermit) {
-        self.renewal().back_off(permit).await;
-    }
-
-    /// Ends a session that its provider will not renew, unless another process has renewed it: then that one is returned.
-    pub async fn end_unless_renewed(
-        &self,
-        permit: RenewalPermit,
-        why: LogoutKind,
-    ) -> Result<Option<Arc<CachedSession>>, Unavailable> {
-        self.renewal().end_unless_renewed(permit, why).await
-    }
-
     /// Ends a session of which its provider says that it is over, whatever other processes do, and returns its record; `None`
     /// where it had ended already. This process refuses it from here on, and its row is deleted when the store takes it.
     pub async fn end(&self, session: &CachedSession, why: LogoutKind) -> Result<Option<Record>, Unavailable> {
@@ -275,6 +260,12 @@ impl Sessions {
     #[must_use]
     pub fn is_available(&self) -> bool {
         self.store.is_available()
+    }
+
+    /// Returns for how long the store has answered no call at all; `None` while it is available.
+    #[must_use]
+    pub fn outage(&self) -> Option<Duration> {
+        self.store.outage()
     }
 
     /// Returns `true` once the store has answered and the cookie keys of retired secrets are loaded. Before that a session
@@ -298,10 +289,13 @@ impl Sessions {
 
     /// Runs the upkeep and the change feed until asked to stop. Writes what is pending once more before it returns.
     pub async fn maintain(&self, stop: shutdown::Signal) {
-        let (queued, idle_sweep, invalidations) = (self.queued_revalidation(), self.idle_sweep(), self.revalidation());
+        let (queued, idle_sweep, service_tokens) =
+            (self.queued_revalidation(), self.idle_sweep(), ServiceTokenUpkeep(ServiceTokens::of(self)));
+        let invalidations = InvalidationReceiver::of(self);
         tokio::select! {
             () = self.upkeep().run(stop) => {}
             never = queued.run() => match never {},
+            never = service_tokens.keep_fresh() => match never {},
             never = idle_sweep.run() => match never {},
             never = self.store.listen(&invalidations) => match never {},
         }
@@ -322,6 +316,13 @@ impl Sessions {
             loader: self.loader(),
             revalidation: self.revalidation(),
         }
+    }
+
+    /// Use of sessions at apps with an idle timeout of their own.
+    #[must_use]
+    pub fn app_idleness(&self) -> AppIdleness<'_> {
+        let Self { clock, store, page_uses: uses, .. } = self;
+        AppIdleness { clock, store, uses }
     }
 
     fn loader(&self) -> SessionLoader<'_> {
@@ -350,22 +351,26 @@ impl Sessions {
         SessionEnding { settings, clock, store, cache, backlog, metrics, loader: self.loader() }
     }
 
-    fn renewal(&self) -> SessionRenewal<'_> {
+    /// Renewal of sessions.
+    #[must_use]
+    pub fn renewal(&self) -> SessionRenewal<'_> {
         let Self { settings, clock, store, cache, holder, .. } = self;
         let (loader, revalidation, ending) = (self.loader(), self.revalidation(), self.ending());
         SessionRenewal { settings, clock, store, cache, holder: *holder, loader, revalidation, ending }
     }
 
     fn upkeep(&self) -> Upkeep<'_> {
-        let Self { settings, clock, store, cache, feed, backlog, metrics, .. } = self;
+        let Self { settings, clock, store, cache, feed, backlog, metrics, page_uses: uses, .. } = self;
         let (retired_keys, ending, revalidation) = (self.retired_keys(), self.ending(), self.revalidation());
         Upkeep {
             ping: StorePing { store, cache, metrics, retired_keys, ending },
             ending,
             last_uses: LastUseWriter::new(store, backlog),
+            page_uses: PageUseWriter::new(settings, clock, store, uses),
             purge: Purge { settings, clock, store, backlog, metrics, next_batch: None },
             unused: UnusedRevalidation { settings, clock, cache, feed, revalidation, last_run: Instant::now() },
             reencryption: Reencryption::new(settings, store, backlog, metrics, retired_keys),
+            service_tokens: ServiceTokenUpkeep(ServiceTokens::of(self)),
         }
     }
 

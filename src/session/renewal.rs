@@ -74,7 +74,7 @@ pub struct RenewedSession {
 }
 
 /// Renews sessions, except for asking the provider.
-pub(super) struct SessionRenewal<'a> {
+pub struct SessionRenewal<'a> {
     pub(super) settings: &'a ActiveSettings,
     pub(super) clock: &'a Clock,
     pub(super) store: &'a ObservedStore,
@@ -129,7 +129,7 @@ impl RenewedSession {
 
 impl SessionRenewal<'_> {
     /// Asks for the lease of a session's renewal. `answers_within` is the longest that the provider may take.
-    pub(super) async fn acquire_lease(
+    pub async fn acquire_lease(
         &self,
         session: &Arc<CachedSession>,
         answers_within: Duration,
@@ -158,7 +158,8 @@ impl SessionRenewal<'_> {
     }
 
     /// Puts the provider's answer in force in memory. [`SessionRenewal::write`] writes it.
-    pub(super) fn renew(&self, permit: RenewalPermit, grant: RenewedGrant) -> RenewedSession {
+    #[must_use]
+    pub fn renew(&self, permit: RenewalPermit, grant: RenewedGrant) -> RenewedSession {
         let (old, before, mut watch) = (permit.session, *permit.record, permit.watch);
         let now = self.clock.now();
         let record = before.renewed(grant, now);
@@ -175,7 +176,7 @@ impl SessionRenewal<'_> {
     }
 
     /// Writes a renewed session. Returns the session as the store has it now; `None` where it was ended meanwhile.
-    pub(super) async fn write(&self, renewed: &RenewedSession) -> Result<Option<Arc<CachedSession>>, Unavailable> {
+    pub async fn write(&self, renewed: &RenewedSession) -> Result<Option<Arc<CachedSession>>, Unavailable> {
         if self.store.replace(&renewed.row).await? {
             return Ok(Some(Arc::clone(&renewed.session)));
         }
@@ -187,7 +188,7 @@ impl SessionRenewal<'_> {
     }
 
     /// Leaves a session as it is for a while, and releases its lease to others.
-    pub(super) async fn back_off(&self, permit: RenewalPermit) {
+    pub async fn back_off(&self, permit: RenewalPermit) {
         let jitter = BACKOFF * u32::from(crypto::random::<1>()[0]) / u32::from(u8::MAX);
         self.cache.back_off(permit.session.id(), self.clock.now().plus(BACKOFF + jitter));
         // If this fails, the lease ends by itself.
@@ -195,7 +196,7 @@ impl SessionRenewal<'_> {
     }
 
     /// Ends a session that its provider will not renew, unless another process has renewed it: then that one is returned.
-    pub(super) async fn end_unless_renewed(
+    pub async fn end_unless_renewed(
         &self,
         permit: RenewalPermit,
         why: LogoutKind,

@@ -1,21 +1,20 @@
-//! Revalidation: asking the store whether sessions in memory are still as they were, and invalidations that other
-//! processes send.
+//! Revalidation: asking the store whether sessions in memory are still as they were.
 //!
-//! Promises: a hint alone ends no session, it makes the store be asked; a session that a hint arrived for while the store
+//! Promises: a session that a hint arrived for while the store
 //! was being asked is asked about again.
 
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    clock::{Clock, Timestamp},
+    clock::Clock,
     session::{
         active_settings::ActiveSettings,
         backlog::Backlog,
         cache::{Cache, session::CachedSession},
-        cookie::{SessionId, Token},
+        cookie::Token,
         freshness::{ChangeFeed, HintWatch},
         load::SessionLoader,
-        store::{Invalidations, ObservedStore, Store as _, Unavailable},
+        store::{ObservedStore, Store as _, Unavailable},
     },
 };
 
@@ -82,31 +81,5 @@ impl Revalidation<'_> {
             self.backlog.queue_revalidation(session);
         }
         is_hinted
-    }
-}
-
-impl Invalidations for Revalidation<'_> {
-    fn connected(&self) {
-        self.feed.connected();
-    }
-
-    fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    fn caught_up_to(&self, moment: Timestamp) {
-        self.feed.complete_until(moment);
-    }
-
-    fn disconnected(&self) {
-        self.feed.disconnected(self.cache.all(), |session| session.validation());
-    }
-
-    fn notified(&self, id: SessionId) {
-        if let Some(session) = self.cache.hint(&id) {
-            session.validation().invalidate();
-            // Asked about soon even if no request comes, so that an outage after that finds it confirmed, or ended.
-            self.backlog.queue_revalidation(&session);
-        }
     }
 }

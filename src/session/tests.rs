@@ -4,15 +4,18 @@ mod cache;
 mod contract;
 mod doubles;
 mod endings;
+pub(crate) mod faulty_store;
 mod hints;
 mod idle;
 mod leases;
+mod page_uses;
 mod postgres;
 mod reauthorization;
 mod reload;
 mod renewal;
 mod rotation;
 mod scope;
+mod service_tokens;
 mod sharing;
 
 use std::{
@@ -99,6 +102,29 @@ async fn ten_thousand_requests_that_miss_the_same_session_cost_one_load() {
     let users = all.join_all().await;
     assert!(users.iter().all(|user| user == "ann"));
     assert_eq!(replica.store.loads(), 1);
+}
+
+#[tokio::test]
+async fn however_many_sessions_are_not_in_memory_few_are_read_at_once_and_all_are_found() {
+    let replica = TestReplica::new();
+    let mut cookies = Vec::new();
+    for number in 0..200 {
+        cookies.push(replica.sessions.create(new_session(&format!("user-{number}"))).await.unwrap());
+    }
+    let replica = replica.restarted();
+    replica.store.set(Mode::Held);
+    let mut finding = Box::pin(join_all(cookies.iter().map(|cookie| replica.find(cookie))));
+    // Not all are polled at once: tokio has each task yield from time to time.
+    for _ in 0..cookies.len() {
+        assert!(is_pending(&mut finding).await);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(replica.store.loads(), 64, "the others leave room for those who write");
+    replica.store.set(Mode::Available);
+    for found in finding.await {
+        expect_live(found);
+    }
+    assert_eq!(replica.store.loads(), 200);
 }
 
 #[tokio::test]

@@ -84,8 +84,8 @@ fn a_copy_of_the_source_has_nothing_wrong() {
 fn imports_that_do_not_point_down_are_found_wherever_they_hide() {
     assert_found(&[
         (
-            |copy| copy.plant("cookie.rs", "#[cfg(test)]\nuse std::fmt;\n\nuse crate::edge::Edge;"),
-            "cookie.rs (floor 0) imports edge (floor 2)",
+            |copy| copy.plant("cookie/jar.rs", "#[cfg(test)]\nuse std::fmt;\n\nuse crate::edge::Edge;"),
+            "cookie/jar.rs (floor 0) imports edge (floor 2)",
         ),
         (
             |copy| copy.plant("edge/mod.rs", "struct A {\n    #[cfg(test)]\n    a: u8,\n    b: crate::flow::Gate,\n}"),
@@ -128,7 +128,7 @@ fn imports_that_do_not_point_down_are_found_wherever_they_hide() {
 #[test]
 fn imports_of_tests_are_left_alone() {
     let copy = Spoilable::new();
-    copy.plant("cookie.rs", "#[cfg(test)]\nuse crate::app;\n#[cfg(all(test, unix))]\nmod odd;");
+    copy.plant("cookie/mod.rs", "#[cfg(test)]\nuse crate::app;\n#[cfg(all(test, unix))]\nmod odd;");
     copy.write("src/cookie/odd.rs", "//! A test.\nmod deeper;\nuse crate::app;\n");
     copy.write("src/cookie/odd/deeper.rs", "//! A test.\nuse crate::cli;\n");
     assert!(copy.complaints().is_empty(), "{:?}", copy.complaints());

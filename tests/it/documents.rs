@@ -1,4 +1,10 @@
-//! Files of `deploy/` that no test can run: they have to agree with the gate and the documentation.
+//! Files that no test runs: those of `deploy/` have to agree with the gate and the documentation, and test vectors have to be
+//! read.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 const BLUEPRINT: &str = include_str!("../../deploy/authentik/blueprint.yaml");
 const PROVIDERS: &str = include_str!("../../docs/providers.md");
@@ -50,4 +56,28 @@ fn the_blueprint_for_authentik_and_its_documentation_use_the_same_names() {
     for entry in values(BLUEPRINT, "!KeyOf ") {
         assert!(values(BLUEPRINT, "- id: ").contains(&entry), "!KeyOf {entry}");
     }
+}
+
+#[test]
+fn every_file_of_test_vectors_is_read_by_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = String::new();
+    let mut folders = vec![root.join("src"), root.join("tests/it")];
+    while let Some(folder) = folders.pop() {
+        for path in files(&folder) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources += &fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let vectors = files(&root.join("tests/fixtures/vectors"));
+    let names = vectors.iter().map(|path| path.file_name().unwrap().to_str().unwrap());
+    let unread: Vec<_> = names.filter(|name| *name != "README.md" && !sources.contains(*name)).collect();
+    assert_eq!(unread, [""; 0]);
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
 }

@@ -190,10 +190,11 @@ async fn sees_that_the_provider_is_away(world: &mut World) {
 }
 
 /// Headers that the gate reads. The documentation lists them for edges that pass on only what they are told to.
-const READ_BY_THE_GATE: [&str; 12] = [
+const READ_BY_THE_GATE: [&str; 14] = [
     "Accept",
     "Authorization",
     "Cookie",
+    "Doorward-Token",
     "Origin",
     "Purpose",
     "Referer",
@@ -201,6 +202,7 @@ const READ_BY_THE_GATE: [&str; 12] = [
     "Sec-Fetch-Mode",
     "Sec-Fetch-Site",
     "Sec-Purpose",
+    "Sec-WebSocket-Version",
     "Upgrade",
     "X-Requested-With",
 ];
@@ -218,7 +220,9 @@ async fn every_edge_passes_on_what_the_gate_reads() {
         let asked = App::start().await;
         let world = WorldBuilder::with(kind).asking(asked.port).without_provider().await;
         let mut lines = String::new();
-        for name in READ_BY_THE_GATE.iter().filter(|name| !["Cookie", "Upgrade"].contains(name)) {
+        for name in
+            READ_BY_THE_GATE.iter().filter(|name| !["Cookie", "Upgrade", "Sec-WebSocket-Version"].contains(name))
+        {
             lines.extend([name, ": some/value\r\n"]);
         }
         let port = world.edge.port();
@@ -231,6 +235,7 @@ async fn every_edge_passes_on_what_the_gate_reads() {
         for name in READ_BY_THE_GATE {
             let expected = match (name, kind) {
                 ("Cookie", _) => "a=1",
+                ("Sec-WebSocket-Version", _) => "13",
                 // Traefik takes it for a header of the connection alone.
                 ("Upgrade", EdgeKind::Traefik { .. }) => "",
                 ("Upgrade", _) => "websocket",
@@ -259,6 +264,13 @@ fn every_list_of_what_the_gate_reads_is_the_same() {
     assert_eq!(envoy, read);
     let haproxy = between(include_str!("../../deploy/haproxy/doorward.lua"), "REQUEST_HEADERS = {", "}");
     assert_eq!(words(haproxy, "\n  \"", "\""), read);
+    let traefik = between(include_str!("../../src/edge/dialect/traefik.rs"), "authRequestHeaders: [", "]");
+    let traefik: Vec<_> = traefik.split([',', '\\']).map(|name| name.trim().to_ascii_lowercase()).collect();
+    assert_eq!(traefik.iter().filter(|name| !name.is_empty()).collect::<Vec<_>>(), read.iter().collect::<Vec<_>>());
+    let envoy = between(include_str!("../../src/edge/dialect/envoy.rs"), "allowed_headers with accept", ";");
+    let envoy: Vec<_> = format!("accept{envoy}").split([',', '\\']).map(|name| name.trim().to_owned()).collect();
+    let envoy = envoy.iter().filter(|name| !name.is_empty() && *name != "x-forwarded-for");
+    assert_eq!(envoy.collect::<Vec<_>>(), read.iter().collect::<Vec<_>>());
     for page in [include_str!("../../README.md"), include_str!("../../deploy/README.md")] {
         let list: String = READ_BY_THE_GATE.map(|name| format!("`{name}`")).join(", ");
         let page = page.split_whitespace().collect::<Vec<_>>().join(" ");

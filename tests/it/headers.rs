@@ -172,4 +172,16 @@ async fn a_request_of_200_lines_is_taken_and_a_longer_one_is_refused_with_a_reas
     let refused = raw::over_http_2(port, long.body(Empty::new()).unwrap()).await;
     assert_eq!((refused.status.as_u16(), refused.reason()), (431, "headers_too_large"));
     assert_eq!(refused.header("cache-control"), "no-store");
+    raw::send(port, b"G\x01T / HTTP/1.1\r\n\r\n").await;
+    // The refusals of HTTP itself are counted when their connection ends.
+    eventually("all are counted", async || {
+        let metrics = world.gate.metrics().await;
+        let counted = |reason, times| {
+            metrics.contains(&format!("doorward_refusals_total{{app=\"-\",reason=\"{reason}\"}} {times}\n"))
+        };
+        (counted("headers_too_large", 3) && counted("bad_request", 1)).then_some(())
+    })
+    .await;
+    let logged = world.gate.log().lines().filter(|line| line.contains("\"headers_too_large\"")).count();
+    assert_eq!(logged, 1, "the first is logged, the others are counted: {}", world.gate.log());
 }

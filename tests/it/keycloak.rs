@@ -6,6 +6,7 @@ mod keys;
 mod outage;
 mod renewals;
 mod sign_in;
+mod step_up;
 
 use std::time::{Duration, Instant};
 

@@ -9,13 +9,17 @@
     reason = "a test that cannot go on has failed, and the panic says where"
 )]
 
+mod api_clients;
 mod attacks;
 mod callbacks;
 mod callbacks_in_a_browser;
 mod clocks;
 mod commands;
+mod cookie_domains;
+mod cross_site;
 mod documents;
 mod edges;
+mod emergency;
 mod full_disk;
 mod headers;
 mod hidden_cookies;
@@ -25,12 +29,14 @@ mod keys;
 mod latency;
 mod logout;
 mod long_targets;
+mod mcp;
 mod metrics;
 mod misconfigured_edges;
 mod outages;
 mod postgres;
 mod provider_matrix;
 mod provider_sessions;
+mod rate_limits;
 mod reauthorization;
 mod refusals;
 mod reload;
@@ -41,8 +47,10 @@ mod resource_limits;
 mod revocation;
 mod rotation;
 mod rules;
+mod service_tokens;
 mod session_scope;
 mod sign_in;
 mod sign_out;
 mod single_page;
+mod step_up;
 mod world;

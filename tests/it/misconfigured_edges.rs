@@ -13,8 +13,8 @@ const PAGE: &str = "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n";
 /// Shipped lines without the one for cookies.
 const LISTED: (&str, &str) = ("          - Authorization\n          - Cookie\n", "          - Authorization\n");
 const ENVOY: (&str, &str) = (
-    "                - { exact: cookie }\n                - { exact: origin }\n",
-    "                - { exact: origin }\n",
+    "                - { exact: cookie }\n                - { exact: doorward-token }\n",
+    "                - { exact: doorward-token }\n",
 );
 
 #[tokio::test]
@@ -71,8 +71,8 @@ async fn an_edge_that_passes_neither_accept_nor_the_mode_is_named_once_an_hour()
 }
 
 /// Shipped lines of what Traefik passes on, and those that are often written in their place.
-const ALL: &str = "          - Accept\n          - Authorization\n          - Cookie\n          - Origin\n          - Purpose\n          \
-                   - Referer\n          - Sec-Fetch-Dest\n          - Sec-Fetch-Mode\n          - Sec-Fetch-Site\n";
+const ALL: &str = "          - Accept\n          - Authorization\n          - Cookie\n          - Doorward-Token\n          \
+                   - Origin\n          - Purpose\n          - Referer\n          - Sec-Fetch-Dest\n          - Sec-Fetch-Mode\n          - Sec-Fetch-Site\n";
 const TWO: &str = "          - Authorization\n          - Cookie\n";
 
 #[tokio::test]

@@ -170,8 +170,10 @@ async fn keys_that_need_a_restart_are_logged_and_the_rest_applies() {
     let config = with(&config, OPEN, CLOSED);
     world.gate.configure(&format!("{config}\n[log]\nformat = \"text\"\n"));
     until(&mut kept, "rules.example.test", "/health", "", StatusCode::FORBIDDEN).await;
-    let log = world.gate.log();
-    let line = log.lines().find(|line| line.contains("need a restart")).unwrap_or_else(|| panic!("{log}"));
+    let line = eventually("the log says what needs a restart", async || {
+        world.gate.log().lines().find(|line| line.contains("need a restart")).map(str::to_owned)
+    })
+    .await;
     assert!(line.contains("server.management, server.shutdown_grace, log.format"), "{line}");
     assert!(line.starts_with('{'), "the form of the lines stays: {line}");
     applied(&world, 1).await;

@@ -175,6 +175,36 @@ async fn floods(world: &World) -> HeldConnections {
     press
 }
 
+/// Sends requests that begin sign-ins, complete them, or bring cookies that nobody made, from ever more networks and from one.
+async fn sign_ins(world: &World) -> HeldConnections {
+    let mut press = HeldConnections::default();
+    let page = "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n";
+    let made_up = format!("Cookie: __Host-doorward={}; doorward={0}\r\n", "A".repeat(66));
+    for (attack, from_one) in [(0, false), (0, true), (1, false), (1, true), (2, false), (2, true)] {
+        let (mut read, mut write) = from(1, world.gate.port).await.into_split();
+        press.readers.spawn(async move { drop(tokio::io::copy(&mut read, &mut tokio::io::sink()).await) });
+        let made_up = made_up.clone();
+        press.readers.spawn(async move {
+            for number in 0_u32.. {
+                let [a, b, c, _] = (if from_one { 0 } else { number * 8 }).to_be_bytes();
+                let client =
+                    format!("X-Forwarded-For: 2001:db8:{attack}:{:x}::1\r\n", u32::from_be_bytes([0, a, b, c]));
+                let request = match attack {
+                    0 => subrequest().replace("\r\n\r\n", &format!("\r\n{client}{page}\r\n")),
+                    1 => format!(
+                        "GET /_doorward/callback?code=x&state={number} HTTP/1.1\r\nHost: {APP}\r\n{client}{page}\r\n"
+                    ),
+                    _ => subrequest().replace("\r\n\r\n", &format!("\r\n{client}{made_up}\r\n")),
+                };
+                let _gone = write.write_all(request.as_bytes()).await;
+                // The pace of the load; the gate is a real process.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+    }
+    press
+}
+
 /// Sends [`REQUESTS`] on each connection, none of which may be refused, and returns the 99th percentile of the latency in
 /// microseconds.
 async fn ask(lines: &mut [PersistentConnection], cookies: &str) -> f64 {
@@ -276,6 +306,17 @@ async fn strangers_who_are_refused_or_silent_take_no_place_of_edges() {
     let held = [refused(&world).await, silent(&world).await];
     eventually("no connection of the attack is left", async || (open(&world).await <= before).then_some(())).await;
     drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sign_ins_and_made_up_cookies_of_a_crowd_and_of_one_hold_nobody_up() {
+    let limits = "[limits]\nsign_in = { per_minute = 60, burst = 20 }\ncallback = { per_minute = 60, burst = 20 }";
+    let plan = WorldBuilder::with(EdgeKind::Nginx).server("trusted_proxies = [\"127.0.0.1/32\"]").tables(limits);
+    let world = plan.start().await;
+    measure_under_attack(&world, "sign-ins of strangers", sign_ins).await;
+    let limited = world.gate.metric(r#"doorward_refusals_total{app="app",reason="rate_limited"}"#).await.unwrap();
+    assert!(limited > 0, "the one waits");
+    world.signed_in("bob").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

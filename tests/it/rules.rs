@@ -98,6 +98,102 @@ async fn a_path_that_can_be_read_in_two_ways_passes_where_every_reading_would() 
     }
 }
 
+/// More rules of the app `rules`.
+const MORE: &str = r#"
+[[apps.rules]]
+preset = "pwa-assets"
+
+[[apps.rules]]
+path = { regex = '/users/[0-9]+/avatar[.]png' }
+access = "public"
+
+[[apps.rules]]
+path = { regex = '/reports/[0-9]+' }
+access = "deny"
+
+[[apps.rules]]
+path = { prefix = "/team/" }
+allow = { groups = ["staff"], require = { groups = ["admins"], users = ["*@example.test"] } }
+
+[[apps.rules]]
+path = { prefix = "/club/" }
+allow = { except = { groups = ["admins"] } }
+
+[[apps.rules]]
+path = { prefix = "/quiz/" }
+allow = { groups = ["staff"], except = { users = ["BOB@example.test"] } }
+"#;
+
+#[tokio::test]
+async fn an_expression_opens_whole_paths_and_closes_every_spelling_of_them() {
+    for kind in RAW {
+        let world = WorldBuilder::with(kind).tables(MORE).start().await;
+        let (signed_out, alice) = (world.visitor(), world.person("alice"));
+        alice.visit(&world.at("rules", "/")).await.echo();
+        let echo = signed_out.fetch(&world.at("rules", "/users/7/avatar.png?size=64")).await.echo();
+        assert_eq!(echo.target, "/users/7/avatar.png?size=64", "{kind:?}");
+        for path in ["/users/7/avatar.png/", "/x/users/7/avatar.png", "/users/7%23/avatar.png", "/users/7/avatarxpng"] {
+            let answer = signed_out.fetch(&world.at("rules", path)).await;
+            assert!(answer.status.is_client_error(), "{kind:?}: {path}: {answer:?}");
+        }
+        for path in ["/reports/7", "/Reports/7/", "/reports/7.json", "/reports//7", "/reports%2F7", "/reports/7;x"] {
+            let answer = alice.fetch(&world.at("rules", path)).await;
+            assert_eq!((answer.status, answer.reason()), (StatusCode::FORBIDDEN, "rule_denied"), "{kind:?}: {path}");
+        }
+        assert_eq!(alice.fetch(&world.at("rules", "/reports/x")).await.echo().target, "/reports/x", "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_icons_of_an_app_are_open_to_whoever_reads_them_and_to_nobody_who_writes() {
+    let world = WorldBuilder::with(TRAEFIK).tables(MORE).start().await;
+    let alice = world.person("alice");
+    alice.visit(&world.at("rules", "/")).await.echo();
+    for person in [world.visitor(), alice] {
+        let person = person.with("remote-user", "evil");
+        for path in ["/favicon.ico", "/manifest.webmanifest", "/apple-touch-icon.png", "/android-chrome-512x512.png"] {
+            let echo = person.fetch(&world.at("rules", path)).await.echo();
+            assert!(echo.values_as("Remote-User").iter().all(|user| user.is_empty()), "{path}: {echo:?}");
+        }
+    }
+    let visitor = world.visitor();
+    let mut request = visitor.request(RequestMode::Fetch, &world.at("rules", "/favicon.ico"));
+    *request.method_mut() = http::Method::POST;
+    assert_eq!(visitor.send(request).await.status, StatusCode::UNAUTHORIZED);
+    for path in ["/Favicon.ico", "/favicon.ico/", "/x/favicon.ico", "/robots.txt", "/favicon.ico.html"] {
+        let answer = visitor.fetch(&world.at("rules", path)).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_required_and_what_is_excepted_comes_on_top_of_what_lets_in() {
+    let world = WorldBuilder::with(TRAEFIK).tables(MORE).start().await;
+    let (alice, bob) = (world.person("alice"), world.person("bob"));
+    for person in [&alice, &bob] {
+        person.visit(&world.at("rules", "/")).await.echo();
+    }
+    for (path, person, reason) in [
+        ("/team/x", &alice, None),
+        ("/team/x", &bob, Some("group_missing")),
+        ("/club/x", &bob, None),
+        ("/club/x", &alice, Some("not_allowed")),
+        ("/quiz/x", &alice, None),
+        ("/quiz/x", &bob, Some("not_allowed")),
+    ] {
+        let answer = person.fetch(&world.at("rules", path)).await;
+        match reason {
+            None => assert_eq!(answer.echo().target, path),
+            Some(reason) => {
+                assert_eq!((answer.status, answer.reason()), (StatusCode::FORBIDDEN, reason), "{path}: {answer:?}");
+            }
+        }
+    }
+    let log = world.gate.log();
+    let needs = "groups = [\\\"staff\\\"], require = { groups = [\\\"admins\\\"], users = [\\\"*@example.test\\\"] }";
+    assert!(log.contains(needs), "{log}");
+}
+
 #[tokio::test]
 async fn the_gate_s_own_prefix_opens_nothing_of_the_app() {
     for kind in [

@@ -3,7 +3,8 @@
 //   node provider.mjs '{"port": 20001, "redirect_uris": […], "post_logout_redirect_uris": […]}'
 //
 // alice (admins, staff) and bob (staff) sign in without a password: by the cookie `user`, else on a page with a button
-// for each. With `tls` (files `cert` and `key`) it speaks https. Beside the provider's own paths there are
+// for each. With `tls` (files `cert` and `key`) it speaks https. With `resources` clients may register themselves, and an access
+// token for a `resource` (RFC 8707) is a JWT for that audience, with the person's groups. Beside the provider's own paths there are
 //   GET  /test/grants              counters: redemptions by kind of grant, times of requests for tokens and keys (`asked`,
 //                                  `keys`: milliseconds), refusals (`refused`), logout tokens sent (`notices`),
 //                                  revocation requests (`revocations`), valid refresh tokens by person (`redeemable`)
@@ -81,6 +82,7 @@ function providerWith(key) {
       devInteractions: { enabled: false },
       backchannelLogout: { enabled: true },
       revocation: { enabled: true },
+      introspection: { enabled: true, allowedPolicy: () => true },
       rpInitiatedLogout: {
         enabled: true,
         logoutSource(ctx, form) {
@@ -89,7 +91,26 @@ function providerWith(key) {
         },
         postLogoutSuccessSource(ctx) { ctx.body = '<!doctype html><title>Signed out at the provider</title>'; },
       },
+      ...(settings.resources && {
+        registration: { enabled: true },
+        resourceIndicators: {
+          enabled: true,
+          useGrantedResource: () => true,
+          getResourceServerInfo: (_, audience) => ({
+            scope: '',
+            audience,
+            accessTokenFormat: 'jwt',
+            jwt: { sign: { alg: 'RS256' } },
+          }),
+        },
+      }),
     },
+    ...(settings.resources && {
+      extraTokenClaims: (_, { accountId }) => people[accountId] && {
+        preferred_username: accountId,
+        groups: people[accountId].groups,
+      },
+    }),
     // Without the library's guard against private addresses, where the gate is.
     fetch(url, { dispatcher, ...options }) {
       told.notices.push(options.body.get('logout_token'));

@@ -10,6 +10,9 @@ pub(in super::super) const SECRET_SOURCES: &[&str] = &["file", "env"];
 /// Key of a table in place of a path: every path below this one.
 pub(in super::super) const PREFIX: &str = "prefix";
 
+/// Key of a table in place of a path: every path that an expression matches.
+pub(in super::super) const REGEX: &str = "regex";
+
 /// Specification of one key.
 #[derive(Clone, Copy)]
 pub(in super::super) struct KeySpec {
@@ -60,12 +63,16 @@ pub(in super::super) enum ValueKind {
     Choice(&'static [&'static str]),
     /// Text, `{ file = "…" }` or `{ env = "…" }`.
     Secret,
-    /// A path of a URL, or `{ prefix = "…" }`.
+    /// A path of a URL, `{ prefix = "…" }` or `{ regex = "…" }`.
     Path,
     /// A preset's name, or a table of header names and values.
     Headers,
     /// A dotted path, or a list of names.
     ClaimPath,
+    /// One text, or a list of them.
+    TextOrList,
+    /// A domain, or a list of domains.
+    Domains,
     List(&'static ValueKind),
     /// A table whose keys the operator chooses.
     Table(&'static ValueKind),
@@ -135,8 +142,9 @@ impl ValueKind {
             (Self::List(element), Segment::Index(_)) => Some(*element),
             (Self::Table(value), Segment::Key(_)) => Some(*value),
             (Self::Secret, Segment::Key(name)) if SECRET_SOURCES.contains(&name.as_str()) => Some(Self::Text),
-            (Self::Path, Segment::Key(name)) if name == PREFIX => Some(Self::Text),
-            (Self::Headers, Segment::Key(_)) | (Self::ClaimPath, Segment::Index(_)) => Some(Self::Text),
+            (Self::Path, Segment::Key(name)) if name == PREFIX || name == REGEX => Some(Self::Text),
+            (Self::Headers, Segment::Key(_))
+            | (Self::ClaimPath | Self::TextOrList | Self::Domains, Segment::Index(_)) => Some(Self::Text),
             _ => None,
         }
     }
@@ -160,9 +168,11 @@ impl ValueKind {
             Self::File => "the path of a file".to_owned(),
             Self::Choice(words) => words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(" or "),
             Self::Secret => "a secret".to_owned(),
-            Self::Path => "a path, or `{ prefix = \"…\" }`".to_owned(),
+            Self::Path => "a path, `{ prefix = \"…\" }` or `{ regex = \"…\" }`".to_owned(),
             Self::Headers => "a preset's name, or a table of own headers".to_owned(),
             Self::ClaimPath => "a dotted path, or a list of names".to_owned(),
+            Self::TextOrList => "text, or a list of texts".to_owned(),
+            Self::Domains => "a domain, or a list of domains".to_owned(),
             Self::List(element) => format!("a list, each element {}", element.describe()),
             Self::Table(value) => format!("a table of own keys, each value {}", value.describe()),
         }
@@ -185,6 +195,8 @@ impl ValueKind {
             Self::Path => "\"/exact/path\"".to_owned(),
             Self::Headers => "\"remote\"".to_owned(),
             Self::ClaimPath => "\"groups\"".to_owned(),
+            Self::TextOrList => "\"api\"".to_owned(),
+            Self::Domains => "[\"example.com\", \"example.org\"]".to_owned(),
             Self::List(element) => format!("[{}]", element.example()),
             Self::Table(value) => format!("{{ name = {} }}", value.example()),
         }

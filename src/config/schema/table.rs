@@ -105,11 +105,14 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
     ),
     key(
         "session.cookie_domain",
-        ValueKind::Text,
+        ValueKind::Domains,
         Absent("one cookie for each host"),
         Reload,
         "The domain whose hosts share one cookie: signing in on one of them is enough for all. Every app's host has \
-         to be in it. Browsers refuse such cookies for public suffixes (`co.uk`, `duckdns.org`), so those are errors.",
+         to be in it. Or a list of domains: each host belongs to the longest that it is in, and a host in none has a \
+         cookie of its own. Every provider but the first has a cookie of its own name under a domain, \
+         `doorward_NAME`. Browsers refuse such cookies for public suffixes (`co.uk`, `duckdns.org`), so those are \
+         errors. [Domains](domains.md) has examples.",
     ),
     key("session.lifetime", ValueKind::Duration, Is("\"28d\""), Reload, "Maximum lifetime of a session, from sign-in."),
     key(
@@ -198,108 +201,6 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
         Reload,
         "Access to a host that no app names: refused with 403, or allowed for everybody who is signed in at the \
          first provider.",
-    ),
-    key("apps[].name", ValueKind::Text, Required, Reload, "Name of the app in logs, metrics and pages."),
-    key(
-        "apps[].hosts",
-        TEXTS,
-        Required,
-        Reload,
-        "The app's hosts, without a port. `*.example.com` matches every host below `example.com` at any depth; an \
-         exact name takes precedence over a wildcard, a longer wildcard over a shorter one.",
-    ),
-    key(
-        "apps[].provider",
-        ValueKind::Text,
-        Absent("the first provider"),
-        Reload,
-        "Name of the provider at which its users sign in.",
-    ),
-    key(
-        "apps[].headers",
-        ValueKind::List(&ValueKind::Headers),
-        Is("[\"remote\"]"),
-        Reload,
-        "The identity headers that the app receives: the presets `remote`, `authentik` and `oauth2-proxy`, and \
-         tables of custom names such as `{ \"X-Team\" = \"{claims.department}\" }`. Each of them is set on every \
-         request, empty where there is no value, provided that the edge copies it. `server.header_budget` bounds them.",
-    ),
-    key(
-        "apps[].pass_access_token",
-        ValueKind::Flag,
-        Is("false"),
-        Reload,
-        "Passes the access token to the app, as `X-Auth-Request-Access-Token`. Needs the preset `oauth2-proxy`. It comes \
-         last in `server.header_budget`.",
-    ),
-    key(
-        "apps[].pass_id_token",
-        ValueKind::Flag,
-        Is("false"),
-        Reload,
-        "Passes the ID token to the app, as `X-authentik-jwt`. Needs the preset `authentik`. It comes last in \
-         `server.header_budget`.",
-    ),
-    key("apps[].reauthorize", ValueKind::Duration, Absent("`session.reauthorize`"), Reload, "For this app alone."),
-    key("apps[].allow.groups", TEXTS, Absent("nobody by group"), Reload, "Members of one of these groups."),
-    key(
-        "apps[].allow.users",
-        TEXTS,
-        Absent("nobody by name"),
-        Reload,
-        "People by e-mail address, in upper or lower case, or by the provider's subject; `*@example.com` matches \
-         every address in that domain. Addresses that the provider calls unverified do not match \
-         (`providers[].unverified_email`).",
-    ),
-    key(
-        "apps[].allow.claims",
-        ValueKind::Table(&TEXTS),
-        Absent("nobody by claim"),
-        Reload,
-        "Dotted paths of claims and their allowed values, such as `{ department = [\"ops\"] }`. Booleans and numbers \
-         are compared as text: `{ mfa = [\"true\"] }`. Of the claims about the token there are `acr`, `amr` and `auth_time`.",
-    ),
-    key(
-        "apps[].rules[].path",
-        ValueKind::Path,
-        Absent("any path"),
-        Reload,
-        "The path that the rule matches: exactly this one, or everything below with `{ prefix = \"/public/\" }`. As \
-         on the wire, percent-encoded where a browser would.",
-    ),
-    key(
-        "apps[].rules[].methods",
-        TEXTS,
-        Absent("any method"),
-        Reload,
-        "The methods that the rule matches. Where the edge does not send the method it may be any: a rule that opens \
-         (`public`, `optional`) does not apply then, every other does. Except for those that open, `GET` includes `HEAD`.",
-    ),
-    key(
-        "apps[].rules[].networks",
-        NETWORKS,
-        Absent("any client"),
-        Reload,
-        "The client networks that the rule matches. Where the client's address is unknown it may be any: a rule that \
-         opens (`public`, `optional`) does not apply then, every other does.",
-    ),
-    key(
-        "apps[].rules[].access",
-        ValueKind::Choice(&["public", "optional", "authenticated", "deny"]),
-        Absent("`allow` decides"),
-        Reload,
-        "`public`: everybody, with empty identity headers. `optional`: everybody, with identity headers for those \
-         who are signed in. `authenticated`: everybody who is signed in. `deny`: nobody. Excludes `allow`; one of \
-         the two is required.",
-    ),
-    key("apps[].rules[].allow.groups", TEXTS, Absent("nobody by group"), Reload, "As in `apps[].allow.groups`."),
-    key("apps[].rules[].allow.users", TEXTS, Absent("nobody by name"), Reload, "As in `apps[].allow.users`."),
-    key(
-        "apps[].rules[].allow.claims",
-        ValueKind::Table(&TEXTS),
-        Absent("nobody by claim"),
-        Reload,
-        "As in `apps[].allow.claims`.",
     ),
     key("brand.title", ValueKind::Text, Absent("`Doorward`"), Reload, "The name in titles and headings."),
     key(

@@ -92,6 +92,12 @@ fn mistakes_about_sessions_and_their_store_are_errors_with_a_hint() {
         [session] > cookie_domain = "co.uk" > session.cookie_domain: `co.uk` is on the Public Suffix List > "home.co.uk"
         [session] > cookie_domain = "GitHub.io." > session.cookie_domain: `GitHub.io.` is on the Public Suffix List > "home.github.io"
         [session] > cookie_domain = "10.0.0.1" > session.cookie_domain: `10.0.0.1` is an address > leave
+        [session] > cookie_domain = 7 > session.cookie_domain: this is a number, and not a domain, or a list of domains > ["example.com"
+        [session] > cookie_domain = [] > session.cookie_domain: has no effect: it names no domain > leave the key out
+        [session] > cookie_domain = ["example.com", "co.uk"] > session.cookie_domain[1]: `co.uk` is on the Public Suffix List > "home.co.uk"
+        [session] > cookie_domain = ["example.com", ".example.org"] > session.cookie_domain[1]: begins with a dot > "example.org"
+        [session] > cookie_domain = ["example.com", "Example.com."] > session.cookie_domain[1]: has no effect: `example.com` is in the list already > remove
+        [session] > cookie_domain = ["example.com", 7] > session.cookie_domain[1]: this is a number > "text"
         [session] > lifetime = 28 > session.lifetime: this is a number, and not a duration > "15m"
         [session] > lifetime = "28" > session.lifetime: `28` is no duration > "28d"
         [session] > outage_grace = "20y" > session.outage_grace: `20y` is longer than ten years > "28d"
@@ -226,7 +232,23 @@ fn mistakes_about_apps_are_errors_with_a_hint() {
         [[apps]] > allow = { claims = { at_hash = ["x"] } } > apps[0].allow.claims.at_hash: would match nobody > about the person
         [[apps]] > allow = { claims = { "sid.x" = ["x"] } } > apps[0].allow.claims."sid.x": would match nobody > about the person
         [[apps]] > allow = { claims = {} } > apps[0].allow.claims: names no claim > department
+        [[apps]] > allow = { acr = ["a b"] } > apps[0].allow.acr[0]: `a b` is no class of authentication > without spaces
+        [[apps]] > allow = { acr = ["a\"b"] } > apps[0].allow.acr[0]: `a"b` is no class of authentication > quotes
+        [[apps]] > lifetime = "29d" > apps[0].lifetime: is longer than session.lifetime: 29days against 28days > raise session.lifetime
+        [[apps]] > idle_timeout = "8d" > apps[0].idle_timeout: is longer than session.idle_timeout: 8days against 7days > shorten
         [[apps]] > allow = { group = ["x"] } > apps[0].allow.group: there is no such key > did you mean `groups`?
+        [[apps]] > allow = { require = {} } > apps[0].allow.require: names nobody > remove
+        [[apps]] > allow = { except = {} } > apps[0].allow.except: names nobody > `groups`
+        [[apps]] > allow = { require = { groups = [] } } > apps[0].allow.require.groups: nobody could match > remove
+        [[apps]] > allow = { require = { claims = { aud = ["x"] } } } > apps[0].allow.require.claims.aud: would match nobody > about the person
+        [[apps]] > allow = { except = { users = ["@example.com"] } } > apps[0].allow.except.users[0]: `@example.com` would match nobody > "*@example.com"
+        [[apps]] > allow = { except = { require = { groups = ["x"] } } } > apps[0].allow.except.require: there is no such key > `groups`
+        [[apps]] > allow = { groups = ["a", "b"], except = { groups = ["b"] } } > apps[0].allow.groups[1]: has no effect: `b` is in `except` > one of the two
+        [[apps]] > allow = { require = { users = ["s-1"] }, except = { users = ["s-1"] } } > apps[0].allow.require.users[0]: has no effect > one of the two
+        [[apps]] > allow = { acr = [] } > apps[0].allow.acr: nobody could match > remove
+        [[apps]] > allow = { acr = ["mfa", "mfa"] } > apps[0].allow.acr[1]: has no effect > remove
+        [[apps]] > allow = { acr = "mfa" } > apps[0].allow.acr: this is text, and not a list > "text"
+        [[apps]] > allow = { max_age = "0s" } > apps[0].allow.max_age: a duration of nothing > longer
         "#,
     );
     for (app, problem) in [
@@ -246,14 +268,38 @@ fn mistakes_about_rules_are_errors_with_a_hint() {
         [[apps]] > rules = [{ path = "a", access = "deny" }] > apps[0].rules[0].path: `a` does not begin > /api/health
         [[apps]] > rules = [{ path = "/a/%2e%2e/b", access = "deny" }] > apps[0].rules[0].path: servers read > plain path
         [[apps]] > rules = [{ path = { prefix = "/a" }, access = "deny" }] > apps[0].rules[0].path.prefix: `/a` does not end > "/a/"
-        [[apps]] > rules = [{ path = { regex = "/a" }, access = "deny" }] > apps[0].rules[0].path.regex: there is no such key > this version
+        [[apps]] > rules = [{ path = { regex = "/a(" }, access = "deny" }] > apps[0].rules[0].path.regex: `/a(` does not work: unclosed group > no look-around
+        [[apps]] > rules = [{ path = { regex = "/a)|(/b" }, access = "deny" }] > apps[0].rules[0].path.regex: `/a)|(/b` does not work: unopened group > backslash
+        [[apps]] > rules = [{ path = { regex = "/(?!admin).*" }, access = "deny" }] > apps[0].rules[0].path.regex: `/(?!admin).*` does not work: look-around > no look-around
+        [[apps]] > rules = [{ path = { regex = "/(a{1,1000}){1,1000}" }, access = "deny" }] > apps[0].rules[0].path.regex: `/(a{1,1000}){1,1000}` does not work: it is longer than > repeat less
+        [[apps]] > rules = [{ path = { regex = "/a[?]b=1" }, access = "deny" }] > apps[0].rules[0].path.regex: `/a[?]b=1` does not work: no path that an app serves holds a `?` > leave the query out
+        [[apps]] > rules = [{ path = { regex = "/a%20b" }, access = "deny" }] > apps[0].rules[0].path.regex: `/a%20b` does not work: no path that an app serves holds a `%` > the escape stands for
+        [[apps]] > rules = [{ path = { regex = "api/.*" }, access = "deny" }] > apps[0].rules[0].path.regex: `api/.*` does not work: it has to match the whole path > "/api/.*"
+        [[apps]] > rules = [{ path = { regex = "/_doorward/ping" }, access = "deny" }] > apps[0].rules[0].path.regex: no request reaches this rule > server.prefix
+        [[apps]] > rules = [{ path = { regex = "/a", prefix = "/a/" }, access = "deny" }] > apps[0].rules[0].path: exactly one key > { regex = "…" }
+        [[apps]] > rules = [{ path = { regex = "/.*" }, access = "deny" }, { path = "/a", access = "public" }] > apps[0].rules[1]: no request reaches this rule: apps[0].rules[0] > move
+        [[apps]] > rules = [{ path = { regex = "/[a-z]" }, access = "deny" }, { path = "/a", access = "public" }] > apps[0].rules[1]: no request reaches this rule: apps[0].rules[0] > move
+        [[apps]] > rules = [{ preset = "pwa" }] > apps[0].rules[0].preset: `pwa` is none of its words > pwa-assets
+        [[apps]] > rules = [{ preset = "pwa-assets", path = "/a" }] > apps[0].rules[0].path: excludes `preset` > one of the two
+        [[apps]] > rules = [{ preset = "pwa-assets", methods = ["GET"] }] > apps[0].rules[0].methods: excludes `preset` > GET and HEAD
+        [[apps]] > rules = [{ preset = "pwa-assets", allow = { groups = ["x"] } }] > apps[0].rules[0].allow: excludes `preset` > one of the two
+        [[apps]] > rules = [{ preset = "pwa-assets", access = "optional" }] > apps[0].rules[0].access: excludes `preset` > public
+        [[apps]] > rules = [{ preset = "pwa-assets" }, { path = "/favicon.ico", methods = ["GET"], access = "deny" }] > apps[0].rules[1]: no request reaches this rule > move
         [[apps]] > rules = [{ path = "/_doorward/ping", access = "public" }] > apps[0].rules[0].path: no request reaches > server.prefix
         [[apps]] > rules = [{ methods = ["get"], access = "deny" }] > apps[0].rules[0].methods[0]: `get` is no method > "GET"
         [[apps]] > rules = [{ methods = [], access = "deny" }] > apps[0].rules[0].methods: has no effect > remove
         [[apps]] > rules = [{ networks = ["lan"], access = "deny" }] > apps[0].rules[0].networks[0]: `lan` is no network > 10.0.0.0/8
-        [[apps]] > rules = [{ access = "bearer" }] > apps[0].rules[0].access: `bearer` is none of its words > `public`
+        [[apps]] > rules = [{ access = "basic" }] > apps[0].rules[0].access: `basic` is none of its words > `public`
+        [[apps]] > rules = [{ access = "bearer" }] > apps[0].rules[0].access: nothing says which credentials > [bearer]
+        [[apps]] > rules = [{ access = "public", allow = { groups = ["x"] } }] > apps[0].rules[0].allow: excludes > one of the two
         [[apps]] > rules = [{ access = "deny" }, { path = "/a", access = "public" }] > apps[0].rules[1]: no request reaches this rule: apps[0].rules[0] > move
         [[apps]] > allow = { groups = ["x"] } ¶ rules = [{ access = "deny" }] > apps[0].allow: has no effect > remove
+        [[apps]] > cross_site = "block" > apps[0].cross_site: `block` is none of its words > `allow`
+        [[apps]] > rules = [{ path = "/a", access = "public", cross_site = "deny" }] > apps[0].rules[0].cross_site: has no effect > remove
+        [[apps]] > rules = [{ path = "/a", access = "deny", cross_site = "allow" }] > apps[0].rules[0].cross_site: has no effect > remove
+        [[apps]] > cross_site = "deny" ¶ rules = [{ access = "authenticated", cross_site = "allow" }] > apps[0].cross_site: has no effect > rules
+        [[apps]] > cross_site = "deny" ¶ rules = [{ access = "deny" }] > apps[0].cross_site: has no effect > remove
+        [[apps]] > resource_metadata = true > apps[0].resource_metadata: has no effect > such a rule
         "#,
     );
 }
@@ -261,12 +307,19 @@ fn mistakes_about_rules_are_errors_with_a_hint() {
 #[test]
 fn mistakes_in_the_small_sections_are_errors_with_a_hint() {
     for (lines, problem) in [
+        (
+            "[limits]\nsign_in = { per_minute = 0 }",
+            "limits.sign_in.per_minute: `0` is no whole number from 1 to 1000000",
+        ),
+        ("[limits]\ncallback = { burst = 2000000 }", "limits.callback.burst: `2000000` is no whole number from 1 to"),
+        ("[limits]\ncallbacks = { burst = 2 }", "limits.callbacks: there is no such key\n    did you mean `callback`?"),
+        ("[limits]\ncredentials = 30", "limits.credentials: "),
         ("[brand]\naccent = 'blue'", "brand.accent: `blue` is no colour\n    write it as \"#rrggbb\""),
         ("[brand]\nlogo = '/nowhere'", "brand.logo: /nowhere cannot be read"),
         ("[brand]\ntitle = ''", "brand.title: this is empty"),
         ("[log]\nlevel = 'inof'", "log.level: `inof` is none of its words\n    did you mean `info`?"),
         ("[access]\ndefault = 'allow'", "access.default: `allow` is none of its words\n    there is `deny`"),
-        ("[bearer]", "bearer: there is no such key\n    this version"),
+        ("[adopt]", "adopt: there is no such key\n    this version"),
         ("[provider]\nname = 'x'", "provider: there is no such key\n    did you mean `providers`?"),
     ] {
         let diagnostics = refused(&format!("{GOOD}{lines}\n"));
@@ -340,6 +393,61 @@ fn a_cookie_domain_has_to_cover_every_host() {
 }
 
 #[test]
+fn a_list_of_cookie_domains_need_not_cover_every_host_but_each_domain_has_to_have_one() {
+    let with = |list: &str| GOOD.replace("[session]\n", &format!("[session]\ncookie_domain = {list}\n"));
+    let warnings = |text: &str| {
+        let config = load_from(Some(&source(text)), &Environment::new()).unwrap();
+        config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for list in ["['graphs.example.com']", "['grafana.example.com']", "['x.graphs.example.com']", "['example.com']"] {
+        assert_eq!(warnings(&with(list)), [""; 0], "{list}");
+    }
+    for list in ["['graphs.example.com', 'example.org']", "['example.com', 'ample.com']"] {
+        let found = warnings(&with(list));
+        assert!(found.len() == 1 && found[0].contains("session.cookie_domain[1]: no app has a host"), "{found:?}");
+    }
+    // Every host belongs to the longest.
+    let found = warnings(&with("['example.com', 'graphs.example.com', 'grafana.example.com']"));
+    assert!(found.len() == 1 && found[0].contains("session.cookie_domain[0]: no app has a host"), "{found:?}");
+    let default = format!("{}\n[access]\ndefault = 'authenticated'\n", with("['example.org']"));
+    assert_eq!(warnings(&default), [""; 0], "any host may be asked for");
+    let environment = variables(&[("DOORWARD_SESSION__COOKIE_DOMAIN", "['example.com', 'graphs.example.com']")]);
+    let config = load_from(Some(&source(GOOD)), &environment).unwrap();
+    assert_eq!(config.gate.cookie_domains, ["example.com", "graphs.example.com"]);
+}
+
+#[test]
+fn the_names_of_providers_make_names_of_cookies_under_a_domain() {
+    let second = |name: &str| {
+        let section =
+            format!("[[providers]]\nname = '{name}'\nissuer = 'https://b.example.com/'\nclient_id = 'x'\n\n[[apps]]");
+        GOOD.replacen("[[apps]]", &section, 1)
+    };
+    let shared = |text: &str| text.replace("[session]\n", "[session]\ncookie_domain = 'example.com'\n");
+    let taken = "providers[1].name: `doorward_login` is the login cookie";
+    for (text, expected) in [
+        (second("login"), Some(taken)),
+        (shared(&second("login")), Some(taken)),
+        (shared(&second("login_x")), Some("the session cookie would be `doorward_login_x`, which cookies of sign-ins")),
+        (second("login_x"), None),
+        (shared(&second("a b")), Some("the session cookie would be `doorward_a b`, which is no cookie's name")),
+        (shared(&second("bücher")), Some("which is no cookie's name")),
+        (second("a b"), None),
+        (shared(&second("a.b-c_D9")), None),
+        (shared(&second("loginx")), None),
+        (shared(&second(&"n".repeat(38))), None),
+        (shared(&second(&"n".repeat(39))), Some("longer than 120 bytes\n    shorten this name")),
+        (second(&"n".repeat(39)), None),
+    ] {
+        let diagnostics = refused(&text);
+        assert_eq!(diagnostics.len(), usize::from(expected.is_some()), "{diagnostics:?}");
+        assert!(diagnostics.iter().all(|found| found.contains(expected.unwrap_or_default())), "{diagnostics:?}");
+    }
+    // The first has the plain name, whatever it is called itself.
+    assert_eq!(refused(&shared(GOOD).replace("name = \"home\"", "name = \"a b\"")), [""; 0]);
+}
+
+#[test]
 fn all_mistakes_are_reported_at_once_in_the_order_of_their_lines() {
     let text = "[server]\nlisten = 'x'\nlistn = 'y'\n[session]\nlifetime = '0s'\n[[apps]]\nhosts = ['a:1']\n[store]\nurl = 'x'\n";
     let result = load_from(Some(&source(text)), &variables(&[("DOORWARD_LOG__LEVEL", "loud"), ("DOORWARD_X__Y", "z")]));
@@ -409,4 +517,104 @@ fn a_proxy_of_the_environment_that_cannot_be_used_is_a_warning() {
         assert_eq!(said.iter().filter(|text| text.contains("HTTPS_PROXY")).count(), warnings, "{value}: {said:?}");
         assert!(!said.concat().contains("secret"), "{said:?}");
     }
+}
+
+#[test]
+fn mistakes_about_api_clients_are_errors_with_a_hint() {
+    let rule = "[[apps]]\nname = 'x'\nhosts = ['x.example.com']\nrules = [{ access = 'bearer' }]\n";
+    let issuer = "issuer = 'https://api.example.com/'";
+    for (lines, problem) in [
+        ("[bearer]\nintrospection = true".to_owned(), "bearer.introspection: needs a client_secret at the provider"),
+        ("[bearer]".to_owned(), "bearer: lets no API client in"),
+        ("[bearer]\nissuers = []".to_owned(), "bearer: lets no API client in"),
+        ("[bearer]\nissuers = [{ audience = 'api' }]".to_owned(), "bearer.issuers[0].issuer: is missing"),
+        (format!("[bearer]\nissuers = [{{ {issuer} }}]"), "bearer.issuers[0].audience: is missing"),
+        (
+            format!("[bearer]\nissuers = [{{ {issuer}, audience = [] }}]"),
+            "bearer.issuers[0].audience: names no audience",
+        ),
+        (format!("[bearer]\nissuers = [{{ {issuer}, audience = '' }}]"), "bearer.issuers[0].audience: this is empty"),
+        (
+            format!("[bearer]\nissuers = [{{ {issuer}, audience = ['a', 'a'] }}]"),
+            "bearer.issuers[0].audience[1]: has no effect",
+        ),
+        (
+            format!("[bearer]\nissuers = [{{ {issuer}, audience = 'a' }}, {{ {issuer}, audience = 'b' }}]"),
+            "bearer.issuers[1].issuer: `https://api.example.com/` is bearer.issuers[0].issuer already",
+        ),
+        (
+            "[bearer]\nissuers = [{ issuer = 'http://api.example.com/', audience = 'a' }]".to_owned(),
+            "bearer.issuers[0].issuer: ",
+        ),
+        (
+            format!("[bearer]\nissuers = [{{ {issuer}, audience = 'a', audiences = ['b'] }}]"),
+            "bearer.issuers[0].audiences: there is no such key",
+        ),
+    ] {
+        let diagnostics = refused(&format!("{GOOD}{rule}{lines}\n"));
+        assert_eq!(diagnostics.len(), 1, "{lines}: {diagnostics:?}");
+        assert!(diagnostics[0].contains(problem), "{lines}\n{}", diagnostics[0]);
+    }
+    let diagnostics = refused(&format!("{GOOD}[bearer]\napp_passwords = true\n"));
+    assert!(diagnostics[0].contains("bearer: has no effect: no rule is for API clients"), "{diagnostics:?}");
+}
+
+const BCRYPT: &str = "$2y$05$abcdefghijklmnopqrstuuXABv8kbD4DdRckBvLqdHTm3rKrwRbHC";
+
+/// Returns [`GOOD`] with an emergency sign-in of these lines, and the users file that it names.
+fn with_emergency(users: &str, lines: &str) -> (String, tempfile::NamedTempFile) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(users.as_bytes()).unwrap();
+    let path = file.path().display();
+    (format!("{GOOD}[emergency]\nusers_file = \"{path}\"\n{lines}\n"), file)
+}
+
+#[test]
+fn mistakes_about_the_emergency_sign_in_are_errors_with_a_hint() {
+    let good = format!("ann:{BCRYPT}\n");
+    for (users, lines, problem) in [
+        (good.as_str(), "", "emergency.hosts: is missing"),
+        (&good, "hosts = []", "emergency.hosts: an emergency sign-in without a host is never open"),
+        (&good, "hosts = [\"other.example.com\"]", "emergency.hosts[0]: is no host of any app"),
+        (&good, "hosts = [\"*.example.org\"]", "emergency.hosts[0]: is no host of any app"),
+        (&good, "hosts = [\"*.example.com\", \"*.example.com\"]", "emergency.hosts[1]: has no effect"),
+        (&good, "hosts = [\"grafana.example.com:443\"]", "emergency.hosts[0]: `grafana.example.com:443` has a port"),
+        (&good, "hosts = [\"*.example.com\"]\nrealm = \"a \\\"b\\\"\"", "emergency.realm: "),
+        (&good, "hosts = [\"*.example.com\"]\nrealm = \"Zugang für Notfälle\"", "emergency.realm: "),
+        (&good, "hosts = [\"*.example.com\"]\nuser = \"ann\"", "emergency.user: "),
+        ("", "hosts = [\"*.example.com\"]", "emergency.users_file: "),
+        ("ann:plain\n", "hosts = [\"*.example.com\"]", "emergency.users_file: "),
+    ] {
+        let (text, _file) = with_emergency(users, lines);
+        let diagnostics = refused(&text);
+        assert_eq!(diagnostics.len(), 1, "{lines}\n{diagnostics:#?}");
+        assert!(diagnostics[0].contains(problem), "{lines}\n{}", diagnostics[0]);
+    }
+    let missing = format!("{GOOD}[emergency]\nusers_file = \"/nowhere/users\"\nhosts = [\"grafana.example.com\"]\n");
+    assert!(refused(&missing)[0].contains("/nowhere/users cannot be read"), "{:?}", refused(&missing));
+}
+
+#[test]
+fn each_bad_line_of_the_users_file_is_an_error_and_shows_no_hash() {
+    let users = format!("ann:{BCRYPT}\nbob\nann:{BCRYPT}\ncarl:secret-hash\n");
+    let (text, file) = with_emergency(&users, "hosts = [\"grafana.example.com\"]");
+    let diagnostics = refused(&text);
+    let path = file.path().display().to_string();
+    for (diagnostic, line) in diagnostics.iter().zip(["line 2", "line 3", "line 4"]) {
+        assert!(diagnostic.contains(&path) && diagnostic.contains(line), "{diagnostic}");
+        assert!(!diagnostic.contains("secret-hash") && !diagnostic.contains(BCRYPT), "{diagnostic}");
+    }
+    assert_eq!(diagnostics.len(), 3, "{diagnostics:#?}");
+}
+
+#[test]
+fn the_apps_of_an_emergency_sign_in_are_told_of_it_and_a_cheap_hash_is_worth_a_warning() {
+    let (text, _file) = with_emergency(&format!("ann:{BCRYPT}\n"), "hosts = [\"*.b.graphs.example.com\"]");
+    let config = loaded(&format!("{text}[[apps]]\nname = \"wiki\"\nhosts = [\"wiki.example.com\"]\n"));
+    let told: Vec<_> =
+        config.policy.apps.iter().map(|app| app.headers.blank().contains_key("doorward-emergency")).collect();
+    assert_eq!(told, [true, false]);
+    assert!(config.gate.emergency.is_some());
+    assert!(config.warnings.iter().any(|warning| warning.problem.contains("cheap to guess")), "{:?}", config.warnings);
+    assert!(loaded(GOOD).gate.emergency.is_none());
 }

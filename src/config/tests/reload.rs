@@ -82,17 +82,54 @@ const CHANGES: &[(&str, Variables, &str)] = &[
     ("apps[].headers", &[], "['authentik']"),
     ("apps[].pass_access_token", &[("DOORWARD_APPS__0__HEADERS", "['oauth2-proxy']")], "true"),
     ("apps[].pass_id_token", &[("DOORWARD_APPS__0__HEADERS", "['authentik']")], "true"),
+    ("apps[].lifetime", &[], "1h"),
+    ("apps[].idle_timeout", &[], "1h"),
     ("apps[].reauthorize", &[], "1h"),
+    ("apps[].cross_site", &[], "deny"),
+    ("apps[].resource_metadata", BEARER, "true"),
     ("apps[].allow.groups", PEOPLE, "['others']"),
     ("apps[].allow.users", PEOPLE, "['other@example.com']"),
     ("apps[].allow.claims", PEOPLE, "{ team = ['other'] }"),
+    ("apps[].allow.acr", PEOPLE, "['other']"),
+    ("apps[].allow.max_age", PEOPLE, "2h"),
+    ("apps[].allow.require.groups", PEOPLE, "['others']"),
+    ("apps[].allow.require.users", PEOPLE, "['other@example.com']"),
+    ("apps[].allow.require.claims", PEOPLE, "{ team = ['other'] }"),
+    ("apps[].allow.except.groups", PEOPLE, "['others']"),
+    ("apps[].allow.except.users", PEOPLE, "['other@example.com']"),
+    ("apps[].allow.except.claims", PEOPLE, "{ team = ['other'] }"),
     ("apps[].rules[].path", &[], "/b"),
+    ("apps[].rules[].preset", &[("DOORWARD_APPS__0__RULES", "[{ access = 'public' }]")], "pwa-assets"),
     ("apps[].rules[].methods", &[], "['GET']"),
     ("apps[].rules[].networks", &[], "['10.9.0.0/16']"),
     ("apps[].rules[].access", &[], "deny"),
+    ("apps[].rules[].cross_site", RULE, "deny"),
     ("apps[].rules[].allow.groups", RULE, "['others']"),
     ("apps[].rules[].allow.users", RULE, "['other@example.com']"),
     ("apps[].rules[].allow.claims", RULE, "{ team = ['other'] }"),
+    ("apps[].rules[].allow.acr", RULE, "['other']"),
+    ("apps[].rules[].allow.max_age", RULE, "2h"),
+    ("apps[].rules[].allow.require.groups", RULE, "['others']"),
+    ("apps[].rules[].allow.require.users", RULE, "['other@example.com']"),
+    ("apps[].rules[].allow.require.claims", RULE, "{ team = ['other'] }"),
+    ("apps[].rules[].allow.except.groups", RULE, "['others']"),
+    ("apps[].rules[].allow.except.users", RULE, "['other@example.com']"),
+    ("apps[].rules[].allow.except.claims", RULE, "{ team = ['other'] }"),
+    ("bearer.issuers[].issuer", BEARER, "https://other.example.com/"),
+    ("bearer.issuers[].audience", BEARER, "['api', 'other']"),
+    ("bearer.introspection", BEARER, "true"),
+    ("bearer.app_passwords", BEARER, "true"),
+    ("limits.sign_in.per_minute", &[], "1200"),
+    ("limits.sign_in.burst", &[], "50"),
+    ("limits.callback.per_minute", &[], "1200"),
+    ("limits.callback.burst", &[], "50"),
+    ("limits.credentials.per_minute", &[], "1200"),
+    ("limits.credentials.burst", &[], "50"),
+    ("tokens.header", TOKENS, "X-Device-Token"),
+    ("emergency.users_file", EMERGENCY, "DIR/users-2"),
+    ("emergency.hosts", EMERGENCY, "['*.example.com']"),
+    ("emergency.groups", EMERGENCY, "['rescue']"),
+    ("emergency.realm", EMERGENCY, "Other"),
     ("brand.title", &[], "Other"),
     ("server.header_budget", &[], "32KiB"),
     ("brand.logo", &[], "DIR/logo.svg"),
@@ -103,10 +140,25 @@ const CHANGES: &[(&str, Variables, &str)] = &[
 
 const TLS: Variables = &[("DOORWARD_SERVER__TLS__CERT", "DIR/cert.pem"), ("DOORWARD_SERVER__TLS__KEY", "DIR/key.pem")];
 const POSTGRES: Variables = &[("DOORWARD_STORE__URL", "postgres://ann@db/x")];
-const PEOPLE: Variables = &[("DOORWARD_APPS__0__ALLOW", "{ groups = ['x'], users = ['x'], claims = { x = ['x'] } }")];
+const EMERGENCY: Variables =
+    &[("DOORWARD_EMERGENCY__USERS_FILE", "DIR/users"), ("DOORWARD_EMERGENCY__HOSTS", "['grafana.example.com']")];
+const PEOPLE: Variables = &[(
+    "DOORWARD_APPS__0__ALLOW",
+    "{ groups = ['x'], users = ['x'], claims = { x = ['x'] }, acr = ['x'], max_age = '1h', \
+     require = { groups = ['x'], users = ['x'], claims = { x = ['x'] } }, \
+     except = { groups = ['y'], users = ['y'], claims = { x = ['y'] } } }",
+)];
+const BEARER: Variables = &[
+    ("DOORWARD_APPS__0__RULES", "[{ access = 'bearer' }]"),
+    ("DOORWARD_PROVIDERS__0__CLIENT_SECRET", "a client secret"),
+    ("DOORWARD_BEARER__ISSUERS", "[{ issuer = 'https://api.example.com/', audience = 'api' }]"),
+];
+const TOKENS: Variables = &[("DOORWARD_TOKENS__HEADER", "Doorward-Token")];
 const RULE: Variables = &[(
     "DOORWARD_APPS__0__RULES",
-    "[{ path = '/a', allow = { groups = ['x'], users = ['x'], claims = { x = ['x'] } } }]",
+    "[{ path = '/a', allow = { groups = ['x'], users = ['x'], claims = { x = ['x'] }, acr = ['x'], max_age = '1h', \
+     require = { groups = ['x'], users = ['x'], claims = { x = ['x'] } }, \
+     except = { groups = ['y'], users = ['y'], claims = { x = ['y'] } } } }]",
 )];
 
 /// A folder with the files that the changes name.
@@ -120,6 +172,9 @@ fn files() -> tempfile::TempDir {
         fs::write(dir.path().join(name), made.signing_key.serialize_pem()).unwrap();
     }
     fs::write(dir.path().join("logo.svg"), "<svg/>").unwrap();
+    let hash = bcrypt::hash("password", 4).unwrap();
+    fs::write(dir.path().join("users"), format!("ann:{hash}\n")).unwrap();
+    fs::write(dir.path().join("users-2"), format!("ann:{hash}\nbob:{hash}\n")).unwrap();
     dir
 }
 

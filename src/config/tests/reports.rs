@@ -84,6 +84,13 @@ fn an_app_that_anybody_can_enter_and_what_its_provider_refuses_is_warned_of() {
             vec!["apps[0].rules[0].access"],
         ),
         ("allow = { groups = ['admins'] }", vec!["apps[0].allow.groups"]),
+        ("allow = { users = ['s-1'], require = { groups = ['admins'] } }", vec!["apps[0].allow.require.groups"]),
+        ("allow = { except = { users = ['eve@example.com'] } }", vec!["apps[0]"]),
+        ("allow = { require = { claims = { hd = ['example.com'] } } }", vec![]),
+        (
+            "allow = { users = ['s-1'] }\nrules = [{ path = '/a', allow = { acr = ['mfa'] } }]",
+            vec!["apps[0].rules[0].allow", "apps[0].rules[0].allow.acr"],
+        ),
         ("allow = { users = ['s-1'] }\n[access]\ndefault = 'authenticated'", vec!["access.default"]),
     ] {
         assert_eq!(warned(&format!("{google}{lines}\n")), expected, "{lines}");
@@ -112,6 +119,11 @@ fn an_app_that_asks_nobody_to_sign_in_is_warned_of() {
         ("[{ path = '/a', access = 'deny' }, { access = 'public' }]", vec![]),
         ("[{ networks = ['192.0.2.0/24'], access = 'deny' }, { access = 'public' }]", vec![]),
         ("[{ access = 'optional' }]", vec![]),
+        ("[{ path = { regex = '.*' }, access = 'public' }]", vec!["apps[0].rules[0]"]),
+        ("[{ path = { regex = '^/.+$' }, access = 'public' }]", vec!["apps[0].rules[0]"]),
+        ("[{ path = { regex = '/public/.*' }, access = 'public' }]", vec![]),
+        ("[{ preset = 'pwa-assets' }, { access = 'public' }]", vec!["apps[0].rules[1]"]),
+        ("[{ preset = 'pwa-assets' }]", vec![]),
     ] {
         let found: Vec<_> =
             warned(&format!("{GOOD}rules = {rules}\n")).into_iter().filter(|key| key.starts_with("apps")).collect();
@@ -286,4 +298,23 @@ fn the_hash_depends_on_values_but_not_on_secrets_or_origins() {
         hash(&GOOD.replace("0123456789abcdef0123456789abcdef", "abcdefabcdefabcdefabcdefabcdefabcdef"))
     );
     assert_ne!(hash(GOOD), hash(&GOOD.replace("[session]", "[session]\nlifetime = '27d'")));
+}
+
+#[test]
+fn a_product_that_cannot_step_up_is_warned_of() {
+    let lines = "lifetime = '8h'\nallow = { acr = ['gold'], max_age = '15m' }\n\
+                 [[apps.rules]]\npath = '/a'\nallow = { acr = ['gold'] }\n";
+    let all = ["apps[0].allow.acr", "apps[0].allow.max_age", "apps[0].lifetime", "apps[0].rules[0].allow.acr"];
+    for (issuer, expected) in [
+        ("https://auth.example.com/realms/x", [].as_slice()),
+        ("https://auth.example.com/application/o/x/", &[all[0], all[3]]),
+        ("https://accounts.google.com", &all),
+        ("https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66da1/v2.0", &all),
+    ] {
+        let text = GOOD.replace("https://auth.example.com/o/x/", issuer);
+        let mut keys = warned(&format!("{text}{lines}"));
+        keys.retain(|key| all.contains(&key.as_str()));
+        keys.sort_unstable();
+        assert_eq!(keys, expected, "{issuer}");
+    }
 }

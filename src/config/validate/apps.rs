@@ -8,21 +8,23 @@ use super::{
         reader::{Cursor, Reader},
         suggest,
     },
-    headers, rules, server, session,
+    cookie_domains::CookieDomains,
+    cross_site, headers, people, resource_metadata, rules, server, shadowing, step_up,
 };
 use crate::{
     host::Authority,
     policy::{
-        Allow, App, HostPattern, Rule, RuleAccess,
+        Allow, App, HostPattern, Rule,
         headers::{HeaderBudget, PlanContext},
     },
 };
 
 /// Values of other sections that the apps are validated against.
 struct AppContext<'t> {
+    root: &'t Cursor<'t>,
     providers: Vec<Option<&'t str>>,
     prefix: Option<&'t str>,
-    domain: Option<String>,
+    domains: CookieDomains,
     services: Vec<String>,
     header_budget: HeaderBudget,
 }
@@ -31,16 +33,19 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Vec<App
     let items = root.at("apps").map(|list| list.items()).unwrap_or_default();
     let providers = root.at("providers").map(|list| list.items()).unwrap_or_default();
     let context = AppContext {
+        root,
         providers: providers.iter().map(|provider| provider.at("name").and_then(|name| name.text())).collect(),
         prefix: server::prefix_of(root),
-        domain: session::domain_of(root),
+        domains: CookieDomains::of(root),
         services: server::service_hosts_of(root),
         header_budget: server::header_budget_of(root),
     };
     reader.refuse_duplicates(&items, Some("name"));
     let mut taken = HashMap::new();
     let apps: Vec<_> = items.iter().map(|section| app(reader, section, &context, &mut taken)).collect();
-    apps.into_iter().collect()
+    let limits: Vec<_> = items.iter().map(|section| step_up::limits(reader, section, root)).collect();
+    let apps: Option<Vec<_>> = apps.into_iter().collect();
+    apps.map(|apps| apps.into_iter().zip(limits).map(|(app, limits)| App { limits, ..app }).collect())
 }
 
 fn app(
@@ -65,19 +70,31 @@ fn app(
     };
     let headers = headers::read(reader, section, &about);
     let reauthorize = reader.duration(section.at("reauthorize").as_ref());
-    Some(App { name: name?, hosts, provider: provider?, allow: allow?, rules: rules?, headers: headers?, reauthorize })
+    let (name, rules) = (name?, rules?);
+    let cross_site = cross_site::of_app(reader, section, &rules, shadowing::matches_everything);
+    let issuers = resource_metadata::issuers(context.root, provider);
+    let resource_metadata = resource_metadata::read(reader, section, &rules, &issuers);
+    Some(App {
+        name,
+        hosts,
+        provider: provider?,
+        allow: allow?,
+        rules: rules.into(),
+        headers: headers?,
+        reauthorize,
+        cross_site,
+        resource_metadata,
+        limits: None,
+    })
 }
 
 fn allow(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<Allow> {
-    section.at("allow").map_or(Some(Allow::Anyone), |people| rules::allow(reader, &people))
+    section.at("allow").map_or(Some(Allow::default()), |people| people::allow(reader, &people))
 }
 
 /// Returns the groups that the app's `allow` and its rules name: its headers have room for them first.
 fn named_groups(allow: Option<&Allow>, rules: &[Rule]) -> Vec<String> {
-    let of_rules = rules.iter().filter_map(|rule| match &rule.access {
-        RuleAccess::Allow(people) => Some(people),
-        _ => None,
-    });
+    let of_rules = rules.iter().filter_map(|rule| rule.access.allow());
     let named: BTreeSet<_> = allow.into_iter().chain(of_rules).flat_map(Allow::groups).collect();
     named.into_iter().cloned().collect()
 }
@@ -113,14 +130,15 @@ fn hosts(
         } else {
             taken.insert(host.clone(), item.key.clone());
         }
-        refuse_outside(reader, &item, &host, context.domain.as_deref());
+        context.domains.refuse_outside(reader, &item, &host);
         refuse_service(reader, &item, &host, &context.services);
         hosts.push(host);
     }
     hosts
 }
 
-fn host(text: &str) -> Result<HostPattern, ValueError> {
+/// Parses a host, or every host below one.
+pub(super) fn host(text: &str) -> Result<HostPattern, ValueError> {
     if text.contains("://") || text.contains('/') {
         return Err(ValueError::new(
             format!("`{text}` is an address"),
@@ -143,17 +161,6 @@ fn host(text: &str) -> Result<HostPattern, ValueError> {
     }
     let name = authority.host().to_owned();
     Ok(if wildcard { HostPattern::Below(name) } else { HostPattern::Exact(name) })
-}
-
-/// Reports a host outside the cookie domain: browsers drop such a cookie, so signing in there would loop.
-fn refuse_outside(reader: &mut Reader<'_>, cursor: &Cursor<'_>, host: &HostPattern, domain: Option<&str>) {
-    let Some(domain) = domain else { return };
-    let (HostPattern::Exact(name) | HostPattern::Below(name)) = host;
-    let inside = name == domain || name.strip_suffix(domain).is_some_and(|front| front.ends_with('.'));
-    if !inside {
-        let problem = format!("sessions cannot work here: `session.cookie_domain` is {domain}");
-        reader.error(cursor, problem, "use a gate of its own for this host, or leave `session.cookie_domain` out");
-    }
 }
 
 /// Reports a host that matches a service host: for requests sent to one, the `Host` header does not confirm the app that

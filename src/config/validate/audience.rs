@@ -3,9 +3,12 @@
 
 use url::Url;
 
-use super::super::{
-    known_providers::{KnownProvider, open_to},
-    reader::{Cursor, Reader},
+use super::{
+    super::{
+        known_providers::{KnownProvider, open_to},
+        reader::{Cursor, Reader},
+    },
+    people,
 };
 
 /// Example of a restriction, for hints.
@@ -28,7 +31,8 @@ pub(super) fn warn_of_surprises(reader: &mut Reader<'_>, root: &Cursor<'_>) {
                 reader.warn(&place, format!("{who} is let in here"), RESTRICTION);
             }
         }
-        for allow in places.iter().filter_map(|place| place.at("allow")) {
+        let sets = places.iter().filter_map(|place| place.at("allow"));
+        for allow in sets.flat_map(|allow| allow.at("require").into_iter().chain([allow])) {
             match KnownProvider::of(&issuer) {
                 Some(KnownProvider::Authentik) => warn_of_unverified(reader, provider, &allow),
                 Some(KnownProvider::Google) => warn_of_groups(reader, provider, &allow),
@@ -50,11 +54,15 @@ fn issuer(provider: &Cursor<'_>) -> Option<Url> {
 
 /// Returns the app where it has no `allow` that requests can reach, and its rules that ask for nothing but a session.
 fn lets_anyone_in<'t>(app: &Cursor<'t>, rules: &[Cursor<'t>]) -> Vec<Cursor<'t>> {
-    let is_restricted = |rule: &Cursor<'_>| ["path", "methods", "networks"].iter().any(|key| rule.at(key).is_some());
-    let is_open = app.at("allow").is_none() && rules.iter().all(is_restricted);
-    let authenticated = rules.iter().filter_map(|rule| rule.at("access"));
-    let authenticated = authenticated.filter(|access| access.text() == Some("authenticated"));
-    is_open.then(|| app.clone()).into_iter().chain(authenticated).collect()
+    let keys = ["path", "preset", "methods", "networks"];
+    let is_narrow = |rule: &Cursor<'_>| keys.iter().any(|key| rule.at(key).is_some());
+    let is_for_anyone = |place: &Cursor<'_>| place.at("allow").is_none_or(|allow| !people::is_restricted(&allow));
+    let is_open = is_for_anyone(app) && rules.iter().all(is_narrow);
+    let open_rules = rules.iter().filter_map(|rule| match rule.at("access") {
+        Some(access) => (access.text() == Some("authenticated")).then_some(access),
+        None => rule.at("allow").filter(|allow| !people::is_restricted(allow)),
+    });
+    is_open.then(|| app.clone()).into_iter().chain(open_rules).collect()
 }
 
 /// Warns of e-mail addresses at authentik, which calls every address unverified unless a scope mapping says otherwise.

@@ -20,7 +20,8 @@ pub(super) fn warn_of_unknown_clients(reader: &mut Reader<'_>, root: &Cursor<'_>
     }
     warn_of_wide_trust(reader, root);
     for rule in rules {
-        let opens = rule.at("access").is_some_and(|access| matches!(access.text(), Some("public" | "optional")));
+        let opens = rule.at("preset").is_some()
+            || rule.at("access").is_some_and(|access| matches!(access.text(), Some("public" | "optional")));
         if let (true, Some(networks)) = (opens, rule.at("networks")) {
             reader.warn(
                 &networks,

@@ -1,18 +1,24 @@
 //! `[[providers]]`: the OpenID Connect providers.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use url::{Host, Url};
 
-use super::super::{
-    diagnostic::ValueError,
-    known_providers::{KnownProvider, unusable_at_entra, with_slash_mended},
-    reader::{self, Cursor, Reader},
+use super::{
+    super::{
+        diagnostic::ValueError,
+        known_providers::{KnownProvider, unusable_at_entra, with_slash_mended},
+        reader::{self, Cursor, Reader},
+    },
+    cookie_domains,
 };
 use crate::{
     cookie::SiteScheme,
     identity::ClaimPath,
-    oidc::{self, ClientAuth, EnvironmentProxies, GroupsUse, ProxyAddress, ProxySetting, UnverifiedEmail},
+    oidc::{self, ClientAuth, EnvironmentProxies, GroupsUse, IssuerUse, ProxyAddress, ProxySetting, UnverifiedEmail},
 };
 
 pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>, transport: SiteScheme) -> Option<Vec<oidc::Settings>> {
@@ -25,6 +31,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>, transport: SiteSc
         reader.error(&list, "nobody could sign in", "add a section [[providers]]");
     }
     reader.refuse_duplicates(&items, Some("name"));
+    cookie_domains::refuse_provider_names(reader, root, &items);
     let providers: Vec<_> = items.iter().map(|section| provider(reader, section, transport)).collect();
     providers.into_iter().collect()
 }
@@ -64,14 +71,13 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
     if secret.is_some() != client_secret.is_some()
         || ca.is_some() != pem.is_some()
         || inside.is_some() != internal_url.is_some()
+        || separator.is_some() != groups_separator.is_some()
     {
-        return None;
-    }
-    if separator.is_some() != groups_separator.is_some() {
         return None;
     }
     let settings = oidc::Settings {
         name: name?,
+        issuer_use: IssuerUse::SignIn,
         issuer: issuer?,
         client_id: client_id?,
         client_secret,
@@ -83,6 +89,7 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
         groups_separator,
         // Both depend on other sections.
         groups_use: GroupsUse::Unused,
+        acr_in_rules: BTreeSet::new(),
         groups_grace: Duration::ZERO,
         unverified_email: unverified_email(section)?,
         ca: pem,
@@ -191,14 +198,7 @@ fn internal_url(text: &str) -> Result<Url, ValueError> {
 
 /// Reads the proxy; without one those of the environment.
 fn proxy(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<ProxySetting> {
-    let Some(cursor) = section.at("proxy") else {
-        let (proxies, unusable) = EnvironmentProxies::read(|name| reader.variable(name));
-        for name in unusable {
-            let problem = format!("the variable {name} names no proxy over http or https, and is ignored");
-            reader.warn(section, problem, "correct it, or write the address in `proxy`");
-        }
-        return Some(ProxySetting::Environment(proxies));
-    };
+    let Some(cursor) = section.at("proxy") else { return Some(environment_proxies(reader, section)) };
     reader.parsed(Some(&cursor), |text| match text {
         "none" => Ok(ProxySetting::None),
         _ => ProxyAddress::parse(text).map(ProxySetting::Address).map_err(|error| {
@@ -208,7 +208,18 @@ fn proxy(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<ProxySetting> 
     })
 }
 
-fn issuer(text: &str, transport: SiteScheme) -> Result<Url, ValueError> {
+/// Reads the proxies of the environment, for an issuer that names none.
+pub(super) fn environment_proxies(reader: &mut Reader<'_>, section: &Cursor<'_>) -> ProxySetting {
+    let (proxies, unusable) = EnvironmentProxies::read(|name| reader.variable(name));
+    for name in unusable {
+        let problem = format!("the variable {name} names no proxy over http or https, and is ignored");
+        reader.warn(section, problem, "correct it, or write the address in `proxy`");
+    }
+    ProxySetting::Environment(proxies)
+}
+
+/// Parses an issuer identifier.
+pub(super) fn issuer(text: &str, transport: SiteScheme) -> Result<Url, ValueError> {
     let example = "write it as the provider states it, such as \"https://auth.example.com/realms/home\"";
     let url = Url::parse(text).map_err(|error| ValueError::new(format!("`{text}` is no URL: {error}"), example))?;
     let host = url.host().ok_or_else(|| ValueError::new(format!("`{text}` has no host"), example))?;

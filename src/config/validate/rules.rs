@@ -1,17 +1,19 @@
-//! `[[apps.rules]]` and `allow`, including the detection of unreachable rules.
+//! `[[apps.rules]]`: paths, methods, networks and access.
 
-use ipnet::IpNet;
-
-use super::super::{
-    diagnostic::ValueError,
-    reader::{self, Cursor, Reader},
+use super::{
+    super::{
+        diagnostic::ValueError,
+        reader::{self, Cursor, Reader},
+    },
+    cross_site, people,
+    shadowing::{matches_everything, matches_nearly_everything, shadows},
 };
-use crate::{
-    oidc::PROTOCOL_CLAIMS,
-    policy::{Allow, PathPattern, Rule, RuleAccess, path},
-};
+use crate::policy::{Allow, Expression, ExpressionError, PathPattern, Rule, RuleAccess, path};
 
-/// Reads the rules of an app; `prefix` is the path prefix of the gate's own pages.
+/// Keys that a preset stands for.
+const KEYS_OF_PRESET: [&str; 3] = ["path", "methods", "allow"];
+
+/// Reads the rules of an app.
 pub(super) fn read(reader: &mut Reader<'_>, app: &Cursor<'_>, prefix: Option<&str>) -> Option<Vec<Rule>> {
     let items = app.at("rules").map(|list| list.items()).unwrap_or_default();
     let mut rules: Vec<Option<Rule>> = Vec::new();
@@ -39,111 +41,44 @@ pub(super) fn read(reader: &mut Reader<'_>, app: &Cursor<'_>, prefix: Option<&st
 fn warn_of_public_app(reader: &mut Reader<'_>, items: &[Cursor<'_>], rules: &[Option<Rule>]) {
     let opens = |rule: &&Option<Rule>| rule.as_ref().is_some_and(|rule| rule.access == RuleAccess::Public);
     let open = rules.iter().take_while(opens).flatten();
-    for (item, _) in items.iter().zip(open).filter(|(_, rule)| matches_everything(rule)) {
+    for (item, _) in items.iter().zip(open).filter(|(_, rule)| matches_nearly_everything(rule)) {
         let problem = "everybody may use all of this app without signing in";
         reader.warn(item, problem, "narrow the rule down, or let the edge route the app without asking the gate");
     }
 }
 
-/// Reads `allow = { groups, users, claims }`: at least one of them, and none of them empty.
-pub(super) fn allow(reader: &mut Reader<'_>, allow: &Cursor<'_>) -> Option<Allow> {
-    let groups = members(reader, allow.at("groups").as_ref(), group);
-    let users = members(reader, allow.at("users").as_ref(), user);
-    let table = allow.at("claims");
-    let entries = table.as_ref().map(Cursor::entries).unwrap_or_default();
-    for (path, values) in &entries {
-        refuse_protocol_claim(reader, path, values);
-    }
-    let claims: Vec<_> =
-        entries.iter().map(|(path, values)| ((*path).to_owned(), members(reader, Some(values), claim_value))).collect();
-    if let Some(table) = &table
-        && entries.is_empty()
-        && table.is_valid()
-    {
-        reader.error(table, "names no claim", "write it as { department = [\"ops\"] }, or remove it");
-    }
-    if allow.entries().is_empty() && allow.is_valid() {
-        let hint = "name `groups`, `users` or `claims`; to let in whoever is signed in, remove it";
-        reader.error(allow, "says nothing about who is allowed", hint);
-    }
-    allow.is_valid().then_some(Allow::Some { groups, users, claims })
-}
-
-/// Reports a claim that identities do not have, because it is about the token.
-fn refuse_protocol_claim(reader: &mut Reader<'_>, path: &str, values: &Cursor<'_>) {
-    let is_of_token =
-        |name: &&&str| path.strip_prefix(**name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    if let Some(name) = PROTOCOL_CLAIMS.iter().find(is_of_token) {
-        let problem = format!("would match nobody: `{name}` is about the token, and the gate has checked it");
-        let hint = "name a claim about the person; how somebody signed in is in `acr`, `amr` and `auth_time`";
-        reader.error(values, problem, hint);
-    }
-}
-
-fn members(
-    reader: &mut Reader<'_>,
-    list: Option<&Cursor<'_>>,
-    parse: impl Fn(&str) -> Result<String, ValueError>,
-) -> Vec<String> {
-    let items = list.map(Cursor::items).unwrap_or_default();
-    if let Some(list) = list
-        && items.is_empty()
-        && list.is_valid()
-    {
-        reader.error(list, "nobody could match an empty list", "name somebody, or remove it");
-    }
-    reader.refuse_duplicates(&items, None);
-    reader.list(list, parse)
-}
-
-/// Parses a group's exact name.
-fn group(text: &str) -> Result<String, ValueError> {
-    let text = reader::text(text)?;
-    if text.contains('*') {
-        let hint = "groups have no wildcard: name each of them; to let in whoever is signed in, remove `allow`";
-        return Err(ValueError::new(format!("`{text}` would match only a group of that very name"), hint));
-    }
-    Ok(text)
-}
-
-fn claim_value(text: &str) -> Result<String, ValueError> {
-    if text == "*" {
-        return Err(ValueError::new("`*` would match only a claim of that very text", "name each value that lets in"));
-    }
-    Ok(text.to_owned())
-}
-
-/// Parses an e-mail address, a subject, or `*@` and a domain.
-fn user(text: &str) -> Result<String, ValueError> {
-    let text = reader::text(text)?;
-    let (is_domain, rest) = text.strip_prefix("*@").map_or((false, text.as_str()), |domain| (true, domain));
-    if rest.contains('*') {
-        let hint = "`*@example.com` is everybody with a verified address there; to let in whoever is signed in, remove `allow`";
-        return Err(ValueError::new(format!("`{text}` would match nobody"), hint));
-    }
-    if !is_domain && let Some(domain) = rest.strip_prefix('@') {
-        let hint = format!("write \"*@{domain}\" for everybody with a verified address there");
-        return Err(ValueError::new(format!("`{text}` would match nobody"), hint));
-    }
-    if rest.is_empty() || (!is_domain && rest.ends_with('@')) {
-        let hint = "write the whole address, or \"*@example.com\" for everybody with a verified address there";
-        return Err(ValueError::new(format!("`{text}` would match nobody"), hint));
-    }
-    if text.matches('@').count() > 1 {
-        let problem = format!("`{text}` has more than one @ and would match no address");
-        return Err(ValueError::new(problem, "write the e-mail address alone"));
-    }
-    Ok(text)
-}
-
 fn rule(reader: &mut Reader<'_>, section: &Cursor<'_>, prefix: Option<&str>) -> Option<Rule> {
+    if let Some(preset) = section.at("preset") {
+        return rule_of_preset(reader, section, &preset);
+    }
     let cursor = section.at("path");
     let path = path_pattern(reader, cursor.as_ref(), prefix);
     let methods = restriction(reader, section, "methods", method);
     let networks = restriction(reader, section, "networks", reader::network);
     let access = access(reader, section);
+    let cross_site = cross_site::of_rule(reader, section, access.as_ref());
     let path = if cursor.is_none() { PathPattern::Any } else { path? };
-    Some(Rule { path, methods, networks, access: access? })
+    Some(Rule { path, methods, networks, access: access?, cross_site })
+}
+
+/// Reads a rule whose paths, methods and access a preset gives. It can be narrowed to networks.
+fn rule_of_preset(reader: &mut Reader<'_>, section: &Cursor<'_>, preset: &Cursor<'_>) -> Option<Rule> {
+    for key in KEYS_OF_PRESET {
+        if let Some(cursor) = section.at(key) {
+            let hint = "remove one of the two; a preset opens paths of its own to GET and HEAD";
+            reader.error(&cursor, "excludes `preset`, which stands beside it", hint);
+        }
+    }
+    if let Some(access) = section.at("access").filter(|access| !matches!(access.text(), None | Some("public"))) {
+        let hint = "remove it: a preset is public; for another access write rules with the paths that you mean";
+        reader.error(&access, "excludes `preset`, which stands beside it", hint);
+    }
+    let networks = restriction(reader, section, "networks", reader::network);
+    cross_site::of_rule(reader, section, Some(&RuleAccess::Public));
+    // The schema's only choice.
+    let path = preset.text().map(|_| PathPattern::pwa_assets())?;
+    let methods = ["GET", "HEAD"].map(ToOwned::to_owned).to_vec();
+    section.is_valid().then_some(Rule { path, methods, networks, access: RuleAccess::Public, cross_site: None })
 }
 
 /// Reads a list that restricts a rule. Absent means any, so an empty list is an error: it would mean the opposite of what
@@ -164,18 +99,48 @@ fn restriction<T>(
 
 fn path_pattern(reader: &mut Reader<'_>, cursor: Option<&Cursor<'_>>, prefix: Option<&str>) -> Option<PathPattern> {
     let cursor = cursor?;
-    let folder = cursor.at("prefix");
-    let (at, pattern) = match &folder {
-        Some(folder) => (folder, reader.parsed(Some(folder), folder_path).map(|folder| PathPattern::prefix(&folder))),
-        None => (cursor, reader.parsed(Some(cursor), exact_path).map(|path| PathPattern::exact(&path))),
+    let (folder, regex) = (cursor.at("prefix"), cursor.at("regex"));
+    let (at, pattern) = match (&folder, &regex) {
+        (Some(folder), _) => {
+            (folder, reader.parsed(Some(folder), folder_path).map(|folder| PathPattern::prefix(&folder)))
+        }
+        (None, Some(regex)) => {
+            (regex, reader.parsed(Some(regex), expression).map(|regex| PathPattern::Regex(regex.into())))
+        }
+        (None, None) => (cursor, reader.parsed(Some(cursor), exact_path).map(|path| PathPattern::exact(&path))),
     };
-    if let (Some(PathPattern::Exact(path) | PathPattern::Prefix(path)), Some(own)) = (&pattern, prefix)
-        && path.as_str().strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let start = match &pattern {
+        Some(PathPattern::Exact(path) | PathPattern::Prefix(path)) => path.as_str(),
+        // It may go on with anything, and so be about other paths.
+        Some(PathPattern::Regex(expression)) if Some(expression.start()) != prefix => expression.start(),
+        _ => "",
+    };
+    if let Some(own) = prefix
+        && start.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     {
         let hint = "remove the rule, or move the gate's pages with `server.prefix`";
         reader.error(at, format!("no request reaches this rule: the gate answers what is below {own} itself"), hint);
     }
     pattern
+}
+
+/// Parses a regular expression over whole paths.
+fn expression(text: &str) -> Result<Expression, ValueError> {
+    Expression::new(text).map_err(|error| {
+        let hint = match &error {
+            ExpressionError::Syntax(_) => {
+                "it is read as Rust's crate `regex` does, which has no look-around and no backreferences; in '…' a \
+                 backslash is written once, in \"…\" twice"
+            }
+            ExpressionError::TooBig => "repeat less, or write several rules",
+            ExpressionError::Unmatchable('%') => {
+                "write the character that the escape stands for: paths are compared decoded"
+            }
+            ExpressionError::Unmatchable(_) => "a rule is about the path alone: leave the query out",
+            ExpressionError::Relative => "write it as \"/api/.*\", or \"/.*/api\" to find it anywhere",
+        };
+        ValueError::new(format!("`{text}` does not work: {error}"), hint)
+    })
 }
 
 fn exact_path(text: &str) -> Result<String, ValueError> {
@@ -185,7 +150,7 @@ fn exact_path(text: &str) -> Result<String, ValueError> {
     if text.contains('*') {
         return Err(ValueError::new(
             format!("`{text}` holds a `*`"),
-            "a path is taken literally; write { prefix = \"/…/\" } for what is below",
+            "a path is taken literally; write { prefix = \"/…/\" } for what is below, or { regex = \"…\" }",
         ));
     }
     if path::is_ambiguous(text) {
@@ -220,93 +185,35 @@ fn method(text: &str) -> Result<String, ValueError> {
 }
 
 fn access(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<RuleAccess> {
-    match (section.at("access"), section.at("allow")) {
-        (Some(access), None) => match access.text()? {
-            "public" => Some(RuleAccess::Public),
-            "optional" => Some(RuleAccess::Optional),
-            "authenticated" => Some(RuleAccess::Authenticated),
-            // `deny`, the schema's only other choice; also the safe one for a future choice that is missing here.
-            _ => Some(RuleAccess::Deny),
-        },
-        (None, Some(people)) => allow(reader, &people).map(RuleAccess::Allow),
-        (None, None) => {
+    let (access, allow) = (section.at("access"), section.at("allow"));
+    let Some(access) = access else {
+        let Some(people) = allow else {
             reader.error(section, "does not say who may pass", "add `access` or `allow`");
-            None
-        }
-        (Some(_), Some(allow)) => {
-            reader.error(&allow, "excludes `access`, which stands beside it", "remove one of the two");
-            None
-        }
+            return None;
+        };
+        return people::allow(reader, &people).map(RuleAccess::Allow);
+    };
+    let word = access.text()?;
+    if word == "bearer" {
+        let people = allow.map_or(Some(Allow::default()), |people| people::allow(reader, &people));
+        return people.map(RuleAccess::Bearer);
     }
-}
-
-/// Returns `true` if `earlier`, evaluated first, matches every request that `later` matches.
-fn shadows(earlier: &Rule, later: &Rule) -> bool {
-    let networks = |network: &IpNet| earlier.networks.iter().any(|wider| wider.contains(network));
-    includes_paths(earlier, &later.path)
-        && includes(&earlier.methods, &later.methods, |method| earlier.methods.contains(method))
-        && includes(&earlier.networks, &later.networks, networks)
-}
-
-/// Returns `true` if the rule matches every request of the app.
-fn matches_everything(rule: &Rule) -> bool {
-    includes_paths(rule, &PathPattern::Any) && rule.methods.is_empty() && rule.networks.is_empty()
-}
-
-/// Returns `true` if the earlier restriction includes the later one. An empty list restricts nothing.
-fn includes<T>(earlier: &[T], later: &[T], is_taken: impl Fn(&T) -> bool) -> bool {
-    earlier.is_empty() || (!later.is_empty() && later.iter().all(is_taken))
-}
-
-fn includes_paths(earlier: &Rule, later: &PathPattern) -> bool {
-    match (&earlier.path, later) {
-        (PathPattern::Any, _) => true,
-        (PathPattern::Prefix(root), _) if root.as_str() == "/" => true,
-        (PathPattern::Prefix(wide), PathPattern::Prefix(narrow)) => narrow.as_str().starts_with(wide.as_str()),
-        (PathPattern::Prefix(folder), PathPattern::Exact(path)) => {
-            let is_folder = folder.as_str().strip_suffix('/') == Some(path.as_str());
-            path.as_str().starts_with(folder.as_str()) || is_folder && !earlier.access.opens()
-        }
-        (earlier, later) => earlier == later,
+    if let Some(allow) = allow {
+        reader.error(&allow, "excludes `access`, which stands beside it", "remove one of the two");
+        return None;
     }
+    Some(match word {
+        "public" => RuleAccess::Public,
+        "optional" => RuleAccess::Optional,
+        "authenticated" => RuleAccess::Authenticated,
+        // `deny`, the schema's only other choice; also the safe one for a future choice that is missing here.
+        _ => RuleAccess::Deny,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn rule(path: PathPattern, methods: &[&str], networks: &[&str]) -> Rule {
-        Rule {
-            path,
-            methods: methods.iter().map(|method| (*method).to_owned()).collect(),
-            networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
-            access: RuleAccess::Deny,
-        }
-    }
-
-    #[test]
-    fn a_rule_is_unreachable_if_an_earlier_one_matches_all_of_its_requests() {
-        let exact = |path: &str| PathPattern::exact(path);
-        let prefix = |path: &str| PathPattern::prefix(path);
-        let any = || PathPattern::Any;
-        for (earlier, later, shadowed) in [
-            (rule(any(), &[], &[]), rule(exact("/a"), &["GET"], &[]), true),
-            (rule(prefix("/"), &[], &[]), rule(any(), &[], &[]), true),
-            (rule(prefix("/a/"), &[], &[]), rule(exact("/a/b"), &[], &[]), true),
-            (rule(prefix("/a/"), &[], &[]), rule(exact("/a"), &[], &[]), true),
-            (rule(prefix("/a/"), &[], &[]), rule(prefix("/a/b/"), &[], &[]), true),
-            (rule(prefix("/a/b/"), &[], &[]), rule(prefix("/a/"), &[], &[]), false),
-            (rule(exact("/a"), &[], &[]), rule(exact("/b"), &[], &[]), false),
-            (rule(exact("/a"), &["GET", "HEAD"], &[]), rule(exact("/a"), &["GET"], &[]), true),
-            (rule(exact("/a"), &["GET"], &[]), rule(exact("/a"), &["GET", "HEAD"], &[]), false),
-            (rule(exact("/a"), &["GET"], &[]), rule(exact("/a"), &[], &[]), false),
-            (rule(any(), &[], &["10.0.0.0/8"]), rule(any(), &[], &["10.1.0.0/16"]), true),
-            (rule(any(), &[], &["10.1.0.0/16"]), rule(any(), &[], &["10.0.0.0/8"]), false),
-            (rule(any(), &[], &["10.0.0.0/8"]), rule(any(), &[], &[]), false),
-        ] {
-            assert_eq!(shadows(&earlier, &later), shadowed, "{earlier:?} before {later:?}");
-        }
-    }
 
     #[test]
     fn paths_and_methods_are_written_as_they_are_on_the_wire() {

@@ -7,9 +7,9 @@ use super::{
         diagnostic::ValueError,
         reader::{self, Cursor, Reader},
     },
-    entropy, store,
+    cookie_domains, entropy, store,
 };
-use crate::{crypto, flow::OwnCookies, host::Authority, session};
+use crate::{crypto, flow::OwnCookies, session};
 
 /// Length limit of the cookie's name: with value and longest prefix the cookie stays within 120 bytes.
 const MAX_NAME_LENGTH: usize = 32;
@@ -18,7 +18,7 @@ const MAX_NAME_LENGTH: usize = 32;
 pub(super) struct SessionSection {
     pub(super) secrets: Vec<SecretString>,
     pub(super) cookie_name: String,
-    pub(super) cookie_domain: Option<String>,
+    pub(super) cookie_domains: Vec<String>,
     pub(super) own_cookies: OwnCookies,
     pub(super) legacy_cookies: Vec<String>,
     pub(super) settings: session::Settings,
@@ -27,7 +27,7 @@ pub(super) struct SessionSection {
 pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>, root: &Cursor<'_>) -> Option<SessionSection> {
     let secrets = secrets(reader, section);
     let cookie_name = reader.parsed(section.at("cookie_name").as_ref(), cookie_name);
-    let cookie_domain = reader.parsed(section.at("cookie_domain").as_ref(), cookie_domain);
+    let cookie_domains = cookie_domains::read(reader, section);
     let own_cookies = match section.at("hide_cookies").and_then(|cursor| cursor.flag()) {
         Some(true) => OwnCookies::Hidden,
         Some(false) | None => OwnCookies::Shown,
@@ -42,7 +42,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>, root: &Cursor<
     Some(SessionSection {
         secrets,
         cookie_name: cookie_name?,
-        cookie_domain,
+        cookie_domains,
         own_cookies,
         legacy_cookies,
         settings: session::Settings {
@@ -56,11 +56,6 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>, root: &Cursor<
             backend: backend?,
         },
     })
-}
-
-/// Returns `session.cookie_domain` where it is valid, for checking that the apps' hosts are in it.
-pub(super) fn domain_of(root: &Cursor<'_>) -> Option<String> {
-    root.at("session")?.at("cookie_domain")?.text().and_then(|text| cookie_domain(text).ok())
 }
 
 fn secrets(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Vec<SecretString> {
@@ -99,45 +94,6 @@ fn cookie_name(text: &str) -> Result<String, ValueError> {
         return Err(ValueError::new(format!("`{text}` is no name for the cookie"), hint));
     }
     Ok(text.to_owned())
-}
-
-fn cookie_domain(text: &str) -> Result<String, ValueError> {
-    if let Some(rest) = text.strip_prefix('.') {
-        return Err(ValueError::new("begins with a dot", format!("write \"{rest}\": hosts below it are meant anyway")));
-    }
-    let hint = "write a domain that is yours, such as \"example.com\"";
-    let authority = Authority::parse(text).map_err(|error| ValueError::new(format!("`{text}`: {error}"), hint))?;
-    if authority.port().is_some() {
-        return Err(ValueError::new(format!("`{text}` has a port"), "cookies know no ports; leave it out"));
-    }
-    let host = authority.host();
-    if host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok() {
-        return Err(ValueError::new(
-            format!("`{text}` is an address"),
-            "browsers share cookies below names only; leave the key out",
-        ));
-    }
-    if !host.contains('.') {
-        return Err(ValueError::new(
-            format!("`{text}` is a whole top-level domain, for which browsers refuse cookies"),
-            hint,
-        ));
-    }
-    if is_public_suffix(host) {
-        let problem =
-            format!("`{text}` is on the Public Suffix List: browsers refuse cookies for all that is below it");
-        return Err(ValueError::new(
-            problem,
-            format!("write the name below it that is yours, such as \"home.{host}\""),
-        ));
-    }
-    Ok(host.to_owned())
-}
-
-/// Returns `true` if anybody can register names below a domain, as below `co.uk` and `duckdns.org`. A top-level domain that
-/// is not on the list, such as `test`, makes no suffix of the names below it.
-fn is_public_suffix(domain: &str) -> bool {
-    psl::suffix(domain.as_bytes()).is_some_and(|suffix| suffix.is_known() && suffix == domain)
 }
 
 fn legacy_cookie(text: &str) -> Result<String, ValueError> {

@@ -11,8 +11,8 @@ use crate::edge::field::{BadRequest, Field, is_method, request_host, target};
 pub(super) const MEND_COOKIES: &str = "in ext_authz: allowed_headers with { exact: cookie }; Istio: includeRequestHeadersInCheck; Envoy Gateway: headersToExtAuth";
 
 /// Passes on what the gate reads.
-pub(super) const MEND_HEADERS: &str = "in ext_authz: allowed_headers with accept, authorization, cookie, origin, purpose, referer, sec-fetch-dest, sec-fetch-mode, \
-     sec-fetch-site, sec-purpose, upgrade, x-forwarded-for, x-requested-with; Istio: includeRequestHeadersInCheck; Envoy Gateway: \
+pub(super) const MEND_HEADERS: &str = "in ext_authz: allowed_headers with accept, authorization, cookie, doorward-token, origin, purpose, referer, sec-fetch-dest, sec-fetch-mode, \
+     sec-fetch-site, sec-purpose, sec-websocket-version, upgrade, x-forwarded-for, x-requested-with; Istio: includeRequestHeadersInCheck; Envoy Gateway: \
      headersToExtAuth";
 
 /// Reads the original request. `original_target` is the request target behind `/auth/envoy`.

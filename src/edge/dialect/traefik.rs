@@ -18,8 +18,8 @@ pub(super) const MEND_COOKIES: &str =
     "in forwardAuth: add Cookie to authRequestHeaders, or leave authRequestHeaders out, which passes all headers";
 
 /// Passes on what the gate reads.
-pub(super) const MEND_HEADERS: &str = "in forwardAuth: authRequestHeaders: [Accept, Authorization, Cookie, Origin, Purpose, Referer, Sec-Fetch-Dest, Sec-Fetch-Mode, \
-     Sec-Fetch-Site, Sec-Purpose, Upgrade, X-Requested-With], or none at all, which passes all headers";
+pub(super) const MEND_HEADERS: &str = "in forwardAuth: authRequestHeaders: [Accept, Authorization, Cookie, Doorward-Token, Origin, Purpose, Referer, Sec-Fetch-Dest, Sec-Fetch-Mode, \
+     Sec-Fetch-Site, Sec-Purpose, Sec-WebSocket-Version, Upgrade, X-Requested-With], or none at all, which passes all headers";
 
 /// Reads the original request.
 pub(super) fn read(request: &Parts) -> Result<Original<'_>, BadRequest> {

@@ -130,7 +130,7 @@ fn a_refusal_is_a_refusal_whatever_status_it_was_given() {
     for status in 100..=599 {
         for edge in Edge::ALL {
             let response = write(*edge, Verdict::Refuse(refusal(status, html())), "id");
-            let expected = if status < 400 { 403 } else { status };
+            let expected = if status < 400 || (status == 429 && *edge == Edge::Nginx) { 403 } else { status };
             assert_eq!(response.status().as_u16(), expected, "{edge:?}");
         }
     }
@@ -154,4 +154,20 @@ fn over_a_direct_route_pages_are_pages_and_nothing_is_an_admission() {
         shown(admission),
         "500\ncache-control: no-store\ndoorward-reason: internal\ndoorward-request-id: id\n\n"
     );
+}
+
+#[test]
+fn nginx_is_told_403_of_a_limit_because_it_makes_a_500_of_429() {
+    let limited = || {
+        let retry = (header::RETRY_AFTER, HeaderValue::from_static("7"));
+        Verdict::Refuse(Refusal { reason: Reason::RateLimited, headers: vec![retry], ..refusal(429, json()) })
+    };
+    for edge in Edge::ALL {
+        let response = write(*edge, limited(), "id");
+        let status = if *edge == Edge::Nginx { 403 } else { 429 };
+        assert_eq!(response.status().as_u16(), status, "{edge:?}");
+        assert_eq!(response.headers()["doorward-reason"], "rate_limited", "{edge:?}");
+        assert_eq!(response.headers()["retry-after"], "7", "{edge:?}");
+    }
+    assert_eq!(write_direct(limited(), "id").status().as_u16(), 429);
 }

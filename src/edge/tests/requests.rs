@@ -216,6 +216,8 @@ fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy_or_unknown() 
         ("fe80::1%lo", Some("fe80::1")),
         ("[fe80::1%eth0.5], 10.0.0.7", Some("fe80::1")),
         ("203.0.113.9%lo", None),
+        ("::ffff:203.0.113.9%eth0, 10.0.0.7", Some("203.0.113.9")),
+        ("203.0.113.9, ::ffff:10.0.0.7%eth0", Some("203.0.113.9")),
         ("fe80::1%", None),
         ("fe80::1%a b", None),
         // With trusted hops alone, the leftmost is made up by the client, or a client inside the trusted networks.

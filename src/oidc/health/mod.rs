@@ -88,6 +88,7 @@ struct PollState {
 /// Metadata requests in a row that got no answer.
 #[derive(Debug)]
 pub(super) struct MetadataOutage {
+    first: Instant,
     last: Instant,
     failed_in_a_row: u32,
     reason: String,
@@ -214,10 +215,13 @@ impl ProviderHealth {
     /// Records the outcome of a metadata request. Part of a poll, and known before its end.
     pub(super) fn record_metadata_fetch(&self, error: Option<&Error>) {
         self.polls.send_modify(|state| {
-            let failed_before = state.outage.as_ref().map_or(0, |outage| outage.failed_in_a_row);
+            let now = Instant::now();
+            let (first, failed_before) =
+                state.outage.as_ref().map_or((now, 0), |outage| (outage.first, outage.failed_in_a_row));
             state.outage = match error {
                 Some(Error::Unavailable(reason)) => Some(Arc::new(MetadataOutage {
-                    last: Instant::now(),
+                    first,
+                    last: now,
                     failed_in_a_row: failed_before.saturating_add(1),
                     reason: reason.clone(),
                 })),
@@ -310,6 +314,11 @@ pub(super) fn is_fresh(answered: Option<Instant>) -> bool {
 }
 
 impl MetadataOutage {
+    /// Returns for how long no metadata request has got an answer.
+    pub(super) fn lasted(&self) -> Duration {
+        self.first.elapsed()
+    }
+
     /// Returns `true` if a new visitor may cause the next metadata request.
     pub(super) fn is_probe_due(&self) -> bool {
         self.last.elapsed() >= SIGN_IN_PROBE_INTERVAL

@@ -76,6 +76,8 @@ async fn a_silent_request_prompts_for_nothing_and_says_whom_it_is_about() {
             state: "a state",
             nonce: NONCE,
             code_verifier: VERIFIER,
+            acr_values: &[],
+            max_age: None,
             silent: Some(SilentRequest { id_token_hint: id_token, login_hint: "ann" }),
         };
         let url = rp.provider.authorize(&request).await.unwrap();
@@ -84,6 +86,38 @@ async fn a_silent_request_prompts_for_nothing_and_says_whom_it_is_about() {
         let query = query(&url);
         assert_eq!((query["prompt"].as_str(), query["acr_values"].as_str()), ("none", "2"), "{url}");
         assert_eq!(url.query_pairs().filter(|(name, _)| name == "prompt").count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_step_up_asks_for_its_classes_and_a_recent_proof_in_place_of_the_configured_ones() {
+    let fake = FakeProvider::start().await;
+    let mut settings = settings(&fake.issuer());
+    settings.extra_authorize_params =
+        [("acr_values", "2"), ("max_age", "9"), ("prompt", "login")].map(|(k, v)| (k.into(), v.into())).into();
+    let rp = RelyingParty::new(settings);
+    let classes = ["gold", "urn:x:silver"].map(str::to_owned);
+    for (acr_values, max_age, expected) in [
+        ([].as_slice(), None, ["2", "9"]),
+        (&classes, None, ["gold urn:x:silver", "9"]),
+        (&[], Some(900), ["2", "900"]),
+        (&classes, Some(0), ["gold urn:x:silver", "0"]),
+    ] {
+        let request = AuthorizationRequest {
+            redirect_uri: CALLBACK,
+            state: "a state",
+            nonce: NONCE,
+            code_verifier: VERIFIER,
+            acr_values,
+            max_age: max_age.map(Duration::from_secs),
+            silent: None,
+        };
+        let url = rp.provider.authorize(&request).await.unwrap();
+        let asked = ["acr_values", "max_age", "prompt"].map(|name| {
+            let values = url.query_pairs().filter(|(own, _)| own == name).map(|(_, value)| value.into_owned());
+            values.collect::<Vec<_>>().join(" and ")
+        });
+        assert_eq!(asked, [expected[0], expected[1], "login"], "{url}");
     }
 }
 
@@ -245,6 +279,8 @@ async fn the_first_visitor_after_a_quiet_while_is_not_sent_to_a_provider_that_ha
         state: "a state",
         nonce: NONCE,
         code_verifier: VERIFIER,
+        acr_values: &[],
+        max_age: None,
         silent: None,
     };
     fake.inject("openid-configuration", InjectedFault::Stall);

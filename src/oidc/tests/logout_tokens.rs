@@ -172,12 +172,19 @@ async fn nothing_is_fetched_for_a_token_of_another_issuer_or_client() {
 }
 
 #[tokio::test]
-async fn a_provider_whose_keys_cannot_be_had_is_unavailable() {
-    let fake = FakeProvider::start().await;
-    fake.inject("jwks", InjectedFault::Status(503));
-    let token = fake.script().logout_token(&json!({}), &json!({}));
-    let error = RelyingParty::of(&fake).provider.verify_logout_token(&token).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+async fn a_provider_whose_keys_or_metadata_cannot_be_had_is_unavailable() {
+    for (endpoint, fault) in [
+        ("jwks", InjectedFault::Status(503)),
+        ("openid-configuration", InjectedFault::Status(503)),
+        ("openid-configuration", InjectedFault::Body(200, "{}".to_owned())),
+        ("openid-configuration", InjectedFault::Body(200, "<h1>soon</h1>".to_owned())),
+    ] {
+        let fake = FakeProvider::start().await;
+        fake.inject(endpoint, fault);
+        let token = fake.script().logout_token(&json!({}), &json!({}));
+        let error = RelyingParty::of(&fake).provider.verify_logout_token(&token).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)), "{endpoint}: {error:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The relying party against a fake provider with fault injection.
 
+mod access_tokens;
 mod availability;
 mod email;
 mod fake_provider;
@@ -8,6 +9,7 @@ mod keys;
 mod logout_tokens;
 mod matrix;
 mod odd_claims;
+mod opaque_tokens;
 mod redemption;
 mod reload;
 mod renewal;
@@ -24,10 +26,10 @@ use std::{
 use secrecy::SecretString;
 use url::Url;
 
-use self::fake_provider::{CLIENT, CODE, FakeProvider, InjectedFault, NONCE, NOW};
+use self::fake_provider::{CLIENT, CODE, FakeProvider, InjectedFault, NONCE, NOW, Signer, TestKey};
 use super::{
-    AuthorizationRequest, ClientAuth, Error, GroupsUse, HttpTransport, Provider, ProxySetting, Redemption, Settings,
-    SignedIn, UnverifiedEmail,
+    AuthorizationRequest, ClientAuth, Error, GroupsUse, HttpTransport, IssuerUse, Provider, ProxySetting, Redemption,
+    Settings, SignedIn, UnverifiedEmail,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -48,6 +50,7 @@ struct RelyingParty {
 pub(super) fn settings(issuer: &str) -> Settings {
     Settings {
         name: "authentik".into(),
+        issuer_use: IssuerUse::SignIn,
         issuer: Url::parse(issuer).unwrap(),
         client_id: CLIENT.into(),
         client_secret: Some(SecretString::from("s3cret & sons")),
@@ -55,6 +58,7 @@ pub(super) fn settings(issuer: &str) -> Settings {
         unverified_email: UnverifiedEmail::Pass,
         groups_claim: ClaimPath::Dotted("groups".into()),
         groups_separator: None,
+        acr_in_rules: std::collections::BTreeSet::new(),
         groups_use: GroupsUse::InRules,
         groups_grace: Duration::from_hours(1),
         client_auth: ClientAuth::Auto,
@@ -96,6 +100,8 @@ impl RelyingParty {
             state: "a state",
             nonce: NONCE,
             code_verifier: VERIFIER,
+            acr_values: &[],
+            max_age: None,
             silent: None,
         };
         self.provider.authorize(&request).await
@@ -129,6 +135,84 @@ impl TestProvider {
     /// Returns a logout token with these claims in place of its own; `null` removes one.
     pub(crate) fn token(&self, claims: &serde_json::Value) -> String {
         self.fake.script().logout_token(&serde_json::json!({}), claims)
+    }
+}
+
+/// Key that an access token is signed with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AccessTokenKey {
+    /// One that the provider publishes.
+    Published,
+    /// Another, under the name of that one.
+    Forged,
+    /// Another, under a name of its own.
+    Unpublished,
+}
+
+/// A fake provider by itself, for tests of the whole gate.
+pub(crate) struct FakeIssuer(FakeProvider);
+
+impl FakeIssuer {
+    pub(crate) async fn start() -> Self {
+        Self(FakeProvider::start().await)
+    }
+
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.0.address
+    }
+
+    /// Has it call itself by the address of what stands in front of it, and returns its issuer identifier.
+    pub(crate) fn stands_behind(&self, front: std::net::SocketAddr) -> String {
+        let issuer = format!("http://{front}/o/doorward/");
+        self.0.script().issuer.clone_from(&issuer);
+        issuer
+    }
+
+    /// Sets claims of all ID tokens, and of those of renewals on top; `null` removes one.
+    pub(crate) fn claims(&self, all: serde_json::Value, renewed: serde_json::Value) {
+        let mut script = self.0.script();
+        (script.claims, script.renewed) = (all, renewed);
+    }
+
+    /// Has it refuse every code and refresh token.
+    pub(crate) fn refuse_grants(&self) {
+        self.0.inject("token", InjectedFault::Body(400, r#"{"error":"invalid_grant"}"#.to_owned()));
+    }
+
+    /// Returns ann's access token, which lasts for ten hours.
+    pub(crate) fn access_token(&self, audience: &str, key: AccessTokenKey) -> String {
+        let mut script = self.0.script();
+        let claims = serde_json::json!({
+            "iss": script.issuer, "sub": "subject-1", "aud": audience, "exp": NOW + 36_000, "iat": NOW,
+            "preferred_username": "ann", "groups": ["admins"],
+        });
+        let signer = match key {
+            AccessTokenKey::Published => Signer::Genuine(TestKey::One),
+            AccessTokenKey::Forged => Signer::As(TestKey::Two, TestKey::One),
+            AccessTokenKey::Unpublished => Signer::Genuine(TestKey::Two),
+        };
+        let genuine = std::mem::replace(&mut script.signer, signer);
+        let token = script.signed(&serde_json::json!({ "typ": "at+jwt" }), &claims);
+        script.signer = genuine;
+        token
+    }
+
+    /// Has it answer questions about `an-access-token`, in which ann's groups have to be asked for. The client is the one that
+    /// the token was issued to.
+    pub(crate) fn introspects(&self, active: bool, client: &str) {
+        let mut script = self.0.script();
+        script.metadata = serde_json::json!({ "introspection_endpoint": format!("{}introspect", script.issuer) });
+        script.userinfo = Some(serde_json::json!({ "sub": "subject-1", "groups": ["admins"] }));
+        let answer = serde_json::json!({
+            "active": active, "client_id": client, "sub": "subject-1", "exp": NOW + 36_000, "username": "ann",
+            "scope": "openid profile", "iss": script.issuer, "token_type": "Bearer",
+        });
+        script.faults.insert("introspect", InjectedFault::Body(200, answer.to_string()));
+    }
+
+    /// Returns a logout token with these claims in place of its own.
+    pub(crate) fn logout_token(&self, claims: &serde_json::Value) -> String {
+        self.0.script().logout_token(&serde_json::json!({}), claims)
     }
 }
 

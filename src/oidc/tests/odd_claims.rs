@@ -1,5 +1,7 @@
 //! Claims that are not as they should be: at a sign-in, at a renewal, and in the log.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -189,11 +191,19 @@ async fn how_somebody_signed_in_is_a_claim_that_only_id_tokens_make_and_renewals
         sid: PreviousSid::default(),
     };
     let without = json!({ "nonce": null, "exp": NOW + 301, "acr": null, "amr": null, "auth_time": null });
+    rp.now.fetch_add(100, Ordering::Relaxed);
     for (renewed, expected) in [
         (without, facts.clone()),
         (
             json!({ "nonce": null, "exp": NOW + 301, "acr": "pwd" }),
             json!({ "acr": "pwd", "amr": ["pwd", "otp"], "auth_time": NOW - 5 }),
+        ),
+        // The time of the renewal, at which nobody proved anything.
+        (json!({ "nonce": null, "exp": NOW + 301, "auth_time": NOW + 100 }), facts.clone()),
+        // Proved anew elsewhere, a while before the renewal.
+        (
+            json!({ "nonce": null, "exp": NOW + 301, "auth_time": NOW + 30 }),
+            json!({ "acr": "mfa", "amr": ["pwd", "otp"], "auth_time": NOW + 30 }),
         ),
     ] {
         fake.script().renewed = renewed;

@@ -17,7 +17,7 @@ use serde_json::Value;
 pub use self::{
     budget::HeaderBudget,
     render::{HeaderCut, ListCut, RenderedPlan},
-    spec::{HeaderFault, HeaderSpec, PassedToken, PlanContext, Preset, default_plan, plan},
+    spec::{HeaderFault, HeaderSpec, PassedToken, PlanContext, Preset, default_plan, plan, steers},
     value::Separator,
 };
 use self::{
@@ -28,6 +28,9 @@ use crate::{
     crypto,
     identity::{Identity, PlanId, Principal, RenderedHeaders, Tokens, strings},
 };
+
+/// Header that marks an admission by an emergency password, with `true`.
+pub static DOORWARD_EMERGENCY: HeaderName = HeaderName::from_static("doorward-emergency");
 
 /// Identity headers of an app: always all of them, empty where there is no value.
 #[derive(Clone, Debug)]
@@ -128,6 +131,23 @@ impl HeaderPlan {
         Self { id, cut_id: digest(&(id, app, &named_groups)), room, named_groups, ..self }
     }
 
+    /// Returns the plan with a header of requests that no app is to see as clients send it: on every answer it is empty, unless an
+    /// admission fills it in.
+    #[must_use]
+    pub fn removing(mut self, header: &HeaderName) -> Self {
+        self.blank.insert(header, EMPTY);
+        self.room = self.room.saturating_sub(line_length(header, 0));
+        let id = digest(&(self.id, header));
+        Self { id, cut_id: digest(&(self.cut_id, header)), ..self }
+    }
+
+    /// Returns `true` if an app that cannot tell `_` from `-` would take a header for one of the plan's.
+    #[must_use]
+    pub fn clashes_with(&self, header: &HeaderName) -> bool {
+        let own = self.fields.iter().map(|(name, _)| name).chain(self.constants.iter().map(|(name, _)| name));
+        own.into_iter().any(|name| spec::fold(name) == spec::fold(header))
+    }
+
     /// Returns the key of its complete renderings.
     #[must_use]
     pub fn id(&self) -> PlanId {
@@ -223,10 +243,10 @@ impl HeaderSource {
     /// Returns a value that is whole or not there at all.
     fn single(&self, identity: &Identity) -> Option<HeaderValue> {
         match self {
-            Self::User => Some(value::line(&value::encode(&identity.user))),
+            Self::User => Some(value::line(&told(identity, value::encode(&identity.user)))),
             Self::Email => Some(value::line(&value::encode(&identity.email))),
             Self::Name => Some(value::line(&value::encode(&identity.name))),
-            Self::Subject => Some(value::line(&value::encode(&identity.subject.0))),
+            Self::Subject => Some(value::line(&told(identity, value::encode(&identity.subject.0)))),
             Self::Template(pieces) => Some(value::line(&fill(pieces, identity))),
             Self::Groups(_) | Self::ClaimList(..) | Self::AccessToken | Self::IdToken | Self::Nothing => None,
         }
@@ -253,12 +273,20 @@ impl HeaderSource {
     }
 }
 
+/// Encodes the colon of an encoded name that only a service token may have, so that nobody whose provider calls them so is taken for
+/// one.
+fn told(identity: &Identity, encoded: String) -> String {
+    if identity.may_be_called(&encoded) { encoded } else { encoded.replacen(':', "%3A", 1) }
+}
+
 fn fill(pieces: &[TemplatePiece], identity: &Identity) -> String {
     let texts = pieces.iter().map(|piece| match piece {
         TemplatePiece::Text(text) => value::escape(text),
         TemplatePiece::Claim(path) => identity.claim(path).map(claim).unwrap_or_default(),
     });
-    value::encode_edges(&texts.collect::<String>())
+    let text = value::encode_edges(&texts.collect::<String>());
+    // What the operator has written in front of a claim is meant.
+    if matches!(pieces.first(), Some(TemplatePiece::Claim(_))) { told(identity, text) } else { text }
 }
 
 /// Renders a claim as text. A list is joined with commas, and none of its members holds one.

@@ -227,15 +227,21 @@ fn own(name: &str, template: &str) -> Result<(HeaderName, HeaderSource), HeaderF
     let header =
         HeaderName::try_from(name).ok().filter(|_| is_plain).ok_or_else(|| HeaderFault::Name(name.to_owned()))?;
     let folded = fold(&header);
-    if RESERVED.contains(&folded.as_str()) || folded.starts_with("doorward-") {
+    if steers(&header) || folded.starts_with("doorward-") {
         return Err(HeaderFault::Reserved(name.to_owned()));
     }
     let pieces = pieces(template).map_err(|problem| HeaderFault::Template { header: name.to_owned(), problem })?;
     Ok((header, HeaderSource::Template(pieces)))
 }
 
+/// Returns `true` for a header that an edge, a proxy or a browser acts on.
+#[must_use]
+pub fn steers(header: &HeaderName) -> bool {
+    RESERVED.contains(&fold(header).as_str())
+}
+
 /// Folds a name: apps behind CGI, WSGI and similar interfaces cannot tell `_` from `-`.
-fn fold(name: &HeaderName) -> String {
+pub(super) fn fold(name: &HeaderName) -> String {
     name.as_str().replace('_', "-")
 }
 

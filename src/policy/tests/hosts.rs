@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{App, DefaultAccess, Policy, Settings, app, policy, vectors};
+use super::{super::HostPattern, App, DefaultAccess, Policy, Settings, app, policy, vectors};
 use crate::{host::Authority, policy::headers::HeaderBudget};
 
 fn named(policy: &Policy, host: &str) -> String {
@@ -111,4 +111,27 @@ fn domains_match_as_in_the_suites_of_peers() {
         }
     }
     assert_eq!(seen, 27);
+}
+
+#[test]
+fn patterns_overlap_where_a_host_is_one_of_both() {
+    let pattern = |text: &str| match text.strip_prefix("*.") {
+        Some(domain) => HostPattern::Below(domain.to_owned()),
+        None => HostPattern::Exact(text.to_owned()),
+    };
+    for (one, other, expected) in [
+        ("a.example", "a.example", true),
+        ("a.example", "b.example", false),
+        ("a.example", "*.example", true),
+        ("example", "*.example", false),
+        ("aexample", "*.example", false),
+        (".example", "*.example", false),
+        ("*.example", "*.example", true),
+        ("*.b.example", "*.example", true),
+        ("*.bexample", "*.example", false),
+        ("*.a.example", "*.b.example", false),
+    ] {
+        assert_eq!(pattern(one).overlaps(&pattern(other)), expected, "{one} {other}");
+        assert_eq!(pattern(other).overlaps(&pattern(one)), expected, "{other} {one}");
+    }
 }

@@ -1,17 +1,24 @@
 //! Hosts, rules, paths, redirects and headers, against tables, test vectors of other projects, and properties.
 
+mod cross_site;
 mod hosts;
 mod paths;
+mod patterns;
+mod people;
 mod readings;
 mod redirects;
 mod rendering;
 mod rules;
+mod service_tokens;
 
 use std::{fs, path::PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::{Allow, App, DefaultAccess, HostPattern, PathPattern, Policy, Rule, RuleAccess, Settings, headers};
+use super::{
+    Allow, App, CrossSiteGuard, DefaultAccess, Expression, HostPattern, PathPattern, People, Policy, RequestAttributes,
+    Rule, RuleAccess, RuleList, Settings, headers,
+};
 use crate::identity::{Identity, Subject};
 
 fn vectors(file: &str) -> String {
@@ -31,10 +38,13 @@ fn app(name: &str, hosts: &[&str]) -> App {
         name: name.to_owned(),
         hosts: hosts.iter().map(|host| pattern(host)).collect(),
         provider: 0,
-        allow: Allow::Anyone,
-        rules: Vec::new(),
+        allow: Allow::default(),
+        rules: RuleList::default(),
         headers: headers::default_plan(),
         reauthorize: None,
+        cross_site: CrossSiteGuard::default(),
+        resource_metadata: None,
+        limits: None,
     }
 }
 
@@ -43,11 +53,27 @@ fn policy(apps: Vec<App>) -> Policy {
 }
 
 fn rule(path: PathPattern, access: RuleAccess) -> Rule {
-    Rule { path, methods: Vec::new(), networks: Vec::new(), access }
+    Rule { path, methods: Vec::new(), networks: Vec::new(), access, cross_site: None }
+}
+
+fn exact(path: &str) -> PathPattern {
+    PathPattern::exact(path)
+}
+
+fn prefix(path: &str) -> PathPattern {
+    PathPattern::prefix(path)
+}
+
+fn regex(text: &str) -> PathPattern {
+    PathPattern::Regex(Expression::new(text).unwrap().into())
+}
+
+fn get(path: &str) -> RequestAttributes<'_> {
+    RequestAttributes { path, method: Some("GET"), client: None }
 }
 
 fn groups(names: &[&str]) -> Allow {
-    Allow::Some { groups: names.iter().map(|&name| name.to_owned()).collect(), users: Vec::new(), claims: Vec::new() }
+    People { groups: names.iter().map(|&name| name.to_owned()).collect(), ..People::default() }.into()
 }
 
 fn ann() -> Identity {

@@ -25,8 +25,8 @@ pub(super) fn is_header_overflow(bytes: &[u8]) -> bool {
     bytes.strip_prefix(CLIENT_ERROR).is_some_and(|status| status.starts_with(b"31")) && !has_reason(bytes)
 }
 
-/// Returns the response with its reason, where these bytes are one of hyper's own.
-pub(super) fn with_reason(bytes: &[u8]) -> Option<Bytes> {
+/// Returns the reason, and the response with it, where these bytes are one of hyper's own.
+pub(super) fn with_reason(bytes: &[u8]) -> Option<(Reason, Bytes)> {
     // Nearly every response differs here already.
     let status = bytes.strip_prefix(CLIENT_ERROR)?;
     let reason = match status.get(..2)? {
@@ -39,7 +39,7 @@ pub(super) fn with_reason(bytes: &[u8]) -> Option<Bytes> {
     }
     let (line, rest) = bytes.split_at_checked(memchr::memchr(b'\n', bytes)? + 1)?;
     let headers = format!("cache-control: no-store\r\n{DOORWARD_REASON}: {}\r\n", reason.code());
-    Some([line, headers.as_bytes(), rest].concat().into())
+    Some((reason, [line, headers.as_bytes(), rest].concat().into()))
 }
 
 fn has_reason(bytes: &[u8]) -> bool {
@@ -77,10 +77,13 @@ mod tests {
             ("HTTP/1.1 4", None),
             ("", None),
         ] {
-            let headers = reason.map(|reason| format!("\r\ncache-control: no-store\r\ndoorward-reason: {reason}\r\n"));
+            let headers =
+                reason.map(|reason: &str| format!("\r\ncache-control: no-store\r\ndoorward-reason: {reason}\r\n"));
             let expected = headers.map(|headers| response.replacen("\r\n", &headers, 1));
+            let completed = with_reason(response.as_bytes());
+            assert_eq!(completed.as_ref().map(|(reason, _)| reason.code()), reason, "{response}");
             assert_eq!(
-                with_reason(response.as_bytes()).as_deref(),
+                completed.as_ref().map(|(_, bytes)| &**bytes),
                 expected.as_deref().map(str::as_bytes),
                 "{response}"
             );

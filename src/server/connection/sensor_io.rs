@@ -14,6 +14,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::hyper_errors;
+use crate::edge::Reason;
 
 /// Mark on a request whose target went on after a `#`. The rest of it is gone, so the path that an app would see is not known.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +93,8 @@ pub(super) struct SensorIo<'a, S> {
     read_closed: bool,
     /// Error response of hyper's own that is being written, with its reason.
     hyper_error: Option<Box<Bytes>>,
+    /// Reason of the last one that was written.
+    refused: Option<Reason>,
     header_overflow: HeaderOverflow,
 }
 
@@ -111,7 +114,16 @@ impl<'a, S> SensorIo<'a, S> {
     pub(super) fn new(stream: &'a mut S, state: &'a ConnState) -> Self {
         let position = ReadPosition::BetweenRequests;
         let header_overflow = HeaderOverflow::Expected;
-        Self { stream, prefix: Bytes::new(), state, position, read_closed: false, hyper_error: None, header_overflow }
+        Self {
+            stream,
+            prefix: Bytes::new(),
+            state,
+            position,
+            read_closed: false,
+            hyper_error: None,
+            refused: None,
+            header_overflow,
+        }
     }
 
     /// Goes on with HTTP/1, `prefix` before all else.
@@ -132,6 +144,11 @@ impl<'a, S> SensorIo<'a, S> {
             self.header_overflow = HeaderOverflow::Final;
         }
         is_pending
+    }
+
+    /// Returns the reason for which hyper refused what was no request.
+    pub(super) fn refused(&self) -> Option<Reason> {
+        self.refused
     }
 
     /// Returns `true` while there is a prefix to read.
@@ -221,7 +238,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for SensorIo<'_, S> {
                 this.header_overflow = HeaderOverflow::Pending;
                 return Poll::Ready(Ok(bytes.len()));
             }
-            this.hyper_error = hyper_errors::with_reason(bytes).map(Box::new);
+            if let Some((reason, response)) = hyper_errors::with_reason(bytes) {
+                (this.refused, this.hyper_error) = (Some(reason), Some(Box::new(response)));
+            }
         }
         let stream = Pin::new(&mut *this.stream);
         let written = match &mut this.hyper_error {

@@ -72,6 +72,8 @@ where
 pub(in crate::server) struct PeerPolicy {
     /// Returns `true` if a peer is trusted now.
     pub(in crate::server) is_trusted: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    /// Notes what hyper refused before it was a request.
+    pub(in crate::server) note_unread: Box<dyn Fn(IpAddr, Reason) + Send + Sync>,
     /// Timeouts of connections.
     pub(in crate::server) timeouts: ListenerTimeouts,
     /// Number of open connections.
@@ -174,6 +176,9 @@ impl<H: RequestHandler> ConnContext<H> {
         let state = ConnState::default();
         let mut io = SensorIo::new(stream, &state);
         let end = self.drive_http(&mut io, &state, slot).await;
+        if let Some(reason) = io.refused() {
+            (self.policy.note_unread)(slot.peer().address(), reason);
+        }
         if end == DriveEnd::Complete && !io.is_read_closed() {
             // On the heap: nearly every connection is idle far longer than it closes.
             let closing = async {
@@ -306,7 +311,8 @@ mod tests {
         let (open, handshakes) =
             (metrics.connections.open(metrics::ListenerLabel::Edges), metrics.connections.handshakes());
         let (is_trusted, timeouts) = (Box::new(|_| true), ListenerTimeouts::EDGES);
-        let policy = PeerPolicy { is_trusted, timeouts, open: open.clone(), handshakes };
+        let note_unread = Box::new(|_, _| {});
+        let policy = PeerPolicy { is_trusted, note_unread, timeouts, open: open.clone(), handshakes };
         let context = ConnContext::new(handler, policy, Arc::default(), None, Tasks::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

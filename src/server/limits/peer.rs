@@ -14,18 +14,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// One untrusted client: an IPv4 address, or the /64 of an IPv6 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Network(u128);
-
-impl Network {
-    fn of(peer: IpAddr) -> Self {
-        match peer.to_canonical() {
-            IpAddr::V4(address) => Self(address.to_ipv6_mapped().to_bits()),
-            IpAddr::V6(address) => Self(address.to_bits() & !u128::from(u64::MAX)),
-        }
-    }
-}
+use crate::edge::Network;
 
 /// Set of signals to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

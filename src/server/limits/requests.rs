@@ -2,11 +2,7 @@
 //!
 //! Each class has a limit of its own, so that none takes another's room. Answers from memory need none.
 
-use std::{
-    net::IpAddr,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 use http::request::Parts;
 use tower::{
@@ -72,7 +68,6 @@ where
         let limit = |what, concurrency| RequestLimit {
             service: bounded(RequestBounds { concurrency, timeout: REQUEST_TIMEOUT }, service.clone()),
             what,
-            is_overloaded: AtomicBool::new(false),
         };
         Self {
             authorizations: limit("authorizations", MAX_AUTHORIZATIONS),
@@ -81,21 +76,23 @@ where
         }
     }
 
-    /// Answers a request within the limit of its class; `None` if it was shed or timed out.
+    /// Answers a request within the limit of its class.
+    ///
+    /// # Errors
+    ///
+    /// Returns the name of the class in the log if the request was shed or timed out.
     pub(in crate::server) async fn answer(
         &self,
         class: RequestClass,
         peer: IpAddr,
         request: Parts,
-    ) -> Option<Response> {
+    ) -> Result<Response, &'static str> {
         let limit = match class {
             RequestClass::Authorization => &self.authorizations,
             RequestClass::Page => &self.pages,
             RequestClass::Untrusted => &self.untrusted,
         };
-        let answered = limit.service.clone().oneshot((peer, request)).await;
-        limit.log_change(answered.is_err());
-        answered.ok()
+        limit.service.clone().oneshot((peer, request)).await.map_err(|_| limit.what)
     }
 }
 
@@ -104,24 +101,6 @@ struct RequestLimit<S> {
     service: BoundedService<S>,
     /// Name of the class in the log.
     what: &'static str,
-    is_overloaded: AtomicBool,
-}
-
-impl<S> RequestLimit<S> {
-    /// Logs when load shedding begins and when it ends.
-    fn log_change(&self, shed: bool) {
-        let was_overloaded = self.is_overloaded.load(Ordering::Relaxed);
-        if shed != was_overloaded && self.is_overloaded.swap(shed, Ordering::Relaxed) != shed {
-            if shed {
-                tracing::warn!(
-                    what = self.what,
-                    "overloaded: too many requests at once, or answers take too long; shedding load with 503"
-                );
-            } else {
-                tracing::info!(what = self.what, "no longer overloaded; requests are answered in time again");
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use std::{
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::peer::{ConnSignals, Network, PeerState};
+use super::peer::{ConnSignals, PeerState};
+use crate::edge::Network;
 
 /// Untrusted peers by the sequence number of their last activity.
 pub(super) struct UntrustedPeers {

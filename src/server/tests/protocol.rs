@@ -224,7 +224,9 @@ async fn targets_of_envoy_arrive_unchanged() {
     let listener = RunningListener::with(ListenerPlan::default(), |_, request: Parts| {
         ready(match route("/_doorward", &request.method, &request.uri) {
             Route::Authorize(edge, target) => respond(format!("[{} {target}]", edge.label())),
-            Route::Endpoint(_) | Route::NoSuchEdge | Route::NotFound => respond("[not routed]"),
+            Route::Endpoint(_) | Route::ProtectedResource | Route::NoSuchEdge | Route::NotFound => {
+                respond("[not routed]")
+            }
         })
     });
     for (line, expected) in [

@@ -44,7 +44,7 @@ const YIELD_EVERY: usize = 1_000;
 pub(super) const MAX_LOADS: usize = 3;
 /// Largest age of the last of these reads that is still served, with another hint since: less than the second within which
 /// a session that was ended elsewhere has to be refused.
-const RECENT: Duration = Duration::from_millis(500);
+pub(super) const RECENT: Duration = Duration::from_millis(500);
 
 /// Sessions in memory.
 pub(super) struct Cache {

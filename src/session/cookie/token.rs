@@ -92,10 +92,13 @@ mod tests {
 
     #[test]
     fn name_and_value_stay_under_120_bytes() {
-        let jar = GateCookies::new("doorward", Some("example.com"), SiteScheme::Https);
+        let domains = ["example.com".to_owned()];
+        let jar = GateCookies::new("doorward", &domains, &["authentik", "keycloak"], SiteScheme::Https);
         let value = Token::fresh(&ring("a"), "app.test").encode();
         assert_eq!(value.len(), 64);
-        assert!(jar.session_name().len() + value.len() < 120);
+        for provider in [0, 1] {
+            assert!(jar.at("app.example.com", provider).session_name().len() + value.len() < 120);
+        }
     }
 
     #[test]

@@ -69,30 +69,30 @@ impl ChangeFeed {
         self.complete_until.set(moment);
     }
 
-    /// Ends the epoch: changes may be missed from now on. The sessions in memory stay confirmed up to the moment for which
-    /// the feed was complete.
-    pub(in crate::session) fn disconnected<S>(
-        &self,
-        sessions: impl Iterator<Item = S>,
-        validation: impl Fn(&S) -> &Validation,
-    ) {
+    /// Ends the epoch: changes may be missed from now on. What is in memory, whose validations `each` visits, stays confirmed
+    /// up to the moment for which the feed was complete.
+    pub(in crate::session) fn disconnected(&self, each: impl FnOnce(&dyn Fn(&Validation))) {
         let epoch = self.epoch.load(Ordering::SeqCst);
         if epoch == DISCONNECTED {
             return;
         }
         // Before the epoch ends, so that no request meets a session without a confirmation.
-        for session in sessions {
-            let validation = validation(&session);
+        each(&|validation| {
             if validation.epoch() == epoch {
                 validation.extend(self.complete_until.get());
             }
-        }
+        });
         self.epoch.store(DISCONNECTED, Ordering::SeqCst);
     }
 
     /// The request time of a question to the store. To be taken before it is asked.
     pub(in crate::session) fn request_time(&self, now: Timestamp) -> RequestTime {
         RequestTime { at: now, epoch: self.epoch.load(Ordering::SeqCst) }
+    }
+
+    /// Lets a confirmation be too old: the store is asked before its session is served, as long as it answers.
+    pub(in crate::session) fn expire(validation: &Validation, now: Timestamp) {
+        validation.set_back(now.minus(STALE_AFTER));
     }
 
     /// Freshness of a session with this validation.

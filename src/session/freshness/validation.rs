@@ -52,6 +52,14 @@ impl Validation {
         self.state.fetch_and(REVALIDATING, Ordering::Relaxed);
     }
 
+    /// Sets it back to an earlier moment, and out of its epoch.
+    pub(super) fn set_back(&self, moment: Timestamp) {
+        if self.at.get() > moment {
+            self.at.set(moment);
+        }
+        self.state.fetch_and(REVALIDATING, Ordering::Relaxed);
+    }
+
     /// Returns `true` if the confirmation was taken back.
     pub(in crate::session) fn is_invalidated(&self) -> bool {
         self.at.get() == Self::INVALIDATED
@@ -65,6 +73,11 @@ impl Validation {
     /// Notes that the store has been asked, or that there was no room in the queue.
     pub(in crate::session) fn end_revalidation(&self) {
         self.state.fetch_and(!REVALIDATING, Ordering::Relaxed);
+    }
+
+    /// Returns `true` while somebody has to see to a revalidation.
+    pub(in crate::session) fn is_revalidating(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & REVALIDATING != 0
     }
 
     /// Epoch of the change feed in which the store confirmed it.

@@ -21,7 +21,9 @@ use crate::{
         store::{
             Cutoffs, Row, RowVersion, Selection, Store, Touch, Unavailable,
             lease::{Lease, LeaseHolder, Leases},
+            page_uses::{PageUse, PageUseKey, PageUseStore},
             rotation::{KeyRotation, MAX_COUNTED_ROWS, ReencryptedRow, RetiredCookieKey},
+            service_tokens::{ReencryptedToken, ServiceTokenRow, ServiceTokenRows, ServiceTokenSelection},
         },
     },
 };
@@ -34,6 +36,8 @@ pub(in crate::session) struct MemoryStore {
     leases: Mutex<HashMap<(SessionId, u64), (LeaseHolder, Instant)>>,
     jtis: Mutex<HashSet<[u8; 32]>>,
     retired_keys: Mutex<BTreeMap<KeyId, RetiredCookieKey>>,
+    service_tokens: Mutex<BTreeMap<SessionId, ServiceTokenRow>>,
+    page_uses: Mutex<HashMap<PageUseKey, PageUse>>,
 }
 
 impl MemoryStore {
@@ -180,6 +184,24 @@ impl Leases for MemoryStore {
 }
 
 #[async_trait]
+impl PageUseStore for MemoryStore {
+    async fn record_page_uses(&self, uses: &[PageUse]) -> Result<(), Unavailable> {
+        let mut recorded = lock(&self.page_uses);
+        let latest = uses.iter().map(|page| page.at).max().unwrap_or_default();
+        recorded.retain(|_, page| page.until >= latest);
+        for page in uses {
+            let own = recorded.entry(page.key).or_insert(*page);
+            (own.at, own.until) = (own.at.max(page.at), own.until.max(page.until));
+        }
+        Ok(())
+    }
+
+    async fn last_page_use(&self, key: &PageUseKey) -> Result<Option<Timestamp>, Unavailable> {
+        Ok(lock(&self.page_uses).get(key).map(|page| page.at))
+    }
+}
+
+#[async_trait]
 impl KeyRotation for MemoryStore {
     async fn count_rows_by_other_secrets(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
         let mut counts = HashMap::new();
@@ -223,8 +245,74 @@ impl KeyRotation for MemoryStore {
 
     async fn delete_retired_keys(&self, before: Timestamp) -> Result<(), Unavailable> {
         let oldest = self.rows().values().map(|row| row.created).min();
+        let oldest_token = lock(&self.service_tokens).values().map(|row| row.created).min();
+        let oldest = oldest.into_iter().chain(oldest_token).min();
         let is_needed = |retired_key: &RetiredCookieKey| oldest.is_some_and(|oldest| oldest <= retired_key.retired);
         lock(&self.retired_keys).retain(|_, retired_key| retired_key.retired >= before || is_needed(retired_key));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ServiceTokenRows for MemoryStore {
+    async fn load_token(&self, key: &SessionId) -> Result<Option<ServiceTokenRow>, Unavailable> {
+        Ok(lock(&self.service_tokens).get(key).cloned())
+    }
+
+    async fn insert_token(&self, row: &ServiceTokenRow) -> Result<bool, Unavailable> {
+        let mut tokens = lock(&self.service_tokens);
+        let is_free = tokens.values().all(|token| token.name != row.name);
+        if is_free {
+            tokens.insert(row.key, ServiceTokenRow { last_used: None, ..row.clone() });
+        }
+        Ok(is_free)
+    }
+
+    async fn delete_tokens(&self, selection: &ServiceTokenSelection) -> Result<u64, Unavailable> {
+        let mut tokens = lock(&self.service_tokens);
+        let before = tokens.len();
+        tokens.retain(|_, token| match selection {
+            ServiceTokenSelection::Name(name) => token.name != *name,
+            ServiceTokenSelection::Everything => false,
+        });
+        Ok((before - tokens.len()) as u64)
+    }
+
+    async fn existing_tokens(&self, keys: &[SessionId]) -> Result<Vec<SessionId>, Unavailable> {
+        let tokens = lock(&self.service_tokens);
+        Ok(keys.iter().filter(|key| tokens.contains_key(key)).copied().collect())
+    }
+
+    async fn touch_tokens(&self, touches: &[Touch]) -> Result<(), Unavailable> {
+        let mut tokens = lock(&self.service_tokens);
+        for touch in touches {
+            if let Some(token) = tokens.get_mut(&touch.key) {
+                token.last_used = token.last_used.max(Some(touch.last_seen));
+            }
+        }
+        Ok(())
+    }
+
+    async fn page_tokens(&self, from: &SessionId, limit: u32) -> Result<Vec<ServiceTokenRow>, Unavailable> {
+        Ok(lock(&self.service_tokens).range(*from..).map(|(_, token)| token.clone()).take(limit as usize).collect())
+    }
+
+    async fn count_tokens_by_other_secrets(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
+        let mut counts = BTreeMap::new();
+        for secret in lock(&self.service_tokens).values().filter_map(|token| crypto::sealed_by(&token.sealed)) {
+            *counts.entry(secret).or_default() += 1;
+        }
+        counts.remove(&newest);
+        Ok(counts.into_iter().collect())
+    }
+
+    async fn reencrypt_tokens(&self, reencrypted: &[ReencryptedToken]) -> Result<(), Unavailable> {
+        let mut tokens = lock(&self.service_tokens);
+        for update in reencrypted {
+            if let Some(token) = tokens.get_mut(&update.key).filter(|token| token.sealed == update.from) {
+                token.sealed.clone_from(&update.sealed);
+            }
+        }
         Ok(())
     }
 }

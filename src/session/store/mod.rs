@@ -8,9 +8,11 @@ pub(super) mod lease;
 pub(super) mod memory;
 mod observed;
 pub(super) mod open;
+pub(super) mod page_uses;
 pub mod postgres;
 pub(super) mod rotation;
 mod row;
+pub(super) mod service_tokens;
 pub(super) mod sqlite;
 mod traits;
 

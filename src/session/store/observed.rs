@@ -13,6 +13,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 
 use crate::{
     clock::Timestamp,
@@ -23,8 +24,10 @@ use crate::{
         store::{
             error::Unavailable,
             lease::{Lease, Leases},
+            page_uses::{PageUse, PageUseKey, PageUseStore},
             rotation::{KeyRotation, ReencryptedRow, RetiredCookieKey},
             row::{Cutoffs, Row, RowVersion, Selection, Touch},
+            service_tokens::{ReencryptedToken, ServiceTokenRow, ServiceTokenRows, ServiceTokenSelection},
             traits::{Invalidations, Store},
         },
     },
@@ -33,12 +36,18 @@ use crate::{
 /// Deadline of operations that the caller could go on without.
 const SHORT_DEADLINE: Duration = Duration::from_millis(1_500);
 
+/// The most reads of sessions that are handed to the store at once; others wait for their turn within the same deadline. Eight
+/// times the connections of a pool by default, so that it never idles, and few enough that a sign-in, a renewal or a sign-out behind them is
+/// written soon, however many sessions that are not in memory are asked for.
+const MAX_LOADS: usize = 64;
+
 /// The store in use, observed.
 pub(in crate::session) struct ObservedStore {
     store: Box<dyn Store>,
     backend: &'static str,
     metrics: metrics::StoreMetrics,
     deadline: Duration,
+    loads: Semaphore,
     available: AtomicBool,
     opened: AtomicBool,
     /// Beginning of the current outage.
@@ -58,6 +67,7 @@ impl ObservedStore {
             backend,
             metrics,
             deadline,
+            loads: Semaphore::new(MAX_LOADS),
             available: AtomicBool::new(true),
             opened: AtomicBool::new(false),
             unavailable_since: Mutex::default(),
@@ -67,6 +77,15 @@ impl ObservedStore {
     /// Returns `true` if the store answered when it was last asked.
     pub(in crate::session) fn is_available(&self) -> bool {
         self.available.load(Ordering::Relaxed)
+    }
+
+    /// Returns for how long every call has failed; `None` while the store is available.
+    pub(in crate::session) fn outage(&self) -> Option<Duration> {
+        if self.is_available() {
+            return None;
+        }
+        let since = *self.unavailable_since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map(|since| since.elapsed())
     }
 
     /// Returns `true` if the store ever answered.
@@ -114,7 +133,12 @@ impl ObservedStore {
 #[async_trait]
 impl Store for ObservedStore {
     async fn load(&self, key: &SessionId) -> Result<Option<Row>, Unavailable> {
-        self.observe(StoreOperation::Load, self.store.load(key)).await
+        let load = async {
+            // Never closed.
+            let _turn = self.loads.acquire().await;
+            self.store.load(key).await
+        };
+        self.observe(StoreOperation::Load, load).await
     }
 
     async fn insert(&self, row: Row) -> Result<(), Unavailable> {
@@ -190,6 +214,17 @@ impl Leases for ObservedStore {
 }
 
 #[async_trait]
+impl PageUseStore for ObservedStore {
+    async fn record_page_uses(&self, uses: &[PageUse]) -> Result<(), Unavailable> {
+        self.observe(StoreOperation::Touch, self.store.record_page_uses(uses)).await
+    }
+
+    async fn last_page_use(&self, key: &PageUseKey) -> Result<Option<Timestamp>, Unavailable> {
+        self.observe(StoreOperation::Load, self.store.last_page_use(key)).await
+    }
+}
+
+#[async_trait]
 impl KeyRotation for ObservedStore {
     async fn count_rows_by_other_secrets(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
         self.observe(StoreOperation::Reencrypt, self.store.count_rows_by_other_secrets(newest)).await
@@ -213,5 +248,40 @@ impl KeyRotation for ObservedStore {
 
     async fn delete_retired_keys(&self, before: Timestamp) -> Result<(), Unavailable> {
         self.observe(StoreOperation::Reencrypt, self.store.delete_retired_keys(before)).await
+    }
+}
+
+#[async_trait]
+impl ServiceTokenRows for ObservedStore {
+    async fn load_token(&self, key: &SessionId) -> Result<Option<ServiceTokenRow>, Unavailable> {
+        self.observe(StoreOperation::Load, self.store.load_token(key)).await
+    }
+
+    async fn insert_token(&self, row: &ServiceTokenRow) -> Result<bool, Unavailable> {
+        self.observe(StoreOperation::Insert, self.store.insert_token(row)).await
+    }
+
+    async fn delete_tokens(&self, selection: &ServiceTokenSelection) -> Result<u64, Unavailable> {
+        self.observe(StoreOperation::Delete, self.store.delete_tokens(selection)).await
+    }
+
+    async fn existing_tokens(&self, keys: &[SessionId]) -> Result<Vec<SessionId>, Unavailable> {
+        self.observe(StoreOperation::Confirm, self.store.existing_tokens(keys)).await
+    }
+
+    async fn touch_tokens(&self, touches: &[Touch]) -> Result<(), Unavailable> {
+        self.observe(StoreOperation::Touch, self.store.touch_tokens(touches)).await
+    }
+
+    async fn page_tokens(&self, from: &SessionId, limit: u32) -> Result<Vec<ServiceTokenRow>, Unavailable> {
+        self.observe(StoreOperation::Page, self.store.page_tokens(from, limit)).await
+    }
+
+    async fn count_tokens_by_other_secrets(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
+        self.observe(StoreOperation::Reencrypt, self.store.count_tokens_by_other_secrets(newest)).await
+    }
+
+    async fn reencrypt_tokens(&self, tokens: &[ReencryptedToken]) -> Result<(), Unavailable> {
+        self.observe(StoreOperation::Reencrypt, self.store.reencrypt_tokens(tokens)).await
     }
 }

@@ -36,7 +36,8 @@ pub(in crate::session) struct ReencryptedRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::session) struct RetiredCookieKey {
     pub(in crate::session) secret: KeyId,
-    /// Time at which the secret was last configured as an older one: younger sessions have cookies of newer secrets.
+    /// Time at which the secret was last configured as an older one: younger sessions and service
+    /// tokens have tags of newer secrets.
     pub(in crate::session) retired: Timestamp,
     pub(in crate::session) sealed: Vec<u8>,
 }
@@ -56,7 +57,7 @@ pub(in crate::session) trait KeyRotation: Send + Sync {
     async fn load_retired_keys(&self) -> Result<Vec<RetiredCookieKey>, Unavailable>;
     /// Saves the cookie key of a secret in place of the one saved before.
     async fn save_retired_key(&self, retired_key: &RetiredCookieKey) -> Result<(), Unavailable>;
-    /// Deletes the cookie keys of secrets that were retired before `before` and before any existing session was
-    /// created.
+    /// Deletes the cookie keys of secrets that were retired before `before` and before any existing session or service
+    /// token was created.
     async fn delete_retired_keys(&self, before: Timestamp) -> Result<(), Unavailable>;
 }

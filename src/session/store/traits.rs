@@ -11,15 +11,17 @@ use crate::{
         store::{
             error::Unavailable,
             lease::Leases,
+            page_uses::PageUseStore,
             rotation::KeyRotation,
             row::{Cutoffs, Row, RowVersion, Selection, Touch},
+            service_tokens::ServiceTokenRows,
         },
     },
 };
 
 /// A session store: rows by key.
 #[async_trait]
-pub(in crate::session) trait Store: Leases + KeyRotation {
+pub(in crate::session) trait Store: Leases + KeyRotation + PageUseStore + ServiceTokenRows {
     /// Returns the row under `key`, or `None` where there is none.
     async fn load(&self, key: &SessionId) -> Result<Option<Row>, Unavailable>;
     /// Inserts a new row durably. An error where its key is taken: rows are never overwritten.

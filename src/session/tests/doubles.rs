@@ -22,11 +22,14 @@ use crate::{
         Settings,
         cookie::{Cookie, Token},
         freshness::RequestTime,
+        service_tokens::admin::ServiceTokenAdmin,
         store::{
             Cutoffs, ObservedStore, Row, RowVersion, Selection, Store, Touch, Unavailable,
             lease::{Lease, Leases},
             memory::MemoryStore,
+            page_uses::{PageUse, PageUseKey, PageUseStore},
             rotation::{KeyRotation, ReencryptedRow, RetiredCookieKey},
+            service_tokens::{ReencryptedToken, ServiceTokenRow, ServiceTokenRows, ServiceTokenSelection},
         },
     },
 };
@@ -59,6 +62,8 @@ pub(super) struct FakeStore {
     mode: watch::Sender<Mode>,
     loads: watch::Sender<usize>,
     touches: AtomicUsize,
+    /// Last pages that the store was asked for.
+    pub(super) page_use_loads: AtomicUsize,
     /// Sessions that the store was asked to confirm.
     revalidated: AtomicUsize,
     shared: AtomicBool,
@@ -221,6 +226,7 @@ impl TestReplica {
             mode: watch::Sender::new(Mode::Available),
             loads: watch::Sender::new(0),
             touches: AtomicUsize::new(0),
+            page_use_loads: AtomicUsize::new(0),
             revalidated: AtomicUsize::new(0),
             shared: AtomicBool::new(false),
             on_load: Mutex::default(),
@@ -255,6 +261,13 @@ impl TestReplica {
             metrics: Arc::clone(&self.metrics),
             deadline: self.deadline,
         }
+    }
+
+    /// The administration of service tokens over the same store, with the keys that replicas have by default.
+    pub(super) fn token_admin(&self) -> ServiceTokenAdmin {
+        let (store, metrics) = (Box::new(Arc::clone(&self.store)), self.metrics.store.clone());
+        let store = ObservedStore::new(store, "memory", metrics, self.deadline);
+        ServiceTokenAdmin::over(store, Arc::new(keyring()), self.clock.clone())
     }
 
     pub(super) async fn find(&self, cookie: &str) -> Result<LookupOutcome, Unavailable> {
@@ -392,6 +405,20 @@ impl Leases for Arc<FakeStore> {
 }
 
 #[async_trait]
+impl PageUseStore for Arc<FakeStore> {
+    async fn record_page_uses(&self, uses: &[PageUse]) -> Result<(), Unavailable> {
+        self.let_in().await?;
+        self.rows.record_page_uses(uses).await
+    }
+
+    async fn last_page_use(&self, key: &PageUseKey) -> Result<Option<Timestamp>, Unavailable> {
+        self.let_in().await?;
+        self.page_use_loads.fetch_add(1, Ordering::Relaxed);
+        self.rows.last_page_use(key).await
+    }
+}
+
+#[async_trait]
 impl KeyRotation for Arc<FakeStore> {
     async fn count_rows_by_other_secrets(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
         self.let_in().await?;
@@ -421,5 +448,56 @@ impl KeyRotation for Arc<FakeStore> {
     async fn delete_retired_keys(&self, before: Timestamp) -> Result<(), Unavailable> {
         self.let_in().await?;
         self.rows.delete_retired_keys(before).await
+    }
+}
+
+#[async_trait]
+impl ServiceTokenRows for Arc<FakeStore> {
+    async fn load_token(&self, key: &SessionId) -> Result<Option<ServiceTokenRow>, Unavailable> {
+        self.loads.send_modify(|loads| *loads += 1);
+        self.let_in().await?;
+        let row = self.rows.load_token(key).await;
+        if let Some(callback) = &*self.on_load.lock().unwrap() {
+            callback();
+        }
+        self.let_answer().await;
+        row
+    }
+
+    async fn insert_token(&self, row: &ServiceTokenRow) -> Result<bool, Unavailable> {
+        self.let_in().await?;
+        self.rows.insert_token(row).await
+    }
+
+    async fn delete_tokens(&self, selection: &ServiceTokenSelection) -> Result<u64, Unavailable> {
+        self.let_in().await?;
+        self.rows.delete_tokens(selection).await
+    }
+
+    async fn existing_tokens(&self, keys: &[SessionId]) -> Result<Vec<SessionId>, Unavailable> {
+        self.revalidated.fetch_add(keys.len(), Ordering::Relaxed);
+        self.let_in().await?;
+        self.rows.existing_tokens(keys).await
+    }
+
+    async fn touch_tokens(&self, touches: &[Touch]) -> Result<(), Unavailable> {
+        self.let_in().await?;
+        self.touches.fetch_add(touches.len(), Ordering::Relaxed);
+        self.rows.touch_tokens(touches).await
+    }
+
+    async fn page_tokens(&self, from: &SessionId, limit: u32) -> Result<Vec<ServiceTokenRow>, Unavailable> {
+        self.let_in().await?;
+        self.rows.page_tokens(from, limit).await
+    }
+
+    async fn count_tokens_by_other_secrets(&self, newest: KeyId) -> Result<Vec<(KeyId, u64)>, Unavailable> {
+        self.let_in().await?;
+        self.rows.count_tokens_by_other_secrets(newest).await
+    }
+
+    async fn reencrypt_tokens(&self, tokens: &[ReencryptedToken]) -> Result<(), Unavailable> {
+        self.let_in().await?;
+        self.rows.reencrypt_tokens(tokens).await
     }
 }

@@ -10,7 +10,7 @@ async fn connected() -> (TestReplica, String, SessionId) {
     let first = TestReplica::with_short_deadline();
     first.store.share();
     let replica = first.restarted();
-    replica.sessions.revalidation().connected();
+    InvalidationReceiver::of(&replica.sessions).connected();
     let cookie = replica.sessions.create(new_session("ann")).await.unwrap();
     let id = expect_live(replica.find(&cookie).await).id();
     replica.store.reset_counts();
@@ -25,7 +25,7 @@ async fn delete_row(replica: &TestReplica, id: SessionId) {
 async fn a_hint_that_is_not_true_ends_nothing_and_costs_one_question() {
     let (replica, cookie, id) = connected().await;
     for _ in 0..1_000 {
-        replica.sessions.revalidation().notified(id);
+        InvalidationReceiver::of(&replica.sessions).notified(id);
     }
     assert!(replica.get_cached(&cookie).is_none(), "the store is asked first");
     for _ in 0..10 {
@@ -40,7 +40,7 @@ async fn a_flood_of_hints_costs_one_question_a_session_and_turn_while_no_request
     let (replica, cookie, id) = connected().await;
     for turns in 1..=3 {
         for _ in 0..10_000 {
-            replica.sessions.revalidation().notified(id);
+            InvalidationReceiver::of(&replica.sessions).notified(id);
         }
         replica.sessions.queued_revalidation().revalidate_queued().await;
         assert_eq!((replica.store.revalidated(), replica.store.loads()), (turns, 0));
@@ -52,7 +52,7 @@ async fn a_flood_of_hints_costs_one_question_a_session_and_turn_while_no_request
 async fn hints_about_what_is_not_in_memory_cost_nothing_and_are_not_kept() {
     let (replica, cookie, _) = connected().await;
     for number in 0..100_000_u32 {
-        replica.sessions.revalidation().notified(SessionId(crate::crypto::digest(&number.to_be_bytes())));
+        InvalidationReceiver::of(&replica.sessions).notified(SessionId(crate::crypto::digest(&number.to_be_bytes())));
     }
     replica.sessions.queued_revalidation().revalidate_queued().await;
     assert!(replica.get_cached(&cookie).is_some());
@@ -64,7 +64,7 @@ async fn tombstones_are_not_driven_out_by_hints() {
     let (replica, cookie, _) = connected().await;
     replica.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     for number in 0..200_000_u32 {
-        replica.sessions.revalidation().notified(SessionId(crate::crypto::digest(&number.to_be_bytes())));
+        InvalidationReceiver::of(&replica.sessions).notified(SessionId(crate::crypto::digest(&number.to_be_bytes())));
     }
     replica.sessions.cache.run_maintenance();
     replica.store.reset_counts();
@@ -78,7 +78,7 @@ async fn a_true_hint_is_the_end_at_the_next_use_or_the_next_turn() {
         let (replica, cookie, id) = connected().await;
         delete_row(&replica, id).await;
         expect_live(replica.find(&cookie).await);
-        replica.sessions.revalidation().notified(id);
+        InvalidationReceiver::of(&replica.sessions).notified(id);
         if !is_used {
             replica.sessions.queued_revalidation().revalidate_queued().await;
             replica.store.set(Mode::Failing);
@@ -95,14 +95,14 @@ async fn a_session_that_is_said_to_have_ended_is_served_for_the_grace_only_once_
         let (replica, cookie, id) = connected().await;
         replica.store.set(mode);
         expect_live(replica.find(&cookie).await);
-        replica.sessions.revalidation().notified(id);
+        InvalidationReceiver::of(&replica.sessions).notified(id);
         assert!(replica.find(&cookie).await.is_err(), "{mode:?}: the store cannot tell");
         assert!(replica.find(&cookie).await.is_err(), "{mode:?}: the outage is known");
         replica.store.set(Mode::Available);
         replica.sessions.store.ping().await.unwrap();
         expect_live(replica.find(&cookie).await);
         replica.store.set(mode);
-        replica.sessions.revalidation().disconnected();
+        InvalidationReceiver::of(&replica.sessions).disconnected();
         replica.advance(MINUTE);
         expect_live(replica.find(&cookie).await);
     }
@@ -112,12 +112,12 @@ async fn a_session_that_is_said_to_have_ended_is_served_for_the_grace_only_once_
 async fn a_load_under_way_does_not_bring_back_a_session_that_others_end_meanwhile() {
     let (before, cookie, id) = connected().await;
     let replica = before.restarted();
-    replica.sessions.revalidation().connected();
+    InvalidationReceiver::of(&replica.sessions).connected();
     replica.store.set(Mode::AnswerHeld);
     let mut finding = Box::pin(replica.find(&cookie));
     assert!(is_pending(&mut finding).await);
     delete_row(&replica, id).await;
-    replica.sessions.revalidation().notified(id);
+    InvalidationReceiver::of(&replica.sessions).notified(id);
     replica.store.set(Mode::Available);
     assert!(matches!(finding.await, Ok(LookupOutcome::Ended)));
     assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)));
@@ -127,7 +127,7 @@ async fn a_load_under_way_does_not_bring_back_a_session_that_others_end_meanwhil
 async fn a_revalidation_under_way_does_not_confirm_a_session_that_others_end_meanwhile() {
     for by_upkeep in [true, false] {
         let (replica, cookie, id) = connected().await;
-        replica.sessions.revalidation().notified(id);
+        InvalidationReceiver::of(&replica.sessions).notified(id);
         replica.store.set(Mode::AnswerHeld);
         let queued = replica.sessions.queued_revalidation();
         let mut asking: Pin<Box<dyn Future<Output = ()>>> = if by_upkeep {
@@ -137,7 +137,7 @@ async fn a_revalidation_under_way_does_not_confirm_a_session_that_others_end_mea
         };
         assert!(is_pending(&mut asking).await);
         delete_row(&replica, id).await;
-        replica.sessions.revalidation().notified(id);
+        InvalidationReceiver::of(&replica.sessions).notified(id);
         replica.store.set(Mode::Available);
         asking.await;
         assert!(replica.get_cached(&cookie).is_none(), "{by_upkeep}");
@@ -149,9 +149,9 @@ async fn a_revalidation_under_way_does_not_confirm_a_session_that_others_end_mea
 async fn a_load_that_hints_disturb_all_the_time_gives_the_session_and_is_revalidated_soon() {
     let (before, cookie, id) = connected().await;
     let replica = before.restarted();
-    replica.sessions.revalidation().connected();
+    InvalidationReceiver::of(&replica.sessions).connected();
     let sessions = Arc::downgrade(&replica.sessions);
-    replica.store.on_load(move || sessions.upgrade().unwrap().revalidation().notified(id));
+    replica.store.on_load(move || InvalidationReceiver::of(&sessions.upgrade().unwrap()).notified(id));
     expect_live(replica.find(&cookie).await);
     assert!(replica.get_cached(&cookie).is_none());
     expect_live(replica.find(&cookie).await);
@@ -167,7 +167,7 @@ async fn a_sign_in_that_is_ended_while_it_is_written_is_asked_about_before_it_co
     assert!(is_pending(&mut making).await);
     let watched = replica.sessions.cache.watched();
     assert_eq!(watched.len(), 1);
-    replica.sessions.revalidation().notified(watched[0]);
+    InvalidationReceiver::of(&replica.sessions).notified(watched[0]);
     replica.store.set(Mode::Available);
     let cookie = making.await.unwrap();
     assert!(replica.get_cached(&cookie).is_none());
@@ -181,15 +181,16 @@ async fn a_renewal_under_way_does_not_bring_back_a_session_that_others_end_meanw
     let new = expiring_session(&replica, "bob", 5 * MINUTE);
     let cookie = replica.sessions.create(new.clone()).await.unwrap();
     let session = expect_live(replica.find(&cookie).await);
-    let LeaseOutcome::Acquired(permit) = replica.sessions.acquire_lease(&session, MINUTE).await.unwrap() else {
+    let LeaseOutcome::Acquired(permit) = replica.sessions.renewal().acquire_lease(&session, MINUTE).await.unwrap()
+    else {
         panic!("not ours")
     };
     delete_row(&replica, session.id()).await;
-    replica.sessions.revalidation().notified(session.id());
-    let renewed = replica.sessions.renew(permit, renewed_grant(new.tokens));
+    InvalidationReceiver::of(&replica.sessions).notified(session.id());
+    let renewed = replica.sessions.renewal().renew(permit, renewed_grant(new.tokens));
     assert!(replica.get_cached(&cookie).is_none());
     assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::Ended)));
-    assert!(replica.sessions.write_renewed(&renewed).await.unwrap().is_none());
+    assert!(replica.sessions.renewal().write(&renewed).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -200,11 +201,12 @@ async fn what_another_replica_wrote_while_a_lease_was_asked_for_is_not_taken_fro
     delete_row(&replica, id).await;
     replica.store.insert(Row { generation: 2, ..row }).await.unwrap();
     replica.store.set(Mode::AnswerHeld);
-    let mut claiming = Box::pin(replica.sessions.acquire_lease(&session, MINUTE));
+    let renewal = replica.sessions.renewal();
+    let mut claiming = Box::pin(renewal.acquire_lease(&session, MINUTE));
     assert!(is_pending(&mut claiming).await);
     delete_row(&replica, id).await;
-    replica.sessions.revalidation().notified(id);
+    InvalidationReceiver::of(&replica.sessions).notified(id);
     replica.store.set(Mode::Available);
     assert!(matches!(claiming.await.unwrap(), LeaseOutcome::HeldElsewhere), "to be asked again");
-    assert!(matches!(replica.sessions.acquire_lease(&session, MINUTE).await.unwrap(), LeaseOutcome::Ended));
+    assert!(matches!(replica.sessions.renewal().acquire_lease(&session, MINUTE).await.unwrap(), LeaseOutcome::Ended));
 }

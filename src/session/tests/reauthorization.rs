@@ -106,12 +106,13 @@ async fn a_session_that_was_ended_meanwhile_is_not_brought_back_by_its_reauthori
 async fn a_renewal_under_way_loses_against_a_reauthorization() {
     let (replica, cookie, session) = signed_in().await;
     let within = Duration::from_secs(13);
-    let LeaseOutcome::Acquired(permit) = replica.sessions.acquire_lease(&session, within).await.unwrap() else {
+    let LeaseOutcome::Acquired(permit) = replica.sessions.renewal().acquire_lease(&session, within).await.unwrap()
+    else {
         panic!("nobody else has it");
     };
     replica.sessions.reauthorization().write(&session, new_grant("ann")).await.unwrap().unwrap();
-    let renewed = replica.sessions.renew(permit, renewed_grant(new_session("ann").tokens));
-    let newest = replica.sessions.write_renewed(&renewed).await.unwrap().unwrap();
+    let renewed = replica.sessions.renewal().renew(permit, renewed_grant(new_session("ann").tokens));
+    let newest = replica.sessions.renewal().write(&renewed).await.unwrap().unwrap();
     assert_eq!(newest.authorized(), session.authorized());
     for found in [newest, expect_live(replica.restarted().find(&cookie).await)] {
         assert_eq!(found.identity().unpack().groups, ["authorized again"]);

@@ -19,7 +19,7 @@ async fn sign_in(replica: &TestReplica) -> (String, Arc<CachedSession>) {
 }
 
 async fn acquire(replica: &TestReplica, session: &Arc<CachedSession>) -> RenewalPermit {
-    match replica.sessions.acquire_lease(session, WITHIN).await.unwrap() {
+    match replica.sessions.renewal().acquire_lease(session, WITHIN).await.unwrap() {
         LeaseOutcome::Acquired(permit) => permit,
         other => panic!("not acquired: {other:?}"),
     }
@@ -31,7 +31,7 @@ fn renew(replica: &TestReplica, permit: RenewalPermit) -> RenewedSession {
     let mut identity = new.identity;
     identity.groups = vec!["renewed".to_owned()];
     let grant = RenewedGrant { identity: Some(identity), sid_repeated: true, ..renewed_grant(new.tokens) };
-    replica.sessions.renew(permit, grant)
+    replica.sessions.renewal().renew(permit, grant)
 }
 
 /// Ends the lease that this replica has on a session.
@@ -121,10 +121,14 @@ async fn one_replica_renews_and_the_others_get_what_it_brought() {
     let there = here.restarted();
     let known = expect_live(there.find(&cookie).await);
     let permit = acquire(&here, &session).await;
-    assert!(matches!(there.sessions.acquire_lease(&known, WITHIN).await.unwrap(), LeaseOutcome::HeldElsewhere));
+    assert!(matches!(
+        there.sessions.renewal().acquire_lease(&known, WITHIN).await.unwrap(),
+        LeaseOutcome::HeldElsewhere
+    ));
     let renewed = renew(&here, permit);
-    assert!(here.sessions.write_renewed(&renewed).await.unwrap().is_some());
-    let LeaseOutcome::AlreadyRenewed(shared) = there.sessions.acquire_lease(&known, WITHIN).await.unwrap() else {
+    assert!(here.sessions.renewal().write(&renewed).await.unwrap().is_some());
+    let LeaseOutcome::AlreadyRenewed(shared) = there.sessions.renewal().acquire_lease(&known, WITHIN).await.unwrap()
+    else {
         panic!("not done")
     };
     assert_eq!(
@@ -145,7 +149,7 @@ async fn after_a_failure_here_another_replica_may_renew() {
     let there = here.restarted();
     let known = expect_live(there.find(&cookie).await);
     let permit = acquire(&here, &session).await;
-    here.sessions.back_off(permit).await;
+    here.sessions.renewal().back_off(permit).await;
     assert!(!here.sessions.may_renew(&session));
     assert!(there.sessions.may_renew(&known));
     acquire(&there, &known).await;
@@ -160,12 +164,18 @@ async fn a_lease_whose_answer_was_lost_is_still_ours_and_nobody_else_s() {
     let there = here.restarted();
     let known = expect_live(there.find(&cookie).await);
     here.store.set(Mode::AnswerLost);
-    assert!(here.sessions.acquire_lease(&session, WITHIN).await.is_err());
+    assert!(here.sessions.renewal().acquire_lease(&session, WITHIN).await.is_err());
     here.store.set(Mode::Available);
-    assert!(matches!(there.sessions.acquire_lease(&known, WITHIN).await.unwrap(), LeaseOutcome::HeldElsewhere));
+    assert!(matches!(
+        there.sessions.renewal().acquire_lease(&known, WITHIN).await.unwrap(),
+        LeaseOutcome::HeldElsewhere
+    ));
     let renewed = renew(&here, acquire(&here, &session).await);
-    assert!(here.sessions.write_renewed(&renewed).await.unwrap().is_some());
-    assert!(matches!(there.sessions.acquire_lease(&known, WITHIN).await.unwrap(), LeaseOutcome::AlreadyRenewed(_)));
+    assert!(here.sessions.renewal().write(&renewed).await.unwrap().is_some());
+    assert!(matches!(
+        there.sessions.renewal().acquire_lease(&known, WITHIN).await.unwrap(),
+        LeaseOutcome::AlreadyRenewed(_)
+    ));
 }
 
 #[tokio::test]
@@ -174,10 +184,10 @@ async fn a_renewed_session_is_served_before_it_is_written() {
     let (cookie, session) = sign_in(&replica).await;
     let renewed = renew(&replica, acquire(&replica, &session).await);
     replica.store.set(Mode::Failing);
-    assert!(replica.sessions.write_renewed(&renewed).await.is_err());
+    assert!(replica.sessions.renewal().write(&renewed).await.is_err());
     assert_eq!(groups(&replica, &cookie).await, ["renewed"]);
     replica.store.set(Mode::Available);
-    assert!(replica.sessions.write_renewed(&renewed).await.unwrap().is_some());
+    assert!(replica.sessions.renewal().write(&renewed).await.unwrap().is_some());
     assert_eq!(groups(&replica.restarted(), &cookie).await, ["renewed"]);
 }
 
@@ -187,11 +197,11 @@ async fn a_write_whose_answer_was_lost_is_recognised() {
     let (cookie, session) = sign_in(&replica).await;
     let renewed = renew(&replica, acquire(&replica, &session).await);
     replica.store.set(Mode::AnswerLost);
-    assert!(replica.sessions.write_renewed(&renewed).await.is_err());
+    assert!(replica.sessions.renewal().write(&renewed).await.is_err());
     replica.store.set(Mode::Available);
-    let written = replica.sessions.write_renewed(&renewed).await.unwrap().expect("it is what was written");
+    let written = replica.sessions.renewal().write(&renewed).await.unwrap().expect("it is what was written");
     assert_eq!((written.generation(), groups(&replica, &cookie).await), (2, vec!["renewed".to_owned()]));
-    assert!(replica.sessions.write_renewed(&renewed).await.unwrap().is_some(), "however often");
+    assert!(replica.sessions.renewal().write(&renewed).await.unwrap().is_some(), "however often");
 }
 
 #[tokio::test]
@@ -200,17 +210,17 @@ async fn a_write_whose_answer_was_lost_yields_to_what_came_after_it() {
     let (cookie, session) = sign_in(&here).await;
     let first = renew(&here, acquire(&here, &session).await);
     here.store.set(Mode::AnswerLost);
-    assert!(here.sessions.write_renewed(&first).await.is_err());
+    assert!(here.sessions.renewal().write(&first).await.is_err());
     here.store.set(Mode::Available);
     let there = here.restarted();
     let known = expect_live(there.find(&cookie).await);
     let second = renew(&there, acquire(&there, &known).await);
-    there.sessions.write_renewed(&second).await.unwrap().unwrap();
-    let newest = here.sessions.write_renewed(&first).await.unwrap().unwrap();
+    there.sessions.renewal().write(&second).await.unwrap().unwrap();
+    let newest = here.sessions.renewal().write(&first).await.unwrap().unwrap();
     assert_eq!(newest.generation(), 3);
     assert_eq!(expect_live(here.find(&cookie).await).generation(), 3);
     there.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
-    assert!(here.sessions.write_renewed(&first).await.unwrap().is_none(), "and to its end");
+    assert!(here.sessions.renewal().write(&first).await.unwrap().is_none(), "and to its end");
     assert!(has_ended(&here, &cookie).await);
 }
 
@@ -257,13 +267,16 @@ async fn a_session_that_was_ended_while_it_was_renewed_stays_ended() {
                 };
                 let case = format!("{how:?}, elsewhere: {elsewhere}, after the provider's answer: {is_answered}");
                 assert!(elsewhere || has_ended(&here, &cookie).await, "{case}: before the write");
-                assert!(here.sessions.write_renewed(&renewed).await.unwrap().is_none(), "{case}");
-                assert!(here.sessions.write_renewed(&renewed).await.unwrap().is_none(), "{case}: nor later");
+                assert!(here.sessions.renewal().write(&renewed).await.unwrap().is_none(), "{case}");
+                assert!(here.sessions.renewal().write(&renewed).await.unwrap().is_none(), "{case}: nor later");
                 for replica in [&here, &there, &here.restarted()] {
                     assert!(has_ended(replica, &cookie).await, "{case}");
                 }
                 assert!(
-                    matches!(here.sessions.acquire_lease(&session, WITHIN).await.unwrap(), LeaseOutcome::Ended),
+                    matches!(
+                        here.sessions.renewal().acquire_lease(&session, WITHIN).await.unwrap(),
+                        LeaseOutcome::Ended
+                    ),
                     "{case}"
                 );
             }
@@ -281,14 +294,15 @@ async fn a_refusal_ends_a_session_only_where_no_other_replica_has_renewed_it() {
     let there = here.restarted();
     let known = expect_live(there.find(&cookie).await);
     let renewed = renew(&there, acquire(&there, &known).await);
-    there.sessions.write_renewed(&renewed).await.unwrap().unwrap();
-    let newest = here.sessions.end_unless_renewed(permit, LogoutKind::Expired).await.unwrap().expect("it lives");
+    there.sessions.renewal().write(&renewed).await.unwrap().unwrap();
+    let newest =
+        here.sessions.renewal().end_unless_renewed(permit, LogoutKind::Expired).await.unwrap().expect("it lives");
     assert_eq!(newest.generation(), 2);
     assert_eq!(groups(&here, &cookie).await, ["renewed"]);
 
     let permit = acquire(&here, &newest).await;
     here.store.set(Mode::Failing);
-    assert!(here.sessions.end_unless_renewed(permit, LogoutKind::Expired).await.is_err());
+    assert!(here.sessions.renewal().end_unless_renewed(permit, LogoutKind::Expired).await.is_err());
     assert_eq!(
         groups(&here, &cookie).await,
         ["renewed"],
@@ -297,7 +311,7 @@ async fn a_refusal_ends_a_session_only_where_no_other_replica_has_renewed_it() {
     here.store.set(Mode::Available);
     end_lease(&here, &newest).await;
     let again = acquire(&here, &newest).await;
-    assert!(here.sessions.end_unless_renewed(again, LogoutKind::Expired).await.unwrap().is_none());
+    assert!(here.sessions.renewal().end_unless_renewed(again, LogoutKind::Expired).await.unwrap().is_none());
     for replica in [&here, &here.restarted()] {
         assert!(has_ended(replica, &cookie).await);
     }

@@ -212,12 +212,12 @@ async fn a_renewal_seals_with_the_newest_secret_and_one_under_way_is_not_disturb
     let cookie = old.sessions.create(expiring_session(&old, "ann", 5 * MINUTE)).await.unwrap();
     let both = old.restarted_with(&["new", "old"]);
     let session = expect_live(both.find(&cookie).await);
-    let LeaseOutcome::Acquired(permit) = both.sessions.acquire_lease(&session, MINUTE).await.unwrap() else {
+    let LeaseOutcome::Acquired(permit) = both.sessions.renewal().acquire_lease(&session, MINUTE).await.unwrap() else {
         panic!("not ours")
     };
     advance(&both, 3).await;
-    let renewed = both.sessions.renew(permit, renewed_grant(new_session("ann").tokens));
-    assert_eq!(both.sessions.write_renewed(&renewed).await.unwrap().unwrap().generation(), 2);
+    let renewed = both.sessions.renewal().renew(permit, renewed_grant(new_session("ann").tokens));
+    assert_eq!(both.sessions.renewal().write(&renewed).await.unwrap().unwrap().generation(), 2);
     expect_live(both.restarted_with(&["new", "old"]).find(&cookie).await);
     assert_eq!(rows_to_reencrypt(&both), counts("0", "0"));
 }

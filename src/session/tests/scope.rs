@@ -83,12 +83,13 @@ async fn where_a_session_counts_is_sealed_into_its_row_and_outlives_restarts_and
     let replica = before.restarted();
     assert!(matches!(replica.find(&cookie).await, Ok(LookupOutcome::NotOurs)));
     let session = expect_live(replica.sessions.find(to(".test", &cookie)).await);
-    let LeaseOutcome::Acquired(permit) = replica.sessions.acquire_lease(&session, MINUTE).await.unwrap() else {
+    let LeaseOutcome::Acquired(permit) = replica.sessions.renewal().acquire_lease(&session, MINUTE).await.unwrap()
+    else {
         panic!("not ours")
     };
     assert_eq!(permit.record().scope, scope);
-    let renewed = replica.sessions.renew(permit, renewed_grant(new_session("ann").tokens));
-    replica.sessions.write_renewed(&renewed).await.unwrap().unwrap();
+    let renewed = replica.sessions.renewal().renew(permit, renewed_grant(new_session("ann").tokens));
+    replica.sessions.renewal().write(&renewed).await.unwrap().unwrap();
     for replica in [&replica, &replica.restarted()] {
         let session = expect_live(replica.sessions.find(to(".test", &cookie)).await);
         assert!(

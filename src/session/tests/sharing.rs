@@ -128,20 +128,20 @@ async fn unused_sessions_are_revalidated_in_time_for_the_grace() {
 #[tokio::test]
 async fn a_gap_in_hearing_makes_every_session_be_confirmed() {
     let (here, there, cookie) = two().await;
-    there.sessions.revalidation().connected();
+    InvalidationReceiver::of(&there.sessions).connected();
     there.advance(MINUTE);
     expect_live(there.find(&cookie).await);
     there.store.reset_counts();
     there.advance(DAY);
-    there.sessions.revalidation().caught_up_to(there.sessions.revalidation().now());
+    InvalidationReceiver::of(&there.sessions).caught_up_to(InvalidationReceiver::of(&there.sessions).now());
     expect_live(there.find(&cookie).await);
     assert_eq!(there.store.revalidated(), 0, "fresh while the feed is connected");
-    there.sessions.revalidation().disconnected();
+    InvalidationReceiver::of(&there.sessions).disconnected();
     expect_live(there.find(&cookie).await);
     assert_eq!(there.store.revalidated(), 0, "confirmed up to the end of the feed");
     here.sessions.revoke(sent(&cookie), LogoutKind::User).await.unwrap().unwrap();
     there.advance(4 * SECOND);
-    there.sessions.revalidation().connected();
+    InvalidationReceiver::of(&there.sessions).connected();
     assert!(matches!(there.find(&cookie).await, Ok(LookupOutcome::Ended)));
 }
 

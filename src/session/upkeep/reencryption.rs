@@ -16,6 +16,7 @@ use crate::{
         store::{
             ObservedStore, Row, Unavailable,
             rotation::{KeyRotation as _, ReencryptedRow, RetiredCookieKey},
+            service_tokens::ServiceTokenRows as _,
         },
         upkeep::retired_keys::RetiredKeySync,
     },
@@ -27,7 +28,7 @@ const BATCH: u32 = 200;
 /// State of a key rotation: the work that is left before older secrets can be dropped. Rows are not counted beyond a limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RotationStatus {
-    /// Rows that older configured secrets sealed, and older secrets whose cookie key has yet to be stored.
+    /// Rows, of service tokens too, that older configured secrets sealed, and older secrets whose cookie key has yet to be stored.
     pub older: u64,
     /// Rows that secrets sealed which are not configured: they cannot be opened here.
     pub unknown: u64,
@@ -58,7 +59,13 @@ impl RotationStatus {
             stored.iter().any(|key| key.secret == secret && is_newest(key))
         };
         let older = keyring.older().filter(|secret| !has_stored_key(*secret)).count() as u64;
-        Ok(counts.into_iter().fold(Self { older, ..Self::default() }, |mut status, (secret, count)| {
+        let tokens = store.count_tokens_by_other_secrets(keyring.newest()).await?;
+        let (older_tokens, unknown): (Vec<_>, Vec<_>) =
+            tokens.into_iter().partition(|(secret, _)| keyring.contains(*secret));
+        let [older_tokens, unknown] =
+            [older_tokens, unknown].map(|counts| counts.into_iter().map(|(_, count)| count).sum::<u64>());
+        let older = older + older_tokens;
+        Ok(counts.into_iter().fold(Self { older, unknown, ..Self::default() }, |mut status, (secret, count)| {
             if keyring.contains(secret) {
                 status.older += count;
                 status.secrets.push(secret);

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Interval at which queued sessions are revalidated: shorter than the time for which they are served meanwhile.
-const QUEUE_INTERVAL: Duration = Duration::from_millis(500);
+pub(in crate::session) const QUEUE_INTERVAL: Duration = Duration::from_millis(500);
 /// Shortest interval at which unused sessions are revalidated. It is an eighth of the grace.
 pub(super) const SHORTEST_UNUSED_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest interval at which unused sessions are revalidated.

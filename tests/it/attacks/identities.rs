@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{APP, BARE, PAGE, SCRIPT, cookies};
 use crate::world::{
     Visitor, World, WorldBuilder,
-    raw::{self, OriginalRequest, RawResponse},
+    raw::{self, DIALECTS, OriginalRequest, RawResponse},
 };
 
 /// Apps that allow another person's address.
@@ -94,6 +94,36 @@ async fn an_address_that_nobody_vouches_for_opens_nothing_and_is_nobodys_name() 
         }
         let counted = r#"doorward_auth_requests_total{app="board",edge="traefik",verdict="forbidden"} 1"#;
         assert!(world.gate.metrics().await.contains(counted));
+    }
+}
+
+#[tokio::test]
+async fn an_address_with_two_at_signs_is_of_no_domain() {
+    for address in ["bob@evil.test@example.test", "\"bob@example.test\"@evil.test"] {
+        let people = json!({ "bob": { "email": address, "email_verified": true } });
+        let session = "cookie_domain = \"example.test\"";
+        let world =
+            WorldBuilder::with(BARE).session(session).tables(CEO).provider(json!({ "people": people })).start().await;
+        let bob = world.signed_in("bob").await;
+        assert_eq!(ask(&world, &bob, APP).await.status, StatusCode::OK);
+        let said = ask(&world, &bob, "company.example.test").await;
+        assert_eq!(said.status, StatusCode::FORBIDDEN, "{address}: {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_person_lacks_is_an_empty_header_in_place_of_the_client_s_own() {
+    let people = json!({ "bob": { "groups": [], "email": "", "name": "" } });
+    let world = WorldBuilder::with(BARE).provider(json!({ "people": people })).start().await;
+    let bob = world.signed_in("bob").await;
+    for dialect in DIALECTS {
+        let lines = format!("{}{SCRIPT}Remote-Groups: admins\r\nX-authentik-groups: admins\r\n", cookies(&world, &bob));
+        let original = OriginalRequest { method: "GET", host: APP, target: "/", lines: &lines };
+        let said = raw::request(world.gate.port, &original.in_dialect(dialect)).await;
+        assert_eq!((said.status, said.header("remote-user")), (StatusCode::OK, "bob"), "{dialect}: {said:?}");
+        for name in ["remote-groups", "x-authentik-groups"] {
+            assert!(said.headers.contains_key(name) && said.header(name).is_empty(), "{dialect}: {name}: {said:?}");
+        }
     }
 }
 

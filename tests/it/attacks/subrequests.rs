@@ -39,10 +39,34 @@ networks = ["192.168.0.0/16"]
 access = "public"
 
 [[apps]]
+name = "expressions"
+hosts = ["expressions.example.test"]
+
+[[apps.rules]]
+path = { regex = '/foo/.*/bar' }
+access = "public"
+
+[[apps.rules]]
+path = { regex = '/allowed|/api/.*/status' }
+access = "public"
+
+[[apps.rules]]
+path = { regex = '^/public/.*$' }
+access = "public"
+
+[[apps.rules]]
+path = { regex = '/opt[a-z]+' }
+methods = ["OPTIONS"]
+access = "public"
+
+[[apps]]
 name = "strict"
 hosts = ["a.deep.example.test"]
 allow = { groups = ["admins"] }
 "#;
+
+/// The hosts whose rules are written as paths, and as expressions.
+const HOSTS: [&str; 2] = ["open.example.test", "expressions.example.test"];
 
 /// One session for all hosts.
 const SHARED: &str = "cookie_domain = \"example.test\"";
@@ -75,6 +99,27 @@ async fn what_else_a_request_says_about_itself_opens_nothing() {
             let head = get(RULES, "/secret?/health", &format!("{SCRIPT}{line}\r\n")).in_dialect(dialect);
             let said = raw::request(world.gate.port, &head).await;
             assert_eq!((said.status, said.reason()), (StatusCode::UNAUTHORIZED, "no_session"), "{dialect}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_authorization_header_is_the_app_s_where_no_rule_reads_one() {
+    let world = bare().await;
+    let alice = cookies(&world, &world.signed_in("alice").await);
+    let file: serde_json::Value =
+        serde_json::from_str(include_str!("../../fixtures/vectors/authorization-header.json")).unwrap();
+    let vectors: Vec<_> =
+        file["cases"].as_array().unwrap().iter().map(|case| case["header"].as_str().unwrap()).collect();
+    assert!(vectors.len() > 10);
+    for dialect in DIALECTS {
+        for header in &vectors {
+            for (session, status) in [("", StatusCode::UNAUTHORIZED), (alice.as_str(), StatusCode::OK)] {
+                let lines = format!("{SCRIPT}{session}Authorization: {header}\r\n");
+                let said = raw::request(world.gate.port, &get(APP, "/", &lines).in_dialect(dialect)).await;
+                assert_eq!(said.status, status, "{dialect}: {header}: {said:?}");
+                assert_ne!(said.reason(), "invalid_token", "{dialect}: {header}");
+            }
         }
     }
 }
@@ -144,10 +189,21 @@ async fn a_rule_is_about_the_whole_path_and_nothing_but_the_path() {
             ("//public/x", false),
             ("/publicity", false),
         ] {
-            let said =
-                raw::request(world.gate.port, &get("open.example.test", target, SCRIPT).in_dialect(dialect)).await;
             let expected = if open { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
-            assert_eq!(said.status, expected, "{dialect}: {target}: {said:?}");
+            for host in HOSTS {
+                let said = raw::request(world.gate.port, &get(host, target, SCRIPT).in_dialect(dialect)).await;
+                assert_eq!(said.status, expected, "{dialect}: {host}{target}: {said:?}");
+            }
+        }
+        for (target, status) in [
+            ("/api/v1/status", StatusCode::OK),
+            ("/api/private/sensitive?path=/status", StatusCode::UNAUTHORIZED),
+            ("/x/api/v1/status", StatusCode::UNAUTHORIZED),
+            ("/foo/x/bar?y", StatusCode::OK),
+            ("/foo/x/bar/y", StatusCode::UNAUTHORIZED),
+        ] {
+            let said = raw::request(world.gate.port, &get(HOSTS[1], target, SCRIPT).in_dialect(dialect)).await;
+            assert_eq!(said.status, status, "{dialect}: {target}: {said:?}");
         }
     }
 }
@@ -163,9 +219,11 @@ async fn methods_are_compared_case_sensitively() {
             ("options", StatusCode::BAD_REQUEST),
             ("Options", StatusCode::BAD_REQUEST),
         ] {
-            let original = OriginalRequest { method, host: "open.example.test", target: "/options", lines: SCRIPT };
-            let said = raw::request(world.gate.port, &original.in_dialect(dialect)).await;
-            assert_eq!(said.status, status, "{dialect}: {method}: {said:?}");
+            for host in HOSTS {
+                let original = OriginalRequest { method, host, target: "/options", lines: SCRIPT };
+                let said = raw::request(world.gate.port, &original.in_dialect(dialect)).await;
+                assert_eq!(said.status, status, "{dialect}: {host}: {method}: {said:?}");
+            }
         }
     }
     // An nginx that does not send the method: no rule with methods matches.

@@ -8,6 +8,7 @@ use std::{
     convert::Infallible,
     path::Path,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use data_encoding::BASE64URL_NOPAD;
@@ -77,6 +78,12 @@ pub(crate) struct Script {
     pub(crate) claims_text: Option<fn(String) -> String>,
     /// Answers in place of an endpoint's own, by its name: `openid-configuration`, `jwks`, `token`, `userinfo`.
     pub(crate) answers: HashMap<&'static str, RawAnswer>,
+    /// Members of the answers about tokens, by token; all others are not active.
+    pub(crate) introspected: HashMap<String, Value>,
+    /// App passwords by user name.
+    pub(crate) app_passwords: HashMap<String, String>,
+    /// Time that each request takes.
+    pub(crate) delay: Duration,
 }
 
 /// A whole answer.
@@ -143,7 +150,13 @@ impl MisbehavingProvider {
         self.issuers()[name].requests.get(endpoint).copied().unwrap_or_default()
     }
 
-    fn address(&self, name: &str) -> String {
+    /// Returns a token that an issuer has signed.
+    pub(crate) fn signed(&self, name: &str, claims: &Value) -> String {
+        self.issuers()[name].script.signed(claims)
+    }
+
+    /// Returns the identifier of an issuer.
+    pub(crate) fn address(&self, name: &str) -> String {
         format!("http://127.0.0.1:{}/{name}", self.port)
     }
 
@@ -157,6 +170,8 @@ impl MisbehavingProvider {
         let path = head.uri.path().trim_start_matches('/');
         let (name, endpoint) = path.split_once('/').unwrap_or((path, ""));
         let endpoint = endpoint.rsplit('/').next().unwrap_or_default();
+        let delay = self.issuers().get(name).map(|issuer| issuer.script.delay).unwrap_or_default();
+        tokio::time::sleep(delay).await;
         let parameters = |text: &[u8]| url::form_urlencoded::parse(text).into_owned().collect::<HashMap<_, _>>();
         let mut issuers = self.issuers();
         let Some(issuer) = issuers.get_mut(name) else { return respond(404, "text/plain", String::new()) };
@@ -167,6 +182,13 @@ impl MisbehavingProvider {
         let answer = match endpoint {
             "openid-configuration" => issuer.script.metadata(&self.address(name)),
             "jwks" => issuer.script.jwks.clone().unwrap_or_else(|| json!({ "keys": [public("one")] })),
+            "token" if parameters(&body).get("grant_type").is_some_and(|grant| grant == "client_credentials") => {
+                match issuer.redeemed(&self.address(name), &parameters(&body)) {
+                    Some(tokens) => tokens,
+                    None => return respond(400, "application/json", json!({ "error": "invalid_grant" }).to_string()),
+                }
+            }
+            "introspect" => issuer.introspected(&parameters(&body)),
             "token" => issuer.tokens(&self.address(name), &parameters(&body)),
             "userinfo" if issuer.script.userinfo.is_object() => {
                 overridden(json!({ "sub": "subject-1", "preferred_username": "ann" }), &issuer.script.userinfo)
@@ -193,6 +215,35 @@ impl Issuer {
         let location = format!("{}?{query}", asked["redirect_uri"]);
         response.headers_mut().insert(header::LOCATION, location.parse().unwrap());
         response
+    }
+
+    /// Returns tokens for an app password.
+    fn redeemed(&self, issuer: &str, asked: &HashMap<String, String>) -> Option<Value> {
+        let (user, password) = (asked.get("username")?, asked.get("password")?);
+        self.script.app_passwords.get(user).filter(|own| *own == password)?;
+        let mut tokens = self.tokens(issuer, asked);
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let claims = json!({
+            "iss": issuer, "sub": format!("subject-of-{user}"), "aud": "doorward", "exp": now + 300, "iat": now,
+            "preferred_username": user, "email": format!("{user}@example.test"), "name": user, "groups": ["staff"],
+        });
+        tokens["id_token"] = self.script.signed(&claims).into();
+        Some(tokens)
+    }
+
+    fn introspected(&self, asked: &HashMap<String, String>) -> Value {
+        let members = asked.get("token").and_then(|token| self.script.introspected.get(token));
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        members.map_or_else(
+            || json!({ "active": false }),
+            |members| {
+                let whole = json!({
+                    "active": true, "client_id": "doorward", "sub": "subject-1", "username": "ann",
+                    "exp": now + 300, "groups": ["staff"],
+                });
+                overridden(whole, members)
+            },
+        )
     }
 
     fn tokens(&self, issuer: &str, asked: &HashMap<String, String>) -> Value {
@@ -235,6 +286,7 @@ impl Script {
             "authorization_endpoint": at("authorize"),
             "token_endpoint": at("token"),
             "jwks_uri": at("jwks"),
+            "introspection_endpoint": at("introspect"),
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256", "HS256", "none"],

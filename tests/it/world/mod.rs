@@ -10,6 +10,7 @@ pub(crate) mod database;
 mod edge;
 mod gate;
 mod keycloak;
+mod mcp;
 pub(crate) mod misbehaving_provider;
 mod mod_auth_openidc;
 mod ports;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     edge::{EDGES, Edge, EdgeKind, ForwardedCookies, PageRouting},
     gate::Gate,
     keycloak::Realm,
+    mcp::{McpServer, mcp_client},
     misbehaving_provider::MisbehavingProvider,
     mod_auth_openidc::ModAuthOpenidc,
     process::{POLL_INTERVAL, Signal, TIMEOUT, system},
@@ -85,6 +87,7 @@ pub(crate) struct WorldBuilder {
     changes: Vec<(&'static str, &'static str, &'static str)>,
     relayed: bool,
     asked: Option<u16>,
+    served: Option<u16>,
     ready_at: &'static str,
 }
 
@@ -115,6 +118,7 @@ impl WorldBuilder {
             changes: Vec::new(),
             relayed: false,
             asked: None,
+            served: None,
             ready_at: "/",
         }
     }
@@ -164,6 +168,11 @@ impl WorldBuilder {
         Self { asked: Some(port), ..self }
     }
 
+    /// Has the edge serve this port in place of the app's.
+    pub(crate) fn serving(self, port: u16) -> Self {
+        Self { served: Some(port), ..self }
+    }
+
     /// Sets the path at which the edge has a route.
     pub(crate) fn ready_at(self, path: &'static str) -> Self {
         Self { ready_at: path, ..self }
@@ -193,7 +202,8 @@ impl WorldBuilder {
         }
         let relay = world.relay.as_ref().map(|relay| relay.port);
         let gate = world.plan.asked.or(relay).unwrap_or(world.gate.port);
-        world.edge.start(world.dir.path(), gate, world.app.port).await;
+        let app = world.plan.served.unwrap_or(world.app.port);
+        world.edge.start(world.dir.path(), gate, app).await;
         world
     }
 

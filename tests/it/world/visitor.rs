@@ -199,6 +199,11 @@ impl Visitor {
         self.jar.lock().unwrap().parse(cookie, &Url::parse(url).unwrap()).unwrap();
     }
 
+    /// Takes a `Set-Cookie` line, unless a browser would refuse it.
+    pub(crate) fn keep_or_refuse(&self, url: &str, line: &str) {
+        let _ = self.jar.lock().unwrap().parse(line, &Url::parse(url).unwrap());
+    }
+
     /// Another browser with a copy of this one's cookies.
     pub(crate) fn copied_cookies(&self) -> Self {
         let jar = self.jar.lock().unwrap().clone();
@@ -261,6 +266,11 @@ pub(crate) async fn answers(url: &str) -> bool {
 pub(crate) async fn routes(dir: &Path, url: &str) -> bool {
     let request = Request::get(url).body(Full::default()).unwrap();
     exchange(request, Some(&tls::client(dir))).await.is_ok_and(|answer| answer.status != StatusCode::NOT_FOUND)
+}
+
+/// Returns `true` if a server responds at a URL in clear text, with any status.
+pub(crate) async fn responds(url: &str) -> bool {
+    get(url).await.is_ok()
 }
 
 /// Sends a request on a connection of its own.

@@ -68,6 +68,8 @@ async fn sent_and_back(rp: &RelyingParty) -> Result<SignedIn, Error> {
         state: "a state",
         nonce: NONCE,
         code_verifier: super::VERIFIER,
+        acr_values: &[],
+        max_age: None,
         silent: None,
     };
     super::in_time(Box::pin(rp.provider.authorize(&request))).await?;

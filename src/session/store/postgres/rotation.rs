@@ -13,7 +13,7 @@ use crate::{
             postgres::{
                 PostgresStore,
                 pool::{Parameter, Retry},
-                sql::{SELECT_ROWS, column, integer, read_row, seconds, timestamp},
+                sql::{SELECT_ROWS, column, integer, read_row, read_secret, seconds, timestamp},
             },
             rotation::{KeyRotation, MAX_COUNTED_ROWS, MAX_SECRETS, ReencryptedRow, RetiredCookieKey},
         },
@@ -100,13 +100,8 @@ impl KeyRotation for PostgresStore {
 
     async fn delete_retired_keys(&self, before: Timestamp) -> Result<(), Unavailable> {
         let statement = "DELETE FROM doorward_bequests WHERE retired < $1 \
-                         AND retired < coalesce((SELECT min(created) FROM doorward_sessions), retired + 1)";
+                         AND retired < coalesce((SELECT min(created) FROM doorward_sessions), retired + 1) \
+                         AND retired < coalesce((SELECT min(created) FROM doorward_tokens), retired + 1)";
         self.query(statement, &[(&seconds(before), Type::INT8)], Retry::Once).await.map(drop)
     }
-}
-
-/// Reads the id of a secret from the first column.
-fn read_secret(row: &Columns) -> Result<KeyId, Unavailable> {
-    let bytes: &[u8] = column(row, 0)?;
-    bytes.try_into().map_err(|_| Unavailable::Failed("the name of a secret is not as long as one".to_owned()))
 }

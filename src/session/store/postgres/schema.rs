@@ -9,7 +9,7 @@ use crate::session::store::postgres::error::PostgresError;
 
 /// Migrations from an empty database to the schema of this version. Each ends by recording its number in
 /// `doorward_schema`.
-const MIGRATIONS: &[&str] = &[include_str!("1.sql"), include_str!("2.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("1.sql"), include_str!("2.sql"), include_str!("3.sql")];
 
 /// Advisory lock held while the schema is changed: "doorward" in ASCII.
 const ADVISORY_LOCK: i64 = 0x646f_6f72_7761_7264;

@@ -4,6 +4,7 @@ use tokio_postgres::{Row as Columns, types::FromSql};
 
 use crate::{
     clock::Timestamp,
+    crypto::KeyId,
     session::{
         cookie::SessionId,
         store::{Row, Unavailable, postgres::error::PostgresError},
@@ -32,6 +33,12 @@ pub(super) fn read_row(row: &Columns) -> Result<Row, Unavailable> {
 pub(super) fn read_key(row: &Columns) -> Result<SessionId, Unavailable> {
     let bytes: &[u8] = column(row, 0)?;
     bytes.try_into().map(SessionId).map_err(|_| Unavailable::Failed("a key is not as long as a key".to_owned()))
+}
+
+/// Reads the id of a secret from the first column.
+pub(super) fn read_secret(row: &Columns) -> Result<KeyId, Unavailable> {
+    let bytes: &[u8] = column(row, 0)?;
+    bytes.try_into().map_err(|_| Unavailable::Failed("the name of a secret is not as long as one".to_owned()))
 }
 
 /// Reads the only number of an answer; zero where it has no row.

@@ -18,7 +18,8 @@ use crate::session::store::{Unavailable, sqlite::sql::begin_immediate};
 const APPLICATION_ID: i32 = 0x646f_6f72;
 
 /// Migrations from an empty file to the schema of this version; `PRAGMA user_version` is the number of those applied.
-const MIGRATIONS: &[&str] = &[include_str!("1.sql"), include_str!("2.sql"), include_str!("3.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("1.sql"), include_str!("2.sql"), include_str!("3.sql"), include_str!("4.sql")];
 
 /// Longest wait of a connection for another's lock: less than the deadline of the caller.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(4);

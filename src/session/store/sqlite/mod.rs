@@ -5,8 +5,10 @@
 
 mod file;
 mod leases;
+mod page_uses;
 mod pool;
 mod rotation;
+mod service_tokens;
 mod sql;
 mod store;
 mod write_probe;

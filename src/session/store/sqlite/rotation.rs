@@ -99,8 +99,9 @@ impl KeyRotation for SqliteStore {
         let before = seconds(before);
         self.write(move |file| {
             file.execute(
-                "DELETE FROM bequests \
-                 WHERE retired < ?1 AND retired < ifnull((SELECT min(created) FROM sessions), retired + 1)",
+                "DELETE FROM bequests WHERE retired < ?1 \
+                 AND retired < ifnull((SELECT min(created) FROM sessions), retired + 1) \
+                 AND retired < ifnull((SELECT min(created) FROM tokens), retired + 1)",
                 [before],
             )
         })

@@ -111,7 +111,7 @@ async fn a_database_that_is_replaced_by_an_empty_one_is_used() {
     let db = TestDatabase::fresh();
     let replica = Replica::start(&db).await;
     replica.sign_in("ann").await;
-    db.sql("DROP TABLE doorward_sessions, doorward_spent, doorward_uncounted, doorward_bequests, doorward_schema");
+    db.sql("DROP TABLE doorward_sessions, doorward_tokens, doorward_spent, doorward_uncounted, doorward_bequests, doorward_page_uses, doorward_schema");
     eventually("sign-ins work again", async || replica.sessions.create(new_session("bob")).await.is_ok()).await;
 }
 

@@ -28,7 +28,7 @@ async fn a_migration_that_waits_for_a_lock_blocks_nobody() {
     assert_eq!(db.sql("SELECT count(*) FROM pg_locks WHERE NOT granted"), "0");
     drop(held);
     eventually("both are open", async || replicas.iter().all(|replica| replica.sessions.was_opened())).await;
-    assert_eq!(db.sql("SELECT version FROM doorward_schema"), "2");
+    assert_eq!(db.sql("SELECT version FROM doorward_schema"), "3");
 }
 
 #[tokio::test]
@@ -66,13 +66,19 @@ async fn the_version_before_this_one_goes_on_beside_it() {
         };
         insert(&token.id());
         let replica = Replica::start(&db).await;
-        assert_eq!(db.sql("SELECT version, oldest_reader FROM doorward_schema"), "2|1", "it may go on");
+        assert_eq!(db.sql("SELECT version, oldest_reader FROM doorward_schema"), "3|1", "it may go on");
         let session = expect_live(replica.find(&token.encode()).await);
         insert(&SessionId([9; 32]));
-        assert!(matches!(replica.sessions.acquire_lease(&session, MINUTE).await, Ok(LeaseOutcome::Acquired(_))));
+        assert!(matches!(
+            replica.sessions.renewal().acquire_lease(&session, MINUTE).await,
+            Ok(LeaseOutcome::Acquired(_))
+        ));
         // Our lease runs out, and that version takes the next one.
         db.sql("UPDATE doorward_sessions SET lease = 60, held = 60");
         db.sql("UPDATE doorward_sessions SET lease = extract(epoch FROM now())::bigint + 60 WHERE lease <= 60");
-        assert!(matches!(replica.sessions.acquire_lease(&session, MINUTE).await, Ok(LeaseOutcome::HeldElsewhere)));
+        assert!(matches!(
+            replica.sessions.renewal().acquire_lease(&session, MINUTE).await,
+            Ok(LeaseOutcome::HeldElsewhere)
+        ));
     }
 }

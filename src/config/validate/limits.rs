@@ -1,0 +1,21 @@
+//! `[limits]`: how often one network may begin a sign-in, complete one, or bring a credential that is not known.
+
+use std::num::NonZeroU32;
+
+use super::super::reader::{Cursor, Reader};
+use crate::flow::{RateLimit, RateLimitSettings};
+
+pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<RateLimitSettings> {
+    let section = root.at("limits")?;
+    let [sign_in, callback, credentials] =
+        ["sign_in", "callback", "credentials"].map(|name| limit(reader, &section.at(name)?));
+    Some(RateLimitSettings { sign_in: sign_in?, callback: callback?, credentials: credentials? })
+}
+
+fn limit(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<RateLimit> {
+    let [per_minute, burst] = ["per_minute", "burst"].map(|name| {
+        let number = reader.number(section.at(name).as_ref(), 1, RateLimit::MAX)?;
+        u32::try_from(number).ok().and_then(NonZeroU32::new)
+    });
+    Some(RateLimit::new(per_minute?, burst?))
+}

@@ -1,0 +1,78 @@
+//! Causes of not being let in.
+
+use std::sync::Arc;
+
+use super::{
+    api_clients::{ClientRefusal, KnownCredential},
+    emergency::EmergencyRefusal,
+    reauthorization::SilentTrip,
+    service_tokens::ServiceTokenRefusal,
+    session_finder::Undetermined,
+    step_up::MissingStepUp,
+};
+use crate::{
+    edge::Reason,
+    identity::PackedIdentity,
+    policy::{Denial, MissingGrant},
+    session::CachedSession,
+};
+
+/// Cause of not being let in.
+#[derive(Debug)]
+pub(super) enum NotAdmitted<'p> {
+    /// No session, or one that is over.
+    Unauthenticated(Reason),
+    /// No permission: the session, where one was looked up, and the rule or `allow` that refused it.
+    Forbidden(Option<Arc<CachedSession>>, Denial<'p>),
+    /// Request of another site, which this session may not be used for.
+    CrossSite(Arc<CachedSession>),
+    /// The app's own cookies are longer than an answer may be.
+    CookiesTooLong,
+    /// A page whose session its provider has to authorize again.
+    Unauthorized(Box<SilentTrip>),
+    /// A sign-in that is not as a rule or the app asks for.
+    StepUp(MissingStepUp),
+    /// Unknown whether there is a session.
+    Undetermined(Undetermined),
+    /// An API client without a credential that counts.
+    UnknownClient(ClientRefusal),
+    /// An API client without permission: what is known of it, and the rule or `allow` that refused it.
+    ClientForbidden(Arc<KnownCredential>, Denial<'p>),
+    /// A service token that does not let in.
+    ServiceToken(Box<ServiceTokenRefusal<'p>>),
+    /// Asked for an emergency password, or refused with one.
+    Emergency(EmergencyRefusal),
+}
+
+impl<'p> From<ServiceTokenRefusal<'p>> for NotAdmitted<'p> {
+    fn from(refusal: ServiceTokenRefusal<'p>) -> Self {
+        Self::ServiceToken(Box::new(refusal))
+    }
+}
+
+impl From<Undetermined> for NotAdmitted<'_> {
+    fn from(cause: Undetermined) -> Self {
+        Self::Undetermined(cause)
+    }
+}
+
+impl From<ClientRefusal> for NotAdmitted<'_> {
+    fn from(cause: ClientRefusal) -> Self {
+        Self::UnknownClient(cause)
+    }
+}
+
+/// Returns the reason for a denial.
+pub(super) fn denial_reason(denial: Denial<'_>, identity: Option<&PackedIdentity>) -> Reason {
+    match (denial, identity) {
+        (Denial::Rule, _) => Reason::RuleDenied,
+        (Denial::StepUp(_), _) => Reason::StepUp,
+        (Denial::NotAllowed(allow), Some(identity)) => match allow.missing(identity) {
+            MissingGrant::Group => Reason::GroupMissing,
+            MissingGrant::AllGroups => Reason::GroupsIncomplete,
+            MissingGrant::Other => Reason::NotAllowed,
+            MissingGrant::VerifiedEmail => Reason::EmailUnverified,
+        },
+        (Denial::NotAllowed(_), None) => Reason::NotAllowed,
+    }
+}
