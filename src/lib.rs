@@ -18,6 +18,7 @@ pub mod emergency;
 pub mod oidc;
 pub mod pages;
 pub mod session;
+pub mod upstream;
 // floor 2: pure
 pub mod edge;
 pub mod policy;
@@ -26,6 +27,7 @@ pub mod crypto;
 pub mod identity;
 pub mod metrics;
 // floor 0: import nothing of ours
+pub mod client_tls;
 pub mod clock;
 pub mod cookie;
 pub mod host;

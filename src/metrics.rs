@@ -13,6 +13,7 @@ mod registry;
 mod requests;
 mod sessions;
 mod store;
+mod upstreams;
 
 use prometheus::{IntGauge, Opts, Registry, TextEncoder};
 
@@ -27,6 +28,7 @@ pub use self::{
     requests::{AppIndex, AuthMetrics, EdgeIndex, RefusalMetrics},
     sessions::SessionMetrics,
     store::StoreMetrics,
+    upstreams::{BoundUpstreamMetrics, UpstreamMetrics},
 };
 use self::{providers::ProviderFamilies, registry::register, requests::RequestFamilies};
 
@@ -41,6 +43,8 @@ pub struct Metrics {
     pub configuration: ConfigMetrics,
     /// Connections to the listeners.
     pub connections: ConnectionMetrics,
+    /// Connections to upstreams.
+    pub upstreams: UpstreamMetrics,
     requests: RequestFamilies,
     headers: HeaderMetrics,
     providers: ProviderFamilies,
@@ -98,6 +102,7 @@ impl Metrics {
             store: StoreMetrics::new(&registry, settings.backend),
             configuration: ConfigMetrics::new(&registry),
             connections: ConnectionMetrics::new(&registry),
+            upstreams: UpstreamMetrics::new(&registry),
             requests: RequestFamilies::new(&registry),
             headers: HeaderMetrics::new(&registry),
             providers: ProviderFamilies::new(&registry),

@@ -30,10 +30,10 @@ const FLOORS: &[(u8, &[&str])] = &[
     (6, &["config"]),
     (5, &["server"]),
     (4, &["flow"]),
-    (3, &["session", "oidc", "pages", "emergency"]),
+    (3, &["session", "oidc", "upstream", "pages", "emergency"]),
     (2, &["edge", "policy"]),
     (1, &["crypto", "identity", "metrics"]),
-    (0, &["cookie", "host", "clock", "shutdown"]),
+    (0, &["client_tls", "cookie", "host", "clock", "shutdown"]),
 ];
 
 /// Lines of production code that a file may have.

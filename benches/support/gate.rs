@@ -112,6 +112,7 @@ impl Bench {
             sessions: Arc::clone(&sessions),
             providers: vec![Arc::new(provider)],
             token_issuers,
+            upstreams: doorward::upstream::ConfiguredUpstreams::default(),
             pages: Pages::new(config.brand),
             keyring,
             clock,

@@ -18,6 +18,7 @@ use crate::{
     pages::Pages,
     policy::Policy,
     session::Sessions,
+    upstream::Upstreams,
 };
 
 /// Components that live as long as the process, with the configuration in force.
@@ -28,6 +29,7 @@ pub(super) struct AppComponents {
     /// The providers, and behind them the issuers at which nobody signs in.
     pub(super) providers: Vec<Arc<Provider>>,
     pub(super) metrics: Arc<Metrics>,
+    upstreams: Upstreams,
     clock: Clock,
 }
 
@@ -43,6 +45,8 @@ impl AppComponents {
             commit: env!("DOORWARD_COMMIT"),
         }));
         metrics.configuration.set_hash(&config.hash);
+        let upstreams = Upstreams::new(metrics.upstreams.clone());
+        let configured = upstreams.prepare(config.gate.upstreams()).context("upstream")?;
         let bound = bind_metrics(&metrics, &config);
         let providers = providers::make(prepared, &issuer_metrics(&metrics, &bound, &config), &clock);
         let sessions = Sessions::open(
@@ -59,13 +63,14 @@ impl AppComponents {
             sessions: Arc::clone(&sessions),
             providers: sign_in,
             token_issuers,
+            upstreams: configured,
             pages: Pages::new(config.brand.clone()),
             keyring,
             clock: clock.clone(),
             metrics: bound,
         };
         let gate = Arc::new(Gate::new(config.gate.clone(), components));
-        Ok(Self { config, gate, sessions, providers, metrics, clock })
+        Ok(Self { config, gate, sessions, providers, metrics, upstreams, clock })
     }
 
     /// Applies another configuration from the next request on, and returns the difference. On an error nothing has changed.
@@ -76,6 +81,7 @@ impl AppComponents {
         }
         let keyring = keyring(&config)?;
         let prepared = providers::prepare(&self.providers, &every_issuer(&config))?;
+        let configured = self.upstreams.prepare(config.gate.upstreams()).context("upstream")?;
         // Nothing fails and nothing is awaited from here on. Destructured, so that no field is forgotten: the listeners
         // stay as they are, and the caller applies the log level.
         let Config {
@@ -100,6 +106,7 @@ impl AppComponents {
             sessions: Arc::clone(&self.sessions),
             providers: sign_in,
             token_issuers,
+            upstreams: configured,
             pages: Pages::new(brand),
             keyring,
             clock: self.clock.clone(),

@@ -151,6 +151,10 @@ reasons! {
     StoreUnavailable = "store_unavailable",
     /// Identity provider unavailable.
     ProviderUnavailable = "provider_unavailable",
+    /// App behind the gate, or old outpost, unavailable.
+    UpstreamUnavailable = "upstream_unavailable",
+    /// App behind the gate, or old outpost, that does not answer in time.
+    UpstreamTimeout = "upstream_timeout",
     /// The peer is not among `server.trusted_proxies`.
     UntrustedPeer = "untrusted_peer",
     /// The request is not one that an edge makes.

@@ -37,6 +37,7 @@ use crate::{
         tests::faulty_store::{FaultyStore, recover, sessions_over, tokens_over},
     },
     shutdown::{Signal, Tasks},
+    upstream::ConfiguredUpstreams,
 };
 
 /// The time at which the fake provider's tokens are issued.
@@ -176,6 +177,7 @@ impl World {
             sessions: Arc::clone(&sessions),
             providers: vec![Arc::new(provider)],
             token_issuers: Vec::new(),
+            upstreams: ConfiguredUpstreams::default(),
             pages: Pages::new(self.config.brand.clone()),
             keyring,
             clock: self.clock.clone(),

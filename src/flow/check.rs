@@ -13,6 +13,7 @@ use super::{
     context::{Initiator, RequestContext},
     emergency::{EmergencyAnswer, EmergencySignIn, OutageCause},
     header_cuts::HeaderCuts,
+    judgement::{Caller, Decision, judge},
     not_admitted::{NotAdmitted, denial_reason},
     reauthorization::Traveller,
     service_tokens::{PresentedToken, ServiceTokenCheck, ServiceTokenRefusal},
@@ -55,32 +56,6 @@ pub enum OwnCookies {
     Shown,
     /// Admissions carry the client's `Cookie` header without the gate's own cookies.
     Hidden,
-}
-
-/// The asking party, as far as it is known.
-#[derive(Clone, Copy)]
-enum Caller<'c> {
-    /// Not looked up yet.
-    Unknown,
-    /// Authenticated.
-    Principal(&'c Principal<'c>),
-    /// Authenticated by an emergency password, at a host where those count.
-    Emergency(&'c Principal<'c>),
-    /// No session that counts here.
-    Anonymous(Reason),
-}
-
-/// Outcome of holding a caller against a requirement.
-#[derive(Clone, Copy)]
-enum Decision<'p, 'c> {
-    /// Let in, with the identity headers of a principal or with empty ones.
-    Admit(Option<&'c Principal<'c>>),
-    /// The caller has to be looked up.
-    LookUp,
-    /// The caller has to sign in.
-    Unauthenticated(Reason),
-    /// The caller may not pass.
-    Forbidden(Denial<'p>),
 }
 
 impl Check {
@@ -348,38 +323,4 @@ fn helps_over(outage: OutageCause, cause: &NotAdmitted<'_>, requirement: &Requir
         _ => false,
     };
     nobody_known && !matches!(requirement, Requirement::Bearer(_))
-}
-
-/// Holds a caller against a requirement: the one match on what a path requires, for both stages.
-#[inline]
-fn judge<'p, 'c>(requirement: &Requirement<'p>, caller: Caller<'c>, now: Timestamp) -> Decision<'p, 'c> {
-    match (requirement, caller) {
-        (Requirement::Public, _) | (Requirement::Optional, Caller::Anonymous(_)) => Decision::Admit(None),
-        (Requirement::Denied, _) => Decision::Forbidden(Denial::Rule),
-        (Requirement::Optional | Requirement::Identity(_) | Requirement::Bearer(_), Caller::Unknown) => {
-            Decision::LookUp
-        }
-        (Requirement::Optional, Caller::Principal(principal)) => Decision::Admit(Some(principal)),
-        // It is in no group, and no provider could prove it in another way. The configuration names the hosts that it is for.
-        (Requirement::Optional | Requirement::Identity(_), Caller::Emergency(principal)) => {
-            Decision::Admit(Some(principal))
-        }
-        (Requirement::Identity(test), Caller::Principal(principal)) => match test.judge(principal.identity, now) {
-            Ok(()) => Decision::Admit(Some(principal)),
-            Err(denial) => Decision::Forbidden(denial),
-        },
-        (Requirement::Identity(_), Caller::Anonymous(reason)) => Decision::Unauthenticated(reason),
-        (Requirement::Bearer(test), Caller::Principal(principal)) if is_api_client(principal.source) => {
-            match test.judge(principal.identity, now) {
-                Ok(()) => Decision::Admit(Some(principal)),
-                Err(denial) => Decision::Forbidden(denial),
-            }
-        }
-        (Requirement::Bearer(_), _) => Decision::Unauthenticated(Reason::NoSession),
-    }
-}
-
-/// Returns `true` for credentials that an API client sends of its own accord: no browser adds them to another site's request.
-fn is_api_client(source: PrincipalSource) -> bool {
-    matches!(source, PrincipalSource::Bearer | PrincipalSource::AppPassword)
 }

@@ -8,8 +8,10 @@
 //! | `api_clients` | bearer tokens and app passwords of programs, under rules with `access = "bearer"` |
 //! | `challenge` | `WWW-Authenticate` |
 //! | `check` | authentication and authorisation, from memory or with the store |
+//! | `judgement` | who is asking, held against what a path requires |
 //! | `emergency`, `emergency_watch` | emergency passwords while store or provider are unavailable; their metric and log |
 //! | `not_admitted` | why a request is not let in |
+//! | `refused_request` | what each cause is answered with: a sign-in, or a refusal |
 //! | `session_finder` | the session of a request, renewed and authorized where that is due |
 //! | `cross_site` | requests of other sites that a session would let in (`cross_site`) |
 //! | `service_tokens` | the service token of a request, and its refusals |
@@ -31,6 +33,7 @@
 //! | `refusal`, `refusal_log` | refusals as pages and JSON, and their log |
 //! | `misconfigured_edge` | edges that do not pass on what the gate reads |
 //! | `log_interval` | how often such things are logged |
+//! | `verdict_label` | verdicts as the metric counts them |
 //! | `context` | a request as all of these see it |
 //! | `wiring`, `snapshot` | one configuration of all of these: built, and asked |
 
@@ -51,6 +54,7 @@ mod frontchannel_logout;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod header_cuts;
+mod judgement;
 mod log_interval;
 mod login;
 mod logout;
@@ -61,6 +65,7 @@ mod rate_limits;
 mod reauthorization;
 mod refusal;
 mod refusal_log;
+mod refused_request;
 mod renewal;
 mod return_target;
 mod service_tokens;
@@ -72,6 +77,7 @@ mod step_up;
 mod step_up_request;
 mod subrequest;
 mod unknown_sids;
+mod verdict_label;
 mod wiring;
 
 use std::{sync::Arc, time::Duration};

@@ -307,6 +307,8 @@ fn status(reason: Reason) -> StatusCode {
         | Reason::SignInFailed
         | Reason::SignInLoop
         | Reason::ConfirmSignOut => StatusCode::FORBIDDEN,
+        Reason::UpstreamUnavailable => StatusCode::BAD_GATEWAY,
+        Reason::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         Reason::StoreUnavailable | Reason::ProviderUnavailable | Reason::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         Reason::BadRequest => StatusCode::BAD_REQUEST,
         Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
@@ -340,6 +342,8 @@ fn message(reason: Reason) -> &'static str {
         Reason::RateLimited => "There were too many attempts from this network. Try again later.",
         Reason::UnknownHost => "No app is set up for this host.",
         Reason::StoreUnavailable => "The session store does not answer. Try again shortly.",
+        Reason::UpstreamUnavailable => "The app does not answer. Try again shortly.",
+        Reason::UpstreamTimeout => "The app takes too long to answer. Try again shortly.",
         Reason::ProviderUnavailable => "The identity provider does not answer. Try again shortly.",
         Reason::UntrustedPeer => "This address may not ask on behalf of others: it is not in server.trusted_proxies.",
         Reason::BadRequest => "This is not a request that an edge makes.",

@@ -332,6 +332,8 @@ fn is_alarming(reason: Reason) -> bool {
         Reason::UntrustedPeer
             | Reason::StoreUnavailable
             | Reason::ProviderUnavailable
+            | Reason::UpstreamUnavailable
+            | Reason::UpstreamTimeout
             | Reason::SignInFailed
             | Reason::SignInLoop
             | Reason::EmergencyRefused
@@ -348,6 +350,8 @@ fn message(reason: Reason) -> &'static str {
         Reason::BadRequest => "refused: not a request that an edge or a browser makes",
         Reason::StoreUnavailable => "refused: session store unavailable",
         Reason::ProviderUnavailable => "refused: provider unavailable",
+        Reason::UpstreamUnavailable => "refused: upstream unavailable",
+        Reason::UpstreamTimeout => "refused: upstream too slow",
         Reason::NeedsRoute => "refused: this page needs a direct route to the gate",
         Reason::SignInFailed => "refused: sign-in is not possible",
         Reason::SignInLoop => {

@@ -4,7 +4,6 @@
 //! memory stopped.
 
 use std::{
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,28 +11,22 @@ use std::{
     time::Instant,
 };
 
-use http::StatusCode;
-
 use super::{
-    api_clients,
     check::Check,
     context::{Initiator, PublicOrigin, RequestContext, RequestId, Via},
     cross_site,
     endpoints::{self, Endpoints},
-    login::LoginFlow,
-    misconfigured_edge::MissingHeaders,
-    not_admitted::{NotAdmitted, denial_reason},
     protected_resource,
     refusal::{RefusalTarget, Refusals, UnreadableRequest},
-    refusal_log::{self, HeldGrants, RefusalDetails, RequiredAccess},
-    step_up::StepUps,
+    refusal_log::RefusalDetails,
+    refused_request::{RefusedRequest, RefusedRequests},
+    verdict_label::verdict_label,
 };
 use crate::{
-    edge::{self, AuthRequest, Edge, Intent, Reason, Refusal, Response, Subrequest, TrustedProxies, Verdict},
-    identity::PackedIdentity,
+    edge::{self, AuthRequest, Edge, Reason, Response, Subrequest, TrustedProxies, Verdict},
     metrics,
     pages::Page,
-    policy::{Denial, Policy, RequestAttributes, Requirement, Site, headers::DOORWARD_EMERGENCY},
+    policy::{Policy, RequestAttributes, Requirement, Site},
 };
 
 /// Answers auth subrequests.
@@ -44,11 +37,9 @@ pub(super) struct Subrequests {
     pub(super) service_hosts: Vec<String>,
     /// `true` once an edge that does not send the method was reported.
     pub(super) has_warned_of_method: AtomicBool,
-    pub(super) missing_headers: MissingHeaders,
     pub(super) policy: Arc<Policy>,
     pub(super) check: Check,
-    pub(super) login: Arc<LoginFlow>,
-    pub(super) step_ups: StepUps,
+    pub(super) refused: RefusedRequests,
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) metrics: metrics::AuthMetrics,
@@ -170,100 +161,15 @@ impl Subrequests {
             Destination::ResourceMetadata => protected_resource::refuse_subrequest(&context, &self.refusals),
             Destination::App(requirement) => match self.check.decide(&context, &requirement, target).await {
                 Ok(verdict) => verdict,
-                Err(cause) => Box::pin(self.refuse(&context, &requirement, target, cause)).await,
+                Err(cause) => {
+                    let emergency = self.check.emergency.as_deref();
+                    let passwords = self.check.app_passwords();
+                    let refused =
+                        RefusedRequest { context: &context, requirement: &requirement, target, passwords, emergency };
+                    Box::pin(self.refused.answer(&refused, cause)).await
+                }
             },
         }
-    }
-
-    /// Makes the answer for a request that is not let in: a sign-in, or a refusal.
-    async fn refuse(
-        &self,
-        context: &RequestContext<'_>,
-        requirement: &Requirement<'_>,
-        target: &str,
-        cause: NotAdmitted<'_>,
-    ) -> Verdict {
-        let original = || self.login.targets.original(context, target);
-        match cause {
-            NotAdmitted::Unauthenticated(reason) => {
-                self.missing_headers.observe(context);
-                match context.intent {
-                    // A page that nobody opens: a prefetch.
-                    Intent::Page if reason == Reason::Reauthorize => {
-                        Verdict::Refuse(Refusals::login_required(context, reason))
-                    }
-                    Intent::Page => {
-                        let step_up = requirement.step_up().filter(|asked| !asked.is_empty());
-                        self.login.challenge(context, &original(), reason, step_up.as_ref()).await
-                    }
-                    Intent::Frame => Verdict::Refuse(self.refusals.framed(context, reason, &original())),
-                    Intent::Form => Verdict::Refuse(self.refusals.held_form(context, reason)),
-                    Intent::Fetch => Verdict::Refuse(Refusals::login_required(context, reason)),
-                }
-            }
-            NotAdmitted::Unauthorized(trip) => self.login.reauthorize(context, &original(), &trip).await,
-            NotAdmitted::StepUp(missing) => self.step_ups.answer(context, &original(), &missing).await,
-            NotAdmitted::UnknownClient(cause) => {
-                let (passwords, retry) = (self.check.app_passwords(), original());
-                Verdict::Refuse(api_clients::refuse(&self.refusals, context, &cause, passwords, retry.as_str()))
-            }
-            NotAdmitted::ClientForbidden(known, denial) => {
-                let refusal = self.forbid(context, target, Some(known.principal.identity()), denial);
-                Verdict::Refuse(api_clients::challenge_for_more(refusal, context))
-            }
-            NotAdmitted::Forbidden(session, denial) => {
-                let identity = session.as_ref().map(|session| session.identity());
-                Verdict::Refuse(self.forbid(context, target, identity, denial))
-            }
-            NotAdmitted::CrossSite(session) => {
-                Verdict::Refuse(cross_site::refuse(&self.refusals, context, target, session.identity()))
-            }
-            NotAdmitted::CookiesTooLong => Verdict::Refuse(self.refusals.cookies_too_long(context)),
-            NotAdmitted::ServiceToken(refusal) => {
-                Verdict::Refuse(refusal.refuse(&self.refusals, context, target, original().as_str()))
-            }
-            NotAdmitted::Undetermined(cause) => {
-                Verdict::Refuse(self.refusals.undetermined(context, &cause, original().as_str()))
-            }
-            NotAdmitted::Emergency(refusal) => {
-                let refused = self
-                    .check
-                    .emergency
-                    .as_ref()
-                    .map(|emergency| emergency.refuse(&self.refusals, context, &refusal, original().as_str()));
-                // There is one, or nothing would have been refused by it.
-                Verdict::Refuse(refused.unwrap_or_else(|| Refusals::login_required(context, Reason::NoSession)))
-            }
-        }
-    }
-
-    /// Refuses somebody who may not pass.
-    fn forbid(
-        &self,
-        context: &RequestContext<'_>,
-        target: &str,
-        identity: Option<&PackedIdentity>,
-        denial: Denial<'_>,
-    ) -> Refusal {
-        let app = context.site.app.name.as_str();
-        let reason = denial_reason(denial, identity);
-        let switch = context.endpoint_url("/sign_out?rd=%2F");
-        let page = match identity {
-            Some(who) if reason == Reason::EmailUnverified => Page::EmailUnverified { user: who.user(), app },
-            Some(who) => Page::NotAllowed { user: who.user(), app, switch: &switch },
-            None => Page::Denied { app },
-        };
-        let (needs, held) = (RequiredAccess(denial), identity.map(|who| HeldGrants(who, denial)));
-        let details = RefusalDetails {
-            user: identity.map(PackedIdentity::user),
-            subject: identity.map(PackedIdentity::subject),
-            path: target.split('?').next(),
-            needs: Some(&needs),
-            has: held.as_ref().map(|held| held as &dyn fmt::Display),
-            mend: refusal_log::mend(reason),
-            ..RefusalDetails::default()
-        };
-        self.refusals.refuse_with(context, reason, &page, details)
     }
 
     fn refuse_unreadable(&self, subrequest: &Subrequest<'_>, id: &RequestId, error: UnreadableRequest) -> Verdict {
@@ -311,7 +217,7 @@ impl<'r> PendingSubrequest<'r> {
             }
             Err(error) => (subrequests.refuse_unreadable(&subrequest, &id, error), None),
         };
-        let label = label(&verdict);
+        let label = verdict_label(&verdict);
         subrequests.count(edge, site, label, begun);
         tracing::debug!(
             request_id = %id,
@@ -326,60 +232,5 @@ impl<'r> PendingSubrequest<'r> {
             allow @ Verdict::Allow(_) => edge::write(edge, allow, ""),
             other => edge::write(edge, other, id.as_str()),
         }
-    }
-}
-
-/// The one table from verdict to metric.
-fn label(verdict: &Verdict) -> metrics::VerdictLabel {
-    let reason = match verdict {
-        Verdict::Allow(admission) if admission.header(&DOORWARD_EMERGENCY).is_some_and(|value| !value.is_empty()) => {
-            return metrics::VerdictLabel::Emergency;
-        }
-        Verdict::Allow(_) => return metrics::VerdictLabel::Allow,
-        Verdict::Redirect(_) => return metrics::VerdictLabel::Login,
-        // A program is told how somebody has to sign in; a page that it did not help is forbidden.
-        Verdict::Refuse(Refusal { reason: Reason::StepUp, status: StatusCode::UNAUTHORIZED, .. }) => {
-            return metrics::VerdictLabel::Unauthenticated;
-        }
-        // An outage is a 503, unless somebody is asked for an emergency password.
-        Verdict::Refuse(Refusal {
-            reason: Reason::StoreUnavailable | Reason::ProviderUnavailable,
-            status: StatusCode::UNAUTHORIZED,
-            ..
-        }) => return metrics::VerdictLabel::Emergency,
-        Verdict::Refuse(refusal) => refusal.reason,
-    };
-    match reason {
-        Reason::EmergencyRefused => metrics::VerdictLabel::Emergency,
-        Reason::NoSession
-        | Reason::SessionEnded
-        | Reason::Reauthorize
-        | Reason::InvalidToken
-        | Reason::SignedOut
-        | Reason::Reset
-        | Reason::ConfirmSignOut => metrics::VerdictLabel::Unauthenticated,
-        Reason::GroupMissing
-        | Reason::GroupsIncomplete
-        | Reason::NotAllowed
-        | Reason::EmailUnverified
-        | Reason::RuleDenied
-        | Reason::StepUp
-        | Reason::CrossSite
-        | Reason::UnknownHost
-        | Reason::SignInFailed
-        | Reason::SignInLoop => metrics::VerdictLabel::Forbidden,
-        Reason::StoreUnavailable | Reason::ProviderUnavailable | Reason::Overloaded => {
-            metrics::VerdictLabel::Unavailable
-        }
-        Reason::UntrustedPeer
-        | Reason::BadRequest
-        | Reason::HeadersTooLarge
-        | Reason::RateLimited
-        | Reason::NeedsRoute
-        | Reason::NotFound
-        | Reason::NoSuchEdge
-        | Reason::SigningIn
-        | Reason::SignedIn
-        | Reason::Internal => metrics::VerdictLabel::Rejected,
     }
 }

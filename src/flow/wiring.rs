@@ -23,6 +23,7 @@ use super::{
     reauthorization::Reauthorization,
     refusal::Refusals,
     refusal_log::RefusalLog,
+    refused_request::RefusedRequests,
     renewal::Renewer,
     return_target::ReturnTargets,
     service_tokens::ServiceTokenCheck,
@@ -44,6 +45,7 @@ use crate::{
     pages::Pages,
     policy::Policy,
     session::Sessions,
+    upstream::{self, ConfiguredUpstreams},
 };
 
 /// Settings of the gate: the way that it is reached, and its cookies.
@@ -77,6 +79,13 @@ pub struct Settings {
     pub emergency: Option<emergency::Settings>,
 }
 
+impl Settings {
+    /// Returns every upstream that the flows pass requests on to.
+    pub fn upstreams(&self) -> impl Iterator<Item = &upstream::Settings> {
+        [].into_iter()
+    }
+}
+
 /// Components of a gate.
 pub struct GateComponents {
     /// The apps and their rules.
@@ -87,6 +96,8 @@ pub struct GateComponents {
     pub providers: Vec<Arc<Provider>>,
     /// The issuers at which nobody signs in, in the order of [`BearerSettings::own_issuers`].
     pub token_issuers: Vec<Arc<Provider>>,
+    /// The clients of [`Settings::upstreams`].
+    pub upstreams: ConfiguredUpstreams,
     /// The pages.
     pub pages: Pages,
     /// The keys.
@@ -168,7 +179,8 @@ impl Flows {
     pub(super) fn new(settings: Settings, components: GateComponents, shared: &SharedParts) -> Self {
         let SharedParts { renewer, refusal_log, header_cuts, rate_limits, .. } = shared;
         let emergency = settings.emergency.clone().map(|settings| Arc::new(shared.emergency(settings, &components)));
-        let GateComponents { policy, sessions, providers, token_issuers, pages, keyring, clock, metrics } = components;
+        let GateComponents { policy, sessions, providers, token_issuers, upstreams: _, pages, keyring, clock, metrics } =
+            components;
         let policy = without_header(policy, settings.service_token_header.as_ref());
         let jar = Arc::new(jar(&settings, &providers));
         let unknown_sids = Arc::new(UnknownSids::new());
@@ -212,11 +224,14 @@ impl Flows {
             proxies: settings.trusted_proxies,
             service_hosts: settings.service_hosts,
             has_warned_of_method: false.into(),
-            missing_headers,
             policy: Arc::clone(&common.policy),
             check,
-            step_ups: StepUps { login: Arc::clone(&login), refusals: Arc::clone(&common.refusals) },
-            login,
+            refused: RefusedRequests {
+                step_ups: StepUps { login: Arc::clone(&login), refusals: Arc::clone(&common.refusals) },
+                login,
+                refusals: Arc::clone(&common.refusals),
+                missing_headers,
+            },
             endpoints: Arc::clone(&endpoints),
             refusals: Arc::clone(&common.refusals),
             metrics: metrics.auth,

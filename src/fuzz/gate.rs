@@ -19,6 +19,7 @@ use crate::{
     pages::Pages,
     policy::Policy,
     session::{Cookie, LookupOutcome, NewSession, Sessions},
+    upstream::ConfiguredUpstreams,
 };
 
 /// Host of the session.
@@ -97,6 +98,7 @@ async fn built() -> (Gate, Arc<Sessions>) {
         sessions: Arc::clone(&sessions),
         providers: vec![Arc::new(provider)],
         token_issuers: Vec::new(),
+        upstreams: ConfiguredUpstreams::default(),
         pages: Pages::new(config.brand),
         keyring,
         clock,

@@ -104,3 +104,7 @@ labels! {
                       /** Not looked at: too many attempts from one network. */ Limited = "limited",
                       /** Not looked at: too many attempts at once. */ Busy = "busy" }
 }
+labels! {
+    /// State of a connection to an upstream.
+    UpstreamState { /** Kept for the next request. */ Idle = "idle", /** In use by a request. */ Used = "used" }
+}

@@ -36,7 +36,6 @@ mod sid_retention;
 mod sign_in;
 mod signature;
 mod standard_claims;
-mod tls;
 mod token_answer;
 mod token_endpoint;
 mod token_set;
@@ -58,10 +57,9 @@ pub use self::{
     provider::Provider,
     proxy::{EnvironmentProxies, ProxyAddress, ProxyAddressError, ProxySetting},
     renewal::{RefreshRequest, Refreshed},
-    settings::{GroupsUse, IssuerUse, Pem, Settings, UnverifiedEmail},
+    settings::{GroupsUse, IssuerUse, Settings, UnverifiedEmail},
     sid_retention::{PreviousSid, RenewedSid},
     sign_in::{Redemption, SignedIn},
-    tls::{CertificateFault, TrustAnchorError},
     token_endpoint::AppPassword,
     transport::{HttpTransport, TransportError},
 };

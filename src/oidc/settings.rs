@@ -4,9 +4,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
-    path::PathBuf,
-    sync::Arc,
     time::Duration,
 };
 
@@ -15,6 +12,7 @@ use url::Url;
 
 use super::{client_auth::ClientAuth, proxy::ProxySetting};
 use crate::{
+    client_tls::Pem,
     crypto,
     identity::{ClaimPath, Registration},
 };
@@ -107,21 +105,6 @@ impl Settings {
         let digest = crypto::digest(&text);
         let (short, _) = digest.split_first_chunk().expect("SHA-256 gives 32 bytes");
         Registration(*short)
-    }
-}
-
-/// A PEM file of certificates as it was when it was read.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Pem {
-    /// Path of the file.
-    pub path: PathBuf,
-    /// Content of the file.
-    pub content: Arc<[u8]>,
-}
-
-impl fmt::Debug for Pem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pem").field("path", &self.path).field("bytes", &self.content.len()).finish()
     }
 }
 

@@ -23,8 +23,8 @@ use super::{
     internal_route::InternalRoute,
     proxy::{Proxies, ProxyConnector},
     settings::Settings,
-    tls::{self, Authorities, CertificateFault, TrustAnchorError},
 };
+use crate::client_tls::{self, Authorities, CertificateFault, TrustAnchorError};
 
 /// More than any metadata document, JWKS or token response needs.
 const MAX_BODY: usize = 1024 * 1024;
@@ -108,7 +108,7 @@ impl HttpTransport {
             Cleartext::Allowed => Authorities::Optional,
             Cleartext::Refused => Authorities::Required,
         };
-        let tls = tls::client_config(settings.ca.as_ref(), authorities)?;
+        let tls = client_tls::client_config(settings.ca.as_ref(), authorities)?;
         let proxies = Proxies::new(&settings.proxy, settings.internal_url.as_ref());
         let internal = settings.internal_url.as_ref().map(|url| InternalRoute::new(&settings.issuer, url));
         let connector = connector(settings, tls, proxies.clone());

@@ -16,6 +16,7 @@ use super::{
     cookie_domains,
 };
 use crate::{
+    client_tls::Pem,
     cookie::SiteScheme,
     identity::ClaimPath,
     oidc::{self, ClientAuth, EnvironmentProxies, GroupsUse, IssuerUse, ProxyAddress, ProxySetting, UnverifiedEmail},
@@ -54,7 +55,7 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
     let separator = section.at("groups_separator");
     let groups_separator = reader.parsed(separator.as_ref(), groups_separator);
     let ca = section.at("ca_file");
-    let pem = reader.content(ca.as_ref()).map(|(path, content)| oidc::Pem { path, content: content.into() });
+    let pem = reader.content(ca.as_ref()).map(|(path, content)| Pem { path, content: content.into() });
     if let (Some(ca), Some(issuer)) = (&ca, &issuer)
         && issuer.scheme() == "http"
     {

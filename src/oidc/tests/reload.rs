@@ -8,8 +8,9 @@ use url::Url;
 
 use super::{RelyingParty, fake_provider::FakeProvider, settings};
 use crate::{
+    client_tls::Pem,
     identity::ClaimPath,
-    oidc::{GroupsUse, HttpTransport, Pem, Settings},
+    oidc::{GroupsUse, HttpTransport, Settings},
 };
 
 type SettingsEdit = Box<dyn Fn(&mut Settings)>;

@@ -25,7 +25,10 @@ use super::{
     fake_provider::{FakeProvider, spawn},
     settings,
 };
-use crate::oidc::{HttpTransport, Pem, ProxyAddress, ProxySetting, TransportError, TrustAnchorError};
+use crate::{
+    client_tls::{Pem, TrustAnchorError},
+    oidc::{HttpTransport, ProxyAddress, ProxySetting, TransportError},
+};
 
 pub(super) fn file(content: &str) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();

@@ -1,4 +1,4 @@
-//! TLS to the provider: trust anchors, and which fault of a certificate has which mend.
+//! TLS to the servers that the gate asks: trust anchors, and which fault of a certificate has which mend.
 //!
 //! Promises: a `ca_file` that cannot be used is an error; a certificate counts only for its name and within its validity, be
 //! it an authority's or the very one that `ca_file` names.
@@ -17,11 +17,24 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _};
 use x509_parser::time::ASN1Time;
 
-use super::settings::Pem;
+/// A PEM file of certificates as it was when it was read.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Pem {
+    /// Path of the file.
+    pub path: PathBuf,
+    /// Content of the file.
+    pub content: Arc<[u8]>,
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pem").field("path", &self.path).field("bytes", &self.content.len()).finish()
+    }
+}
 
 /// Need for an authority to trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Authorities {
+pub enum Authorities {
     /// Something is asked over https.
     Required,
     /// Everything may be asked in clear.
@@ -43,20 +56,20 @@ pub enum TrustAnchorError {
     #[error("ca_file {path} holds no certificate; mend: put the authority's certificate in it, as PEM", path = .0.display())]
     Empty(PathBuf),
     /// Neither the system nor the configuration names an authority.
-    #[error("no certificate authority is known for an https issuer; mend: install ca-certificates or set ca_file")]
+    #[error("no certificate authority is known for an https address; mend: install ca-certificates or set ca_file")]
     Missing,
 }
 
-/// The verifier of a provider's certificate: the authorities of the system and of `ca_file`, and the certificates in
+/// The verifier of a server's certificate: the authorities of the system and of `ca_file`, and the certificates in
 /// `ca_file` themselves where a server presents one of them.
 #[derive(Debug)]
-struct ProviderCertVerifier {
+struct NamedCertVerifier {
     authorities: Arc<WebPkiServerVerifier>,
     named: HashSet<CertificateDer<'static>>,
 }
 
 /// Returns the configuration of a client that trusts the system's authorities and the certificates in `ca`.
-pub(super) fn client_config(ca: Option<&Pem>, authorities: Authorities) -> Result<ClientConfig, TrustAnchorError> {
+pub fn client_config(ca: Option<&Pem>, authorities: Authorities) -> Result<ClientConfig, TrustAnchorError> {
     let mut roots = RootCertStore::empty();
     // A single certificate of the system that does not parse takes nothing away from the others.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -74,7 +87,7 @@ pub(super) fn client_config(ca: Option<&Pem>, authorities: Authorities) -> Resul
     let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
         .expect("there are roots, and no revocation lists");
-    let verifier = Arc::new(ProviderCertVerifier { authorities, named });
+    let verifier = Arc::new(NamedCertVerifier { authorities, named });
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
@@ -90,7 +103,7 @@ fn add_authorities(roots: &mut RootCertStore, pem: &Pem) -> Result<HashSet<Certi
     if named.is_empty() { Err(TrustAnchorError::Empty(pem.path.clone())) } else { Ok(named) }
 }
 
-impl ServerCertVerifier for ProviderCertVerifier {
+impl ServerCertVerifier for NamedCertVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -165,12 +178,14 @@ fn check_validity(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(),
     Ok(())
 }
 
-/// A fault of the provider's certificate, with its own mend.
+/// A fault of a server's certificate, with its own mend.
 #[derive(Clone, Debug)]
 pub struct CertificateFault(CertificateError);
 
 impl CertificateFault {
-    pub(super) fn new(error: CertificateError) -> Self {
+    /// The fault that this error of rustls tells of.
+    #[must_use]
+    pub fn new(error: CertificateError) -> Self {
         Self(error)
     }
 }
@@ -184,13 +199,13 @@ impl fmt::Display for CertificateFault {
         match &self.0 {
             CertificateError::ExpiredContext { not_after, .. } => write!(
                 f,
-                "its certificate has expired, at {}; mend: renew it at the provider, or set this machine's clock",
+                "its certificate has expired, at {}; mend: renew it at the server, or set this machine's clock",
                 date(not_after)
             ),
-            CertificateError::Expired => f.write_str("its certificate has expired; mend: renew it at the provider"),
+            CertificateError::Expired => f.write_str("its certificate has expired; mend: renew it at the server"),
             CertificateError::NotValidYetContext { not_before, .. } => write!(
                 f,
-                "its certificate is not valid before {}; mend: set this machine's clock, or the provider's and make the \
+                "its certificate is not valid before {}; mend: set this machine's clock, or the server's and make the \
                  certificate again",
                 date(not_before)
             ),
@@ -219,7 +234,7 @@ impl fmt::Display for CertificateFault {
                 "its certificate is one of an authority itself, and not the one that ca_file names; mend: name this very \
                  certificate in ca_file",
             ),
-            error => write!(f, "its certificate cannot be used: {error}; mend: make another one for the provider"),
+            error => write!(f, "its certificate cannot be used: {error}; mend: make another one for the server"),
         }
     }
 }
@@ -252,7 +267,7 @@ mod tests {
         let mut roots = RootCertStore::empty();
         roots.add(named.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = ProviderCertVerifier {
+        let verifier = NamedCertVerifier {
             authorities: WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap(),
             named: [named.clone()].into(),
         };
