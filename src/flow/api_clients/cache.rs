@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use constant_time_eq::constant_time_eq;
 use moka::{future, notification::RemovalCause, sync};
 use papaya::Equivalent;
 use secrecy::zeroize::Zeroizing;
@@ -118,7 +117,7 @@ impl FactsKey<'_> {
     pub(super) fn digest(&self) -> KeyDigest {
         let Self { configuration, registration, app, credential } = self;
         let scheme = [credential.scheme as u8];
-        let parts = [configuration.as_slice(), &registration.0, app.as_bytes(), &scheme, credential.text.as_bytes()];
+        let parts = [configuration.as_slice(), &registration.0, app.as_bytes(), &scheme, credential.text];
         let joined: Zeroizing<Vec<u8>> = Zeroizing::new(
             parts
                 .iter()
@@ -130,16 +129,16 @@ impl FactsKey<'_> {
 
     fn stored(&self) -> StoredKey {
         let Self { configuration, registration, app, credential } = *self;
-        let text = Zeroizing::new(credential.text.as_bytes().into());
+        let text = Zeroizing::new(credential.text.into());
         StoredKey { configuration, registration, app: app.into(), scheme: credential.scheme, text }
     }
 }
 
-// Only the credential is hashed, because little else differs; equality compares all parts, each by itself. The hash is seeded, so
-// that nobody can have a guess compared with a stored credential; the comparison takes the same time wherever they differ.
+// Only the credential is hashed, because little else differs; equality compares all parts, each by itself. The hash is seeded, and
+// a guess is compared with a stored credential only where their hashes are equal: how long that takes tells nobody anything.
 impl Hash for FactsKey<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(self.credential.text.as_bytes());
+        state.write(self.credential.text);
     }
 }
 
@@ -155,7 +154,7 @@ impl Equivalent<Arc<StoredKey>> for FactsKey<'_> {
             && self.registration == stored.registration
             && self.credential.scheme == stored.scheme
             && *self.app == *stored.app
-            && constant_time_eq(self.credential.text.as_bytes(), &stored.text)
+            && self.credential.text == &**stored.text
     }
 }
 
@@ -165,7 +164,7 @@ impl PartialEq for StoredKey {
             && self.registration == other.registration
             && self.scheme == other.scheme
             && self.app == other.app
-            && constant_time_eq(&self.text, &other.text)
+            && self.text == other.text
     }
 }
 
@@ -314,7 +313,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
     fn key<'k>(app: &'k str, scheme: Scheme, text: &'k str) -> FactsKey<'k> {
-        let credential = SentCredential { scheme, text };
+        let credential = SentCredential { scheme, text: text.as_bytes() };
         FactsKey { configuration: [1; 16], registration: Registration([2; 8]), app, credential }
     }
 
