@@ -159,7 +159,7 @@ impl App {
     /// Returns `true` if a rule depends on the client's address.
     #[must_use]
     pub fn reads_client(&self) -> bool {
-        self.rules.iter().any(|rule| !rule.networks.is_empty())
+        self.rules.reads_client()
     }
 
     /// Returns `true` if its `allow`, or that of one of its rules, names groups.

@@ -17,6 +17,9 @@ use super::{
 /// Number of paths from which on rules are indexed. Fewer are looked at faster than an index.
 const MIN_PATHS: usize = 8;
 
+/// Number of expressions that are each tried for a path. More are tried all at once first, which costs as much as a few do.
+const MAX_TRIED: usize = 3;
+
 /// Place of a rule among those of its app.
 type Place = usize;
 
@@ -25,6 +28,7 @@ type Place = usize;
 pub struct RuleList {
     rules: Vec<Rule>,
     index: Option<RuleIndex>,
+    reads_client: bool,
 }
 
 /// Index of rules by path.
@@ -49,8 +53,8 @@ struct PathNode {
     below: Vec<Place>,
     /// The rules about this very path.
     here: Vec<Place>,
-    /// Whether an expression may match this path or one below.
-    has_expressions: bool,
+    /// The rules with expressions that may match this path or one below.
+    expressions: Vec<Place>,
 }
 
 /// End of a walk down the tree.
@@ -64,8 +68,8 @@ struct Reached<'i> {
 /// Rules that may match, in their order.
 pub(super) struct Candidates<'i> {
     rules: &'i [Rule],
-    /// Places in ascending order, which may occur in both.
-    written: [&'i [Place]; 2],
+    /// Places in ascending order, which may occur in several.
+    written: [&'i [Place]; 4],
     matched: Peekable<vec::IntoIter<Place>>,
 }
 
@@ -73,6 +77,11 @@ impl RuleList {
     /// The index, where the rules are many.
     pub(super) fn index(&self) -> Option<&RuleIndex> {
         self.index.as_ref()
+    }
+
+    /// Returns `true` if a rule depends on the client's address.
+    pub(super) fn reads_client(&self) -> bool {
+        self.reads_client
     }
 
     /// Returns `true` if a rule names this very path.
@@ -89,13 +98,13 @@ impl RuleList {
     /// The same rules, indexed however few they are.
     #[cfg(test)]
     pub(super) fn indexed(rules: Vec<Rule>) -> Self {
-        Self { index: Some(RuleIndex::new(&rules)), rules }
+        Self { index: Some(RuleIndex::new(&rules)), reads_client: reads_client(&rules), rules }
     }
 
     /// The same rules without an index.
     #[cfg(test)]
     pub(super) fn plain(rules: Vec<Rule>) -> Self {
-        Self { index: None, rules }
+        Self { index: None, reads_client: reads_client(&rules), rules }
     }
 }
 
@@ -103,7 +112,7 @@ impl From<Vec<Rule>> for RuleList {
     fn from(rules: Vec<Rule>) -> Self {
         let paths: usize = rules.iter().map(|rule| rule.path.exact_paths().len().max(1)).sum();
         let index = (paths >= MIN_PATHS).then(|| RuleIndex::new(&rules));
-        Self { rules, index }
+        Self { reads_client: reads_client(&rules), rules, index }
     }
 }
 
@@ -133,7 +142,7 @@ impl RuleIndex {
                 }
                 PathPattern::Regex(expression) => {
                     let at = index.node(&folder_of(expression.start()));
-                    index.at_mut(at).has_expressions = true;
+                    index.at_mut(at).expressions.push(place);
                     index.expressions.push(place);
                     patterns.push(if rule.access.opens() {
                         expression.exact_pattern()
@@ -183,11 +192,11 @@ impl RuleIndex {
         for at in 0..self.nodes.len() {
             let node = self.at_mut(at);
             node.here = merged(&node.below, &node.own);
-            let (below, has_expressions) = (node.below.clone(), node.has_expressions);
+            let (below, expressions) = (node.below.clone(), node.expressions.clone());
             for child in node.children.values().copied().collect::<Vec<_>>() {
                 let child = self.at_mut(child);
                 child.below = merged(&child.below, &below);
-                child.has_expressions |= has_expressions;
+                child.expressions = merged(&child.expressions, &expressions);
             }
         }
     }
@@ -197,13 +206,13 @@ impl RuleIndex {
         let Readings::One { served, folded } = readings else { return self.candidates_of_all(rules, readings) };
         let name = without_format(folded);
         let (of_path, of_name) = (self.walk(folded), name.map(|name| self.walk(name)));
-        let written = [of_path.about(), of_name.map_or(&[], Reached::at)];
-        let may_match = of_path.has_expressions() || of_name.is_some_and(Reached::has_expressions);
+        let (about, at) = (of_path.about(), of_name.map_or(&[][..], Reached::at));
+        let (tried, also) = (of_path.expressions(), of_name.map_or(&[][..], Reached::expressions));
         let is_long = served.len().max(folded.len()) > expression::MAX_PATH;
-        let matched = match (is_long, may_match) {
-            (true, _) => self.expressions.clone(),
-            (false, true) => self.matched(served, folded, name),
-            (false, false) => Vec::new(),
+        let (written, matched) = match tried.len() + also.len() {
+            _ if is_long => ([about, at, &[], &[]], self.expressions.clone()),
+            0..=MAX_TRIED => ([about, at, tried, also], Vec::new()),
+            _ => ([about, at, &[], &[]], self.matched(served, folded, name)),
         };
         Candidates { rules, written, matched: matched.into_iter().peekable() }
     }
@@ -217,7 +226,7 @@ impl RuleIndex {
         }
         places.sort_unstable();
         places.dedup();
-        Candidates { rules, written: [&[], &[]], matched: places.into_iter().peekable() }
+        Candidates { rules, written: [&[]; 4], matched: places.into_iter().peekable() }
     }
 
     /// Goes down the tree along a folded path, as far as there are nodes.
@@ -258,8 +267,9 @@ impl<'i> Reached<'i> {
         self.node.filter(|_| self.is_all).map_or(&[], |node| &node.own)
     }
 
-    fn has_expressions(self) -> bool {
-        self.node.is_some_and(|node| node.has_expressions)
+    /// Returns the rules with expressions that may match the path.
+    fn expressions(self) -> &'i [Place] {
+        self.node.map_or(&[], |node| &node.expressions)
     }
 }
 
@@ -267,20 +277,22 @@ impl<'i> Iterator for Candidates<'i> {
     type Item = &'i Rule;
 
     fn next(&mut self) -> Option<&'i Rule> {
-        let [own, formatted] = &mut self.written;
-        let heads = [own.first(), formatted.first(), self.matched.peek()];
-        let place = heads.into_iter().flatten().min().copied()?;
-        for list in [own, formatted] {
-            let places: &'i [Place] = list;
-            if let Some((first, rest)) = places.split_first()
+        let heads = self.written.iter().filter_map(|places| places.first()).chain(self.matched.peek());
+        let place = heads.min().copied()?;
+        for places in &mut self.written {
+            if let [first, rest @ ..] = places
                 && *first == place
             {
-                *list = rest;
+                *places = rest;
             }
         }
         self.matched.next_if_eq(&place);
         self.rules.get(place)
     }
+}
+
+fn reads_client(rules: &[Rule]) -> bool {
+    rules.iter().any(|rule| !rule.networks.is_empty())
 }
 
 /// Returns the folder below which, folded, all paths are that begin so in any letter case.
