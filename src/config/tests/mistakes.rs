@@ -314,6 +314,10 @@ fn mistakes_in_the_small_sections_are_errors_with_a_hint() {
         ("[limits]\ncallback = { burst = 2000000 }", "limits.callback.burst: `2000000` is no whole number from 1 to"),
         ("[limits]\ncallbacks = { burst = 2 }", "limits.callbacks: there is no such key\n    did you mean `callback`?"),
         ("[limits]\ncredentials = 30", "limits.credentials: "),
+        (
+            "[limits]\ncredentials = { burst = 2 }",
+            "limits.credentials: has no effect: no credential but a session counts\n    remove it, or add the section",
+        ),
         ("[brand]\naccent = 'blue'", "brand.accent: `blue` is no colour\n    write it as \"#rrggbb\""),
         ("[brand]\nlogo = '/nowhere'", "brand.logo: /nowhere cannot be read"),
         ("[brand]\ntitle = ''", "brand.title: this is empty"),
