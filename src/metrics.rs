@@ -19,7 +19,7 @@ use prometheus::{IntGauge, Opts, Registry, TextEncoder};
 
 pub use self::{
     configuration::ConfigMetrics,
-    connections::{ConnectionMetrics, HandshakeMetrics},
+    connections::{CertificateMetrics, ConnectionMetrics, HandshakeMetrics},
     emergency::EmergencyMetrics,
     headers::HeaderMetrics,
     labels::*,
@@ -144,7 +144,7 @@ impl Metrics {
         let mut text =
             TextEncoder::new().encode_to_string(&families).expect("the registry holds well-formed metrics only");
         // The registry leaves out a family without a sample; whoever looks for its name is to find it all the same.
-        for (name, help) in providers::UNSAMPLED_GAUGES {
+        for (name, help) in providers::UNSAMPLED_GAUGES.iter().chain([&connections::CERTIFICATE_NOT_AFTER]) {
             if !families.iter().any(|family| family.name() == *name) {
                 text.extend(["# HELP ", name, " ", help, "\n# TYPE ", name, " gauge\n"]);
             }
@@ -202,6 +202,8 @@ mod tests {
             "doorward_store_info",
             "doorward_store_duration_seconds",
             "doorward_store_errors_total",
+            "doorward_config_last_reload_successful",
+            "doorward_tls_certificate_not_after_seconds",
             "doorward_refusals_total",
             "doorward_groups_cut_total",
             "doorward_tokens_left_out_total",

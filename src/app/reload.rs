@@ -36,6 +36,8 @@ pub struct ReloadSources {
 pub(super) struct ConfigReloader {
     pub(super) components: AppComponents,
     pub(super) provider_tasks: ProviderTasks,
+    /// The result of the last reload.
+    pub(super) last: metrics::ReloadResult,
 }
 
 /// Trigger of a reload.
@@ -63,6 +65,7 @@ impl ConfigReloader {
                 if let Some(read) = read {
                     let result = self.apply(read, trigger, &set_log_level);
                     self.components.metrics.configuration.count_reload(result);
+                    self.last = result;
                 }
                 (self, watch, set_log_level)
             });
@@ -87,6 +90,9 @@ impl ConfigReloader {
             }
             Ok(difference) if difference.is_empty() => {
                 match trigger {
+                    _ if self.last == metrics::ReloadResult::Refused => {
+                        tracing::info!("the configuration is valid again; nothing has changed");
+                    }
                     ReloadTrigger::Hangup => tracing::info!("configuration reloaded; nothing has changed"),
                     ReloadTrigger::Poll => tracing::debug!("configuration reloaded; nothing has changed"),
                 }

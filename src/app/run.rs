@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     config::Config,
+    metrics,
     server::{Capacity, Server},
     shutdown,
 };
@@ -76,7 +77,10 @@ impl BoundApp {
         let mut provider_tasks = ProviderTasks::new(background.clone(), drained.clone());
         provider_tasks.follow(&self.components.providers);
         if let Some(sources) = self.reload {
-            let (reloader, until) = (ConfigReloader { components: self.components, provider_tasks }, stop.clone());
+            let (reloader, until) = (
+                ConfigReloader { components: self.components, provider_tasks, last: metrics::ReloadResult::Unchanged },
+                stop.clone(),
+            );
             tasks.supervise("configuration", async move {
                 tokio::select! { never = reloader.run(sources) => match never {}, () = until.raised() => {} }
             });

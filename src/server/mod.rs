@@ -26,5 +26,5 @@ pub use self::{
     error::Error,
     run::{Capacity, Server},
     settings::Settings,
-    tls::TlsSettings,
+    tls::{EXPIRY_NOTICE, TlsSettings},
 };

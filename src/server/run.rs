@@ -85,9 +85,9 @@ impl Server {
     /// answered until then, on a thread of their own.
     pub async fn run(self, gate: Arc<Gate>, metrics: Arc<Metrics>, tasks: shutdown::Tasks, stop: shutdown::Signal) {
         if let Some(certificates) = self.certificates.clone() {
-            let stop = stop.clone();
+            let (stop, end) = (stop.clone(), metrics.connections.certificate());
             tasks.supervise("certificates", async move {
-                tokio::select! { never = certificates.follow() => match never {}, () = stop.raised() => {} }
+                tokio::select! { never = certificates.follow(&end) => match never {}, () = stop.raised() => {} }
             });
         }
         let (slots, known) = (self.edges.slots(), Arc::clone(&gate));

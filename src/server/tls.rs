@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
@@ -22,7 +22,11 @@ use tokio::{task::spawn_blocking, time::sleep};
 use tokio_rustls::TlsAcceptor;
 
 use super::Error;
-use crate::{clock::Timestamp, crypto};
+use crate::{
+    clock::{Clock, Timestamp},
+    crypto,
+    metrics::CertificateMetrics,
+};
 
 const CERT: &str = "server.tls.cert";
 const KEY: &str = "server.tls.key";
@@ -30,6 +34,12 @@ const CLIENT_CA: &str = "server.tls.client_ca";
 
 /// Interval between comparisons of the files.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Time before the end of the certificate from which on it is warned of.
+pub const EXPIRY_NOTICE: Duration = Duration::from_hours(30 * 24);
+
+/// Interval between warnings of one certificate.
+const WARNING_INTERVAL: Duration = Duration::from_hours(24);
 
 /// TLS as configured. All files are read again when they change.
 #[derive(Clone, Debug)]
@@ -51,10 +61,7 @@ impl TlsSettings {
     /// Returns the end of the certificate itself, the first of the chain, as it is now. Blocks while it reads the file.
     #[must_use]
     pub fn not_after(&self) -> Option<Timestamp> {
-        let chain = certificates(CERT, &read(CERT, &self.cert).ok()?).ok()?;
-        let (_, certificate) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
-        let seconds = certificate.validity().not_after.timestamp();
-        Some(Timestamp::from_unix(seconds.try_into().unwrap_or_default()))
+        not_after(&read(CERT, &self.cert).ok()?)
     }
 }
 
@@ -66,6 +73,7 @@ pub(super) struct Certificates {
     settings: TlsSettings,
     current: ArcSwap<ServerConfig>,
     digest: ArcSwap<FilesDigest>,
+    expiry: ArcSwapOption<Timestamp>,
 }
 
 impl Certificates {
@@ -73,7 +81,8 @@ impl Certificates {
     pub(super) async fn load(settings: TlsSettings) -> Result<Self, Error> {
         let files = TlsFiles::load(settings.clone()).await?;
         let current = ArcSwap::from_pointee(files.config()?);
-        Ok(Self { settings, current, digest: ArcSwap::from_pointee(files.digest()) })
+        let expiry = ArcSwapOption::new(not_after(&files.cert).map(Arc::new));
+        Ok(Self { settings, current, digest: ArcSwap::from_pointee(files.digest()), expiry })
     }
 
     /// Returns the acceptor for new handshakes.
@@ -81,13 +90,24 @@ impl Certificates {
         TlsAcceptor::from(self.current.load_full())
     }
 
-    /// Reloads changed files, for as long as it is polled.
-    pub(super) async fn follow(&self) -> Infallible {
+    /// Reloads changed files, and warns of the certificate's end, for as long as it is polled.
+    pub(super) async fn follow(&self, metrics: &CertificateMetrics) -> Infallible {
         let mut problem = ReloadProblem::None;
+        // The warnings of the configuration have told about this one.
+        let mut warning = ExpiryWarning { of: self.not_after(), at: Clock::System.now() };
         loop {
+            if let Some(end) = self.not_after() {
+                metrics.set_not_after(end.unix());
+            }
             sleep(POLL_INTERVAL).await;
             problem = self.poll_files(problem).await;
+            warning = warning.repeated_if_due(self.not_after(), Clock::System.now());
         }
+    }
+
+    /// Returns the end of the certificate in use.
+    fn not_after(&self) -> Option<Timestamp> {
+        self.expiry.load().as_deref().copied()
     }
 
     /// Compares the files once. A problem is logged when it is seen for the second time: between the writing of a certificate
@@ -111,6 +131,7 @@ impl Certificates {
         }
         self.current.store(Arc::new(files.config()?));
         self.digest.store(Arc::new(digest));
+        self.expiry.store(not_after(&files.cert).map(Arc::new));
         Ok(CertificateReload::Reloaded)
     }
 }
@@ -119,6 +140,26 @@ impl Certificates {
 enum CertificateReload {
     Unchanged,
     Reloaded,
+}
+
+/// Last warning of a certificate's end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct ExpiryWarning {
+    of: Option<Timestamp>,
+    at: Timestamp,
+}
+
+impl ExpiryWarning {
+    /// Warns of a certificate that ends soon or has ended, where it is another one or a day has gone by.
+    fn repeated_if_due(self, of: Option<Timestamp>, now: Timestamp) -> Self {
+        let Some(end) = of.filter(|end| *end < now.plus(EXPIRY_NOTICE)) else { return Self { of, ..self } };
+        if self.of == of && now < self.at.plus(WARNING_INTERVAL) {
+            return self;
+        }
+        let days = end.since(now).as_secs() / (24 * 60 * 60);
+        tracing::warn!(%end, days, "the TLS certificate ends soon: edges refuse the gate then; renew it, and its files are read again");
+        Self { of, at: now }
+    }
 }
 
 /// Problem of changed files, seen once or logged.
@@ -210,6 +251,14 @@ fn certificates(key: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'sta
         return Err(problem(key, "holds no certificate; it has to be PEM (-----BEGIN CERTIFICATE-----)".to_owned()));
     }
     Ok(chain)
+}
+
+/// Returns the end of the first certificate of a chain.
+fn not_after(chain: &[u8]) -> Option<Timestamp> {
+    let chain = certificates(CERT, chain).ok()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
+    let seconds = certificate.validity().not_after.timestamp();
+    Some(Timestamp::from_unix(seconds.try_into().unwrap_or_default()))
 }
 
 fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Error> {
@@ -405,5 +454,19 @@ mod tests {
             assert!(error.to_string().starts_with(&format!("{key_at_fault}: ")), "{error}");
             assert!(error.to_string().contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_is_warned_of_once_a_day_and_another_one_at_once() {
+        let (now, day) = (Timestamp::from_unix(1_800_000_000), Duration::from_hours(24));
+        let (soon, later) = (Some(now.plus(3 * day)), Some(now.plus(60 * day)));
+        let told = ExpiryWarning { of: soon, at: now };
+        assert_eq!(told.repeated_if_due(soon, now.plus(day / 2)), told);
+        assert_eq!(told.repeated_if_due(soon, now.plus(day)).at, now.plus(day));
+        let ended = now.plus(4 * day);
+        assert_eq!(told.repeated_if_due(soon, ended).at, ended);
+        let renewed = told.repeated_if_due(later, now.plus(day));
+        assert_eq!(renewed, ExpiryWarning { of: later, at: now });
+        assert_eq!(renewed.repeated_if_due(soon, now.plus(day)), ExpiryWarning { of: soon, at: now.plus(day) });
     }
 }

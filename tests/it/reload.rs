@@ -27,6 +27,7 @@ use crate::{
 };
 
 const APPLIED: &str = r#"doorward_config_reloads_total{result="applied"}"#;
+const SUCCESSFUL: &str = "doorward_config_last_reload_successful";
 const REFUSED: &str = r#"doorward_config_reloads_total{result="refused"}"#;
 
 const APP: &str = "app.example.test";
@@ -135,6 +136,7 @@ async fn an_invalid_change_is_refused_and_logged_once_with_all_its_errors() {
         with(&with(&world.config(), OPEN, CLOSED), "[session]", "[session]\nlifetime = \"0s\"\nlifetme = \"1h\"");
     world.gate.configure(&wrong);
     eventually("it is refused", async || (world.gate.metric(REFUSED).await == Some(1)).then_some(())).await;
+    assert_eq!(world.gate.metric(SUCCESSFUL).await, Some(0));
     let line = |part: &str| wrong.lines().position(|line| line.starts_with(part)).unwrap() + 1;
     let log = world.gate.log();
     for reason in [
@@ -149,6 +151,12 @@ async fn an_invalid_change_is_refused_and_logged_once_with_all_its_errors() {
     eventually("it is refused again", async || (world.gate.metric(REFUSED).await == Some(2)).then_some(())).await;
     assert_eq!(hash(world.gate.metrics().await), before);
     until(&mut kept, "rules.example.test", "/health", "", StatusCode::OK).await;
+
+    // Mended back to what is in force.
+    world.gate.configure(&world.config());
+    eventually("all is well again", async || (world.gate.metric(SUCCESSFUL).await == Some(1)).then_some(())).await;
+    eventually("the log says so", async || world.gate.log().contains("the configuration is valid again").then_some(()))
+        .await;
 
     fs::remove_file(world.gate.path()).unwrap();
     eventually("no file is a mistake too", async || (world.gate.metric(REFUSED).await == Some(3)).then_some(())).await;

@@ -1,6 +1,6 @@
 //! `[server]`: the listeners, the prefix, trusted proxies and service hosts.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
@@ -16,9 +16,6 @@ use crate::{
     policy::headers::HeaderBudget,
     server,
 };
-
-/// Time before the end of the gate's own certificate from which it is warned of.
-const EXPIRY_NOTICE: Duration = Duration::from_hours(30 * 24);
 
 /// Values of the section.
 pub(super) struct ServerSection {
@@ -183,7 +180,7 @@ fn warn_of_expiry(reader: &mut Reader<'_>, cert: &Cursor<'_>, end: Timestamp) {
     let now = Clock::System.now();
     let problem = if end <= now {
         format!("the certificate has been over since {end}")
-    } else if end.since(now) < EXPIRY_NOTICE {
+    } else if end.since(now) < server::EXPIRY_NOTICE {
         format!("the certificate ends at {end}")
     } else {
         return;
