@@ -3,7 +3,7 @@
 //! Promises: a `ca_file` that cannot be used is an error; a certificate counts only for its name and within its validity, be
 //! it an authority's or the very one that `ca_file` names.
 
-use std::{collections::HashSet, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashSet, error::Error as StdError, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
@@ -182,12 +182,29 @@ fn check_validity(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(),
 #[derive(Clone, Debug)]
 pub struct CertificateFault(CertificateError);
 
-impl CertificateFault {
-    /// The fault that this error of rustls tells of.
-    #[must_use]
-    pub fn new(error: CertificateError) -> Self {
-        Self(error)
-    }
+/// Returns the fault of a certificate that is at the bottom of an error.
+#[must_use]
+pub fn certificate_fault(error: &(dyn StdError + 'static)) -> Option<CertificateFault> {
+    causes(error).filter_map(<dyn StdError>::downcast_ref).find_map(|cause| match cause {
+        rustls::Error::InvalidCertificate(fault) => Some(CertificateFault(fault.clone())),
+        _ => None,
+    })
+}
+
+/// Returns the texts of an error and its causes, outermost first.
+#[must_use]
+pub fn error_chain(error: &(dyn StdError + 'static)) -> String {
+    let mut texts: Vec<_> = causes(error).map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join(": ")
+}
+
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        // `io::Error::source` would skip the error that it wraps.
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    })
 }
 
 impl fmt::Display for CertificateFault {

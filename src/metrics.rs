@@ -144,9 +144,12 @@ impl Metrics {
         let mut text =
             TextEncoder::new().encode_to_string(&families).expect("the registry holds well-formed metrics only");
         // The registry leaves out a family without a sample; whoever looks for its name is to find it all the same.
-        for (name, help) in providers::UNSAMPLED_GAUGES.iter().chain([&connections::CERTIFICATE_NOT_AFTER]) {
-            if !families.iter().any(|family| family.name() == *name) {
-                text.extend(["# HELP ", name, " ", help, "\n# TYPE ", name, " gauge\n"]);
+        let gauges = [connections::CERTIFICATE_NOT_AFTER, upstreams::CONNECTIONS].map(|family| (family, "gauge"));
+        let counters = [(upstreams::CONNECTS, "counter")];
+        let of_providers = providers::UNSAMPLED_GAUGES.iter().map(|family| (*family, "gauge"));
+        for ((name, help), kind) in of_providers.chain(gauges).chain(counters) {
+            if !families.iter().any(|family| family.name() == name) {
+                text.extend(["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"]);
             }
         }
         text
@@ -203,6 +206,8 @@ mod tests {
             "doorward_store_duration_seconds",
             "doorward_store_errors_total",
             "doorward_config_last_reload_successful",
+            "doorward_upstream_connects_total",
+            "doorward_upstream_connections",
             "doorward_tls_certificate_not_after_seconds",
             "doorward_refusals_total",
             "doorward_groups_cut_total",

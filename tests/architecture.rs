@@ -125,7 +125,9 @@ fn every_test_that_the_documents_cite_is_there() {
     let code: String = ["src", "tests"].iter().flat_map(|folder| texts(folder)).collect();
     for page in ["ARCHITECTURE.md", "docs/operations.md", "docs/security-model.md"] {
         let text = fs::read_to_string(root().join(page)).unwrap();
-        let cited: Vec<_> = cited(&text).into_iter().filter(|name| name.matches('_').count() > 4).collect();
+        let cited = cited(&text).into_iter().filter(|name| name.matches('_').count() > 4);
+        // A metric is no test.
+        let cited: Vec<_> = cited.filter(|name| !name.starts_with("doorward_")).collect();
         assert!(cited.len() > 5, "{page}: {cited:?}");
         for test in cited {
             assert!(code.contains(&format!("fn {test}(")), "{page} cites {test}, which is not there");

@@ -10,7 +10,6 @@ secrets = ["a secret of a bench, which is no secret at all"]
 [limits]
 sign_in = { per_minute = 1000000, burst = 1000000 }
 callback = { per_minute = 1000000, burst = 1000000 }
-credentials = { per_minute = 1000000, burst = 1000000 }
 
 [[apps]]
 name = "grafana"

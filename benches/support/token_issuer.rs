@@ -63,6 +63,10 @@ impl TokenIssuer {
 [bearer]
 issuers = [{{ issuer = "{}", audience = "api" }}]
 
+[limits.credentials]
+per_minute = 1000000
+burst = 1000000
+
 [[apps]]
 name = "api"
 hosts = ["{API_HOST}"]

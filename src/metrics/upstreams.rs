@@ -7,6 +7,13 @@ use super::{
     registry::{Gauge, counters, register},
 };
 
+/// Families without a sample where no upstream is configured.
+pub(super) const CONNECTS: (&str, &str) = (
+    "doorward_upstream_connects_total",
+    "Connections to upstreams that were opened: few beside the requests where keep-alive works",
+);
+pub(super) const CONNECTIONS: (&str, &str) = ("doorward_upstream_connections", "Open connections to upstreams");
+
 /// Connections to upstreams, by the origin of each.
 #[derive(Clone, Debug)]
 pub struct UpstreamMetrics {
@@ -24,10 +31,9 @@ pub struct BoundUpstreamMetrics {
 
 impl UpstreamMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
-        let connects = "Connections to upstreams that were opened: few beside the requests where keep-alive works";
-        let connections = Opts::new("doorward_upstream_connections", "Open connections to upstreams");
+        let connections = Opts::new(CONNECTIONS.0, CONNECTIONS.1);
         Self {
-            connects: counters(registry, "doorward_upstream_connects_total", connects, &["upstream"]),
+            connects: counters(registry, CONNECTS.0, CONNECTS.1, &["upstream"]),
             connections: register(registry, IntGaugeVec::new(connections, &["upstream", "state"])),
         }
     }

@@ -3,7 +3,7 @@
 //! Promises: a request ends within the provider's `timeout`; a response is at most 1 MiB; no redirect is followed; nothing
 //! leaves in clear for a provider whose issuer is https; headers and bodies are never logged.
 
-use std::{error::Error as StdError, fmt, future::Future, io, pin::Pin, time::Duration};
+use std::{error::Error as _, fmt, future::Future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::Scheme};
@@ -15,7 +15,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
-use rustls::{CertificateError, ClientConfig};
+use rustls::ClientConfig;
 use url::Url;
 
 use super::{
@@ -24,7 +24,7 @@ use super::{
     proxy::{Proxies, ProxyConnector},
     settings::Settings,
 };
-use crate::client_tls::{self, Authorities, CertificateFault, TrustAnchorError};
+use crate::client_tls::{self, Authorities, CertificateFault, TrustAnchorError, error_chain};
 
 /// More than any metadata document, JWKS or token response needs.
 const MAX_BODY: usize = 1024 * 1024;
@@ -224,11 +224,11 @@ impl<'c> AsyncHttpClient<'c> for HttpTransport {
 
 impl TransportError {
     fn from_client(error: &ClientError) -> Self {
-        if let Some(fault) = certificate_error(error) {
-            return Self::UntrustedCertificate(CertificateFault::new(fault));
+        if let Some(fault) = client_tls::certificate_fault(error) {
+            return Self::UntrustedCertificate(fault);
         }
         // hyper's outermost text only says that there was an error.
-        Self::Connection(error.source().map_or_else(|| error.to_string(), chain))
+        Self::Connection(error.source().map_or_else(|| error.to_string(), error_chain))
     }
 
     fn redirect(response: &Response<Incoming>) -> Self {
@@ -274,31 +274,9 @@ async fn read(response: Response<Incoming>) -> Result<HttpResponse, TransportErr
         if error.is::<LengthLimitError>() {
             TransportError::BodyTooLong
         } else {
-            TransportError::Connection(chain(&*error))
+            TransportError::Connection(error_chain(&*error))
         }
     })?;
     let body = body.to_bytes();
     Ok(Response::from_parts(head, body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body).to_vec()))
-}
-
-/// Returns the texts of an error and its causes, outermost first.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut texts: Vec<_> = causes(error).map(ToString::to_string).collect();
-    texts.dedup();
-    texts.join(": ")
-}
-
-fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        // `io::Error::source` would skip the error that it wraps.
-        Some(wrapped) => Some(wrapped),
-        None => error.source(),
-    })
-}
-
-fn certificate_error(error: &ClientError) -> Option<CertificateError> {
-    causes(error).filter_map(<dyn StdError>::downcast_ref).find_map(|cause| match cause {
-        rustls::Error::InvalidCertificate(fault) => Some(fault.clone()),
-        _ => None,
-    })
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::client_tls;
+
 /// Errors of a request to an upstream.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -26,6 +28,11 @@ pub enum FailedSide {
 }
 
 impl Error {
+    /// The error of a connection that broke.
+    pub(super) fn broken(error: &hyper::Error) -> Self {
+        Self::Unavailable(client_tls::error_chain(error))
+    }
+
     /// Returns the side that failed.
     #[must_use]
     pub fn side(&self) -> FailedSide {
