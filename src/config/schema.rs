@@ -11,10 +11,11 @@ mod sections;
 mod spec;
 mod table;
 mod tokens;
+mod upstream;
 
 use self::{
     apps::APP_KEYS, bearer::BEARER_KEYS, emergency::EMERGENCY_KEYS, limits::LIMIT_KEYS, providers::PROVIDER_KEYS,
-    tokens::TOKEN_KEYS,
+    tokens::TOKEN_KEYS, upstream::UPSTREAM_KEYS,
 };
 pub(super) use self::{
     sections::{SECTIONS, UNSUPPORTED},
@@ -24,7 +25,7 @@ use super::tree::Segment;
 
 /// The tables of keys, in the order of the reference page.
 const TABLES: &[&[KeySpec]] =
-    &[table::KEYS, LIMIT_KEYS, APP_KEYS, PROVIDER_KEYS, BEARER_KEYS, TOKEN_KEYS, EMERGENCY_KEYS];
+    &[table::KEYS, LIMIT_KEYS, APP_KEYS, UPSTREAM_KEYS, PROVIDER_KEYS, BEARER_KEYS, TOKEN_KEYS, EMERGENCY_KEYS];
 
 /// All keys. Those of one section are in the order of the reference page.
 pub(super) const KEYS: &[KeySpec] = &joined::<{ count(TABLES) }>(TABLES);

@@ -8,6 +8,7 @@ mod bearer;
 mod brand;
 mod cookie_domains;
 mod cross_site;
+mod delegate;
 mod emergency;
 mod entropy;
 mod headers;
@@ -60,6 +61,7 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
     let transport = server::transport(root);
     let providers = providers::read(reader, root, transport);
     let apps = apps::read(reader, root);
+    let delegates = delegate::read(reader, root);
     let bearer = bearer::read(reader, root, transport, providers.as_deref());
     let emergency = emergency::read(reader, root, apps.as_deref());
     audience::warn_of_surprises(reader, root);
@@ -71,7 +73,7 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
     let service_token_header = tokens::read(reader, root, apps.as_deref().unwrap_or_default());
     // What cannot be read must not be treated as absent.
     (root.at("bearer").is_some() == bearer.is_some()).then_some(())?;
-    let (server, session, limits, brand) = (server?, session?, limits?, brand?);
+    let (server, session, limits, brand, delegates) = (server?, session?, limits?, brand?, delegates?);
     let apps = with_emergency_header(apps?, emergency.as_ref());
     let providers = with_use_of_groups(providers?, &apps, session.settings.outage_grace);
     step_up::warn_of_known_providers(reader, root, &providers, &apps);
@@ -95,6 +97,7 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
             limits,
             service_token_header,
             emergency,
+            delegates,
         },
         secrets: session.secrets,
         session: Settings { passes_tokens, reauthorize: shortest, ..session.settings },

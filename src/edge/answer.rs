@@ -118,12 +118,13 @@ fn describe(body: Body) -> (Bytes, HeaderMap) {
             if framing == Framing::Denied {
                 headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
             }
-            (content, "text/html; charset=utf-8")
+            (content, HeaderValue::from_static("text/html; charset=utf-8"))
         }
-        Body::Json(content) => (content, "application/json"),
-        Body::Asset(content, media_type) => (content, media_type),
+        Body::Json(content) => (content, HeaderValue::from_static("application/json")),
+        Body::Asset(content, media_type) => (content, HeaderValue::from_static(media_type)),
+        Body::Relayed(content, media_type) => (content, media_type),
     };
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(header::CONTENT_TYPE, media_type);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     (content, headers)

@@ -88,6 +88,8 @@ pub enum Body {
     Json(Bytes),
     /// Script, style or image, with its media type. Only a direct route can carry one.
     Asset(Bytes, &'static str),
+    /// Body of an outpost's answer, with its media type.
+    Relayed(Bytes, HeaderValue),
 }
 
 /// Whether a page may be shown inside a frame of another one (clickjacking).

@@ -11,6 +11,7 @@ use super::{
     api_clients::{ApiClients, AppPasswords, ClientRefusal},
     app_limits::AppLimits,
     context::{Initiator, RequestContext},
+    delegate::{Delegation, OutpostAnswer},
     emergency::{EmergencyAnswer, EmergencySignIn, OutageCause},
     header_cuts::HeaderCuts,
     judgement::{Caller, Decision, judge},
@@ -110,6 +111,36 @@ impl Check {
                 })
             }
             Decision::Unauthenticated(_) | Decision::Forbidden(_) => None,
+        }
+    }
+
+    /// Lets a request in where the app's outpost did so a moment ago (`delegate_cache`).
+    pub(super) fn admit_by_outpost(&self, delegation: &Delegation, host: &str, headers: &HeaderMap) -> Option<Verdict> {
+        self.let_in(delegation.cached(host, headers)?, headers).ok()
+    }
+
+    /// Decides about a request at an app whose checks an outpost answers.
+    pub(super) async fn decide_by_outpost<'p>(
+        &self,
+        delegation: &Delegation,
+        context: &RequestContext<'p>,
+        target: &str,
+    ) -> Result<Verdict, NotAdmitted<'p>> {
+        let answer = delegation.ask(context, &context.site.app.headers, target).await;
+        if let OutpostAnswer::Admitted(headers) = answer {
+            return self.let_in(headers, context.headers);
+        }
+        let not_admitted = NotAdmitted::Outpost(Box::new(answer));
+        let Some(emergency) = &self.emergency else { return Err(not_admitted) };
+        if !emergency.is_open_for_outpost(context, &delegation.health) {
+            return Err(not_admitted);
+        }
+        match emergency.authenticate(context, OutageCause::Outpost).await {
+            EmergencyAnswer::Principal(principal) => {
+                self.admit(&context.site, Some(&principal.principal()), context.headers)
+            }
+            EmergencyAnswer::Silent => Err(not_admitted),
+            EmergencyAnswer::Refused(refusal) => Err(NotAdmitted::Emergency(refusal)),
         }
     }
 
@@ -290,7 +321,7 @@ impl Check {
         }
     }
 
-    /// Lets in: the only call of [`Admission::grant`]. All of the app's headers are there, empty without a principal.
+    /// Lets a principal in, or everybody. All of the app's headers are there, empty without a principal.
     fn admit<'p>(
         &self,
         site: &Site<'_>,
@@ -305,6 +336,12 @@ impl Check {
         if principal.is_some_and(|principal| principal.source == PrincipalSource::Emergency) {
             headers.insert(&DOORWARD_EMERGENCY, HeaderValue::from_static("true"));
         }
+        self.let_in(headers, sent)
+    }
+
+    /// Lets in with these headers: the only call of [`Admission::grant`].
+    #[inline]
+    fn let_in<'p>(&self, mut headers: HeaderMap, sent: &HeaderMap) -> Result<Verdict, NotAdmitted<'p>> {
         if self.own_cookies == OwnCookies::Hidden {
             let others = self.jar.forwarded(sent, MAX_COOKIE_HEADER).ok_or(NotAdmitted::CookiesTooLong)?;
             headers.insert(header::COOKIE, others);

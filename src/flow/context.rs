@@ -107,9 +107,14 @@ impl RequestContext<'_> {
 
     /// Returns the absolute URL of one of the gate's own endpoints that redirects to `target`.
     pub(super) fn with_rd(&self, path: &str, target: &str) -> String {
+        self.url_with_rd(&format!("{}{path}", self.origin.prefix), target)
+    }
+
+    /// Returns an absolute URL on the requested host that is told to lead on to `target`.
+    pub(super) fn url_with_rd(&self, path: &str, target: &str) -> String {
         // `rd` takes no backslash: it could be anybody's.
         let target = target.replace('\\', "%5C");
-        format!("{}?rd={}", self.endpoint_url(path), utf8_percent_encode(&target, IN_PARAMETER))
+        format!("{}://{}{path}?rd={}", self.origin.scheme, self.authority, utf8_percent_encode(&target, IN_PARAMETER))
     }
 
     /// Returns the edge whose question came without any cookies.

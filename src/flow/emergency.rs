@@ -9,6 +9,7 @@ use http::{HeaderValue, header};
 
 use super::{
     context::RequestContext,
+    delegate::OutpostHealth,
     emergency_watch::EmergencyWatch,
     rate_limits::{LimitedAction, RateLimited, RateLimits},
     refusal::Refusals,
@@ -37,6 +38,8 @@ pub(super) struct EmergencySignIn {
     pub(super) covered: Vec<usize>,
     pub(super) limits: Arc<RateLimits>,
     pub(super) watch: Arc<EmergencyWatch>,
+    /// The outposts that answer for hosts that it covers.
+    pub(super) outposts: Vec<Arc<OutpostHealth>>,
 }
 
 /// Cause of being open.
@@ -46,6 +49,8 @@ pub(super) enum OutageCause {
     Store,
     /// The app's provider answers nothing, so that no sign-in can begin.
     Provider,
+    /// The outpost that answers for the app does not.
+    Outpost,
 }
 
 /// Answer to a request whose session is unknown.
@@ -82,6 +87,11 @@ impl EmergencySignIn {
     pub(super) fn open_at(&self, context: &RequestContext<'_>) -> Option<OutageCause> {
         let is_covered = context.site.index.is_some() && self.users.covers(context.authority.host());
         is_covered.then(|| self.outage_of(context.site.app.provider)).flatten()
+    }
+
+    /// Returns `true` if it is open at a request's host because of the outpost that answers there.
+    pub(super) fn is_open_for_outpost(&self, context: &RequestContext<'_>, outpost: &OutpostHealth) -> bool {
+        context.site.index.is_some() && self.users.covers(context.authority.host()) && is_settled(outpost)
     }
 
     /// Returns who a request's password says, where the store is unavailable and that is known without a hash: such a request
@@ -156,6 +166,7 @@ impl EmergencySignIn {
                 let (reason, what) = match refusal.outage {
                     OutageCause::Store => (Reason::StoreUnavailable, "the place where sign-ins are kept"),
                     OutageCause::Provider => (Reason::ProviderUnavailable, "the service that checks who you are"),
+                    OutageCause::Outpost => (Reason::UpstreamUnavailable, "the service that checks who you are"),
                 };
                 asks(refusals.unauthorized(reason, &Page::EmergencySignIn { what, retry }))
             }
@@ -181,7 +192,8 @@ impl EmergencySignIn {
         let store = self.is_store_out().then(|| self.name_of(OutageCause::Store, 0));
         let providers = self.covered.iter().filter(|place| self.is_provider_out(**place));
         let providers = providers.map(|place| self.name_of(OutageCause::Provider, *place));
-        self.watch.observe(&store.into_iter().chain(providers).collect::<Vec<_>>());
+        let outposts = self.outposts.iter().filter(|outpost| is_settled(outpost)).map(|outpost| outpost.name.as_str());
+        self.watch.observe(&store.into_iter().chain(providers).chain(outposts).collect::<Vec<_>>());
     }
 
     fn outage_of(&self, provider: usize) -> Option<OutageCause> {
@@ -203,7 +215,13 @@ impl EmergencySignIn {
     fn name_of(&self, cause: OutageCause, provider: usize) -> &str {
         match cause {
             OutageCause::Store => "the session store",
+            OutageCause::Outpost => "the outpost",
             OutageCause::Provider => self.providers.get(provider).map_or("", |provider| &provider.settings().name),
         }
     }
+}
+
+/// Returns `true` for an outpost that has answered nothing for a while.
+fn is_settled(outpost: &OutpostHealth) -> bool {
+    outpost.outage().is_some_and(|lasted| lasted >= SETTLED)
 }

@@ -14,6 +14,7 @@
 //! | `refused_request` | what each cause is answered with: a sign-in, or a refusal |
 //! | `session_finder` | the session of a request, renewed and authorized where that is due |
 //! | `cross_site` | requests of other sites that a session would let in (`cross_site`) |
+//! | `delegate` | apps whose checks an outpost answers |
 //! | `service_tokens` | the service token of a request, and its refusals |
 //! | `endpoints` | the gate's own endpoints below `server.prefix`, such as `/start` and `/callback` |
 //! | `login`, `attempt` | OpenID Connect sign-in: `state`, nonce, PKCE, the login cookie, redirect loops |
@@ -47,6 +48,7 @@ mod challenge;
 mod check;
 mod context;
 mod cross_site;
+mod delegate;
 mod emergency;
 mod emergency_watch;
 mod endpoints;
@@ -93,6 +95,7 @@ use self::{
 pub use self::{
     api_clients::{AppPasswords, BearerSettings, Introspection, IssuerKeys, TrustedIssuer},
     check::OwnCookies,
+    delegate::DelegateSettings,
     rate_limits::{RateLimit, RateLimitSettings},
     renewal::Renewer,
     snapshot::{GateHealth, Snapshot},

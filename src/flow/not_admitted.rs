@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     api_clients::{ClientRefusal, KnownCredential},
+    delegate::OutpostAnswer,
     emergency::EmergencyRefusal,
     reauthorization::SilentTrip,
     service_tokens::ServiceTokenRefusal,
@@ -40,6 +41,8 @@ pub(super) enum NotAdmitted<'p> {
     ClientForbidden(Arc<KnownCredential>, Denial<'p>),
     /// A service token that does not let in.
     ServiceToken(Box<ServiceTokenRefusal<'p>>),
+    /// Not let in by the outpost that answers for the app.
+    Outpost(Box<OutpostAnswer>),
     /// Asked for an emergency password, or refused with one.
     Emergency(EmergencyRefusal),
 }

@@ -17,6 +17,7 @@ use crate::{
     metrics::RefusalMetrics,
     pages::{self, Page, Pages},
     policy::redirect::RedirectTarget,
+    upstream,
 };
 
 /// `Retry-After`, in seconds.
@@ -177,6 +178,39 @@ impl Refusals {
         }
     }
 
+    /// 503 where the outpost that answers for an app does not.
+    pub(super) fn outpost_unavailable(
+        &self,
+        context: &RequestContext<'_>,
+        error: &upstream::Error,
+        retry: &str,
+    ) -> Refusal {
+        let reason = match error {
+            upstream::Error::Timeout(_) => Reason::UpstreamTimeout,
+            upstream::Error::Unavailable(_) => Reason::UpstreamUnavailable,
+            upstream::Error::Request(_) => Reason::BadRequest,
+        };
+        let details = RefusalDetails { detail: Some(error), ..RefusalDetails::default() };
+        let refusal = self.refuse_with(context, reason, &Page::ProviderUnavailable { retry }, details);
+        // To an edge that asks it is what it is when the store is unavailable: nobody can tell.
+        let status = if reason == Reason::BadRequest { refusal.status } else { StatusCode::SERVICE_UNAVAILABLE };
+        Refusal { status, ..refusal }
+    }
+
+    /// Counts and logs the refusal of an outpost, which passes.
+    pub(super) fn relayed(&self, context: &RequestContext<'_>, refusal: Refusal) -> Refusal {
+        if refusal.status != StatusCode::UNAUTHORIZED {
+            let app = context.site.app.name.as_str();
+            self.metrics.count(Some(app), refusal.reason.code());
+            let detail = format!("the app's outpost answered {}", refusal.status);
+            let (app, host) = (Some(app), Some(context.authority.host()));
+            let client = context.client;
+            let details = RefusalDetails { app, host, client, detail: Some(&detail), ..RefusalDetails::default() };
+            self.log.record(context.id, refusal.reason, &details);
+        }
+        refusal
+    }
+
     /// 429 where a network has used up a limit. `retry` begins anew.
     pub(super) fn rate_limited(&self, context: &RequestContext<'_>, limited: RateLimited, retry: &str) -> Refusal {
         let details = RefusalDetails { detail: Some(&limited.key), ..RefusalDetails::default() };
@@ -196,8 +230,12 @@ impl Refusals {
 
     /// 401 for a script, a socket or a program, with the URL at which a person can sign in.
     pub(super) fn login_required(context: &RequestContext<'_>, reason: Reason) -> Refusal {
-        let login_url = context.endpoint_url("/start");
-        let body = Body::Json(pages::json("login_required", message(reason), context.id.as_str(), Some(&login_url)));
+        Self::login_required_at(context, reason, &context.endpoint_url("/start"))
+    }
+
+    /// The same with another URL.
+    pub(super) fn login_required_at(context: &RequestContext<'_>, reason: Reason, login_url: &str) -> Refusal {
+        let body = Body::Json(pages::json("login_required", message(reason), context.id.as_str(), Some(login_url)));
         Refusal { status: StatusCode::UNAUTHORIZED, reason, body, headers: Vec::new() }
     }
 
@@ -364,7 +402,9 @@ fn message(reason: Reason) -> &'static str {
 
 fn extra_headers(reason: Reason) -> Vec<(HeaderName, HeaderValue)> {
     match status(reason) {
-        StatusCode::SERVICE_UNAVAILABLE => vec![(header::RETRY_AFTER, RETRY_AFTER)],
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
+            vec![(header::RETRY_AFTER, RETRY_AFTER)]
+        }
         _ => Vec::new(),
     }
 }

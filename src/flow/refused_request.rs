@@ -8,6 +8,7 @@ use super::{
     api_clients::{self, AppPasswords},
     context::RequestContext,
     cross_site,
+    delegate::OutpostAnswer,
     emergency::EmergencySignIn,
     login::LoginFlow,
     misconfigured_edge::MissingHeaders,
@@ -20,8 +21,11 @@ use crate::{
     edge::{Intent, Reason, Refusal, Verdict},
     identity::PackedIdentity,
     pages::Page,
-    policy::{Denial, Requirement},
+    policy::{Denial, Requirement, redirect::RedirectTarget},
 };
+
+/// Path at which an outpost begins a sign-in.
+const OUTPOST_START: &str = "/outpost.goauthentik.io/start";
 
 /// Answers requests that are not let in.
 pub(super) struct RefusedRequests {
@@ -85,6 +89,7 @@ impl RefusedRequests {
             NotAdmitted::ServiceToken(refusal) => {
                 Verdict::Refuse(refusal.refuse(&self.refusals, context, target, original().as_str()))
             }
+            NotAdmitted::Outpost(answer) => self.answer_of_outpost(context, *answer, &original()),
             NotAdmitted::Undetermined(cause) => {
                 Verdict::Refuse(self.refusals.undetermined(context, &cause, original().as_str()))
             }
@@ -93,6 +98,27 @@ impl RefusedRequests {
                     emergency.map(|emergency| emergency.refuse(&self.refusals, context, &refusal, original().as_str()));
                 // There is one, or nothing would have been refused by it.
                 Verdict::Refuse(refused.unwrap_or_else(|| Refusals::login_required(context, Reason::NoSession)))
+            }
+        }
+    }
+
+    /// Passes on what an outpost answered, as edges and programs can take it.
+    fn answer_of_outpost(
+        &self,
+        context: &RequestContext<'_>,
+        answer: OutpostAnswer,
+        original: &RedirectTarget,
+    ) -> Verdict {
+        match answer {
+            OutpostAnswer::Redirected(to) if context.intent == Intent::Page => Verdict::Redirect(to),
+            // Never an admission: fail closed all the same.
+            OutpostAnswer::Redirected(_) | OutpostAnswer::Admitted(_) => {
+                let sign_in = context.url_with_rd(OUTPOST_START, original.as_str());
+                Verdict::Refuse(Refusals::login_required_at(context, Reason::NoSession, &sign_in))
+            }
+            OutpostAnswer::Refused(refusal) => Verdict::Refuse(self.refusals.relayed(context, refusal)),
+            OutpostAnswer::Unavailable(error) => {
+                Verdict::Refuse(self.refusals.outpost_unavailable(context, &error, original.as_str()))
             }
         }
     }

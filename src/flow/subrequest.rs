@@ -15,7 +15,9 @@ use super::{
     check::Check,
     context::{Initiator, PublicOrigin, RequestContext, RequestId, Via},
     cross_site,
+    delegate::Delegation,
     endpoints::{self, Endpoints},
+    not_admitted::NotAdmitted,
     protected_resource,
     refusal::{RefusalTarget, Refusals, UnreadableRequest},
     refusal_log::RefusalDetails,
@@ -39,6 +41,8 @@ pub(super) struct Subrequests {
     pub(super) has_warned_of_method: AtomicBool,
     pub(super) policy: Arc<Policy>,
     pub(super) check: Check,
+    /// Of the apps whose checks an outpost answers, by their place in the configuration.
+    pub(super) delegations: Vec<Option<Delegation>>,
     pub(super) refused: RefusedRequests,
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) refusals: Arc<Refusals>,
@@ -75,6 +79,8 @@ enum Destination<'r> {
     Endpoint(&'r str),
     /// Protected-resource metadata, which the app has published by the gate.
     ResourceMetadata,
+    /// A path of an app whose checks this outpost answers.
+    Delegated(&'r Delegation, Requirement<'r>),
     /// A path of the app, which requires this.
     App(Requirement<'r>),
 }
@@ -110,11 +116,15 @@ impl Subrequests {
             // Unknown closes what known would close, so leaving it out where no rule asks opens nothing.
             let client = if site.app.reads_client() { request.client.address() } else { None };
             let attributes = RequestAttributes { path, method: request.method, client };
-            Destination::App(site.app.requirement(attributes))
+            let requirement = site.app.requirement(attributes);
+            match site.index.and_then(|index| self.delegations.get(index)) {
+                Some(Some(delegation)) => Destination::Delegated(delegation, requirement),
+                _ => Destination::App(requirement),
+            }
         };
         let initiator = match &destination {
             Destination::App(requirement) => cross_site::initiator(&request, &site, requirement, self.origin.scheme),
-            Destination::Endpoint(_) | Destination::ResourceMetadata => Initiator::Trusted,
+            Destination::Endpoint(_) | Destination::ResourceMetadata | Destination::Delegated(..) => Initiator::Trusted,
         };
         Ok(ReadSubrequest { request, site, initiator, destination })
     }
@@ -159,17 +169,31 @@ impl Subrequests {
             }
             Destination::Endpoint(path) => Box::pin(self.endpoints.answer_subrequest(&context, path, query)).await,
             Destination::ResourceMetadata => protected_resource::refuse_subrequest(&context, &self.refusals),
+            Destination::Delegated(delegation, requirement) => {
+                let decided = Box::pin(self.check.decide_by_outpost(delegation, &context, target)).await;
+                match decided {
+                    Ok(verdict) => verdict,
+                    Err(cause) => Box::pin(self.refuse(&context, &requirement, target, cause)).await,
+                }
+            }
             Destination::App(requirement) => match self.check.decide(&context, &requirement, target).await {
                 Ok(verdict) => verdict,
-                Err(cause) => {
-                    let emergency = self.check.emergency.as_deref();
-                    let passwords = self.check.app_passwords();
-                    let refused =
-                        RefusedRequest { context: &context, requirement: &requirement, target, passwords, emergency };
-                    Box::pin(self.refused.answer(&refused, cause)).await
-                }
+                Err(cause) => Box::pin(self.refuse(&context, &requirement, target, cause)).await,
             },
         }
+    }
+
+    /// Makes the answer for a request that is not let in.
+    async fn refuse(
+        &self,
+        context: &RequestContext<'_>,
+        requirement: &Requirement<'_>,
+        target: &str,
+        cause: NotAdmitted<'_>,
+    ) -> Verdict {
+        let (emergency, passwords) = (self.check.emergency.as_deref(), self.check.app_passwords());
+        let refused = RefusedRequest { context, requirement, target, passwords, emergency };
+        self.refused.answer(&refused, cause).await
     }
 
     fn refuse_unreadable(&self, subrequest: &Subrequest<'_>, id: &RequestId, error: UnreadableRequest) -> Verdict {
@@ -198,9 +222,14 @@ impl<'r> PendingSubrequest<'r> {
     /// Lets the subrequest in where memory alone can decide that.
     fn admit(&self) -> Option<Response> {
         let ReadSubrequest { request, site, initiator, destination } = self.read.as_ref().ok()?;
-        let (Destination::App(requirement), Initiator::Trusted) = (destination, initiator) else { return None };
-        let (host, headers) = (request.authority.host(), request.headers);
-        let verdict = self.subrequests.check.admit_at_once(site, requirement, host, headers)?;
+        let (host, headers, check) = (request.authority.host(), request.headers, &self.subrequests.check);
+        let verdict = match (destination, initiator) {
+            (Destination::App(requirement), Initiator::Trusted) => {
+                check.admit_at_once(site, requirement, host, headers)?
+            }
+            (Destination::Delegated(delegation, _), _) => check.admit_by_outpost(delegation, host, headers)?,
+            _ => return None,
+        };
         // Never by an emergency password: those are looked at later.
         self.subrequests.count(request.edge, Some(*site), metrics::VerdictLabel::Allow, self.begun);
         Some(edge::write(request.edge, verdict, ""))

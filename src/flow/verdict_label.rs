@@ -22,7 +22,7 @@ pub(super) fn verdict_label(verdict: &Verdict) -> metrics::VerdictLabel {
         }
         // An outage is a 503, unless somebody is asked for an emergency password.
         Verdict::Refuse(Refusal {
-            reason: Reason::StoreUnavailable | Reason::ProviderUnavailable,
+            reason: Reason::StoreUnavailable | Reason::ProviderUnavailable | Reason::UpstreamUnavailable,
             status: StatusCode::UNAUTHORIZED,
             ..
         }) => return metrics::VerdictLabel::Emergency,

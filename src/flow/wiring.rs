@@ -11,6 +11,7 @@ use super::{
     callback::CallbackFlow,
     check::{Check, OwnCookies},
     context::PublicOrigin,
+    delegate::{DelegateSettings, Delegation},
     emergency::EmergencySignIn,
     emergency_watch::EmergencyWatch,
     endpoints::Endpoints,
@@ -77,12 +78,14 @@ pub struct Settings {
     pub service_token_header: Option<HeaderName>,
     /// `[emergency]`.
     pub emergency: Option<emergency::Settings>,
+    /// `apps[].delegate`, by the apps' places in the configuration.
+    pub delegates: Vec<Option<DelegateSettings>>,
 }
 
 impl Settings {
     /// Returns every upstream that the flows pass requests on to.
     pub fn upstreams(&self) -> impl Iterator<Item = &upstream::Settings> {
-        [].into_iter()
+        self.delegates.iter().flatten().map(|delegate| &delegate.upstream)
     }
 }
 
@@ -149,7 +152,15 @@ impl SharedParts {
     }
 
     /// The emergency sign-in of one configuration.
-    fn emergency(&self, settings: emergency::Settings, components: &GateComponents) -> EmergencySignIn {
+    fn emergency(
+        &self,
+        settings: emergency::Settings,
+        components: &GateComponents,
+        delegations: &[Option<Delegation>],
+    ) -> EmergencySignIn {
+        let outposts = components.policy.apps_at(&settings.hosts);
+        let outposts =
+            outposts.filter_map(|place| Some(Arc::clone(&delegations.get(place)?.as_ref()?.health))).collect();
         let covered: BTreeSet<_> = components.policy.providers_of(&settings.hosts).collect();
         let now = components.clock.now();
         EmergencySignIn {
@@ -159,6 +170,7 @@ impl SharedParts {
             covered: covered.into_iter().collect(),
             limits: Arc::clone(&self.rate_limits),
             watch: Arc::clone(&self.emergency_watch),
+            outposts,
         }
     }
 }
@@ -178,11 +190,13 @@ impl Flows {
     /// Wires the flows of one configuration.
     pub(super) fn new(settings: Settings, components: GateComponents, shared: &SharedParts) -> Self {
         let SharedParts { renewer, refusal_log, header_cuts, rate_limits, .. } = shared;
-        let emergency = settings.emergency.clone().map(|settings| Arc::new(shared.emergency(settings, &components)));
+        let jar = Arc::new(jar(&settings, &components.providers));
+        let delegations = delegations(&settings.delegates, &components, &jar);
+        let emergency = settings.emergency.clone();
+        let emergency = emergency.map(|settings| Arc::new(shared.emergency(settings, &components, &delegations)));
         let GateComponents { policy, sessions, providers, token_issuers, upstreams: _, pages, keyring, clock, metrics } =
             components;
         let policy = without_header(policy, settings.service_token_header.as_ref());
-        let jar = Arc::new(jar(&settings, &providers));
         let unknown_sids = Arc::new(UnknownSids::new());
         let reauthorization = Arc::new(Reauthorization {
             sessions: Arc::clone(&sessions),
@@ -226,6 +240,7 @@ impl Flows {
             has_warned_of_method: false.into(),
             policy: Arc::clone(&common.policy),
             check,
+            delegations,
             refused: RefusedRequests {
                 step_ups: StepUps { login: Arc::clone(&login), refusals: Arc::clone(&common.refusals) },
                 login,
@@ -251,6 +266,18 @@ fn without_header(policy: Policy, header: Option<&HeaderName>) -> Policy {
         Some(header) => policy.removing(header),
         None => policy,
     }
+}
+
+fn delegations(
+    settings: &[Option<DelegateSettings>],
+    components: &GateComponents,
+    jar: &Arc<GateCookies>,
+) -> Vec<Option<Delegation>> {
+    let delegation = |settings: &DelegateSettings| {
+        let upstream = components.upstreams.get(&settings.upstream).cloned();
+        Delegation::new(settings.clone(), upstream, Arc::clone(jar), components.clock.clone())
+    };
+    settings.iter().map(|settings| settings.as_ref().map(delegation)).collect()
 }
 
 fn jar(settings: &Settings, providers: &[Arc<Provider>]) -> GateCookies {

@@ -133,6 +133,11 @@ impl Policy {
         apps.map(|app| app.provider)
     }
 
+    /// Returns the apps that have a host in common with these patterns, by place.
+    pub fn apps_at<'p>(&'p self, hosts: &'p [HostPattern]) -> impl Iterator<Item = usize> + 'p {
+        self.apps.iter().enumerate().filter(|(_, app)| app.has_host_among(hosts)).map(|(place, _)| place)
+    }
+
     /// Returns `true` if an app names this folded host. `access.default` names none.
     #[must_use]
     pub fn names(&self, host: &str) -> bool {

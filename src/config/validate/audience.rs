@@ -18,6 +18,10 @@ const RESTRICTION: &str = "say who may, such as allow = { users = [\"ann@example
 pub(super) fn warn_of_surprises(reader: &mut Reader<'_>, root: &Cursor<'_>) {
     let providers = root.at("providers").map(|list| list.items()).unwrap_or_default();
     for app in root.at("apps").map(|list| list.items()).unwrap_or_default() {
+        if app.at("delegate").is_some() {
+            // Its outpost decides.
+            continue;
+        }
         let name = app.at("provider").and_then(|name| name.text());
         let is_named = |provider: &&Cursor<'_>| {
             name.is_none_or(|name| provider.at("name").and_then(|own| own.text()) == Some(name))

@@ -230,6 +230,22 @@ impl HeaderPlan {
         headers
     }
 
+    /// Returns the headers with the values that an outpost told: each of the plan's is there, empty where it told none, several, or
+    /// more than there is room for. Nothing else that it told is.
+    #[must_use]
+    pub fn relayed(&self, told: &HeaderMap) -> HeaderMap {
+        let mut headers = self.blank();
+        let mut room = self.room;
+        for (name, place) in headers.iter_mut().filter(|(name, _)| **name != CONTENT_LENGTH) {
+            let mut values = told.get_all(name).iter();
+            let only = values.next().filter(|_| values.next().is_none()).map(value::relayed);
+            let line = only.filter(|value| line_length(name, value.len()) <= room).unwrap_or(EMPTY);
+            room = room.saturating_sub(line_length(name, line.len()));
+            *place = line;
+        }
+        headers
+    }
+
     /// Returns the headers without an identity: all present, all empty but the constants.
     #[must_use]
     pub fn blank(&self) -> HeaderMap {

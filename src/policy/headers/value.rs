@@ -5,7 +5,7 @@
 //! list) gives back exactly the value of the provider.
 
 use http::HeaderValue;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode, utf8_percent_encode};
 
 /// `CONTROLS` holds the C0 controls and DEL; what is not ASCII is always encoded.
 const TEXT: &AsciiSet = &CONTROLS.add(b'%');
@@ -35,6 +35,12 @@ impl Separator {
             Self::Bar => BAR,
         }
     }
+}
+
+/// Returns a value that another gate has rendered. What it left outside of ASCII is percent-encoded, and nothing else: apps know the
+/// rest as that gate has it.
+pub(super) fn relayed(value: &HeaderValue) -> HeaderValue {
+    line(&percent_encode(value.as_bytes(), CONTROLS).to_string())
 }
 
 /// Encodes a text.
