@@ -31,7 +31,7 @@
 //! | `reauthorization`, `silent_callback` | asking the provider again without a prompt, once a session's authorization has aged |
 //! | `step_up`, `step_up_request` | sign-ins that are not as a rule asks for, and what the way to the provider has brought |
 //! | `app_limits` | an app's own `lifetime` and `idle_timeout` |
-//! | `refusal`, `refusal_log` | refusals as pages and JSON, and their log |
+//! | `refusal`, `reasons`, `refusal_log` | refusals as pages and JSON, their statuses and words, and their log |
 //! | `misconfigured_edge` | edges that do not pass on what the gate reads |
 //! | `log_interval` | how often such things are logged |
 //! | `verdict_label` | verdicts as the metric counts them |
@@ -64,6 +64,7 @@ mod misconfigured_edge;
 mod not_admitted;
 pub mod protected_resource;
 mod rate_limits;
+mod reasons;
 mod reauthorization;
 mod refusal;
 mod refusal_log;

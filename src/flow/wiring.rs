@@ -158,10 +158,13 @@ impl SharedParts {
         components: &GateComponents,
         delegations: &[Option<Delegation>],
     ) -> EmergencySignIn {
-        let outposts = components.policy.apps_at(&settings.hosts);
-        let outposts =
-            outposts.filter_map(|place| Some(Arc::clone(&delegations.get(place)?.as_ref()?.health))).collect();
-        let covered: BTreeSet<_> = components.policy.providers_of(&settings.hosts).collect();
+        let (mut covered, mut outposts) = (BTreeSet::new(), Vec::new());
+        for (place, app) in components.policy.apps_at(&settings.hosts) {
+            match delegations.get(place) {
+                Some(Some(delegation)) => outposts.push(Arc::clone(&delegation.health)),
+                _ => drop(covered.insert(app.provider)),
+            }
+        }
         let now = components.clock.now();
         EmergencySignIn {
             users: EmergencyUsers::new(settings, Arc::clone(&self.password_verifier), now),

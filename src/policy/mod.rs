@@ -127,15 +127,9 @@ impl Policy {
         apps.filter(|app| !app.headers.set_jwks_url(url)).map(|app| app.name.as_str()).collect()
     }
 
-    /// Returns the providers of the apps that have a host in common with these patterns, by place.
-    pub fn providers_of<'p>(&'p self, hosts: &'p [HostPattern]) -> impl Iterator<Item = usize> + 'p {
-        let apps = self.apps.iter().filter(|app| app.has_host_among(hosts));
-        apps.map(|app| app.provider)
-    }
-
-    /// Returns the apps that have a host in common with these patterns, by place.
-    pub fn apps_at<'p>(&'p self, hosts: &'p [HostPattern]) -> impl Iterator<Item = usize> + 'p {
-        self.apps.iter().enumerate().filter(|(_, app)| app.has_host_among(hosts)).map(|(place, _)| place)
+    /// Returns the apps that have a host in common with these patterns, with their places.
+    pub fn apps_at<'p>(&'p self, hosts: &'p [HostPattern]) -> impl Iterator<Item = (usize, &'p App)> + 'p {
+        self.apps.iter().enumerate().filter(|(_, app)| app.has_host_among(hosts))
     }
 
     /// Returns `true` if an app names this folded host. `access.default` names none.

@@ -17,6 +17,7 @@ mod clocks;
 mod commands;
 mod cookie_domains;
 mod cross_site;
+mod delegate;
 mod documents;
 mod edges;
 mod emergency;

@@ -1,10 +1,6 @@
 //! The keys of apps whose requests go further: to an outpost that answers for them.
 
-use super::spec::{
-    AppliesOn::Reload,
-    DefaultValue::{Absent, Is},
-    KeySpec, ValueKind, key,
-};
+use super::spec::{AppliesOn::Reload, DefaultValue::Absent, KeySpec, ValueKind, key};
 
 /// These keys.
 pub(super) const UPSTREAM_KEYS: &[KeySpec] = &[
@@ -21,9 +17,9 @@ pub(super) const UPSTREAM_KEYS: &[KeySpec] = &[
     key(
         "apps[].delegate_cache",
         ValueKind::Text,
-        Is("\"0s\""),
+        Absent("`0s`: it is asked every time"),
         Reload,
         "Time for which an outpost's admission counts for the same cookies at the same host without asking it again; at most \
-         `1m`. `0s`: not at all. A sign-out at the outpost shows after this time.",
+         `1m`. A sign-out at the outpost shows after this time.",
     ),
 ];

@@ -299,6 +299,13 @@ fn mistakes_about_rules_are_errors_with_a_hint() {
         [[apps]] > rules = [{ path = "/a", access = "deny", cross_site = "allow" }] > apps[0].rules[0].cross_site: has no effect > remove
         [[apps]] > cross_site = "deny" ¶ rules = [{ access = "authenticated", cross_site = "allow" }] > apps[0].cross_site: has no effect > rules
         [[apps]] > cross_site = "deny" ¶ rules = [{ access = "deny" }] > apps[0].cross_site: has no effect > remove
+        [[apps]] > allow = { groups = ["x"] } ¶ delegate = "http://old/auth/nginx" > apps[0].allow: has no effect: an outpost > remove
+        [[apps]] > rules = [{ access = "deny" }] ¶ delegate = "http://old/auth/nginx" > apps[0].rules: has no effect: an outpost > remove
+        [[apps]] > delegate = "http://old/auth" > apps[0].delegate: `http://old/auth` does not say in which dialect > end it in
+        [[apps]] > delegate = "ftp://old/auth/caddy" > apps[0].delegate: `ftp://old/auth/caddy` is neither http nor https > write it
+        [[apps]] > delegate = "http://old/auth/caddy?x" > apps[0].delegate: `http://old/auth/caddy?x` has a query > write it
+        [[apps]] > delegate_cache = "5s" > apps[0].delegate_cache: has no effect: no outpost > remove
+        [[apps]] > delegate_cache = "2m" ¶ delegate = "http://old/auth/caddy" > apps[0].delegate_cache: `2m` is longer than a minute > at most
         [[apps]] > resource_metadata = true > apps[0].resource_metadata: has no effect > such a rule
         "#,
     );

@@ -85,6 +85,8 @@ const CHANGES: &[(&str, Variables, &str)] = &[
     ("apps[].lifetime", &[], "1h"),
     ("apps[].idle_timeout", &[], "1h"),
     ("apps[].reauthorize", &[], "1h"),
+    ("apps[].delegate", DELEGATED, "http://other:9000/outpost.goauthentik.io/auth/traefik"),
+    ("apps[].delegate_cache", DELEGATED, "5s"),
     ("apps[].cross_site", &[], "deny"),
     ("apps[].resource_metadata", BEARER, "true"),
     ("apps[].allow.groups", PEOPLE, "['others']"),
@@ -152,6 +154,10 @@ const BEARER: Variables = &[
     ("DOORWARD_APPS__0__RULES", "[{ access = 'bearer' }]"),
     ("DOORWARD_PROVIDERS__0__CLIENT_SECRET", "a client secret"),
     ("DOORWARD_BEARER__ISSUERS", "[{ issuer = 'https://api.example.com/', audience = 'api' }]"),
+];
+const DELEGATED: Variables = &[
+    ("DOORWARD_APPS__0__RULES", "[]"),
+    ("DOORWARD_APPS__0__DELEGATE", "http://outpost:9000/outpost.goauthentik.io/auth/traefik"),
 ];
 const TOKENS: Variables = &[("DOORWARD_TOKENS__HEADER", "Doorward-Token")];
 const RULE: Variables = &[(

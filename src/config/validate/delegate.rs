@@ -34,24 +34,28 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 /// Reads the outposts of all apps, by their place.
 pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Vec<Option<DelegateSettings>>> {
     let apps = root.at("apps").map(|list| list.items()).unwrap_or_default();
-    apps.iter().map(|app| of_app(reader, app)).collect()
+    // All of them, so that every mistake is reported.
+    let read: Vec<_> = apps.iter().map(|app| of_app(reader, app)).collect();
+    read.into_iter().collect::<Result<_, _>>().ok()
 }
 
-/// Returns `Some(None)` for an app without an outpost, and `None` for a mistake.
-fn of_app(reader: &mut Reader<'_>, app: &Cursor<'_>) -> Option<Option<DelegateSettings>> {
+/// A mistake, which is reported.
+struct ReportedMistake;
+
+fn of_app(reader: &mut Reader<'_>, app: &Cursor<'_>) -> Result<Option<DelegateSettings>, ReportedMistake> {
     let (address, cache) = (app.at("delegate"), app.at("delegate_cache"));
-    let time = reader.parsed(cache.as_ref(), cache_time);
+    let time = cache.as_ref().map(|cache| reader.parsed(Some(cache), cache_time));
     let Some(address) = address else {
-        if let Some(cache) = cache.filter(Cursor::is_written) {
+        if let Some(cache) = cache {
             reader.error(&cache, "has no effect: no outpost answers for the app", "remove it, or add `delegate`");
         }
-        return Some(None);
+        return Ok(None);
     };
     for key in REPLACED.iter().filter_map(|name| app.at(name)).filter(is_written) {
         let hint = "remove it, or remove `delegate`, so that the gate decides";
         reader.error(&key, "has no effect: an outpost answers for the app", hint);
     }
-    let (url, dialect) = reader.parsed(Some(&address), outpost)?;
+    let (url, dialect) = reader.parsed(Some(&address), outpost).ok_or(ReportedMistake)?;
     let path = url.path().to_owned();
     let mut origin = url;
     origin.set_path("/");
@@ -61,12 +65,14 @@ fn of_app(reader: &mut Reader<'_>, app: &Cursor<'_>) -> Option<Option<DelegateSe
         silence_timeout: ANSWER_TIMEOUT,
         ..upstream::Settings::new(origin)
     };
-    let cache = time?;
-    Some(Some(DelegateSettings { upstream, path, dialect, cache: (!cache.is_zero()).then_some(cache) }))
+    let cache = time.unwrap_or(Some(Duration::ZERO)).ok_or(ReportedMistake)?;
+    Ok(Some(DelegateSettings { upstream, path, dialect, cache: (!cache.is_zero()).then_some(cache) }))
 }
 
 fn is_written(key: &Cursor<'_>) -> bool {
-    key.is_written() || key.entries().iter().any(|(_, inner)| is_written(inner))
+    let (items, entries) = (key.items(), key.entries());
+    let is_empty = items.is_empty() && entries.is_empty() && key.text().is_none() && key.flag().is_none();
+    (key.is_written() && !is_empty) || entries.iter().any(|(_, inner)| is_written(inner))
 }
 
 /// Parses the address at which an outpost answers.

@@ -39,14 +39,15 @@ impl OutpostAnswer {
             _ if status.is_informational() || status.is_success() => {
                 Self::Unavailable(upstream::Error::Unavailable(format!("status {status}, which lets nobody in")))
             }
-            _ => match headers.get(header::LOCATION).filter(|_| status.is_redirection()) {
+            _ if status.is_redirection() => match headers.get(header::LOCATION) {
                 Some(location) => Self::Redirected(Redirect {
                     reason: Reason::NoSession,
                     location: location.clone(),
                     cookies: headers.get_all(header::SET_COOKIE).iter().cloned().collect(),
                 }),
-                None => Self::Refused(refusal(status, &headers, body)),
+                None => Self::Unavailable(upstream::Error::Unavailable(format!("status {status} without an address"))),
             },
+            _ => Self::Refused(refusal(status, &headers, body)),
         }
     }
 }

@@ -16,12 +16,12 @@ const FORGOTTEN: Duration = Duration::from_mins(1);
 pub(in crate::flow) struct OutpostHealth {
     pub(in crate::flow) name: String,
     clock: Clock,
-    outage: Mutex<Option<Outage>>,
+    outage: Mutex<Option<OutpostOutage>>,
 }
 
 /// Failures since the last success.
 #[derive(Clone, Copy, Debug)]
-struct Outage {
+struct OutpostOutage {
     first: Duration,
     last: Duration,
 }
@@ -42,7 +42,7 @@ impl OutpostHealth {
                 if known.is_none() {
                     tracing::warn!(outpost = self.name, %error, "the outpost is unavailable");
                 }
-                *outage = Some(Outage { first: known.map_or(now, |known| known.first), last: now });
+                *outage = Some(OutpostOutage { first: known.map_or(now, |known| known.first), last: now });
             }
             _ => {
                 if let Some(over) = outage.take() {

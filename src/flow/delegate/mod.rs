@@ -16,7 +16,7 @@ use http_body_util::{BodyExt as _, Limited};
 use tokio::time::timeout;
 
 pub(super) use self::{answer::OutpostAnswer, health::OutpostHealth};
-use self::{cache::AdmissionCache, question::Question};
+use self::{cache::AdmissionCache, question::OutpostQuestion};
 use super::context::RequestContext;
 use crate::{
     clock::Clock,
@@ -95,7 +95,8 @@ impl Delegation {
         target: &str,
     ) -> Result<Response<Bytes>, upstream::Error> {
         let DelegateSettings { path, dialect, .. } = &self.settings;
-        let question = Question { path, dialect: *dialect, upstream: &self.settings.upstream.url, jar: &self.jar };
+        let question =
+            OutpostQuestion { path, dialect: *dialect, upstream: &self.settings.upstream.url, jar: &self.jar };
         let (head, body) = upstream.send(question.about(context, target)?).await?.into_parts();
         let body = Limited::new(body, MAX_BODY).collect().await;
         let body = body.map_err(|error| upstream::Error::Unavailable(format!("its answer broke off: {error}")))?;

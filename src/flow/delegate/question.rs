@@ -45,14 +45,14 @@ const DROPPED: &[&str] = &[
 const DROPPED_BEGINNINGS: &[&str] = &["x-forwarded-", "x-original-", "x-authentik-", "x-auth-request-", "remote-"];
 
 /// Way to ask one outpost.
-pub(super) struct Question<'a> {
+pub(super) struct OutpostQuestion<'a> {
     pub(super) path: &'a str,
     pub(super) dialect: Edge,
     pub(super) upstream: &'a Url,
     pub(super) jar: &'a GateCookies,
 }
 
-impl Question<'_> {
+impl OutpostQuestion<'_> {
     /// Describes a request.
     pub(super) fn about(
         &self,

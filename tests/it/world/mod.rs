@@ -13,6 +13,7 @@ mod keycloak;
 mod mcp;
 pub(crate) mod misbehaving_provider;
 mod mod_auth_openidc;
+pub(crate) mod outpost;
 mod ports;
 mod process;
 mod provider;
