@@ -95,7 +95,13 @@ pub fn forwarded_for(input: &[u8]) {
     parts.headers.extend(headers.clone());
     let networks = ["127.0.0.0/8", "::1/128", "10.0.0.0/8"].map(|network| network.parse().expect("a network"));
     let proxies = TrustedProxies::new(networks.to_vec());
-    let subrequest = Subrequest { edge: Edge::Traefik, peer: IpAddr::from([127, 0, 0, 1]), parts: &parts, target: "" };
+    let subrequest = Subrequest {
+        edge: Edge::Traefik,
+        namespace: crate::edge::Namespace::Own,
+        peer: IpAddr::from([127, 0, 0, 1]),
+        parts: &parts,
+        target: "",
+    };
     let peer = proxies.admit(subrequest.peer).expect("loopback is trusted");
     let Ok(asked) = edge::read(peer, &subrequest) else { return };
     let Some(client) = asked.client.address() else { return };

@@ -7,7 +7,7 @@ use doorward::{
     clock::Clock,
     config::{self, ConfigFile},
     crypto::Keyring,
-    edge::{Edge, Response, Subrequest},
+    edge::{Edge, Namespace, Response, Subrequest},
     flow::{self, Gate, SubrequestAnswer},
     identity::{Identity, Registration, SessionScope, Subject, Tokens},
     metrics::{self, Metrics},
@@ -144,7 +144,8 @@ impl Bench {
     /// Checks a subrequest of Traefik as the server does: first against the cache, then against the store.
     pub(crate) async fn ask(&self, request: &Parts) -> Response {
         let peer = IpAddr::from([127, 0, 0, 1]);
-        let subrequest = Subrequest { edge: Edge::Traefik, peer, parts: request, target: "" };
+        let subrequest =
+            Subrequest { edge: Edge::Traefik, namespace: Namespace::Own, peer, parts: request, target: "" };
         if let SubrequestAnswer::Ready(response) = self.gate.now().admit_at_once(subrequest) {
             return response;
         }

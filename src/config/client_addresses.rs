@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{known_providers::KnownProvider, settings::Config};
 use crate::{
     cookie::SiteScheme,
+    flow::AUTHENTIK_CALLBACK,
     oidc,
     policy::{DefaultAccess, HostPattern},
 };
@@ -29,6 +30,8 @@ pub(super) struct ClientAddresses<'c> {
     hosts: Vec<String>,
     scheme: SiteScheme,
     prefix: &'c str,
+    /// Path and query of the callback, where it is that of another gate.
+    callback: &'c str,
     /// People sign in here at hosts that no app names, too.
     serves_other_hosts: bool,
 }
@@ -46,6 +49,7 @@ pub(super) fn list(config: &Config) -> Vec<ClientAddresses<'_>> {
             hosts: hosts.collect(),
             scheme: config.gate.transport,
             prefix: &config.gate.prefix,
+            callback: if config.gate.compat.authentik { AUTHENTIK_CALLBACK } else { "" },
             serves_other_hosts: index == 0 && config.policy.default == DefaultAccess::Authenticated,
         }
     };
@@ -54,15 +58,25 @@ pub(super) fn list(config: &Config) -> Vec<ClientAddresses<'_>> {
 
 impl ClientAddresses<'_> {
     fn address(&self, host: &str, path: &str) -> String {
-        let scheme = match self.scheme {
+        format!("{}://{host}{}{path}", self.scheme(), self.prefix)
+    }
+
+    fn redirect_uri(&self, host: &str) -> String {
+        if self.callback.is_empty() {
+            return self.address(host, CALLBACK);
+        }
+        format!("{}://{host}{}", self.scheme(), self.callback)
+    }
+
+    fn scheme(&self) -> &'static str {
+        match self.scheme {
             SiteScheme::Https => "https",
             SiteScheme::Http => "http",
-        };
-        format!("{scheme}://{host}{}{path}", self.prefix)
+        }
     }
 
     fn redirect_uris(&self) -> Vec<String> {
-        self.hosts.iter().map(|host| self.address(host, CALLBACK)).collect()
+        self.hosts.iter().map(|host| self.redirect_uri(host)).collect()
     }
 
     fn post_logout_redirect_uris(&self) -> Vec<String> {
@@ -128,7 +142,7 @@ impl ClientAddresses<'_> {
             text.push_str("  `*` is any host there: register a pattern, or each host that is used\n");
         }
         if self.serves_other_hosts {
-            let redirect = self.address("HOST", CALLBACK);
+            let redirect = self.redirect_uri("HOST");
             let _ = writeln!(text, "  and {redirect} for every HOST that no app names (`access.default`)");
         }
         for note in self.notes() {

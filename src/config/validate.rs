@@ -87,6 +87,7 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
             prefix: server.prefix,
             transport,
             trusted_proxies: server.trusted_proxies,
+            compat: server.compat,
             service_hosts: server.service_hosts,
             cookie_name: session.cookie_name,
             cookie_domains: session.cookie_domains,

@@ -20,6 +20,11 @@ impl<'r> ForwardedClient<'r> {
         Self { peer, forwarded }
     }
 
+    /// A client that nothing trustworthy is told about.
+    pub(super) fn unknown(peer: TrustedPeer<'r>) -> Self {
+        Self { peer, forwarded: Field::named("X-Forwarded-For") }
+    }
+
     /// Returns its address, or `None` where it is unknown.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {

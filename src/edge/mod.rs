@@ -24,7 +24,7 @@ pub use self::{
     field::{BadRequest, request_host},
     intent::{Intent, intent, tells_intent},
     network::Network,
-    request::{AuthRequest, Edge, Subrequest},
+    request::{AuthRequest, Edge, Namespace, Subrequest},
     trust::{TrustedPeer, TrustedProxies},
     verdict::{Admission, Body, Framing, Reason, Redirect, Refusal, Verdict},
 };

@@ -45,11 +45,23 @@ impl Edge {
     }
 }
 
+/// Paths below which the gate is asked: its own, or those of a gate whose place it takes (`server.compat`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Namespace {
+    /// `server.prefix`.
+    #[default]
+    Own,
+    /// Those of an authentik proxy outpost.
+    Authentik,
+}
+
 /// Auth subrequest as it arrived: unread, and from a peer that may not be trusted.
 #[derive(Clone, Copy, Debug)]
 pub struct Subrequest<'r> {
     /// The dialect, by the path of the subrequest.
     pub edge: Edge,
+    /// The paths among which that path is.
+    pub namespace: Namespace,
     /// The other end of the connection.
     pub peer: IpAddr,
     /// The head of the request.

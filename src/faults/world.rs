@@ -266,13 +266,19 @@ impl GateProcess {
     pub(super) async fn ask(&self, question: &Question) -> Seen {
         let (now, peer) = (Guard::into_inner(self.gate.now()), IpAddr::from([127, 0, 0, 1]));
         let response = if question.is_subrequest {
-            let subrequest = Subrequest { edge: Edge::Traefik, peer, parts: &question.parts, target: "" };
+            let subrequest = Subrequest {
+                edge: Edge::Traefik,
+                namespace: crate::edge::Namespace::Own,
+                peer,
+                parts: &question.parts,
+                target: "",
+            };
             match now.admit_at_once(subrequest) {
                 SubrequestAnswer::Ready(response) => response,
                 SubrequestAnswer::Pending(pending) => pending.resolve().await,
             }
         } else {
-            now.answer_endpoint(peer, &question.parts, &question.path).await
+            now.answer_endpoint(peer, &question.parts, crate::edge::Namespace::Own, &question.path).await
         };
         let (head, body) = response.into_parts();
         let Ok(body) = body.collect().await;

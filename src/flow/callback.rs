@@ -88,7 +88,7 @@ impl CallbackFlow {
         let redemption = Redemption {
             code,
             iss: parameters.iss.as_deref(),
-            redirect_uri: &context.endpoint_url("/callback"),
+            redirect_uri: &context.redirect_uri(),
             nonce: &attempt.nonce,
             code_verifier: &attempt.verifier,
         };
@@ -273,7 +273,7 @@ impl CallbackFlow {
         ];
         if let Some(loops) = unsent {
             let counter = login_cookie.with_loops(loops).sign(&self.login.keyring, own.audience());
-            let path = format!("{}/callback", context.origin.prefix);
+            let path = format!("{}/callback", context.origin.callback_prefix);
             cookies.push(self.login.jar.set_at(&path, &self.login.jar.rounds_name(), &counter, attempt::WINDOW));
         }
         Ok(cookies)

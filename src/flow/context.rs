@@ -8,10 +8,14 @@ use http::{HeaderMap, HeaderValue, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
 
+use super::{
+    compat::{AUTHENTIK_CALLBACK, AUTHENTIK_PREFIX, CompatSettings},
+    endpoint_path::endpoint_path,
+};
 use crate::{
     cookie::{GateCookies, HostCookies, SiteScheme},
     crypto,
-    edge::{self, Edge, Intent},
+    edge::{self, Edge, Intent, Namespace},
     host::Authority,
     policy::{Site, redirect::RedirectBase},
 };
@@ -71,6 +75,52 @@ pub(super) struct PublicOrigin {
     pub(super) scheme: &'static str,
     /// The path below which the gate's own endpoints are; no slash at the end.
     pub(super) prefix: String,
+    /// Path and query of the callback here.
+    pub(super) callback: String,
+    /// The prefix below which return targets are kept: that of the callback at which sign-ins end.
+    pub(super) callback_prefix: String,
+}
+
+/// The gate as browsers see it below each of its prefixes.
+#[derive(Clone, Debug)]
+pub(super) struct PublicOrigins {
+    pub(super) own: PublicOrigin,
+    authentik: PublicOrigin,
+    pub(super) compat: CompatSettings,
+}
+
+impl PublicOrigins {
+    pub(super) fn new(transport: SiteScheme, prefix: String, compat: CompatSettings) -> Self {
+        let authentik = PublicOrigin::new(transport, AUTHENTIK_PREFIX.to_owned());
+        let authentik = PublicOrigin { callback: AUTHENTIK_CALLBACK.to_owned(), ..authentik };
+        let mut own = PublicOrigin::new(transport, prefix);
+        if compat.authentik {
+            own.callback_prefix.clone_from(&authentik.callback_prefix);
+        }
+        Self { own, authentik, compat }
+    }
+
+    /// Returns the origin below the prefix by which a request came.
+    pub(super) fn of(&self, namespace: Namespace) -> &PublicOrigin {
+        match namespace {
+            Namespace::Own => &self.own,
+            Namespace::Authentik => &self.authentik,
+        }
+    }
+
+    /// Returns the endpoint of an original path and query, with the origin that it belongs to.
+    pub(super) fn endpoint<'r>(&self, path: &'r str, query: &str) -> Option<(&PublicOrigin, &'r str)> {
+        if let Some(endpoint) = endpoint_path(&self.own.prefix, path) {
+            return Some((&self.own, endpoint));
+        }
+        let (namespace, endpoint) = self.compat.endpoint(path, query)?;
+        Some((self.of(namespace), endpoint))
+    }
+
+    /// Returns the path and query of the callback at which sign-ins end: the one that is registered already.
+    pub(super) fn registered_callback(&self) -> &str {
+        if self.compat.authentik { &self.authentik.callback } else { &self.own.callback }
+    }
 }
 
 impl PublicOrigin {
@@ -80,7 +130,7 @@ impl PublicOrigin {
             SiteScheme::Https => "https",
             SiteScheme::Http => "http",
         };
-        Self { scheme, prefix }
+        Self { scheme, callback: format!("{prefix}/callback"), callback_prefix: prefix.clone(), prefix }
     }
 }
 
@@ -100,9 +150,24 @@ impl RequestContext<'_> {
         format!("{}://{}{}{path}", self.origin.scheme, self.authority, self.origin.prefix)
     }
 
+    /// Returns the `redirect_uri` of the callback by which the request came.
+    pub(super) fn redirect_uri(&self) -> String {
+        self.redirect_uri_at(&self.origin.callback)
+    }
+
+    /// Returns the `redirect_uri` with this path and query.
+    pub(super) fn redirect_uri_at(&self, callback: &str) -> String {
+        format!("{}://{}{callback}", self.origin.scheme, self.authority)
+    }
+
     /// Returns the absolute URL that begins a sign-in and ends at `target`.
     pub(super) fn sign_in_url(&self, target: &str) -> String {
         self.with_rd("/start", target)
+    }
+
+    /// Returns the absolute URL of a kept return target that falls back to `target`.
+    pub(super) fn kept_url(&self, path: &str, target: &str) -> String {
+        self.url_with_rd(&format!("{}{path}", self.origin.callback_prefix), target)
     }
 
     /// Returns the absolute URL of one of the gate's own endpoints that redirects to `target`.

@@ -245,14 +245,6 @@ pub(super) fn ping_response() -> Response {
     response
 }
 
-/// Returns the path of one of the gate's own endpoints below `prefix`, or `None` where an original path is the app's.
-///
-/// Only a path that every server reads the same way counts; any other is the app's and is judged as such.
-pub(super) fn endpoint_path<'r>(prefix: &str, path: &'r str) -> Option<&'r str> {
-    let endpoint = path.strip_prefix(prefix)?;
-    (endpoint.starts_with('/') && !crate::policy::path::is_ambiguous(path)).then_some(endpoint)
-}
-
 /// Returns a query parameter that is there exactly once, percent-decoded. A plus stays one: in the URLs that travel here it is
 /// itself more often than a space.
 fn query_parameter(query: &str, name: &str) -> Option<String> {
@@ -284,21 +276,6 @@ fn json_response(body: Bytes) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_an_unambiguous_path_below_the_prefix_is_ours() {
-        for (path, endpoint) in [
-            ("/_doorward/start", Some("/start")),
-            ("/_doorward", None),
-            ("/_doorwardx/start", None),
-            ("/_doorward/../admin", None),
-            ("/_doorward/%2e%2e/admin", None),
-            ("/_doorward//callback", None),
-            ("/x/_doorward/start", None),
-        ] {
-            assert_eq!(endpoint_path("/_doorward", path), endpoint, "{path}");
-        }
-    }
 
     #[test]
     fn a_parameter_counts_only_once() {

@@ -40,6 +40,8 @@ pub(super) struct LoginFlow {
     pub(super) keyring: Arc<Keyring>,
     pub(super) jar: Arc<GateCookies>,
     pub(super) clock: Clock,
+    /// Path and query of the callback at which sign-ins end.
+    pub(super) registered_callback: String,
 }
 
 /// Authorization request that is about to be made.
@@ -121,7 +123,7 @@ impl LoginFlow {
             (Some(lifetime), RequestPurpose::SignIn(_)) => asked.within(lifetime),
             _ => asked,
         };
-        let (redirect_uri, state) = (context.endpoint_url("/callback"), attempt.seal(&self.keyring));
+        let (redirect_uri, state) = (context.redirect_uri_at(&self.registered_callback), attempt.seal(&self.keyring));
         let request = oidc::AuthorizationRequest {
             redirect_uri: &redirect_uri,
             state: &state,

@@ -14,6 +14,7 @@
 //! | `refused_request` | what each cause is answered with: a sign-in, or a refusal |
 //! | `session_finder` | the session of a request, renewed and authorized where that is due |
 //! | `cross_site` | requests of other sites that a session would let in (`cross_site`) |
+//! | `compat` | paths and signatures of the gates whose place this one takes |
 //! | `delegate` | apps whose checks an outpost answers |
 //! | `service_tokens` | the service token of a request, and its refusals |
 //! | `endpoints` | the gate's own endpoints below `server.prefix`, such as `/start` and `/callback` |
@@ -46,11 +47,13 @@ mod callback;
 mod callback_parameters;
 mod challenge;
 mod check;
+mod compat;
 mod context;
 mod cross_site;
 mod delegate;
 mod emergency;
 mod emergency_watch;
+mod endpoint_path;
 mod endpoints;
 mod frontchannel_logout;
 #[cfg(any(test, fuzzing))]
@@ -96,6 +99,7 @@ use self::{
 pub use self::{
     api_clients::{AppPasswords, BearerSettings, Introspection, IssuerKeys, TrustedIssuer},
     check::OwnCookies,
+    compat::{AUTHENTIK_CALLBACK, AUTHENTIK_PREFIX, CompatSettings},
     delegate::DelegateSettings,
     rate_limits::{RateLimit, RateLimitSettings},
     renewal::Renewer,

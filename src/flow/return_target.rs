@@ -237,11 +237,11 @@ fn seal_context(context: &RequestContext<'_>, id: &KeptTargetId) -> Vec<u8> {
 }
 
 fn cookie_path(context: &RequestContext<'_>, id: &KeptTargetId) -> String {
-    format!("{}{ENDPOINT}{}", context.origin.prefix, id.0)
+    format!("{}{ENDPOINT}{}", context.origin.callback_prefix, id.0)
 }
 
 fn kept_url(context: &RequestContext<'_>, id: &KeptTargetId, fallback: &RedirectTarget) -> String {
-    context.with_rd(&format!("{ENDPOINT}{}", id.0), fallback.as_str())
+    context.kept_url(&format!("{ENDPOINT}{}", id.0), fallback.as_str())
 }
 
 #[cfg(test)]

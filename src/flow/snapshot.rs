@@ -10,6 +10,7 @@ use http::{Method, request::Parts, uri::PathAndQuery};
 
 use super::{
     backchannel_logout::{self, BackchannelLogout},
+    compat::CompatSettings,
     context::{Initiator, RequestContext, RequestId, Via},
     emergency_watch::EmergencyWatch,
     endpoints::{self, Endpoints},
@@ -20,7 +21,7 @@ use super::{
     wiring::{Flows, GateComponents, Settings, SharedParts},
 };
 use crate::{
-    edge::{self, Intent, Reason, Response, Subrequest, Verdict},
+    edge::{self, Intent, Namespace, Reason, Response, Subrequest, Verdict},
     host::Authority,
     oidc::Provider,
     policy::{Policy, Site},
@@ -59,7 +60,13 @@ impl Snapshot {
     /// `server.prefix`, such as `/_doorward`; never ends with a slash.
     #[must_use]
     pub fn prefix(&self) -> &str {
-        &self.subrequests.origin.prefix
+        &self.subrequests.origins.own.prefix
+    }
+
+    /// Returns the gates whose place this one takes.
+    #[must_use]
+    pub fn compat(&self) -> CompatSettings {
+        self.subrequests.origins.compat
     }
 
     /// Returns `true` if a peer may send subrequests.
@@ -101,8 +108,8 @@ impl Snapshot {
     }
 
     /// Answers a request for one of the gate's own endpoints that arrived over a direct route. `path` is below the prefix and
-    /// begins with a slash.
-    pub async fn answer_endpoint(&self, peer: IpAddr, request: &Parts, path: &str) -> Response {
+    /// begins with a slash; the prefix is that of the namespace.
+    pub async fn answer_endpoint(&self, peer: IpAddr, request: &Parts, namespace: Namespace, path: &str) -> Response {
         if path == "/ping" {
             return endpoints::ping_response();
         }
@@ -117,6 +124,7 @@ impl Snapshot {
         }
         match self.direct_context(peer, request, &id) {
             Ok(context) => {
+                let context = RequestContext { origin: self.subrequests.origins.of(namespace), ..context };
                 Box::pin(self.endpoints.answer_direct(&context, path, request.uri.query().unwrap_or_default())).await
             }
             Err(response) => *response,
@@ -155,7 +163,7 @@ impl Snapshot {
             via: Via::Direct,
             initiator: Initiator::Trusted,
             id,
-            origin: &self.subrequests.origin,
+            origin: &self.subrequests.origins.own,
         })
     }
 
@@ -221,7 +229,7 @@ impl Snapshot {
 
     /// Finds the app of a request over a direct route, by the host that it was sent to.
     fn requested_site<'r>(&'r self, request: &'r Parts) -> Result<(Authority<'r>, Site<'r>), UnreadableRequest> {
-        let authority = edge::request_host(request)?.without_default_port(self.subrequests.origin.scheme);
+        let authority = edge::request_host(request)?.without_default_port(self.subrequests.origins.own.scheme);
         let site = self.policy.site(authority.host());
         let site = site.ok_or_else(|| UnreadableRequest::UnknownHost(authority.host().to_owned()))?;
         Ok((authority, site))

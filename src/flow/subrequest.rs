@@ -13,10 +13,11 @@ use std::{
 
 use super::{
     check::Check,
-    context::{Initiator, PublicOrigin, RequestContext, RequestId, Via},
+    compat,
+    context::{Initiator, PublicOrigin, PublicOrigins, RequestContext, RequestId, Via},
     cross_site,
     delegate::Delegation,
-    endpoints::{self, Endpoints},
+    endpoints::Endpoints,
     not_admitted::NotAdmitted,
     protected_resource,
     refusal::{RefusalTarget, Refusals, UnreadableRequest},
@@ -25,7 +26,7 @@ use super::{
     verdict_label::verdict_label,
 };
 use crate::{
-    edge::{self, AuthRequest, Edge, Reason, Response, Subrequest, TrustedProxies, Verdict},
+    edge::{self, AuthRequest, Edge, Namespace, Reason, Response, Subrequest, TrustedProxies, Verdict},
     metrics,
     pages::Page,
     policy::{Policy, RequestAttributes, Requirement, Site},
@@ -33,7 +34,7 @@ use crate::{
 
 /// Answers auth subrequests.
 pub(super) struct Subrequests {
-    pub(super) origin: PublicOrigin,
+    pub(super) origins: PublicOrigins,
     pub(super) proxies: TrustedProxies,
     /// Names under which edges reach the gate itself.
     pub(super) service_hosts: Vec<String>,
@@ -70,6 +71,7 @@ struct ReadSubrequest<'r> {
     request: AuthRequest<'r>,
     site: Site<'r>,
     initiator: Initiator,
+    origin: &'r PublicOrigin,
     destination: Destination<'r>,
 }
 
@@ -99,7 +101,7 @@ impl Subrequests {
     fn read<'r>(&'r self, subrequest: &Subrequest<'r>) -> Result<ReadSubrequest<'r>, UnreadableRequest> {
         let trusted = self.proxies.admit(subrequest.peer).ok_or(UnreadableRequest::UntrustedPeer)?;
         let mut request = edge::read(trusted, subrequest)?;
-        request.authority = request.authority.without_default_port(self.origin.scheme);
+        request.authority = request.authority.without_default_port(self.origins.own.scheme);
         let is_same_app = |described: &str, routed: &str| self.is_same_named_app(described, routed);
         edge::cross_check(&request, &self.service_hosts, is_same_app)?;
         if request.method.is_none() {
@@ -108,7 +110,10 @@ impl Subrequests {
         let site = self.policy.site(request.authority.host());
         let site = site.ok_or_else(|| UnreadableRequest::UnknownHost(request.authority.host().to_owned()))?;
         let path = request.path();
-        let destination = if let Some(endpoint) = endpoints::endpoint_path(&self.origin.prefix, path) {
+        let mut origin = self.origins.of(subrequest.namespace);
+        let endpoint = self.origins.endpoint(path, request.query().unwrap_or_default());
+        let destination = if let Some((own, endpoint)) = endpoint {
+            origin = own;
             Destination::Endpoint(endpoint)
         } else if site.app.resource_metadata.is_some() && protected_resource::resource_path(path).is_some() {
             Destination::ResourceMetadata
@@ -123,10 +128,10 @@ impl Subrequests {
             }
         };
         let initiator = match &destination {
-            Destination::App(requirement) => cross_site::initiator(&request, &site, requirement, self.origin.scheme),
+            Destination::App(requirement) => cross_site::initiator(&request, &site, requirement, origin.scheme),
             Destination::Endpoint(_) | Destination::ResourceMetadata | Destination::Delegated(..) => Initiator::Trusted,
         };
-        Ok(ReadSubrequest { request, site, initiator, destination })
+        Ok(ReadSubrequest { request, site, initiator, origin, destination })
     }
 
     fn is_same_named_app(&self, described: &str, routed: &str) -> bool {
@@ -146,22 +151,11 @@ impl Subrequests {
     }
 
     async fn answer<'r>(&'r self, read: ReadSubrequest<'r>, id: &'r RequestId) -> Verdict {
-        let ReadSubrequest { request, site, initiator, destination } = read;
+        let ReadSubrequest { request, site, initiator, origin, destination } = read;
         let (query, intent) = (request.query().unwrap_or_default(), request.intent());
         let AuthRequest { edge, method, authority, target, client, headers, .. } = request;
         let (via, client) = (Via::Subrequest(edge), client.address());
-        let context = RequestContext {
-            authority,
-            site,
-            client,
-            intent,
-            method,
-            headers,
-            via,
-            initiator,
-            id,
-            origin: &self.origin,
-        };
+        let context = RequestContext { authority, site, client, intent, method, headers, via, initiator, id, origin };
         // Cold branches are on the heap, so that the future of an answer from memory stays small.
         match destination {
             Destination::Endpoint(_) if edge == Edge::Nginx => {
@@ -204,7 +198,13 @@ impl Subrequests {
         };
         let request = subrequest.parts;
         let intent = edge::intent(Some(request.method.as_str()), &request.headers);
-        self.refusals.unreadable(RefusalTarget { intent, id }, error, details)
+        let verdict = self.refusals.unreadable(RefusalTarget { intent, id }, error, details);
+        match (subrequest.namespace, verdict) {
+            (Namespace::Authentik, Verdict::Refuse(refusal)) => {
+                Verdict::Refuse(compat::as_outpost(refusal, id.as_str()))
+            }
+            (_, verdict) => verdict,
+        }
     }
 
     fn count(&self, edge: Edge, site: Option<Site<'_>>, verdict: metrics::VerdictLabel, begun: Instant) {
@@ -221,7 +221,7 @@ impl<'r> PendingSubrequest<'r> {
 
     /// Lets the subrequest in where memory alone can decide that.
     fn admit(&self) -> Option<Response> {
-        let ReadSubrequest { request, site, initiator, destination } = self.read.as_ref().ok()?;
+        let ReadSubrequest { request, site, initiator, destination, .. } = self.read.as_ref().ok()?;
         let (host, headers, check) = (request.authority.host(), request.headers, &self.subrequests.check);
         let verdict = match (destination, initiator) {
             (Destination::App(requirement), Initiator::Trusted) => {

@@ -10,7 +10,8 @@ use super::{
     backchannel_logout::BackchannelLogout,
     callback::CallbackFlow,
     check::{Check, OwnCookies},
-    context::PublicOrigin,
+    compat::CompatSettings,
+    context::PublicOrigins,
     delegate::{DelegateSettings, Delegation},
     emergency::EmergencySignIn,
     emergency_watch::EmergencyWatch,
@@ -58,6 +59,8 @@ pub struct Settings {
     pub transport: SiteScheme,
     /// `server.trusted_proxies`.
     pub trusted_proxies: TrustedProxies,
+    /// `server.compat`.
+    pub compat: CompatSettings,
     /// `server.service_hosts`, folded.
     pub service_hosts: Vec<String>,
     /// `session.cookie_name`.
@@ -234,10 +237,11 @@ impl Flows {
             clock: clock.clone(),
         };
         let missing_headers = MissingHeaders::new(clock.clone());
-        let login = common.login(clock, metrics.logins, rate_limits);
+        let origins = PublicOrigins::new(settings.transport, settings.prefix, settings.compat);
+        let login = common.login(clock, metrics.logins, rate_limits, origins.registered_callback());
         let endpoints = common.endpoints(&login, renewer, settings.legacy_cookies);
         let subrequests = Subrequests {
-            origin: PublicOrigin::new(settings.transport, settings.prefix),
+            origins,
             proxies: settings.trusted_proxies,
             service_hosts: settings.service_hosts,
             has_warned_of_method: false.into(),
@@ -302,7 +306,13 @@ struct CommonParts {
 }
 
 impl CommonParts {
-    fn login(&self, clock: Clock, metrics: metrics::LoginMetrics, rate_limits: &Arc<RateLimits>) -> Arc<LoginFlow> {
+    fn login(
+        &self,
+        clock: Clock,
+        metrics: metrics::LoginMetrics,
+        rate_limits: &Arc<RateLimits>,
+        callback: &str,
+    ) -> Arc<LoginFlow> {
         let (policy, keyring, jar) = (Arc::clone(&self.policy), Arc::clone(&self.keyring), Arc::clone(&self.jar));
         Arc::new(LoginFlow {
             sessions: Arc::clone(&self.sessions),
@@ -314,6 +324,7 @@ impl CommonParts {
             keyring: Arc::clone(&self.keyring),
             jar: Arc::clone(&self.jar),
             clock,
+            registered_callback: callback.to_owned(),
         })
     }
 

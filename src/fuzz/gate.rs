@@ -69,7 +69,13 @@ impl FuzzGate {
     pub(super) fn ask(&self, edge: Edge, request: &Parts, envoy_target: &str) -> Response {
         let peer = IpAddr::from([127, 0, 0, 1]);
         let now = Guard::into_inner(self.gate.now());
-        match now.admit_at_once(Subrequest { edge, peer, parts: request, target: envoy_target }) {
+        match now.admit_at_once(Subrequest {
+            edge,
+            namespace: crate::edge::Namespace::Own,
+            peer,
+            parts: request,
+            target: envoy_target,
+        }) {
             SubrequestAnswer::Ready(response) => response,
             SubrequestAnswer::Pending(pending) => self.runtime.block_on(Box::pin(pending.resolve())),
         }

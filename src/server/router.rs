@@ -10,8 +10,8 @@ use http::{Method, Uri, request::Parts};
 
 use super::{connection::FragmentDropped, limits::RequestClass};
 use crate::{
-    edge::{self, Edge, Response, Subrequest},
-    flow::{Gate, SubrequestAnswer, backchannel_logout, protected_resource},
+    edge::{self, Edge, Namespace, Response, Subrequest},
+    flow::{AUTHENTIK_PREFIX, CompatSettings, Gate, SubrequestAnswer, backchannel_logout, protected_resource},
 };
 
 /// Path below the prefix at which edges ask, each at its own name.
@@ -24,9 +24,9 @@ const AUTH_ALONE: &str = "/auth";
 pub(super) enum Route<'r> {
     /// Authorization request of an edge. The text is what follows `/auth/envoy` on the request line; empty in the other
     /// dialects.
-    Authorize(Edge, &'r str),
+    Authorize(Edge, Namespace, &'r str),
     /// Endpoint of the gate's own: the path below the prefix, beginning with a slash.
-    Endpoint(&'r str),
+    Endpoint(Namespace, &'r str),
     /// Protected-resource metadata of the host.
     ProtectedResource,
     /// Path below `/auth/` at which no edge asks.
@@ -36,25 +36,40 @@ pub(super) enum Route<'r> {
 }
 
 /// Returns the route of a request by its method and the target as it stood on the request line.
-pub(super) fn route<'r>(prefix: &str, method: &Method, uri: &'r Uri) -> Route<'r> {
+pub(super) fn route<'r>(prefix: &str, compat: CompatSettings, method: &Method, uri: &'r Uri) -> Route<'r> {
     // A 2xx answer to CONNECT would open a tunnel.
     if method == Method::CONNECT {
         return Route::NotFound;
     }
     let path = uri.path();
-    let Some(endpoint) = path.strip_prefix(prefix).filter(|endpoint| endpoint.starts_with('/')) else {
-        let is_metadata = protected_resource::resource_path(path).is_some();
-        return if is_metadata { Route::ProtectedResource } else { Route::NotFound };
-    };
+    if let Some(endpoint) = below(prefix, path) {
+        return route_below(prefix, Namespace::Own, endpoint, uri);
+    }
+    if compat.authentik
+        && let Some(endpoint) = below(AUTHENTIK_PREFIX, path)
+    {
+        return route_below(AUTHENTIK_PREFIX, Namespace::Authentik, endpoint, uri);
+    }
+    if let Some((namespace, endpoint)) = compat.endpoint(path, uri.query().unwrap_or_default()) {
+        return Route::Endpoint(namespace, endpoint);
+    }
+    if protected_resource::resource_path(path).is_some() { Route::ProtectedResource } else { Route::NotFound }
+}
+
+fn below<'r>(prefix: &str, path: &'r str) -> Option<&'r str> {
+    path.strip_prefix(prefix).filter(|endpoint| endpoint.starts_with('/'))
+}
+
+/// Returns the route of what stands below a prefix.
+fn route_below<'r>(prefix: &str, namespace: Namespace, endpoint: &'r str, uri: &'r Uri) -> Route<'r> {
     let Some(name) = endpoint.strip_prefix(AUTH) else {
-        return if endpoint == AUTH_ALONE { Route::NoSuchEdge } else { Route::Endpoint(endpoint) };
+        return if endpoint == AUTH_ALONE { Route::NoSuchEdge } else { Route::Endpoint(namespace, endpoint) };
     };
     match Edge::ALL.iter().find(|edge| edge.label() == name) {
         // Envoy appends the original target to its path.
-        Some(Edge::Envoy) | None => {
-            envoy_target(prefix, uri).map_or(Route::NoSuchEdge, |target| Route::Authorize(Edge::Envoy, target))
-        }
-        Some(edge) => Route::Authorize(*edge, ""),
+        Some(Edge::Envoy) | None => envoy_target(prefix, uri)
+            .map_or(Route::NoSuchEdge, |target| Route::Authorize(Edge::Envoy, namespace, target)),
+        Some(edge) => Route::Authorize(*edge, namespace, ""),
     }
 }
 
@@ -65,12 +80,12 @@ fn envoy_target<'r>(prefix: &str, uri: &'r Uri) -> Option<&'r str> {
 }
 
 /// Returns the route of a request whose target is known completely.
-fn checked_route<'r>(prefix: &str, request: &'r Parts) -> Route<'r> {
+fn checked_route<'r>(prefix: &str, compat: CompatSettings, request: &'r Parts) -> Route<'r> {
     // The app would see a path that the gate cannot see.
     if request.extensions.get::<FragmentDropped>().is_some() {
         return Route::NotFound;
     }
-    match route(prefix, &request.method, &request.uri) {
+    match route(prefix, compat, &request.method, &request.uri) {
         // An edge whose address lacks the path, or has that of another gate.
         Route::NotFound if edge::is_question(&request.headers) => Route::NoSuchEdge,
         route => route,
@@ -105,9 +120,10 @@ impl Router {
 
     /// Returns the class of a trusted peer's request, for the request limits.
     pub(super) fn class(&self, request: &Parts) -> RequestClass {
-        match checked_route(self.gate.now().prefix(), request) {
+        let now = self.gate.now();
+        match checked_route(now.prefix(), now.compat(), request) {
             Route::Authorize(..) => RequestClass::Authorization,
-            Route::Endpoint(_) | Route::ProtectedResource | Route::NoSuchEdge | Route::NotFound => RequestClass::Page,
+            Route::Endpoint(..) | Route::ProtectedResource | Route::NoSuchEdge | Route::NotFound => RequestClass::Page,
         }
     }
 
@@ -118,33 +134,38 @@ impl Router {
 
     /// Returns `true` if the body of a request is a form that has to be read.
     pub(super) fn reads_body(&self, request: &Parts) -> bool {
-        request.method == Method::POST
-            && route(self.gate.now().prefix(), &request.method, &request.uri)
-                == Route::Endpoint(backchannel_logout::PATH)
+        if request.method != Method::POST {
+            return false;
+        }
+        let now = self.gate.now();
+        let route = route(now.prefix(), now.compat(), &request.method, &request.uri);
+        matches!(route, Route::Endpoint(_, backchannel_logout::PATH))
     }
 
     /// Answers an authorization request that memory alone can answer. Needs no slot and waits for nothing: known sessions pass
     /// while everything else is shed.
     pub(super) fn answer_from_memory(&self, peer: IpAddr, request: &Parts) -> Option<Response> {
         let now = self.gate.now();
-        match checked_route(now.prefix(), request) {
-            Route::Authorize(edge, target) => {
-                match now.admit_at_once(Subrequest { edge, peer, parts: request, target }) {
+        match checked_route(now.prefix(), now.compat(), request) {
+            Route::Authorize(edge, namespace, target) => {
+                match now.admit_at_once(Subrequest { edge, namespace, peer, parts: request, target }) {
                     SubrequestAnswer::Ready(response) => Some(response),
                     // Not kept: it borrows from the request, which moves into the service behind the limits.
                     SubrequestAnswer::Pending(_) => None,
                 }
             }
-            Route::Endpoint(_) | Route::ProtectedResource | Route::NoSuchEdge | Route::NotFound => None,
+            Route::Endpoint(..) | Route::ProtectedResource | Route::NoSuchEdge | Route::NotFound => None,
         }
     }
 
     /// Answers a request. A form that came with it is among its extensions.
     pub(super) async fn answer(&self, peer: IpAddr, request: Parts) -> Response {
         let (request, now) = (&request, Guard::into_inner(self.gate.now()));
-        match checked_route(now.prefix(), request) {
-            Route::Authorize(edge, target) => now.authorize(Subrequest { edge, peer, parts: request, target }).await,
-            Route::Endpoint(endpoint) => now.answer_endpoint(peer, request, endpoint).await,
+        match checked_route(now.prefix(), now.compat(), request) {
+            Route::Authorize(edge, namespace, target) => {
+                now.authorize(Subrequest { edge, namespace, peer, parts: request, target }).await
+            }
+            Route::Endpoint(namespace, endpoint) => now.answer_endpoint(peer, request, namespace, endpoint).await,
             Route::ProtectedResource => now.answer_protected_resource(peer, request),
             Route::NoSuchEdge => now.no_such_edge(peer, request),
             Route::NotFound => now.not_found(request),
@@ -157,10 +178,16 @@ mod tests {
     use super::*;
 
     fn routed(target: &str) -> String {
+        routed_with(CompatSettings::default(), target)
+    }
+
+    fn routed_with(compat: CompatSettings, target: &str) -> String {
         let uri: Uri = target.parse().unwrap();
-        match route("/_doorward", &Method::GET, &uri) {
-            Route::Authorize(edge, target) => format!("{} {target}", edge.label()),
-            Route::Endpoint(page) => format!("page {page}"),
+        match route("/_doorward", compat, &Method::GET, &uri) {
+            Route::Authorize(edge, Namespace::Own, target) => format!("{} {target}", edge.label()),
+            Route::Authorize(edge, Namespace::Authentik, target) => format!("as an outpost {} {target}", edge.label()),
+            Route::Endpoint(Namespace::Own, page) => format!("page {page}"),
+            Route::Endpoint(Namespace::Authentik, page) => format!("page of an outpost {page}"),
             Route::ProtectedResource => "metadata".to_owned(),
             Route::NoSuchEdge => "no edge".to_owned(),
             Route::NotFound => "nothing".to_owned(),
@@ -203,6 +230,25 @@ mod tests {
     }
 
     #[test]
+    fn the_paths_of_an_outpost_are_routed_where_it_is_imitated() {
+        let on = CompatSettings { authentik: true };
+        for (target, expected) in [
+            ("/outpost.goauthentik.io/auth/traefik", "as an outpost traefik "),
+            ("/outpost.goauthentik.io/auth/nginx", "as an outpost nginx "),
+            ("/outpost.goauthentik.io/auth/envoy/a?b", "as an outpost envoy /a?b"),
+            ("/outpost.goauthentik.io/auth/x", "no edge"),
+            ("/outpost.goauthentik.io/start?rd=/", "page of an outpost /start"),
+            ("/?X-authentik-auth-callback=true&code=x", "page of an outpost /callback"),
+            ("/_doorward/auth/traefik?X-authentik-logout=true", "traefik "),
+            ("/outpost.goauthentik.io/auth/traefik?X-authentik-logout=true", "as an outpost traefik "),
+        ] {
+            assert_eq!(routed_with(on, target), expected, "{target}");
+        }
+        assert_eq!(routed("/outpost.goauthentik.io/auth/traefik"), "nothing");
+        assert_eq!(routed("/?X-authentik-auth-callback=true&code=x"), "nothing");
+    }
+
+    #[test]
     fn what_follows_envoy_is_the_original_target_untouched() {
         for target in ["/", "/a?b=c?d", "//x", "/../../../ping", "/../ping", "/%2e%2e/%2F;a=b//c", "/?", "/a%zz"] {
             assert_eq!(routed(&format!("/_doorward/auth/envoy{target}")), format!("envoy {target}"));
@@ -224,18 +270,18 @@ mod tests {
             ("/outpost.goauthentik.io/auth/traefik", "x-forwarded-uri", Route::NoSuchEdge),
             ("/auth/nginx", "x-original-url", Route::NoSuchEdge),
             ("/", "x-forwarded-host", Route::NotFound),
-            ("/_doorward/ping", "x-forwarded-uri", Route::Endpoint("/ping")),
-            ("/_doorward/auth/caddy", "x-forwarded-uri", Route::Authorize(Edge::Caddy, "")),
+            ("/_doorward/ping", "x-forwarded-uri", Route::Endpoint(Namespace::Own, "/ping")),
+            ("/_doorward/auth/caddy", "x-forwarded-uri", Route::Authorize(Edge::Caddy, Namespace::Own, "")),
         ] {
             let (request, ()) = http::Request::get(target).header(header, "/").body(()).unwrap().into_parts();
-            assert_eq!(checked_route("/_doorward", &request), expected, "{target} {header}");
+            assert_eq!(checked_route("/_doorward", CompatSettings::default(), &request), expected, "{target} {header}");
         }
     }
 
     #[test]
     fn connect_is_not_routed() {
         let uri = Uri::from_static("/_doorward/auth/traefik");
-        assert_eq!(route("/_doorward", &Method::CONNECT, &uri), Route::NotFound);
+        assert_eq!(route("/_doorward", CompatSettings::default(), &Method::CONNECT, &uri), Route::NotFound);
     }
 
     proptest::proptest! {
@@ -247,8 +293,8 @@ mod tests {
                 target if before.is_empty() && target.starts_with('/') => Some(target),
                 _ => None,
             };
-            let got = match route("/_doorward", &Method::GET, &uri) {
-                Route::Authorize(Edge::Envoy, target) => Some(target),
+            let got = match route("/_doorward", CompatSettings::default(), &Method::GET, &uri) {
+                Route::Authorize(Edge::Envoy, _, target) => Some(target),
                 _ => None,
             };
             proptest::prop_assert_eq!(got, expected);

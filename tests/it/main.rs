@@ -15,6 +15,7 @@ mod callbacks;
 mod callbacks_in_a_browser;
 mod clocks;
 mod commands;
+mod compat;
 mod cookie_domains;
 mod cross_site;
 mod delegate;

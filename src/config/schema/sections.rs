@@ -104,6 +104,5 @@ pub(in super::super) const SECTIONS: &[SectionSpec] = &[
 /// Keys of other gates or versions that this version does not have: path and hint.
 pub(in super::super) const UNSUPPORTED: &[(&str, &str)] = &[
     ("adopt", "this version does not adopt sessions of another gate; people sign in once more"),
-    ("server.compat", "this version answers on its own paths only; point the middleware at `/_doorward/auth/…`"),
     ("apps[].upstream", "this version is no reverse proxy; route the app in your edge and ask the gate from there"),
 ];

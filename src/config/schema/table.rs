@@ -50,6 +50,15 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
          `server.listen` is not on loopback.",
     ),
     key(
+        "server.compat",
+        ValueKind::List(&ValueKind::Choice(&["authentik"])),
+        Is("[]"),
+        Reload,
+        "The gates whose paths answer too, so that edges and providers that are set up for them need no change: `authentik` is an \
+         authentik proxy outpost ([what that means](compat.md)). The redirect URI is then \
+         `/outpost.goauthentik.io/callback?X-authentik-auth-callback=true` at each host, as it is registered already.",
+    ),
+    key(
         "server.service_hosts",
         TEXTS,
         Is("[]"),

@@ -66,7 +66,7 @@ fn mistakes_about_the_server_are_errors_with_a_hint() {
         [server] > tls = { cert = "/dev/null", key = "/nowhere" } > server.tls.key: /nowhere cannot be read > working
         [server] > tls = { cert = "/dev/null", key = "/dev/null" } > server.tls.cert: holds no certificate > PEM
         [server] > tls = { cert = "/dev/null" } > server.tls.key: is missing > PEM
-        [server] > compat = ["authentik"] > server.compat: there is no such key > this version
+        [server] > compat = ["oauth2-proxy"] > server.compat[0]: `oauth2-proxy` is none of its words > authentik
         [server] > listn = "127.0.0.1:9000" > server.listn: there is no such key > did you mean `listen`?
         "#,
     );

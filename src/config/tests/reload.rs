@@ -40,6 +40,7 @@ const CHANGES: &[(&str, Variables, &str)] = &[
     ("server.prefix", &[], "/gate"),
     ("server.scheme", &[], "http"),
     ("server.trusted_proxies", &[], "['10.9.0.0/16']"),
+    ("server.compat", &[], "['authentik']"),
     ("server.service_hosts", &[], "['doorward.auth.svc']"),
     ("server.shutdown_grace", &[], "7s"),
     ("server.tls.cert", TLS, "DIR/cert-2.pem"),

@@ -12,6 +12,7 @@ use crate::{
     clock::{Clock, Timestamp},
     cookie::SiteScheme,
     edge::TrustedProxies,
+    flow::CompatSettings,
     host::Authority,
     policy::headers::HeaderBudget,
     server,
@@ -24,6 +25,7 @@ pub(super) struct ServerSection {
     pub(super) trusted_proxies: TrustedProxies,
     pub(super) service_hosts: Vec<String>,
     pub(super) header_budget: HeaderBudget,
+    pub(super) compat: CompatSettings,
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<ServerSection> {
@@ -37,6 +39,11 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<Serv
     let services = section.at("service_hosts");
     let service_hosts = reader.list(services.as_ref(), service_host);
     reader.refuse_duplicates(&services.map(|list| list.items()).unwrap_or_default(), None);
+    let compat = section.at("compat");
+    let compat_items = compat.map(|list| list.items()).unwrap_or_default();
+    reader.refuse_duplicates(&compat_items, None);
+    let imitates = |name| compat_items.iter().any(|item| item.text() == Some(name));
+    let compat = CompatSettings { authentik: imitates("authentik") };
     let header_budget = reader.parsed(section.at("header_budget").as_ref(), header_budget);
     let shutdown_grace = reader.duration(section.at("shutdown_grace").as_ref());
     let tls = section.at("tls");
@@ -55,6 +62,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<Serv
         trusted_proxies: trusted_proxies?,
         service_hosts,
         header_budget: header_budget?,
+        compat,
     })
 }
 

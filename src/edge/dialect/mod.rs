@@ -17,7 +17,7 @@ use self::original::{FORWARDED_FOR, Original};
 use super::{
     address::{self, ForwardedClient},
     field::{BadRequest, Field},
-    request::{AuthRequest, Edge, Subrequest},
+    request::{AuthRequest, Edge, Namespace, Subrequest},
     trust::{TrustedPeer, TrustedProxies},
 };
 
@@ -46,14 +46,18 @@ impl HostMismatch {
 ///
 /// In some dialects the edge also says which host it routed by; [`cross_check`] has to follow.
 pub fn read<'r>(peer: TrustedPeer<'r>, subrequest: &Subrequest<'r>) -> Result<AuthRequest<'r>, BadRequest> {
-    let Subrequest { edge, parts, target, .. } = *subrequest;
+    let Subrequest { edge, namespace, parts, target, .. } = *subrequest;
     let Original { method, authority, target, client, routed } = match edge {
         Edge::Traefik => traefik::read(parts)?,
         Edge::Caddy => caddy::read(parts)?,
         Edge::Nginx => nginx::read(parts)?,
         Edge::Envoy => envoy::read(parts, target)?,
     };
-    let client = ForwardedClient::new(peer, client);
+    let client = match (edge, namespace) {
+        // Its usual configuration for nginx passes on what clients wrote.
+        (Edge::Nginx, Namespace::Authentik) => ForwardedClient::unknown(peer),
+        _ => ForwardedClient::new(peer, client),
+    };
     Ok(AuthRequest { edge, method, authority, routed, target, client, headers: &parts.headers })
 }
 

@@ -54,7 +54,13 @@ fn outcome(name: &str, text: &str) -> String {
     let target = path.strip_prefix("/outpost.goauthentik.io/auth/envoy").unwrap_or_default();
     // Edges and clients of the captures are all on loopback; an edge elsewhere is one whose clients are known.
     let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
-    let subrequest = Subrequest { edge: edge_of(name), peer: "10.0.0.1".parse().unwrap(), parts: &parts, target };
+    let subrequest = Subrequest {
+        edge: edge_of(name),
+        namespace: crate::edge::Namespace::Own,
+        peer: "10.0.0.1".parse().unwrap(),
+        parts: &parts,
+        target,
+    };
     match read(proxies.admit(subrequest.peer).unwrap(), &subrequest) {
         Err(fault) => format!("!\t{}", why(fault)),
         Ok(original) => [

@@ -26,7 +26,8 @@ fn read_from<'r>(
     parts: &'r Parts,
     target: &'r str,
 ) -> Result<AuthRequest<'r>, String> {
-    let subrequest = Subrequest { edge, peer: "127.0.0.1".parse().unwrap(), parts, target };
+    let subrequest =
+        Subrequest { edge, namespace: crate::edge::Namespace::Own, peer: "127.0.0.1".parse().unwrap(), parts, target };
     read(proxies.admit(subrequest.peer).unwrap(), &subrequest).map_err(why)
 }
 
@@ -372,7 +373,13 @@ fn addresses_in_the_chain_are_parsed_as_peers_parse_them() {
                 // A proxy from elsewhere: where it is one of the listed networks too, the client is unknown.
                 let edge = TrustedProxies::new(vec!["192.0.2.0/24".parse().unwrap()]);
                 let (peer, parts) = ("192.0.2.1".parse().unwrap(), request("GET", lines));
-                let subrequest = Subrequest { edge: Edge::Envoy, peer, parts: &parts, target: "/" };
+                let subrequest = Subrequest {
+                    edge: Edge::Envoy,
+                    namespace: crate::edge::Namespace::Own,
+                    peer,
+                    parts: &parts,
+                    target: "/",
+                };
                 read(edge.admit(peer).unwrap(), &subrequest).unwrap().client.address()
             }
             // Behind a proxy the peer is the proxy and never the client.

@@ -1,6 +1,7 @@
 //! HTTP on a connection: versions, methods, headers, bodies, targets.
 
 use super::*;
+use crate::flow::CompatSettings;
 
 #[tokio::test]
 async fn an_http_1_1_connection_is_kept() {
@@ -222,9 +223,9 @@ async fn malformed_requests_are_refused() {
 #[tokio::test]
 async fn targets_of_envoy_arrive_unchanged() {
     let listener = RunningListener::with(ListenerPlan::default(), |_, request: Parts| {
-        ready(match route("/_doorward", &request.method, &request.uri) {
-            Route::Authorize(edge, target) => respond(format!("[{} {target}]", edge.label())),
-            Route::Endpoint(_) | Route::ProtectedResource | Route::NoSuchEdge | Route::NotFound => {
+        ready(match route("/_doorward", CompatSettings::default(), &request.method, &request.uri) {
+            Route::Authorize(edge, _, target) => respond(format!("[{} {target}]", edge.label())),
+            Route::Endpoint(..) | Route::ProtectedResource | Route::NoSuchEdge | Route::NotFound => {
                 respond("[not routed]")
             }
         })
@@ -307,7 +308,7 @@ async fn connect_opens_no_tunnel() {
     let listener = RunningListener::with(ListenerPlan::default(), |_, request: Parts| {
         assert_eq!(request.method, Method::CONNECT);
         let mut refusal = respond("");
-        if route("", &request.method, &request.uri) == Route::NotFound {
+        if route("", CompatSettings::default(), &request.method, &request.uri) == Route::NotFound {
             *refusal.status_mut() = StatusCode::NOT_FOUND;
         }
         ready(refusal)

@@ -28,7 +28,7 @@ pub(crate) struct Provider {
 
 impl Provider {
     /// A provider with the gate registered at these origins, not yet started. `more` overrides its settings; with
-    /// `"tls": true` it uses the certificate in `dir`.
+    /// `"tls": true` it uses the certificate in `dir`, with `"outpost": true` it knows the callback of an outpost alone.
     pub(crate) fn new(dir: &Path, origins: &[String], more: &Value) -> Self {
         let port = ports::free();
         let at = |path: &str| origins.iter().map(|origin| format!("{origin}/_doorward/{path}")).collect::<Vec<_>>();
@@ -41,6 +41,12 @@ impl Provider {
         });
         for (key, value) in more.as_object().into_iter().flatten() {
             settings[key] = value.clone();
+        }
+        if settings["outpost"] == json!(true) {
+            // As authentik registers its own outposts: no other address is accepted.
+            let callback = "outpost.goauthentik.io/callback?X-authentik-auth-callback=true";
+            let registered = origins.iter().map(|origin| format!("{origin}/{callback}"));
+            settings["redirect_uris"] = registered.collect();
         }
         let mut wire = Transport::Plain;
         if settings["tls"] == json!(true) {

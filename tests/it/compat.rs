@@ -1,0 +1,135 @@
+//! In the place of another gate (`server.compat`): its paths, signatures and answers, at providers and edges set up for it.
+
+use http::StatusCode;
+use serde_json::json;
+
+use crate::world::{
+    EdgeKind, PageRouting, Transport, World, WorldBuilder,
+    raw::{self, RawResponse},
+};
+
+const COMPAT: &str = "compat = [\"authentik\"]";
+const PAGE: &str = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept: text/html\r\n";
+const FETCH: &str = "Sec-Fetch-Mode: cors\r\nAccept: application/json\r\n";
+/// A path and a query that proxies and URL libraries tend to change.
+const DEEP: &str = "/a%2Fb/c%20d?x=1&y=a%2Bb&empty=";
+const TRAEFIK: EdgeKind =
+    EdgeKind::Traefik { entry: Transport::Tls, gate: Transport::Plain, pages: PageRouting::Guarded };
+
+/// An estate that was set up for an outpost: only the middleware's address leads to the gate now.
+async fn estate() -> World {
+    WorldBuilder::with(TRAEFIK)
+        .server(COMPAT)
+        .edge(&[("dynamic/gate.yml", "/_doorward/auth/traefik", "/outpost.goauthentik.io/auth/traefik")])
+        .provider(json!({ "outpost": true }))
+        .start()
+        .await
+}
+
+async fn ask(world: &World, path: &str, lines: &str) -> RawResponse {
+    raw::request(world.gate.port, &format!("GET {path} HTTP/1.1\r\n{lines}")).await
+}
+
+fn traefik(host: &str, target: &str) -> String {
+    format!("Host: gate\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Host: {host}\r\nX-Forwarded-Uri: {target}\r\n")
+}
+
+const AUTH: &str = "/outpost.goauthentik.io/auth";
+
+#[tokio::test]
+async fn a_middleware_and_a_provider_that_were_set_up_for_an_outpost_need_no_change() {
+    let world = estate().await;
+    let alice = world.person("alice");
+    let first = alice.open(&world.at("app", DEEP)).await;
+    assert_eq!(first.status, StatusCode::FOUND, "{first:?}");
+    let authorize: url::Url = first.location().unwrap().parse().unwrap();
+    let sent = authorize.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1.into_owned();
+    assert_eq!(sent, world.at("app", "/outpost.goauthentik.io/callback?X-authentik-auth-callback=true"));
+
+    let page = alice.visit(&world.at("app", DEEP)).await;
+    assert_eq!(page.url, world.at("app", DEEP), "{:#?}", page.trail);
+    let echo = page.echo();
+    assert_eq!(echo.values_as("X-authentik-username"), ["alice"]);
+    assert_eq!(echo.values_as("X-authentik-groups"), ["admins|staff"]);
+    for name in ["X-authentik-entitlements", "X-authentik-jwt"] {
+        assert_eq!(echo.values_as(name), [""], "{name}");
+    }
+    assert_eq!(alice.fetch(&world.at("app", "/data")).await.status, StatusCode::OK);
+    assert_eq!(world.visitor().fetch(&world.at("app", "/data")).await.status, StatusCode::UNAUTHORIZED);
+
+    // Long targets are kept below the callback that is routed.
+    let long = format!("/long?{}", "x".repeat(3_000));
+    let bob = world.person("bob");
+    assert_eq!(bob.visit(&world.at("app", &long)).await.url, world.at("app", &long));
+
+    let out = alice.visit(&world.at("app", "/outpost.goauthentik.io/sign_out")).await;
+    assert_ne!(out.status, StatusCode::OK, "{out:?}");
+    assert_eq!(alice.fetch(&world.at("app", "/data")).await.status, StatusCode::UNAUTHORIZED, "{:#?}", out.trail);
+}
+
+#[tokio::test]
+async fn an_error_that_authentik_appends_with_a_second_question_mark_is_read() {
+    let world = estate().await;
+    let answer_to = async |callback: &str| {
+        let asked = format!("{}{PAGE}", traefik("app.example.test", callback));
+        let answer = ask(&world, &format!("{AUTH}/traefik"), &asked).await;
+        assert!(!answer.headers.contains_key("x-authentik-username"), "{answer:?}");
+        (answer.status, answer.reason().to_owned())
+    };
+    let well_formed = answer_to("/?X-authentik-auth-callback=true&error=access_denied&state=x").await;
+    let odd = answer_to("/?X-authentik-auth-callback=true?error=access_denied&state=x").await;
+    assert_eq!(odd, well_formed);
+}
+
+#[tokio::test]
+async fn answers_are_those_that_edges_know_from_an_outpost() {
+    let plan = WorldBuilder::with(EdgeKind::Nginx).server(COMPAT).provider(json!({ "outpost": true }));
+    let world = plan.start().await;
+    let unknown =
+        ask(&world, &format!("{AUTH}/traefik"), &format!("{}{FETCH}", traefik("nobody.example.test", "/"))).await;
+    assert_eq!((unknown.status, unknown.reason()), (StatusCode::BAD_REQUEST, "unknown_host"));
+    assert!(unknown.body.contains("no app for hostname"), "{unknown:?}");
+    let native = traefik("nobody.example.test", "/");
+    let native = ask(&world, "/_doorward/auth/traefik", &format!("{native}{FETCH}")).await;
+    assert_eq!(native.status, StatusCode::FORBIDDEN);
+    let broken = ask(&world, &format!("{AUTH}/traefik"), "Host: gate\r\n").await;
+    assert_eq!(broken.status, StatusCode::BAD_REQUEST);
+    let ping = ask(&world, "/outpost.goauthentik.io/ping", "Host: gate\r\n").await;
+    assert_eq!(ping.status, StatusCode::NO_CONTENT);
+
+    // What clients can send and nginx does not set is not read.
+    let nginx = "Host: rules.example.test\r\nX-Original-URL: https://rules.example.test/admin/\r\n\
+                 X-Original-URI: /health\r\nX-Original-Method: GET\r\n";
+    let answer = ask(&world, &format!("{AUTH}/nginx"), &format!("{nginx}{FETCH}")).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
+    // A path of the gate's own lets nobody in to the app, whoever names it where.
+    for (target, status) in [
+        ("/outpost.goauthentik.io/../admin/", StatusCode::FORBIDDEN),
+        ("/outpost.goauthentik.io/%2e%2e/admin/", StatusCode::FORBIDDEN),
+        ("/outpost.goauthentik.io/auth/traefik", StatusCode::NOT_FOUND),
+        ("/outpost.goauthentik.io/ping", StatusCode::NOT_FOUND),
+        ("/admin/?X-authentik-auth-callback=false", StatusCode::UNAUTHORIZED),
+    ] {
+        let asked = format!("{}{FETCH}", traefik("rules.example.test", target));
+        let answer = ask(&world, &format!("{AUTH}/traefik"), &asked).await;
+        assert_eq!(answer.status, status, "{target}: {answer:?}");
+    }
+    // Somebody else's link signs nobody out.
+    let alice = world.signed_in("alice").await;
+    let cookies = alice.cookies(&world.at("app", "/").parse().unwrap());
+    let signature = traefik("app.example.test", "/?X-authentik-logout=true");
+    let linked = format!("{signature}{PAGE}Sec-Fetch-Site: cross-site\r\nCookie: {cookies}\r\n");
+    let asked = ask(&world, &format!("{AUTH}/traefik"), &linked).await;
+    assert_eq!((asked.status, asked.reason()), (StatusCode::FORBIDDEN, "confirm_sign_out"), "{asked:?}");
+    assert_eq!(alice.fetch(&world.at("app", "/")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn without_compat_nothing_of_it_answers() {
+    let world = WorldBuilder::with(EdgeKind::Nginx).start().await;
+    for path in ["auth/traefik", "auth/nginx", "start", "callback", "ping", "sign_out"] {
+        let lines = format!("{}{FETCH}", traefik("app.example.test", "/"));
+        let answer = ask(&world, &format!("/outpost.goauthentik.io/{path}"), &lines).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}: {answer:?}");
+    }
+}
