@@ -115,8 +115,14 @@ impl Check {
     }
 
     /// Lets a request in where the app's outpost did so a moment ago (`delegate_cache`).
-    pub(super) fn admit_by_outpost(&self, delegation: &Delegation, host: &str, headers: &HeaderMap) -> Option<Verdict> {
-        self.let_in(delegation.cached(host, headers)?, headers).ok()
+    pub(super) fn admit_by_outpost(
+        &self,
+        delegation: &Delegation,
+        host: &str,
+        target: &str,
+        headers: &HeaderMap,
+    ) -> Option<Verdict> {
+        self.let_in(delegation.cached(host, target, headers)?, headers).ok()
     }
 
     /// Decides about a request at an app whose checks an outpost answers.

@@ -227,7 +227,9 @@ impl<'r> PendingSubrequest<'r> {
             (Destination::App(requirement), Initiator::Trusted) => {
                 check.admit_at_once(site, requirement, host, headers)?
             }
-            (Destination::Delegated(delegation, _), _) => check.admit_by_outpost(delegation, host, headers)?,
+            (Destination::Delegated(delegation, _), _) => {
+                check.admit_by_outpost(delegation, host, request.target, headers)?
+            }
             _ => return None,
         };
         // Never by an emergency password: those are looked at later.

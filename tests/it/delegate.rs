@@ -192,6 +192,12 @@ async fn an_admission_counts_for_a_while_for_the_same_cookies_alone() {
     // Refusals are not kept, and what was kept goes on through an outage.
     assert_eq!(user("", "/").await.0, 401);
     assert_eq!(outpost.questions(), 4);
+    // A sign-out, or whatever else the outpost answers itself, is never an admission that was kept.
+    for target in ["/?X-authentik-logout=true", "/outpost.goauthentik.io/sign_out"] {
+        let before = outpost.questions();
+        user(&ann, target).await;
+        assert_eq!(outpost.questions(), before + 1, "{target}");
+    }
     outpost.set_fault(OutpostFault::Closed);
     assert_eq!(user(&ann, "/").await, ann_is_in);
     assert_eq!(user("", "/").await.0, 503);

@@ -67,8 +67,8 @@ impl Delegation {
     }
 
     /// Returns the headers of an admission that was given a moment ago to the same cookies (`delegate_cache`).
-    pub(super) fn cached(&self, host: &str, headers: &HeaderMap) -> Option<HeaderMap> {
-        self.cache.as_ref()?.get(host, headers)
+    pub(super) fn cached(&self, host: &str, target: &str, headers: &HeaderMap) -> Option<HeaderMap> {
+        self.cache.as_ref()?.get(host, target, headers)
     }
 
     /// Asks the outpost. `plan` says which headers the app gets, and `target` what is asked for.
@@ -83,7 +83,7 @@ impl Delegation {
         };
         self.health.record(&answer);
         if let (OutpostAnswer::Admitted(headers), Some(cache)) = (&answer, &self.cache) {
-            cache.keep(context.authority.host(), context.headers, headers);
+            cache.keep(context.authority.host(), target, context.headers, headers);
         }
         answer
     }
