@@ -33,6 +33,7 @@ mod logout;
 mod long_targets;
 mod mcp;
 mod metrics;
+mod migration;
 mod misconfigured_edges;
 mod outages;
 mod postgres;

@@ -9,6 +9,7 @@ mod connection;
 pub(crate) mod database;
 mod edge;
 mod gate;
+pub(crate) mod keepalive_proxy;
 mod keycloak;
 mod mcp;
 pub(crate) mod misbehaving_provider;
