@@ -5,6 +5,7 @@
 //! random bytes of nonce, safe without a counter), HMAC and HKDF over SHA-256, all from the `RustCrypto` crates.
 
 mod secret_text;
+mod tag;
 
 use std::sync::{PoisonError, RwLock};
 
@@ -20,7 +21,11 @@ use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-pub use self::secret_text::{InvalidSecret, is_placeholder, secret_text};
+use self::tag::compute_tag;
+pub use self::{
+    secret_text::{InvalidSecret, is_placeholder, secret_text},
+    tag::{CookieKey, EphemeralKey},
+};
 
 const KEY_ID_LENGTH: usize = 4;
 const NONCE_LENGTH: usize = 24;
@@ -256,6 +261,20 @@ impl Keyring {
         self.retired.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
+    /// Returns what `derive` makes of each key that verifies session cookies, the newest first, those of retired secrets last.
+    #[must_use]
+    pub fn with_cookie_keys<T>(&self, derive: impl Fn(&CookieKey<'_>) -> T) -> Vec<T> {
+        let retired = self.retired.read().unwrap_or_else(PoisonError::into_inner);
+        let configured = self.keys.iter().map(|keys| keys.key(Purpose::SessionCookie));
+        let retired = retired.iter().flat_map(|retired| &retired.cookie_keys).map(|key| &**key);
+        configured.chain(retired).map(|key| derive(&CookieKey::new(key))).collect()
+    }
+
+    /// Returns what `derive` makes of the key that tags session cookies.
+    pub fn with_newest_cookie_key<T>(&self, derive: impl Fn(&CookieKey<'_>) -> T) -> T {
+        derive(&CookieKey::new(self.newest_keys().key(Purpose::SessionCookie)))
+    }
+
     fn find(&self, secret: KeyId) -> Option<&DerivedKeys> {
         self.keys.iter().find(|keys| keys.id == secret)
     }
@@ -302,35 +321,6 @@ impl DerivedKeys {
     }
 }
 
-/// Key of this process alone, for tags that it keeps in memory: they say nothing of their messages to others.
-pub struct EphemeralKey(Zeroizing<[u8; 32]>);
-
-impl EphemeralKey {
-    /// A new key.
-    #[must_use]
-    pub fn random() -> Self {
-        Self(Zeroizing::new(random()))
-    }
-
-    /// Computes the tag of `message` in this context.
-    #[must_use]
-    pub fn tag(&self, context: &[u8], message: &[u8]) -> Tag {
-        compute_tag(&self.0, context, message)
-    }
-}
-
-/// Computes HMAC-SHA-256, cut to 128 bits. The context's length goes first, so that no two pairs of context and message
-/// are encoded alike.
-fn compute_tag(key: &[u8; 32], context: &[u8], message: &[u8]) -> Tag {
-    let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
-    mac.update(&(context.len() as u64).to_be_bytes());
-    mac.update(context);
-    mac.update(message);
-    let whole: [u8; 32] = mac.finalize().into_bytes().into();
-    let (tag, _) = whole.split_first_chunk::<TAG_LENGTH>().expect("SHA-256 gives 32 bytes");
-    *tag
-}
-
 fn shortened(tag: &Tag) -> ShortTag {
     let (short, _) = tag.split_first_chunk::<SHORT_TAG_LENGTH>().expect("a tag is longer");
     *short
@@ -346,6 +336,13 @@ pub fn sealed_by(sealed: &[u8]) -> Option<KeyId> {
 #[must_use]
 pub fn is_same_secret(a: &SecretString, b: &SecretString) -> bool {
     a.expose_secret().as_bytes().ct_eq(b.expose_secret().as_bytes()).into()
+}
+
+/// Returns `true` if `mac` is the HMAC-SHA-256 of `message` under a shared secret, in constant time.
+#[must_use]
+pub fn is_hmac_of(secret: &SecretString, message: &[u8], mac: &[u8]) -> bool {
+    let keyed = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(secret.expose_secret().as_bytes());
+    keyed.is_ok_and(|keyed| keyed.chain_update(message).verify_slice(mac).is_ok())
 }
 
 /// Returns `true` if two values are equal, in constant time.

@@ -3,6 +3,7 @@
 //! Each area gets a struct of its own, with handles bound beforehand: once, or for the names of one configuration
 //! ([`Metrics::bind`]). Promises: label values come from closed enums and from the configuration, never from a request.
 
+mod adoptions;
 mod configuration;
 mod connections;
 mod emergency;
@@ -18,6 +19,7 @@ mod upstreams;
 use prometheus::{IntGauge, Opts, Registry, TextEncoder};
 
 pub use self::{
+    adoptions::AdoptionMetrics,
     configuration::ConfigMetrics,
     connections::{CertificateMetrics, ConnectionMetrics, HandshakeMetrics},
     emergency::EmergencyMetrics,
@@ -49,6 +51,7 @@ pub struct Metrics {
     headers: HeaderMetrics,
     providers: ProviderFamilies,
     emergency: EmergencyMetrics,
+    adoptions: AdoptionMetrics,
 }
 
 /// Label values that stay the same for as long as the process runs.
@@ -77,6 +80,8 @@ pub struct BoundMetrics {
     pub renewals: RenewalMetrics,
     /// The emergency sign-in.
     pub emergency: EmergencyMetrics,
+    /// Adoption of an old outpost's sessions.
+    pub adoptions: AdoptionMetrics,
     /// The providers, in the order of the configuration.
     pub providers: Vec<ProviderMetrics>,
 }
@@ -107,6 +112,7 @@ impl Metrics {
             headers: HeaderMetrics::new(&registry),
             providers: ProviderFamilies::new(&registry),
             emergency: EmergencyMetrics::new(&registry),
+            adoptions: AdoptionMetrics::new(&registry),
             registry,
         }
     }
@@ -122,6 +128,7 @@ impl Metrics {
             logins: self.providers.logins(providers),
             renewals: self.providers.renewals(providers),
             emergency: self.emergency.clone(),
+            adoptions: self.adoptions.clone(),
             providers: providers.iter().map(|name| self.providers.of(name)).collect(),
         }
     }
@@ -225,6 +232,7 @@ mod tests {
             "doorward_jwks_refreshes_total",
             "doorward_emergency_active",
             "doorward_emergency_total",
+            "doorward_adopted_total",
             "doorward_connections",
             "doorward_tls_handshakes_total",
             "doorward_config_info",

@@ -175,6 +175,7 @@ fn json(entry: &SessionEntry) -> Value {
         "signed_in": entry.created.to_string(),
         "last_seen": entry.last_seen.to_string(),
         "ends": entry.ends.to_string(),
+        "adopted": entry.adopted,
         "refresh_token": person.map(|person| person.has_refresh_token),
     })
 }
@@ -185,7 +186,7 @@ fn table_row(entry: &SessionEntry) -> String {
         entry.id.chars().take(ID_DIGITS).collect(),
         printable(&entry.owner.as_ref().map_or_else(sealed, |person| person.user.clone())),
         printable(entry.owner.as_ref().map_or("", |person| &person.email)),
-        printable(&entry.provider),
+        printable(&if entry.adopted { format!("{} (adopted)", entry.provider) } else { entry.provider.clone() }),
         entry.created.to_string(),
         entry.last_seen.to_string(),
     ])

@@ -2,6 +2,7 @@
 //!
 //! It describes the shape of a value; `validate` judges its meaning.
 
+mod adopt;
 mod apps;
 mod bearer;
 mod emergency;
@@ -14,8 +15,8 @@ mod tokens;
 mod upstream;
 
 use self::{
-    apps::APP_KEYS, bearer::BEARER_KEYS, emergency::EMERGENCY_KEYS, limits::LIMIT_KEYS, providers::PROVIDER_KEYS,
-    tokens::TOKEN_KEYS, upstream::UPSTREAM_KEYS,
+    adopt::ADOPT_KEYS, apps::APP_KEYS, bearer::BEARER_KEYS, emergency::EMERGENCY_KEYS, limits::LIMIT_KEYS,
+    providers::PROVIDER_KEYS, tokens::TOKEN_KEYS, upstream::UPSTREAM_KEYS,
 };
 pub(super) use self::{
     sections::{SECTIONS, UNSUPPORTED},
@@ -24,8 +25,17 @@ pub(super) use self::{
 use super::tree::Segment;
 
 /// The tables of keys, in the order of the reference page.
-const TABLES: &[&[KeySpec]] =
-    &[table::KEYS, LIMIT_KEYS, APP_KEYS, UPSTREAM_KEYS, PROVIDER_KEYS, BEARER_KEYS, TOKEN_KEYS, EMERGENCY_KEYS];
+const TABLES: &[&[KeySpec]] = &[
+    table::KEYS,
+    LIMIT_KEYS,
+    APP_KEYS,
+    UPSTREAM_KEYS,
+    PROVIDER_KEYS,
+    BEARER_KEYS,
+    TOKEN_KEYS,
+    EMERGENCY_KEYS,
+    ADOPT_KEYS,
+];
 
 /// All keys. Those of one section are in the order of the reference page.
 pub(super) const KEYS: &[KeySpec] = &joined::<{ count(TABLES) }>(TABLES);

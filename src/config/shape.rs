@@ -196,8 +196,8 @@ mod tests {
                 "f:4: store.url: this is a list, and not a URL | for instance \"postgres://user@host/database\"",
             ),
             (
-                "[adopt]\nx = 1",
-                "f:3: adopt: there is no such key | this version does not adopt sessions of another gate; people sign in once more",
+                "[adopt]\nurl = 'http://x'\nx = 1",
+                "f:5: adopt.x: there is no such key | there is `url`, `lifetime`, `provider`, `per_minute`",
             ),
             (
                 "[[apps]]\nname='a'\nhosts=['a']\n[[apps.rules]]\npath={glob='a'}",

@@ -81,7 +81,7 @@ mod tests {
         ] {
             assert_eq!(key(section, written), expected);
         }
-        assert!(key("", "adopt").contains("this version"));
+        assert!(key("server", "compat").contains("this version"));
         assert!(key("apps[]", "upstream").contains("this version"));
     }
 

@@ -1,5 +1,6 @@
 //! Tests of the configuration as a whole: from text and variables to settings or diagnostics.
 
+mod adopt;
 mod arbitrary;
 mod mistakes;
 mod reload;

@@ -2,6 +2,7 @@
 //!
 //! Each file reads the keys of its own sections; checks across sections are here and in `audience` and `networks`.
 
+mod adopt;
 mod apps;
 mod audience;
 mod bearer;
@@ -64,6 +65,7 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
     let delegates = delegate::read(reader, root);
     let bearer = bearer::read(reader, root, transport, providers.as_deref());
     let emergency = emergency::read(reader, root, apps.as_deref());
+    let adopt = adopt::read(reader, root, providers.as_deref(), apps.as_deref());
     audience::warn_of_surprises(reader, root);
     if let Some(apps) = &apps {
         cookie_domains::warn_of_unused(reader, root, apps);
@@ -73,6 +75,8 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
     let service_token_header = tokens::read(reader, root, apps.as_deref().unwrap_or_default());
     // What cannot be read must not be treated as absent.
     (root.at("bearer").is_some() == bearer.is_some()).then_some(())?;
+    (root.at("adopt").is_some() == adopt.is_some()).then_some(())?;
+    let adopted_lifetime = adopt.as_ref().map(|adopt| adopt.lifetime);
     let (server, session, limits, brand, delegates) = (server?, session?, limits?, brand?, delegates?);
     let apps = with_emergency_header(apps?, emergency.as_ref());
     let providers = with_use_of_groups(providers?, &apps, session.settings.outage_grace);
@@ -99,9 +103,10 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
             service_token_header,
             emergency,
             delegates,
+            adopt: adopt.map(|adopt| adopt.settings),
         },
         secrets: session.secrets,
-        session: Settings { passes_tokens, reauthorize: shortest, ..session.settings },
+        session: Settings { passes_tokens, reauthorize: shortest, adopted_lifetime, ..session.settings },
         providers,
         policy: policy::Settings { default: brand::default_access(root), header_budget: server.header_budget, apps },
         brand,

@@ -147,7 +147,7 @@ impl GateCookies {
         let mut forwarded = Vec::with_capacity(lines.iter().map(|line| line.len() + 2).sum());
         for line in lines {
             let (start, mut kept) = (forwarded.len(), 0_usize);
-            for pair in request::pairs(line.as_bytes()).filter(|pair| !is_own(pair)) {
+            for pair in request::parts(line.as_bytes()).filter(|pair| !is_own(pair)) {
                 let (separator, pair): (&[u8], _) = match (kept, start) {
                     // The space before the first pair of a line separated it from one that is not forwarded, or from
                     // nothing.

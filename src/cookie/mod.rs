@@ -9,5 +9,5 @@ mod request;
 
 pub use self::{
     jar::{GateCookies, HostCookies, SiteScheme},
-    request::{names, values},
+    request::{names, pairs, values},
 };

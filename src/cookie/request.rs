@@ -10,15 +10,25 @@ use http::{HeaderMap, header};
 /// some edges join lines with a comma, and such a value is not one of ours.
 pub fn values<'r>(headers: &'r HeaderMap, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
     headers.get_all(header::COOKIE).into_iter().flat_map(move |line| {
-        pairs(line.as_bytes()).filter_map(move |pair| {
+        parts(line.as_bytes()).filter_map(move |pair| {
             let rest = pair.trim_ascii_start().strip_prefix(name.as_bytes())?;
             Some(rest.strip_prefix(b"=")?.trim_ascii_end())
         })
     })
 }
 
+/// Returns the names and values of all cookies, in their order, over all `Cookie` lines.
+pub fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    headers.get_all(header::COOKIE).into_iter().flat_map(|line| {
+        parts(line.as_bytes()).filter_map(|pair| {
+            let (name, value) = pair.split_at_checked(memchr::memchr(b'=', pair)?)?;
+            Some((name.trim_ascii(), value.strip_prefix(b"=")?.trim_ascii_end()))
+        })
+    })
+}
+
 /// Splits at semicolons. An app's cookies are long, and `memchr` looks at many bytes at once.
-pub(super) fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn parts(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut left = Some(line);
     std::iter::from_fn(move || {
         let line = left?;

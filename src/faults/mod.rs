@@ -1,13 +1,14 @@
 //! A fault at every wait on the way to a verdict, and requests that are given up at every poll: nobody is let in who may not
 //! pass, nobody loses a session or a cookie to an outage, and what was ended stays ended.
 //!
-//! The gate waits at two borders, the store and the provider. For each [`Way`] the calls across both are counted in a run without
+//! The gate waits at two borders: the store, and the provider or an old outpost. For each [`Way`] the calls across both are counted in a run without
 //! faults; then each call fails in every manner, and the request is dropped at each poll. Pairs of faults are drawn.
 //!
 //! Not seen here: faults inside a store (its tests have them, with real databases), in the listener and its connections, of
 //! the process itself, and of several replicas at once; races that need two threads; a provider that lies with a valid
 //! signature.
 
+mod adopting;
 mod cancel;
 pub(crate) mod plan;
 mod programs;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
+    adopting::AdoptWay,
     programs::ProgramWay,
     world::{GateProcess, Question, World},
 };
@@ -81,6 +82,8 @@ pub(super) enum Way {
     StepUpUnmet,
     /// A program with a credential of its own.
     Program(ProgramWay),
+    /// Cookies of an old outpost.
+    Adopt(AdoptWay),
 }
 
 /// What is promised of a way.
@@ -109,7 +112,7 @@ pub(super) struct Scene {
 
 impl Way {
     /// All ways.
-    pub(super) const ALL: [Self; 47] = [
+    pub(super) const ALL: [Self; 51] = [
         Self::Cached,
         Self::Uncached,
         Self::Revalidated,
@@ -157,6 +160,10 @@ impl Way {
         Self::Program(ProgramWay::AppPassword),
         Self::Program(ProgramWay::WrongAppPassword),
         Self::Program(ProgramWay::AppPasswordOfAnother),
+        Self::Adopt(AdoptWay::Unseen),
+        Self::Adopt(AdoptWay::Adopted),
+        Self::Adopt(AdoptWay::Ended),
+        Self::Adopt(AdoptWay::Unknown),
     ];
 
     pub(super) fn promise(self) -> Promise {
@@ -188,6 +195,7 @@ impl Way {
             | Self::StepUpCallback
             | Self::StepUpUnmet => Promise::Answers,
             Self::Program(program) => program.promise(),
+            Self::Adopt(adopt) => adopt.promise(),
             Self::SilentRefusal | Self::SignOut | Self::Reset => Promise::Ends,
             Self::BackchannelLogout | Self::FrontchannelLogout => Promise::EndsOrCanBeRepeated,
         }
@@ -216,6 +224,7 @@ impl Way {
             Self::StepUpFetch => (401, "step_up", store),
             Self::StepUpUnmet => (403, "step_up", both),
             Self::Program(program) => program.undisturbed(),
+            Self::Adopt(adopt) => adopt.undisturbed(),
             Self::ForeignToken => (403, "sign_in_failed", provider),
             Self::SignOut => (302, "signed_out", store),
             Self::Reset => (401, "reset", store),
@@ -248,8 +257,10 @@ impl Way {
 
     /// Puts up the situation.
     pub(super) async fn scene(self) -> Scene {
-        if let Self::Program(program) = self {
-            return program.scene().await;
+        match self {
+            Self::Program(program) => return program.scene().await,
+            Self::Adopt(adopt) => return adopt.scene().await,
+            _ => {}
         }
         let is_shared = matches!(self, Self::Revalidated | Self::RevalidatedBeyondGrace | Self::EndedElsewhere);
         let world = World::new(is_shared).await;

@@ -17,6 +17,7 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 
 use super::{
+    adopting,
     plan::{FaultPlan, StoreFault, WireFault},
     wire,
 };
@@ -37,7 +38,7 @@ use crate::{
         tests::faulty_store::{FaultyStore, recover, sessions_over, tokens_over},
     },
     shutdown::{Signal, Tasks},
-    upstream::ConfiguredUpstreams,
+    upstream::Upstreams,
 };
 
 /// The time at which the fake provider's tokens are issued.
@@ -81,6 +82,10 @@ audience = "api"
 sign_in = { per_minute = 100000, burst = 100000 }
 callback = { per_minute = 100000, burst = 100000 }
 credentials = { per_minute = 100000, burst = 100000 }
+
+[adopt]
+url = "http://OUTPOST/outpost.goauthentik.io/auth/traefik"
+per_minute = 100000
 
 [[apps]]
 name = "app"
@@ -153,7 +158,8 @@ impl World {
         let (store, wire) = (Arc::new(FaultPlan::new()), Arc::new(FaultPlan::new()));
         let issuer = FakeIssuer::start().await;
         let front = wire::start(issuer.address(), Arc::clone(&wire)).await;
-        let text = CONFIG.replace("ISSUER", &issuer.stands_behind(front));
+        let outpost = wire::start(adopting::start_outpost().await, Arc::clone(&wire)).await;
+        let text = CONFIG.replace("ISSUER", &issuer.stands_behind(front)).replace("OUTPOST", &outpost.to_string());
         let source = ConfigFile { path: "faults.toml".into(), text };
         let mut config = config::load_from(Some(&source), &config::Environment::new()).unwrap();
         config.providers[0].timeout = PROVIDER_TIMEOUT;
@@ -177,7 +183,7 @@ impl World {
             sessions: Arc::clone(&sessions),
             providers: vec![Arc::new(provider)],
             token_issuers: Vec::new(),
-            upstreams: ConfiguredUpstreams::default(),
+            upstreams: Upstreams::new(metrics.upstreams.clone()).prepare(self.config.gate.upstreams()).unwrap(),
             pages: Pages::new(self.config.brand.clone()),
             keyring,
             clock: self.clock.clone(),

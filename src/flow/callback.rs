@@ -290,6 +290,11 @@ impl CallbackFlow {
                 tracing::warn!(request_id = %context.id, app = context.site.app.name, %error, "the session before this sign-in could not be ended");
             }
         }
+        if let Some(adoption) = &self.login.finder.adoption
+            && let Err(error) = Box::pin(adoption.signed_in(context)).await
+        {
+            tracing::warn!(request_id = %context.id, app = context.site.app.name, %error, "the adopted session before this sign-in could not be ended");
+        }
     }
 
     /// Begins again after a callback that cannot be completed, unless the browser is signed in already.

@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::{
+    adopt::principal_of,
     api_clients::{ApiClients, AppPasswords, ClientRefusal},
     app_limits::AppLimits,
     context::{Initiator, RequestContext},
@@ -93,7 +94,9 @@ impl Check {
                 }
                 let own = self.jar.at(host, site.app.provider);
                 let mut values = cookie::values(headers, own.session_name());
-                let value = values.find(|value| !self.finder.is_of_surrounding_domain(&own, value))?;
+                let Some(value) = values.find(|value| !self.finder.is_of_surrounding_domain(&own, value)) else {
+                    return self.admit_adopted(site, requirement, host, headers);
+                };
                 self.sessions.get_cached(Cookie { value, audience: own.audience() }, |session, now| {
                     let principal = session.principal();
                     if self.finder.provider_match(site.app, principal.identity) != ProviderMatch::Current {
@@ -150,6 +153,27 @@ impl Check {
         }
     }
 
+    /// Lets a request in by the session that was made of an old outpost's cookies, where memory alone can decide that.
+    #[cold]
+    fn admit_adopted(
+        &self,
+        site: &Site<'_>,
+        requirement: &Requirement<'_>,
+        host: &str,
+        headers: &HeaderMap,
+    ) -> Option<Verdict> {
+        self.finder.adoption.as_ref()?.get_cached(site, host, headers, |session, now| {
+            let principal = principal_of(session);
+            let is_usable = self.finder.provider_match(site.app, principal.identity) == ProviderMatch::Current
+                && self.finder.is_usable_at(site.app, session, now)
+                && self.limits.are_kept(site.app, session, headers, now);
+            match judge(requirement, Caller::Principal(&principal), now) {
+                Decision::Admit(principal) if is_usable => self.admit(site, principal, headers).ok(),
+                _ => None,
+            }
+        })
+    }
+
     /// Decides about a request that [`Check::admit_at_once`] did not let in. Nothing but the `Ok` of this function and the
     /// `Some` of that one lets in.
     pub(super) async fn decide<'p>(
@@ -181,7 +205,7 @@ impl Check {
             by_session.await
         };
         let (cause, outage) = match (outcome, emergency.open_at(context)) {
-            (Err(cause), Some(outage)) if helps_over(outage, &cause, requirement) => (cause, outage),
+            (Err(cause), Some(outage)) if cause.is_helped_over(outage, requirement) => (cause, outage),
             (outcome, _) => return outcome,
         };
         match emergency.authenticate(context, outage).await {
@@ -219,12 +243,17 @@ impl Check {
             Requirement::Identity(_) if context.is_opened_by_a_person() => Traveller::Page(target),
             _ => Traveller::Other,
         };
-        let session = match self.finder.find_authorized(context, traveller).await? {
-            SessionSearch::Found(session) => session,
-            SessionSearch::Unauthorized(trip) => return Err(NotAdmitted::Unauthorized(trip)),
+        let session = match self.finder.find_authorized(context, traveller).await {
+            Ok(SessionSearch::Found(session)) => session,
+            Ok(SessionSearch::Unauthorized(trip)) => return Err(NotAdmitted::Unauthorized(trip)),
+            // Where nobody has to be signed in, nobody waits for an old outpost.
+            Err(Undetermined::OldOutpost) if matches!(requirement, Requirement::Optional) => {
+                RequestSession::Absent(Reason::NoSession)
+            }
+            Err(cause) => return Err(cause.into()),
         };
         let (principal, session) = match &session {
-            RequestSession::Current(session) => (Ok(session.principal()), Some(session)),
+            RequestSession::Current(session) => (Ok(principal_of(session)), Some(session)),
             RequestSession::Absent(reason) => (Err(*reason), None),
         };
         let caller = match &principal {
@@ -354,16 +383,4 @@ impl Check {
         }
         Ok(Verdict::Allow(Admission::grant(headers)))
     }
-}
-
-/// Returns `true` if an emergency password may count where a request was not let in for this cause. A session that the store
-/// would know is waited for while only the provider is unavailable. Under a bearer rule `Authorization` is for API clients.
-fn helps_over(outage: OutageCause, cause: &NotAdmitted<'_>, requirement: &Requirement<'_>) -> bool {
-    let nobody_known = match cause {
-        NotAdmitted::Unauthenticated(reason) => matches!(reason, Reason::NoSession | Reason::SessionEnded),
-        NotAdmitted::Undetermined(Undetermined::Provider) => true,
-        NotAdmitted::Undetermined(Undetermined::Store(_)) => outage == OutageCause::Store,
-        _ => false,
-    };
-    nobody_known && !matches!(requirement, Requirement::Bearer(_))
 }

@@ -38,6 +38,8 @@ pub(super) struct RequestContext<'r> {
     pub(super) intent: Intent,
     /// The method, where it is known.
     pub(super) method: Option<&'r str>,
+    /// Path and query of the original request; of one of the gate's own endpoints over a direct route, its own.
+    pub(super) target: &'r str,
     /// All headers.
     pub(super) headers: &'r HeaderMap,
     /// The way that the request arrived.

@@ -198,6 +198,7 @@ impl Endpoints {
             "groups": identity.groups,
             "expires_at": self.login.sessions.expires(session).to_string(),
             "renewed_at": session.renewed().to_string(),
+            "adopted": session.is_adopted(),
         });
         Bytes::from(body.to_string())
     }

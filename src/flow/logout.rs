@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::{
+    adopt::Adoption,
     context::RequestContext,
     refusal::{Refusals, redirect},
     refusal_log::truncate,
@@ -42,6 +43,8 @@ pub(super) struct LogoutFlow {
     pub(super) keyring: Arc<Keyring>,
     pub(super) jar: Arc<GateCookies>,
     pub(super) legacy_cookies: Vec<String>,
+    /// `[adopt]`.
+    pub(super) adoption: Option<Arc<Adoption>>,
 }
 
 impl LogoutFlow {
@@ -134,7 +137,10 @@ impl LogoutFlow {
             let ended = self.sessions.revoke(cookie, Ending::User).await?;
             first = first.or(ended);
         }
-        Ok(first)
+        match &self.adoption {
+            Some(adoption) => Box::pin(adoption.sign_out(context, first)).await,
+            None => Ok(first),
+        }
     }
 
     /// Ends the other sessions of the same session at the provider: with a cookie for each host, the same browser has one at

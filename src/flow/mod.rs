@@ -5,6 +5,7 @@
 //! | file | for |
 //! |---|---|
 //! | `subrequest` | auth subrequests of edges: `ForwardAuth`, `forward_auth`, `auth_request`, `ext_authz` |
+//! | `adopt` | sessions of an old outpost, honoured without a sign-in |
 //! | `api_clients` | bearer tokens and app passwords of programs, under rules with `access = "bearer"` |
 //! | `challenge` | `WWW-Authenticate` |
 //! | `check` | authentication and authorisation, from memory or with the store |
@@ -39,6 +40,7 @@
 //! | `context` | a request as all of these see it |
 //! | `wiring`, `snapshot` | one configuration of all of these: built, and asked |
 
+mod adopt;
 mod api_clients;
 mod app_limits;
 mod attempt;
@@ -92,11 +94,8 @@ use arc_swap::{ArcSwap, Guard};
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
-use self::{
-    api_clients::CredentialCache, emergency_watch::EmergencyWatch, header_cuts::HeaderCuts, rate_limits::RateLimits,
-    refusal_log::RefusalLog, renewal::RenewalConfig, wiring::SharedParts,
-};
 pub use self::{
+    adopt::AdoptSettings,
     api_clients::{AppPasswords, BearerSettings, Introspection, IssuerKeys, TrustedIssuer},
     check::OwnCookies,
     compat::{AUTHENTIK_CALLBACK, AUTHENTIK_PREFIX, CompatSettings},
@@ -106,6 +105,10 @@ pub use self::{
     snapshot::{GateHealth, Snapshot},
     subrequest::{PendingSubrequest, SubrequestAnswer},
     wiring::{GateComponents, Settings},
+};
+use self::{
+    adopt::AdoptionMemory, api_clients::CredentialCache, emergency_watch::EmergencyWatch, header_cuts::HeaderCuts,
+    rate_limits::RateLimits, refusal_log::RefusalLog, renewal::RenewalConfig, wiring::SharedParts,
 };
 use crate::shutdown;
 
@@ -138,6 +141,7 @@ impl Gate {
             credentials,
             emergency_watch: Arc::new(watch),
             password_verifier: Arc::default(),
+            adoption_memory: Arc::new(AdoptionMemory::new(components.clock.clone())),
         };
         let snapshot = Snapshot::new(settings, components, &shared);
         Self { shared, now: ArcSwap::from_pointee(snapshot), changed: Notify::new() }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     api_clients::{ClientRefusal, KnownCredential},
     delegate::OutpostAnswer,
-    emergency::EmergencyRefusal,
+    emergency::{EmergencyRefusal, OutageCause},
     reauthorization::SilentTrip,
     service_tokens::ServiceTokenRefusal,
     session_finder::Undetermined,
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     edge::Reason,
     identity::PackedIdentity,
-    policy::{Denial, MissingGrant},
+    policy::{Denial, MissingGrant, Requirement},
     session::CachedSession,
 };
 
@@ -45,6 +45,20 @@ pub(super) enum NotAdmitted<'p> {
     Outpost(Box<OutpostAnswer>),
     /// Asked for an emergency password, or refused with one.
     Emergency(EmergencyRefusal),
+}
+
+impl NotAdmitted<'_> {
+    /// Returns `true` if an emergency password may count where a request was not let in for this cause. A session that the store
+    /// would know is waited for while only the provider is unavailable. Under a bearer rule `Authorization` is for API clients.
+    pub(super) fn is_helped_over(&self, outage: OutageCause, requirement: &Requirement<'_>) -> bool {
+        let nobody_known = match self {
+            Self::Unauthenticated(reason) => matches!(reason, Reason::NoSession | Reason::SessionEnded),
+            Self::Undetermined(Undetermined::Provider | Undetermined::OldOutpost) => true,
+            Self::Undetermined(Undetermined::Store(_)) => outage == OutageCause::Store,
+            _ => false,
+        };
+        nobody_known && !matches!(requirement, Requirement::Bearer(_))
+    }
 }
 
 impl<'p> From<ServiceTokenRefusal<'p>> for NotAdmitted<'p> {

@@ -92,6 +92,9 @@ struct NetworkLimits {
     unknown_clients: Bucket,
 }
 
+/// One limit that all clients share.
+pub(super) struct SharedLimit(Bucket);
+
 /// Use of a limit, by the generic cell rate algorithm (ITU-T I.371).
 type Bucket = RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<Duration>>;
 
@@ -152,6 +155,17 @@ impl RateLimits {
                 "the addresses of clients are unknown: all of them share one rate limit for sign-ins and credentials"
             );
         }
+    }
+}
+
+impl SharedLimit {
+    pub(super) fn new(limit: RateLimit, clock: &Clock) -> Self {
+        Self(Bucket::direct_with_clock(limit.quota(), MonotonicClock(clock.clone())))
+    }
+
+    /// Uses it once, and returns `true` if it was not used up.
+    pub(super) fn is_within(&self) -> bool {
+        self.0.check().is_ok()
     }
 }
 

@@ -123,6 +123,11 @@ impl Reauthorization {
         limit.is_none_or(|limit| self.sessions.reauthorization().age(session, limit) == AuthorizationAge::Recent)
     }
 
+    /// Returns `true` while the app's provider answers.
+    pub(super) fn can_travel(&self, app: &App) -> bool {
+        self.providers.get(app.provider).is_some_and(|provider| provider.is_available())
+    }
+
     /// Returns the state of a session's authorization. May ask the store, and the provider whether it answers.
     pub(super) async fn check(
         &self,

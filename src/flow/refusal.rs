@@ -168,8 +168,11 @@ impl Refusals {
                 let details = RefusalDetails { detail: Some(error), ..RefusalDetails::default() };
                 self.refuse_with(context, Reason::StoreUnavailable, &Page::StoreUnavailable { retry }, details)
             }
-            Undetermined::Provider => {
-                let detail = "a session could not be renewed within session.outage_grace";
+            Undetermined::Provider | Undetermined::OldOutpost => {
+                let detail = match cause {
+                    Undetermined::OldOutpost => "the old outpost of [adopt] does not say whose cookies these are",
+                    _ => "a session could not be renewed within session.outage_grace",
+                };
                 let details = RefusalDetails { detail: Some(&detail), ..RefusalDetails::default() };
                 self.refuse_with(context, Reason::ProviderUnavailable, &Page::ProviderUnavailable { retry }, details)
             }

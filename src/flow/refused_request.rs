@@ -15,6 +15,7 @@ use super::{
     not_admitted::{NotAdmitted, denial_reason},
     refusal::Refusals,
     refusal_log::{self, HeldGrants, RefusalDetails, RequiredAccess},
+    session_finder::Undetermined,
     step_up::StepUps,
 };
 use crate::{
@@ -51,6 +52,13 @@ impl RefusedRequests {
     pub(super) async fn answer(&self, request: &RefusedRequest<'_, '_>, cause: NotAdmitted<'_>) -> Verdict {
         let RefusedRequest { context, requirement, target, passwords, emergency } = *request;
         let original = || self.login.targets.original(context, target);
+        let cause = match cause {
+            // A person can sign in; a program that is told to may forget what it was doing.
+            NotAdmitted::Undetermined(Undetermined::OldOutpost) if context.intent != Intent::Fetch => {
+                NotAdmitted::Unauthenticated(Reason::NoSession)
+            }
+            other => other,
+        };
         match cause {
             NotAdmitted::Unauthenticated(reason) => {
                 self.missing_headers.observe(context);

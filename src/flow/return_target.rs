@@ -290,6 +290,7 @@ mod tests {
                 client: None,
                 intent: Intent::Page,
                 method: Some("GET"),
+                target: "/",
                 headers,
                 via: Via::Direct,
                 initiator: Initiator::Trusted,

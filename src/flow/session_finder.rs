@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::{
+    adopt::{Adoption, AdoptionError, FoundAdopted},
     context::RequestContext,
     reauthorization::{Authorization, Outage, Reauthorization, SilentTrip, Traveller},
     renewal::{AfterRenewal, Renewer},
@@ -31,6 +32,8 @@ pub(super) struct SessionFinder {
     pub(super) jar: Arc<GateCookies>,
     /// The providers, by place in the configuration.
     pub(super) providers: Vec<TrustedProvider>,
+    /// `[adopt]`.
+    pub(super) adoption: Option<Arc<Adoption>>,
 }
 
 /// Provider whose sessions count.
@@ -66,6 +69,17 @@ pub(super) enum Undetermined {
     Store(Unavailable),
     /// The provider is unavailable, the session cannot be renewed, and `session.outage_grace` is over.
     Provider,
+    /// The old outpost whose cookies were sent has not answered, or is not asked any more at the moment.
+    OldOutpost,
+}
+
+impl From<AdoptionError> for Undetermined {
+    fn from(error: AdoptionError) -> Self {
+        match error {
+            AdoptionError::Store(error) => Self::Store(error),
+            AdoptionError::OldOutpost => Self::OldOutpost,
+        }
+    }
 }
 
 /// Outcome of looking for a session whose authorization is in force.
@@ -92,9 +106,45 @@ impl SessionFinder {
         traveller: Traveller<'_>,
     ) -> Result<SessionSearch, Undetermined> {
         let session = match self.find(context).await? {
+            RequestSession::Absent(Reason::NoSession) => {
+                return match &self.adoption {
+                    Some(adoption) => Box::pin(self.find_adopted(adoption, context, traveller)).await,
+                    None => Ok(SessionSearch::Found(RequestSession::Absent(Reason::NoSession))),
+                };
+            }
             RequestSession::Current(session) if !self.reauthorization.is_recent(context.site.app, &session) => session,
             other => return Ok(SessionSearch::Found(other)),
         };
+        self.authorized(context, session, traveller).await
+    }
+
+    /// Finds the adopted session that counts for the app at the requested host. One that its provider has to authorize again is none
+    /// where a person can sign in: that makes a full session.
+    async fn find_adopted(
+        &self,
+        adoption: &Adoption,
+        context: &RequestContext<'_>,
+        traveller: Traveller<'_>,
+    ) -> Result<SessionSearch, Undetermined> {
+        let session = match adoption.find(context).await? {
+            FoundAdopted::Session(session) => session,
+            FoundAdopted::Absent(reason) => return Ok(SessionSearch::Found(RequestSession::Absent(reason))),
+        };
+        if self.reauthorization.is_recent(context.site.app, &session) {
+            return Ok(SessionSearch::Found(RequestSession::Current(session)));
+        }
+        if matches!(traveller, Traveller::Page(_)) && self.reauthorization.can_travel(context.site.app) {
+            return Ok(SessionSearch::Found(RequestSession::Absent(Reason::NoSession)));
+        }
+        self.authorized(context, session, Traveller::Other).await
+    }
+
+    async fn authorized(
+        &self,
+        context: &RequestContext<'_>,
+        session: Arc<CachedSession>,
+        traveller: Traveller<'_>,
+    ) -> Result<SessionSearch, Undetermined> {
         match Box::pin(self.reauthorization.check(context, session, traveller)).await {
             Authorization::Current(session) => Ok(SessionSearch::Found(RequestSession::Current(session))),
             Authorization::Absent(reason) => Ok(SessionSearch::Found(RequestSession::Absent(reason))),

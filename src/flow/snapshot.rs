@@ -159,6 +159,7 @@ impl Snapshot {
             client,
             intent,
             method: Some(request.method.as_str()),
+            target: request.uri.path_and_query().map_or("/", PathAndQuery::as_str),
             headers: &request.headers,
             via: Via::Direct,
             initiator: Initiator::Trusted,

@@ -155,7 +155,8 @@ impl Subrequests {
         let (query, intent) = (request.query().unwrap_or_default(), request.intent());
         let AuthRequest { edge, method, authority, target, client, headers, .. } = request;
         let (via, client) = (Via::Subrequest(edge), client.address());
-        let context = RequestContext { authority, site, client, intent, method, headers, via, initiator, id, origin };
+        let context =
+            RequestContext { authority, site, client, intent, method, target, headers, via, initiator, id, origin };
         // Cold branches are on the heap, so that the future of an answer from memory stays small.
         match destination {
             Destination::Endpoint(_) if edge == Edge::Nginx => {

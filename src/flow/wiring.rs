@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use http::HeaderName;
 
 use super::{
+    adopt::{AdoptSettings, Adoption, AdoptionMemory},
     api_clients::{ApiClients, BearerSettings, CredentialCache, SharedClientParts},
     app_limits::AppLimits,
     backchannel_logout::BackchannelLogout,
@@ -83,12 +84,15 @@ pub struct Settings {
     pub emergency: Option<emergency::Settings>,
     /// `apps[].delegate`, by the apps' places in the configuration.
     pub delegates: Vec<Option<DelegateSettings>>,
+    /// `[adopt]`.
+    pub adopt: Option<AdoptSettings>,
 }
 
 impl Settings {
     /// Returns every upstream that the flows pass requests on to.
     pub fn upstreams(&self) -> impl Iterator<Item = &upstream::Settings> {
-        self.delegates.iter().flatten().map(|delegate| &delegate.upstream)
+        let delegates = self.delegates.iter().flatten().map(|delegate| &delegate.upstream);
+        self.adopt.iter().map(|adopt| &adopt.upstream).chain(delegates)
     }
 }
 
@@ -123,10 +127,16 @@ pub(super) struct SharedParts {
     pub(super) rate_limits: Arc<RateLimits>,
     pub(super) emergency_watch: Arc<EmergencyWatch>,
     pub(super) password_verifier: Arc<PasswordVerifier>,
+    pub(super) adoption_memory: Arc<AdoptionMemory>,
 }
 
 impl SharedParts {
-    fn finder(&self, reauthorization: &Arc<Reauthorization>, jar: &Arc<GateCookies>) -> Arc<SessionFinder> {
+    fn finder(
+        &self,
+        reauthorization: &Arc<Reauthorization>,
+        jar: &Arc<GateCookies>,
+        adoption: Option<Arc<Adoption>>,
+    ) -> Arc<SessionFinder> {
         let providers = &reauthorization.providers;
         Arc::new(SessionFinder {
             sessions: Arc::clone(&reauthorization.sessions),
@@ -134,7 +144,21 @@ impl SharedParts {
             reauthorization: Arc::clone(reauthorization),
             jar: Arc::clone(jar),
             providers: providers.iter().map(|provider| TrustedProvider::of(provider.settings())).collect(),
+            adoption,
         })
+    }
+
+    /// The adoption of one configuration.
+    fn adoption(&self, settings: AdoptSettings, components: &GateComponents) -> Adoption {
+        Adoption {
+            upstream: components.upstreams.get(&settings.upstream).map(Arc::clone),
+            settings,
+            providers: components.providers.clone(),
+            sessions: Arc::clone(&components.sessions),
+            memory: Arc::clone(&self.adoption_memory),
+            metrics: components.metrics.adoptions.clone(),
+            clock: components.clock.clone(),
+        }
     }
 
     /// The service tokens of one configuration, by the header that brings them.
@@ -200,6 +224,7 @@ impl Flows {
         let delegations = delegations(&settings.delegates, &components, &jar);
         let emergency = settings.emergency.clone();
         let emergency = emergency.map(|settings| Arc::new(shared.emergency(settings, &components, &delegations)));
+        let adoption = settings.adopt.clone().map(|settings| Arc::new(shared.adoption(settings, &components)));
         let GateComponents { policy, sessions, providers, token_issuers, upstreams: _, pages, keyring, clock, metrics } =
             components;
         let policy = without_header(policy, settings.service_token_header.as_ref());
@@ -215,7 +240,7 @@ impl Flows {
             policy: Arc::new(policy),
             sessions,
             providers,
-            finder: shared.finder(&reauthorization, &jar),
+            finder: shared.finder(&reauthorization, &jar, adoption),
             refusals: Arc::new(Refusals::new(pages, Arc::clone(refusal_log), metrics.refusals)),
             keyring,
             jar,
@@ -353,6 +378,7 @@ impl CommonParts {
             keyring: Arc::clone(&self.keyring),
             jar: Arc::clone(&self.jar),
             legacy_cookies,
+            adoption: self.finder.adoption.clone(),
         };
         let frontchannel_logout = FrontchannelLogout {
             sessions: Arc::clone(&self.sessions),

@@ -27,6 +27,8 @@ pub struct Principal<'a> {
 pub enum PrincipalSource {
     /// A session, by its cookie.
     Session,
+    /// A session of an old outpost, by that one's cookies.
+    Adopted,
     /// An access token (RFC 6750).
     Bearer,
     /// A user name and an app password, redeemed at the provider.

@@ -105,6 +105,12 @@ labels! {
                       /** Not looked at: too many attempts at once. */ Busy = "busy" }
 }
 labels! {
+    /// Result of asking an old outpost about its cookies.
+    AdoptionResult { /** A session was made of them. */ Adopted = "adopted", /** They are no session there. */ Refused = "refused",
+                     /** It did not answer. */ Unavailable = "unavailable", /** Its answer is not believed. */ Invalid = "invalid",
+                     /** It was not asked: too many questions. */ Limited = "limited" }
+}
+labels! {
     /// State of a connection to an upstream.
     UpstreamState { /** Kept for the next request. */ Idle = "idle", /** In use by a request. */ Used = "used" }
 }

@@ -28,6 +28,7 @@ mod logout_token;
 mod metadata;
 mod metered;
 mod odd_fields;
+pub mod outpost_token;
 mod provider;
 mod proxy;
 mod renewal;

@@ -23,6 +23,7 @@ use crate::{
 /// The session settings in force.
 pub(super) struct ActiveSettings {
     lifetime: AtomicDuration,
+    adopted_lifetime: AtomicDuration,
     idle_timeout: AtomicDuration,
     renew_before: AtomicDuration,
     outage_grace: AtomicDuration,
@@ -74,6 +75,7 @@ impl ActiveSettings {
     pub(super) fn new(settings: &Settings, keyring: Arc<Keyring>) -> Self {
         Self {
             lifetime: AtomicDuration::new(settings.lifetime),
+            adopted_lifetime: AtomicDuration::new(settings.adopted_lifetime()),
             idle_timeout: AtomicDuration::new(settings.idle_timeout),
             renew_before: AtomicDuration::new(settings.renew_before),
             outage_grace: AtomicDuration::new(settings.outage_grace),
@@ -87,6 +89,7 @@ impl ActiveSettings {
     /// Puts other settings in force. Returns `true` if the secrets have changed.
     pub(super) fn change(&self, settings: &Settings, keyring: Arc<Keyring>) -> bool {
         self.lifetime.set(settings.lifetime);
+        self.adopted_lifetime.set(settings.adopted_lifetime());
         self.idle_timeout.set(settings.idle_timeout);
         let due_times = (self.renew_before(), self.reauthorize.get());
         self.renew_before.set(settings.renew_before);
@@ -113,6 +116,11 @@ impl ActiveSettings {
     /// Absolute lifetime, from sign-in.
     pub(super) fn lifetime(&self) -> Duration {
         self.lifetime.get()
+    }
+
+    /// Absolute lifetime of an adopted session, from its adoption.
+    pub(super) fn adopted_lifetime(&self) -> Duration {
+        self.adopted_lifetime.get()
     }
 
     /// Idle timeout, from the last request.

@@ -10,7 +10,7 @@ use crate::{
     crypto::Keyring,
     metrics,
     session::{
-        cookie::SessionId,
+        cookie::{SessionId, is_adopted},
         record::Record,
         settings::{Backend, Settings},
         store::{self, ObservedStore, Row, Selection, Store as _, Unavailable},
@@ -46,6 +46,8 @@ pub struct SessionEntry {
     pub last_seen: Timestamp,
     /// End of its lifetime, however much it is used.
     pub ends: Timestamp,
+    /// `true` if it was made of an old gate's cookies.
+    pub adopted: bool,
     /// The person it belongs to; `None` where the configured secrets do not open its record.
     pub owner: Option<SessionOwner>,
 }
@@ -137,7 +139,7 @@ impl SessionAdmin {
         cursor.0 = rows.last().and_then(|row| row.key.next()).filter(|_| full);
         let now = self.clock.now();
         let entries = rows.iter().filter(|row| self.is_active(row, now)).map(|row| self.entry(row));
-        Ok(Some(entries.filter(|entry| filter.matches(entry)).collect()))
+        Ok(Some(entries.filter(|entry| entry.ends > now && filter.matches(entry)).collect()))
     }
 
     /// Finds the one session whose id begins with `prefix`.
@@ -198,6 +200,8 @@ impl SessionAdmin {
     }
 
     fn entry(&self, row: &Row) -> SessionEntry {
+        let record = Record::open(&self.keyring, row.key, &row.sealed).ok();
+        let adopted = record.as_ref().is_some_and(|record| is_adopted(&record.scope.audience));
         let owner = |record: Record| SessionOwner {
             user: record.identity.user,
             email: record.identity.email,
@@ -212,8 +216,9 @@ impl SessionAdmin {
             sid: row.sid.clone(),
             created: row.created,
             last_seen: row.last_seen,
-            ends: row.created.plus(self.settings.lifetime),
-            owner: Record::open(&self.keyring, row.key, &row.sealed).ok().map(owner),
+            ends: row.created.plus(if adopted { self.settings.adopted_lifetime() } else { self.settings.lifetime }),
+            adopted,
+            owner: record.map(owner),
         }
     }
 }

@@ -1,17 +1,23 @@
-//! Creating a session at sign-in.
+//! Creating a session, at sign-in or by adoption.
 //!
-//! Promises: its id is new, so that no session can be fixated; it is written before its cookie is returned.
+//! Promises: at sign-in its id is new, so that no session can be fixated; it is written before its cookie is returned.
 
 use std::sync::Arc;
 
-use crate::session::{
-    active_settings::ActiveSettings,
-    cache::Cache,
-    cookie::Token,
-    load::SessionLoader,
-    record::{NewSession, Record},
-    revalidation::Revalidation,
-    store::{ObservedStore, Store as _, Unavailable},
+use crate::{
+    clock::Timestamp,
+    session::{
+        active_settings::ActiveSettings,
+        cache::{Cache, session::CachedSession},
+        cookie::Token,
+        load::SessionLoader,
+        record::{NewSession, Record},
+        revalidation::Revalidation,
+        store::{
+            ObservedStore, Store as _, Unavailable,
+            adoptions::{AdoptionMark, Adoptions as _},
+        },
+    },
 };
 
 /// Creates sessions.
@@ -36,5 +42,26 @@ impl SessionCreation<'_> {
         self.cache.insert(Arc::clone(&session));
         self.revalidation.invalidate_if_hinted(&mut watch, &session);
         Ok(token.encode())
+    }
+
+    /// Creates a session under a token that is found again without a cookie of ours, and marks what it was made of until `until`;
+    /// `None` where that was marked already.
+    pub(super) async fn adopt(
+        &self,
+        new: NewSession,
+        token: &Token,
+        mark: &AdoptionMark,
+        until: Timestamp,
+    ) -> Result<Option<Arc<CachedSession>>, Unavailable> {
+        let record = Record::new(new, self.loader.clock.now());
+        let row = record.seal(&self.settings.keyring(), token.id());
+        let mut watch = self.cache.watch(token.id());
+        let session = self.loader.cached(&record, token, &row, self.loader.request_time());
+        if !self.store.adopt(row, mark, until).await? {
+            return Ok(None);
+        }
+        self.cache.insert(Arc::clone(&session));
+        self.revalidation.invalidate_if_hinted(&mut watch, &session);
+        Ok(Some(session))
     }
 }

@@ -9,6 +9,7 @@
 //! | [`revalidation`], [`invalidations`] | asking the store whether memory is still true; what other processes tell |
 //! | [`load`] | rows of the store read as sessions |
 //! | [`create`], [`end`] | sign-in; sign-out, a provider's logout and the replay of its token |
+//! | [`adoption`] | sessions made of the cookies of an old gate |
 //! | [`renewal`] | refreshing tokens under a lease |
 //! | [`reauthorization`] | when the provider has to be asked again without a prompt, trips to it, writing the result |
 //! | [`page_uses`] | pages at apps with an idle timeout of their own |
@@ -25,6 +26,7 @@
 
 mod active_settings;
 pub mod admin;
+mod adoption;
 mod backlog;
 mod cache;
 mod cookie;
@@ -82,8 +84,9 @@ use self::{
     },
 };
 pub use self::{
+    adoption::{AdoptedSession, SessionAdoption},
     cache::session::CachedSession,
-    cookie::{Cookie, SessionId},
+    cookie::{Cookie, OldCookies, SessionId},
     end::{LogoutTarget, LogoutTokenId},
     lookup::LookupOutcome,
     page_uses::{AppIdleness, IdleApp},
@@ -284,7 +287,8 @@ impl Sessions {
     /// End of a session's lifetime, however much it is used.
     #[must_use]
     pub fn expires(&self, session: &CachedSession) -> Timestamp {
-        session.created().plus(self.settings.lifetime())
+        let settings = &self.settings;
+        session.created().plus(if session.is_adopted() { settings.adopted_lifetime() } else { settings.lifetime() })
     }
 
     /// Runs the upkeep and the change feed until asked to stop. Writes what is pending once more before it returns.
@@ -323,6 +327,13 @@ impl Sessions {
     pub fn app_idleness(&self) -> AppIdleness<'_> {
         let Self { clock, store, page_uses: uses, .. } = self;
         AppIdleness { clock, store, uses }
+    }
+
+    /// Adoption of an old gate's sessions.
+    #[must_use]
+    pub fn adoption(&self) -> SessionAdoption<'_> {
+        let (settings, lookup, creation, ending) = (&self.settings, self.lookup(), self.creation(), self.ending());
+        SessionAdoption { settings, lookup, creation, ending }
     }
 
     fn loader(&self) -> SessionLoader<'_> {

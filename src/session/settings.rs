@@ -11,6 +11,8 @@ use crate::session::store::postgres;
 pub struct Settings {
     /// Absolute lifetime, from sign-in.
     pub lifetime: Duration,
+    /// Absolute lifetime of an adopted session; `None` where none is adopted.
+    pub adopted_lifetime: Option<Duration>,
     /// Idle timeout, from the last request.
     pub idle_timeout: Duration,
     /// Time before the end of its access token at which a session in use is renewed.
@@ -34,6 +36,13 @@ pub enum Backend {
     Sqlite(PathBuf),
     /// A PostgreSQL database that replicas share.
     Postgres(Box<postgres::Settings>),
+}
+
+impl Settings {
+    /// Absolute lifetime of an adopted session: never longer than that of others.
+    pub(in crate::session) fn adopted_lifetime(&self) -> Duration {
+        self.adopted_lifetime.map_or(self.lifetime, |adopted| adopted.min(self.lifetime))
+    }
 }
 
 impl Backend {

@@ -1,5 +1,6 @@
 //! Tests of sessions, over a store that can be held, broken and counted.
 
+mod adoption;
 mod cache;
 mod contract;
 mod doubles;

@@ -9,6 +9,7 @@
     reason = "a test that cannot go on has failed, and the panic says where"
 )]
 
+mod adopt;
 mod api_clients;
 mod attacks;
 mod callbacks;

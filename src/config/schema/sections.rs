@@ -97,12 +97,16 @@ pub(in super::super) const SECTIONS: &[SectionSpec] = &[
         "Emergency sign-in: a name and a password from a file, while the session store or the provider is unavailable and nobody \
          else can get in. Absent: there is none. [emergency.md](emergency.md) explains it.",
     ),
+    section(
+        "adopt",
+        WhenWritten,
+        "Adoption of the sessions of an old authentik outpost, so that a move signs nobody out: cookies named `authentik_proxy_*` are \
+         asked about there, once for each host. Absent: they mean nothing. [adopt.md](adopt.md) has the move, step by step.",
+    ),
     section("brand", Always, "Appearance of the gate's own pages."),
     section("log", Always, "The log."),
 ];
 
 /// Keys of other gates or versions that this version does not have: path and hint.
-pub(in super::super) const UNSUPPORTED: &[(&str, &str)] = &[
-    ("adopt", "this version does not adopt sessions of another gate; people sign in once more"),
-    ("apps[].upstream", "this version is no reverse proxy; route the app in your edge and ask the gate from there"),
-];
+pub(in super::super) const UNSUPPORTED: &[(&str, &str)] =
+    &[("apps[].upstream", "this version is no reverse proxy; route the app in your edge and ask the gate from there")];

@@ -330,7 +330,7 @@ fn mistakes_in_the_small_sections_are_errors_with_a_hint() {
         ("[brand]\ntitle = ''", "brand.title: this is empty"),
         ("[log]\nlevel = 'inof'", "log.level: `inof` is none of its words\n    did you mean `info`?"),
         ("[access]\ndefault = 'allow'", "access.default: `allow` is none of its words\n    there is `deny`"),
-        ("[adopt]", "adopt: there is no such key\n    this version"),
+        ("[adopt]", "adopt.url: is missing\n    Where the old outpost answers"),
         ("[provider]\nname = 'x'", "provider: there is no such key\n    did you mean `providers`?"),
     ] {
         let diagnostics = refused(&format!("{GOOD}{lines}\n"));

@@ -133,6 +133,10 @@ const CHANGES: &[(&str, Variables, &str)] = &[
     ("emergency.hosts", EMERGENCY, "['*.example.com']"),
     ("emergency.groups", EMERGENCY, "['rescue']"),
     ("emergency.realm", EMERGENCY, "Other"),
+    ("adopt.url", ADOPT, "https://old.example.com/outpost.goauthentik.io/auth/nginx"),
+    ("adopt.lifetime", ADOPT, "1h"),
+    ("adopt.provider", ADOPT, "home"),
+    ("adopt.per_minute", ADOPT, "7"),
     ("brand.title", &[], "Other"),
     ("server.header_budget", &[], "32KiB"),
     ("brand.logo", &[], "DIR/logo.svg"),
@@ -145,6 +149,7 @@ const TLS: Variables = &[("DOORWARD_SERVER__TLS__CERT", "DIR/cert.pem"), ("DOORW
 const POSTGRES: Variables = &[("DOORWARD_STORE__URL", "postgres://ann@db/x")];
 const EMERGENCY: Variables =
     &[("DOORWARD_EMERGENCY__USERS_FILE", "DIR/users"), ("DOORWARD_EMERGENCY__HOSTS", "['grafana.example.com']")];
+const ADOPT: Variables = &[("DOORWARD_ADOPT__URL", "http://old-outpost:9000/outpost.goauthentik.io/auth/traefik")];
 const PEOPLE: Variables = &[(
     "DOORWARD_APPS__0__ALLOW",
     "{ groups = ['x'], users = ['x'], claims = { x = ['x'] }, acr = ['x'], max_age = '1h', \

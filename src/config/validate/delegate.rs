@@ -76,7 +76,7 @@ fn is_written(key: &Cursor<'_>) -> bool {
 }
 
 /// Parses the address at which an outpost answers.
-fn outpost(text: &str) -> Result<(Url, Edge), ValueError> {
+pub(super) fn outpost(text: &str) -> Result<(Url, Edge), ValueError> {
     let hint = "write it as \"http://outpost:9000/outpost.goauthentik.io/auth/traefik\"";
     let url = Url::parse(text).map_err(|error| ValueError::new(format!("`{text}` is no address: {error}"), hint))?;
     let problem = match &url {

@@ -51,7 +51,8 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>, root: &Cursor<
             renew_before: renew_before?,
             outage_grace: outage_grace?,
             reauthorize: reader.duration(section.at("reauthorize").as_ref()),
-            // Set later, from the apps.
+            // Set later, from the apps and [adopt].
+            adopted_lifetime: None,
             passes_tokens: false,
             backend: backend?,
         },

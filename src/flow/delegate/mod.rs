@@ -6,7 +6,7 @@
 mod answer;
 mod cache;
 mod health;
-mod question;
+pub(super) mod question;
 
 use std::{sync::Arc, time::Duration};
 

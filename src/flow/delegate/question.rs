@@ -60,10 +60,7 @@ impl OutpostQuestion<'_> {
         target: &str,
     ) -> Result<Request<RequestBody>, upstream::Error> {
         let unusable = || upstream::Error::Request("cannot be described to the outpost".to_owned());
-        let path = match self.dialect {
-            Edge::Envoy => format!("{}{target}", self.path),
-            Edge::Traefik | Edge::Caddy | Edge::Nginx => self.path.to_owned(),
-        };
+        let path = path(self.dialect, self.path, target);
         let mut request = Request::new(upstream::empty());
         *request.uri_mut() = path.parse().map_err(|_| unusable())?;
         if let (Edge::Envoy, Some(method)) = (self.dialect, context.method) {
@@ -74,46 +71,60 @@ impl OutpostQuestion<'_> {
         for (name, value) in context.headers.iter().filter(|(name, _)| is_passed_on(name)) {
             headers.append(name, value.clone());
         }
-        self.describe(context, target, headers).ok_or_else(unusable)?;
-        Ok(request)
-    }
-
-    /// Adds what edges say of a request; `None` where a value cannot stand in a header.
-    fn describe(&self, context: &RequestContext<'_>, target: &str, headers: &mut HeaderMap) -> Option<()> {
-        let (scheme, authority) = (context.origin.scheme, context.authority.to_string());
-        let host = match self.dialect {
-            // Traefik asks by the name of the outpost itself.
-            Edge::Traefik => self.upstream.authority().to_owned(),
-            Edge::Caddy | Edge::Nginx | Edge::Envoy => authority.clone(),
-        };
-        let mut set = |name: HeaderName, value: &str| -> Option<()> {
-            headers.insert(name, HeaderValue::from_str(value).ok()?);
-            Some(())
-        };
-        set(header::HOST, &host)?;
-        set(HeaderName::from_static("x-forwarded-proto"), scheme)?;
-        set(HeaderName::from_static("x-forwarded-host"), &authority)?;
-        if let Some(client) = context.client_text() {
-            set(HeaderName::from_static("x-forwarded-for"), &client)?;
-        }
-        let method = context.method.unwrap_or("GET");
-        match self.dialect {
-            Edge::Traefik | Edge::Caddy => {
-                set(HeaderName::from_static("x-forwarded-method"), method)?;
-                set(HeaderName::from_static("x-forwarded-uri"), target)?;
-            }
-            Edge::Nginx => {
-                set(HeaderName::from_static("x-original-method"), method)?;
-                set(HeaderName::from_static("x-original-url"), &format!("{scheme}://{authority}{target}"))?;
-            }
-            Edge::Envoy => {}
-        }
-        let cookies = self.jar.forwarded(context.headers, MAX_COOKIES)?;
+        describe(self.dialect, self.upstream, context, target, headers).ok_or_else(unusable)?;
+        let cookies = self.jar.forwarded(context.headers, MAX_COOKIES).ok_or_else(unusable)?;
         if !cookies.is_empty() {
             headers.insert(header::COOKIE, cookies);
         }
-        Some(())
+        Ok(request)
     }
+}
+
+/// Returns the path at which an outpost is asked about a target in a dialect.
+pub(in crate::flow) fn path(dialect: Edge, path: &str, target: &str) -> String {
+    match dialect {
+        Edge::Envoy => format!("{path}{target}"),
+        Edge::Traefik | Edge::Caddy | Edge::Nginx => path.to_owned(),
+    }
+}
+
+/// Adds what edges say of a request; `None` where a value cannot stand in a header.
+pub(in crate::flow) fn describe(
+    dialect: Edge,
+    upstream: &Url,
+    context: &RequestContext<'_>,
+    target: &str,
+    headers: &mut HeaderMap,
+) -> Option<()> {
+    let (scheme, authority) = (context.origin.scheme, context.authority.to_string());
+    let host = match dialect {
+        // Traefik asks by the name of the outpost itself.
+        Edge::Traefik => upstream.authority().to_owned(),
+        Edge::Caddy | Edge::Nginx | Edge::Envoy => authority.clone(),
+    };
+    let mut set = |name: HeaderName, value: &str| -> Option<()> {
+        headers.insert(name, HeaderValue::from_str(value).ok()?);
+        Some(())
+    };
+    set(header::HOST, &host)?;
+    set(HeaderName::from_static("x-forwarded-proto"), scheme)?;
+    set(HeaderName::from_static("x-forwarded-host"), &authority)?;
+    if let Some(client) = context.client_text() {
+        set(HeaderName::from_static("x-forwarded-for"), &client)?;
+    }
+    let method = context.method.unwrap_or("GET");
+    match dialect {
+        Edge::Traefik | Edge::Caddy => {
+            set(HeaderName::from_static("x-forwarded-method"), method)?;
+            set(HeaderName::from_static("x-forwarded-uri"), target)?;
+        }
+        Edge::Nginx => {
+            set(HeaderName::from_static("x-original-method"), method)?;
+            set(HeaderName::from_static("x-original-url"), &format!("{scheme}://{authority}{target}"))?;
+        }
+        Edge::Envoy => {}
+    }
+    Some(())
 }
 
 /// Returns `true` for a header of the client that an outpost may read. An outpost that folds `_` to `-` takes `X_authentik_username`

@@ -10,6 +10,7 @@ mod logout_tokens;
 mod matrix;
 mod odd_claims;
 mod opaque_tokens;
+mod outpost_token;
 mod redemption;
 mod reload;
 mod renewal;

@@ -12,7 +12,7 @@ use crate::{
     clock::{AtomicTimestamp, Timestamp},
     identity::{HeaderCache, PackedIdentity, Principal, PrincipalSource, Tokens},
     session::{
-        cookie::{CookieHash, CookieValue, SessionId, Token},
+        cookie::{CookieHash, CookieValue, SessionId, Token, is_adopted},
         freshness::{RequestTime, Validation},
         record::Record,
         store::Row,
@@ -99,6 +99,12 @@ impl CachedSession {
         &self.identity
     }
 
+    /// Returns `true` if it was made of an old gate's cookies, and not at a sign-in.
+    #[must_use]
+    pub fn is_adopted(&self) -> bool {
+        is_adopted(self.identity.audience())
+    }
+
     fn forwarded(&self) -> Option<&ForwardedTokens> {
         self.rare.as_ref()?.forwarded.as_ref()
     }
@@ -144,6 +150,7 @@ impl CachedSession {
 
     /// Returns the person who signed in as a principal, valid until the access token ends.
     #[must_use]
+    #[inline]
     pub fn principal(&self) -> Principal<'_> {
         Principal {
             identity: &self.identity,

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::{
-    crypto::{self, Keyring, Purpose, TAG_LENGTH, Tag},
+    crypto::{self, CookieKey, Keyring, Purpose, TAG_LENGTH, Tag},
     session::cookie::{
         id::SessionId,
         value::{CookieValue, ID},
@@ -35,6 +35,12 @@ impl Token {
     pub(in crate::session) fn fresh(keyring: &Keyring, audience: &str) -> Self {
         let secret = crypto::random::<ID>();
         Self { secret, tag: keyring.tag(Purpose::SessionCookie, audience.as_bytes(), &secret) }
+    }
+
+    /// The token that a key derives from a message, for an audience that no cookie of ours has.
+    pub(in crate::session) fn derived(key: &CookieKey<'_>, audience: &str, message: &[u8]) -> Self {
+        let secret = key.derive(audience.as_bytes(), message);
+        Self { secret, tag: key.tag(audience.as_bytes(), &secret) }
     }
 
     /// Parses a cookie's value; `None` for any text that we would not have written exactly so.

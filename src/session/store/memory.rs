@@ -20,6 +20,7 @@ use crate::{
         cookie::SessionId,
         store::{
             Cutoffs, Row, RowVersion, Selection, Store, Touch, Unavailable,
+            adoptions::{AdoptionMark, Adoptions},
             lease::{Lease, LeaseHolder, Leases},
             page_uses::{PageUse, PageUseKey, PageUseStore},
             rotation::{KeyRotation, MAX_COUNTED_ROWS, ReencryptedRow, RetiredCookieKey},
@@ -180,6 +181,23 @@ impl Leases for MemoryStore {
     async fn forget_jti(&self, digest: &[u8; 32]) -> Result<(), Unavailable> {
         lock(&self.jtis).remove(digest);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Adoptions for MemoryStore {
+    async fn adopt(&self, row: Row, mark: &AdoptionMark, _until: Timestamp) -> Result<bool, Unavailable> {
+        // Never expires, as a `jti`.
+        let is_first = lock(&self.jtis).insert(*mark);
+        if is_first {
+            self.rows().insert(row.key, row);
+        }
+        Ok(is_first)
+    }
+
+    async fn is_marked(&self, marks: &[AdoptionMark; 2]) -> Result<bool, Unavailable> {
+        let set = lock(&self.jtis);
+        Ok(marks.iter().any(|mark| set.contains(mark)))
     }
 }
 

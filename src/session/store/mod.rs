@@ -3,6 +3,7 @@
 //! Promises: a store never looks into the sealed part of a row; a store that fails is [`Unavailable`], which ends no
 //! session.
 
+pub(super) mod adoptions;
 mod error;
 pub(super) mod lease;
 pub(super) mod memory;

@@ -22,6 +22,7 @@ use crate::{
     session::{
         cookie::SessionId,
         store::{
+            adoptions::{AdoptionMark, Adoptions},
             error::Unavailable,
             lease::{Lease, Leases},
             page_uses::{PageUse, PageUseKey, PageUseStore},
@@ -210,6 +211,17 @@ impl Leases for ObservedStore {
 
     async fn forget_jti(&self, digest: &[u8; 32]) -> Result<(), Unavailable> {
         self.observe(StoreOperation::RecordJti, self.store.forget_jti(digest)).await
+    }
+}
+
+#[async_trait]
+impl Adoptions for ObservedStore {
+    async fn adopt(&self, row: Row, mark: &AdoptionMark, until: Timestamp) -> Result<bool, Unavailable> {
+        self.observe(StoreOperation::Insert, self.store.adopt(row, mark, until)).await
+    }
+
+    async fn is_marked(&self, marks: &[AdoptionMark; 2]) -> Result<bool, Unavailable> {
+        self.observe(StoreOperation::Load, self.store.is_marked(marks)).await
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     session::{
         cookie::SessionId,
         store::{
+            adoptions::Adoptions,
             error::Unavailable,
             lease::Leases,
             page_uses::PageUseStore,
@@ -21,7 +22,9 @@ use crate::{
 
 /// A session store: rows by key.
 #[async_trait]
-pub(in crate::session) trait Store: Leases + KeyRotation + PageUseStore + ServiceTokenRows {
+pub(in crate::session) trait Store:
+    Adoptions + Leases + KeyRotation + PageUseStore + ServiceTokenRows
+{
     /// Returns the row under `key`, or `None` where there is none.
     async fn load(&self, key: &SessionId) -> Result<Option<Row>, Unavailable>;
     /// Inserts a new row durably. An error where its key is taken: rows are never overwritten.

@@ -25,6 +25,7 @@ use crate::{
         service_tokens::admin::ServiceTokenAdmin,
         store::{
             Cutoffs, ObservedStore, Row, RowVersion, Selection, Store, Touch, Unavailable,
+            adoptions::{AdoptionMark, Adoptions},
             lease::{Lease, Leases},
             memory::MemoryStore,
             page_uses::{PageUse, PageUseKey, PageUseStore},
@@ -317,6 +318,7 @@ fn sessions(
 pub(super) fn settings() -> Settings {
     Settings {
         lifetime: Duration::from_hours(28 * 24),
+        adopted_lifetime: None,
         idle_timeout: Duration::from_hours(7 * 24),
         backend: Backend::Memory,
         renew_before: Duration::from_mins(1),
@@ -401,6 +403,19 @@ impl Leases for Arc<FakeStore> {
     async fn forget_jti(&self, word: &[u8; 32]) -> Result<(), Unavailable> {
         self.let_in().await?;
         self.rows.forget_jti(word).await
+    }
+}
+
+#[async_trait]
+impl Adoptions for Arc<FakeStore> {
+    async fn adopt(&self, row: Row, mark: &AdoptionMark, until: Timestamp) -> Result<bool, Unavailable> {
+        self.let_in().await?;
+        self.answer(self.rows.adopt(row, mark, until).await?)
+    }
+
+    async fn is_marked(&self, marks: &[AdoptionMark; 2]) -> Result<bool, Unavailable> {
+        self.let_in().await?;
+        self.rows.is_marked(marks).await
     }
 }
 

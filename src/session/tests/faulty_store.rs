@@ -15,6 +15,7 @@ use crate::{
         service_tokens::admin::ServiceTokenAdmin,
         store::{
             Cutoffs, ObservedStore, Row, RowVersion, Selection, Store, Touch, Unavailable,
+            adoptions::{AdoptionMark, Adoptions},
             lease::{Lease, Leases},
             memory::MemoryStore,
             page_uses::{PageUse, PageUseKey, PageUseStore},
@@ -166,6 +167,17 @@ impl Leases for Arc<FaultyStore> {
 
     async fn forget_jti(&self, digest: &[u8; 32]) -> Result<(), Unavailable> {
         self.call(self.rows.forget_jti(digest)).await
+    }
+}
+
+#[async_trait]
+impl Adoptions for Arc<FaultyStore> {
+    async fn adopt(&self, row: Row, mark: &AdoptionMark, until: Timestamp) -> Result<bool, Unavailable> {
+        self.call(self.rows.adopt(row, mark, until)).await
+    }
+
+    async fn is_marked(&self, marks: &[AdoptionMark; 2]) -> Result<bool, Unavailable> {
+        self.call(self.rows.is_marked(marks)).await
     }
 }
 

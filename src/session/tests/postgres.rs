@@ -128,6 +128,7 @@ impl Replica {
 fn settings(db: &TestDatabase) -> Settings {
     Settings {
         lifetime: 28 * DAY,
+        adopted_lifetime: None,
         idle_timeout: 7 * DAY,
         renew_before: MINUTE,
         outage_grace: HOUR,

@@ -14,6 +14,7 @@ async fn a_change_of_lifetimes_reaches_sessions_that_exist_already() {
     let cookie = replica.sessions.create(new_session("ann")).await.unwrap();
     let terms = |lifetime, idle| Settings {
         lifetime: Duration::from_secs(lifetime),
+        adopted_lifetime: None,
         idle_timeout: Duration::from_secs(idle),
         ..doubles::settings()
     };

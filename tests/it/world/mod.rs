@@ -14,6 +14,7 @@ mod keycloak;
 mod mcp;
 pub(crate) mod misbehaving_provider;
 mod mod_auth_openidc;
+pub(crate) mod old_outpost;
 pub(crate) mod outpost;
 mod ports;
 mod process;

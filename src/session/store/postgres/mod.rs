@@ -4,6 +4,7 @@
 //! that it works through a pooler in any mode; the process starts and lives while the server is unavailable; a deletion
 //! notifies every replica (`NOTIFY`).
 
+mod adoptions;
 mod connect;
 mod connection;
 mod error;

@@ -3,6 +3,7 @@
 //! Promises: a write that was answered survives a killed process and a power failure; the runtime is never blocked; no
 //! more than a handful of threads wait for the disk.
 
+mod adoptions;
 mod file;
 mod leases;
 mod page_uses;
