@@ -5,6 +5,7 @@ pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod hash_password;
+mod import;
 mod logging;
 mod output;
 mod printable;
@@ -50,6 +51,9 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: check::ReportFormat,
     },
+    /// Write a configuration from that of another gate
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// See who is signed in, and end sessions
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
@@ -76,6 +80,7 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "demo")]
         Command::Demo(options) => serve::report(serve::block_on(demo::run(options))),
         Command::Check { file, format } => check::run(file.config.as_deref(), format),
+        Command::Import(command) => import::run(&command),
         Command::Sessions(command) => sessions::run(command),
         Command::Token(command) => token::run(command),
         Command::Secret => print_status(&format!("{}\n", crypto::encode(&crypto::random::<32>()))),
