@@ -81,7 +81,6 @@ mod tests {
         ] {
             assert_eq!(key(section, written), expected);
         }
-        assert!(key("server", "compat").contains("this version"));
         assert!(key("apps[]", "upstream").contains("this version"));
     }
 

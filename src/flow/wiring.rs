@@ -222,12 +222,11 @@ impl Flows {
         let SharedParts { renewer, refusal_log, header_cuts, rate_limits, .. } = shared;
         let jar = Arc::new(jar(&settings, &components.providers));
         let delegations = delegations(&settings.delegates, &components, &jar);
-        let emergency = settings.emergency.clone();
-        let emergency = emergency.map(|settings| Arc::new(shared.emergency(settings, &components, &delegations)));
+        let emergency =
+            settings.emergency.clone().map(|emergency| shared.emergency(emergency, &components, &delegations));
         let adoption = settings.adopt.clone().map(|settings| Arc::new(shared.adoption(settings, &components)));
         let GateComponents { policy, sessions, providers, token_issuers, upstreams: _, pages, keyring, clock, metrics } =
             components;
-        let policy = without_header(policy, settings.service_token_header.as_ref());
         let unknown_sids = Arc::new(UnknownSids::new());
         let reauthorization = Arc::new(Reauthorization {
             sessions: Arc::clone(&sessions),
@@ -237,7 +236,7 @@ impl Flows {
             default: settings.reauthorize,
         });
         let common = CommonParts {
-            policy: Arc::new(policy),
+            policy: Arc::new(without_header(policy, settings.service_token_header.as_ref())),
             sessions,
             providers,
             finder: shared.finder(&reauthorization, &jar, adoption),
@@ -258,7 +257,7 @@ impl Flows {
             api_clients: settings
                 .bearer
                 .map(|bearer| shared.api_clients(bearer, &common.providers, &token_issuers, &clock)),
-            emergency,
+            emergency: emergency.map(Arc::new),
             clock: clock.clone(),
         };
         let missing_headers = MissingHeaders::new(clock.clone());

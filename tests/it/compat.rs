@@ -83,8 +83,7 @@ async fn an_error_that_authentik_appends_with_a_second_question_mark_is_read() {
 
 #[tokio::test]
 async fn answers_are_those_that_edges_know_from_an_outpost() {
-    let plan = WorldBuilder::with(EdgeKind::Nginx).server(COMPAT).provider(json!({ "outpost": true }));
-    let world = plan.start().await;
+    let world = WorldBuilder::with(TRAEFIK).server(COMPAT).provider(json!({ "outpost": true })).start().await;
     let unknown =
         ask(&world, &format!("{AUTH}/traefik"), &format!("{}{FETCH}", traefik("nobody.example.test", "/"))).await;
     assert_eq!((unknown.status, unknown.reason()), (StatusCode::BAD_REQUEST, "unknown_host"));

@@ -23,7 +23,7 @@ const TRUSTED: [&str; 5] = ["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/
 struct ProxyProvider {
     name: String,
     external_host: Url,
-    oidc_configuration: DiscoveryDocument,
+    oidc_configuration: ListedDiscovery,
     #[serde(default)]
     client_id: Option<String>,
     #[serde(default)]
@@ -31,13 +31,9 @@ struct ProxyProvider {
     #[serde(default)]
     internal_host: Option<String>,
     #[serde(default)]
-    internal_host_ssl_validation: Option<bool>,
-    #[serde(default)]
     skip_path_regex: Option<String>,
     #[serde(default)]
     basic_auth_enabled: Option<bool>,
-    #[serde(default)]
-    basic_auth_user_attribute: Option<String>,
     #[serde(default)]
     basic_auth_password_attribute: Option<String>,
     #[serde(default)]
@@ -54,7 +50,7 @@ struct ProxyProvider {
 
 /// The part of a discovery document that an import needs.
 #[derive(Debug, Deserialize)]
-struct DiscoveryDocument {
+struct ListedDiscovery {
     issuer: String,
 }
 
@@ -72,7 +68,7 @@ pub(super) fn import(files: &[ImportFile]) -> Result<Imported, ImportError> {
         for entry in entries(file, &mut imported)? {
             let name = entry.get("name").and_then(Value::as_str).unwrap_or("without a name").to_owned();
             match serde_json::from_value::<ProxyProvider>(entry) {
-                Ok(provider) => add(&mut imported, provider),
+                Ok(provider) => add(&mut imported, &provider),
                 Err(error) => imported.warn(format!("the provider `{name}` is left out: {error}")),
             }
         }
@@ -88,6 +84,11 @@ pub(super) fn import(files: &[ImportFile]) -> Result<Imported, ImportError> {
          OAuth2/OpenID provider with a signing key for each of them (deploy/authentik/blueprint.yaml) and put its issuer, \
          client_id and secret here. Until then `delegate` has the old outpost decide",
     );
+    if imported.plain_http && imported.https {
+        imported.warn(
+            "some of the hosts were reached over plain HTTP: here the world outside sees https everywhere, so give them a certificate",
+        );
+    }
     propose_the_move(&mut imported);
     Ok(imported)
 }
@@ -95,7 +96,7 @@ pub(super) fn import(files: &[ImportFile]) -> Result<Imported, ImportError> {
 /// Returns the providers of a file: pages, lists and single ones, one after another.
 fn entries(file: &ImportFile, imported: &mut Imported) -> Result<Vec<Value>, ImportError> {
     let mut entries = Vec::new();
-    let (mut seen, mut last) = (0_u64, 0_u64);
+    let (mut seen, mut pages) = (0_u64, 0_u64);
     for value in serde_json::Deserializer::from_str(&file.text).into_iter::<Value>() {
         let value = value.map_err(|error| ImportError::Format(file.name.clone(), format!("is no JSON: {error}")))?;
         match value {
@@ -104,7 +105,7 @@ fn entries(file: &ImportFile, imported: &mut Imported) -> Result<Vec<Value>, Imp
                 Some(Value::Array(list)) => {
                     seen += 1;
                     let total = page.get("pagination").and_then(|pagination| pagination.get("total_pages"));
-                    last = last.max(total.and_then(Value::as_u64).unwrap_or_default());
+                    pages = pages.max(total.and_then(Value::as_u64).unwrap_or_default());
                     entries.extend(list);
                 }
                 _ => entries.push(Value::Object(page)),
@@ -112,16 +113,16 @@ fn entries(file: &ImportFile, imported: &mut Imported) -> Result<Vec<Value>, Imp
             _ => return Err(ImportError::Format(file.name.clone(), "holds something that is no list".to_owned())),
         }
     }
-    if last > seen {
+    if pages > seen {
         imported.warn(format!(
-            "{} has {seen} of {last} pages: save the others too (?page=2, or ?page_size=100), or their apps are missing",
+            "{} has {seen} of {pages} pages: save the others too (?page=2, or ?page_size=100), or their apps are missing",
             file.name
         ));
     }
     Ok(entries)
 }
 
-fn add(imported: &mut Imported, provider: ProxyProvider) {
+fn add(imported: &mut Imported, provider: &ProxyProvider) {
     let Some(external) = provider.external_host.host_str().map(ToOwned::to_owned) else {
         imported.warn(format!("the provider `{}` is left out: its external host has no name", provider.name));
         return;
@@ -140,8 +141,11 @@ fn add(imported: &mut Imported, provider: ProxyProvider) {
         imported.warn(format!("the provider `{}` is left out: its host belongs to one before it", provider.name));
         return;
     }
-    imported.plain_http |= provider.external_host.scheme() == "http";
-    let name = unused_name(imported, &provider);
+    match provider.external_host.scheme() {
+        "http" => imported.plain_http = true,
+        _ => imported.https = true,
+    }
+    let name = unused_name(imported, provider);
     imported.providers.push(provider.as_client(&name));
     let mut app = ImportedApp {
         provider: name.clone(),
@@ -159,8 +163,8 @@ fn add(imported: &mut Imported, provider: ProxyProvider) {
     if let Some(domain) = domain.filter(|domain| !imported.cookie_domains.contains(domain)) {
         imported.cookie_domains.push(domain);
     }
-    upstream(imported, &provider, &mut app);
-    basic_auth(&provider, &mut app);
+    upstream(imported, provider, &mut app);
+    basic_auth(imported, provider, &mut app);
     if provider.intercept_header_auth == Some(true) {
         app.notes.push(
             "The outpost took bearer tokens and app passwords at every path. Here a rule with access = \"bearer\" says at which: \
@@ -169,37 +173,36 @@ fn add(imported: &mut Imported, provider: ProxyProvider) {
         );
     }
     for line in provider.skip_path_regex.as_deref().unwrap_or_default().lines() {
-        skip_path(imported, &provider, &mut app, line.trim());
+        skip_path(imported, provider, &mut app, line.trim());
     }
     imported.apps.push(app);
 }
 
+/// Says what becomes of an app that the outpost itself passed requests on to.
 fn upstream(imported: &mut Imported, provider: &ProxyProvider, app: &mut ImportedApp) {
-    let internal = provider.internal_host.as_deref().filter(|host| !host.is_empty());
     if provider.mode.as_deref().unwrap_or("proxy") != "proxy" {
         return;
     }
-    let Some(internal) = internal else {
-        imported.warn(format!("the app `{}` has no internal host: it is written for a middleware", app.name));
-        return;
-    };
-    imported.proxy_listen = Some("0.0.0.0:8080".to_owned());
-    app.upstream = Some(internal.to_owned());
-    if provider.internal_host_ssl_validation == Some(false) && internal.starts_with("https:") {
-        imported.warn(format!(
-            "the certificate of {internal} was not verified; here it is: give the upstream of `{}` its authority with `ca_file`",
-            app.name
-        ));
-    }
+    let internal = provider.internal_host.as_deref().filter(|host| !host.is_empty()).unwrap_or("the app");
+    let instead = format!(
+        "the outpost passed requests for `{}` on to {internal}; this version is no reverse proxy: route the app in your edge, and have \
+         the edge ask the gate",
+        app.name
+    );
+    app.notes.push(instead.clone());
+    imported.warn(instead);
 }
 
-fn basic_auth(provider: &ProxyProvider, app: &mut ImportedApp) {
-    let attributes = (&provider.basic_auth_user_attribute, &provider.basic_auth_password_attribute);
-    if let (Some(true), (Some(user), Some(password))) = (provider.basic_auth_enabled, attributes)
-        && !password.is_empty()
-    {
-        let user = if user.is_empty() { "email" } else { user };
-        app.basic_auth = Some((user.to_owned(), password.clone()));
+fn basic_auth(imported: &mut Imported, provider: &ProxyProvider, app: &mut ImportedApp) {
+    let password = provider.basic_auth_password_attribute.as_deref().unwrap_or_default();
+    if provider.basic_auth_enabled == Some(true) && !password.is_empty() {
+        let instead = format!(
+            "the outpost signed people in at `{}` with a user name and a password from authentik's attributes; this version does not: \
+             have the app trust X-authentik-username, or keep it behind the outpost with `delegate`",
+            app.name
+        );
+        app.notes.push(instead.clone());
+        imported.warn(instead);
     }
 }
 
@@ -298,8 +301,8 @@ fn duration(seconds: f64) -> String {
     let whole = format!("{:.0}", seconds.ceil()).parse().ok().filter(|seconds| (1..=315_360_000).contains(seconds));
     let seconds: u64 = whole.unwrap_or(86_400);
     match seconds {
-        _ if seconds % 3_600 == 0 => format!("{}h", seconds / 3_600),
-        _ if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        _ if seconds.is_multiple_of(3_600) => format!("{}h", seconds / 3_600),
+        _ if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
         _ => format!("{seconds}s"),
     }
 }

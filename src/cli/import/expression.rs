@@ -123,9 +123,9 @@ fn alternatives(pattern: &str) -> Vec<&str> {
     let mut letters = Letters::default();
     for (at, letter) in pattern.char_indices() {
         match (letters.place(letter), letter) {
-            (Place::Outside, '(') => depth += 1,
-            (Place::Outside, ')') => depth = depth.saturating_sub(1),
-            (Place::Outside, '|') if depth == 0 => {
+            (AnchorPlace::Outside, '(') => depth += 1,
+            (AnchorPlace::Outside, ')') => depth = depth.saturating_sub(1),
+            (AnchorPlace::Outside, '|') if depth == 0 => {
                 found.extend(pattern.get(start..at));
                 start = at + 1;
             }
@@ -144,9 +144,10 @@ fn in_ascii(pattern: &str) -> String {
         let place = letters.place(letter);
         let class = ASCII_CLASSES.iter().find(|(name, _)| *name == letter);
         match (place, class) {
-            (Place::Escaped, Some((_, members))) => {
+            (AnchorPlace::Escaped, Some((_, members))) => {
                 written.pop();
-                written.push_str(&if letters.in_class { (*members).to_owned() } else { format!("[{members}]") });
+                let (open, close) = if letters.in_class { ("", "") } else { ("[", "]") };
+                written.extend([open, members, close]);
             }
             _ => written.push(letter),
         }
@@ -156,7 +157,7 @@ fn in_ascii(pattern: &str) -> String {
 
 /// Where a character of an expression stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum AnchorPlace {
     Outside,
     InClass,
     Escaped,
@@ -170,20 +171,20 @@ struct Letters {
 }
 
 impl Letters {
-    fn place(&mut self, letter: char) -> Place {
+    fn place(&mut self, letter: char) -> AnchorPlace {
         if std::mem::take(&mut self.escaped) {
-            return Place::Escaped;
+            return AnchorPlace::Escaped;
         }
         self.escaped = letter == '\\';
         match (self.in_class, letter) {
             (false, '[') => self.in_class = true,
             (true, ']') => {
                 self.in_class = false;
-                return Place::InClass;
+                return AnchorPlace::InClass;
             }
             _ => {}
         }
-        if self.in_class { Place::InClass } else { Place::Outside }
+        if self.in_class { AnchorPlace::InClass } else { AnchorPlace::Outside }
     }
 }
 

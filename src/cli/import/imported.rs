@@ -11,12 +11,12 @@ pub(super) struct Imported {
     pub(super) compat: &'static str,
     /// `server.listen`.
     pub(super) listen: String,
-    /// `server.proxy_listen`, where an app has an upstream.
-    pub(super) proxy_listen: Option<String>,
     /// Comments about the listeners.
     pub(super) server_notes: Vec<String>,
-    /// `true` where the world outside sees plain HTTP.
+    /// `true` where a host is reached over plain HTTP.
     pub(super) plain_http: bool,
+    /// `true` where a host is reached over https.
+    pub(super) https: bool,
     /// `server.trusted_proxies`.
     pub(super) trusted_proxies: Vec<String>,
     /// `session.lifetime`.
@@ -67,9 +67,6 @@ pub(super) struct ImportedApp {
     pub(super) own_headers: Vec<(&'static str, &'static str)>,
     pub(super) pass_access_token: bool,
     pub(super) reauthorize: Option<String>,
-    pub(super) upstream: Option<String>,
-    /// Attributes with an app's user and password.
-    pub(super) basic_auth: Option<(String, String)>,
     pub(super) allow: ImportedAllow,
     pub(super) rules: Vec<ImportedRule>,
     pub(super) notes: Vec<String>,

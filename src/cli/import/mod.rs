@@ -17,7 +17,6 @@ use std::{
 
 use clap::Subcommand;
 
-use self::imported::Imported;
 use super::{
     output::print_status,
     printable::{escaped, escaped_except_newlines},

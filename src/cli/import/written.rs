@@ -54,10 +54,7 @@ fn server(toml: &mut TomlText, imported: &Imported) {
     toml.table("[server]");
     toml.comments(&imported.server_notes);
     toml.set("listen", imported.listen.as_str());
-    if let Some(proxy_listen) = &imported.proxy_listen {
-        toml.set("proxy_listen", proxy_listen.as_str());
-    }
-    if imported.plain_http {
+    if imported.plain_http && !imported.https {
         toml.comment("The old gate was reached over plain HTTP. Remove this line as soon as browsers come over https.");
         toml.set("scheme", "http");
     }
@@ -146,14 +143,6 @@ fn app(toml: &mut TomlText, app: &ImportedApp) {
     }
     if let Some(after) = &app.reauthorize {
         toml.set("reauthorize", after.as_str());
-    }
-    if let Some(upstream) = &app.upstream {
-        toml.set("upstream", upstream.as_str());
-    }
-    if let Some((user, password)) = &app.basic_auth {
-        let attributes =
-            [("user_attribute", Value::from(user.as_str())), ("password_attribute", Value::from(password.as_str()))];
-        toml.set("basic_auth", inline(attributes));
     }
     for one in &app.proposals {
         proposal(toml, one);

@@ -42,7 +42,8 @@ const DROPPED: &[&str] = &[
 ];
 
 /// Beginnings of the names of headers that describe the original request or somebody's identity.
-const DROPPED_BEGINNINGS: &[&str] = &["x-forwarded-", "x-original-", "x-authentik-", "x-auth-request-", "remote-"];
+const DROPPED_BEGINNINGS: &[&str] =
+    &["x-forwarded-", "x-original-", "x-authentik-", "x-auth-request-", "remote-", "doorward-"];
 
 /// Way to ask one outpost.
 pub(super) struct OutpostQuestion<'a> {

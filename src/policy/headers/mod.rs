@@ -230,18 +230,20 @@ impl HeaderPlan {
         headers
     }
 
-    /// Returns the headers with the values that an outpost told: each of the plan's is there, empty where it told none, several, or
-    /// more than there is room for. Nothing else that it told is.
+    /// Returns the headers with the values that an outpost told: each of the plan's is there, as without an identity where it told
+    /// none, several, or more than there is room for. Nothing else that it told is.
     #[must_use]
     pub fn relayed(&self, told: &HeaderMap) -> HeaderMap {
         let mut headers = self.blank();
         let mut room = self.room;
-        for (name, place) in headers.iter_mut().filter(|(name, _)| **name != CONTENT_LENGTH) {
+        let is_ours = |name: &HeaderName| *name == CONTENT_LENGTH || *name == DOORWARD_EMERGENCY;
+        for (name, place) in headers.iter_mut().filter(|(name, _)| !is_ours(name)) {
             let mut values = told.get_all(name).iter();
             let only = values.next().filter(|_| values.next().is_none()).map(value::relayed);
-            let line = only.filter(|value| line_length(name, value.len()) <= room).unwrap_or(EMPTY);
-            room = room.saturating_sub(line_length(name, line.len()));
-            *place = line;
+            if let Some(line) = only.filter(|value| line_length(name, value.len()) <= room) {
+                *place = line;
+            }
+            room = room.saturating_sub(line_length(name, place.len()));
         }
         headers
     }
