@@ -8,12 +8,10 @@
 //! | [`freshness`] | for how long memory is served unasked: stale-while-revalidate, change feed, hints |
 //! | [`revalidation`], [`invalidations`] | asking the store whether memory is still true; what other processes tell |
 //! | [`load`] | rows of the store read as sessions |
-//! | [`create`], [`end`] | sign-in; sign-out, a provider's logout and the replay of its token |
-//! | [`adoption`] | sessions made of the cookies of an old gate |
+//! | [`create`], [`adoption`], [`end`] | sign-in; cookies of an old gate; sign-out, a provider's logout and the replay of its token |
 //! | [`renewal`] | refreshing tokens under a lease |
 //! | [`reauthorization`] | when the provider has to be asked again without a prompt, trips to it, writing the result |
-//! | [`page_uses`] | pages at apps with an idle timeout of their own |
-//! | [`record`] | the sealed part of a row |
+//! | [`page_uses`], [`record`] | pages at apps with an idle timeout of their own; the sealed part of a row |
 //! | [`store`] | rows in memory, SQLite or PostgreSQL; leases; key rotation |
 //! | [`upkeep`], [`backlog`] | jobs off the requests' path, re-encryption after a key rotation among them; the work left to them |
 //! | [`settings`], [`active_settings`] | as configured; in force, changed by a reload |
