@@ -11,6 +11,7 @@ mod output;
 mod printable;
 mod serve;
 mod sessions;
+mod store_access;
 mod token;
 
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! `doorward sessions`: lists and revokes sessions. It works on the store; running replicas are notified.
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
@@ -11,12 +11,11 @@ use super::{
     output,
     printable::{escaped, escaped_json},
     serve,
+    store_access::StoreAccess,
 };
 use crate::{
     clock::Clock,
     config::{self, Config},
-    crypto::Keyring,
-    metrics::{self, Metrics},
     session::admin::{PageCursor, SessionAdmin, SessionEntry, SessionFilter},
 };
 
@@ -107,11 +106,8 @@ async fn open(file: Option<&Path>) -> anyhow::Result<SessionAdmin> {
 
 /// Opens the register of the sessions in the configured store, which has to be available.
 pub(super) async fn register(config: Config) -> anyhow::Result<SessionAdmin> {
-    let keyring = Arc::new(Keyring::new(&config.secrets).context("session.secrets")?);
-    // The metrics are never scraped: this process ends at once.
-    let backend = config.session.backend.kind();
-    let metrics = Metrics::new(&metrics::Settings { backend, version: "", commit: "" });
-    SessionAdmin::open(config.session, keyring, Clock::System, metrics.store).await.context("store.url")
+    let StoreAccess { keyring, metrics } = StoreAccess::of(&config)?;
+    SessionAdmin::open(config.session, keyring, Clock::System, metrics).await.context("store.url")
 }
 
 async fn list(register: &SessionAdmin, search: &SessionFilter, format: SessionsFormat) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! `doorward token`: makes, lists and revokes service tokens. It works on the store; running replicas are notified.
 
-use std::{collections::BTreeSet, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -11,12 +11,11 @@ use super::{
     output,
     printable::{escaped, escaped_json},
     serve,
+    store_access::StoreAccess,
 };
 use crate::{
     clock::Clock,
     config::{self, Config},
-    crypto::Keyring,
-    metrics::{self, Metrics},
     session::service_tokens::admin::{NewServiceToken, ServiceTokenAdmin, ServiceTokenEntry},
 };
 
@@ -103,11 +102,8 @@ pub(super) fn run(command: TokenCommand) -> ExitCode {
 }
 
 async fn open(config: Config) -> anyhow::Result<ServiceTokenAdmin> {
-    let keyring = Arc::new(Keyring::new(&config.secrets).context("session.secrets")?);
-    let backend = &config.session.backend;
-    // The metrics are never scraped: this process ends at once.
-    let metrics = Metrics::new(&metrics::Settings { backend: backend.kind(), version: "", commit: "" });
-    ServiceTokenAdmin::open(backend, keyring, Clock::System, metrics.store).await.context("store.url")
+    let StoreAccess { keyring, metrics } = StoreAccess::of(&config)?;
+    ServiceTokenAdmin::open(&config.session.backend, keyring, Clock::System, metrics).await.context("store.url")
 }
 
 async fn create(new: NewServiceToken, file: Option<&Path>) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     cookie::{GateCookies, HostCookies, SiteScheme},
     crypto,
-    edge::{self, Edge, Intent, Namespace},
+    edge::{self, AuthRequest, Edge, Intent, Namespace},
     host::Authority,
     policy::{Site, redirect::RedirectBase},
 };
@@ -110,13 +110,17 @@ impl PublicOrigins {
         }
     }
 
-    /// Returns the endpoint of an original path and query, with the origin that it belongs to.
-    pub(super) fn endpoint<'r>(&self, path: &'r str, query: &str) -> Option<(&PublicOrigin, &'r str)> {
+    /// Returns the endpoint that an original request is for, with the paths among which it is.
+    pub(super) fn endpoint<'r>(&self, request: &AuthRequest<'r>) -> Option<(Namespace, &'r str)> {
+        let path = request.path();
         if let Some(endpoint) = endpoint_path(&self.own.prefix, path) {
-            return Some((&self.own, endpoint));
+            return Some((Namespace::Own, endpoint));
         }
-        let (namespace, endpoint) = self.compat.endpoint(path, query)?;
-        Some((self.of(namespace), endpoint))
+        // Off at most gates, where the query of no request has to be found.
+        if self.compat == CompatSettings::default() {
+            return None;
+        }
+        self.compat.endpoint(path, request.query().unwrap_or_default())
     }
 
     /// Returns the path and query of the callback at which sign-ins end: the one that is registered already.

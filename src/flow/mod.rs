@@ -38,6 +38,7 @@
 //! | `log_interval` | how often such things are logged |
 //! | `verdict_label` | verdicts as the metric counts them |
 //! | `context` | a request as all of these see it |
+//! | `settings` | what the gate is told, and the components that it is given |
 //! | `wiring`, `snapshot` | one configuration of all of these: built, and asked |
 
 mod adopt;
@@ -78,6 +79,7 @@ mod renewal;
 mod return_target;
 mod service_tokens;
 mod session_finder;
+mod settings;
 mod sign_in_refusals;
 mod silent_callback;
 mod snapshot;
@@ -102,9 +104,9 @@ pub use self::{
     delegate::DelegateSettings,
     rate_limits::{RateLimit, RateLimitSettings},
     renewal::Renewer,
+    settings::{GateComponents, Settings},
     snapshot::{GateHealth, Snapshot},
     subrequest::{PendingSubrequest, SubrequestAnswer},
-    wiring::{GateComponents, Settings},
 };
 use self::{
     adopt::AdoptionMemory, api_clients::CredentialCache, emergency_watch::EmergencyWatch, header_cuts::HeaderCuts,

@@ -17,8 +17,9 @@ use super::{
     misconfigured_edge, protected_resource,
     refusal::{RefusalTarget, Refusals, UnreadableRequest},
     refusal_log::RefusalDetails,
+    settings::{GateComponents, Settings},
     subrequest::{PendingSubrequest, SubrequestAnswer, Subrequests},
-    wiring::{Flows, GateComponents, Settings, SharedParts},
+    wiring::{Flows, SharedParts},
 };
 use crate::{
     edge::{self, Intent, Namespace, Reason, Response, Subrequest, Verdict},

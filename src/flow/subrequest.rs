@@ -110,10 +110,12 @@ impl Subrequests {
         let site = self.policy.site(request.authority.host());
         let site = site.ok_or_else(|| UnreadableRequest::UnknownHost(request.authority.host().to_owned()))?;
         let path = request.path();
-        let mut origin = self.origins.of(subrequest.namespace);
-        let endpoint = self.origins.endpoint(path, request.query().unwrap_or_default());
-        let destination = if let Some((own, endpoint)) = endpoint {
-            origin = own;
+        let delegation = site.index.and_then(|index| self.delegations.get(index)?.as_ref());
+        // The paths and signatures of an outpost are its own where it answers for the app.
+        let is_here = |namespace| delegation.is_none() || namespace == Namespace::Own;
+        let endpoint = self.origins.endpoint(&request).filter(|(namespace, _)| is_here(*namespace));
+        let origin = self.origins.of(endpoint.map_or(subrequest.namespace, |(namespace, _)| namespace));
+        let destination = if let Some((_, endpoint)) = endpoint {
             Destination::Endpoint(endpoint)
         } else if site.app.resource_metadata.is_some() && protected_resource::resource_path(path).is_some() {
             Destination::ResourceMetadata
@@ -122,9 +124,9 @@ impl Subrequests {
             let client = if site.app.reads_client() { request.client.address() } else { None };
             let attributes = RequestAttributes { path, method: request.method, client };
             let requirement = site.app.requirement(attributes);
-            match site.index.and_then(|index| self.delegations.get(index)) {
-                Some(Some(delegation)) => Destination::Delegated(delegation, requirement),
-                _ => Destination::App(requirement),
+            match delegation {
+                Some(delegation) => Destination::Delegated(delegation, requirement),
+                None => Destination::App(requirement),
             }
         };
         let initiator = match &destination {

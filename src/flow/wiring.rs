@@ -1,6 +1,6 @@
 //! Wiring: the flows of one configuration, built bottom-up from the components.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use http::HeaderName;
 
@@ -10,8 +10,7 @@ use super::{
     app_limits::AppLimits,
     backchannel_logout::BackchannelLogout,
     callback::CallbackFlow,
-    check::{Check, OwnCookies},
-    compat::CompatSettings,
+    check::Check,
     context::PublicOrigins,
     delegate::{DelegateSettings, Delegation},
     emergency::EmergencySignIn,
@@ -22,7 +21,7 @@ use super::{
     login::LoginFlow,
     logout::LogoutFlow,
     misconfigured_edge::MissingHeaders,
-    rate_limits::{RateLimitSettings, RateLimits},
+    rate_limits::RateLimits,
     reauthorization::Reauthorization,
     refusal::Refusals,
     refusal_log::RefusalLog,
@@ -31,6 +30,7 @@ use super::{
     return_target::ReturnTargets,
     service_tokens::ServiceTokenCheck,
     session_finder::{SessionFinder, TrustedProvider},
+    settings::{GateComponents, Settings},
     sign_in_refusals::SignInRefusals,
     silent_callback::SilentCallback,
     step_up::StepUps,
@@ -39,84 +39,14 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    cookie::{GateCookies, SiteScheme},
+    cookie::GateCookies,
     crypto::Keyring,
-    edge::TrustedProxies,
     emergency::{self, EmergencyUsers, PasswordVerifier},
     metrics,
     oidc::Provider,
-    pages::Pages,
     policy::Policy,
     session::Sessions,
-    upstream::{self, ConfiguredUpstreams},
 };
-
-/// Settings of the gate: the way that it is reached, and its cookies.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// `server.prefix`: begins with a slash, never ends with one.
-    pub prefix: String,
-    /// `server.scheme`.
-    pub transport: SiteScheme,
-    /// `server.trusted_proxies`.
-    pub trusted_proxies: TrustedProxies,
-    /// `server.compat`.
-    pub compat: CompatSettings,
-    /// `server.service_hosts`, folded.
-    pub service_hosts: Vec<String>,
-    /// `session.cookie_name`.
-    pub cookie_name: String,
-    /// `session.cookie_domain`, folded.
-    pub cookie_domains: Vec<String>,
-    /// `session.hide_cookies`.
-    pub own_cookies: OwnCookies,
-    /// `session.legacy_cookies`.
-    pub legacy_cookies: Vec<String>,
-    /// `session.reauthorize`.
-    pub reauthorize: Option<Duration>,
-    /// `[bearer]`.
-    pub bearer: Option<BearerSettings>,
-    /// `limits`.
-    pub limits: RateLimitSettings,
-    /// `tokens.header`, where service tokens are read.
-    pub service_token_header: Option<HeaderName>,
-    /// `[emergency]`.
-    pub emergency: Option<emergency::Settings>,
-    /// `apps[].delegate`, by the apps' places in the configuration.
-    pub delegates: Vec<Option<DelegateSettings>>,
-    /// `[adopt]`.
-    pub adopt: Option<AdoptSettings>,
-}
-
-impl Settings {
-    /// Returns every upstream that the flows pass requests on to.
-    pub fn upstreams(&self) -> impl Iterator<Item = &upstream::Settings> {
-        let delegates = self.delegates.iter().flatten().map(|delegate| &delegate.upstream);
-        self.adopt.iter().map(|adopt| &adopt.upstream).chain(delegates)
-    }
-}
-
-/// Components of a gate.
-pub struct GateComponents {
-    /// The apps and their rules.
-    pub policy: Policy,
-    /// The sessions.
-    pub sessions: Arc<Sessions>,
-    /// The providers in their order.
-    pub providers: Vec<Arc<Provider>>,
-    /// The issuers at which nobody signs in, in the order of [`BearerSettings::own_issuers`].
-    pub token_issuers: Vec<Arc<Provider>>,
-    /// The clients of [`Settings::upstreams`].
-    pub upstreams: ConfiguredUpstreams,
-    /// The pages.
-    pub pages: Pages,
-    /// The keys.
-    pub keyring: Arc<Keyring>,
-    /// The time.
-    pub clock: Clock,
-    /// The metrics, bound to the apps and providers.
-    pub metrics: metrics::BoundMetrics,
-}
 
 /// Parts that all snapshots share: they remember something across configurations.
 pub(super) struct SharedParts {
@@ -308,6 +238,10 @@ fn delegations(
         let upstream = components.upstreams.get(&settings.upstream).cloned();
         Delegation::new(settings.clone(), upstream, Arc::clone(jar), components.clock.clone())
     };
+    if settings.iter().all(Option::is_none) {
+        // No check looks among them then.
+        return Vec::new();
+    }
     settings.iter().map(|settings| settings.as_ref().map(delegation)).collect()
 }
 

@@ -105,6 +105,27 @@ async fn a_page_goes_where_the_outpost_sends_it_and_a_fetch_is_told_to_sign_in()
 }
 
 #[tokio::test]
+async fn with_compat_the_outposts_own_paths_and_signatures_go_to_it() {
+    let outpost = Outpost::start().await;
+    let plan = WorldBuilder::with(EdgeKind::Nginx).server("compat = [\"authentik\"]");
+    let world = plan.tables(&tables(&outpost, "traefik", "")).without_provider().await;
+    let ann = outpost.sign_in(ANN);
+    for target in
+        ["/outpost.goauthentik.io/callback?code=x", "/x?X-authentik-logout=true", "/x?X-authentik-auth-callback=true"]
+    {
+        let asked = outpost.questions();
+        let answer = ask(&world, "traefik", target, &format!("{PAGE}{ann}")).await;
+        assert_eq!((answer.status, outpost.questions()), (StatusCode::OK, asked + 1), "{target}: {answer:?}");
+        let (_, sent) = outpost.last();
+        assert_eq!(sent.get("x-forwarded-uri").unwrap(), target);
+    }
+    // Those of the gate stay the gate's.
+    let asked = outpost.questions();
+    assert_ne!(ask(&world, "traefik", "/_doorward/start", &format!("{PAGE}{ann}")).await.status, StatusCode::OK);
+    assert_eq!(outpost.questions(), asked);
+}
+
+#[tokio::test]
 async fn nothing_but_its_200_lets_in() {
     let outpost = Outpost::start().await;
     let world = world_with(&outpost, "traefik", "").await;

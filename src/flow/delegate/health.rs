@@ -11,6 +11,9 @@ use crate::clock::Clock;
 /// Time after its last failure from which on nothing is known of an outpost that nobody asks.
 const FORGOTTEN: Duration = Duration::from_mins(1);
 
+/// Answers in a row that have to be missing before an outpost counts as unavailable: one or two are slow, or are restarts.
+const MIN_FAILURES: u32 = 3;
+
 /// Health of an outpost.
 #[derive(Debug)]
 pub(in crate::flow) struct OutpostHealth {
@@ -24,6 +27,7 @@ pub(in crate::flow) struct OutpostHealth {
 struct OutpostOutage {
     first: Duration,
     last: Duration,
+    failures: u32,
 }
 
 impl OutpostHealth {
@@ -42,7 +46,8 @@ impl OutpostHealth {
                 if known.is_none() {
                     tracing::warn!(outpost = self.name, %error, "the outpost is unavailable");
                 }
-                *outage = Some(OutpostOutage { first: known.map_or(now, |known| known.first), last: now });
+                let failures = known.map_or(0, |known| known.failures).saturating_add(1);
+                *outage = Some(OutpostOutage { first: known.map_or(now, |known| known.first), last: now, failures });
             }
             _ => {
                 if let Some(over) = outage.take() {
@@ -53,11 +58,14 @@ impl OutpostHealth {
         }
     }
 
-    /// Returns how long it has answered nothing; `None` while it answers, or where nobody has asked for a while.
+    /// Returns how long it has answered nothing; `None` while it answers, where nobody has asked for a while, and before several
+    /// have asked in vain.
     pub(in crate::flow) fn outage(&self) -> Option<Duration> {
         let now = self.clock.monotonic();
         let outage = *self.outage.lock().unwrap_or_else(PoisonError::into_inner);
-        let outage = outage.filter(|outage| now.saturating_sub(outage.last) < FORGOTTEN)?;
+        let is_known =
+            |outage: &OutpostOutage| now.saturating_sub(outage.last) < FORGOTTEN && outage.failures >= MIN_FAILURES;
+        let outage = outage.filter(is_known)?;
         Some(now.saturating_sub(outage.first))
     }
 }
@@ -77,12 +85,17 @@ mod tests {
         let failed = || health.record(&OutpostAnswer::Unavailable(upstream::Error::Unavailable("gone".to_owned())));
         assert_eq!(health.outage(), None);
         failed();
-        assert_eq!(health.outage(), Some(Duration::ZERO));
         wait(9);
+        failed();
+        assert_eq!(health.outage(), None, "two are no outage, however far apart");
+        failed();
         assert_eq!(health.outage(), Some(Duration::from_secs(9)));
         health.record(&OutpostAnswer::Admitted(HeaderMap::new()));
         assert_eq!(health.outage(), None);
-        failed();
+        for _ in 0..MIN_FAILURES {
+            failed();
+        }
+        assert_eq!(health.outage(), Some(Duration::ZERO));
         wait(61);
         assert_eq!(health.outage(), None, "nobody has asked since");
         health.record(&OutpostAnswer::Unavailable(upstream::Error::Request("broke off".to_owned())));
