@@ -20,7 +20,7 @@ mod userinfo;
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex, atomic::AtomicU64},
+    sync::{Arc, Mutex, Once, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -225,6 +225,12 @@ struct CapturedLog {
 
 impl CapturedLog {
     fn begin() -> Self {
+        // A call site that is first reached on a thread without a subscriber is switched off for all threads where
+        // there is no global one.
+        static GLOBAL: Once = Once::new();
+        GLOBAL.call_once(|| {
+            let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+        });
         let lines = Arc::<Mutex<Vec<u8>>>::default();
         let writer = SharedLines(Arc::clone(&lines));
         let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
