@@ -43,6 +43,7 @@
 mod adopt;
 mod api_clients;
 mod app_limits;
+mod asked_target;
 mod attempt;
 pub mod backchannel_logout;
 mod callback;
@@ -98,7 +99,7 @@ pub use self::{
     adopt::AdoptSettings,
     api_clients::{AppPasswords, BearerSettings, Introspection, IssuerKeys, TrustedIssuer},
     check::OwnCookies,
-    compat::{AUTHENTIK_CALLBACK, AUTHENTIK_PREFIX, CompatSettings},
+    compat::{AUTHENTIK_PREFIX, CompatSettings, OAUTH2_PROXY_PREFIX},
     delegate::DelegateSettings,
     rate_limits::{RateLimit, RateLimitSettings},
     renewal::Renewer,

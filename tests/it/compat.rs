@@ -1,4 +1,4 @@
-//! In the place of another gate (`server.compat`): its paths, signatures and answers, at providers and edges set up for it.
+//! In the place of an authentik outpost (`server.compat`): its paths, signatures and answers, at providers and edges set up for it.
 
 use http::StatusCode;
 use serde_json::json;
@@ -63,7 +63,10 @@ async fn a_middleware_and_a_provider_that_were_set_up_for_an_outpost_need_no_cha
     assert_eq!(bob.visit(&world.at("app", &long)).await.url, world.at("app", &long));
 
     let out = alice.visit(&world.at("app", "/outpost.goauthentik.io/sign_out")).await;
-    assert_ne!(out.status, StatusCode::OK, "{out:?}");
+    assert!(out.url.starts_with(&world.provider.issuer()), "{:#?}", out.trail);
+    let done = alice.submit(&out, &[("logout", "yes")]).await;
+    assert!(done.url.starts_with(&world.at("app", "/outpost.goauthentik.io/signed_out?")), "{:#?}", done.trail);
+    assert_eq!((done.status, done.reason()), (StatusCode::UNAUTHORIZED, "signed_out"));
     assert_eq!(alice.fetch(&world.at("app", "/data")).await.status, StatusCode::UNAUTHORIZED, "{:#?}", out.trail);
 }
 
