@@ -277,6 +277,44 @@ async fn traefik_as_oauth2_proxy_documents_it_asks_at_the_path_of_that_gate() {
     assert_eq!(open.status, StatusCode::OK, "{open:?}");
 }
 
+/// A site of Caddy as that gate documents it: its check has no query of its own, so that Caddy appends the client's.
+const CADDY: &str = "handle /oauth2/* {
+			reverse_proxy 127.0.0.1:9000 {
+				header_up X-Real-IP {remote_host}
+				header_up X-Forwarded-Uri {uri}
+			}
+		}
+		forward_auth 127.0.0.1:9000 {
+			uri /oauth2/auth
+			header_up X-Real-IP {remote_host}
+			copy_headers X-Auth-Request-User X-Auth-Request-Email
+			@unknown status 401
+			handle_response @unknown {
+				redir * /oauth2/sign_in?rd={scheme}://{hostport}{uri}
+			}
+		}";
+
+#[tokio::test]
+async fn caddy_as_oauth2_proxy_documents_it_needs_no_change_and_a_clients_query_opens_nothing() {
+    let world = WorldBuilder::with(EdgeKind::Caddy)
+        .server(COMPAT)
+        .app(HEADERS)
+        .edge(&[("Caddyfile", "import doorward", CADDY)])
+        .provider(json!({ "oauth2_proxy": true }))
+        .start()
+        .await;
+    let alice = world.person("alice").with("x-auth-request-user", "root");
+    let page = alice.visit(&world.at("app", DEEP)).await;
+    let back = alice.visit(&button(&page.text())).await;
+    assert_eq!(back.url, world.at("app", DEEP), "{:#?}", back.trail);
+    assert_eq!(back.echo().values_as("x-auth-request-user"), ["alice"]);
+    assert_eq!(alice.fetch(&world.at("app", "/x?allowed_groups=staff")).await.status, StatusCode::OK);
+    assert_eq!(alice.fetch(&world.at("app", "/x?allowed_groups=nobody")).await.status, StatusCode::FORBIDDEN);
+    let carol = world.visitor();
+    let closed = carol.fetch(&world.at("app", "/x?allowed_groups=staff")).await;
+    assert!(!closed.status.is_success(), "{closed:?}");
+}
+
 #[tokio::test]
 async fn without_compat_nothing_of_oauth2_proxy_answers() {
     let world = WorldBuilder::with(TRAEFIK).start().await;
