@@ -129,7 +129,7 @@ impl ClientAddresses<'_> {
         append(&mut text, "redirect URIs", &self.redirect_uris());
         match self.post_logout_redirect_uris() {
             few if few.len() <= MAX_REPEATED || self.callback.contains('?') => {
-                append(&mut text, "post-logout redirect URIs", &few)
+                append(&mut text, "post-logout redirect URIs", &few);
             }
             many => {
                 let number = many.len();

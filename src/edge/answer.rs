@@ -31,7 +31,7 @@ pub fn write(edge: Edge, verdict: Verdict, request_id: &str) -> Response {
         (Verdict::Allow(admission), Edge::OAuth2Proxy) => admit(admission, StatusCode::ACCEPTED),
         (Verdict::Allow(admission), _) => admit(admission, StatusCode::OK),
         // Its edges go on at a path of that gate's by themselves.
-        (Verdict::Redirect(to), Edge::OAuth2Proxy) => refuse(without_way(to), request_id),
+        (Verdict::Redirect(to), Edge::OAuth2Proxy) => refuse(without_way(&to), request_id),
         // nginx takes any 3xx for an error; it is configured to send the browser where a 401 has a `Location`.
         (Verdict::Redirect(to), Edge::Nginx) => redirect(StatusCode::UNAUTHORIZED, to, request_id),
         (Verdict::Redirect(to), _) => redirect(StatusCode::FOUND, to, request_id),
@@ -136,7 +136,7 @@ fn describe(body: Body) -> (Bytes, HeaderMap) {
 }
 
 /// Turns a redirect into a 401 for edges that take neither `Location` nor cookies from it.
-fn without_way(to: Redirect) -> Refusal {
+fn without_way(to: &Redirect) -> Refusal {
     Refusal { status: StatusCode::UNAUTHORIZED, reason: to.reason, body: Body::Empty, headers: Vec::new() }
 }
 

@@ -45,9 +45,10 @@ pub(super) fn judge<'p, 'c>(requirement: &Requirement<'p>, caller: Caller<'c>, n
         (Requirement::Optional | Requirement::Identity(_) | Requirement::Bearer(_), Caller::Unknown) => {
             Decision::LookUp
         }
-        (Requirement::Optional, Caller::Principal(principal)) => Decision::Admit(Some(principal)),
+        (Requirement::Optional, Caller::Principal(principal) | Caller::Emergency(principal)) => {
+            Decision::Admit(Some(principal))
+        }
         // No provider could prove it in another way. The configuration names the hosts that it is for.
-        (Requirement::Optional, Caller::Emergency(principal)) => Decision::Admit(Some(principal)),
         (Requirement::Identity(test), Caller::Emergency(principal)) => match test.judge_narrowing(principal.identity) {
             Ok(()) => Decision::Admit(Some(principal)),
             Err(denial) => Decision::Forbidden(denial),

@@ -131,18 +131,25 @@ fn an_edge_that_keeps_the_host_it_routed_by_has_a_second_witness() {
     }
 }
 
+/// Lines by which edges ask oauth2-proxy.
+mod oauth2_proxy_lines {
+    pub(super) const APP: (&str, &[u8]) = ("host", b"a.example");
+    pub(super) const GATE: (&str, &[u8]) = ("host", b"Gate:4180");
+    pub(super) const HOST: (&str, &[u8]) = ("x-forwarded-host", b"A.example");
+    pub(super) const URI: (&str, &[u8]) = ("x-forwarded-uri", b"/x?y");
+    pub(super) const URL: (&str, &[u8]) = ("x-original-url", b"https://a.example/x?y");
+    pub(super) const CLIENT: (&str, &[u8]) = ("x-forwarded-for", b"192.0.2.7");
+    pub(super) const METHOD: (&str, &[u8]) = ("x-forwarded-method", b"POST");
+    pub(super) const ORIGINAL_METHOD: (&str, &[u8]) = ("x-original-method", b"POST");
+
+    pub(super) fn line(name: &'static str, value: &'static [u8]) -> (&'static str, &'static [u8]) {
+        (name, value)
+    }
+}
+
 #[test]
 fn oauth2_proxy_is_read_from_what_the_edge_in_question_writes_and_the_rest_has_to_agree() {
-    const APP: (&str, &[u8]) = ("host", b"a.example");
-    const GATE: (&str, &[u8]) = ("host", b"Gate:4180");
-    const HOST: (&str, &[u8]) = ("x-forwarded-host", b"A.example");
-    const URI: (&str, &[u8]) = ("x-forwarded-uri", b"/x?y");
-    const URL: (&str, &[u8]) = ("x-original-url", b"https://a.example/x?y");
-    const CLIENT: (&str, &[u8]) = ("x-forwarded-for", b"192.0.2.7");
-    const METHOD: (&str, &[u8]) = ("x-forwarded-method", b"POST");
-    const ORIGINAL_METHOD: (&str, &[u8]) = ("x-original-method", b"POST");
-    let (another_host, another_uri) = (HOST.0, URI.0);
-    let other = |name, value: &'static [u8]| -> (&str, &[u8]) { (name, value) };
+    use oauth2_proxy_lines::*;
     for (lines, expected) in [
         // nginx: method and client are what the client wrote.
         (vec![APP, URI], "- a.example /x?y -"),
@@ -153,56 +160,65 @@ fn oauth2_proxy_is_read_from_what_the_edge_in_question_writes_and_the_rest_has_t
         (vec![URI, HOST], "Host is missing"),
         (vec![APP, APP, URI], "Host is repeated"),
         (vec![APP, URI, URI], "X-Forwarded-Uri is repeated"),
-        (vec![APP, other("x-forwarded-uri", b"x")], "X-Forwarded-Uri does not begin with a slash"),
+        (vec![APP, line("x-forwarded-uri", b"x")], "X-Forwarded-Uri does not begin with a slash"),
         (
-            vec![APP, URI, other(another_host, b"b.example")],
+            vec![APP, URI, line(HOST.0, b"b.example")],
             "X-Forwarded-Host names another host than what else describes the request",
         ),
         (vec![APP, URI, HOST, HOST], "X-Forwarded-Host is repeated"),
         (
-            vec![APP, URI, other("x-original-url", b"https://b.example/x?y")],
+            vec![APP, URI, line("x-original-url", b"https://b.example/x?y")],
             "X-Original-URL names another address than what else describes the request",
         ),
         (
-            vec![APP, URI, other("x-original-url", b"https://a.example/x")],
+            vec![APP, URI, line("x-original-url", b"https://a.example/x")],
             "X-Original-URL names another address than what else describes the request",
         ),
-        (vec![APP, URI, other("x-original-url", b"/x?y")], "X-Original-URL is not an absolute http or https address"),
+        (vec![APP, URI, line("x-original-url", b"/x?y")], "X-Original-URL is not an absolute http or https address"),
         // What nobody reads there may say anything.
         (
-            vec![APP, URI, other("x-original-uri", b"/public"), other("x-auth-request-redirect", b"/z")],
+            vec![APP, URI, line("x-original-uri", b"/public"), line("x-auth-request-redirect", b"/z")],
             "- a.example /x?y -",
         ),
+    ] {
+        assert_eq!(asked_of_oauth2_proxy(&lines), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn edges_that_ask_oauth2_proxy_by_a_name_of_the_gates_own_are_read_from_what_they_write() {
+    use oauth2_proxy_lines::*;
+    for (lines, expected) in [
         // Traefik.
         (vec![GATE, HOST, URI, METHOD, CLIENT], "POST a.example /x?y 192.0.2.7"),
         (vec![GATE, HOST, URI], "- a.example /x?y -"),
         (vec![GATE, HOST, URI, METHOD, URL, ORIGINAL_METHOD], "POST a.example /x?y -"),
         (
-            vec![GATE, HOST, URI, METHOD, other("x-original-method", b"GET")],
+            vec![GATE, HOST, URI, METHOD, line("x-original-method", b"GET")],
             "X-Forwarded-Method and X-Original-Method differ",
         ),
-        (vec![GATE, HOST, URI, other("x-forwarded-method", b"post")], "X-Forwarded-Method is not a method in capitals"),
+        (vec![GATE, HOST, URI, line("x-forwarded-method", b"post")], "X-Forwarded-Method is not a method in capitals"),
         (
-            vec![GATE, HOST, URI, other("x-original-url", b"https://a.example/public")],
+            vec![GATE, HOST, URI, line("x-original-url", b"https://a.example/public")],
             "X-Original-URL names another address than what else describes the request",
         ),
         (
-            vec![GATE, HOST, URI, other("x-original-url", b"https://b.example/x?y")],
+            vec![GATE, HOST, URI, line("x-original-url", b"https://b.example/x?y")],
             "X-Original-URL names another address than what else describes the request",
         ),
         // ingress-nginx.
         (vec![GATE, URL, ORIGINAL_METHOD, CLIENT], "POST a.example /x?y 192.0.2.7"),
         (vec![GATE, URL, HOST], "- a.example /x?y -"),
         (
-            vec![GATE, URL, other(another_host, b"b.example")],
+            vec![GATE, URL, line(HOST.0, b"b.example")],
             "X-Forwarded-Host names another host than what else describes the request",
         ),
         (
-            vec![GATE, URL, other(another_uri, b"/public")],
+            vec![GATE, URL, line(URI.0, b"/public")],
             "X-Forwarded-Uri names another target than what else describes the request",
         ),
         (
-            vec![GATE, URL, ORIGINAL_METHOD, other("x-forwarded-method", b"GET")],
+            vec![GATE, URL, ORIGINAL_METHOD, line("x-forwarded-method", b"GET")],
             "X-Forwarded-Method and X-Original-Method differ",
         ),
         (vec![GATE], "X-Original-URL is missing"),

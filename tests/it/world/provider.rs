@@ -46,9 +46,10 @@ impl Provider {
         // As they are registered for other gates: no other address is accepted.
         let (outpost, oauth2_proxy) = (settings["outpost"] == json!(true), settings["oauth2_proxy"] == json!(true));
         if outpost || oauth2_proxy {
-            let (prefix, callback) = match outpost {
-                true => ("outpost.goauthentik.io", "callback?X-authentik-auth-callback=true"),
-                false => ("oauth2", "callback"),
+            let (prefix, callback) = if outpost {
+                ("outpost.goauthentik.io", "callback?X-authentik-auth-callback=true")
+            } else {
+                ("oauth2", "callback")
             };
             let below = |path: &str| origins.iter().map(|origin| format!("{origin}/{prefix}/{path}")).collect();
             settings["redirect_uris"] = below(callback);
