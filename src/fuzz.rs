@@ -103,7 +103,7 @@ pub fn forwarded_for(input: &[u8]) {
         target: "",
     };
     let peer = proxies.admit(subrequest.peer).expect("loopback is trusted");
-    let Ok(asked) = edge::read(peer, &subrequest) else { return };
+    let Ok(asked) = edge::read(peer, &subrequest, &[]) else { return };
     let Some(client) = asked.client.address() else { return };
     assert_eq!(lines.len(), 1, "a client is known although the header is repeated or not text");
     let mut hops = lines.iter().flat_map(|line| line.rsplit(',')).map(hop);
@@ -120,7 +120,7 @@ pub fn redirects(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     for (scheme, authority) in [("https", "app.test"), ("https", "app.test:8443"), ("http", "a.wild.test")] {
         let authority = Authority::parse(authority).expect("a valid host");
-        let here = RedirectBase { scheme, authority: &authority, prefix: "/_doorward" };
+        let here = RedirectBase { scheme, authority: &authority, prefixes: &["/_doorward".to_owned()] };
         for target in [RedirectTarget::parse(text, here, &POLICY), RedirectTarget::original(text, here, &POLICY)] {
             let Some(target) = target else { continue };
             assert_eq!(target.location().as_bytes(), target.as_str().as_bytes());

@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+mod attributes;
 mod headers;
 mod packed;
 mod principal;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::{
+    attributes::{KeptAttributes, additional_header, attribute},
     headers::{HeaderCache, PlanId, RenderedHeaders},
     packed::PackedIdentity,
     principal::{OwnedPrincipal, Principal, PrincipalSource},

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use super::{known_providers::KnownProvider, settings::Config};
 use crate::{
     cookie::SiteScheme,
-    flow::AUTHENTIK_CALLBACK,
     oidc,
     policy::{DefaultAccess, HostPattern},
 };
@@ -30,6 +29,8 @@ pub(super) struct ClientAddresses<'c> {
     hosts: Vec<String>,
     scheme: SiteScheme,
     prefix: &'c str,
+    /// The prefix at which sign-ins and sign-outs end.
+    registered_prefix: &'c str,
     /// Path and query of the callback, where it is that of another gate.
     callback: &'c str,
     /// People sign in here at hosts that no app names, too.
@@ -49,7 +50,8 @@ pub(super) fn list(config: &Config) -> Vec<ClientAddresses<'_>> {
             hosts: hosts.collect(),
             scheme: config.gate.transport,
             prefix: &config.gate.prefix,
-            callback: if config.gate.compat.authentik { AUTHENTIK_CALLBACK } else { "" },
+            registered_prefix: config.gate.compat.registered_prefix().unwrap_or(&config.gate.prefix),
+            callback: config.gate.compat.registered_callback().unwrap_or_default(),
             serves_other_hosts: index == 0 && config.policy.default == DefaultAccess::Authenticated,
         }
     };
@@ -81,7 +83,8 @@ impl ClientAddresses<'_> {
 
     fn post_logout_redirect_uris(&self) -> Vec<String> {
         let hosts = self.hosts.iter().filter(|_| self.provider.end_session);
-        hosts.map(|host| self.address(host, SIGNED_OUT)).collect()
+        let address = |host: &String| format!("{}://{host}{}{SIGNED_OUT}", self.scheme(), self.registered_prefix);
+        hosts.map(address).collect()
     }
 
     /// Returns an address at any one host, by preference at one that is no pattern; `None` where there is no host.
@@ -125,7 +128,9 @@ impl ClientAddresses<'_> {
         }
         append(&mut text, "redirect URIs", &self.redirect_uris());
         match self.post_logout_redirect_uris() {
-            few if few.len() <= MAX_REPEATED => append(&mut text, "post-logout redirect URIs", &few),
+            few if few.len() <= MAX_REPEATED || self.callback.contains('?') => {
+                append(&mut text, "post-logout redirect URIs", &few);
+            }
             many => {
                 let number = many.len();
                 let _ =

@@ -4,6 +4,7 @@
 
 mod adopt;
 mod apps;
+mod attributes;
 mod bearer;
 mod emergency;
 mod limits;
@@ -15,8 +16,8 @@ mod tokens;
 mod upstream;
 
 use self::{
-    adopt::ADOPT_KEYS, apps::APP_KEYS, bearer::BEARER_KEYS, emergency::EMERGENCY_KEYS, limits::LIMIT_KEYS,
-    providers::PROVIDER_KEYS, tokens::TOKEN_KEYS, upstream::UPSTREAM_KEYS,
+    adopt::ADOPT_KEYS, apps::APP_KEYS, attributes::ATTRIBUTE_KEYS, bearer::BEARER_KEYS, emergency::EMERGENCY_KEYS,
+    limits::LIMIT_KEYS, providers::PROVIDER_KEYS, tokens::TOKEN_KEYS, upstream::UPSTREAM_KEYS,
 };
 pub(super) use self::{
     sections::{SECTIONS, UNSUPPORTED},
@@ -30,6 +31,7 @@ const TABLES: &[&[KeySpec]] = &[
     LIMIT_KEYS,
     APP_KEYS,
     UPSTREAM_KEYS,
+    ATTRIBUTE_KEYS,
     PROVIDER_KEYS,
     BEARER_KEYS,
     TOKEN_KEYS,

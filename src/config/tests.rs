@@ -2,6 +2,7 @@
 
 mod adopt;
 mod arbitrary;
+mod attributes;
 mod mistakes;
 mod reload;
 mod reports;

@@ -4,6 +4,7 @@
 
 mod adopt;
 mod apps;
+mod attributes;
 mod audience;
 mod bearer;
 mod brand;
@@ -79,6 +80,7 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
     let adopted_lifetime = adopt.as_ref().map(|adopt| adopt.lifetime);
     let (server, session, limits, brand, delegates) = (server?, session?, limits?, brand?, delegates?);
     let apps = with_emergency_header(apps?, emergency.as_ref());
+    let bearer = bearer.map(|bearer| bearer.keeping(&attributes::needed(&apps)));
     let providers = with_use_of_groups(providers?, &apps, session.settings.outage_grace);
     step_up::warn_of_known_providers(reader, root, &providers, &apps);
     // The session's own for apps that have none; hosts that no app names are among those.
@@ -141,6 +143,7 @@ fn with_use_of_groups(
         if apps.iter().any(|app| app.provider == place && app.names_groups()) {
             provider.groups_use = oidc::GroupsUse::InRules;
         }
+        provider.kept_attributes = attributes::needed(apps.iter().filter(|app| app.provider == place));
         let own = apps.iter().filter(|app| app.provider == place);
         provider.acr_in_rules = own.flat_map(step_up::classes).cloned().collect();
     }

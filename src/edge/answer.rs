@@ -28,11 +28,15 @@ static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 #[must_use]
 pub fn write(edge: Edge, verdict: Verdict, request_id: &str) -> Response {
     match (verdict, edge) {
-        (Verdict::Allow(admission), _) => admit(admission),
+        (Verdict::Allow(admission), Edge::OAuth2Proxy) => admit(admission, StatusCode::ACCEPTED),
+        (Verdict::Allow(admission), _) => admit(admission, StatusCode::OK),
+        // Its edges go on at a path of that gate's by themselves.
+        (Verdict::Redirect(to), Edge::OAuth2Proxy) => refuse(without_way(&to), request_id),
         // nginx takes any 3xx for an error; it is configured to send the browser where a 401 has a `Location`.
         (Verdict::Redirect(to), Edge::Nginx) => redirect(StatusCode::UNAUTHORIZED, to, request_id),
         (Verdict::Redirect(to), _) => redirect(StatusCode::FOUND, to, request_id),
-        (Verdict::Refuse(refusal), Edge::Nginx) => {
+        // The one for oauth2-proxy is nginx, mostly.
+        (Verdict::Refuse(refusal), Edge::Nginx | Edge::OAuth2Proxy) => {
             refuse(without_body(with_status_for_nginx(with_error_status(refusal))), request_id)
         }
         (Verdict::Refuse(refusal), _) => refuse(with_error_status(refusal), request_id),
@@ -58,8 +62,9 @@ pub fn write_direct(verdict: Verdict, request_id: &str) -> Response {
     }
 }
 
-fn admit(admission: Admission) -> Response {
+fn admit(admission: Admission, status: StatusCode) -> Response {
     let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
     *response.headers_mut() = admission.into_headers();
     response
 }
@@ -128,6 +133,11 @@ fn describe(body: Body) -> (Bytes, HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     (content, headers)
+}
+
+/// Turns a redirect into a 401 for edges that take neither `Location` nor cookies from it.
+fn without_way(to: &Redirect) -> Refusal {
+    Refusal { status: StatusCode::UNAUTHORIZED, reason: to.reason, body: Body::Empty, headers: Vec::new() }
 }
 
 /// Replaces a status below 400 by 403: some edge would let in, redirect or hang.

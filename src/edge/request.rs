@@ -23,15 +23,22 @@ pub enum Edge {
     Nginx,
     /// Envoy `ext_authz` over HTTP.
     Envoy,
+    /// Any edge that asks at the path of oauth2-proxy (`server.compat`).
+    OAuth2Proxy,
 }
 
 impl Edge {
     /// Every edge, in the order of declaration.
-    pub const ALL: &'static [Self] = &[Self::Traefik, Self::Caddy, Self::Nginx, Self::Envoy];
+    pub const ALL: &'static [Self] = &[Self::Traefik, Self::Caddy, Self::Nginx, Self::Envoy, Self::OAuth2Proxy];
 
     /// The labels of [`Edge::ALL`], in the same order.
-    pub const LABELS: [&'static str; 4] =
-        [Self::Traefik.label(), Self::Caddy.label(), Self::Nginx.label(), Self::Envoy.label()];
+    pub const LABELS: [&'static str; 5] = [
+        Self::Traefik.label(),
+        Self::Caddy.label(),
+        Self::Nginx.label(),
+        Self::Envoy.label(),
+        Self::OAuth2Proxy.label(),
+    ];
 
     /// The value in metrics and log lines.
     #[must_use]
@@ -41,6 +48,7 @@ impl Edge {
             Self::Caddy => "caddy",
             Self::Nginx => "nginx",
             Self::Envoy => "envoy",
+            Self::OAuth2Proxy => "oauth2-proxy",
         }
     }
 }
@@ -53,6 +61,8 @@ pub enum Namespace {
     Own,
     /// Those of an authentik proxy outpost.
     Authentik,
+    /// Those of oauth2-proxy.
+    OAuth2Proxy,
 }
 
 /// Auth subrequest as it arrived: unread, and from a peer that may not be trusted.

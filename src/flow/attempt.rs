@@ -260,7 +260,7 @@ mod tests {
 
     fn root() -> ReturnTarget {
         let authority = Authority::parse("app.example.com").unwrap();
-        let base = RedirectBase { scheme: "https", authority: &authority, prefix: "/_doorward" };
+        let base = RedirectBase { scheme: "https", authority: &authority, prefixes: &["/_doorward".to_owned()] };
         ReturnTarget::Whole(RedirectTarget::root(base))
     }
 

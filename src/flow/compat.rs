@@ -13,7 +13,12 @@ use crate::{
 /// Prefix of the paths of an authentik proxy outpost.
 pub const AUTHENTIK_PREFIX: &str = "/outpost.goauthentik.io";
 /// Path and query of its callback, as it is registered at the provider.
-pub const AUTHENTIK_CALLBACK: &str = "/outpost.goauthentik.io/callback?X-authentik-auth-callback=true";
+pub(super) const AUTHENTIK_CALLBACK: &str = "/outpost.goauthentik.io/callback?X-authentik-auth-callback=true";
+
+/// Prefix of the paths of oauth2-proxy.
+pub const OAUTH2_PROXY_PREFIX: &str = "/oauth2";
+/// Path of its callback, as it is registered at the provider.
+pub(super) const OAUTH2_PROXY_CALLBACK: &str = "/oauth2/callback";
 
 /// Signature of a callback in the query of any path.
 const CALLBACK_SIGNATURE: &str = "X-authentik-auth-callback=true";
@@ -25,17 +30,43 @@ const SIGN_OUT_SIGNATURE: &str = "X-authentik-logout=true";
 pub struct CompatSettings {
     /// An authentik proxy outpost.
     pub authentik: bool,
+    /// oauth2-proxy.
+    pub oauth2_proxy: bool,
+    /// The one whose callback is registered at the providers: the first that is named.
+    pub registered: Namespace,
 }
 
 impl CompatSettings {
     /// Returns the endpoint, below the gate's prefix, that a path or a signature of another gate is.
     #[must_use]
     pub fn endpoint<'r>(self, path: &'r str, query: &str) -> Option<(Namespace, &'r str)> {
-        if !self.authentik {
-            return None;
+        let (authentik, oauth2_proxy) = (Namespace::Authentik, Namespace::OAuth2Proxy);
+        let below = |is_on: bool, prefix, namespace| {
+            is_on.then(|| endpoint_path(prefix, path)).flatten().map(|endpoint| (namespace, endpoint))
+        };
+        below(self.authentik, AUTHENTIK_PREFIX, authentik)
+            .or_else(|| below(self.oauth2_proxy, OAUTH2_PROXY_PREFIX, oauth2_proxy))
+            .or_else(|| self.authentik.then(|| signed_endpoint(query)).flatten().map(|endpoint| (authentik, endpoint)))
+    }
+
+    /// Returns the prefix of the callback that is registered at the providers, where it is another gate's.
+    #[must_use]
+    pub fn registered_prefix(self) -> Option<&'static str> {
+        match self.registered {
+            Namespace::Own => None,
+            Namespace::Authentik => Some(AUTHENTIK_PREFIX),
+            Namespace::OAuth2Proxy => Some(OAUTH2_PROXY_PREFIX),
         }
-        let endpoint = endpoint_path(AUTHENTIK_PREFIX, path).or_else(|| signed_endpoint(query))?;
-        Some((Namespace::Authentik, endpoint))
+    }
+
+    /// Returns the path and query of the callback that is registered at the providers, where it is another gate's.
+    #[must_use]
+    pub fn registered_callback(self) -> Option<&'static str> {
+        match self.registered {
+            Namespace::Own => None,
+            Namespace::Authentik => Some(AUTHENTIK_CALLBACK),
+            Namespace::OAuth2Proxy => Some(OAUTH2_PROXY_CALLBACK),
+        }
     }
 }
 
@@ -68,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_paths_and_signatures_of_an_outpost_are_endpoints_where_it_is_imitated() {
-        let on = CompatSettings { authentik: true };
+        let on = CompatSettings { authentik: true, registered: Namespace::Authentik, ..CompatSettings::default() };
         for (path, query, endpoint) in [
             ("/outpost.goauthentik.io/start", "rd=/", Some("/start")),
             ("/outpost.goauthentik.io/callback", "X-authentik-auth-callback=true&code=x", Some("/callback")),
@@ -86,6 +117,27 @@ mod tests {
             ("/outpost.goauthentik.io/../admin", "", None),
             ("/outpost.goauthentik.io/%2e%2e/admin", "", None),
             ("/x/outpost.goauthentik.io/start", "", None),
+        ] {
+            assert_eq!(on.endpoint(path, query).map(|(_, endpoint)| endpoint), endpoint, "{path}?{query}");
+            assert_eq!(CompatSettings::default().endpoint(path, query), None, "{path}?{query}");
+        }
+    }
+    #[test]
+    fn the_paths_of_oauth2_proxy_are_endpoints_where_it_is_imitated() {
+        let on = CompatSettings { oauth2_proxy: true, registered: Namespace::OAuth2Proxy, ..CompatSettings::default() };
+        for (path, query, endpoint) in [
+            ("/oauth2/start", "rd=/", Some("/start")),
+            ("/oauth2/sign_in", "", Some("/sign_in")),
+            ("/oauth2/userinfo", "", Some("/userinfo")),
+            ("/oauth2", "", None),
+            ("/oauth2x/start", "", None),
+            ("/oauth2/../admin", "", None),
+            ("/oauth2/%2e%2e/admin", "", None),
+            ("/oauth2//start", "", None),
+            ("/OAuth2/start", "", None),
+            // Signatures are authentik's.
+            ("/", "X-authentik-logout=true", None),
+            ("/outpost.goauthentik.io/start", "", None),
         ] {
             assert_eq!(on.endpoint(path, query).map(|(_, endpoint)| endpoint), endpoint, "{path}?{query}");
             assert_eq!(CompatSettings::default().endpoint(path, query), None, "{path}?{query}");

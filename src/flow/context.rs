@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
 
 use super::{
-    compat::{AUTHENTIK_CALLBACK, AUTHENTIK_PREFIX, CompatSettings},
+    compat::{AUTHENTIK_CALLBACK, AUTHENTIK_PREFIX, CompatSettings, OAUTH2_PROXY_PREFIX},
     endpoint_path::endpoint_path,
 };
 use crate::{
@@ -75,11 +75,15 @@ pub(super) enum Initiator {
 pub(super) struct PublicOrigin {
     /// `https` or `http`.
     pub(super) scheme: &'static str,
+    /// The gate whose paths these are.
+    pub(super) namespace: Namespace,
     /// The path below which the gate's own endpoints are; no slash at the end.
     pub(super) prefix: String,
+    /// Every path below which endpoints are. Nobody is sent there after a sign-in.
+    prefixes: Vec<String>,
     /// Path and query of the callback here.
     pub(super) callback: String,
-    /// The prefix below which return targets are kept: that of the callback at which sign-ins end.
+    /// The prefix below which return targets are kept and sign-outs end: that of the callback at which sign-ins end.
     pub(super) callback_prefix: String,
 }
 
@@ -88,18 +92,27 @@ pub(super) struct PublicOrigin {
 pub(super) struct PublicOrigins {
     pub(super) own: PublicOrigin,
     authentik: PublicOrigin,
+    oauth2_proxy: PublicOrigin,
     pub(super) compat: CompatSettings,
 }
 
 impl PublicOrigins {
     pub(super) fn new(transport: SiteScheme, prefix: String, compat: CompatSettings) -> Self {
-        let authentik = PublicOrigin::new(transport, AUTHENTIK_PREFIX.to_owned());
+        let at = |namespace, prefix| PublicOrigin { namespace, ..PublicOrigin::new(transport, prefix) };
+        let own = at(Namespace::Own, prefix);
+        let authentik = at(Namespace::Authentik, AUTHENTIK_PREFIX.to_owned());
         let authentik = PublicOrigin { callback: AUTHENTIK_CALLBACK.to_owned(), ..authentik };
-        let mut own = PublicOrigin::new(transport, prefix);
-        if compat.authentik {
-            own.callback_prefix.clone_from(&authentik.callback_prefix);
+        let oauth2_proxy = at(Namespace::OAuth2Proxy, OAUTH2_PROXY_PREFIX.to_owned());
+        let mut origins = Self { own, authentik, oauth2_proxy, compat };
+        let callback_prefix = origins.of(compat.registered).prefix.clone();
+        let others = [(compat.authentik, AUTHENTIK_PREFIX), (compat.oauth2_proxy, OAUTH2_PROXY_PREFIX)];
+        let others = others.into_iter().filter(|(is_on, _)| *is_on).map(|(_, prefix)| prefix.to_owned());
+        let prefixes: Vec<_> = std::iter::once(origins.own.prefix.clone()).chain(others).collect();
+        for origin in [&mut origins.own, &mut origins.authentik, &mut origins.oauth2_proxy] {
+            origin.callback_prefix.clone_from(&callback_prefix);
+            origin.prefixes.clone_from(&prefixes);
         }
-        Self { own, authentik, compat }
+        origins
     }
 
     /// Returns the origin below the prefix by which a request came.
@@ -107,6 +120,7 @@ impl PublicOrigins {
         match namespace {
             Namespace::Own => &self.own,
             Namespace::Authentik => &self.authentik,
+            Namespace::OAuth2Proxy => &self.oauth2_proxy,
         }
     }
 
@@ -125,7 +139,7 @@ impl PublicOrigins {
 
     /// Returns the path and query of the callback at which sign-ins end: the one that is registered already.
     pub(super) fn registered_callback(&self) -> &str {
-        if self.compat.authentik { &self.authentik.callback } else { &self.own.callback }
+        &self.of(self.compat.registered).callback
     }
 }
 
@@ -136,14 +150,16 @@ impl PublicOrigin {
             SiteScheme::Https => "https",
             SiteScheme::Http => "http",
         };
-        Self { scheme, callback: format!("{prefix}/callback"), callback_prefix: prefix.clone(), prefix }
+        let (callback, callback_prefix) = (format!("{prefix}/callback"), prefix.clone());
+        let prefixes = vec![prefix.clone()];
+        Self { scheme, namespace: Namespace::Own, prefix, prefixes, callback, callback_prefix }
     }
 }
 
 impl RequestContext<'_> {
     /// Returns the base against which redirect targets are checked.
     pub(super) fn redirect_base(&self) -> RedirectBase<'_> {
-        RedirectBase { scheme: self.origin.scheme, authority: &self.authority, prefix: &self.origin.prefix }
+        RedirectBase { scheme: self.origin.scheme, authority: &self.authority, prefixes: &self.origin.prefixes }
     }
 
     /// Returns the gate's cookies at the requested host, for the app there.
@@ -154,6 +170,11 @@ impl RequestContext<'_> {
     /// Returns the absolute URL of one of the gate's own endpoints on the requested host.
     pub(super) fn endpoint_url(&self, path: &str) -> String {
         format!("{}://{}{}{path}", self.origin.scheme, self.authority, self.origin.prefix)
+    }
+
+    /// Returns the absolute URL at which a sign-out at the provider ends: the one that is registered there.
+    pub(super) fn signed_out_url(&self) -> String {
+        format!("{}://{}{}/signed_out", self.origin.scheme, self.authority, self.origin.callback_prefix)
     }
 
     /// Returns the `redirect_uri` of the callback by which the request came.
@@ -185,7 +206,12 @@ impl RequestContext<'_> {
     pub(super) fn url_with_rd(&self, path: &str, target: &str) -> String {
         // `rd` takes no backslash: it could be anybody's.
         let target = target.replace('\\', "%5C");
-        format!("{}://{}{path}?rd={}", self.origin.scheme, self.authority, utf8_percent_encode(&target, IN_PARAMETER))
+        let mut target = utf8_percent_encode(&target, IN_PARAMETER).to_string();
+        if self.origin.namespace != Namespace::Own {
+            // There a value that begins like an address is one that an edge has not encoded.
+            target = target.replacen(':', "%3A", 1);
+        }
+        format!("{}://{}{path}?rd={target}", self.origin.scheme, self.authority)
     }
 
     /// Returns the edge whose question came without any cookies.

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::Full;
-use serde_json::json;
+use serde_json::{Value, json};
+use url::Url;
 
 use super::{
+    asked_target::{asked_target, query_parameter},
     backchannel_logout,
     callback::CallbackFlow,
     context::RequestContext,
@@ -24,9 +26,9 @@ use super::{
     step_up_request,
 };
 use crate::{
-    edge::{Intent, Reason, Response, Verdict, write_direct},
+    edge::{Intent, Namespace, Reason, Response, Verdict, write_direct},
     pages::{self, Page},
-    policy::{Policy, redirect::RedirectTarget},
+    policy::{Policy, RequestAttributes, StepUp, redirect::RedirectTarget},
     session::CachedSession,
 };
 
@@ -53,6 +55,9 @@ enum EndpointKind<'r> {
     SignedOut,
     Reset,
     Session,
+    /// A page with a link to the sign-in, and JSON about the session, both as oauth2-proxy has them.
+    SignInPage,
+    Userinfo,
     BackchannelLogout,
     FrontchannelLogout,
     Ping,
@@ -62,8 +67,10 @@ enum EndpointKind<'r> {
 }
 
 impl<'r> EndpointKind<'r> {
-    fn of(path: &'r str) -> Self {
+    fn of(namespace: Namespace, path: &'r str) -> Self {
         match path {
+            "/sign_in" if namespace == Namespace::OAuth2Proxy => Self::SignInPage,
+            "/userinfo" if namespace == Namespace::OAuth2Proxy => Self::Userinfo,
             "/start" => Self::Start(None),
             "/callback" => Self::Callback,
             "/sign_out" => Self::SignOut,
@@ -85,7 +92,15 @@ impl<'r> EndpointKind<'r> {
 
     /// Returns `true` if the answer can only be a 2xx, or the request comes with a body.
     fn needs_direct_route(self) -> bool {
-        matches!(self, Self::Session | Self::BackchannelLogout | Self::Ping | Self::ClientScript | Self::Static(_))
+        matches!(
+            self,
+            Self::Session
+                | Self::Userinfo
+                | Self::BackchannelLogout
+                | Self::Ping
+                | Self::ClientScript
+                | Self::Static(_)
+        )
     }
 
     /// Returns `true` if cookies are set or cleared there, which only a page that is being opened may do.
@@ -105,7 +120,7 @@ impl<'r> EndpointKind<'r> {
 impl Endpoints {
     /// Answers in an auth subrequest: never with a 2xx.
     pub(super) async fn answer_subrequest(&self, context: &RequestContext<'_>, path: &str, query: &str) -> Verdict {
-        let kind = EndpointKind::of(path);
+        let kind = EndpointKind::of(context.origin.namespace, path);
         if kind.needs_direct_route() {
             let mend = Some("route what is below server.prefix to the gate itself");
             let details = RefusalDetails { path: Some(path), mend, ..RefusalDetails::default() };
@@ -116,13 +131,19 @@ impl Endpoints {
 
     /// Answers over a direct route.
     pub(super) async fn answer_direct(&self, context: &RequestContext<'_>, path: &str, query: &str) -> Response {
-        let kind = EndpointKind::of(path);
+        let kind = EndpointKind::of(context.origin.namespace, path);
         let verdict = match kind {
-            EndpointKind::Session | EndpointKind::Static(_) if !kind.allows(context.method) => {
+            EndpointKind::Session | EndpointKind::Userinfo | EndpointKind::Static(_)
+                if !kind.allows(context.method) =>
+            {
                 self.method_not_allowed(context, kind)
             }
             EndpointKind::Session => match self.session(context).await {
-                Ok(body) => return json_response(body),
+                Ok(session) => return json_response(self.session_json(&session)),
+                Err(verdict) => verdict,
+            },
+            EndpointKind::Userinfo => match self.session(context).await {
+                Ok(session) => return json_response(userinfo_json(&session)),
                 Err(verdict) => verdict,
             },
             EndpointKind::ClientScript => return client_script(),
@@ -153,7 +174,9 @@ impl Endpoints {
             }
             EndpointKind::SignedOut => self.logout.signed_out(context, parameter("state").as_deref()),
             EndpointKind::Reset => self.logout.reset(context).await,
+            EndpointKind::SignInPage => self.sign_in_page(context, query),
             EndpointKind::Session
+            | EndpointKind::Userinfo
             | EndpointKind::BackchannelLogout
             | EndpointKind::Ping
             | EndpointKind::ClientScript
@@ -164,20 +187,45 @@ impl Endpoints {
 
     /// `/start`: begins a sign-in that ends at `rd`, checked against open redirects.
     async fn start(&self, context: &RequestContext<'_>, sealed: Option<&str>, query: &str) -> Verdict {
-        let target = query_parameter(query, "rd")
-            .and_then(|rd| RedirectTarget::parse(&rd, context.redirect_base(), &self.policy))
-            .unwrap_or_else(|| RedirectTarget::root(context.redirect_base()));
+        let target = self.target(context, query);
         if context.intent == Intent::Frame {
             return Verdict::Refuse(self.refusals.framed(context, Reason::NoSession, &target));
         }
-        let step_up = sealed.and_then(|sealed| step_up_request::open(&self.login.keyring, sealed));
+        let step_up = match sealed {
+            Some(sealed) => step_up_request::open(&self.login.keyring, sealed),
+            // Its edges send people here who are signed in, but not as the page asks.
+            None if context.origin.namespace == Namespace::OAuth2Proxy => self.needed_at(context, &target),
+            None => None,
+        };
         self.login.challenge(context, &target, Reason::SigningIn, step_up.as_ref()).await
     }
 
-    /// `/session`: the caller's session as JSON.
-    async fn session(&self, context: &RequestContext<'_>) -> Result<Bytes, Verdict> {
+    /// `/oauth2/sign_in`: a page with a link. nginx may have been told to show it with a 403, which no browser follows.
+    fn sign_in_page(&self, context: &RequestContext<'_>, query: &str) -> Verdict {
+        let sign_in = context.sign_in_url(self.target(context, query).as_str());
+        let page = Page::SignIn { app: &context.site.app.name, sign_in: &sign_in };
+        Verdict::Refuse(self.refusals.notice(context, Reason::NoSession, &page, Vec::new()))
+    }
+
+    /// Returns the target that a request for a sign-in asks for, or the app's root where that may not be followed.
+    fn target(&self, context: &RequestContext<'_>, query: &str) -> RedirectTarget {
+        asked_target(context, query)
+            .and_then(|rd| RedirectTarget::parse(&rd, context.redirect_base(), &self.policy))
+            .unwrap_or_else(|| RedirectTarget::root(context.redirect_base()))
+    }
+
+    /// Returns what the page at a target asks of a sign-in.
+    fn needed_at(&self, context: &RequestContext<'_>, target: &RedirectTarget) -> Option<StepUp> {
+        let url = Url::parse(target.as_str()).ok()?;
+        let app = self.policy.site(url.host_str()?)?.app;
+        let attributes = RequestAttributes { path: url.path(), method: Some("GET"), client: context.client };
+        app.requirement(attributes).step_up().filter(|asked| !asked.is_empty())
+    }
+
+    /// Returns the caller's session.
+    async fn session(&self, context: &RequestContext<'_>) -> Result<Arc<CachedSession>, Verdict> {
         let reason = match self.finder.find_authorized(context, Traveller::Other).await {
-            Ok(SessionSearch::Found(RequestSession::Current(session))) => return Ok(self.session_json(&session)),
+            Ok(SessionSearch::Found(RequestSession::Current(session))) => return Ok(session),
             Ok(SessionSearch::Found(RequestSession::Absent(reason))) => reason,
             // No page, so that it is never sent to the provider.
             Ok(SessionSearch::Unauthorized(_)) => Reason::Reauthorize,
@@ -189,6 +237,7 @@ impl Endpoints {
         Err(Verdict::Refuse(Refusals::login_required(context, reason)))
     }
 
+    /// `/session`.
     fn session_json(&self, session: &CachedSession) -> Bytes {
         let identity = session.principal().identity.unpack();
         let body = json!({
@@ -238,21 +287,24 @@ impl Endpoints {
     }
 }
 
+/// `/oauth2/userinfo`. That gate's user is the subject.
+fn userinfo_json(session: &CachedSession) -> Bytes {
+    let identity = session.principal().identity.unpack();
+    let body = json!({
+        "user": identity.subject.0,
+        "email": identity.email,
+        "groups": identity.groups,
+        "preferredUsername": identity.claim("preferred_username").and_then(Value::as_str).unwrap_or_default(),
+    });
+    Bytes::from(body.to_string())
+}
+
 /// `/ping`: the process answers. Neither store, provider nor app is involved.
 pub(super) fn ping_response() -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-/// Returns a query parameter that is there exactly once, percent-decoded. A plus stays one: in the URLs that travel here it is
-/// itself more often than a space.
-fn query_parameter(query: &str, name: &str) -> Option<String> {
-    let mut found = query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(key, _)| *key == name);
-    let (_, first) = found.next()?;
-    let decoded = percent_encoding::percent_decode_str(first).decode_utf8().ok()?;
-    found.next().is_none().then(|| decoded.into_owned())
 }
 
 /// `/client.js`. Cached for a few minutes only: its URL does not change with its version.
@@ -279,19 +331,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_parameter_counts_only_once() {
-        assert_eq!(query_parameter("rd=%2Fa%3Fb%3Dc+d&x=1", "rd").as_deref(), Some("/a?b=c+d"));
-        assert_eq!(query_parameter("rd=/a&rd=/b", "rd"), None);
-        assert_eq!(query_parameter("", "rd"), None);
+    fn what_can_only_be_a_2xx_needs_a_route() {
+        for page in ["/session", "/ping", "/client.js", "/backchannel_logout", "/static/icon.svg"] {
+            assert!(EndpointKind::of(Namespace::Own, page).needs_direct_route(), "{page}");
+        }
+        for page in ["/start", "/callback", "/callback/x", "/sign_out", "/signed_out", "/reset", "/else"] {
+            assert!(!EndpointKind::of(Namespace::Own, page).needs_direct_route(), "{page}");
+        }
     }
 
     #[test]
-    fn what_can_only_be_a_2xx_needs_a_route() {
-        for page in ["/session", "/ping", "/client.js", "/backchannel_logout", "/static/icon.svg"] {
-            assert!(EndpointKind::of(page).needs_direct_route(), "{page}");
-        }
-        for page in ["/start", "/callback", "/callback/x", "/sign_out", "/signed_out", "/reset", "/else"] {
-            assert!(!EndpointKind::of(page).needs_direct_route(), "{page}");
+    fn what_only_oauth2_proxy_has_is_only_below_its_prefix() {
+        for (path, kind) in [("/sign_in", EndpointKind::SignInPage), ("/userinfo", EndpointKind::Userinfo)] {
+            assert_eq!(EndpointKind::of(Namespace::OAuth2Proxy, path), kind);
+            for other in [Namespace::Own, Namespace::Authentik] {
+                assert_eq!(EndpointKind::of(other, path), EndpointKind::Unknown, "{path}");
+            }
         }
     }
 }

@@ -46,7 +46,7 @@ fn value(case: Case<'_>, ours: &str, make: impl Fn(&[u8]) -> Vec<u8>) -> (Vec<u8
 
 fn root() -> ReturnTarget {
     let authority = Authority::parse(HOST).expect("it is a host");
-    let base = RedirectBase { scheme: "https", authority: &authority, prefix: "/_doorward" };
+    let base = RedirectBase { scheme: "https", authority: &authority, prefixes: &["/_doorward".to_owned()] };
     ReturnTarget::Whole(RedirectTarget::root(base))
 }
 

@@ -45,11 +45,14 @@ pub(super) fn judge<'p, 'c>(requirement: &Requirement<'p>, caller: Caller<'c>, n
         (Requirement::Optional | Requirement::Identity(_) | Requirement::Bearer(_), Caller::Unknown) => {
             Decision::LookUp
         }
-        (Requirement::Optional, Caller::Principal(principal)) => Decision::Admit(Some(principal)),
-        // It is in no group, and no provider could prove it in another way. The configuration names the hosts that it is for.
-        (Requirement::Optional | Requirement::Identity(_), Caller::Emergency(principal)) => {
+        (Requirement::Optional, Caller::Principal(principal) | Caller::Emergency(principal)) => {
             Decision::Admit(Some(principal))
         }
+        // No provider could prove it in another way. The configuration names the hosts that it is for.
+        (Requirement::Identity(test), Caller::Emergency(principal)) => match test.judge_narrowing(principal.identity) {
+            Ok(()) => Decision::Admit(Some(principal)),
+            Err(denial) => Decision::Forbidden(denial),
+        },
         (Requirement::Identity(test), Caller::Principal(principal)) => match test.judge(principal.identity, now) {
             Ok(()) => Decision::Admit(Some(principal)),
             Err(denial) => Decision::Forbidden(denial),

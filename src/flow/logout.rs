@@ -182,7 +182,7 @@ impl LogoutFlow {
         let url = provider.end_session_url(&LogoutRequest {
             id_token: ended.tokens.id.as_ref(),
             logout_hint: logout_hint(&ended.identity),
-            redirect_uri: &context.endpoint_url("/signed_out"),
+            redirect_uri: &context.signed_out_url(),
             state: &state,
         })?;
         HeaderValue::try_from(String::from(url)).ok()

@@ -78,9 +78,11 @@ fn may_be_of_a_browser(context: &RequestContext<'_>) -> bool {
 pub(super) fn paths(prefix: &str) -> String {
     let paths: Vec<_> = Edge::ALL
         .iter()
-        .map(|edge| match edge {
-            Edge::Traefik | Edge::Caddy | Edge::Nginx => format!("{prefix}/auth/{}", edge.label()),
-            Edge::Envoy => format!("{prefix}/auth/{} (path_prefix, followed by the original path)", edge.label()),
+        .filter_map(|edge| match edge {
+            Edge::Traefik | Edge::Caddy | Edge::Nginx => Some(format!("{prefix}/auth/{}", edge.label())),
+            Edge::Envoy => Some(format!("{prefix}/auth/{} (path_prefix, followed by the original path)", edge.label())),
+            // Not below this prefix.
+            Edge::OAuth2Proxy => None,
         })
         .collect();
     format!("edges ask at {}", paths.join(", "))

@@ -22,6 +22,7 @@
 //! | `login`, `attempt` | OpenID Connect sign-in: `state`, nonce, PKCE, the login cookie, redirect loops |
 //! | `callback` | what the provider's answer makes of an attempt |
 //! | `callback_parameters`, `sign_in_refusals` | what the provider answers through the browser, and what is made of its errors |
+//! | `asked_target` | the address that a link to a sign-in asks to come back to |
 //! | `return_target` | where the browser goes after sign-in, and where long addresses are kept meanwhile |
 //! | `logout` | sign-out by the user (RP-initiated logout), CSRF confirmation, reset |
 //! | `frontchannel_logout`, `unknown_sids` | front-channel logout, and the negative cache before its look-ups |
@@ -44,6 +45,7 @@
 mod adopt;
 mod api_clients;
 mod app_limits;
+mod asked_target;
 mod attempt;
 pub mod backchannel_logout;
 mod callback;
@@ -100,7 +102,7 @@ pub use self::{
     adopt::AdoptSettings,
     api_clients::{AppPasswords, BearerSettings, Introspection, IssuerKeys, TrustedIssuer},
     check::OwnCookies,
-    compat::{AUTHENTIK_CALLBACK, AUTHENTIK_PREFIX, CompatSettings},
+    compat::{AUTHENTIK_PREFIX, CompatSettings, OAUTH2_PROXY_PREFIX},
     delegate::DelegateSettings,
     rate_limits::{RateLimit, RateLimitSettings},
     renewal::Renewer,

@@ -61,6 +61,18 @@ impl NotAdmitted<'_> {
     }
 }
 
+impl NotAdmitted<'_> {
+    /// Returns the reason where a person could sign in, for edges that send people to a sign-in of their own accord.
+    pub(super) fn sign_in_reason(&self) -> Option<Reason> {
+        match self {
+            Self::Unauthenticated(reason) => Some(*reason),
+            Self::Unauthorized(_) => Some(Reason::Reauthorize),
+            Self::StepUp(MissingStepUp { session: Some(_), asked: Some(_) }) => Some(Reason::StepUp),
+            _ => None,
+        }
+    }
+}
+
 impl<'p> From<ServiceTokenRefusal<'p>> for NotAdmitted<'p> {
     fn from(refusal: ServiceTokenRefusal<'p>) -> Self {
         Self::ServiceToken(Box::new(refusal))
@@ -84,12 +96,17 @@ pub(super) fn denial_reason(denial: Denial<'_>, identity: Option<&PackedIdentity
     match (denial, identity) {
         (Denial::Rule, _) => Reason::RuleDenied,
         (Denial::StepUp(_), _) => Reason::StepUp,
-        (Denial::NotAllowed(allow), Some(identity)) => match allow.missing(identity) {
-            MissingGrant::Group => Reason::GroupMissing,
-            MissingGrant::AllGroups => Reason::GroupsIncomplete,
-            MissingGrant::Other => Reason::NotAllowed,
-            MissingGrant::VerifiedEmail => Reason::EmailUnverified,
-        },
-        (Denial::NotAllowed(_), None) => Reason::NotAllowed,
+        (Denial::NotAllowed(allow), Some(identity)) => reason_of(allow.missing(identity)),
+        (Denial::Narrowed(narrowing), Some(identity)) => reason_of(narrowing.missing(identity)),
+        (Denial::NotAllowed(_) | Denial::Narrowed(_), None) => Reason::NotAllowed,
+    }
+}
+
+fn reason_of(missing: MissingGrant) -> Reason {
+    match missing {
+        MissingGrant::Group => Reason::GroupMissing,
+        MissingGrant::AllGroups => Reason::GroupsIncomplete,
+        MissingGrant::Other => Reason::NotAllowed,
+        MissingGrant::VerifiedEmail => Reason::EmailUnverified,
     }
 }

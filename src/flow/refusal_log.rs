@@ -55,6 +55,7 @@ impl fmt::Display for RequiredAccess<'_> {
         match self.0 {
             Denial::Rule => f.write_str("access = \"deny\""),
             Denial::NotAllowed(allow) | Denial::StepUp(allow) => allow.fmt(f),
+            Denial::Narrowed(narrowing) => narrowing.fmt(f),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 
 use super::{
     api_clients::{self, AppPasswords},
-    context::RequestContext,
+    context::{RequestContext, Via},
     cross_site,
     delegate::OutpostAnswer,
     emergency::EmergencySignIn,
@@ -19,7 +19,7 @@ use super::{
     step_up::StepUps,
 };
 use crate::{
-    edge::{Intent, Reason, Refusal, Verdict},
+    edge::{Edge, Intent, Reason, Refusal, Verdict},
     identity::PackedIdentity,
     pages::Page,
     policy::{Denial, Requirement, redirect::RedirectTarget},
@@ -59,6 +59,12 @@ impl RefusedRequests {
             }
             other => other,
         };
+        if context.via == Via::Subrequest(Edge::OAuth2Proxy)
+            && context.intent == Intent::Page
+            && let Some(reason) = cause.sign_in_reason()
+        {
+            return Verdict::Refuse(Refusals::login_required(context, reason));
+        }
         match cause {
             NotAdmitted::Unauthenticated(reason) => {
                 self.missing_headers.observe(context);

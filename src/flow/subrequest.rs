@@ -29,7 +29,7 @@ use crate::{
     edge::{self, AuthRequest, Edge, Namespace, Reason, Response, Subrequest, TrustedProxies, Verdict},
     metrics,
     pages::Page,
-    policy::{Policy, RequestAttributes, Requirement, Site},
+    policy::{Narrowing, Policy, RequestAttributes, Requirement, Site},
 };
 
 /// Answers auth subrequests.
@@ -100,7 +100,7 @@ impl Subrequests {
     /// Reads a subrequest and finds its app. The peer is checked before anything else.
     fn read<'r>(&'r self, subrequest: &Subrequest<'r>) -> Result<ReadSubrequest<'r>, UnreadableRequest> {
         let trusted = self.proxies.admit(subrequest.peer).ok_or(UnreadableRequest::UntrustedPeer)?;
-        let mut request = edge::read(trusted, subrequest)?;
+        let mut request = edge::read(trusted, subrequest, &self.service_hosts)?;
         request.authority = request.authority.without_default_port(self.origins.own.scheme);
         let is_same_app = |described: &str, routed: &str| self.is_same_named_app(described, routed);
         edge::cross_check(&request, &self.service_hosts, is_same_app)?;
@@ -124,9 +124,12 @@ impl Subrequests {
             let client = if site.app.reads_client() { request.client.address() } else { None };
             let attributes = RequestAttributes { path, method: request.method, client };
             let requirement = site.app.requirement(attributes);
+            let narrowing = narrowing(subrequest);
             match delegation {
-                Some(delegation) => Destination::Delegated(delegation, requirement),
-                None => Destination::App(requirement),
+                Some(delegation) if narrowing.is_empty() => Destination::Delegated(delegation, requirement),
+                // An outpost says nothing that could be held against it.
+                Some(_) => Destination::App(Requirement::Denied),
+                None => Destination::App(site.app.narrowed(requirement, narrowing)),
             }
         };
         let initiator = match &destination {
@@ -161,7 +164,7 @@ impl Subrequests {
             RequestContext { authority, site, client, intent, method, target, headers, via, initiator, id, origin };
         // Cold branches are on the heap, so that the future of an answer from memory stays small.
         match destination {
-            Destination::Endpoint(_) if edge == Edge::Nginx => {
+            Destination::Endpoint(_) if matches!(edge, Edge::Nginx | Edge::OAuth2Proxy) => {
                 Verdict::Refuse(self.refusals.refuse(&context, Reason::NeedsRoute, &Page::NotFound))
             }
             Destination::Endpoint(path) => Box::pin(self.endpoints.answer_subrequest(&context, path, query)).await,
@@ -212,6 +215,14 @@ impl Subrequests {
 
     fn count(&self, edge: Edge, site: Option<Site<'_>>, verdict: metrics::VerdictLabel, begun: Instant) {
         self.metrics.count(edge as usize, site.and_then(|site| site.index), verdict, begun.elapsed());
+    }
+}
+
+/// Returns what the question itself asks for on top of the configuration. The query of any other question is no instruction.
+fn narrowing<'r>(subrequest: &Subrequest<'r>) -> Narrowing<'r> {
+    match subrequest.edge {
+        Edge::OAuth2Proxy => Narrowing::of(subrequest.parts.uri.query().unwrap_or_default()),
+        _ => Narrowing::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Claims mapping: from verified claims to an identity, with user name, e-mail address and groups.
 //!
 //! Promises: the ID token wins over the userinfo response; an e-mail address and its verification come from one source;
-//! nobody is without a user name; the claims of one person stay below 64 KiB; what the provider did not tell again stays in
+//! nobody is without a user name; the claims of one person stay below 64 KiB, without attributes that nothing needs; what the provider did not tell again stays in
 //! force for `groups_grace` and no longer. Pure.
 
 use serde_json::Value;
@@ -255,6 +255,7 @@ fn build(
     };
     set(&mut claims, EMAIL, (!address.is_empty()).then(|| Value::from(address.as_str())));
     set(&mut claims, EMAIL_VERIFIED, email.verified);
+    settings.kept_attributes.retain_in(&mut claims);
     if json_size(&claims) >= MAX_CLAIMS_SIZE {
         return Err(Error::InvalidMessage("the claims exceed 64 KiB; mend: have the provider send fewer".into()));
     }

@@ -54,6 +54,7 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
     scopes: vec!["openid".to_owned()],
     groups_claim: ClaimPath::Dotted("groups".to_owned()),
     groups_separator: Some(",".to_owned()),
+    kept_attributes: crate::identity::KeptAttributes::default(),
     acr_in_rules: std::collections::BTreeSet::new(),
     groups_use: GroupsUse::InRules,
     groups_grace: std::time::Duration::from_hours(1),

@@ -14,7 +14,7 @@ use super::{client_auth::ClientAuth, proxy::ProxySetting};
 use crate::{
     client_tls::Pem,
     crypto,
-    identity::{ClaimPath, Registration},
+    identity::{ClaimPath, KeptAttributes, Registration},
 };
 
 /// One provider as configured and checked.
@@ -44,6 +44,8 @@ pub struct Settings {
     pub groups_separator: Option<String>,
     /// Use of groups by the apps' rules.
     pub groups_use: GroupsUse,
+    /// Attributes of authentik's people that the apps need.
+    pub kept_attributes: KeptAttributes,
     /// Authentication context classes that the apps' rules ask for.
     pub acr_in_rules: BTreeSet<String>,
     /// Time for which groups and claims of a session stay in force while the provider does not tell them again.
@@ -124,6 +126,7 @@ impl PartialEq for Settings {
             groups_claim,
             groups_separator,
             groups_use,
+            kept_attributes,
             acr_in_rules,
             groups_grace,
             unverified_email,
@@ -150,6 +153,7 @@ impl PartialEq for Settings {
             && *groups_claim == other.groups_claim
             && *groups_separator == other.groups_separator
             && *groups_use == other.groups_use
+            && *kept_attributes == other.kept_attributes
             && *acr_in_rules == other.acr_in_rules
             && *groups_grace == other.groups_grace
             && *unverified_email == other.unverified_email

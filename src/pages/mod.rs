@@ -157,6 +157,13 @@ pub enum Page<'a> {
         /// Begins that sign-in; opens in a new tab.
         step_up: &'a str,
     },
+    /// A page of the app needs a sign-in, which a link begins.
+    SignIn {
+        /// The app's name.
+        app: &'a str,
+        /// Begins a sign-in.
+        sign_in: &'a str,
+    },
     /// The session has ended.
     SignedOut {
         /// Signs in again.
@@ -225,6 +232,7 @@ impl Page<'_> {
             Self::StepUpImpossible { .. } => "Nobody can sign in as this page asks",
             Self::FormNeedsStepUp { .. } => "Confirm who you are to send this form",
             Self::FrameNeedsStepUp { .. } => "Confirm who you are to see this",
+            Self::SignIn { .. } => "Sign in",
             Self::SignedOut { .. } => "You are signed out",
             Self::ConfirmSignOut { .. } => "Do you want to sign out?",
             Self::Reset { .. } => "Cookies cleared",

@@ -28,6 +28,7 @@ fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'
         ("step_up_impossible", Page::StepUpImpossible { app: value }),
         ("form_needs_step_up", Page::FormNeedsStepUp { needs: value, step_up: address }),
         ("frame_needs_step_up", Page::FrameNeedsStepUp { app: value, needs: value, step_up: address }),
+        ("sign_in", Page::SignIn { app: value, sign_in: address }),
         ("signed_out", Page::SignedOut { sign_in: address }),
         ("confirm_sign_out", Page::ConfirmSignOut { action: address, stay: address }),
         ("reset", Page::Reset { back: address }),
@@ -56,11 +57,12 @@ fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'
         | Page::StepUpImpossible { .. }
         | Page::FormNeedsStepUp { .. }
         | Page::FrameNeedsStepUp { .. }
+        | Page::SignIn { .. }
         | Page::SignedOut { .. }
         | Page::ConfirmSignOut { .. }
         | Page::Reset { .. }
         | Page::BadRequest { .. }
-        | Page::NotFound => 26,
+        | Page::NotFound => 27,
     };
     assert!(pages.iter().all(|(_, page)| complete(page) == pages.len()));
     pages
@@ -314,5 +316,5 @@ fn the_pages_can_be_opened_in_a_browser() {
         let document = pages.render(&page, "0f3a9c5d27e14b68");
         std::fs::write(folder.join(name).with_extension("html"), &document.html).unwrap();
     }
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 26);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 27);
 }

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::{
+    narrowing::Narrowing,
     people::{Excepted, MissingGrant, People},
     step_up,
 };
@@ -15,6 +16,8 @@ pub enum Denial<'p> {
     NotAllowed(&'p Allow),
     /// In this set of people, but not signed in as it asks for (`acr`, `max_age`).
     StepUp(&'p Allow),
+    /// Let in by the configuration, but not met by what the edge's question asks for on top.
+    Narrowed(Narrowing<'p>),
     /// Denied to everybody by a rule.
     Rule,
 }

@@ -9,6 +9,7 @@ use super::{
     cross_site::CrossSiteGuard,
     headers,
     index::RuleList,
+    narrowing::Narrowing,
     pattern::Applies,
     readings::Readings,
     rule::{RequestAttributes, Rule, RuleAccess},
@@ -103,6 +104,7 @@ pub enum Requirement<'p> {
 pub struct IdentityTest<'p> {
     app: &'p App,
     pub(super) condition: IdentityCondition<'p>,
+    narrowing: Narrowing<'p>,
 }
 
 /// Condition of a test.
@@ -187,6 +189,22 @@ impl App {
         }
     }
 
+    /// Returns a requirement that asks for this on top. Where nobody would have to be known, somebody has to be.
+    #[must_use]
+    pub fn narrowed<'p>(&'p self, requirement: Requirement<'p>, narrowing: Narrowing<'p>) -> Requirement<'p> {
+        match requirement {
+            other if narrowing.is_empty() => other,
+            Requirement::Public | Requirement::Optional => Requirement::Identity(IdentityTest {
+                app: self,
+                condition: IdentityCondition::Rules(Vec::new()),
+                narrowing,
+            }),
+            Requirement::Identity(test) => Requirement::Identity(IdentityTest { narrowing, ..test }),
+            Requirement::Bearer(test) => Requirement::Bearer(IdentityTest { narrowing, ..test }),
+            Requirement::Denied => Requirement::Denied,
+        }
+    }
+
     /// Returns the requirement by those of the rules that may match, in their order.
     fn first_match<'p>(
         &'p self,
@@ -249,7 +267,7 @@ impl App {
             IdentityCondition::RulesAndAllow(rules) => (rules.iter().filter(|rule| is_bearer(rule)).count(), 1),
             IdentityCondition::Every => (self.rules.iter().filter(is_bearer).count(), 1),
         };
-        let test = IdentityTest { app: self, condition };
+        let test = IdentityTest { app: self, condition, narrowing: Narrowing::default() };
         match (bearer, others) {
             (0, _) => Requirement::Identity(test),
             (_, 0) => Requirement::Bearer(test),
@@ -273,6 +291,23 @@ impl<'p> IdentityTest<'p> {
 
     /// Judges an identity.
     pub fn judge(&self, identity: &PackedIdentity, now: Timestamp) -> Result<(), Denial<'p>> {
+        let judged = self.judge_by_configuration(identity, now);
+        match judged {
+            Ok(()) | Err(Denial::StepUp(_)) => self.judge_narrowing(identity).and(judged),
+            Err(_) => judged,
+        }
+    }
+
+    /// Judges an identity by what the edge's question asks for on top, and by nothing else.
+    pub fn judge_narrowing(&self, identity: &PackedIdentity) -> Result<(), Denial<'p>> {
+        if self.narrowing.is_empty() || self.narrowing.is_met_by(identity) {
+            Ok(())
+        } else {
+            Err(Denial::Narrowed(self.narrowing))
+        }
+    }
+
+    fn judge_by_configuration(&self, identity: &PackedIdentity, now: Timestamp) -> Result<(), Denial<'p>> {
         let (allow, by) = (&self.app.allow, |rule: &'p Rule| rule.access.judge(identity, now));
         match &self.condition {
             IdentityCondition::Allow => allow.judge(identity, now),
@@ -295,7 +330,7 @@ fn each<'p>(judgements: impl Iterator<Item = Result<(), Denial<'p>>>) -> Result<
         match judgement {
             Ok(()) => {}
             Err(Denial::StepUp(_)) => so_far = so_far.and(judgement),
-            Err(Denial::NotAllowed(_) | Denial::Rule) => return judgement,
+            Err(Denial::NotAllowed(_) | Denial::Narrowed(_) | Denial::Rule) => return judgement,
         }
     }
     so_far

@@ -9,6 +9,7 @@ mod cross_site;
 mod expression;
 pub mod headers;
 mod index;
+mod narrowing;
 pub mod path;
 mod pattern;
 mod people;
@@ -30,6 +31,7 @@ pub use self::{
     cross_site::CrossSiteGuard,
     expression::{Expression, ExpressionError},
     index::RuleList,
+    narrowing::Narrowing,
     pattern::{PathPattern, Pattern},
     people::{MissingGrant, People},
     rule::{CrossSite, RequestAttributes, Rule, RuleAccess},

@@ -179,13 +179,13 @@ fn includes(users: &[String], identity: &PackedIdentity) -> bool {
 }
 
 /// Compares two addresses with exactly one `@` each. With two of them, some software splits at the first and some at the last.
-fn same_mailbox(one: &str, other: &str) -> bool {
+pub(super) fn same_mailbox(one: &str, other: &str) -> bool {
     let is_address = |text: &str| text.bytes().filter(|byte| *byte == b'@').count() == 1;
     is_address(one) && is_address(other) && one.eq_ignore_ascii_case(other)
 }
 
 /// Returns `true` for an address of this very domain: exactly one `@`, and something before it.
-fn is_at(email: &str, domain: &str) -> bool {
+pub(super) fn is_at(email: &str, domain: &str) -> bool {
     let halves = email.split_once('@').filter(|(local, _)| !local.is_empty() && !domain.is_empty());
     halves.is_some_and(|(_, own)| own.eq_ignore_ascii_case(domain) && !own.contains('@'))
 }

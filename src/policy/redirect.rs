@@ -32,14 +32,14 @@ pub struct RedirectBase<'a> {
     pub scheme: &'a str,
     /// The requested host and port.
     pub authority: &'a Authority<'a>,
-    /// `server.prefix`: targets below it become the root.
-    pub prefix: &'a str,
+    /// `server.prefix`, and those of the gates whose place this one takes: targets below them become the root.
+    pub prefixes: &'a [String],
 }
 
 impl RedirectTarget {
     /// Accepts a path on the requested host, or an absolute URL on a host that an app names; `None` for any other text.
     ///
-    /// The target stays as it was, byte for byte, but for three things: one below the gate's own prefix becomes the root of its
+    /// The target stays as it was, byte for byte, but for three things: one below a prefix of the gate's own becomes the root of its
     /// host, `http` becomes the site's `https`, and what no URL can hold is percent-encoded.
     #[must_use]
     pub fn parse(text: &str, base: RedirectBase<'_>, policy: &Policy) -> Option<Self> {
@@ -82,7 +82,7 @@ impl RedirectTarget {
         if !is_same_origin(&url, base.scheme, &authority) {
             return None;
         }
-        if is_below(&url, base.prefix) {
+        if base.prefixes.iter().any(|prefix| is_below(&url, prefix)) {
             return Some(Self(format!("{}://{authority}/", base.scheme)));
         }
         Some(Self(absolute))

@@ -11,7 +11,10 @@ use http::{Method, Uri, request::Parts};
 use super::{connection::FragmentDropped, limits::RequestClass};
 use crate::{
     edge::{self, Edge, Namespace, Response, Subrequest},
-    flow::{AUTHENTIK_PREFIX, CompatSettings, Gate, SubrequestAnswer, backchannel_logout, protected_resource},
+    flow::{
+        AUTHENTIK_PREFIX, CompatSettings, Gate, OAUTH2_PROXY_PREFIX, SubrequestAnswer, backchannel_logout,
+        protected_resource,
+    },
 };
 
 /// Path below the prefix at which edges ask, each at its own name.
@@ -50,6 +53,9 @@ pub(super) fn route<'r>(prefix: &str, compat: CompatSettings, method: &Method, u
     {
         return route_below(AUTHENTIK_PREFIX, Namespace::Authentik, endpoint, uri);
     }
+    if compat.oauth2_proxy && below(OAUTH2_PROXY_PREFIX, path) == Some(AUTH_ALONE) {
+        return Route::Authorize(Edge::OAuth2Proxy, Namespace::OAuth2Proxy, "");
+    }
     if let Some((namespace, endpoint)) = compat.endpoint(path, uri.query().unwrap_or_default()) {
         return Route::Endpoint(namespace, endpoint);
     }
@@ -67,6 +73,7 @@ fn route_below<'r>(prefix: &str, namespace: Namespace, endpoint: &'r str, uri: &
     };
     match Edge::ALL.iter().find(|edge| edge.label() == name) {
         // Envoy appends the original target to its path.
+        Some(Edge::OAuth2Proxy) => Route::NoSuchEdge,
         Some(Edge::Envoy) | None => envoy_target(prefix, uri)
             .map_or(Route::NoSuchEdge, |target| Route::Authorize(Edge::Envoy, namespace, target)),
         Some(edge) => Route::Authorize(*edge, namespace, ""),
@@ -186,8 +193,10 @@ mod tests {
         match route("/_doorward", compat, &Method::GET, &uri) {
             Route::Authorize(edge, Namespace::Own, target) => format!("{} {target}", edge.label()),
             Route::Authorize(edge, Namespace::Authentik, target) => format!("as an outpost {} {target}", edge.label()),
+            Route::Authorize(edge, Namespace::OAuth2Proxy, _) => format!("as {}", edge.label()),
             Route::Endpoint(Namespace::Own, page) => format!("page {page}"),
             Route::Endpoint(Namespace::Authentik, page) => format!("page of an outpost {page}"),
+            Route::Endpoint(Namespace::OAuth2Proxy, page) => format!("page of oauth2-proxy {page}"),
             Route::ProtectedResource => "metadata".to_owned(),
             Route::NoSuchEdge => "no edge".to_owned(),
             Route::NotFound => "nothing".to_owned(),
@@ -231,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_paths_of_an_outpost_are_routed_where_it_is_imitated() {
-        let on = CompatSettings { authentik: true };
+        let on = CompatSettings { authentik: true, ..CompatSettings::default() };
         for (target, expected) in [
             ("/outpost.goauthentik.io/auth/traefik", "as an outpost traefik "),
             ("/outpost.goauthentik.io/auth/nginx", "as an outpost nginx "),
@@ -246,6 +255,26 @@ mod tests {
         }
         assert_eq!(routed("/outpost.goauthentik.io/auth/traefik"), "nothing");
         assert_eq!(routed("/?X-authentik-auth-callback=true&code=x"), "nothing");
+    }
+
+    #[test]
+    fn the_paths_of_oauth2_proxy_are_routed_where_it_is_imitated() {
+        let on = CompatSettings { oauth2_proxy: true, ..CompatSettings::default() };
+        for (target, expected) in [
+            ("/oauth2/auth", "as oauth2-proxy"),
+            ("/oauth2/auth?allowed_groups=a", "as oauth2-proxy"),
+            ("/oauth2/auth/", "page of oauth2-proxy /auth/"),
+            ("/oauth2/auth/nginx", "page of oauth2-proxy /auth/nginx"),
+            ("/oauth2/%61uth", "nothing"),
+            ("/oauth2/start?rd=/", "page of oauth2-proxy /start"),
+            ("/oauth2", "nothing"),
+            ("/_doorward/auth/oauth2-proxy", "no edge"),
+            ("/?X-authentik-logout=true", "nothing"),
+        ] {
+            assert_eq!(routed_with(on, target), expected, "{target}");
+        }
+        assert_eq!(routed("/oauth2/auth"), "nothing");
+        assert_eq!(routed("/_doorward/auth/oauth2-proxy"), "no edge");
     }
 
     #[test]

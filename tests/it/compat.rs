@@ -1,10 +1,10 @@
-//! In the place of another gate (`server.compat`): its paths, signatures and answers, at providers and edges set up for it.
+//! In the place of an authentik outpost (`server.compat`): its paths, signatures and answers, at providers and edges set up for it.
 
 use http::StatusCode;
 use serde_json::json;
 
 use crate::world::{
-    EdgeKind, PageRouting, Transport, World, WorldBuilder,
+    EdgeKind, PageRouting, Transport, Visitor, World, WorldBuilder,
     raw::{self, RawResponse},
 };
 
@@ -63,7 +63,10 @@ async fn a_middleware_and_a_provider_that_were_set_up_for_an_outpost_need_no_cha
     assert_eq!(bob.visit(&world.at("app", &long)).await.url, world.at("app", &long));
 
     let out = alice.visit(&world.at("app", "/outpost.goauthentik.io/sign_out")).await;
-    assert_ne!(out.status, StatusCode::OK, "{out:?}");
+    assert!(out.url.starts_with(&world.provider.issuer()), "{:#?}", out.trail);
+    let done = alice.submit(&out, &[("logout", "yes")]).await;
+    assert!(done.url.starts_with(&world.at("app", "/outpost.goauthentik.io/signed_out?")), "{:#?}", done.trail);
+    assert_eq!((done.status, done.reason()), (StatusCode::UNAUTHORIZED, "signed_out"));
     assert_eq!(alice.fetch(&world.at("app", "/data")).await.status, StatusCode::UNAUTHORIZED, "{:#?}", out.trail);
 }
 
@@ -131,4 +134,74 @@ async fn without_compat_nothing_of_it_answers() {
         let answer = ask(&world, &format!("/outpost.goauthentik.io/{path}"), &lines).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}: {answer:?}");
     }
+}
+
+#[tokio::test]
+async fn an_app_gets_the_attributes_that_are_listed_and_a_credential_of_its_own() {
+    let attributes = json!({
+        "additionalHeaders": { "X-Team": "red", "X-Level": 3, "X-Unlisted": "no", "X-authentik-username": "root" },
+        "grafana_user": "ann", "grafana_password": "a-password-at-the-app", "door_code": "1234",
+    });
+    let world = WorldBuilder::with(TRAEFIK)
+        .server(COMPAT)
+        .app(
+            "headers = [\"authentik\"]\nadditional_headers = [\"X-Team\", \"X-Level\", \"X-Missing\"]\n\
+             basic_auth = { user_attribute = \"grafana_user\", password_attribute = \"grafana_password\" }",
+        )
+        .edge(&[
+            ("dynamic/gate.yml", "/_doorward/auth/traefik", "/outpost.goauthentik.io/auth/traefik"),
+            (
+                "dynamic/gate.yml",
+                "          - Remote-User\n",
+                "          - Remote-User\n          - Authorization\n          - X-Team\n          - X-Level\n          - X-Missing\n",
+            ),
+        ])
+        .provider(json!({
+            "outpost": true, "more_claims": ["ak_proxy"], "people": { "alice": { "ak_proxy": { "user_attributes": attributes } } },
+        }))
+        .start()
+        .await;
+    let mine =
+        |who: Visitor| who.with("x-team", "blue").with("x-missing", "mine").with("authorization", "Basic bWU6bWU=");
+    let echo = mine(world.person("alice")).visit(&world.at("app", "/")).await.echo();
+    for (name, expected) in [
+        ("x-team", "red"),
+        ("x-level", "3"),
+        ("x-missing", ""),
+        ("authorization", "Basic YW5uOmEtcGFzc3dvcmQtYXQtdGhlLWFwcA=="),
+        ("x-authentik-username", "alice"),
+    ] {
+        assert_eq!(echo.values_as(name), [expected], "{name}");
+    }
+    assert!(echo.values_as("x-unlisted").is_empty());
+    // Somebody without attributes gets none of them, and neither does what they send.
+    let echo = mine(world.person("bob")).visit(&world.at("app", "/")).await.echo();
+    for name in ["x-team", "x-level", "x-missing", "authorization"] {
+        assert_eq!(echo.values_as(name), [""], "{name}");
+    }
+    for secret in ["a-password-at-the-app", "YW5uOmEtcGFzc3dvcmQ", "1234"] {
+        assert!(!world.gate.log().contains(&format!("\"{secret}")), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn the_cookie_of_an_old_outpost_stays_until_somebody_resets() {
+    let world = WorldBuilder::with(TRAEFIK)
+        .server(COMPAT)
+        .session("legacy_cookies = [\"authentik_proxy_*\"]")
+        .edge(&[("dynamic/gate.yml", "/_doorward/auth/traefik", "/outpost.goauthentik.io/auth/traefik")])
+        .provider(json!({ "outpost": true }))
+        .start()
+        .await;
+    let alice = world.person("alice");
+    let place: url::Url = world.at("app", "/").parse().unwrap();
+    alice.keep(place.as_str(), "authentik_proxy_0a1b2c3d=old; Path=/");
+    alice.keep(place.as_str(), "grafana_session=theirs; Path=/");
+    alice.visit(place.as_str()).await.echo();
+    assert!(alice.cookies(&place).contains("authentik_proxy_0a1b2c3d=old"), "{}", alice.cookies(&place));
+    let reset = alice.visit(&world.at("app", "/outpost.goauthentik.io/reset")).await;
+    assert_eq!(reset.reason(), "reset", "{reset:?}");
+    let left = alice.cookies(&place);
+    assert!(!left.contains("authentik_proxy_") && !left.contains("doorward"), "{left}");
+    assert!(left.contains("grafana_session=theirs"), "{left}");
 }

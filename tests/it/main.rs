@@ -17,6 +17,8 @@ mod callbacks_in_a_browser;
 mod clocks;
 mod commands;
 mod compat;
+mod compat_edges;
+mod compat_oauth2_proxy;
 mod cookie_domains;
 mod cross_site;
 mod delegate;

@@ -37,6 +37,8 @@ struct ProxyProvider {
     #[serde(default)]
     basic_auth_password_attribute: Option<String>,
     #[serde(default)]
+    basic_auth_user_attribute: Option<String>,
+    #[serde(default)]
     cookie_domain: Option<String>,
     #[serde(default)]
     access_token_validity: Option<f64>,
@@ -164,7 +166,7 @@ fn add(imported: &mut Imported, provider: &ProxyProvider) {
         imported.cookie_domains.push(domain);
     }
     upstream(imported, provider, &mut app);
-    basic_auth(imported, provider, &mut app);
+    basic_auth(provider, &mut app);
     if provider.intercept_header_auth == Some(true) {
         app.notes.push(
             "The outpost took bearer tokens and app passwords at every path. Here a rule with access = \"bearer\" says at which: \
@@ -193,17 +195,24 @@ fn upstream(imported: &mut Imported, provider: &ProxyProvider, app: &mut Importe
     imported.warn(instead);
 }
 
-fn basic_auth(imported: &mut Imported, provider: &ProxyProvider, app: &mut ImportedApp) {
+/// Proposes the credentials that the outpost made of a person's attributes.
+fn basic_auth(provider: &ProxyProvider, app: &mut ImportedApp) {
     let password = provider.basic_auth_password_attribute.as_deref().unwrap_or_default();
-    if provider.basic_auth_enabled == Some(true) && !password.is_empty() {
-        let instead = format!(
-            "the outpost signed people in at `{}` with a user name and a password from authentik's attributes; this version does not: \
-             have the app trust X-authentik-username, or keep it behind the outpost with `delegate`",
-            app.name
-        );
-        app.notes.push(instead.clone());
-        imported.warn(instead);
+    if provider.basic_auth_enabled != Some(true) || password.is_empty() {
+        return;
     }
+    let user = provider.basic_auth_user_attribute.as_deref().filter(|user| !user.is_empty());
+    let attributes = user.map(|user| ("user_attribute", user)).into_iter().chain([("password_attribute", password)]);
+    let table = attributes.map(|(key, attribute)| (key.to_owned(), attribute.into())).collect();
+    app.proposals.push(Proposal {
+        notes: vec![
+            "The outpost signed people in at the app with a name and a password from their attributes. That takes the scope ak_proxy and \
+             its mapping at the provider, and an edge that copies Authorization (docs/compat.md):"
+                .to_owned(),
+        ],
+        keys: vec![("basic_auth", toml::Value::Table(table))],
+        ..Proposal::default()
+    });
 }
 
 /// Adds a rule for a line of `skip_path_regex`. With `forward_domain` it is searched for in the whole address.

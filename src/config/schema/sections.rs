@@ -28,6 +28,12 @@ pub(in super::super) const SECTIONS: &[SectionSpec] = &[
     section("access", Always, "Access to hosts that no app names."),
     section("apps[]", Always, "A protected app: its hosts and who may use it."),
     section(
+        "apps[].basic_auth",
+        WhenWritten,
+        "A name and a password for the app, as `Authorization: Basic`, from attributes of the person at authentik. The edge has to copy \
+         `Authorization` from the gate's answer. Absent: the app gets what the client sent.",
+    ),
+    section(
         "apps[].allow",
         WhenWritten,
         "Who may use the app where no rule matches: any one of `groups`, `users` and `claims` lets in, or, without them, \

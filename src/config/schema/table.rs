@@ -51,12 +51,13 @@ pub(in super::super) const KEYS: &[KeySpec] = &[
     ),
     key(
         "server.compat",
-        ValueKind::List(&ValueKind::Choice(&["authentik"])),
+        ValueKind::List(&ValueKind::Choice(&["authentik", "oauth2-proxy"])),
         Is("[]"),
         Reload,
         "The gates whose paths answer too, so that edges and providers that are set up for them need no change: `authentik` is an \
-         authentik proxy outpost ([what that means](compat.md)). The redirect URI is then \
-         `/outpost.goauthentik.io/callback?X-authentik-auth-callback=true` at each host, as it is registered already.",
+         authentik proxy outpost, `oauth2-proxy` is that gate ([what that means](compat.md)). The redirect URI is then that of the first \
+         in the list at each host, as it is registered already: `/outpost.goauthentik.io/callback?X-authentik-auth-callback=true` or \
+         `/oauth2/callback`.",
     ),
     key(
         "server.service_hosts",

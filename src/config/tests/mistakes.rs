@@ -66,7 +66,8 @@ fn mistakes_about_the_server_are_errors_with_a_hint() {
         [server] > tls = { cert = "/dev/null", key = "/nowhere" } > server.tls.key: /nowhere cannot be read > working
         [server] > tls = { cert = "/dev/null", key = "/dev/null" } > server.tls.cert: holds no certificate > PEM
         [server] > tls = { cert = "/dev/null" } > server.tls.key: is missing > PEM
-        [server] > compat = ["oauth2-proxy"] > server.compat[0]: `oauth2-proxy` is none of its words > authentik
+        [server] > compat = ["authelia"] > server.compat[0]: `authelia` is none of its words > authentik
+        [server] > compat = ["authentik", "authentik"] > server.compat[1]: has no effect: `authentik` is in the list > remove
         [server] > listn = "127.0.0.1:9000" > server.listn: there is no such key > did you mean `listen`?
         "#,
     );

@@ -88,6 +88,9 @@ const CHANGES: &[(&str, Variables, &str)] = &[
     ("apps[].reauthorize", &[], "1h"),
     ("apps[].delegate", DELEGATED, "http://other:9000/outpost.goauthentik.io/auth/traefik"),
     ("apps[].delegate_cache", DELEGATED, "5s"),
+    ("apps[].additional_headers", &[], "['X-Team']"),
+    ("apps[].basic_auth.user_attribute", BASIC, "other"),
+    ("apps[].basic_auth.password_attribute", BASIC, "other"),
     ("apps[].cross_site", &[], "deny"),
     ("apps[].resource_metadata", BEARER, "true"),
     ("apps[].allow.groups", PEOPLE, "['others']"),
@@ -165,6 +168,7 @@ const DELEGATED: Variables = &[
     ("DOORWARD_APPS__0__RULES", "[]"),
     ("DOORWARD_APPS__0__DELEGATE", "http://outpost:9000/outpost.goauthentik.io/auth/traefik"),
 ];
+const BASIC: Variables = &[("DOORWARD_APPS__0__BASIC_AUTH", "{ user_attribute = 'u', password_attribute = 'p' }")];
 const TOKENS: Variables = &[("DOORWARD_TOKENS__HEADER", "Doorward-Token")];
 const RULE: Variables = &[(
     "DOORWARD_APPS__0__RULES",

@@ -245,6 +245,25 @@ fn the_addresses_to_register_at_each_provider_are_listed() {
 }
 
 #[test]
+fn in_the_place_of_other_gates_the_addresses_of_the_first_are_registered_already() {
+    let outpost =
+        ["/outpost.goauthentik.io/callback?X-authentik-auth-callback=true", "/outpost.goauthentik.io/signed_out"];
+    let oauth2_proxy = ["/oauth2/callback", "/oauth2/signed_out"];
+    for (compat, [callback, signed_out]) in [
+        ("'authentik'", outpost),
+        ("'oauth2-proxy'", oauth2_proxy),
+        ("'authentik', 'oauth2-proxy'", outpost),
+        ("'oauth2-proxy', 'authentik'", oauth2_proxy),
+    ] {
+        let config = loaded(&GOOD.replace("[server]", &format!("[server]\ncompat = [{compat}]")));
+        let json = report_json(&Ok(config));
+        let at = |path: &str| format!("https://grafana.example.com{path}");
+        assert_eq!(json["register"][0]["redirect_uris"][0], at(callback), "{compat}");
+        assert_eq!(json["register"][0]["post_logout_redirect_uris"][0], at(signed_out), "{compat}");
+    }
+}
+
+#[test]
 fn the_addresses_of_many_hosts_are_listed_once() {
     let hosts: Vec<_> = (0..500).map(|number| format!("'h{number}.example.com'")).collect();
     let text = GOOD.replace("\"grafana.example.com\", \"*.graphs.example.com\"", &hosts.join(", "));

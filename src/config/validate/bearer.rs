@@ -154,6 +154,7 @@ fn keys(reader: &mut Reader<'_>, item: &Cursor<'_>, issuer: Url, providers: &[oi
         scopes: Vec::new(),
         groups_claim: ClaimPath::Dotted("groups".to_owned()),
         groups_separator: None,
+        kept_attributes: crate::identity::KeptAttributes::default(),
         acr_in_rules: std::collections::BTreeSet::new(),
         groups_use: GroupsUse::Unused,
         groups_grace: Duration::ZERO,

@@ -88,7 +88,8 @@ pub(super) fn outpost(text: &str) -> Result<(Url, Edge), ValueError> {
     if !problem.is_empty() {
         return Err(ValueError::new(format!("`{text}` {problem}"), hint));
     }
-    let dialect = Edge::ALL.iter().find(|edge| url.path().ends_with(&format!("/auth/{}", edge.label())));
+    let outposts = Edge::ALL.iter().filter(|edge| **edge != Edge::OAuth2Proxy);
+    let dialect = outposts.into_iter().find(|edge| url.path().ends_with(&format!("/auth/{}", edge.label())));
     match dialect {
         Some(dialect) => Ok((url, *dialect)),
         None => Err(ValueError::new(

@@ -1,10 +1,10 @@
-//! `headers`, `pass_access_token` and `pass_id_token` of an app, compiled to the policy's plan of headers.
+//! `headers`, `additional_headers`, `basic_auth`, `pass_access_token` and `pass_id_token` of an app, compiled to the policy's plan of headers.
 
 use super::super::{
-    reader::{Cursor, Reader},
+    reader::{self, Cursor, Reader},
     suggest,
 };
-use crate::policy::headers::{HeaderPlan, HeaderSpec, PassedToken, PlanContext, Preset, plan};
+use crate::policy::headers::{BasicCredential, HeaderPlan, HeaderSpec, PassedToken, PlanContext, Preset, plan};
 
 /// Keys that pass a token to the app, and the preset with the header for it.
 const TOKENS: [(&str, PassedToken, Preset); 2] = [
@@ -16,7 +16,17 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>, about: &PlanCo
     let list = section.at("headers")?;
     let items = list.items();
     reader.refuse_duplicates(&items, None);
-    let specs = specs(reader, &items);
+    let mut specs = specs(reader, &items);
+    let additional = section.at("additional_headers");
+    reader.refuse_duplicates(&additional.as_ref().map(Cursor::items).unwrap_or_default(), None);
+    specs.extend(reader.list(additional.as_ref(), reader::text).into_iter().map(HeaderSpec::Additional));
+    if let Some(basic) = section.at("basic_auth") {
+        let user = basic.at("user_attribute");
+        let user_attribute = reader.text(user.as_ref());
+        let password_attribute = reader.text(basic.at("password_attribute").as_ref())?;
+        (user.is_some() == user_attribute.is_some()).then_some(())?;
+        specs.push(HeaderSpec::Basic(BasicCredential { user_attribute, password_attribute }));
+    }
     let passed = passed(reader, section, &specs);
     plan(&specs, &PlanContext { passed: &passed, ..*about })
         .map_err(|faults| {

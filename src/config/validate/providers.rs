@@ -90,6 +90,7 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
         groups_separator,
         // Both depend on other sections.
         groups_use: GroupsUse::Unused,
+        kept_attributes: crate::identity::KeptAttributes::default(),
         acr_in_rules: BTreeSet::new(),
         groups_grace: Duration::ZERO,
         unverified_email: unverified_email(section)?,

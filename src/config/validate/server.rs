@@ -11,7 +11,7 @@ use super::super::{
 use crate::{
     clock::{Clock, Timestamp},
     cookie::SiteScheme,
-    edge::TrustedProxies,
+    edge::{Namespace, TrustedProxies},
     flow::CompatSettings,
     host::Authority,
     policy::headers::HeaderBudget,
@@ -42,8 +42,12 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<Serv
     let compat = section.at("compat");
     let compat_items = compat.map(|list| list.items()).unwrap_or_default();
     reader.refuse_duplicates(&compat_items, None);
-    let imitates = |name| compat_items.iter().any(|item| item.text() == Some(name));
-    let compat = CompatSettings { authentik: imitates("authentik") };
+    let namespaces = compat_items.iter().filter_map(|item| namespace(item.text()?)).collect::<Vec<_>>();
+    let compat = CompatSettings {
+        authentik: namespaces.contains(&Namespace::Authentik),
+        oauth2_proxy: namespaces.contains(&Namespace::OAuth2Proxy),
+        registered: namespaces.first().copied().unwrap_or_default(),
+    };
     let header_budget = reader.parsed(section.at("header_budget").as_ref(), header_budget);
     let shutdown_grace = reader.duration(section.at("shutdown_grace").as_ref());
     let tls = section.at("tls");
@@ -64,6 +68,14 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<Serv
         header_budget: header_budget?,
         compat,
     })
+}
+
+fn namespace(name: &str) -> Option<Namespace> {
+    match name {
+        "authentik" => Some(Namespace::Authentik),
+        "oauth2-proxy" => Some(Namespace::OAuth2Proxy),
+        _ => None,
+    }
 }
 
 /// Returns `server.scheme`, or the stricter one where it is invalid.

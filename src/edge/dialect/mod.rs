@@ -1,11 +1,13 @@
 //! The dialects of auth subrequests, one file each: `ForwardAuth` ([`traefik`]), `forward_auth` ([`caddy`]), `auth_request`
-//! ([`nginx`]) and `ext_authz` ([`envoy`]).
+//! ([`nginx`]), `ext_authz` ([`envoy`]), and the one of oauth2-proxy that several edges are set up for ([`oauth2_proxy`]).
 //!
-//! Promises: each dialect has one source that describes the original request, and every other header that does is ignored.
+//! Promises: each dialect has one source that describes the original request, and every other header that does is ignored, or in
+//! the last one has to agree.
 
 mod caddy;
 mod envoy;
 mod nginx;
+mod oauth2_proxy;
 mod original;
 mod traefik;
 
@@ -44,14 +46,20 @@ impl HostMismatch {
 
 /// Reads the original request from the source of the subrequest's dialect.
 ///
-/// In some dialects the edge also says which host it routed by; [`cross_check`] has to follow.
-pub fn read<'r>(peer: TrustedPeer<'r>, subrequest: &Subrequest<'r>) -> Result<AuthRequest<'r>, BadRequest> {
+/// In some dialects the edge also says which host it routed by; [`cross_check`] has to follow. `service_hosts` are names under
+/// which edges reach the gate itself.
+pub fn read<'r>(
+    peer: TrustedPeer<'r>,
+    subrequest: &Subrequest<'r>,
+    service_hosts: &[String],
+) -> Result<AuthRequest<'r>, BadRequest> {
     let Subrequest { edge, namespace, parts, target, .. } = *subrequest;
     let Original { method, authority, target, client, routed } = match edge {
         Edge::Traefik => traefik::read(parts)?,
         Edge::Caddy => caddy::read(parts)?,
         Edge::Nginx => nginx::read(parts)?,
         Edge::Envoy => envoy::read(parts, target)?,
+        Edge::OAuth2Proxy => oauth2_proxy::read(parts, service_hosts)?,
     };
     let client = match (edge, namespace) {
         // Its usual configuration for nginx passes on what clients wrote.
@@ -77,7 +85,7 @@ pub fn cross_check(
     }
     let (header, mend) = match request.edge {
         Edge::Caddy => (traefik::HOST, caddy::MEND_HOST),
-        Edge::Nginx | Edge::Traefik | Edge::Envoy => (nginx::URL, nginx::MEND_HOST),
+        Edge::Nginx | Edge::Traefik | Edge::Envoy | Edge::OAuth2Proxy => (nginx::URL, nginx::MEND_HOST),
     };
     Err(HostMismatch { header, described: described.to_owned(), routed: routed.to_owned(), mend })
 }
@@ -87,6 +95,7 @@ pub fn cross_check(
 pub fn mend_method(edge: Edge) -> &'static str {
     match edge {
         Edge::Nginx => nginx::MEND_METHOD,
+        Edge::OAuth2Proxy => oauth2_proxy::MEND_METHOD,
         Edge::Traefik | Edge::Caddy | Edge::Envoy => "",
     }
 }
@@ -99,6 +108,7 @@ pub fn mend_cookies(edge: Edge) -> &'static str {
         Edge::Caddy => caddy::MEND_COOKIES,
         Edge::Nginx => nginx::MEND_COOKIES,
         Edge::Envoy => envoy::MEND_COOKIES,
+        Edge::OAuth2Proxy => oauth2_proxy::MEND_COOKIES,
     }
 }
 
@@ -110,6 +120,7 @@ pub fn mend_headers(edge: Edge) -> &'static str {
         Edge::Caddy => caddy::MEND_HEADERS,
         Edge::Nginx => nginx::MEND_HEADERS,
         Edge::Envoy => envoy::MEND_HEADERS,
+        Edge::OAuth2Proxy => oauth2_proxy::MEND_HEADERS,
     }
 }
 

@@ -7,7 +7,10 @@
 use http::request::Parts;
 
 use super::original::Original;
-use crate::edge::field::{BadRequest, Field, request_host};
+use crate::{
+    edge::field::{BadRequest, Field, request_host},
+    host::Authority,
+};
 
 /// The header that holds the original address.
 pub(super) const URL: &str = "X-Original-URL";
@@ -40,7 +43,18 @@ pub(super) fn read(request: &Parts) -> Result<Original<'_>, BadRequest> {
             _ => {}
         }
     }
-    let address = url.required()?;
+    let (authority, target) = split(&url, url.required()?)?;
+    Ok(Original {
+        method: method.text()?.map(|text| method.method(text)).transpose()?,
+        authority,
+        target,
+        client,
+        routed: Some(request_host(request)?),
+    })
+}
+
+/// Splits an absolute address into its host and its target.
+pub(super) fn split<'r>(url: &Field<'r>, address: &'r str) -> Result<(Authority<'r>, &'r str), BadRequest> {
     let rest = address
         .strip_prefix("https://")
         .or_else(|| address.strip_prefix("http://"))
@@ -48,11 +62,5 @@ pub(super) fn read(request: &Parts) -> Result<Original<'_>, BadRequest> {
     // A target such as `?x` straight behind the host is on no request line, and fails the check for a slash.
     let end = rest.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
     let (authority, target) = rest.split_at(end);
-    Ok(Original {
-        method: method.text()?.map(|text| method.method(text)).transpose()?,
-        authority: url.authority(authority)?,
-        target: url.target(target)?,
-        client,
-        routed: Some(request_host(request)?),
-    })
+    Ok((url.authority(authority)?, url.target(target)?))
 }

@@ -53,7 +53,9 @@ fn json() -> Body {
 fn letting_in_is_exactly_the_identity_headers_and_an_empty_body() {
     for edge in Edge::ALL {
         let response = write(*edge, Verdict::Allow(Admission::grant(identity())), "id");
-        assert_eq!(shown(response), "200\ncontent-length: 0\nremote-groups: \nremote-user: ann\n\n", "{edge:?}");
+        let status = if *edge == Edge::OAuth2Proxy { 202 } else { 200 };
+        let expected = format!("{status}\ncontent-length: 0\nremote-groups: \nremote-user: ann\n\n");
+        assert_eq!(shown(response), expected, "{edge:?}");
     }
 }
 
@@ -73,6 +75,8 @@ fn a_sign_in_is_a_302_and_at_nginx_a_401_with_the_same_headers() {
         assert_eq!(shown(write(edge, redirect(), "id")), format!("{status}\n{lines}"), "{edge:?}");
     }
     assert_eq!(shown(write_direct(redirect(), "id")), format!("302\n{lines}"));
+    let no_way = "401\ncache-control: no-store\ndoorward-reason: no_session\ndoorward-request-id: id\nwww-authenticate: Bearer\n\n";
+    assert_eq!(shown(write(Edge::OAuth2Proxy, redirect(), "id")), no_way);
 }
 
 #[test]
@@ -119,7 +123,7 @@ fn a_refusal_says_why_and_how_to_do_better() {
     ] {
         for edge in Edge::ALL {
             let again = Refusal { body: refused.body.clone(), headers: refused.headers.clone(), ..refused };
-            let expected = if *edge == Edge::Nginx { &nginx } else { &elsewhere };
+            let expected = if matches!(edge, Edge::Nginx | Edge::OAuth2Proxy) { &nginx } else { &elsewhere };
             assert_eq!(&shown(write(*edge, Verdict::Refuse(again), "id")), expected, "{edge:?}");
         }
     }
@@ -130,7 +134,11 @@ fn a_refusal_is_a_refusal_whatever_status_it_was_given() {
     for status in 100..=599 {
         for edge in Edge::ALL {
             let response = write(*edge, Verdict::Refuse(refusal(status, html())), "id");
-            let expected = if status < 400 || (status == 429 && *edge == Edge::Nginx) { 403 } else { status };
+            let expected = if status < 400 || (status == 429 && matches!(edge, Edge::Nginx | Edge::OAuth2Proxy)) {
+                403
+            } else {
+                status
+            };
             assert_eq!(response.status().as_u16(), expected, "{edge:?}");
         }
     }
@@ -164,7 +172,7 @@ fn nginx_is_told_403_of_a_limit_because_it_makes_a_500_of_429() {
     };
     for edge in Edge::ALL {
         let response = write(*edge, limited(), "id");
-        let status = if *edge == Edge::Nginx { 403 } else { 429 };
+        let status = if matches!(edge, Edge::Nginx | Edge::OAuth2Proxy) { 403 } else { 429 };
         assert_eq!(response.status().as_u16(), status, "{edge:?}");
         assert_eq!(response.headers()["doorward-reason"], "rate_limited", "{edge:?}");
         assert_eq!(response.headers()["retry-after"], "7", "{edge:?}");

@@ -61,7 +61,7 @@ fn outcome(name: &str, text: &str) -> String {
         parts: &parts,
         target,
     };
-    match read(proxies.admit(subrequest.peer).unwrap(), &subrequest) {
+    match read(proxies.admit(subrequest.peer).unwrap(), &subrequest, &[]) {
         Err(fault) => format!("!\t{}", why(fault)),
         Ok(original) => [
             original.method.unwrap_or("-").to_owned(),

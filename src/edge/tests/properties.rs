@@ -107,7 +107,7 @@ proptest! {
         let chain: Vec<_> = hops.iter().map(|(written, _)| *written).collect();
         let parts = request("GET", &[("host", b"a.example"), ("x-forwarded-for", chain.join(",").as_bytes())]);
         let subrequest = Subrequest { edge: Edge::Envoy, namespace: crate::edge::Namespace::Own, peer: LOCALHOST, parts: &parts, target: "/" };
-        let client = read(proxies.admit(LOCALHOST).unwrap(), &subrequest).unwrap().client.address();
+        let client = read(proxies.admit(LOCALHOST).unwrap(), &subrequest, &[]).unwrap().client.address();
         prop_assert_eq!(client, expected, "{:?}", chain);
     }
 
@@ -149,7 +149,7 @@ proptest! {
         let _ = request_host(&parts);
         for edge in Edge::ALL {
             let subrequest = Subrequest { edge: *edge, namespace: crate::edge::Namespace::Own, peer, parts: &parts, target: &target };
-            if let Ok(original) = read(proxies.admit(peer).unwrap(), &subrequest) {
+            if let Ok(original) = read(proxies.admit(peer).unwrap(), &subrequest, &[]) {
                 prop_assert!(original.target.starts_with('/') && original.path().starts_with('/'));
                 prop_assert!(!original.target.bytes().any(|byte| byte <= b' ' || byte == 0x7f));
                 prop_assert!(original.method.is_none_or(is_method));

@@ -28,7 +28,26 @@ fn read_from<'r>(
 ) -> Result<AuthRequest<'r>, String> {
     let subrequest =
         Subrequest { edge, namespace: crate::edge::Namespace::Own, peer: "127.0.0.1".parse().unwrap(), parts, target };
-    read(proxies.admit(subrequest.peer).unwrap(), &subrequest).map_err(why)
+    read(proxies.admit(subrequest.peer).unwrap(), &subrequest, &[]).map_err(why)
+}
+
+fn asked_of_oauth2_proxy(lines: &[(&str, &[u8])]) -> String {
+    let parts = request("GET", lines);
+    let subrequest = Subrequest {
+        edge: Edge::OAuth2Proxy,
+        namespace: crate::edge::Namespace::OAuth2Proxy,
+        peer: "127.0.0.1".parse().unwrap(),
+        parts: &parts,
+        target: "",
+    };
+    match read(LOOPBACK.admit(subrequest.peer).unwrap(), &subrequest, &["gate".to_owned()]) {
+        Ok(original) => {
+            let client = original.client.address().map_or("-".to_owned(), |client| client.to_string());
+            assert!(original.routed.is_none());
+            format!("{} {} {} {client}", original.method.unwrap_or("-"), original.authority, original.target)
+        }
+        Err(problem) => why(problem),
+    }
 }
 
 fn outcome(edge: Edge, lines: &[(&str, &[u8])], target: &str) -> String {
@@ -109,6 +128,104 @@ fn an_edge_that_keeps_the_host_it_routed_by_has_a_second_witness() {
         let read = read_from(&LOOPBACK, edge, &parts, "/");
         let routed = read.map(|original| original.routed.map(|routed| routed.host().to_owned()));
         assert_eq!(routed, expected.map(|host| host.map(str::to_owned)).map_err(str::to_owned), "{edge:?} {host:?}");
+    }
+}
+
+/// Lines by which edges ask oauth2-proxy.
+mod oauth2_proxy_lines {
+    pub(super) const APP: (&str, &[u8]) = ("host", b"a.example");
+    pub(super) const GATE: (&str, &[u8]) = ("host", b"Gate:4180");
+    pub(super) const HOST: (&str, &[u8]) = ("x-forwarded-host", b"A.example");
+    pub(super) const URI: (&str, &[u8]) = ("x-forwarded-uri", b"/x?y");
+    pub(super) const URL: (&str, &[u8]) = ("x-original-url", b"https://a.example/x?y");
+    pub(super) const CLIENT: (&str, &[u8]) = ("x-forwarded-for", b"192.0.2.7");
+    pub(super) const METHOD: (&str, &[u8]) = ("x-forwarded-method", b"POST");
+    pub(super) const ORIGINAL_METHOD: (&str, &[u8]) = ("x-original-method", b"POST");
+
+    pub(super) fn line(name: &'static str, value: &'static [u8]) -> (&'static str, &'static [u8]) {
+        (name, value)
+    }
+}
+
+#[test]
+fn oauth2_proxy_is_read_from_what_the_edge_in_question_writes_and_the_rest_has_to_agree() {
+    use oauth2_proxy_lines::*;
+    for (lines, expected) in [
+        // nginx: method and client are what the client wrote.
+        (vec![APP, URI], "- a.example /x?y -"),
+        (vec![APP, URI, CLIENT, METHOD, ORIGINAL_METHOD], "- a.example /x?y -"),
+        (vec![APP, URI, HOST, URL], "- a.example /x?y -"),
+        (vec![APP], "X-Forwarded-Uri is missing"),
+        (vec![APP, URL], "X-Forwarded-Uri is missing"),
+        (vec![URI, HOST], "Host is missing"),
+        (vec![APP, APP, URI], "Host is repeated"),
+        (vec![APP, URI, URI], "X-Forwarded-Uri is repeated"),
+        (vec![APP, line("x-forwarded-uri", b"x")], "X-Forwarded-Uri does not begin with a slash"),
+        (
+            vec![APP, URI, line(HOST.0, b"b.example")],
+            "X-Forwarded-Host names another host than what else describes the request",
+        ),
+        (vec![APP, URI, HOST, HOST], "X-Forwarded-Host is repeated"),
+        (
+            vec![APP, URI, line("x-original-url", b"https://b.example/x?y")],
+            "X-Original-URL names another address than what else describes the request",
+        ),
+        (
+            vec![APP, URI, line("x-original-url", b"https://a.example/x")],
+            "X-Original-URL names another address than what else describes the request",
+        ),
+        (vec![APP, URI, line("x-original-url", b"/x?y")], "X-Original-URL is not an absolute http or https address"),
+        // What nobody reads there may say anything.
+        (
+            vec![APP, URI, line("x-original-uri", b"/public"), line("x-auth-request-redirect", b"/z")],
+            "- a.example /x?y -",
+        ),
+    ] {
+        assert_eq!(asked_of_oauth2_proxy(&lines), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn edges_that_ask_oauth2_proxy_by_a_name_of_the_gates_own_are_read_from_what_they_write() {
+    use oauth2_proxy_lines::*;
+    for (lines, expected) in [
+        // Traefik.
+        (vec![GATE, HOST, URI, METHOD, CLIENT], "POST a.example /x?y 192.0.2.7"),
+        (vec![GATE, HOST, URI], "- a.example /x?y -"),
+        (vec![GATE, HOST, URI, METHOD, URL, ORIGINAL_METHOD], "POST a.example /x?y -"),
+        (
+            vec![GATE, HOST, URI, METHOD, line("x-original-method", b"GET")],
+            "X-Forwarded-Method and X-Original-Method differ",
+        ),
+        (vec![GATE, HOST, URI, line("x-forwarded-method", b"post")], "X-Forwarded-Method is not a method in capitals"),
+        (
+            vec![GATE, HOST, URI, line("x-original-url", b"https://a.example/public")],
+            "X-Original-URL names another address than what else describes the request",
+        ),
+        (
+            vec![GATE, HOST, URI, line("x-original-url", b"https://b.example/x?y")],
+            "X-Original-URL names another address than what else describes the request",
+        ),
+        // ingress-nginx.
+        (vec![GATE, URL, ORIGINAL_METHOD, CLIENT], "POST a.example /x?y 192.0.2.7"),
+        (vec![GATE, URL, HOST], "- a.example /x?y -"),
+        (
+            vec![GATE, URL, line(HOST.0, b"b.example")],
+            "X-Forwarded-Host names another host than what else describes the request",
+        ),
+        (
+            vec![GATE, URL, line(URI.0, b"/public")],
+            "X-Forwarded-Uri names another target than what else describes the request",
+        ),
+        (
+            vec![GATE, URL, ORIGINAL_METHOD, line("x-forwarded-method", b"GET")],
+            "X-Forwarded-Method and X-Original-Method differ",
+        ),
+        (vec![GATE], "X-Original-URL is missing"),
+        (vec![GATE, HOST], "X-Original-URL is missing"),
+        (vec![GATE, URI], "X-Original-URL is missing"),
+    ] {
+        assert_eq!(asked_of_oauth2_proxy(&lines), expected, "{lines:?}");
     }
 }
 
@@ -380,7 +497,7 @@ fn addresses_in_the_chain_are_parsed_as_peers_parse_them() {
                     parts: &parts,
                     target: "/",
                 };
-                read(edge.admit(peer).unwrap(), &subrequest).unwrap().client.address()
+                read(edge.admit(peer).unwrap(), &subrequest, &[]).unwrap().client.address()
             }
             // Behind a proxy the peer is the proxy and never the client.
             (None, Some(peer)) if case["reverseProxy"] == false => {

@@ -1,6 +1,6 @@
 //! Settings of API clients (`[bearer]`).
 
-use crate::oidc;
+use crate::{identity::KeptAttributes, oidc};
 
 /// The credentials of API clients that count under rules with `access = "bearer"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,17 @@ pub enum AppPasswords {
 }
 
 impl BearerSettings {
+    /// Has the issuers at which nobody signs in keep these attributes: their tokens count at every app.
+    #[must_use]
+    pub fn keeping(mut self, attributes: &KeptAttributes) -> Self {
+        for issuer in &mut self.issuers {
+            if let IssuerKeys::Own(settings) = &mut issuer.keys {
+                settings.kept_attributes.clone_from(attributes);
+            }
+        }
+        self
+    }
+
     /// Returns the settings of the issuers at which nobody signs in, in their order.
     pub fn own_issuers(&self) -> impl Iterator<Item = &oidc::Settings> {
         self.issuers.iter().filter_map(|issuer| match &issuer.keys {

@@ -59,6 +59,7 @@ pub(super) fn settings(issuer: &str) -> Settings {
         unverified_email: UnverifiedEmail::Pass,
         groups_claim: ClaimPath::Dotted("groups".into()),
         groups_separator: None,
+        kept_attributes: crate::identity::KeptAttributes::default(),
         acr_in_rules: std::collections::BTreeSet::new(),
         groups_use: GroupsUse::InRules,
         groups_grace: Duration::from_hours(1),

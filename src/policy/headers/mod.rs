@@ -3,6 +3,7 @@
 //! Promises: every configured header is always there, so that an edge overwrites a client's own copy, and all of them stay within
 //! [`HeaderBudget`] whatever the provider says. [`HeaderCut`] says what did not fit.
 
+mod attributes;
 mod budget;
 mod render;
 mod spec;
@@ -15,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 pub use self::{
+    attributes::BasicCredential,
     budget::HeaderBudget,
     render::{HeaderCut, ListCut, RenderedPlan},
     spec::{HeaderFault, HeaderSpec, PassedToken, PlanContext, Preset, default_plan, plan, steers},
@@ -81,6 +83,10 @@ pub enum HeaderSource {
     ClaimList(String, Separator),
     /// Text with `{claims.path}` placeholders, as pieces.
     Template(Vec<TemplatePiece>),
+    /// What the person's `additionalHeaders` have for the header of this name (`additional_headers`).
+    Additional(String),
+    /// `basic_auth`.
+    Basic(BasicCredential),
     /// The access token, only ever configured by `pass_access_token`.
     AccessToken,
     /// The ID token, only ever configured by `pass_id_token`.
@@ -266,6 +272,8 @@ impl HeaderSource {
             Self::Name => Some(value::line(&value::encode(&identity.name))),
             Self::Subject => Some(value::line(&told(identity, value::encode(&identity.subject.0)))),
             Self::Template(pieces) => Some(value::line(&fill(pieces, identity))),
+            Self::Additional(name) => attributes::additional(identity, name),
+            Self::Basic(credential) => credential.value(identity),
             Self::Groups(_) | Self::ClaimList(..) | Self::AccessToken | Self::IdToken | Self::Nothing => None,
         }
     }

@@ -4,10 +4,10 @@
 
 use std::collections::HashMap;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 
 use super::{
-    HeaderBudget, HeaderPlan, HeaderSource, PlanLimits, TemplatePiece,
+    BasicCredential, HeaderBudget, HeaderPlan, HeaderSource, PlanLimits, TemplatePiece,
     value::{self, Separator},
 };
 
@@ -18,6 +18,10 @@ pub enum HeaderSpec {
     Preset(Preset),
     /// Own header: its name, and a template such as `"{claims.team}"`.
     Own(String, String),
+    /// Header that a person's `additionalHeaders` may fill.
+    Additional(String),
+    /// `Authorization`, of two attributes of the person.
+    Basic(BasicCredential),
 }
 
 /// Headers that apps know from elsewhere.
@@ -66,6 +70,9 @@ pub enum HeaderFault {
     /// The name means something to the edge or to HTTP.
     #[error("`{0}` is not for apps: it steers the edge or the connection")]
     Reserved(String),
+    /// The name is one of the gate's, and no attribute of a person may fill it.
+    #[error("`{0}` is the gate's own; attributes of a person fill only headers that nothing else does")]
+    Own(String),
     /// Two headers that an app could not tell apart.
     #[error("`{0}` is set twice (case does not matter, nor does `_` for `-`); leave one out")]
     Clash(String),
@@ -205,6 +212,11 @@ pub fn plan(specs: &[HeaderSpec], context: &PlanContext<'_>) -> Result<HeaderPla
                 Ok(field) => fields.push(field),
                 Err(fault) => faults.push(fault),
             },
+            HeaderSpec::Additional(name) => match additional(name) {
+                Ok(field) => fields.push(field),
+                Err(fault) => faults.push(fault),
+            },
+            HeaderSpec::Basic(credential) => fields.push((AUTHORIZATION, HeaderSource::Basic(credential.clone()))),
         }
     }
     let plan = HeaderPlan::new(fields, constants);
@@ -223,15 +235,35 @@ pub(super) fn length(constants: &[(HeaderName, HeaderValue)]) -> usize {
 }
 
 fn own(name: &str, template: &str) -> Result<(HeaderName, HeaderSource), HeaderFault> {
+    let header = own_name(name)?;
+    let pieces = pieces(template).map_err(|problem| HeaderFault::Template { header: name.to_owned(), problem })?;
+    Ok((header, HeaderSource::Template(pieces)))
+}
+
+/// Returns the field of an entry of `additional_headers`.
+fn additional(name: &str) -> Result<(HeaderName, HeaderSource), HeaderFault> {
+    let header = own_name(name)?;
+    let folded = fold(&header);
+    if ["x-forwarded-", "x-original-"].iter().any(|start| folded.starts_with(start)) {
+        return Err(HeaderFault::Reserved(name.to_owned()));
+    }
+    let identities = ["x-authentik-", "x-auth-request-", "remote-"];
+    if identities.iter().any(|start| folded.starts_with(start)) {
+        return Err(HeaderFault::Own(name.to_owned()));
+    }
+    let source = HeaderSource::Additional(header.as_str().to_owned());
+    Ok((header, source))
+}
+
+/// Parses the name of a header that is no preset's.
+fn own_name(name: &str) -> Result<HeaderName, HeaderFault> {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     let header =
         HeaderName::try_from(name).ok().filter(|_| is_plain).ok_or_else(|| HeaderFault::Name(name.to_owned()))?;
-    let folded = fold(&header);
-    if steers(&header) || folded.starts_with("doorward-") {
+    if steers(&header) || fold(&header).starts_with("doorward-") {
         return Err(HeaderFault::Reserved(name.to_owned()));
     }
-    let pieces = pieces(template).map_err(|problem| HeaderFault::Template { header: name.to_owned(), problem })?;
-    Ok((header, HeaderSource::Template(pieces)))
+    Ok(header)
 }
 
 /// Returns `true` for a header that an edge, a proxy or a browser acts on.

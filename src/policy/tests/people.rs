@@ -163,6 +163,7 @@ fn of_several_conditions_the_one_that_no_sign_in_mends_decides() {
             Ok(()) => "in",
             Err(Denial::NotAllowed(_)) => "not allowed",
             Err(Denial::StepUp(_)) => "step up",
+            Err(Denial::Narrowed(_)) => "narrowed",
             Err(Denial::Rule) => "ruled out",
         };
         assert_eq!(said, expected, "{app:?}");

@@ -27,7 +27,7 @@ fn estate() -> Policy {
 
 fn parsed(text: &str, scheme: &str, authority: &str, policy: &Policy) -> Option<String> {
     let authority = Authority::parse(authority).unwrap();
-    let base = RedirectBase { scheme, authority: &authority, prefix: "/_doorward" };
+    let base = RedirectBase { scheme, authority: &authority, prefixes: &["/_doorward".to_owned()] };
     RedirectTarget::parse(text, base, policy).map(|target| {
         assert_eq!(target.location().to_str().unwrap(), target.as_str());
         target.as_str().to_owned()
@@ -173,7 +173,7 @@ fn a_target_below_our_own_prefix_becomes_the_root() {
 #[test]
 fn the_address_that_was_asked_is_come_back_to_byte_for_byte() {
     let authority = Authority::parse("app.example.com:8443").unwrap();
-    let base = RedirectBase { scheme: "https", authority: &authority, prefix: "/_doorward" };
+    let base = RedirectBase { scheme: "https", authority: &authority, prefixes: &["/_doorward".to_owned()] };
     let long = format!("/explore?left={}", "%7B%22x%22:".repeat(1_488));
     assert_eq!(long.len(), 16_382);
     for target in [

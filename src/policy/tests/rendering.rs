@@ -12,8 +12,8 @@ use crate::{
     policy::{
         App,
         headers::{
-            HeaderBudget, HeaderCut, HeaderFault, HeaderPlan, HeaderSpec, ListCut, PassedToken, PlanContext, Preset,
-            plan,
+            BasicCredential, HeaderBudget, HeaderCut, HeaderFault, HeaderPlan, HeaderSpec, ListCut, PassedToken,
+            PlanContext, Preset, plan,
         },
     },
 };
@@ -112,6 +112,47 @@ fn a_token_leaves_only_where_the_configuration_says_so() {
     let strange = Tokens { access: Some(SecretString::from("a b\r\nx: y")), ..Tokens::default() };
     let headers = headers_of(&made, &ann(), &strange);
     assert_eq!((value(&headers, "x-authentik-jwt"), value(&headers, "x-auth-request-access-token")), ("", ""));
+}
+
+#[test]
+fn attributes_fill_the_headers_that_are_listed_and_a_credential_is_whole_or_empty() {
+    let basic = |user: Option<&str>| {
+        let user_attribute = user.map(str::to_owned);
+        HeaderSpec::Basic(BasicCredential { user_attribute, password_attribute: "app.password".to_owned() })
+    };
+    let with = |attributes: Value, user: Option<&str>| {
+        let identity = Identity { claims: claims(json!({ "ak_proxy": { "user_attributes": attributes } })), ..ann() };
+        let additional = ["X-Team", "X-Level", "X-On"].map(|name| HeaderSpec::Additional(name.to_owned()));
+        let specs = [additional.to_vec(), vec![basic(user)]].concat();
+        headers_of(&plan(&specs, &about()).unwrap(), &identity, &Tokens::default())
+    };
+    let attributes = json!({
+        "additionalHeaders": { "x-team": "r\u{e9}d, 100%\r\nx: y", "X-LEVEL": 3, "X-On": true, "X-Other": "no" },
+        "login": "ann", "app": { "password": "p:\u{e4}" },
+    });
+    let headers = with(attributes, Some("login"));
+    assert_eq!(headers.len(), 4);
+    assert_eq!(value(&headers, "x-team"), "r%C3%A9d, 100%25%0D%0Ax: y");
+    assert_eq!((value(&headers, "x-level"), value(&headers, "x-on")), ("3", "true"));
+    assert_eq!(value(&headers, "authorization"), "Basic YW5uOnA6w6Q=");
+    assert!(headers["authorization"].is_sensitive());
+
+    for (attributes, user, expected) in [
+        (json!({ "app": { "password": "p" } }), None, "Basic QW5uQEV4YW1wbGUuY29tOnA="),
+        (json!({ "app": { "password": "p" } }), Some("login"), "Basic QW5uQEV4YW1wbGUuY29tOnA="),
+        (json!({ "login": "a:b", "app": { "password": "p" } }), Some("login"), ""),
+        (json!({ "login": "a", "app": { "password": "p\n" } }), Some("login"), ""),
+        (json!({ "login": "a", "app": { "password": 7 } }), Some("login"), ""),
+        (json!({ "login": "a", "app": { "password": "" } }), Some("login"), ""),
+        (json!({ "login": "a" }), Some("login"), ""),
+        (json!({}), None, ""),
+        (json!({ "additionalHeaders": { "X-Team": ["a"], "X-Level": null, "X-On": {} } }), None, ""),
+        (json!({ "additionalHeaders": { "X-Team": "a", "x-team": "b" } }), None, ""),
+    ] {
+        let headers = with(attributes.clone(), user);
+        assert_eq!(value(&headers, "authorization"), expected, "{attributes}");
+        assert_eq!(["x-team", "x-level", "x-on"].map(|name| value(&headers, name)), ["", "", ""], "{attributes}");
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ fn verdict(app: &App, request: RequestAttributes<'_>, identity: &Identity) -> &'
             Ok(()) => "in",
             Err(Denial::NotAllowed(_)) => "not allowed",
             Err(Denial::StepUp(_)) => "step-up",
+            Err(Denial::Narrowed(_)) => "narrowed",
             Err(Denial::Rule) => "ruled out",
         },
     }

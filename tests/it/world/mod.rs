@@ -83,6 +83,7 @@ pub(crate) struct WorldBuilder {
     kind: EdgeKind,
     server: String,
     session: String,
+    app: String,
     tables: String,
     store: Option<String>,
     provider: Value,
@@ -114,6 +115,7 @@ impl WorldBuilder {
             kind,
             server: String::new(),
             session: String::new(),
+            app: "headers = [\"remote\", \"authentik\"]".to_owned(),
             tables: String::new(),
             store: None,
             provider: json!({}),
@@ -134,6 +136,11 @@ impl WorldBuilder {
     /// Adds lines to `[session]`.
     pub(crate) fn session(self, lines: &str) -> Self {
         Self { session: lines.to_owned(), ..self }
+    }
+
+    /// Sets the lines of the app `app` behind its hosts.
+    pub(crate) fn app(self, lines: &str) -> Self {
+        Self { app: lines.to_owned(), ..self }
     }
 
     /// Appends tables.
@@ -264,7 +271,7 @@ impl World {
 
     /// Returns the configuration of another replica.
     pub(crate) fn config_of(&self, gate: &Gate) -> String {
-        let WorldBuilder { kind, server, session, tables, store, .. } = &self.plan;
+        let WorldBuilder { kind, server, session, app, tables, store, .. } = &self.plan;
         let authority = match self.provider.wire {
             Transport::Plain => String::new(),
             Transport::Tls => format!("ca_file = {:?}", self.file("ca.pem")),
@@ -303,7 +310,7 @@ client_secret = "{client_secret}"
 [[apps]]
 name = "app"
 hosts = ["app.example.test"]
-headers = ["remote", "authentik"]
+{app}
 
 [[apps]]
 name = "admin"

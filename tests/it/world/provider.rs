@@ -28,7 +28,8 @@ pub(crate) struct Provider {
 
 impl Provider {
     /// A provider with the gate registered at these origins, not yet started. `more` overrides its settings; with
-    /// `"tls": true` it uses the certificate in `dir`, with `"outpost": true` it knows the callback of an outpost alone.
+    /// `"tls": true` it uses the certificate in `dir`, with `"outpost": true` it knows the addresses of an outpost alone, with `"oauth2_proxy": true` those
+    /// of that gate.
     pub(crate) fn new(dir: &Path, origins: &[String], more: &Value) -> Self {
         let port = ports::free();
         let at = |path: &str| origins.iter().map(|origin| format!("{origin}/_doorward/{path}")).collect::<Vec<_>>();
@@ -42,11 +43,17 @@ impl Provider {
         for (key, value) in more.as_object().into_iter().flatten() {
             settings[key] = value.clone();
         }
-        if settings["outpost"] == json!(true) {
-            // As authentik registers its own outposts: no other address is accepted.
-            let callback = "outpost.goauthentik.io/callback?X-authentik-auth-callback=true";
-            let registered = origins.iter().map(|origin| format!("{origin}/{callback}"));
-            settings["redirect_uris"] = registered.collect();
+        // As they are registered for other gates: no other address is accepted.
+        let (outpost, oauth2_proxy) = (settings["outpost"] == json!(true), settings["oauth2_proxy"] == json!(true));
+        if outpost || oauth2_proxy {
+            let (prefix, callback) = if outpost {
+                ("outpost.goauthentik.io", "callback?X-authentik-auth-callback=true")
+            } else {
+                ("oauth2", "callback")
+            };
+            let below = |path: &str| origins.iter().map(|origin| format!("{origin}/{prefix}/{path}")).collect();
+            settings["redirect_uris"] = below(callback);
+            settings["post_logout_redirect_uris"] = below("signed_out");
         }
         let mut wire = Transport::Plain;
         if settings["tls"] == json!(true) {

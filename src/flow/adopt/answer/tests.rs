@@ -23,6 +23,7 @@ fn provider(unverified_email: UnverifiedEmail) -> oidc::Settings {
         unverified_email,
         groups_claim: ClaimPath::Dotted("groups".into()),
         groups_separator: None,
+        kept_attributes: crate::identity::KeptAttributes::default(),
         acr_in_rules: BTreeSet::new(),
         groups_use: GroupsUse::InRules,
         groups_grace: std::time::Duration::from_hours(1),
