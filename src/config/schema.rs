@@ -20,7 +20,9 @@ use self::{
 };
 pub(super) use self::{
     sections::{SECTIONS, UNSUPPORTED},
-    spec::{AppliesOn, Child, DefaultValue, KeySpec, PREFIX, Presence, REGEX, SECRET_SOURCES, ValueKind},
+    spec::{
+        AppliesOn, Child, DefaultValue, KeySpec, PREFIX, Presence, REGEX, SECRET_SOURCES, UPSTREAM_FIELDS, ValueKind,
+    },
 };
 use super::tree::Segment;
 

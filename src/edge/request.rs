@@ -23,15 +23,17 @@ pub enum Edge {
     Nginx,
     /// Envoy `ext_authz` over HTTP.
     Envoy,
+    /// The gate itself, in reverse-proxy mode: a request that it will pass on.
+    Proxy,
 }
 
 impl Edge {
-    /// Every edge, in the order of declaration.
+    /// Every edge that asks from outside, in the order of declaration.
     pub const ALL: &'static [Self] = &[Self::Traefik, Self::Caddy, Self::Nginx, Self::Envoy];
 
-    /// The labels of [`Edge::ALL`], in the same order.
-    pub const LABELS: [&'static str; 4] =
-        [Self::Traefik.label(), Self::Caddy.label(), Self::Nginx.label(), Self::Envoy.label()];
+    /// The labels of [`Edge::ALL`] and of [`Edge::Proxy`], in the order of declaration.
+    pub const LABELS: [&'static str; 5] =
+        [Self::Traefik.label(), Self::Caddy.label(), Self::Nginx.label(), Self::Envoy.label(), Self::Proxy.label()];
 
     /// The value in metrics and log lines.
     #[must_use]
@@ -41,6 +43,7 @@ impl Edge {
             Self::Caddy => "caddy",
             Self::Nginx => "nginx",
             Self::Envoy => "envoy",
+            Self::Proxy => "proxy",
         }
     }
 }

@@ -47,8 +47,8 @@ impl Admission {
         self.headers.get(name)
     }
 
-    /// Returns the headers of the answer.
-    pub(super) fn into_headers(self) -> HeaderMap {
+    /// Returns the headers of the answer, or of the request that the gate passes on itself.
+    pub fn into_headers(self) -> HeaderMap {
         self.headers
     }
 }

@@ -80,6 +80,8 @@ pub(super) fn paths(prefix: &str) -> String {
         .iter()
         .map(|edge| match edge {
             Edge::Traefik | Edge::Caddy | Edge::Nginx => format!("{prefix}/auth/{}", edge.label()),
+            // Not among those that ask from outside.
+            Edge::Proxy => String::new(),
             Edge::Envoy => format!("{prefix}/auth/{} (path_prefix, followed by the original path)", edge.label()),
         })
         .collect();

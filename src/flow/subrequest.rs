@@ -99,8 +99,12 @@ impl Subrequests {
 
     /// Reads a subrequest and finds its app. The peer is checked before anything else.
     fn read<'r>(&'r self, subrequest: &Subrequest<'r>) -> Result<ReadSubrequest<'r>, UnreadableRequest> {
-        let trusted = self.proxies.admit(subrequest.peer).ok_or(UnreadableRequest::UntrustedPeer)?;
-        let mut request = edge::read(trusted, subrequest)?;
+        let mut request = if subrequest.edge == Edge::Proxy {
+            edge::read_proxied(&self.proxies, subrequest)?
+        } else {
+            let trusted = self.proxies.admit(subrequest.peer).ok_or(UnreadableRequest::UntrustedPeer)?;
+            edge::read(trusted, subrequest)?
+        };
         request.authority = request.authority.without_default_port(self.origins.own.scheme);
         let is_same_app = |described: &str, routed: &str| self.is_same_named_app(described, routed);
         edge::cross_check(&request, &self.service_hosts, is_same_app)?;
@@ -220,8 +224,18 @@ impl<'r> PendingSubrequest<'r> {
         Self { subrequests, subrequest, begun, read: subrequests.read(&subrequest) }
     }
 
+    /// Returns the app, where the request is for one.
+    pub(super) fn site(&self) -> Option<Site<'r>> {
+        self.read.as_ref().ok().map(|read| read.site)
+    }
+
     /// Lets the subrequest in where memory alone can decide that.
     fn admit(&self) -> Option<Response> {
+        Some(edge::write(self.subrequest.edge, self.judge_at_once()?, ""))
+    }
+
+    /// Returns the admission of a request that memory alone can let in.
+    pub(super) fn judge_at_once(&self) -> Option<Verdict> {
         let ReadSubrequest { request, site, initiator, destination, .. } = self.read.as_ref().ok()?;
         let (host, headers, check) = (request.authority.host(), request.headers, &self.subrequests.check);
         let verdict = match (destination, initiator) {
@@ -235,19 +249,29 @@ impl<'r> PendingSubrequest<'r> {
         };
         // Never by an emergency password: those are looked at later.
         self.subrequests.count(request.edge, Some(*site), metrics::VerdictLabel::Allow, self.begun);
-        Some(edge::write(request.edge, verdict, ""))
+        Some(verdict)
     }
 
     /// Answers the subrequest. May wait for the store and the provider.
     pub async fn resolve(self) -> Response {
+        let (id, edge) = (RequestId::default(), self.subrequest.edge);
+        match self.judge(&id).await {
+            // An admission needs no id, and making one costs.
+            allow @ Verdict::Allow(_) => edge::write(edge, allow, ""),
+            other => edge::write(edge, other, id.as_str()),
+        }
+    }
+
+    /// Returns the verdict. May wait for the store and the provider.
+    pub(super) async fn judge(self, id: &RequestId) -> Verdict {
         let Self { subrequests, subrequest, begun, read } = self;
-        let (id, edge) = (RequestId::default(), subrequest.edge);
+        let edge = subrequest.edge;
         let (verdict, site) = match read {
             Ok(read) => {
                 let site = read.site;
-                (subrequests.answer(read, &id).await, Some(site))
+                (subrequests.answer(read, id).await, Some(site))
             }
-            Err(error) => (subrequests.refuse_unreadable(&subrequest, &id, error), None),
+            Err(error) => (subrequests.refuse_unreadable(&subrequest, id, error), None),
         };
         let label = verdict_label(&verdict);
         subrequests.count(edge, site, label, begun);
@@ -259,10 +283,6 @@ impl<'r> PendingSubrequest<'r> {
             reason = verdict.reason().map(Reason::code),
             "auth subrequest"
         );
-        match verdict {
-            // An admission needs no id, and making one costs.
-            allow @ Verdict::Allow(_) => edge::write(edge, allow, ""),
-            other => edge::write(edge, other, id.as_str()),
-        }
+        verdict
     }
 }

@@ -17,6 +17,7 @@ use super::{
     emergency::EmergencySignIn,
     emergency_watch::EmergencyWatch,
     endpoints::Endpoints,
+    forward::Forwarding,
     frontchannel_logout::FrontchannelLogout,
     header_cuts::HeaderCuts,
     login::LoginFlow,
@@ -86,13 +87,16 @@ pub struct Settings {
     pub delegates: Vec<Option<DelegateSettings>>,
     /// `[adopt]`.
     pub adopt: Option<AdoptSettings>,
+    /// `apps[].upstream`, by the apps' places in the configuration.
+    pub upstreams: Vec<Option<upstream::Settings>>,
 }
 
 impl Settings {
     /// Returns every upstream that the flows pass requests on to.
     pub fn upstreams(&self) -> impl Iterator<Item = &upstream::Settings> {
         let delegates = self.delegates.iter().flatten().map(|delegate| &delegate.upstream);
-        self.adopt.iter().map(|adopt| &adopt.upstream).chain(delegates)
+        let adopt = self.adopt.iter().map(|adopt| &adopt.upstream);
+        adopt.chain(delegates).chain(self.upstreams.iter().flatten())
     }
 }
 
@@ -214,6 +218,7 @@ pub(super) struct Flows {
     pub(super) policy: Arc<Policy>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) providers: Vec<Arc<Provider>>,
+    pub(super) forwarding: Forwarding,
 }
 
 impl Flows {
@@ -225,6 +230,7 @@ impl Flows {
         let emergency =
             settings.emergency.clone().map(|emergency| shared.emergency(emergency, &components, &delegations));
         let adoption = settings.adopt.clone().map(|settings| Arc::new(shared.adoption(settings, &components)));
+        let forwarding = Forwarding::new(&settings.upstreams, &components.upstreams, Arc::clone(&jar));
         let GateComponents { policy, sessions, providers, token_issuers, upstreams: _, pages, keyring, clock, metrics } =
             components;
         let unknown_sids = Arc::new(UnknownSids::new());
@@ -288,7 +294,7 @@ impl Flows {
             providers: providers.clone(),
             refusal_log: Arc::clone(refusal_log),
         };
-        Self { subrequests, backchannel_logout, endpoints, refusals, policy, sessions, providers }
+        Self { subrequests, backchannel_logout, endpoints, refusals, policy, sessions, providers, forwarding }
     }
 }
 

@@ -108,5 +108,4 @@ pub(in super::super) const SECTIONS: &[SectionSpec] = &[
 ];
 
 /// Keys of other gates or versions that this version does not have: path and hint.
-pub(in super::super) const UNSUPPORTED: &[(&str, &str)] =
-    &[("apps[].upstream", "this version is no reverse proxy; route the app in your edge and ask the gate from there")];
+pub(in super::super) const UNSUPPORTED: &[(&str, &str)] = &[];

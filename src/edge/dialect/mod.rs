@@ -7,6 +7,7 @@ mod caddy;
 mod envoy;
 mod nginx;
 mod original;
+mod proxy;
 mod traefik;
 
 use std::net::IpAddr;
@@ -52,12 +53,27 @@ pub fn read<'r>(peer: TrustedPeer<'r>, subrequest: &Subrequest<'r>) -> Result<Au
         Edge::Caddy => caddy::read(parts)?,
         Edge::Nginx => nginx::read(parts)?,
         Edge::Envoy => envoy::read(parts, target)?,
+        Edge::Proxy => proxy::read(parts)?,
     };
     let client = match (edge, namespace) {
         // Its usual configuration for nginx passes on what clients wrote.
         (Edge::Nginx, Namespace::Authentik) => ForwardedClient::unknown(peer),
         _ => ForwardedClient::new(peer, client),
     };
+    Ok(AuthRequest { edge, method, authority, routed, target, client, headers: &parts.headers })
+}
+
+/// Reads a request that the gate itself passes on, of any peer: only a trusted proxy says for whom it forwards.
+pub fn read_proxied<'r>(
+    proxies: &'r TrustedProxies,
+    subrequest: &Subrequest<'r>,
+) -> Result<AuthRequest<'r>, BadRequest> {
+    if let Some(trusted) = proxies.admit(subrequest.peer) {
+        return read(trusted, subrequest);
+    }
+    let Subrequest { edge, peer, parts, .. } = *subrequest;
+    let Original { method, authority, target, routed, .. } = proxy::read(parts)?;
+    let client = ForwardedClient::of_peer(peer);
     Ok(AuthRequest { edge, method, authority, routed, target, client, headers: &parts.headers })
 }
 
@@ -77,7 +93,7 @@ pub fn cross_check(
     }
     let (header, mend) = match request.edge {
         Edge::Caddy => (traefik::HOST, caddy::MEND_HOST),
-        Edge::Nginx | Edge::Traefik | Edge::Envoy => (nginx::URL, nginx::MEND_HOST),
+        Edge::Nginx | Edge::Traefik | Edge::Envoy | Edge::Proxy => (nginx::URL, nginx::MEND_HOST),
     };
     Err(HostMismatch { header, described: described.to_owned(), routed: routed.to_owned(), mend })
 }
@@ -87,7 +103,7 @@ pub fn cross_check(
 pub fn mend_method(edge: Edge) -> &'static str {
     match edge {
         Edge::Nginx => nginx::MEND_METHOD,
-        Edge::Traefik | Edge::Caddy | Edge::Envoy => "",
+        Edge::Traefik | Edge::Caddy | Edge::Envoy | Edge::Proxy => "",
     }
 }
 
@@ -99,6 +115,8 @@ pub fn mend_cookies(edge: Edge) -> &'static str {
         Edge::Caddy => caddy::MEND_COOKIES,
         Edge::Nginx => nginx::MEND_COOKIES,
         Edge::Envoy => envoy::MEND_COOKIES,
+        // Nothing stands between the client and the gate.
+        Edge::Proxy => "",
     }
 }
 
@@ -110,6 +128,7 @@ pub fn mend_headers(edge: Edge) -> &'static str {
         Edge::Caddy => caddy::MEND_HEADERS,
         Edge::Nginx => nginx::MEND_HEADERS,
         Edge::Envoy => envoy::MEND_HEADERS,
+        Edge::Proxy => "",
     }
 }
 
