@@ -33,7 +33,7 @@ use tower::{ServiceExt as _, service_fn};
 use super::{
     Error, Server, Settings, TlsSettings,
     body::ServerResponse,
-    connection::{ConnContext, Drain, FragmentDropped, ListenerTimeouts, PeerPolicy, Phase, Timeouts},
+    connection::{Bodies, ConnContext, Drain, FragmentDropped, ListenerTimeouts, PeerPolicy, Phase, Timeouts},
     forms::{FormReader, FormTimeouts},
     limits::{ConnectionLimits, RequestBounds, bounded},
     listener::Listener,
@@ -114,6 +114,7 @@ impl RunningListener {
         let policy = PeerPolicy {
             is_trusted: Box::new(|peer| peer == IpAddr::from(Ipv4Addr::LOCALHOST)),
             note_unread: Box::new(|_, _| {}),
+            bodies: Bodies::Whole,
             timeouts: ListenerTimeouts { trusted: plan.timeouts, untrusted: plan.untrusted },
             open: metrics.connections.open(metrics::ListenerLabel::Edges),
             handshakes: metrics.connections.handshakes(),

@@ -1,0 +1,98 @@
+//! HTTP service of `server.proxy_listen`: reverse-proxy mode.
+//!
+//! Promises: a body is read from its client only once its request was let in; bodies stream, and nothing of them is kept.
+
+use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+
+use arc_swap::Guard;
+use http::{Request, Version, request::Parts};
+use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
+use hyper::body::{Body as _, Incoming};
+use tokio::time::timeout;
+
+use super::{
+    body::{ServerBody, ServerResponse, from_gate},
+    connection::{HeaderLimit, StreamGuard},
+    router::{Route, route},
+};
+use crate::{
+    flow::{ForwardDecision, ForwardedRequest, Gate, Snapshot, without_connection_headers},
+    upstream,
+};
+
+/// Longest time for a decision. Every wait inside has a shorter deadline of its own.
+const DECISION_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// Returns the handler of all requests at `server.proxy_listen`.
+pub(super) fn handler(
+    gate: Arc<Gate>,
+) -> impl Fn(IpAddr, Parts, Incoming) -> Pin<Box<dyn Future<Output = ServerResponse> + Send>> {
+    move |peer, request, body| {
+        let now = Guard::into_inner(gate.now());
+        Box::pin(async move { answer(&now, peer, request, body).await })
+    }
+}
+
+async fn answer(now: &Snapshot, peer: IpAddr, mut request: Parts, body: Incoming) -> ServerResponse {
+    let guard = request.extensions.remove::<Arc<StreamGuard>>();
+    if HeaderLimit::TRUSTED.is_exceeded_by(&request) {
+        return from_gate(now.headers_too_large());
+    }
+    match route(now.prefix(), &request.method, &request.uri) {
+        Route::Endpoint(path) => return from_gate(now.answer_endpoint(peer, &request, path).await),
+        Route::ProtectedResource if now.publishes_metadata(&request) => {
+            return from_gate(now.answer_protected_resource(peer, &request));
+        }
+        Route::Authorize(..) | Route::NoSuchEdge => return from_gate(now.not_found(&request)),
+        Route::ProtectedResource | Route::NotFound => {}
+    }
+    let forwarded = match now.forward_at_once(peer, &request) {
+        Some(forwarded) => forwarded,
+        None => match timeout(DECISION_TIMEOUT, now.forward(peer, &request)).await {
+            Ok(ForwardDecision::Forward(forwarded)) => *forwarded,
+            Ok(ForwardDecision::Answer(response)) => return from_gate(response),
+            Err(_) => return from_gate(now.overloaded("decisions at server.proxy_listen")),
+        },
+    };
+    forward(now, forwarded, &request, body, guard).await
+}
+
+async fn forward(
+    now: &Snapshot,
+    mut forwarded: ForwardedRequest,
+    request: &Parts,
+    body: Incoming,
+    guard: Option<Arc<StreamGuard>>,
+) -> ServerResponse {
+    let body = if body.is_end_stream() {
+        upstream::empty()
+    } else {
+        let held = guard.clone();
+        let held = move |frame| {
+            let _until_the_body_is_dropped = &held;
+            frame
+        };
+        UnsyncBoxBody::new(body.map_frame(held).map_err(Into::into))
+    };
+    let mut outgoing = Request::new(body);
+    *outgoing.method_mut() = request.method.clone();
+    *outgoing.version_mut() = Version::HTTP_11;
+    if let Some(Ok(target)) = request.uri.path_and_query().map(|target| target.as_str().parse()) {
+        *outgoing.uri_mut() = target;
+    }
+    *outgoing.headers_mut() = std::mem::take(&mut forwarded.headers);
+    match forwarded.upstream.send(outgoing).await {
+        Err(error) => from_gate(now.upstream_failed(&forwarded, &error)),
+        Ok(mut response) => {
+            without_connection_headers(response.headers_mut());
+            *response.version_mut() = Version::HTTP_11;
+            response.map(|body| {
+                let held = move |frame| {
+                    let _until_the_body_is_dropped = &guard;
+                    frame
+                };
+                ServerBody::Streamed(UnsyncBoxBody::new(body.map_frame(held)))
+            })
+        }
+    }
+}
