@@ -33,7 +33,7 @@ impl<'r> ForwardedClient<'r> {
 
     /// A client that nothing trustworthy is told about.
     pub(super) fn unknown(peer: TrustedPeer<'r>) -> Self {
-        Self { peer, forwarded: Field::named("X-Forwarded-For") }
+        Self(ClientSource::Forwarded(peer, Field::named("X-Forwarded-For")))
     }
 
     /// Returns its address, or `None` where it is unknown.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cookie::GateCookies,
-    edge::{self, Edge, Intent, Response, Subrequest, Verdict},
+    edge::{self, Edge, Intent, Namespace, Response, Subrequest, Verdict},
     upstream::{self, ConfiguredUpstreams, Upstream},
 };
 
@@ -122,7 +122,7 @@ impl Forwarding {
         let host = edge::request_host(request).map_err(|_| unusable())?;
         let authority = host.to_string();
         let head = ForwardedHead {
-            scheme: subrequests.origin.scheme,
+            scheme: subrequests.origins.own.scheme,
             authority: &authority,
             peer,
             is_trusted: subrequests.proxies.contains(peer),
@@ -141,7 +141,7 @@ impl Forwarding {
 }
 
 fn proxied(peer: IpAddr, parts: &Parts) -> Subrequest<'_> {
-    Subrequest { edge: Edge::Proxy, peer, parts, target: "" }
+    Subrequest { edge: Edge::Proxy, namespace: Namespace::Own, peer, parts, target: "" }
 }
 
 /// Returns a verdict that lets nobody in. An admission never comes here without an upstream; fail closed all the same.

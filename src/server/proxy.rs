@@ -38,8 +38,10 @@ async fn answer(now: &Snapshot, peer: IpAddr, mut request: Parts, body: Incoming
     if HeaderLimit::TRUSTED.is_exceeded_by(&request) {
         return from_gate(now.headers_too_large());
     }
-    match route(now.prefix(), &request.method, &request.uri) {
-        Route::Endpoint(path) => return from_gate(now.answer_endpoint(peer, &request, path).await),
+    match route(now.prefix(), now.compat(), &request.method, &request.uri) {
+        Route::Endpoint(namespace, path) => {
+            return from_gate(now.answer_endpoint(peer, &request, namespace, path).await);
+        }
         Route::ProtectedResource if now.publishes_metadata(&request) => {
             return from_gate(now.answer_protected_resource(peer, &request));
         }

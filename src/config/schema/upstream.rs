@@ -1,6 +1,10 @@
 //! The keys of apps whose requests go further: to the app itself (reverse-proxy mode), or to an outpost that answers for them.
 
-use super::spec::{AppliesOn::{Reload, Restart}, DefaultValue::Absent, KeySpec, ValueKind, key};
+use super::spec::{
+    AppliesOn::{Reload, Restart},
+    DefaultValue::Absent,
+    KeySpec, ValueKind, key,
+};
 
 /// These keys.
 pub(super) const UPSTREAM_KEYS: &[KeySpec] = &[
