@@ -7,6 +7,7 @@ mod apps;
 mod audience;
 mod bearer;
 mod brand;
+mod cache_control;
 mod cookie_domains;
 mod cross_site;
 mod delegate;

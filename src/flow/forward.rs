@@ -5,11 +5,11 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use http::{HeaderMap, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, request, response};
 
 use super::{
     context::RequestId,
-    forwarded_head::ForwardedHead,
+    forwarded_head::{AuthorizationReader, ForwardedHead, Peer, RelayedHead, TrailerFilter},
     refusal::{RefusalTarget, Refusals},
     refusal_log::RefusalDetails,
     subrequest::{PendingSubrequest, Subrequests},
@@ -33,8 +33,13 @@ pub struct ForwardedRequest {
     pub upstream: Arc<Upstream>,
     /// Headers for the app.
     pub headers: HeaderMap,
+    /// Filter of what follows its body.
+    pub trailers: TrailerFilter,
     app: String,
     host: String,
+    method: Method,
+    cache_control: Option<HeaderValue>,
+    jar: Arc<GateCookies>,
     client: Option<IpAddr>,
     intent: Intent,
 }
@@ -45,6 +50,21 @@ pub enum ForwardDecision {
     Forward(Box<ForwardedRequest>),
     /// Answered by the gate.
     Answer(Response),
+}
+
+/// Way of a request to an app, known before it is judged.
+struct Destination {
+    upstream: Arc<Upstream>,
+    authorization: AuthorizationReader,
+    cache_control: Option<HeaderValue>,
+}
+
+impl ForwardedRequest {
+    /// Turns the head of the app's response into that for the client. The error is a response that cannot be passed on.
+    pub fn relay(&self, response: &mut response::Parts) -> Result<(), upstream::Error> {
+        let (method, cache_control) = (&self.method, self.cache_control.as_ref());
+        RelayedHead { method, upgrade: None, cache_control, jar: &self.jar }.relay(response)
+    }
 }
 
 impl Forwarding {
@@ -63,36 +83,40 @@ impl Forwarding {
         &self,
         subrequests: &Subrequests,
         peer: IpAddr,
-        request: &Parts,
+        request: &request::Parts,
     ) -> Option<ForwardedRequest> {
         let pending = PendingSubrequest::read(subrequests, proxied(peer, request));
-        let upstream = self.upstream(&pending)?;
+        let destination = self.destination(&pending)?;
         match pending.judge_at_once()? {
             Verdict::Allow(admission) => {
-                self.forward(subrequests, upstream, (peer, request), admission.into_headers()).ok()
+                self.forward(subrequests, destination, (peer, request), admission.into_headers()).ok()
             }
             Verdict::Redirect(_) | Verdict::Refuse(_) => None,
         }
     }
 
     /// Decides about a request. May wait for the store and the provider.
-    pub(super) async fn decide(&self, subrequests: &Subrequests, peer: IpAddr, request: &Parts) -> ForwardDecision {
+    pub(super) async fn decide(
+        &self,
+        subrequests: &Subrequests,
+        peer: IpAddr,
+        request: &request::Parts,
+    ) -> ForwardDecision {
         let (id, pending) = (RequestId::default(), PendingSubrequest::read(subrequests, proxied(peer, request)));
-        let upstream = self.upstream(&pending);
+        let destination = self.destination(&pending);
         let target = RefusalTarget { intent: edge::intent(Some(request.method.as_str()), &request.headers), id: &id };
         let client = edge::direct_client(&subrequests.proxies, peer, &request.headers);
-        if let (Some(site), None) = (pending.site(), upstream) {
-            let app = Some(site.app.name.as_str());
-            let details = RefusalDetails { app, client, ..RefusalDetails::default() };
-            return ForwardDecision::Answer(subrequests.refusals.not_proxied(target, details));
+        let app = pending.site().map(|site| site.app.name.clone());
+        let details = || RefusalDetails { app: app.as_deref(), client, ..RefusalDetails::default() };
+        if app.is_some() && destination.is_none() {
+            return ForwardDecision::Answer(subrequests.refusals.not_proxied(target, details()));
         }
-        match (pending.judge(&id).await, upstream) {
-            (Verdict::Allow(admission), Some(upstream)) => {
-                match self.forward(subrequests, upstream, (peer, request), admission.into_headers()) {
+        match (pending.judge(&id).await, destination) {
+            (Verdict::Allow(admission), Some(destination)) => {
+                match self.forward(subrequests, destination, (peer, request), admission.into_headers()) {
                     Ok(forwarded) => ForwardDecision::Forward(Box::new(forwarded)),
                     Err(error) => {
-                        let details = RefusalDetails { client, ..RefusalDetails::default() };
-                        ForwardDecision::Answer(subrequests.refusals.app_unavailable(target, &error, details))
+                        ForwardDecision::Answer(subrequests.refusals.app_unavailable(target, &error, details()))
                     }
                 }
             }
@@ -107,40 +131,52 @@ impl Forwarding {
         refusals.app_unavailable(RefusalTarget { intent: request.intent, id: &RequestId::default() }, error, details)
     }
 
-    fn upstream(&self, pending: &PendingSubrequest<'_>) -> Option<&Arc<Upstream>> {
-        self.upstreams.get(pending.site()?.index?)?.as_ref()
+    fn destination(&self, pending: &PendingSubrequest<'_>) -> Option<Destination> {
+        let upstream = self.upstreams.get(pending.site()?.index?)?.clone()?;
+        let authorization =
+            if pending.is_for_api_clients() { AuthorizationReader::Gate } else { AuthorizationReader::App };
+        Some(Destination { upstream, authorization, cache_control: pending.cache_control().cloned() })
     }
 
     fn forward(
         &self,
         subrequests: &Subrequests,
-        upstream: &Arc<Upstream>,
-        (peer, request): (IpAddr, &Parts),
+        destination: Destination,
+        (peer, request): (IpAddr, &request::Parts),
         identity: HeaderMap,
     ) -> Result<ForwardedRequest, upstream::Error> {
         let unusable = || upstream::Error::Request("has a host that cannot be passed on".to_owned());
-        let host = edge::request_host(request).map_err(|_| unusable())?;
-        let authority = host.to_string();
+        let authority = edge::request_host(request).map_err(|_| unusable())?;
+        let is_proxy = subrequests.proxies.contains(peer);
+        let client = edge::direct_client(&subrequests.proxies, peer, &request.headers);
+        let trailers = TrailerFilter::of_request(&identity);
         let head = ForwardedHead {
             scheme: subrequests.origins.own.scheme,
             authority: &authority,
-            peer,
-            is_trusted: subrequests.proxies.contains(peer),
+            peer: if is_proxy { Peer::Proxy(peer) } else { Peer::Client(peer) },
+            client,
+            authorization: destination.authorization,
+            service_token: subrequests.check.service_tokens.as_ref().map(|tokens| &tokens.header),
+            upgrade: None,
             jar: &self.jar,
         };
-        let site = subrequests.policy.site(host.host());
+        let site = subrequests.policy.site(authority.host());
         Ok(ForwardedRequest {
-            upstream: Arc::clone(upstream),
-            headers: head.request(&request.headers, identity)?,
+            upstream: destination.upstream,
+            headers: head.request(request, identity)?,
+            trailers,
             app: site.map(|site| site.app.name.clone()).unwrap_or_default(),
-            host: host.host().to_owned(),
-            client: edge::direct_client(&subrequests.proxies, peer, &request.headers),
+            host: authority.host().to_owned(),
+            method: request.method.clone(),
+            cache_control: destination.cache_control,
+            jar: Arc::clone(&self.jar),
+            client,
             intent: edge::intent(Some(request.method.as_str()), &request.headers),
         })
     }
 }
 
-fn proxied(peer: IpAddr, parts: &Parts) -> Subrequest<'_> {
+fn proxied(peer: IpAddr, parts: &request::Parts) -> Subrequest<'_> {
     Subrequest { edge: Edge::Proxy, namespace: Namespace::Own, peer, parts, target: "" }
 }
 
@@ -155,9 +191,4 @@ fn refusal_of(verdict: Verdict) -> Verdict {
         }),
         other => other,
     }
-}
-
-/// Removes what belongs to the connection to the app from its response.
-pub fn without_connection_headers(headers: &mut HeaderMap) {
-    super::forwarded_head::remove_connection_headers(headers);
 }

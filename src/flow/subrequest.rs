@@ -11,6 +11,8 @@ use std::{
     time::Instant,
 };
 
+use http::HeaderValue;
+
 use super::{
     check::Check,
     compat,
@@ -122,10 +124,7 @@ impl Subrequests {
         } else if site.app.resource_metadata.is_some() && protected_resource::resource_path(path).is_some() {
             Destination::ResourceMetadata
         } else {
-            // Unknown closes what known would close, so leaving it out where no rule asks opens nothing.
-            let client = if site.app.reads_client() { request.client.address() } else { None };
-            let attributes = RequestAttributes { path, method: request.method, client };
-            let requirement = site.app.requirement(attributes);
+            let requirement = site.app.requirement(request_attributes(&request, &site));
             match site.index.and_then(|index| self.delegations.get(index)) {
                 Some(Some(delegation)) => Destination::Delegated(delegation, requirement),
                 _ => Destination::App(requirement),
@@ -217,6 +216,13 @@ impl Subrequests {
     }
 }
 
+/// Returns what rules read of a request.
+fn request_attributes<'a>(request: &'a AuthRequest<'_>, site: &Site<'_>) -> RequestAttributes<'a> {
+    // Unknown closes what known would close, so leaving it out where no rule asks opens nothing.
+    let client = if site.app.reads_client() { request.client.address() } else { None };
+    RequestAttributes { path: request.path(), method: request.method, client }
+}
+
 impl<'r> PendingSubrequest<'r> {
     /// Reads a subrequest.
     pub(super) fn read(subrequests: &'r Subrequests, subrequest: Subrequest<'r>) -> Self {
@@ -227,6 +233,17 @@ impl<'r> PendingSubrequest<'r> {
     /// Returns the app, where the request is for one.
     pub(super) fn site(&self) -> Option<Site<'r>> {
         self.read.as_ref().ok().map(|read| read.site)
+    }
+
+    /// Returns `true` for a path where the credential of an API client, and nothing else, lets in.
+    pub(super) fn is_for_api_clients(&self) -> bool {
+        matches!(&self.read, Ok(ReadSubrequest { destination: Destination::App(Requirement::Bearer(_)), .. }))
+    }
+
+    /// Returns `cache_control` of the rule that decides about the request.
+    pub(super) fn cache_control(&self) -> Option<&'r HeaderValue> {
+        let ReadSubrequest { request, site, .. } = self.read.as_ref().ok()?;
+        site.app.cache_control(request_attributes(request, site))
     }
 
     /// Lets the subrequest in where memory alone can decide that.

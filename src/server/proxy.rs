@@ -5,18 +5,23 @@
 use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use arc_swap::Guard;
-use http::{Request, Version, request::Parts};
-use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
+use http::{
+    HeaderValue, Request, Version,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    request::Parts,
+};
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
 use super::{
     body::{ServerBody, ServerResponse, from_gate},
     connection::{HeaderLimit, StreamGuard},
+    proxied_body::ProxiedBody,
     router::{Route, route},
 };
 use crate::{
-    flow::{ForwardDecision, ForwardedRequest, Gate, Snapshot, without_connection_headers},
+    flow::{ForwardDecision, ForwardedRequest, Gate, Snapshot, TrailerFilter},
     upstream,
 };
 
@@ -66,15 +71,20 @@ async fn forward(
     body: Incoming,
     guard: Option<Arc<StreamGuard>>,
 ) -> ServerResponse {
+    let mut headers = std::mem::take(&mut forwarded.headers);
     let body = if body.is_end_stream() {
+        // Some servers ask for a length (411), so a client that says so is repeated.
+        if request.headers.contains_key(CONTENT_LENGTH) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         upstream::empty()
     } else {
-        let held = guard.clone();
-        let held = move |frame| {
-            let _until_the_body_is_dropped = &held;
-            frame
-        };
-        UnsyncBoxBody::new(body.map_frame(held).map_err(Into::into))
+        if body.size_hint().exact().is_none() {
+            // Said, because hyper takes a GET whose length is not known for one without a body.
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        let trailers = std::mem::take(&mut forwarded.trailers);
+        UnsyncBoxBody::new(ProxiedBody::new(body, trailers, guard.clone()))
     };
     let mut outgoing = Request::new(body);
     *outgoing.method_mut() = request.method.clone();
@@ -82,19 +92,16 @@ async fn forward(
     if let Some(Ok(target)) = request.uri.path_and_query().map(|target| target.as_str().parse()) {
         *outgoing.uri_mut() = target;
     }
-    *outgoing.headers_mut() = std::mem::take(&mut forwarded.headers);
-    match forwarded.upstream.send(outgoing).await {
-        Err(error) => from_gate(now.upstream_failed(&forwarded, &error)),
-        Ok(mut response) => {
-            without_connection_headers(response.headers_mut());
-            *response.version_mut() = Version::HTTP_11;
-            response.map(|body| {
-                let held = move |frame| {
-                    let _until_the_body_is_dropped = &guard;
-                    frame
-                };
-                ServerBody::Streamed(UnsyncBoxBody::new(body.map_frame(held)))
-            })
-        }
+    *outgoing.headers_mut() = headers;
+    let response = match forwarded.upstream.send(outgoing).await {
+        Ok(response) => response,
+        Err(error) => return from_gate(now.upstream_failed(&forwarded, &error)),
+    };
+    let (mut head, body) = response.into_parts();
+    if let Err(error) = forwarded.relay(&mut head) {
+        return from_gate(now.upstream_failed(&forwarded, &error));
     }
+    head.version = Version::HTTP_11;
+    let body = ProxiedBody::new(body, TrailerFilter::of_response(), guard);
+    http::Response::from_parts(head, ServerBody::Streamed(UnsyncBoxBody::new(body)))
 }

@@ -19,7 +19,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Version, request::Parts};
-use http_body_util::{BodyExt as _, Empty, Full};
+use http_body_util::{BodyExt as _, Empty};
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{HandshakeKind, pki_types::ServerName};
@@ -159,7 +159,7 @@ impl RunningListener {
 type Client = http2::SendRequest<Empty<Bytes>>;
 
 fn respond(text: impl Into<Bytes>) -> ServerResponse {
-    ServerResponse::new(Full::new(text.into()))
+    ServerResponse::new(text.into().into())
 }
 
 /// Responds with the request as it arrived.

@@ -43,4 +43,13 @@ pub(super) const UPSTREAM_KEYS: &[KeySpec] = &[
          table such as `{ url = \"https://grafana:3000\", ca_file = \"…\", connect_timeout = \"5s\", first_byte_timeout = \"60s\", \
          silence_timeout = \"10m\" }`. No deadline bounds a whole body. [Reverse-proxy mode](reverse-proxy.md).",
     ),
+    key(
+        "apps[].rules[].cache_control",
+        ValueKind::Text,
+        Absent("the app's own"),
+        Reload,
+        "`Cache-Control` of the app's answers where this rule decides and the gate passes requests on (`apps[].upstream`), in place of \
+         the app's own: `\"public, max-age=31536000, immutable\"`. It is set on answers with status 200 to `GET` and `HEAD`, and \
+         never on one that sets a cookie: [rules](rules.md#caching).",
+    ),
 ];
