@@ -25,7 +25,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
 pub(super) use self::response::RelayedHead;
 pub use self::trailers::TrailerFilter;
 use self::{
-    connection::{ConnectionHeaders, reads_trailers},
+    connection::{ConnectionHeaders, is_chunked_alone, reads_trailers},
     reserved::{Sayer, is_usual_spelling},
 };
 use crate::{
@@ -86,6 +86,9 @@ impl ForwardedHead<'_> {
     /// Returns the headers for the app: the client's, with the identity headers of its admission.
     pub(super) fn request(&self, sent: &Parts, identity: HeaderMap) -> Result<HeaderMap, upstream::Error> {
         let unusable = |what: String| upstream::Error::Request(format!("has {what}, which cannot be passed on"));
+        if is_chunked_alone(&sent.headers) == Some(false) {
+            return Err(unusable("a transfer coding other than chunked".to_owned()));
+        }
         let of_connection = ConnectionHeaders::of_request(&sent.headers, &identity)
             .map_err(|name| unusable(format!("the header {name:?} named in Connection")))?;
         let mut headers = HeaderMap::with_capacity(sent.headers.len() + identity.len() + 8);

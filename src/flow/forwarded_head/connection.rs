@@ -64,6 +64,14 @@ pub(in crate::flow) fn requested_protocol(request: &Parts, has_body: bool) -> Op
     (is_one && !is_http && is_asked_for && may_switch).then_some(only)
 }
 
+/// Returns `true` if a message has the transfer coding `chunked` and no other; `None` where it has none. Another one cannot be passed
+/// on: it belongs to the connection, and what it codes would arrive without it.
+pub(super) fn is_chunked_alone(headers: &HeaderMap) -> Option<bool> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let first = codings.next()?;
+    Some(codings.next().is_none() && first.as_bytes().eq_ignore_ascii_case(b"chunked"))
+}
+
 /// Returns `true` if the sender reads trailers (RFC 9110, section 10.1.4).
 pub(super) fn reads_trailers(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::TE).iter().filter_map(|line| line.to_str().ok());

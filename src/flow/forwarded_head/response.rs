@@ -4,7 +4,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, response::Parts};
 
-use super::connection::ConnectionHeaders;
+use super::connection::{ConnectionHeaders, is_chunked_alone};
 use crate::{cookie::GateCookies, policy::headers::begins_like, upstream};
 
 /// Beginning of the names of the gate's own headers: an app's answer is not to be taken for the gate's.
@@ -67,17 +67,15 @@ impl RelayedHead<'_> {
     /// passed on, because the coding belongs to the connection.
     fn length(&self, response: &Parts) -> Result<Option<u64>, upstream::Error> {
         let headers = &response.headers;
-        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-        let is_chunked = match (codings.next(), codings.next()) {
-            (None, _) => false,
-            (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => true,
-            _ => return Err(unusable("has a transfer coding other than chunked")),
-        };
+        let is_chunked = is_chunked_alone(headers);
+        if is_chunked == Some(false) {
+            return Err(unusable("has a transfer coding other than chunked"));
+        }
         let lengths = headers.get_all(header::CONTENT_LENGTH).iter();
         let mut lengths = lengths.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(digits);
         let Some(first) = lengths.next() else { return Ok(None) };
         match first {
-            Some(length) if !is_chunked && lengths.all(|other| other == Some(length)) => {
+            Some(length) if is_chunked.is_none() && lengths.all(|other| other == Some(length)) => {
                 let has_none = response.status.is_informational() || response.status == StatusCode::NO_CONTENT;
                 Ok((!has_none).then_some(length))
             }
