@@ -19,7 +19,7 @@ use self::{
     providers::PROVIDER_KEYS, tokens::TOKEN_KEYS, upstream::UPSTREAM_KEYS,
 };
 pub(super) use self::{
-    sections::{SECTIONS, UNSUPPORTED},
+    sections::SECTIONS,
     spec::{
         AppliesOn, Child, DefaultValue, KeySpec, PREFIX, Presence, REGEX, SECRET_SOURCES, UPSTREAM_FIELDS, ValueKind,
     },

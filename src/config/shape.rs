@@ -151,8 +151,7 @@ impl SchemaCheck {
             if names.contains(&name.as_str()) {
                 self.value(ValueKind::Text, &below, value);
             } else {
-                let hint = suggest::unsupported(&without_indices(&below)).map(ToOwned::to_owned);
-                let hint = hint.unwrap_or_else(|| suggest::among(name, names.iter().copied()));
+                let hint = suggest::among(name, names.iter().copied());
                 self.invalidate(&below, value, ValueError::new("there is no such key", hint));
             }
         }

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod arbitrary;
+mod cache_control;
 mod mistakes;
 mod reload;
 mod reports;

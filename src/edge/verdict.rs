@@ -48,6 +48,7 @@ impl Admission {
     }
 
     /// Returns the headers of the answer, or of the request that the gate passes on itself.
+    #[must_use]
     pub fn into_headers(self) -> HeaderMap {
         self.headers
     }

@@ -53,7 +53,7 @@ pub enum ForwardDecision {
 }
 
 /// Way of a request to an app, known before it is judged.
-struct Destination {
+struct ForwardTarget {
     upstream: Arc<Upstream>,
     authorization: AuthorizationReader,
     cache_control: Option<HeaderValue>,
@@ -64,6 +64,13 @@ impl ForwardedRequest {
     pub fn relay(&self, response: &mut response::Parts) -> Result<(), upstream::Error> {
         let (method, cache_control) = (&self.method, self.cache_control.as_ref());
         RelayedHead { method, upgrade: None, cache_control, jar: &self.jar }.relay(response)
+    }
+
+    /// Answers a request that the app did not answer.
+    pub(super) fn refuse(&self, refusals: &Refusals, error: &upstream::Error) -> Response {
+        let (app, host) = (Some(self.app.as_str()), Some(self.host.as_str()));
+        let details = RefusalDetails { app, host, client: self.client, ..RefusalDetails::default() };
+        refusals.app_unavailable(RefusalTarget { intent: self.intent, id: &RequestId::default() }, error, details)
     }
 }
 
@@ -89,7 +96,7 @@ impl Forwarding {
         let destination = self.destination(&pending)?;
         match pending.judge_at_once()? {
             Verdict::Allow(admission) => {
-                self.forward(subrequests, destination, (peer, request), admission.into_headers()).ok()
+                self.forward(subrequests, destination, (peer, request), &admission.into_headers()).ok()
             }
             Verdict::Redirect(_) | Verdict::Refuse(_) => None,
         }
@@ -113,7 +120,7 @@ impl Forwarding {
         }
         match (pending.judge(&id).await, destination) {
             (Verdict::Allow(admission), Some(destination)) => {
-                match self.forward(subrequests, destination, (peer, request), admission.into_headers()) {
+                match self.forward(subrequests, destination, (peer, request), &admission.into_headers()) {
                     Ok(forwarded) => ForwardDecision::Forward(Box::new(forwarded)),
                     Err(error) => {
                         ForwardDecision::Answer(subrequests.refusals.app_unavailable(target, &error, details()))
@@ -124,32 +131,25 @@ impl Forwarding {
         }
     }
 
-    /// Answers a request that the app did not answer.
-    pub(super) fn refuse(&self, refusals: &Refusals, request: &ForwardedRequest, error: &upstream::Error) -> Response {
-        let (app, host) = (Some(request.app.as_str()), Some(request.host.as_str()));
-        let details = RefusalDetails { app, host, client: request.client, ..RefusalDetails::default() };
-        refusals.app_unavailable(RefusalTarget { intent: request.intent, id: &RequestId::default() }, error, details)
-    }
-
-    fn destination(&self, pending: &PendingSubrequest<'_>) -> Option<Destination> {
+    fn destination(&self, pending: &PendingSubrequest<'_>) -> Option<ForwardTarget> {
         let upstream = self.upstreams.get(pending.site()?.index?)?.clone()?;
         let authorization =
             if pending.is_for_api_clients() { AuthorizationReader::Gate } else { AuthorizationReader::App };
-        Some(Destination { upstream, authorization, cache_control: pending.cache_control().cloned() })
+        Some(ForwardTarget { upstream, authorization, cache_control: pending.cache_control().cloned() })
     }
 
     fn forward(
         &self,
         subrequests: &Subrequests,
-        destination: Destination,
+        destination: ForwardTarget,
         (peer, request): (IpAddr, &request::Parts),
-        identity: HeaderMap,
+        identity: &HeaderMap,
     ) -> Result<ForwardedRequest, upstream::Error> {
         let unusable = || upstream::Error::Request("has a host that cannot be passed on".to_owned());
         let authority = edge::request_host(request).map_err(|_| unusable())?;
         let is_proxy = subrequests.proxies.contains(peer);
         let client = edge::direct_client(&subrequests.proxies, peer, &request.headers);
-        let trailers = TrailerFilter::of_request(&identity);
+        let trailers = TrailerFilter::of_request(identity);
         let head = ForwardedHead {
             scheme: subrequests.origins.own.scheme,
             authority: &authority,

@@ -84,15 +84,15 @@ pub(super) enum AuthorizationReader {
 
 impl ForwardedHead<'_> {
     /// Returns the headers for the app: the client's, with the identity headers of its admission.
-    pub(super) fn request(&self, sent: &Parts, identity: HeaderMap) -> Result<HeaderMap, upstream::Error> {
+    pub(super) fn request(&self, sent: &Parts, identity: &HeaderMap) -> Result<HeaderMap, upstream::Error> {
         let unusable = |what: String| upstream::Error::Request(format!("has {what}, which cannot be passed on"));
         if is_chunked_alone(&sent.headers) == Some(false) {
             return Err(unusable("a transfer coding other than chunked".to_owned()));
         }
-        let of_connection = ConnectionHeaders::of_request(&sent.headers, &identity)
+        let of_connection = ConnectionHeaders::of_request(&sent.headers, identity)
             .map_err(|name| unusable(format!("the header {name:?} named in Connection")))?;
         let mut headers = HeaderMap::with_capacity(sent.headers.len() + identity.len() + 8);
-        let is_passed = |name: &HeaderName| self.is_passed(name, &identity) && !of_connection.contain(name);
+        let is_passed = |name: &HeaderName| self.is_passed(name, identity) && !of_connection.contain(name);
         for (name, value) in sent.headers.iter().filter(|(name, _)| is_passed(name)) {
             headers.append(name.clone(), value.clone());
         }

@@ -124,7 +124,7 @@ impl Snapshot {
     /// Answers a request that was let in and that the app did not answer.
     #[must_use]
     pub fn upstream_failed(&self, request: &ForwardedRequest, error: &upstream::Error) -> Response {
-        self.forwarding.refuse(&self.refusals, request, error)
+        request.refuse(&self.refusals, error)
     }
 
     /// Returns `true` if the app of a request has its protected-resource metadata published by the gate.

@@ -226,7 +226,7 @@ impl Flows {
     pub(super) fn new(settings: Settings, components: GateComponents, shared: &SharedParts) -> Self {
         let SharedParts { renewer, refusal_log, header_cuts, rate_limits, .. } = shared;
         let jar = Arc::new(jar(&settings, &components.providers));
-        let delegations = delegations(&settings.delegates, &components, &jar);
+        let delegations = Delegation::all(&settings.delegates, &components.upstreams, &jar, &components.clock);
         let emergency =
             settings.emergency.clone().map(|emergency| shared.emergency(emergency, &components, &delegations));
         let adoption = settings.adopt.clone().map(|settings| Arc::new(shared.adoption(settings, &components)));
@@ -266,9 +266,8 @@ impl Flows {
             emergency: emergency.map(Arc::new),
             clock: clock.clone(),
         };
-        let missing_headers = MissingHeaders::new(clock.clone());
         let origins = PublicOrigins::new(settings.transport, settings.prefix, settings.compat);
-        let login = common.login(clock, metrics.logins, rate_limits, origins.registered_callback());
+        let login = common.login(clock.clone(), metrics.logins, rate_limits, origins.registered_callback());
         let endpoints = common.endpoints(&login, renewer, settings.legacy_cookies);
         let subrequests = Subrequests {
             origins,
@@ -282,7 +281,7 @@ impl Flows {
                 step_ups: StepUps { login: Arc::clone(&login), refusals: Arc::clone(&common.refusals) },
                 login,
                 refusals: Arc::clone(&common.refusals),
-                missing_headers,
+                missing_headers: MissingHeaders::new(clock),
             },
             endpoints: Arc::clone(&endpoints),
             refusals: Arc::clone(&common.refusals),
@@ -303,18 +302,6 @@ fn without_header(policy: Policy, header: Option<&HeaderName>) -> Policy {
         Some(header) => policy.removing(header),
         None => policy,
     }
-}
-
-fn delegations(
-    settings: &[Option<DelegateSettings>],
-    components: &GateComponents,
-    jar: &Arc<GateCookies>,
-) -> Vec<Option<Delegation>> {
-    let delegation = |settings: &DelegateSettings| {
-        let upstream = components.upstreams.get(&settings.upstream).cloned();
-        Delegation::new(settings.clone(), upstream, Arc::clone(jar), components.clock.clone())
-    };
-    settings.iter().map(|settings| settings.as_ref().map(delegation)).collect()
 }
 
 fn jar(settings: &Settings, providers: &[Arc<Provider>]) -> GateCookies {

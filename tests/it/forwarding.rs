@@ -1,8 +1,6 @@
 //! Reverse-proxy mode between raw clients and raw apps: what of a request reaches the app, byte by byte, and what of its answer
 //! reaches the client.
 
-#[path = "../../src/server/tests/frames.rs"]
-mod frames;
 mod heads;
 mod http_2;
 mod neighbours;

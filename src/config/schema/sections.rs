@@ -106,6 +106,3 @@ pub(in super::super) const SECTIONS: &[SectionSpec] = &[
     section("brand", Always, "Appearance of the gate's own pages."),
     section("log", Always, "The log."),
 ];
-
-/// Keys of other gates or versions that this version does not have: path and hint.
-pub(in super::super) const UNSUPPORTED: &[(&str, &str)] = &[];

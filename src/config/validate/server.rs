@@ -52,14 +52,15 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>, section: &Cursor<
     let shutdown_grace = reader.duration(section.at("shutdown_grace").as_ref());
     let tls = section.at("tls");
     let tls_settings = tls.as_ref().and_then(|tls| tls_settings(reader, tls));
-    if tls.is_some() && tls_settings.is_none() {
+    let is_unread = section.at("proxy_listen").is_some() && proxy_listen.is_none();
+    if (tls.is_some() && tls_settings.is_none()) || is_unread {
         return None;
     }
     Some(ServerSection {
         listeners: server::Settings {
             listen: listen?,
             management: management?,
-            proxy_listen: proxy_listen?,
+            proxy_listen,
             tls: tls_settings,
             shutdown_grace: shutdown_grace?,
         },

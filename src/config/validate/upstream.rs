@@ -22,13 +22,13 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Vec<Opt
     written.iter().map(|cursor| cursor.as_ref().map_or(Some(None), |cursor| of_app(reader, cursor).map(Some))).collect()
 }
 
-/// Reads the address of the listener; the outer `None` is a mistake.
+/// Reads the address of the listener; `None` is a mistake where it is written.
 pub(super) fn listen(
     reader: &mut Reader<'_>,
     root: &Cursor<'_>,
     others: [(&str, SocketAddr); 2],
-) -> Option<Option<SocketAddr>> {
-    let Some(cursor) = root.at("server").and_then(|section| section.at("proxy_listen")) else { return Some(None) };
+) -> Option<SocketAddr> {
+    let cursor = root.at("server")?.at("proxy_listen")?;
     let address = reader.parsed(Some(&cursor), reader::address)?;
     let apps = root.at("apps").map(|list| list.items()).unwrap_or_default();
     if !apps.iter().any(|app| app.at("upstream").is_some()) {
@@ -43,7 +43,7 @@ pub(super) fn listen(
             reader.error(&cursor, format!("`server.proxy_listen` and `{key}` are the same"), hint);
         }
     }
-    Some(Some(address))
+    Some(address)
 }
 
 fn of_app(reader: &mut Reader<'_>, cursor: &Cursor<'_>) -> Option<upstream::Settings> {

@@ -26,16 +26,16 @@ impl RelayedHead<'_> {
     /// Turns the head of an app's response into that for its client. The error is a response that could be read in two ways.
     pub(in crate::flow) fn relay(&self, response: &mut Parts) -> Result<(), upstream::Error> {
         self.check_switch(response)?;
-        let length = self.length(response)?;
+        let length = length(response)?;
         let of_connection = ConnectionHeaders::of_response(&response.headers);
         let mut headers = HeaderMap::with_capacity(response.headers.len() + 2);
-        let is_passed = |name: &HeaderName, value: &HeaderValue| {
-            !of_connection.contain(name)
-                && name != header::CONTENT_LENGTH
-                && !begins_like(name.as_str(), OWN_PREFIX)
-                && !(name == header::SET_COOKIE && self.jar.sets_own(value))
+        let is_gates = |name: &HeaderName, value: &HeaderValue| {
+            name == header::CONTENT_LENGTH
+                || begins_like(name.as_str(), OWN_PREFIX)
+                || (name == header::SET_COOKIE && self.jar.sets_own(value))
         };
-        for (name, value) in response.headers.iter().filter(|(name, value)| is_passed(name, value)) {
+        let passed = response.headers.iter().filter(|(name, value)| !is_gates(name, value));
+        for (name, value) in passed.filter(|(name, _)| !of_connection.contain(name)) {
             headers.append(name.clone(), value.clone());
         }
         headers.extend(length.map(|length| (header::CONTENT_LENGTH, length.into())));
@@ -62,27 +62,6 @@ impl RelayedHead<'_> {
         }
     }
 
-    /// Returns the length of the content, where the app says it and it is not said by the body itself. A response with a transfer
-    /// coding and a length could end in two places (RFC 9112, section 6.3), and one with a coding other than `chunked` cannot be
-    /// passed on, because the coding belongs to the connection.
-    fn length(&self, response: &Parts) -> Result<Option<u64>, upstream::Error> {
-        let headers = &response.headers;
-        let is_chunked = is_chunked_alone(headers);
-        if is_chunked == Some(false) {
-            return Err(unusable("has a transfer coding other than chunked"));
-        }
-        let lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-        let mut lengths = lengths.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(digits);
-        let Some(first) = lengths.next() else { return Ok(None) };
-        match first {
-            Some(length) if is_chunked.is_none() && lengths.all(|other| other == Some(length)) => {
-                let has_none = response.status.is_informational() || response.status == StatusCode::NO_CONTENT;
-                Ok((!has_none).then_some(length))
-            }
-            _ => Err(unusable("has a length that can be read in two ways")),
-        }
-    }
-
     /// Sets the `cache_control` of a rule. An answer that sets a cookie is somebody's own.
     fn set_cache_control(&self, status: StatusCode, headers: &mut HeaderMap) {
         let is_read = matches!(*self.method, Method::GET | Method::HEAD);
@@ -95,6 +74,27 @@ impl RelayedHead<'_> {
             headers.remove(header::EXPIRES);
             headers.remove(header::PRAGMA);
         }
+    }
+}
+
+/// Returns the length of the content, where the app says it and it is not said by the body itself. A response with a transfer
+/// coding and a length could end in two places (RFC 9112, section 6.3), and one with a coding other than `chunked` cannot be
+/// passed on, because the coding belongs to the connection.
+fn length(response: &Parts) -> Result<Option<u64>, upstream::Error> {
+    let headers = &response.headers;
+    let is_chunked = is_chunked_alone(headers);
+    if is_chunked == Some(false) {
+        return Err(unusable("has a transfer coding other than chunked"));
+    }
+    let lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut lengths = lengths.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(digits);
+    let Some(first) = lengths.next() else { return Ok(None) };
+    match first {
+        Some(length) if is_chunked.is_none() && lengths.all(|other| other == Some(length)) => {
+            let has_none = response.status.is_informational() || response.status == StatusCode::NO_CONTENT;
+            Ok((!has_none).then_some(length))
+        }
+        _ => Err(unusable("has a length that can be read in two ways")),
     }
 }
 

@@ -2,8 +2,13 @@
 
 use tokio::net::TcpStream;
 
-use super::frames::{DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM};
-use crate::world::{ForwardingGate, raw_app::RawApp};
+use crate::{
+    resource_limits::frames::{DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM},
+    world::{
+        ForwardingGate,
+        raw_app::{RawApp, SeenRequest},
+    },
+};
 
 /// Fields of a request to the public app.
 const GET: [(&str, &str); 4] =
@@ -106,7 +111,7 @@ async fn no_http_2_request_becomes_two_of_http_1() {
         let found = exchange(gate.port, &with(&changes), body).await;
         // A request of which the body is malformed may have begun at the app, and never ends there.
         let whole: Vec<_> = app.seen().into_iter().filter(|request| request.body.is_some()).collect();
-        let whole: Vec<_> = whole.iter().map(|request| request.summary()).collect();
+        let whole: Vec<_> = whole.iter().map(SeenRequest::summary).collect();
         if (found, &whole) != (outcome, &seen.iter().map(ToString::to_string).collect()) {
             wrong.push(format!("{what}: {found:?} {whole:?}"));
         }

@@ -1,7 +1,10 @@
 //! Requests that two servers could read in two ways (request smuggling): what the client is told, and what the app saw.
 
 use super::wire::{End, exchange};
-use crate::world::{ForwardingGate, raw_app::RawApp};
+use crate::world::{
+    ForwardingGate,
+    raw_app::{RawApp, SeenRequest},
+};
 
 /// A request on a connection of its own, another behind it, and what comes of both.
 struct Row {
@@ -260,7 +263,7 @@ async fn no_request_is_one_to_the_gate_and_another_to_the_app() {
     for (what, sent, statuses, mut expected) in passed.chain(refused).chain(judged) {
         let responses = exchange(gate.port, (filled_in(sent) + LAST).as_bytes(), End::Waits).await;
         let told: Vec<_> = responses.iter().map(|response| response.status).filter(|status| *status != 100).collect();
-        let mut seen: Vec<_> = app.seen().iter().map(|request| request.summary()).collect();
+        let mut seen: Vec<_> = app.seen().iter().map(SeenRequest::summary).collect();
         // The order of the connections that they came on is not that of the requests.
         seen.sort();
         expected.sort_unstable();
