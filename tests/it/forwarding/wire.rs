@@ -18,6 +18,8 @@ pub(super) struct SeenResponse {
     pub(super) headers: Vec<(String, String)>,
     /// The body; `None` where the connection ended before it did.
     pub(super) body: Option<String>,
+    /// Names of the fields behind the body.
+    pub(super) trailers: Vec<String>,
 }
 
 impl SeenResponse {
@@ -66,15 +68,19 @@ fn responses(bytes: &[u8], is_head: bool) -> Vec<SeenResponse> {
             .map(|line| line.split_once(':').unwrap_or_else(|| panic!("no header: {line:?}")))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
             .collect();
-        let mut response = SeenResponse { status, headers, body: None };
-        let (lengths, codings) = (response.values("content-length"), response.values("transfer-encoding"));
+        let mut response = SeenResponse { status, headers, body: None, trailers: Vec::new() };
+        let owned = |values: Vec<&str>| values.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let (lengths, codings) =
+            (owned(response.values("content-length")), owned(response.values("transfer-encoding")));
+        let (lengths, codings): (Vec<_>, Vec<_>) =
+            (lengths.iter().map(String::as_str).collect(), codings.iter().map(String::as_str).collect());
         let has_none = status < 200 || status == 204 || status == 304 || (is_head && seen.is_empty());
         let body = match (&lengths[..], &codings[..]) {
             _ if has_none => Some((String::new(), rest.to_owned())),
             ([length], []) => {
                 rest.split_at_checked(length.parse().unwrap()).map(|(body, rest)| (body.to_owned(), rest.to_owned()))
             }
-            ([], ["chunked"]) => chunks(rest),
+            ([], ["chunked"]) => chunks(rest, &mut response.trailers),
             ([], []) => Some((rest.to_owned(), String::new())),
             _ => panic!("a length in doubt: {left:?}"),
         };
@@ -85,17 +91,25 @@ fn responses(bytes: &[u8], is_head: bool) -> Vec<SeenResponse> {
     seen
 }
 
-fn chunks(text: &str) -> Option<(String, String)> {
+fn chunks(text: &str, trailers: &mut Vec<String>) -> Option<(String, String)> {
     let (mut left, mut body) = (text, String::new());
     loop {
         let (size, rest) = left.split_once("\r\n")?;
         let size = usize::from_str_radix(size, 16).unwrap();
         if size == 0 {
-            let (_, rest) = rest.split_once("\r\n")?;
-            return Some((body, rest.to_owned()));
+            left = rest;
+            break;
         }
         let (data, rest) = rest.split_at_checked(size)?;
         body.push_str(data);
         left = rest.strip_prefix("\r\n")?;
+    }
+    loop {
+        let (line, rest) = left.split_once("\r\n")?;
+        left = rest;
+        match line.split_once(':') {
+            Some((name, _)) => trailers.push(name.to_owned()),
+            None => return Some((body, left.to_owned())),
+        }
     }
 }
