@@ -17,6 +17,7 @@ use super::{
 use crate::{
     cookie::GateCookies,
     edge::{self, Edge, Intent, Namespace, Response, Subrequest, Verdict},
+    host::Authority,
     upstream::{self, ConfiguredUpstreams, Upstream},
 };
 
@@ -52,6 +53,14 @@ pub enum ForwardDecision {
     Answer(Response),
 }
 
+/// Request at `server.proxy_listen`.
+#[derive(Clone, Copy)]
+struct ProxiedRequest<'r> {
+    peer: IpAddr,
+    request: &'r request::Parts,
+    id: &'r RequestId,
+}
+
 /// Way of a request to an app, known before it is judged.
 struct ForwardTarget {
     upstream: Arc<Upstream>,
@@ -85,18 +94,19 @@ impl Forwarding {
         Self { upstreams: settings.iter().map(|settings| settings.as_ref().and_then(client)).collect(), jar }
     }
 
-    /// Lets a request in where memory alone can decide that.
-    pub(super) fn admit_at_once(
+    /// Decides about a request that memory alone can let in.
+    pub(super) fn decide_at_once(
         &self,
         subrequests: &Subrequests,
         peer: IpAddr,
         request: &request::Parts,
-    ) -> Option<ForwardedRequest> {
-        let pending = PendingSubrequest::read(subrequests, proxied(peer, request));
+    ) -> Option<ForwardDecision> {
+        let proxied = ProxiedRequest { peer, request, id: &RequestId::default() };
+        let pending = PendingSubrequest::read(subrequests, proxied.subrequest());
         let destination = self.destination(&pending)?;
         match pending.judge_at_once()? {
             Verdict::Allow(admission) => {
-                self.forward(subrequests, destination, (peer, request), &admission.into_headers()).ok()
+                Some(self.forward(subrequests, destination, proxied, &admission.into_headers()))
             }
             Verdict::Redirect(_) | Verdict::Refuse(_) => None,
         }
@@ -109,23 +119,18 @@ impl Forwarding {
         peer: IpAddr,
         request: &request::Parts,
     ) -> ForwardDecision {
-        let (id, pending) = (RequestId::default(), PendingSubrequest::read(subrequests, proxied(peer, request)));
+        let id = RequestId::default();
+        let proxied = ProxiedRequest { peer, request, id: &id };
+        let pending = PendingSubrequest::read(subrequests, proxied.subrequest());
         let destination = self.destination(&pending);
-        let target = RefusalTarget { intent: edge::intent(Some(request.method.as_str()), &request.headers), id: &id };
-        let client = edge::direct_client(&subrequests.proxies, peer, &request.headers);
-        let app = pending.site().map(|site| site.app.name.clone());
-        let details = || RefusalDetails { app: app.as_deref(), client, ..RefusalDetails::default() };
-        if app.is_some() && destination.is_none() {
-            return ForwardDecision::Answer(subrequests.refusals.not_proxied(target, details()));
+        if let (Some(site), None) = (pending.site(), &destination) {
+            let client = edge::direct_client(&subrequests.proxies, peer, &request.headers);
+            let details = RefusalDetails { app: Some(&site.app.name), client, ..RefusalDetails::default() };
+            return ForwardDecision::Answer(subrequests.refusals.not_proxied(proxied.refused(), details));
         }
         match (pending.judge(&id).await, destination) {
             (Verdict::Allow(admission), Some(destination)) => {
-                match self.forward(subrequests, destination, (peer, request), &admission.into_headers()) {
-                    Ok(forwarded) => ForwardDecision::Forward(Box::new(forwarded)),
-                    Err(error) => {
-                        ForwardDecision::Answer(subrequests.refusals.app_unavailable(target, &error, details()))
-                    }
-                }
+                self.forward(subrequests, destination, proxied, &admission.into_headers())
             }
             (verdict, _) => ForwardDecision::Answer(edge::write(Edge::Proxy, refusal_of(verdict), id.as_str())),
         }
@@ -138,46 +143,70 @@ impl Forwarding {
         Some(ForwardTarget { upstream, authorization, cache_control: pending.cache_control().cloned() })
     }
 
+    /// Makes the head of a request that was let in; where it cannot be passed on, it is refused.
     fn forward(
         &self,
         subrequests: &Subrequests,
         destination: ForwardTarget,
-        (peer, request): (IpAddr, &request::Parts),
+        proxied: ProxiedRequest<'_>,
         identity: &HeaderMap,
-    ) -> Result<ForwardedRequest, upstream::Error> {
-        let unusable = || upstream::Error::Request("has a host that cannot be passed on".to_owned());
-        let authority = edge::request_host(request).map_err(|_| unusable())?;
-        let is_proxy = subrequests.proxies.contains(peer);
+    ) -> ForwardDecision {
+        let ProxiedRequest { peer, request, .. } = proxied;
         let client = edge::direct_client(&subrequests.proxies, peer, &request.headers);
-        let trailers = TrailerFilter::of_request(identity);
-        let head = ForwardedHead {
-            scheme: subrequests.origins.own.scheme,
-            authority: &authority,
-            peer: if is_proxy { Peer::Proxy(peer) } else { Peer::Client(peer) },
-            client,
-            authorization: destination.authorization,
-            service_token: subrequests.check.service_tokens.as_ref().map(|tokens| &tokens.header),
-            upgrade: None,
-            jar: &self.jar,
+        let authority = edge::request_host(request).ok();
+        let host = authority.as_ref().map(Authority::host).unwrap_or_default();
+        let app = subrequests.policy.site(host).map(|site| site.app.name.clone()).unwrap_or_default();
+        let headers = match &authority {
+            Some(authority) => {
+                let is_proxy = subrequests.proxies.contains(peer);
+                let head = ForwardedHead {
+                    scheme: subrequests.origins.own.scheme,
+                    authority,
+                    peer: if is_proxy { Peer::Proxy(peer) } else { Peer::Client(peer) },
+                    client,
+                    authorization: destination.authorization,
+                    service_token: subrequests.check.service_tokens.as_ref().map(|tokens| &tokens.header),
+                    upgrade: None,
+                    jar: &self.jar,
+                };
+                head.request(request, identity)
+            }
+            // Never comes here, since it was judged; fail closed all the same.
+            None => Err(upstream::Error::Request("has a host that cannot be passed on".to_owned())),
         };
-        let site = subrequests.policy.site(authority.host());
-        Ok(ForwardedRequest {
-            upstream: destination.upstream,
-            headers: head.request(request, identity)?,
-            trailers,
-            app: site.map(|site| site.app.name.clone()).unwrap_or_default(),
-            host: authority.host().to_owned(),
-            method: request.method.clone(),
-            cache_control: destination.cache_control,
-            jar: Arc::clone(&self.jar),
-            client,
-            intent: edge::intent(Some(request.method.as_str()), &request.headers),
-        })
+        match headers {
+            Ok(headers) => ForwardDecision::Forward(Box::new(ForwardedRequest {
+                upstream: destination.upstream,
+                headers,
+                trailers: TrailerFilter::of_request(identity),
+                app,
+                host: host.to_owned(),
+                method: request.method.clone(),
+                cache_control: destination.cache_control,
+                jar: Arc::clone(&self.jar),
+                client,
+                intent: proxied.intent(),
+            })),
+            Err(error) => {
+                let details = RefusalDetails { app: Some(&app), host: Some(host), client, ..RefusalDetails::default() };
+                ForwardDecision::Answer(subrequests.refusals.app_unavailable(proxied.refused(), &error, details))
+            }
+        }
     }
 }
 
-fn proxied(peer: IpAddr, parts: &request::Parts) -> Subrequest<'_> {
-    Subrequest { edge: Edge::Proxy, namespace: Namespace::Own, peer, parts, target: "" }
+impl<'r> ProxiedRequest<'r> {
+    fn subrequest(&self) -> Subrequest<'r> {
+        Subrequest { edge: Edge::Proxy, namespace: Namespace::Own, peer: self.peer, parts: self.request, target: "" }
+    }
+
+    fn intent(&self) -> Intent {
+        edge::intent(Some(self.request.method.as_str()), &self.request.headers)
+    }
+
+    fn refused(&self) -> RefusalTarget<'r> {
+        RefusalTarget { intent: self.intent(), id: self.id }
+    }
 }
 
 /// Returns a verdict that lets nobody in. An admission never comes here without an upstream; fail closed all the same.

@@ -92,7 +92,7 @@ impl ForwardedHead<'_> {
         let of_connection = ConnectionHeaders::of_request(&sent.headers, identity)
             .map_err(|name| unusable(format!("the header {name:?} named in Connection")))?;
         let mut headers = HeaderMap::with_capacity(sent.headers.len() + identity.len() + 8);
-        let is_passed = |name: &HeaderName| self.is_passed(name, identity) && !of_connection.contain(name);
+        let is_passed = |name: &HeaderName| self.is_passed(name, identity) && !of_connection.name(name);
         for (name, value) in sent.headers.iter().filter(|(name, _)| is_passed(name)) {
             headers.append(name.clone(), value.clone());
         }

@@ -110,10 +110,10 @@ impl Snapshot {
         PendingSubrequest::read(&self.subrequests, subrequest).resolve().await
     }
 
-    /// Returns what is passed on to the app at `server.proxy_listen`, where memory alone can let the request in.
+    /// Decides about a request at `server.proxy_listen`, where memory alone can let it in.
     #[must_use]
-    pub fn forward_at_once(&self, peer: IpAddr, request: &Parts) -> Option<ForwardedRequest> {
-        self.forwarding.admit_at_once(&self.subrequests, peer, request)
+    pub fn forward_at_once(&self, peer: IpAddr, request: &Parts) -> Option<ForwardDecision> {
+        self.forwarding.decide_at_once(&self.subrequests, peer, request)
     }
 
     /// Decides about a request at `server.proxy_listen` that [`Snapshot::forward_at_once`] did not let in.

@@ -53,15 +53,15 @@ async fn answer(now: &Snapshot, peer: IpAddr, mut request: Parts, body: Incoming
         Route::Authorize(..) | Route::NoSuchEdge => return from_gate(now.not_found(&request)),
         Route::ProtectedResource | Route::NotFound => {}
     }
-    let forwarded = match now.forward_at_once(peer, &request) {
-        Some(forwarded) => forwarded,
-        None => match timeout(DECISION_TIMEOUT, now.forward(peer, &request)).await {
-            Ok(ForwardDecision::Forward(forwarded)) => *forwarded,
-            Ok(ForwardDecision::Answer(response)) => return from_gate(response),
-            Err(_) => return from_gate(now.overloaded("decisions at server.proxy_listen")),
-        },
+    let decision = match now.forward_at_once(peer, &request) {
+        Some(decision) => Ok(decision),
+        None => timeout(DECISION_TIMEOUT, now.forward(peer, &request)).await,
     };
-    forward(now, forwarded, &request, body, guard).await
+    match decision {
+        Ok(ForwardDecision::Forward(forwarded)) => forward(now, *forwarded, &request, body, guard).await,
+        Ok(ForwardDecision::Answer(response)) => from_gate(response),
+        Err(_) => from_gate(now.overloaded("decisions at server.proxy_listen")),
+    }
 }
 
 async fn forward(

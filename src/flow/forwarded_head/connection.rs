@@ -4,7 +4,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts};
 
-use super::reserved::{Sayer, may_be_of_connection};
+use super::reserved::may_be_of_connection;
 use crate::policy::headers::is_spelling_of;
 
 /// Protocols that no tunnel is opened for: they are HTTP, and requests in a tunnel are judged by nobody.
@@ -42,10 +42,9 @@ impl<'h> ConnectionHeaders<'h> {
         Self(named)
     }
 
-    /// Returns `true` for a header that goes no further.
-    pub(super) fn contain(&self, name: &HeaderName) -> bool {
-        Sayer::of(name.as_str()) == Sayer::Connection
-            || self.0.iter().any(|named| named.eq_ignore_ascii_case(name.as_str()))
+    /// Returns `true` for a header that `Connection` names.
+    pub(super) fn name(&self, header: &HeaderName) -> bool {
+        self.0.iter().any(|named| named.eq_ignore_ascii_case(header.as_str()))
     }
 }
 

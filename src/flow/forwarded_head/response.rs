@@ -4,7 +4,10 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, response::Parts};
 
-use super::connection::{ConnectionHeaders, is_chunked_alone};
+use super::{
+    connection::{ConnectionHeaders, is_chunked_alone},
+    reserved::Sayer,
+};
 use crate::{cookie::GateCookies, policy::headers::begins_like, upstream};
 
 /// Beginning of the names of the gate's own headers: an app's answer is not to be taken for the gate's.
@@ -27,7 +30,8 @@ impl RelayedHead<'_> {
     pub(in crate::flow) fn relay(&self, response: &mut Parts) -> Result<(), upstream::Error> {
         self.check_switch(response)?;
         let length = length(response)?;
-        let of_connection = ConnectionHeaders::of_response(&response.headers);
+        let named = ConnectionHeaders::of_response(&response.headers);
+        let is_of_connection = |name: &HeaderName| Sayer::of(name.as_str()) == Sayer::Connection || named.name(name);
         let mut headers = HeaderMap::with_capacity(response.headers.len() + 2);
         let is_gates = |name: &HeaderName, value: &HeaderValue| {
             name == header::CONTENT_LENGTH
@@ -35,7 +39,7 @@ impl RelayedHead<'_> {
                 || (name == header::SET_COOKIE && self.jar.sets_own(value))
         };
         let passed = response.headers.iter().filter(|(name, value)| !is_gates(name, value));
-        for (name, value) in passed.filter(|(name, _)| !of_connection.contain(name)) {
+        for (name, value) in passed.filter(|(name, _)| !is_of_connection(name)) {
             headers.append(name.clone(), value.clone());
         }
         headers.extend(length.map(|length| (header::CONTENT_LENGTH, length.into())));

@@ -131,6 +131,20 @@ async fn a_service_token_is_for_the_gate_and_the_host_passes_as_it_was_written()
 }
 
 #[tokio::test]
+async fn an_upstream_that_leads_back_to_the_gate_ends_after_a_few_rounds() {
+    let circle = "[[apps]]\nname = 'circle'\nhosts = ['circle.example.test']\nupstream = 'http://GATE'\n\
+                  rules = [{ access = 'public' }]\n";
+    let gate = ForwardingGate::start(1, "192.0.2.0/24", circle).await;
+    let request = "GET /a HTTP/1.1\r\nHost: circle.example.test\r\nConnection: close\r\n\r\n";
+    let told = exchange(gate.port, request.as_bytes(), End::Waits).await;
+    assert_eq!((told.len(), told[0].status), (1, 502), "{told:?}");
+    let passed =
+        gate.gate.metric("doorward_auth_requests_total{app=\"circle\",edge=\"proxy\",verdict=\"allow\"}").await;
+    assert_eq!(passed, Some(5), "the fifth goes no further");
+    assert!(gate.gate.log().contains("leads back to the gate"), "{}", gate.gate.log());
+}
+
+#[tokio::test]
 async fn no_trailer_says_what_only_a_head_may_in_either_direction() {
     let app = RawApp::start().await;
     let gate = ForwardingGate::start(app.port, "192.0.2.0/24", "").await;

@@ -17,7 +17,8 @@ pub(crate) struct ForwardingGate {
 }
 
 impl ForwardingGate {
-    /// Starts a gate in front of this port. `trusted` are the networks of the proxies in front, `tables` further tables.
+    /// Starts a gate in front of this port. `trusted` are the networks of the proxies in front, `tables` further tables, in which
+    /// `GATE` stands for the gate's own address.
     pub(crate) async fn start(upstream: u16, trusted: &str, tables: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (mut gate, port) = (Gate::new(dir.path()), ports::free());
@@ -73,6 +74,7 @@ upstream = {{ url = "http://127.0.0.1:{upstream}", first_byte_timeout = "20s" }}
             management = gate.management,
             store = dir.path().join("sessions.db").display(),
             nowhere = ports::free(),
+            tables = tables.replace("GATE", &format!("127.0.0.1:{port}")),
         ));
         gate.start().await;
         Self { gate, port, _dir: dir }
