@@ -34,8 +34,13 @@ pub(crate) async fn constant(bench: &Bench) -> HeaderMap {
 /// Runs Doorward's listeners with `bench`'s gate until `stop` is raised, on the current runtime.
 pub(crate) async fn doorward(bench: &Bench, stop: Signal) -> SocketAddr {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    let settings =
-        Settings { listen: loopback, management: loopback, tls: None, shutdown_grace: Duration::from_millis(100) };
+    let settings = Settings {
+        listen: loopback,
+        management: loopback,
+        proxy_listen: None,
+        tls: None,
+        shutdown_grace: Duration::from_millis(100),
+    };
     let server = Server::bind(settings).await.expect("loopback has free ports");
     let (address, _) = server.addresses();
     let tasks = Tasks::new(stop.clone());

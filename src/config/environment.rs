@@ -130,7 +130,7 @@ impl Variable<'_> {
         let parsed = || tree::parse_value(&Origin::Default, self.value).map(|node| node.value);
         let begins_with = |bracket| self.value.trim_start().starts_with(bracket);
         match kind {
-            ValueKind::Secret | ValueKind::Path | ValueKind::Headers => {
+            ValueKind::Secret | ValueKind::Path | ValueKind::Upstream | ValueKind::Headers => {
                 begins_with('{') && matches!(parsed(), Some(TomlValue::Table(_)))
             }
             ValueKind::ClaimPath | ValueKind::TextOrList | ValueKind::Domains => {

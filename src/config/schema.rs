@@ -20,8 +20,10 @@ use self::{
     limits::LIMIT_KEYS, providers::PROVIDER_KEYS, tokens::TOKEN_KEYS, upstream::UPSTREAM_KEYS,
 };
 pub(super) use self::{
-    sections::{SECTIONS, UNSUPPORTED},
-    spec::{AppliesOn, Child, DefaultValue, KeySpec, PREFIX, Presence, REGEX, SECRET_SOURCES, ValueKind},
+    sections::SECTIONS,
+    spec::{
+        AppliesOn, Child, DefaultValue, KeySpec, PREFIX, Presence, REGEX, SECRET_SOURCES, UPSTREAM_FIELDS, ValueKind,
+    },
 };
 use super::tree::Segment;
 

@@ -4,7 +4,7 @@
 
 use super::{
     diagnostic::{Diagnostic, Origin, ValueError},
-    schema::{self, Child, DefaultValue, PREFIX, Presence, REGEX, SECRET_SOURCES, ValueKind},
+    schema::{self, Child, DefaultValue, PREFIX, Presence, REGEX, SECRET_SOURCES, UPSTREAM_FIELDS, ValueKind},
     suggest,
     tree::{self, Node, TomlValue, parse_value, quoted_key},
 };
@@ -121,6 +121,7 @@ impl SchemaCheck {
             }
             (ValueKind::Secret, TomlValue::Table(_)) => self.one_of(SECRET_SOURCES, at, node),
             (ValueKind::Path, TomlValue::Table(_)) => self.one_of(&[PREFIX, REGEX], at, node),
+            (ValueKind::Upstream, TomlValue::Table(_)) => self.each_of(UPSTREAM_FIELDS, at, node),
             (kind, value) => {
                 let problem = format!("this is {}, and not {}", value.type_name(), kind.describe());
                 self.invalidate(at, node, ValueError::new(problem, format!("for instance {}", kind.example())));
@@ -130,24 +131,29 @@ impl SchemaCheck {
 
     /// Checks a table in place of a scalar: exactly one of these keys, with text.
     fn one_of(&mut self, names: &'static [&'static str], at: &str, node: &mut Node) {
-        let TomlValue::Table(table) = &mut node.value else { return };
+        self.each_of(names, at, node);
+        let TomlValue::Table(table) = &node.value else { return };
         let count = table.len();
-        for (name, value) in table.iter_mut() {
-            let below = join(at, name);
-            if names.contains(&name.as_str()) {
-                self.value(ValueKind::Text, &below, value);
-            } else {
-                let hint = suggest::unsupported(&without_indices(&below)).map(ToOwned::to_owned);
-                let hint = hint.unwrap_or_else(|| suggest::among(name, names.iter().copied()));
-                self.invalidate(&below, value, ValueError::new("there is no such key", hint));
-            }
-        }
         if count != 1 {
             let hint = format!(
                 "write {}",
                 names.iter().map(|name| format!("{{ {name} = \"…\" }}")).collect::<Vec<_>>().join(" or ")
             );
             self.invalidate(at, node, ValueError::new(format!("exactly one key is needed here, not {count}"), hint));
+        }
+    }
+
+    /// Checks a table in place of a scalar: some of these keys, with text.
+    fn each_of(&mut self, names: &'static [&'static str], at: &str, node: &mut Node) {
+        let TomlValue::Table(table) = &mut node.value else { return };
+        for (name, value) in table.iter_mut() {
+            let below = join(at, name);
+            if names.contains(&name.as_str()) {
+                self.value(ValueKind::Text, &below, value);
+            } else {
+                let hint = suggest::among(name, names.iter().copied());
+                self.invalidate(&below, value, ValueError::new("there is no such key", hint));
+            }
         }
     }
 }

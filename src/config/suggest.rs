@@ -30,10 +30,6 @@ pub(super) fn among<'n>(written: &str, names: impl IntoIterator<Item = &'n str>)
 
 /// Returns a hint for a key that the section does not have.
 pub(super) fn key(section: &str, written: &str) -> String {
-    let path = if section.is_empty() { written.to_owned() } else { format!("{section}.{written}") };
-    if let Some(hint) = unsupported(&path) {
-        return hint.to_owned();
-    }
     let siblings = || schema::children(section).map(|(name, _)| name);
     let elsewhere = schema::KEYS.iter().find(|key| key.place().1 == written);
     match (closest(written, siblings()), elsewhere) {
@@ -59,11 +55,6 @@ pub(super) fn variable(written: &str) -> Option<String> {
     })
 }
 
-/// Returns a hint for a key that other versions or gates have and this one does not.
-pub(super) fn unsupported(path: &str) -> Option<&'static str> {
-    schema::UNSUPPORTED.iter().find(|(absent, _)| *absent == path).map(|(_, hint)| *hint)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,7 +72,6 @@ mod tests {
         ] {
             assert_eq!(key(section, written), expected);
         }
-        assert!(key("apps[]", "upstream").contains("this version"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod adopt;
 mod arbitrary;
 mod attributes;
+mod cache_control;
 mod mistakes;
 mod reload;
 mod reports;

@@ -8,6 +8,7 @@ mod attributes;
 mod audience;
 mod bearer;
 mod brand;
+mod cache_control;
 mod cookie_domains;
 mod cross_site;
 mod delegate;
@@ -26,6 +27,7 @@ mod shadowing;
 mod step_up;
 mod store;
 mod tokens;
+mod upstream;
 
 use std::time::Duration;
 
@@ -57,13 +59,14 @@ pub(super) fn settings(
 
 fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
     // Every section is read before any failure returns, so that all diagnostics are reported at once.
-    let server = root.at("server").and_then(|section| server::read(reader, &section));
+    let server = root.at("server").and_then(|section| server::read(reader, root, &section));
     let session = root.at("session").and_then(|section| session::read(reader, &section, root));
     let limits = limits::read(reader, root);
     let transport = server::transport(root);
     let providers = providers::read(reader, root, transport);
     let apps = apps::read(reader, root);
     let delegates = delegate::read(reader, root);
+    let upstreams = upstream::read(reader, root);
     let bearer = bearer::read(reader, root, transport, providers.as_deref());
     let emergency = emergency::read(reader, root, apps.as_deref());
     let adopt = adopt::read(reader, root, providers.as_deref(), apps.as_deref());
@@ -79,6 +82,7 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
     (root.at("adopt").is_some() == adopt.is_some()).then_some(())?;
     let adopted_lifetime = adopt.as_ref().map(|adopt| adopt.lifetime);
     let (server, session, limits, brand, delegates) = (server?, session?, limits?, brand?, delegates?);
+    let upstreams = upstreams?;
     let apps = with_emergency_header(apps?, emergency.as_ref());
     let bearer = bearer.map(|bearer| bearer.keeping(&attributes::needed(&apps)));
     let providers = with_use_of_groups(providers?, &apps, session.settings.outage_grace);
@@ -106,6 +110,7 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
             emergency,
             delegates,
             adopt: adopt.map(|adopt| adopt.settings),
+            upstreams,
         },
         secrets: session.secrets,
         session: Settings { passes_tokens, reauthorize: shortest, adopted_lifetime, ..session.settings },

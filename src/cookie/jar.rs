@@ -141,8 +141,7 @@ impl GateCookies {
         let is_own = |pair: &[u8]| {
             let name = memchr::memchr(b'=', pair).and_then(|end| pair.get(..end));
             // A server may read a pair without `=` as a name with an empty value.
-            let name = name.unwrap_or(pair).trim_ascii();
-            self.own_names().any(|own| own.as_bytes() == name)
+            self.is_own_name(name.unwrap_or(pair))
         };
         let mut forwarded = Vec::with_capacity(lines.iter().map(|line| line.len() + 2).sum());
         for line in lines {
@@ -163,10 +162,22 @@ impl GateCookies {
         if forwarded.len() > max_length { None } else { HeaderValue::from_maybe_shared(Bytes::from(forwarded)).ok() }
     }
 
-    /// Returns the names of all cookies that an app could be sent, wherever it is.
-    fn own_names(&self) -> impl Iterator<Item = &str> {
+    /// Returns `true` for a `Set-Cookie` line of a cookie of the gate's own.
+    #[must_use]
+    pub fn sets_own(&self, line: &HeaderValue) -> bool {
+        let pair = line.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        // Browsers send a cookie with an empty name as its value alone, RFC 6265bis, section 5.8.3.
+        let pair = pair.strip_prefix(b"=").unwrap_or(pair);
+        memchr::memchr(b'=', pair).and_then(|end| pair.get(..end)).is_some_and(|name| self.is_own_name(name))
+    }
+
+    /// Returns `true` for a name that the gate may give a cookie, wherever an app is. Spaces around it do not count.
+    fn is_own_name(&self, name: &[u8]) -> bool {
+        let name = name.trim_ascii();
         let shared = (!self.domains.is_empty()).then_some(&self.shared);
-        self.host_only.all().chain(shared.into_iter().flat_map(CookieNames::all))
+        let mut sent_everywhere = self.host_only.all().chain(shared.into_iter().flat_map(CookieNames::all));
+        sent_everywhere.any(|own| own.as_bytes() == name)
+            || name.strip_prefix(self.path_bound.as_bytes()).is_some_and(|rest| rest.starts_with(b"_"))
     }
 
     /// Makes a `Set-Cookie` line. A cookie is removed only with the attributes that it was set with, so one function

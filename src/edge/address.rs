@@ -9,26 +9,40 @@ use super::{field::Field, trust::TrustedPeer};
 /// The client of a subrequest as trusted proxies describe it. Parsed only where it is asked for: most requests are answered
 /// without it.
 #[derive(Clone, Copy, Debug)]
-pub struct ForwardedClient<'r> {
-    peer: TrustedPeer<'r>,
-    forwarded: Field<'r>,
+pub struct ForwardedClient<'r>(ClientSource<'r>);
+
+/// Source of a client's address.
+#[derive(Clone, Copy, Debug)]
+enum ClientSource<'r> {
+    /// The line of a trusted peer.
+    Forwarded(TrustedPeer<'r>, Field<'r>),
+    /// The peer itself, which forwards for nobody.
+    Peer(IpAddr),
 }
 
 impl<'r> ForwardedClient<'r> {
     /// The client that this line of a trusted peer names.
     pub(super) fn new(peer: TrustedPeer<'r>, forwarded: Field<'r>) -> Self {
-        Self { peer, forwarded }
+        Self(ClientSource::Forwarded(peer, forwarded))
+    }
+
+    /// The peer of a connection, where that is the client.
+    pub(super) fn of_peer(peer: IpAddr) -> Self {
+        Self(ClientSource::Peer(peer))
     }
 
     /// A client that nothing trustworthy is told about.
     pub(super) fn unknown(peer: TrustedPeer<'r>) -> Self {
-        Self { peer, forwarded: Field::named("X-Forwarded-For") }
+        Self(ClientSource::Forwarded(peer, Field::named("X-Forwarded-For")))
     }
 
     /// Returns its address, or `None` where it is unknown.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
-        client(self.peer, &self.forwarded)
+        match &self.0 {
+            ClientSource::Forwarded(peer, forwarded) => client(*peer, forwarded),
+            ClientSource::Peer(peer) => Some(peer.to_canonical()),
+        }
     }
 }
 

@@ -20,7 +20,10 @@ pub use self::{
     address::ForwardedClient,
     answer::{DOORWARD_REASON, DOORWARD_REQUEST_ID, Response, write, write_direct},
     cross_site::is_cross_site,
-    dialect::{HostMismatch, cross_check, direct_client, is_question, mend_cookies, mend_headers, mend_method, read},
+    dialect::{
+        HostMismatch, cross_check, direct_client, is_question, mend_cookies, mend_headers, mend_method, read,
+        read_proxied,
+    },
     field::{BadRequest, request_host},
     intent::{Intent, intent, tells_intent},
     network::Network,

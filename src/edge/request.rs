@@ -25,19 +25,22 @@ pub enum Edge {
     Envoy,
     /// Any edge that asks at the path of oauth2-proxy (`server.compat`).
     OAuth2Proxy,
+    /// The gate itself, in reverse-proxy mode: a request that it will pass on.
+    Proxy,
 }
 
 impl Edge {
-    /// Every edge, in the order of declaration.
+    /// Every edge that asks from outside, in the order of declaration.
     pub const ALL: &'static [Self] = &[Self::Traefik, Self::Caddy, Self::Nginx, Self::Envoy, Self::OAuth2Proxy];
 
-    /// The labels of [`Edge::ALL`], in the same order.
-    pub const LABELS: [&'static str; 5] = [
+    /// The labels of [`Edge::ALL`] and of [`Edge::Proxy`], in the order of declaration.
+    pub const LABELS: [&'static str; 6] = [
         Self::Traefik.label(),
         Self::Caddy.label(),
         Self::Nginx.label(),
         Self::Envoy.label(),
         Self::OAuth2Proxy.label(),
+        Self::Proxy.label(),
     ];
 
     /// The value in metrics and log lines.
@@ -49,6 +52,7 @@ impl Edge {
             Self::Nginx => "nginx",
             Self::Envoy => "envoy",
             Self::OAuth2Proxy => "oauth2-proxy",
+            Self::Proxy => "proxy",
         }
     }
 }

@@ -47,8 +47,9 @@ impl Admission {
         self.headers.get(name)
     }
 
-    /// Returns the headers of the answer.
-    pub(super) fn into_headers(self) -> HeaderMap {
+    /// Returns the headers of the answer, or of the request that the gate passes on itself.
+    #[must_use]
+    pub fn into_headers(self) -> HeaderMap {
         self.headers
     }
 }

@@ -217,6 +217,7 @@ impl RequestContext<'_> {
     /// Returns the edge whose question came without any cookies.
     pub(super) fn edge_without_cookies(&self) -> Option<Edge> {
         match self.via {
+            Via::Subrequest(Edge::Proxy) => None,
             Via::Subrequest(edge) if !self.headers.contains_key(header::COOKIE) => Some(edge),
             Via::Subrequest(_) | Via::Direct => None,
         }

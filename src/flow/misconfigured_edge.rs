@@ -81,8 +81,8 @@ pub(super) fn paths(prefix: &str) -> String {
         .filter_map(|edge| match edge {
             Edge::Traefik | Edge::Caddy | Edge::Nginx => Some(format!("{prefix}/auth/{}", edge.label())),
             Edge::Envoy => Some(format!("{prefix}/auth/{} (path_prefix, followed by the original path)", edge.label())),
-            // Not below this prefix.
-            Edge::OAuth2Proxy => None,
+            // Not below this prefix, and no edge that asks.
+            Edge::OAuth2Proxy | Edge::Proxy => None,
         })
         .collect();
     format!("edges ask at {}", paths.join(", "))

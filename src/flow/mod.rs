@@ -19,6 +19,7 @@
 //! | `delegate` | apps whose checks an outpost answers |
 //! | `service_tokens` | the service token of a request, and its refusals |
 //! | `endpoints` | the gate's own endpoints below `server.prefix`, such as `/start` and `/callback` |
+//! | `forward`, `forwarded_head` | reverse-proxy mode: what an app gets of a request that is let in, and the client of its answer |
 //! | `login`, `attempt` | OpenID Connect sign-in: `state`, nonce, PKCE, the login cookie, redirect loops |
 //! | `callback` | what the provider's answer makes of an attempt |
 //! | `callback_parameters`, `sign_in_refusals` | what the provider answers through the browser, and what is made of its errors |
@@ -60,6 +61,8 @@ mod emergency;
 mod emergency_watch;
 mod endpoint_path;
 mod endpoints;
+mod forward;
+mod forwarded_head;
 mod frontchannel_logout;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -104,6 +107,8 @@ pub use self::{
     check::OwnCookies,
     compat::{AUTHENTIK_PREFIX, CompatSettings, OAUTH2_PROXY_PREFIX},
     delegate::DelegateSettings,
+    forward::{ForwardDecision, ForwardedRequest},
+    forwarded_head::TrailerFilter,
     rate_limits::{RateLimit, RateLimitSettings},
     renewal::Renewer,
     settings::{GateComponents, Settings},

@@ -198,6 +198,37 @@ impl Refusals {
         Refusal { status, ..refusal }
     }
 
+    /// 502 or 504 where an app in reverse-proxy mode does not answer.
+    pub(super) fn app_unavailable(
+        &self,
+        to: RefusalTarget<'_>,
+        error: &upstream::Error,
+        details: RefusalDetails<'_>,
+    ) -> Response {
+        let app = details.app.unwrap_or_default();
+        let (reason, page) = match error {
+            upstream::Error::Timeout(_) => (Reason::UpstreamTimeout, Page::AppUnavailable { app }),
+            upstream::Error::Unavailable(_) => (Reason::UpstreamUnavailable, Page::AppUnavailable { app }),
+            upstream::Error::Request(_) => {
+                (Reason::BadRequest, Page::BadRequest { detail: "The request broke off, or cannot be passed on." })
+            }
+        };
+        let id = to.id;
+        let details = RefusalDetails { detail: Some(error), ..details };
+        write_direct(Verdict::Refuse(self.refuse_to(to, reason, &page, &details)), id.as_str())
+    }
+
+    /// 421 at `server.proxy_listen` for an app that is not served there.
+    pub(super) fn not_proxied(&self, to: RefusalTarget<'_>, details: RefusalDetails<'_>) -> Response {
+        let id = to.id;
+        let page = Page::BadRequest { detail: "This app is not served at this address." };
+        let mend = "give the app an `upstream`, or route its host to the edge that serves it";
+        let details = RefusalDetails { mend: Some(mend), ..details };
+        let refusal = self.refuse_to(to, Reason::BadRequest, &page, &details);
+        let refusal = Refusal { status: StatusCode::MISDIRECTED_REQUEST, ..refusal };
+        write_direct(Verdict::Refuse(refusal), id.as_str())
+    }
+
     /// Counts and logs the refusal of an outpost, which passes.
     pub(super) fn relayed(&self, context: &RequestContext<'_>, refusal: Refusal) -> Refusal {
         if refusal.status != StatusCode::UNAUTHORIZED {

@@ -56,13 +56,16 @@ pub struct Settings {
     pub delegates: Vec<Option<DelegateSettings>>,
     /// `[adopt]`.
     pub adopt: Option<AdoptSettings>,
+    /// `apps[].upstream`, by the apps' places in the configuration.
+    pub upstreams: Vec<Option<upstream::Settings>>,
 }
 
 impl Settings {
     /// Returns every upstream that the flows pass requests on to.
     pub fn upstreams(&self) -> impl Iterator<Item = &upstream::Settings> {
         let delegates = self.delegates.iter().flatten().map(|delegate| &delegate.upstream);
-        self.adopt.iter().map(|adopt| &adopt.upstream).chain(delegates)
+        let adopt = self.adopt.iter().map(|adopt| &adopt.upstream);
+        adopt.chain(delegates).chain(self.upstreams.iter().flatten())
     }
 }
 

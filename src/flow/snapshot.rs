@@ -14,6 +14,7 @@ use super::{
     context::{Initiator, RequestContext, RequestId, Via},
     emergency_watch::EmergencyWatch,
     endpoints::{self, Endpoints},
+    forward::{ForwardDecision, ForwardedRequest, Forwarding},
     misconfigured_edge, protected_resource,
     refusal::{RefusalTarget, Refusals, UnreadableRequest},
     refusal_log::RefusalDetails,
@@ -27,6 +28,7 @@ use crate::{
     oidc::Provider,
     policy::{Policy, Site},
     session::Sessions,
+    upstream,
 };
 
 /// Health of the gate's dependencies, for the health page.
@@ -49,13 +51,14 @@ pub struct Snapshot {
     policy: Arc<Policy>,
     sessions: Arc<Sessions>,
     providers: Vec<Arc<Provider>>,
+    forwarding: Forwarding,
 }
 
 impl Snapshot {
     pub(super) fn new(settings: Settings, components: GateComponents, shared: &SharedParts) -> Self {
-        let Flows { subrequests, backchannel_logout, endpoints, refusals, policy, sessions, providers } =
+        let Flows { subrequests, backchannel_logout, endpoints, refusals, policy, sessions, providers, forwarding } =
             Flows::new(settings, components, shared);
-        Self { subrequests, backchannel_logout, endpoints, refusals, policy, sessions, providers }
+        Self { subrequests, backchannel_logout, endpoints, refusals, policy, sessions, providers, forwarding }
     }
 
     /// `server.prefix`, such as `/_doorward`; never ends with a slash.
@@ -106,6 +109,29 @@ impl Snapshot {
     /// Answers an auth subrequest that [`Snapshot::admit_at_once`] has left pending, for callers that could not keep it.
     pub async fn authorize(&self, subrequest: Subrequest<'_>) -> Response {
         PendingSubrequest::read(&self.subrequests, subrequest).resolve().await
+    }
+
+    /// Decides about a request at `server.proxy_listen`, where memory alone can let it in.
+    #[must_use]
+    pub fn forward_at_once(&self, peer: IpAddr, request: &Parts) -> Option<ForwardDecision> {
+        self.forwarding.decide_at_once(&self.subrequests, peer, request)
+    }
+
+    /// Decides about a request at `server.proxy_listen` that [`Snapshot::forward_at_once`] did not let in.
+    pub async fn forward(&self, peer: IpAddr, request: &Parts) -> ForwardDecision {
+        self.forwarding.decide(&self.subrequests, peer, request).await
+    }
+
+    /// Answers a request that was let in and that the app did not answer.
+    #[must_use]
+    pub fn upstream_failed(&self, request: &ForwardedRequest, error: &upstream::Error) -> Response {
+        request.refuse(&self.refusals, error)
+    }
+
+    /// Returns `true` if the app of a request has its protected-resource metadata published by the gate.
+    #[must_use]
+    pub fn publishes_metadata(&self, request: &Parts) -> bool {
+        self.requested_site(request).is_ok_and(|(_, site)| site.app.resource_metadata.is_some())
     }
 
     /// Answers a request for one of the gate's own endpoints that arrived over a direct route. `path` is below the prefix and

@@ -11,6 +11,8 @@ use std::{
     time::Instant,
 };
 
+use http::HeaderValue;
+
 use super::{
     check::Check,
     compat,
@@ -99,8 +101,12 @@ impl Subrequests {
 
     /// Reads a subrequest and finds its app. The peer is checked before anything else.
     fn read<'r>(&'r self, subrequest: &Subrequest<'r>) -> Result<ReadSubrequest<'r>, UnreadableRequest> {
-        let trusted = self.proxies.admit(subrequest.peer).ok_or(UnreadableRequest::UntrustedPeer)?;
-        let mut request = edge::read(trusted, subrequest, &self.service_hosts)?;
+        let mut request = if subrequest.edge == Edge::Proxy {
+            edge::read_proxied(&self.proxies, subrequest)?
+        } else {
+            let trusted = self.proxies.admit(subrequest.peer).ok_or(UnreadableRequest::UntrustedPeer)?;
+            edge::read(trusted, subrequest, &self.service_hosts)?
+        };
         request.authority = request.authority.without_default_port(self.origins.own.scheme);
         let is_same_app = |described: &str, routed: &str| self.is_same_named_app(described, routed);
         edge::cross_check(&request, &self.service_hosts, is_same_app)?;
@@ -120,10 +126,7 @@ impl Subrequests {
         } else if site.app.resource_metadata.is_some() && protected_resource::resource_path(path).is_some() {
             Destination::ResourceMetadata
         } else {
-            // Unknown closes what known would close, so leaving it out where no rule asks opens nothing.
-            let client = if site.app.reads_client() { request.client.address() } else { None };
-            let attributes = RequestAttributes { path, method: request.method, client };
-            let requirement = site.app.requirement(attributes);
+            let requirement = site.app.requirement(request_attributes(&request, &site));
             let narrowing = narrowing(subrequest);
             match delegation {
                 Some(delegation) if narrowing.is_empty() => Destination::Delegated(delegation, requirement),
@@ -226,6 +229,13 @@ fn narrowing<'r>(subrequest: &Subrequest<'r>) -> Narrowing<'r> {
     }
 }
 
+/// Returns what rules read of a request.
+fn request_attributes<'a>(request: &'a AuthRequest<'_>, site: &Site<'_>) -> RequestAttributes<'a> {
+    // Unknown closes what known would close, so leaving it out where no rule asks opens nothing.
+    let client = if site.app.reads_client() { request.client.address() } else { None };
+    RequestAttributes { path: request.path(), method: request.method, client }
+}
+
 impl<'r> PendingSubrequest<'r> {
     /// Reads a subrequest.
     pub(super) fn read(subrequests: &'r Subrequests, subrequest: Subrequest<'r>) -> Self {
@@ -233,8 +243,29 @@ impl<'r> PendingSubrequest<'r> {
         Self { subrequests, subrequest, begun, read: subrequests.read(&subrequest) }
     }
 
+    /// Returns the app, where the request is for one.
+    pub(super) fn site(&self) -> Option<Site<'r>> {
+        self.read.as_ref().ok().map(|read| read.site)
+    }
+
+    /// Returns `true` for a path where the credential of an API client, and nothing else, lets in.
+    pub(super) fn is_for_api_clients(&self) -> bool {
+        matches!(&self.read, Ok(ReadSubrequest { destination: Destination::App(Requirement::Bearer(_)), .. }))
+    }
+
+    /// Returns `cache_control` of the rule that decides about the request.
+    pub(super) fn cache_control(&self) -> Option<&'r HeaderValue> {
+        let ReadSubrequest { request, site, .. } = self.read.as_ref().ok()?;
+        site.app.cache_control(request_attributes(request, site))
+    }
+
     /// Lets the subrequest in where memory alone can decide that.
     fn admit(&self) -> Option<Response> {
+        Some(edge::write(self.subrequest.edge, self.judge_at_once()?, ""))
+    }
+
+    /// Returns the admission of a request that memory alone can let in.
+    pub(super) fn judge_at_once(&self) -> Option<Verdict> {
         let ReadSubrequest { request, site, initiator, destination, .. } = self.read.as_ref().ok()?;
         let (host, headers, check) = (request.authority.host(), request.headers, &self.subrequests.check);
         let verdict = match (destination, initiator) {
@@ -248,19 +279,29 @@ impl<'r> PendingSubrequest<'r> {
         };
         // Never by an emergency password: those are looked at later.
         self.subrequests.count(request.edge, Some(*site), metrics::VerdictLabel::Allow, self.begun);
-        Some(edge::write(request.edge, verdict, ""))
+        Some(verdict)
     }
 
     /// Answers the subrequest. May wait for the store and the provider.
     pub async fn resolve(self) -> Response {
+        let (id, edge) = (RequestId::default(), self.subrequest.edge);
+        match self.judge(&id).await {
+            // An admission needs no id, and making one costs.
+            allow @ Verdict::Allow(_) => edge::write(edge, allow, ""),
+            other => edge::write(edge, other, id.as_str()),
+        }
+    }
+
+    /// Returns the verdict. May wait for the store and the provider.
+    pub(super) async fn judge(self, id: &RequestId) -> Verdict {
         let Self { subrequests, subrequest, begun, read } = self;
-        let (id, edge) = (RequestId::default(), subrequest.edge);
+        let edge = subrequest.edge;
         let (verdict, site) = match read {
             Ok(read) => {
                 let site = read.site;
-                (subrequests.answer(read, &id).await, Some(site))
+                (subrequests.answer(read, id).await, Some(site))
             }
-            Err(error) => (subrequests.refuse_unreadable(&subrequest, &id, error), None),
+            Err(error) => (subrequests.refuse_unreadable(&subrequest, id, error), None),
         };
         let label = verdict_label(&verdict);
         subrequests.count(edge, site, label, begun);
@@ -272,10 +313,6 @@ impl<'r> PendingSubrequest<'r> {
             reason = verdict.reason().map(Reason::code),
             "auth subrequest"
         );
-        match verdict {
-            // An admission needs no id, and making one costs.
-            allow @ Verdict::Allow(_) => edge::write(edge, allow, ""),
-            other => edge::write(edge, other, id.as_str()),
-        }
+        verdict
     }
 }

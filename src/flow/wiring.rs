@@ -12,10 +12,11 @@ use super::{
     callback::CallbackFlow,
     check::Check,
     context::PublicOrigins,
-    delegate::{DelegateSettings, Delegation},
+    delegate::Delegation,
     emergency::EmergencySignIn,
     emergency_watch::EmergencyWatch,
     endpoints::Endpoints,
+    forward::Forwarding,
     frontchannel_logout::FrontchannelLogout,
     header_cuts::HeaderCuts,
     login::LoginFlow,
@@ -144,6 +145,7 @@ pub(super) struct Flows {
     pub(super) policy: Arc<Policy>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) providers: Vec<Arc<Provider>>,
+    pub(super) forwarding: Forwarding,
 }
 
 impl Flows {
@@ -151,10 +153,11 @@ impl Flows {
     pub(super) fn new(settings: Settings, components: GateComponents, shared: &SharedParts) -> Self {
         let SharedParts { renewer, refusal_log, header_cuts, rate_limits, .. } = shared;
         let jar = Arc::new(jar(&settings, &components.providers));
-        let delegations = delegations(&settings.delegates, &components, &jar);
+        let delegations = Delegation::all(&settings.delegates, &components.upstreams, &jar, &components.clock);
         let emergency =
             settings.emergency.clone().map(|emergency| shared.emergency(emergency, &components, &delegations));
         let adoption = settings.adopt.clone().map(|settings| Arc::new(shared.adoption(settings, &components)));
+        let forwarding = Forwarding::new(&settings.upstreams, &components.upstreams, Arc::clone(&jar));
         let GateComponents { policy, sessions, providers, token_issuers, upstreams: _, pages, keyring, clock, metrics } =
             components;
         let unknown_sids = Arc::new(UnknownSids::new());
@@ -190,9 +193,8 @@ impl Flows {
             emergency: emergency.map(Arc::new),
             clock: clock.clone(),
         };
-        let missing_headers = MissingHeaders::new(clock.clone());
         let origins = PublicOrigins::new(settings.transport, settings.prefix, settings.compat);
-        let login = common.login(clock, metrics.logins, rate_limits, origins.registered_callback());
+        let login = common.login(clock.clone(), metrics.logins, rate_limits, origins.registered_callback());
         let endpoints = common.endpoints(&login, renewer, settings.legacy_cookies);
         let subrequests = Subrequests {
             origins,
@@ -206,7 +208,7 @@ impl Flows {
                 step_ups: StepUps { login: Arc::clone(&login), refusals: Arc::clone(&common.refusals) },
                 login,
                 refusals: Arc::clone(&common.refusals),
-                missing_headers,
+                missing_headers: MissingHeaders::new(clock),
             },
             endpoints: Arc::clone(&endpoints),
             refusals: Arc::clone(&common.refusals),
@@ -218,7 +220,7 @@ impl Flows {
             providers: providers.clone(),
             refusal_log: Arc::clone(refusal_log),
         };
-        Self { subrequests, backchannel_logout, endpoints, refusals, policy, sessions, providers }
+        Self { subrequests, backchannel_logout, endpoints, refusals, policy, sessions, providers, forwarding }
     }
 }
 
@@ -227,22 +229,6 @@ fn without_header(policy: Policy, header: Option<&HeaderName>) -> Policy {
         Some(header) => policy.removing(header),
         None => policy,
     }
-}
-
-fn delegations(
-    settings: &[Option<DelegateSettings>],
-    components: &GateComponents,
-    jar: &Arc<GateCookies>,
-) -> Vec<Option<Delegation>> {
-    let delegation = |settings: &DelegateSettings| {
-        let upstream = components.upstreams.get(&settings.upstream).cloned();
-        Delegation::new(settings.clone(), upstream, Arc::clone(jar), components.clock.clone())
-    };
-    if settings.iter().all(Option::is_none) {
-        // No check looks among them then.
-        return Vec::new();
-    }
-    settings.iter().map(|settings| settings.as_ref().map(delegation)).collect()
 }
 
 fn jar(settings: &Settings, providers: &[Arc<Provider>]) -> GateCookies {

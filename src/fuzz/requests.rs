@@ -177,6 +177,10 @@ fn expected(edge: Edge, parts: &Parts, envoy_target: &str) -> Option<ExpectedReq
             let host = only("host").or_else(|| parts.uri.authority().map(ToString::to_string))?;
             (None, host, only("x-forwarded-uri")?)
         }
+        Edge::Proxy => {
+            let host = only("host").or_else(|| parts.uri.authority().map(ToString::to_string))?;
+            (Some(parts.method.to_string()), host, parts.uri.path_and_query()?.to_string())
+        }
         Edge::Envoy => {
             let host = only("host").or_else(|| parts.uri.authority().map(ToString::to_string))?;
             (Some(parts.method.to_string()), host, envoy_target.to_owned())

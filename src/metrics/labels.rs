@@ -85,7 +85,8 @@ labels! {
 }
 labels! {
     /// Listener of a connection.
-    ListenerLabel { /** `server.listen`. */ Edges = "edges", /** `server.management`. */ Management = "management" }
+    ListenerLabel { /** `server.listen`. */ Edges = "edges", /** `server.management`. */ Management = "management",
+                    /** `server.proxy_listen`. */ Proxy = "proxy" }
 }
 labels! {
     /// Result of a TLS handshake.

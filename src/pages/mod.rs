@@ -86,6 +86,11 @@ pub enum Page<'a> {
         /// Tries again.
         retry: &'a str,
     },
+    /// The app behind the gate does not answer.
+    AppUnavailable {
+        /// The app's name.
+        app: &'a str,
+    },
     /// The session store is unavailable.
     StoreUnavailable {
         /// Tries again.
@@ -221,6 +226,7 @@ impl Page<'_> {
             Self::CrossSite { .. } => "Another site sent this",
             Self::UnknownHost { .. } => "No app at this address",
             Self::ProviderUnavailable { .. } => "Sign-in is not available",
+            Self::AppUnavailable { .. } => "The app does not answer",
             Self::StoreUnavailable { .. } => "We cannot check your sign-in",
             Self::TooManyRequests { .. } => "Too many requests",
             Self::EmergencySignIn { .. } => "Emergency sign-in",

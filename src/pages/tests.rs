@@ -17,6 +17,7 @@ fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'
         ("cross_site", Page::CrossSite { app: value }),
         ("unknown_host", Page::UnknownHost { host: value }),
         ("provider_unavailable", Page::ProviderUnavailable { retry: address }),
+        ("app_unavailable", Page::AppUnavailable { app: "grafana" }),
         ("store_unavailable", Page::StoreUnavailable { retry: address }),
         ("too_many_requests", Page::TooManyRequests { retry: address }),
         ("emergency_sign_in", Page::EmergencySignIn { what: value, retry: address }),
@@ -47,6 +48,7 @@ fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'
         | Page::CrossSite { .. }
         | Page::UnknownHost { .. }
         | Page::ProviderUnavailable { .. }
+        | Page::AppUnavailable { .. }
         | Page::StoreUnavailable { .. }
         | Page::TooManyRequests { .. }
         | Page::EmergencySignIn { .. }

@@ -4,6 +4,8 @@
 
 use std::{iter, time::Duration};
 
+use http::HeaderValue;
+
 use super::{
     allow::{Allow, Denial},
     cross_site::CrossSiteGuard,
@@ -203,6 +205,26 @@ impl App {
             Requirement::Bearer(test) => Requirement::Bearer(IdentityTest { narrowing, ..test }),
             Requirement::Denied => Requirement::Denied,
         }
+    }
+
+    /// Returns `cache_control` of the rule that decides about a request: the one that opens its path, or the only one that closes it.
+    #[must_use]
+    pub fn cache_control(&self, request: RequestAttributes<'_>) -> Option<&HeaderValue> {
+        if !self.rules.sets_cache_control() {
+            return None;
+        }
+        let rule = match self.requirement(request) {
+            Requirement::Public | Requirement::Optional => {
+                let readings = Readings::of(request.path)?;
+                self.rules.iter().find(|rule| rule.access.opens() && rule.opens(&request, &readings))?
+            }
+            Requirement::Identity(test) | Requirement::Bearer(test) => match test.condition {
+                IdentityCondition::Rule(rule) => rule,
+                _ => return None,
+            },
+            Requirement::Denied => return None,
+        };
+        rule.cache_control.as_ref()
     }
 
     /// Returns the requirement by those of the rules that may match, in their order.

@@ -29,6 +29,7 @@ pub struct RuleList {
     rules: Vec<Rule>,
     index: Option<RuleIndex>,
     reads_client: bool,
+    sets_cache_control: bool,
 }
 
 /// Index of rules by path.
@@ -84,6 +85,11 @@ impl RuleList {
         self.reads_client
     }
 
+    /// Returns `true` if a rule has a `cache_control`.
+    pub(super) fn sets_cache_control(&self) -> bool {
+        self.sets_cache_control
+    }
+
     /// Returns `true` if a rule names this very path.
     pub(super) fn names(&self, served: &str) -> bool {
         match &self.index {
@@ -95,16 +101,22 @@ impl RuleList {
         }
     }
 
+    fn with_index(rules: Vec<Rule>, index: Option<RuleIndex>) -> Self {
+        let sets_cache_control = rules.iter().any(|rule| rule.cache_control.is_some());
+        Self { reads_client: reads_client(&rules), sets_cache_control, rules, index }
+    }
+
     /// The same rules, indexed however few they are.
     #[cfg(test)]
     pub(super) fn indexed(rules: Vec<Rule>) -> Self {
-        Self { index: Some(RuleIndex::new(&rules)), reads_client: reads_client(&rules), rules }
+        let index = Some(RuleIndex::new(&rules));
+        Self::with_index(rules, index)
     }
 
     /// The same rules without an index.
     #[cfg(test)]
     pub(super) fn plain(rules: Vec<Rule>) -> Self {
-        Self { index: None, reads_client: reads_client(&rules), rules }
+        Self::with_index(rules, None)
     }
 }
 
@@ -112,7 +124,7 @@ impl From<Vec<Rule>> for RuleList {
     fn from(rules: Vec<Rule>) -> Self {
         let paths: usize = rules.iter().map(|rule| rule.path.exact_paths().len().max(1)).sum();
         let index = (paths >= MIN_PATHS).then(|| RuleIndex::new(&rules));
-        Self { reads_client: reads_client(&rules), rules, index }
+        Self::with_index(rules, index)
     }
 }
 

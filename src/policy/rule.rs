@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use http::HeaderValue;
 use ipnet::IpNet;
 
 use super::{
@@ -27,6 +28,8 @@ pub struct Rule {
     pub access: RuleAccess,
     /// The treatment of requests of other sites; `None`: the app's.
     pub cross_site: Option<CrossSite>,
+    /// `Cache-Control` of the app's answers, where the gate passes requests on; `None`: the app's own.
+    pub cache_control: Option<HeaderValue>,
 }
 
 /// Treatment of requests that change something or open a socket, come from another site, and would be let in by a session.

@@ -14,6 +14,8 @@ mod forms;
 mod limits;
 mod listener;
 mod management;
+mod proxied_body;
+mod proxy;
 mod router;
 mod run;
 mod service;

@@ -17,11 +17,11 @@ use tokio::time::sleep;
 
 use super::{
     Error, Settings,
-    connection::{ConnContext, Drain, ListenerTimeouts, PeerPolicy, RequestHandler},
+    connection::{Bodies, ConnContext, Drain, ListenerTimeouts, PeerPolicy, RequestHandler},
     limits::{self, ConnectionLimits, ConnectionSlots},
     listener::Listener,
     management::{self, Management},
-    service,
+    proxy, service,
     tls::Certificates,
 };
 use crate::{
@@ -36,6 +36,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Listeners that are bound and not yet accepting.
 pub struct Server {
     edges: Listener,
+    proxy: Option<Listener>,
     management: Management,
     certificates: Option<Arc<Certificates>>,
     shutdown_grace: Duration,
@@ -62,6 +63,14 @@ impl Server {
         let capacity = Capacity { files, connections: limits::max_connections(files) };
         Ok(Self {
             edges: Listener::bind("server.listen", settings.listen, ConnectionLimits::of(capacity.connections))?,
+            proxy: match settings.proxy_listen {
+                Some(address) => Some(Listener::bind(
+                    "server.proxy_listen",
+                    address,
+                    ConnectionLimits::of_browsers(capacity.connections),
+                )?),
+                None => None,
+            },
             management: Management::bind(settings.management)?,
             certificates,
             shutdown_grace: settings.shutdown_grace,
@@ -100,6 +109,19 @@ impl Server {
         let context = management_context(Arc::clone(&gate), Arc::clone(&metrics), Arc::clone(&drain), tasks.clone());
         self.management.serve(context, &tasks, drained);
 
+        let proxied = {
+            let served = self.proxy.map(|listener| {
+                let context = proxy_context(&gate, &metrics, self.certificates.clone(), &tasks);
+                (listener, context)
+            });
+            let (stop, grace) = (stop.clone(), self.shutdown_grace);
+            async move {
+                match served {
+                    Some((listener, context)) => listener.serve(context, &stop, grace).await,
+                    None => 0,
+                }
+            }
+        };
         let policy = PeerPolicy {
             is_trusted: {
                 let gate = Arc::clone(&gate);
@@ -110,11 +132,14 @@ impl Server {
                 Box::new(move |peer, reason| gate.now().note_unread(peer, reason))
             },
             timeouts: ListenerTimeouts::EDGES,
+            bodies: Bodies::Whole,
             open: metrics.connections.open(metrics::ListenerLabel::Edges),
             handshakes: metrics.connections.handshakes(),
         };
         let context = ConnContext::new(service::handler(gate), policy, drain, self.certificates, tasks);
-        let aborted = self.edges.serve(context, &stop, self.shutdown_grace).await;
+        let (aborted, of_proxy) =
+            futures_util::future::join(self.edges.serve(context, &stop, self.shutdown_grace), proxied).await;
+        let aborted = aborted + of_proxy;
         if aborted > 0 {
             tracing::warn!(connections = aborted, "connections not finished within server.shutdown_grace were aborted");
         }
@@ -134,6 +159,25 @@ async fn follow_trusted_proxies(gate: &Gate, slots: &ConnectionSlots) -> Infalli
     }
 }
 
+/// Creates the context of connections at `server.proxy_listen`.
+fn proxy_context(
+    gate: &Arc<Gate>,
+    metrics: &Metrics,
+    certificates: Option<Arc<Certificates>>,
+    tasks: &shutdown::Tasks,
+) -> ConnContext<impl RequestHandler> {
+    let (known, noting) = (Arc::clone(gate), Arc::clone(gate));
+    let policy = PeerPolicy {
+        is_trusted: Box::new(move |peer| known.now().trusts(peer)),
+        note_unread: Box::new(move |peer, reason| noting.now().note_unread(peer, reason)),
+        timeouts: ListenerTimeouts::PROXY,
+        bodies: Bodies::Streamed,
+        open: metrics.connections.open(metrics::ListenerLabel::Proxy),
+        handshakes: metrics.connections.handshakes(),
+    };
+    ConnContext::new(proxy::handler(Arc::clone(gate)), policy, Arc::default(), certificates, tasks.clone())
+}
+
 /// Creates the context of connections at `server.management`; `drain` is that of the listener for edges.
 fn management_context(
     gate: Arc<Gate>,
@@ -147,6 +191,7 @@ fn management_context(
         // What the management listener refuses is no refusal of the gate's.
         note_unread: Box::new(|_, _| {}),
         timeouts: ListenerTimeouts::MANAGEMENT,
+        bodies: Bodies::Whole,
         open: metrics.connections.open(metrics::ListenerLabel::Management),
         handshakes: metrics.connections.handshakes(),
     };

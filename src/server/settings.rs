@@ -13,7 +13,9 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Address of metrics and health.
     pub management: SocketAddr,
-    /// TLS for `listen`; absent: clear text.
+    /// Address at which apps are served in reverse-proxy mode.
+    pub proxy_listen: Option<SocketAddr>,
+    /// TLS for `listen` and `proxy_listen`; absent: clear text.
     pub tls: Option<TlsSettings>,
     /// Longest time for a graceful shutdown.
     pub shutdown_grace: Duration,

@@ -19,7 +19,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Version, request::Parts};
-use http_body_util::{BodyExt as _, Empty, Full};
+use http_body_util::{BodyExt as _, Empty};
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{HandshakeKind, pki_types::ServerName};
@@ -33,7 +33,7 @@ use tower::{ServiceExt as _, service_fn};
 use super::{
     Error, Server, Settings, TlsSettings,
     body::ServerResponse,
-    connection::{ConnContext, Drain, FragmentDropped, ListenerTimeouts, PeerPolicy, Phase, Timeouts},
+    connection::{Bodies, ConnContext, Drain, FragmentDropped, ListenerTimeouts, PeerPolicy, Phase, Timeouts},
     forms::{FormReader, FormTimeouts},
     limits::{ConnectionLimits, RequestBounds, bounded},
     listener::Listener,
@@ -114,6 +114,7 @@ impl RunningListener {
         let policy = PeerPolicy {
             is_trusted: Box::new(|peer| peer == IpAddr::from(Ipv4Addr::LOCALHOST)),
             note_unread: Box::new(|_, _| {}),
+            bodies: Bodies::Whole,
             timeouts: ListenerTimeouts { trusted: plan.timeouts, untrusted: plan.untrusted },
             open: metrics.connections.open(metrics::ListenerLabel::Edges),
             handshakes: metrics.connections.handshakes(),
@@ -158,7 +159,7 @@ impl RunningListener {
 type Client = http2::SendRequest<Empty<Bytes>>;
 
 fn respond(text: impl Into<Bytes>) -> ServerResponse {
-    ServerResponse::new(Full::new(text.into()))
+    ServerResponse::new(text.into().into())
 }
 
 /// Responds with the request as it arrived.

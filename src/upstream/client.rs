@@ -105,6 +105,8 @@ impl Upstream {
             }
             Connection::Http2(http2) => {
                 *request.uri_mut() = self.absolute(&mut request).map_err(FailedExchange::of)?;
+                // There is none in HTTP/2 (RFC 9113, section 8.2.2), and hyper would remove what it names, such as `TE`.
+                request.headers_mut().remove(header::CONNECTION);
                 self.within_deadlines(http2.sender.try_send_request(request), upload.as_ref()).await
             }
         };

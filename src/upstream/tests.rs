@@ -493,6 +493,24 @@ async fn http_2_is_spoken_where_it_is_offered_over_one_connection() {
 }
 
 #[tokio::test]
+async fn trailers_are_asked_for_in_both_versions() {
+    let options = async |request: Request<Incoming>| {
+        let header = |name: &str| request.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        Response::new(whole(format!("{} {}", header("te"), header("connection"))))
+    };
+    for (protocols, expected) in [(&["h2"][..], "trailers "), (&["http/1.1"], "trailers te")] {
+        let (ca, acceptor) = tls(protocols);
+        let server = CountingServer::at("127.0.0.1:0".parse().unwrap(), Some(acceptor), options).await;
+        let url = format!("https://localhost:{}/", server.address.port());
+        let client = client(Settings { ca: Some(ca), ..settings(&url) });
+        let mut request = get("/");
+        request.headers_mut().insert(header::TE, "trailers".parse().unwrap());
+        request.headers_mut().insert(header::CONNECTION, "te".parse().unwrap());
+        assert_eq!(text(&client, request).await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
 async fn an_authority_that_is_not_known_is_named_with_its_mend() {
     let (_, acceptor) = tls(&[]);
     let server = CountingServer::at("127.0.0.1:0".parse().unwrap(), Some(acceptor), version).await;

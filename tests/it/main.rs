@@ -25,6 +25,7 @@ mod delegate;
 mod documents;
 mod edges;
 mod emergency;
+mod forwarding;
 mod full_disk;
 mod headers;
 mod hidden_cookies;

@@ -4,7 +4,7 @@
 //! The edge is at 127.0.0.1, attackers are at other addresses of 127.0.0.0/24.
 
 #[path = "../../src/server/tests/frames.rs"]
-mod frames;
+pub(crate) mod frames;
 
 use std::{
     net::Ipv4Addr,

@@ -112,7 +112,3 @@ pub(in super::super) const SECTIONS: &[SectionSpec] = &[
     section("brand", Always, "Appearance of the gate's own pages."),
     section("log", Always, "The log."),
 ];
-
-/// Keys of other gates or versions that this version does not have: path and hint.
-pub(in super::super) const UNSUPPORTED: &[(&str, &str)] =
-    &[("apps[].upstream", "this version is no reverse proxy; route the app in your edge and ask the gate from there")];

@@ -13,6 +13,10 @@ pub(in super::super) const PREFIX: &str = "prefix";
 /// Key of a table in place of a path: every path that an expression matches.
 pub(in super::super) const REGEX: &str = "regex";
 
+/// Keys of a table in place of an upstream's address.
+pub(in super::super) const UPSTREAM_FIELDS: &[&str] =
+    &["url", "ca_file", "connect_timeout", "first_byte_timeout", "silence_timeout"];
+
 /// Specification of one key.
 #[derive(Clone, Copy)]
 pub(in super::super) struct KeySpec {
@@ -65,6 +69,8 @@ pub(in super::super) enum ValueKind {
     Secret,
     /// A path of a URL, `{ prefix = "…" }` or `{ regex = "…" }`.
     Path,
+    /// The address of an upstream, or a table of it and its deadlines.
+    Upstream,
     /// A preset's name, or a table of header names and values.
     Headers,
     /// A dotted path, or a list of names.
@@ -143,6 +149,7 @@ impl ValueKind {
             (Self::Table(value), Segment::Key(_)) => Some(*value),
             (Self::Secret, Segment::Key(name)) if SECRET_SOURCES.contains(&name.as_str()) => Some(Self::Text),
             (Self::Path, Segment::Key(name)) if name == PREFIX || name == REGEX => Some(Self::Text),
+            (Self::Upstream, Segment::Key(name)) if UPSTREAM_FIELDS.contains(&name.as_str()) => Some(Self::Text),
             (Self::Headers, Segment::Key(_))
             | (Self::ClaimPath | Self::TextOrList | Self::Domains, Segment::Index(_)) => Some(Self::Text),
             _ => None,
@@ -169,6 +176,7 @@ impl ValueKind {
             Self::Choice(words) => words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(" or "),
             Self::Secret => "a secret".to_owned(),
             Self::Path => "a path, `{ prefix = \"…\" }` or `{ regex = \"…\" }`".to_owned(),
+            Self::Upstream => "an address, or a table with `url`".to_owned(),
             Self::Headers => "a preset's name, or a table of own headers".to_owned(),
             Self::ClaimPath => "a dotted path, or a list of names".to_owned(),
             Self::TextOrList => "text, or a list of texts".to_owned(),
@@ -193,6 +201,7 @@ impl ValueKind {
             Self::Choice(words) => format!("\"{}\"", words.first().copied().unwrap_or_default()),
             Self::Secret => "{ file = \"/run/secrets/name\" }".to_owned(),
             Self::Path => "\"/exact/path\"".to_owned(),
+            Self::Upstream => "\"http://grafana:3000\"".to_owned(),
             Self::Headers => "\"remote\"".to_owned(),
             Self::ClaimPath => "\"groups\"".to_owned(),
             Self::TextOrList => "\"api\"".to_owned(),

@@ -212,7 +212,7 @@ fn mistakes_about_apps_are_errors_with_a_hint() {
         [[apps]] > headers = [{}] > apps[0].headers[0]: has no effect > remove
         [[apps]] > pass_id_token = true > apps[0].pass_id_token: has no effect > "authentik"
         [[apps]] > pass_access_token = true > apps[0].pass_access_token: has no effect > "oauth2-proxy"
-        [[apps]] > upstream = "http://a" > apps[0].upstream: there is no such key > this version
+        [[apps]] > upstream = "http://a" > apps[0].upstream: has no effect: the gate is no reverse proxy > add server.proxy_listen
         [[apps]] > allow = {} > apps[0].allow: says nothing > remove
         [[apps]] > allow = { groups = [] } > apps[0].allow.groups: nobody could match > remove
         [[apps]] > allow = { groups = [" a"] } > apps[0].allow.groups[0]: this has blanks around it > remove

@@ -110,6 +110,9 @@ const CHANGES: &[(&str, Variables, &str)] = &[
     ("apps[].rules[].networks", &[], "['10.9.0.0/16']"),
     ("apps[].rules[].access", &[], "deny"),
     ("apps[].rules[].cross_site", RULE, "deny"),
+    ("server.proxy_listen", UPSTREAM, "127.0.0.1:8081"),
+    ("apps[].upstream", UPSTREAM, "http://other:3000"),
+    ("apps[].rules[].cache_control", UPSTREAM, "no-store"),
     ("apps[].rules[].allow.groups", RULE, "['others']"),
     ("apps[].rules[].allow.users", RULE, "['other@example.com']"),
     ("apps[].rules[].allow.claims", RULE, "{ team = ['other'] }"),
@@ -169,6 +172,11 @@ const DELEGATED: Variables = &[
     ("DOORWARD_APPS__0__DELEGATE", "http://outpost:9000/outpost.goauthentik.io/auth/traefik"),
 ];
 const BASIC: Variables = &[("DOORWARD_APPS__0__BASIC_AUTH", "{ user_attribute = 'u', password_attribute = 'p' }")];
+const UPSTREAM: Variables = &[
+    ("DOORWARD_SERVER__PROXY_LISTEN", "127.0.0.1:8080"),
+    ("DOORWARD_APPS__0__UPSTREAM", "http://grafana:3000"),
+    ("DOORWARD_APPS__0__RULES", "[{ path = '/a', access = 'public', cache_control = 'public' }]"),
+];
 const TOKENS: Variables = &[("DOORWARD_TOKENS__HEADER", "Doorward-Token")];
 const RULE: Variables = &[(
     "DOORWARD_APPS__0__RULES",

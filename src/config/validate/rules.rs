@@ -5,7 +5,7 @@ use super::{
         diagnostic::ValueError,
         reader::{self, Cursor, Reader},
     },
-    cross_site, people,
+    cache_control, cross_site, people,
     shadowing::{matches_everything, matches_nearly_everything, shadows},
 };
 use crate::policy::{Allow, Expression, ExpressionError, PathPattern, Rule, RuleAccess, path};
@@ -19,6 +19,8 @@ pub(super) fn read(reader: &mut Reader<'_>, app: &Cursor<'_>, prefix: Option<&st
     let mut rules: Vec<Option<Rule>> = Vec::new();
     for section in &items {
         let rule = rule(reader, section, prefix);
+        let cache_control = cache_control::of_rule(reader, app, section, rule.as_ref());
+        let rule = rule.map(|rule| Rule { cache_control, ..rule });
         if let Some(rule) = &rule
             && let Some(place) = rules.iter().position(|earlier| earlier.as_ref().is_some_and(|one| shadows(one, rule)))
         {
@@ -58,7 +60,7 @@ fn rule(reader: &mut Reader<'_>, section: &Cursor<'_>, prefix: Option<&str>) -> 
     let access = access(reader, section);
     let cross_site = cross_site::of_rule(reader, section, access.as_ref());
     let path = if cursor.is_none() { PathPattern::Any } else { path? };
-    Some(Rule { path, methods, networks, access: access?, cross_site })
+    Some(Rule { path, methods, networks, access: access?, cross_site, cache_control: None })
 }
 
 /// Reads a rule whose paths, methods and access a preset gives. It can be narrowed to networks.
@@ -78,7 +80,14 @@ fn rule_of_preset(reader: &mut Reader<'_>, section: &Cursor<'_>, preset: &Cursor
     // The schema's only choice.
     let path = preset.text().map(|_| PathPattern::pwa_assets())?;
     let methods = ["GET", "HEAD"].map(ToOwned::to_owned).to_vec();
-    section.is_valid().then_some(Rule { path, methods, networks, access: RuleAccess::Public, cross_site: None })
+    section.is_valid().then_some(Rule {
+        path,
+        methods,
+        networks,
+        access: RuleAccess::Public,
+        cross_site: None,
+        cache_control: None,
+    })
 }
 
 /// Reads a list that restricts a rule. Absent means any, so an empty list is an error: it would mean the opposite of what

@@ -8,6 +8,7 @@ use super::super::{
     diagnostic::ValueError,
     reader::{self, Cursor, Reader},
 };
+use super::upstream;
 use crate::{
     clock::{Clock, Timestamp},
     cookie::SiteScheme,
@@ -28,11 +29,14 @@ pub(super) struct ServerSection {
     pub(super) compat: CompatSettings,
 }
 
-pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<ServerSection> {
+pub(super) fn read(reader: &mut Reader<'_>, root: &Cursor<'_>, section: &Cursor<'_>) -> Option<ServerSection> {
     let listen = reader.parsed(section.at("listen").as_ref(), reader::address);
     let management = reader.parsed(section.at("management").as_ref(), reader::address);
+    let mut proxy_listen = None;
     if let (Some(listen), Some(management)) = (listen, management) {
         refuse_same_port(reader, section, listen, management);
+        let others = [("server.listen", listen), ("server.management", management)];
+        proxy_listen = upstream::listen(reader, root, others);
     }
     let prefix = reader.parsed(section.at("prefix").as_ref(), prefix);
     let trusted_proxies = trusted_proxies(reader, section, listen);
@@ -52,13 +56,15 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Cursor<'_>) -> Option<Serv
     let shutdown_grace = reader.duration(section.at("shutdown_grace").as_ref());
     let tls = section.at("tls");
     let tls_settings = tls.as_ref().and_then(|tls| tls_settings(reader, tls));
-    if tls.is_some() && tls_settings.is_none() {
+    let is_unread = section.at("proxy_listen").is_some() && proxy_listen.is_none();
+    if (tls.is_some() && tls_settings.is_none()) || is_unread {
         return None;
     }
     Some(ServerSection {
         listeners: server::Settings {
             listen: listen?,
             management: management?,
+            proxy_listen,
             tls: tls_settings,
             shutdown_grace: shutdown_grace?,
         },

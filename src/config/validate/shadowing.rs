@@ -72,6 +72,7 @@ mod tests {
             networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
             access: RuleAccess::Deny,
             cross_site: None,
+            cache_control: None,
         }
     }
 

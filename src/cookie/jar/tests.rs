@@ -220,6 +220,37 @@ fn no_cookie_of_any_provider_or_domain_is_forwarded() {
 }
 
 #[test]
+fn a_line_that_sets_a_cookie_of_the_gate_is_told_in_every_spelling() {
+    let at_one_host = with(&[], SiteScheme::Https);
+    for (line, sets) in [
+        ("__Host-doorward=x", true),
+        ("__Host-doorward=; Max-Age=0", true),
+        ("  __Host-doorward = x; Path=/", true),
+        ("=__Host-doorward=x", true),
+        ("__Host-doorward_login=x", true),
+        ("__Secure-doorward_login_x_0=x; Path=/_doorward/callback", true),
+        ("doorward=x", false),
+        ("a=__Host-doorward=x", false),
+        ("__Host-doorward", false),
+        ("__Host-doorward2=x", false),
+        ("a=1; __Host-doorward=x", false),
+    ] {
+        assert_eq!(at_one_host.sets_own(&HeaderValue::from_static(line)), sets, "{line}");
+    }
+    let of_a_domain = with(&["example.com"], SiteScheme::Https);
+    assert!(of_a_domain.sets_own(&HeaderValue::from_static("__Secure-doorward=x; Domain=example.com")));
+}
+
+#[test]
+fn cookies_of_a_sign_in_are_not_forwarded_wherever_they_are_sent() {
+    let sent = request(&[
+        "a=1; __Secure-doorward_login_x_0=sealed; __Secure-doorward_login_rounds=2; __Secure-doorward_loginx=theirs",
+    ]);
+    let forwarded = with(&[], SiteScheme::Https).forwarded(&sent, 1_000).unwrap();
+    assert_eq!(forwarded, "a=1; __Secure-doorward_loginx=theirs");
+}
+
+#[test]
 fn a_cookie_of_a_path_stays_at_its_host() {
     for (domains, scheme, expected) in [
         (

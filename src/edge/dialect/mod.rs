@@ -9,6 +9,7 @@ mod envoy;
 mod nginx;
 mod oauth2_proxy;
 mod original;
+mod proxy;
 mod traefik;
 
 use std::net::IpAddr;
@@ -60,12 +61,27 @@ pub fn read<'r>(
         Edge::Nginx => nginx::read(parts)?,
         Edge::Envoy => envoy::read(parts, target)?,
         Edge::OAuth2Proxy => oauth2_proxy::read(parts, service_hosts)?,
+        Edge::Proxy => proxy::read(parts)?,
     };
     let client = match (edge, namespace) {
         // Its usual configuration for nginx passes on what clients wrote.
         (Edge::Nginx, Namespace::Authentik) => ForwardedClient::unknown(peer),
         _ => ForwardedClient::new(peer, client),
     };
+    Ok(AuthRequest { edge, method, authority, routed, target, client, headers: &parts.headers })
+}
+
+/// Reads a request that the gate itself passes on, of any peer: only a trusted proxy says for whom it forwards.
+pub fn read_proxied<'r>(
+    proxies: &'r TrustedProxies,
+    subrequest: &Subrequest<'r>,
+) -> Result<AuthRequest<'r>, BadRequest> {
+    if let Some(trusted) = proxies.admit(subrequest.peer) {
+        return read(trusted, subrequest, &[]);
+    }
+    let Subrequest { edge, peer, parts, .. } = *subrequest;
+    let Original { method, authority, target, routed, .. } = proxy::read(parts)?;
+    let client = ForwardedClient::of_peer(peer);
     Ok(AuthRequest { edge, method, authority, routed, target, client, headers: &parts.headers })
 }
 
@@ -85,7 +101,7 @@ pub fn cross_check(
     }
     let (header, mend) = match request.edge {
         Edge::Caddy => (traefik::HOST, caddy::MEND_HOST),
-        Edge::Nginx | Edge::Traefik | Edge::Envoy | Edge::OAuth2Proxy => (nginx::URL, nginx::MEND_HOST),
+        Edge::Nginx | Edge::Traefik | Edge::Envoy | Edge::OAuth2Proxy | Edge::Proxy => (nginx::URL, nginx::MEND_HOST),
     };
     Err(HostMismatch { header, described: described.to_owned(), routed: routed.to_owned(), mend })
 }
@@ -96,7 +112,7 @@ pub fn mend_method(edge: Edge) -> &'static str {
     match edge {
         Edge::Nginx => nginx::MEND_METHOD,
         Edge::OAuth2Proxy => oauth2_proxy::MEND_METHOD,
-        Edge::Traefik | Edge::Caddy | Edge::Envoy => "",
+        Edge::Traefik | Edge::Caddy | Edge::Envoy | Edge::Proxy => "",
     }
 }
 
@@ -109,6 +125,8 @@ pub fn mend_cookies(edge: Edge) -> &'static str {
         Edge::Nginx => nginx::MEND_COOKIES,
         Edge::Envoy => envoy::MEND_COOKIES,
         Edge::OAuth2Proxy => oauth2_proxy::MEND_COOKIES,
+        // Nothing stands between the client and the gate.
+        Edge::Proxy => "",
     }
 }
 
@@ -121,6 +139,7 @@ pub fn mend_headers(edge: Edge) -> &'static str {
         Edge::Nginx => nginx::MEND_HEADERS,
         Edge::Envoy => envoy::MEND_HEADERS,
         Edge::OAuth2Proxy => oauth2_proxy::MEND_HEADERS,
+        Edge::Proxy => "",
     }
 }
 

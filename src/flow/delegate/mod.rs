@@ -23,7 +23,7 @@ use crate::{
     cookie::GateCookies,
     edge::Edge,
     policy::headers::HeaderPlan,
-    upstream::{self, Upstream},
+    upstream::{self, ConfiguredUpstreams, Upstream},
 };
 
 /// The longest body of an outpost's answer: its pages are small.
@@ -55,15 +55,25 @@ pub(super) struct Delegation {
 }
 
 impl Delegation {
-    pub(super) fn new(
-        settings: DelegateSettings,
-        upstream: Option<Arc<Upstream>>,
-        jar: Arc<GateCookies>,
-        clock: Clock,
-    ) -> Self {
-        let cache = settings.cache.map(AdmissionCache::new);
-        let health = Arc::new(OutpostHealth::new(settings.upstream.origin(), clock));
-        Self { settings, upstream, jar, cache, health }
+    /// The delegations of all apps, by their places in the configuration.
+    pub(super) fn all(
+        settings: &[Option<DelegateSettings>],
+        prepared: &ConfiguredUpstreams,
+        jar: &Arc<GateCookies>,
+        clock: &Clock,
+    ) -> Vec<Option<Self>> {
+        let delegation = |settings: &DelegateSettings| Self {
+            upstream: prepared.get(&settings.upstream).cloned(),
+            jar: Arc::clone(jar),
+            cache: settings.cache.map(AdmissionCache::new),
+            health: Arc::new(OutpostHealth::new(settings.upstream.origin(), clock.clone())),
+            settings: settings.clone(),
+        };
+        if settings.iter().all(Option::is_none) {
+            // No check looks among them then.
+            return Vec::new();
+        }
+        settings.iter().map(|settings| settings.as_ref().map(delegation)).collect()
     }
 
     /// Returns the headers of an admission that was given a moment ago to the same cookies (`delegate_cache`).

@@ -85,7 +85,7 @@ impl OutpostQuestion<'_> {
 pub(in crate::flow) fn path(dialect: Edge, path: &str, target: &str) -> String {
     match dialect {
         Edge::Envoy => format!("{path}{target}"),
-        Edge::Traefik | Edge::Caddy | Edge::Nginx | Edge::OAuth2Proxy => path.to_owned(),
+        Edge::Traefik | Edge::Caddy | Edge::Nginx | Edge::OAuth2Proxy | Edge::Proxy => path.to_owned(),
     }
 }
 
@@ -101,7 +101,7 @@ pub(in crate::flow) fn describe(
     let host = match dialect {
         // Traefik asks by the name of the outpost itself.
         Edge::Traefik => upstream.authority().to_owned(),
-        Edge::Caddy | Edge::Nginx | Edge::Envoy | Edge::OAuth2Proxy => authority.clone(),
+        Edge::Caddy | Edge::Nginx | Edge::Envoy | Edge::OAuth2Proxy | Edge::Proxy => authority.clone(),
     };
     let mut set = |name: HeaderName, value: &str| -> Option<()> {
         headers.insert(name, HeaderValue::from_str(value).ok()?);
@@ -123,8 +123,8 @@ pub(in crate::flow) fn describe(
             set(HeaderName::from_static("x-original-method"), method)?;
             set(HeaderName::from_static("x-original-url"), &format!("{scheme}://{authority}{target}"))?;
         }
-        // No outpost speaks the last one.
-        Edge::Envoy | Edge::OAuth2Proxy => {}
+        // No outpost speaks the last two.
+        Edge::Envoy | Edge::OAuth2Proxy | Edge::Proxy => {}
     }
     Some(())
 }

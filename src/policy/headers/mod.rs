@@ -7,6 +7,7 @@ mod attributes;
 mod budget;
 mod render;
 mod spec;
+mod spelling;
 mod value;
 
 use std::{fmt, sync::OnceLock};
@@ -20,6 +21,7 @@ pub use self::{
     budget::HeaderBudget,
     render::{HeaderCut, ListCut, RenderedPlan},
     spec::{HeaderFault, HeaderSpec, PassedToken, PlanContext, Preset, default_plan, plan, steers},
+    spelling::{begins_like, is_identity_name, is_spelling_of},
     value::Separator,
 };
 use self::{

@@ -53,7 +53,7 @@ fn policy(apps: Vec<App>) -> Policy {
 }
 
 fn rule(path: PathPattern, access: RuleAccess) -> Rule {
-    Rule { path, methods: Vec::new(), networks: Vec::new(), access, cross_site: None }
+    Rule { path, methods: Vec::new(), networks: Vec::new(), access, cross_site: None, cache_control: None }
 }
 
 fn exact(path: &str) -> PathPattern {

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use http::HeaderValue;
+
 use super::{ann, app, claims, exact, get, groups, prefix, regex, rule};
 use crate::{
     clock::Timestamp,
@@ -439,4 +441,41 @@ fn addresses_are_compared_as_what_they_are() {
     let rule = Rule { networks: vec!["192.168.0.0/16".parse().unwrap()], ..rule(PathPattern::Any, RuleAccess::Deny) };
     let request = RequestAttributes { path: "/", method: None, client: Some(mapped) };
     assert_eq!(verdict(&with_rules(Allow::default(), vec![rule]), request, &ann()), "denied");
+}
+
+#[test]
+fn the_rule_that_decides_says_how_long_an_answer_is_kept() {
+    let kept = |path, access, value: &'static str| Rule {
+        cache_control: Some(HeaderValue::from_static(value)),
+        ..rule(path, access)
+    };
+    let app = with_rules(
+        Allow::default(),
+        vec![
+            kept(PathPattern::prefix("/assets/"), RuleAccess::Public, "assets"),
+            kept(exact("/optional"), RuleAccess::Optional, "optional"),
+            kept(PathPattern::prefix("/closed/"), RuleAccess::Authenticated, "closed"),
+            rule(PathPattern::prefix("/silent/"), RuleAccess::Public),
+            kept(exact("/denied"), RuleAccess::Deny, "denied"),
+            Rule { methods: vec!["GET".to_owned()], ..kept(exact("/get"), RuleAccess::Public, "get") },
+        ],
+    );
+    for (path, method, expected) in [
+        ("/assets/a", "GET", Some("assets")),
+        ("/optional", "GET", Some("optional")),
+        ("/closed/a", "GET", Some("closed")),
+        ("/silent/a", "GET", None),
+        ("/denied", "GET", None),
+        ("/get", "GET", Some("get")),
+        ("/get", "HEAD", None),
+        ("/other", "GET", None),
+        // Closed by a reading that is not the path's own: nobody knows which file it is.
+        ("/Closed/a", "GET", None),
+        ("/assets/../closed/a", "GET", None),
+        ("/assets%2fa", "GET", None),
+    ] {
+        let request = RequestAttributes { path, method: Some(method), client: None };
+        let found = app.cache_control(request).map(|value| value.to_str().unwrap());
+        assert_eq!(found, expected, "{method} {path}");
+    }
 }

@@ -220,6 +220,7 @@ impl<'a, 'd> Deadlines<'a, 'd> {
         self.set(self.between_requests(now));
         match expired {
             Deadline::FirstRequest if now > 0 => None,
+            Deadline::Idle { .. } if self.state.is_streaming() => None,
             Deadline::Idle { .. } if self.timeouts.peer.has_requests_in_flight() => None,
             // Further requests do not keep a connection that is shutting down.
             Deadline::Idle { requests } if now > requests && !self.is_shutting_down => None,

@@ -22,7 +22,7 @@ pub(super) use self::timeouts::Timeouts;
 pub(super) use self::{
     drain::{Drain, Phase, drain_delay},
     header_limits::HeaderLimit,
-    sensor_io::FragmentDropped,
-    serve::{ConnContext, PeerPolicy, RequestHandler},
+    sensor_io::{FragmentDropped, StreamGuard},
+    serve::{Bodies, ConnContext, PeerPolicy, RequestHandler},
     timeouts::ListenerTimeouts,
 };

@@ -6,7 +6,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -29,9 +32,39 @@ pub(super) struct ConnState {
     in_flight: AtomicBool,
     write_blocked: AtomicBool,
     has_fragment: AtomicBool,
+    /// Bodies that stream in either direction; made for the first of them.
+    streams: OnceLock<Arc<AtomicUsize>>,
+    /// Set while the last response is an app's, which is never taken for hyper's own.
+    relays: AtomicBool,
+}
+
+/// Body that streams, until it is dropped.
+pub(in crate::server) struct StreamGuard(Arc<AtomicUsize>);
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl ConnState {
+    /// Records a body that streams.
+    pub(super) fn stream_started(&self) -> StreamGuard {
+        let streams = self.streams.get_or_init(Arc::default);
+        streams.fetch_add(1, Ordering::Relaxed);
+        StreamGuard(Arc::clone(streams))
+    }
+
+    /// Returns `true` while a body streams.
+    pub(super) fn is_streaming(&self) -> bool {
+        self.streams.get().is_some_and(|streams| streams.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Records that the response is an app's.
+    pub(super) fn relays(&self) {
+        self.relays.store(true, Ordering::Relaxed);
+    }
+
     /// Records the first bytes of a request.
     pub(super) fn header_started(&self) {
         self.reading_header.store(true, Ordering::Relaxed);
@@ -43,6 +76,7 @@ impl ConnState {
         self.requests.store(self.requests() + 1, Ordering::Relaxed);
         self.reading_header.store(false, Ordering::Relaxed);
         self.in_flight.store(true, Ordering::Relaxed);
+        self.relays.store(false, Ordering::Relaxed);
         let has_fragment = self.has_fragment.load(Ordering::Relaxed);
         self.has_fragment.store(false, Ordering::Relaxed);
         has_fragment
@@ -60,7 +94,7 @@ impl ConnState {
 
     /// Returns `true` while a request waits for its response, on a connection that has one at a time.
     pub(super) fn is_in_flight(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed)
+        self.in_flight.load(Ordering::Relaxed) || self.is_streaming()
     }
 
     /// Returns `true` while the client holds up a request or a response.
@@ -162,7 +196,7 @@ impl<'a, S> SensorIo<'a, S> {
     }
 
     fn received(&mut self, bytes: &[u8]) {
-        if self.position == ReadPosition::Frames {
+        if self.position == ReadPosition::Frames || self.state.is_streaming() {
             return;
         }
         if self.position == ReadPosition::Header && !self.state.reading_header.load(Ordering::Relaxed) {
@@ -233,7 +267,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for SensorIo<'_, S> {
         let this = &mut *self;
         // Nearly every response is a 200, and differs from an error in this byte.
         let is_client_error = bytes.get(hyper_errors::STATUS_AT) == Some(&b'4');
-        if is_client_error && this.hyper_error.is_none() && this.position != ReadPosition::Frames {
+        if is_client_error
+            && this.hyper_error.is_none()
+            && this.position != ReadPosition::Frames
+            && !this.state.relays.load(Ordering::Relaxed)
+        {
             if this.header_overflow == HeaderOverflow::Expected && hyper_errors::is_header_overflow(bytes) {
                 this.header_overflow = HeaderOverflow::Pending;
                 return Poll::Ready(Ok(bytes.len()));

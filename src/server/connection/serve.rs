@@ -68,6 +68,15 @@ where
     }
 }
 
+/// Bodies of a listener's requests and responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) enum Bodies {
+    /// Whole ones of the gate's own.
+    Whole,
+    /// Those of apps, which stream.
+    Streamed,
+}
+
 /// Policy of a listener for its peers, and their metrics.
 pub(in crate::server) struct PeerPolicy {
     /// Returns `true` if a peer is trusted now.
@@ -76,6 +85,8 @@ pub(in crate::server) struct PeerPolicy {
     pub(in crate::server) note_unread: Box<dyn Fn(IpAddr, Reason) + Send + Sync>,
     /// Timeouts of connections.
     pub(in crate::server) timeouts: ListenerTimeouts,
+    /// What its bodies are.
+    pub(in crate::server) bodies: Bodies,
     /// Number of open connections.
     pub(in crate::server) open: Gauge,
     /// Counters of TLS handshakes.
@@ -199,7 +210,9 @@ impl<H: RequestHandler> ConnContext<H> {
         let timeouts = PeerTimeouts { peer: slot.peer(), by_trust: &self.policy.timeouts };
         let (timer, drain_changed) = (pin!(sleep(timeouts.current().first_request)), pin!(self.drain.changed()));
         let mut deadlines = Deadlines::new(state, timeouts, &self.drain, timer, drain_changed);
-        let (mut version, mut lines) = (None, HeaderLines::Few);
+        // After an app's response hyper's own 431 is not told apart, so there is no second try.
+        let few = if self.policy.bodies == Bodies::Streamed { HeaderLines::Many } else { HeaderLines::Few };
+        let (mut version, mut lines) = (None, few);
         loop {
             let mut detect = Detect::new(io, state, version);
             let end = deadlines.drive(&mut detect).await;
@@ -249,14 +262,24 @@ impl<H: RequestHandler> ConnContext<H> {
         }
         // `ConnState` has what is in flight.
         drop(slot.request_started());
+        let streams = self.policy.bodies == Bodies::Streamed;
+        if streams {
+            parts.extensions.insert(Arc::new(state.stream_started()));
+        }
         // What is left of a body would be read as the next request.
         let body_follows = !body.is_end_stream();
         let answer = self.handler.handle(slot.peer().address(), parts, body);
         async move {
             let mut response = answer.await;
             state.response_ready();
-            let is_last =
-                body_follows || self.drain.phase() >= Phase::Draining || refuses_untrusted_peer(slot, &response);
+            // Of a body that an app has taken, hyper knows what is left.
+            let is_relayed = response.body().is_streamed();
+            if is_relayed {
+                state.relays();
+            }
+            let is_last = (body_follows && !is_relayed)
+                || self.drain.phase() >= Phase::Draining
+                || (!streams && refuses_untrusted_peer(slot, &response));
             if is_last {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -273,8 +296,15 @@ impl<H: RequestHandler> ConnContext<H> {
     ) -> impl Future<Output = Result<http::Response<FlowControlledBody<ServerBody>>, Infallible>> + Send + use<H> {
         state.request_started();
         let (guard, pending_bodies) = (slot.request_started(), Arc::clone(&self.pending_bodies));
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let streams = self.policy.bodies == Bodies::Streamed;
+        if streams {
+            parts.extensions.insert(Arc::new(state.stream_started()));
+        }
         self.handler.handle(slot.peer().address(), parts, body).map(move |response| {
+            if streams {
+                return Ok(response.map(FlowControlledBody::new));
+            }
             let Some(guard) = guard else {
                 return Ok(response.map(FlowControlledBody::new));
             };
@@ -312,7 +342,8 @@ mod tests {
             (metrics.connections.open(metrics::ListenerLabel::Edges), metrics.connections.handshakes());
         let (is_trusted, timeouts) = (Box::new(|_| true), ListenerTimeouts::EDGES);
         let note_unread = Box::new(|_, _| {});
-        let policy = PeerPolicy { is_trusted, note_unread, timeouts, open: open.clone(), handshakes };
+        let policy =
+            PeerPolicy { is_trusted, note_unread, timeouts, bodies: Bodies::Whole, open: open.clone(), handshakes };
         let context = ConnContext::new(handler, policy, Arc::default(), None, Tasks::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

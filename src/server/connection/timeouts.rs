@@ -44,6 +44,9 @@ impl ListenerTimeouts {
     pub(in crate::server) const MANAGEMENT: Self =
         Self { trusted: Timeouts::MANAGEMENT, untrusted: Timeouts::MANAGEMENT };
 
+    /// Timeouts of `server.proxy_listen`.
+    pub(in crate::server) const PROXY: Self = Self { trusted: Timeouts::PROXY, untrusted: Timeouts::PROXY };
+
     /// Returns the timeouts for a peer as it is classified now.
     pub(super) fn of(&self, peer: &PeerState) -> &Timeouts {
         if peer.is_untrusted() { &self.untrusted } else { &self.trusted }
@@ -73,6 +76,15 @@ impl Timeouts {
         slow_client: Duration::from_secs(5),
         park: Duration::from_secs(1),
         idle: Duration::from_secs(4),
+        ..Self::EDGES
+    };
+
+    /// Browsers keep a connection for a minute or two, and pause while a page is looked at. Bodies take any time; an HTTP/2 stream a
+    /// day at most.
+    const PROXY: Self = Self {
+        slow_client: Duration::from_secs(30),
+        idle: Duration::from_secs(75),
+        stream: Duration::from_hours(24),
         ..Self::EDGES
     };
 

@@ -51,6 +51,18 @@ impl ConnectionLimits {
         }
     }
 
+    /// Returns the limits of a listener for browsers: strangers may have all of it, one network an eighth.
+    pub(in crate::server) fn of_browsers(total: usize) -> Self {
+        let untrusted_each = (total / 8).max(64).min(total);
+        Self {
+            total,
+            untrusted: total,
+            untrusted_each,
+            handshakes: total.min(512),
+            handshakes_each: untrusted_each.min(64),
+        }
+    }
+
     /// Returns the limits of a listener that treats all peers alike: the newest connection is always served.
     pub(in crate::server) fn uniform(total: usize) -> Self {
         Self { total, untrusted: total, untrusted_each: total, handshakes: total, handshakes_each: total }

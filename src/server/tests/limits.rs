@@ -141,7 +141,8 @@ async fn a_tls_handshake_that_never_ends_is_aborted() {
 
 #[tokio::test]
 async fn an_address_in_use_is_named_with_its_key() {
-    let settings = |listen, management| Settings { listen, management, tls: None, shutdown_grace: LONG };
+    let settings =
+        |listen, management| Settings { listen, management, proxy_listen: None, tls: None, shutdown_grace: LONG };
     let any = (Ipv4Addr::LOCALHOST, 0).into();
     let server = Server::bind(settings(any, any)).await.unwrap();
     let (in_use, _) = server.addresses();

@@ -3,11 +3,13 @@
 //! Everything in it ends with the test.
 
 mod app;
+mod app_server;
 mod browser;
 mod connection;
 #[expect(dead_code, reason = "the tests of the session store use all of it")]
 pub(crate) mod database;
 mod edge;
+mod forwarding;
 mod gate;
 pub(crate) mod keepalive_proxy;
 mod keycloak;
@@ -20,6 +22,7 @@ mod ports;
 mod process;
 mod provider;
 pub(crate) mod raw;
+pub(crate) mod raw_app;
 mod relay;
 mod streams;
 mod tls;
@@ -32,14 +35,17 @@ use tempfile::TempDir;
 
 pub(crate) use self::{
     app::{App, spawn},
+    app_server::AppServer,
     browser::Browser,
     connection::ClientConnection,
     edge::{EDGES, Edge, EdgeKind, ForwardedCookies, PageRouting},
+    forwarding::ForwardingGate,
     gate::Gate,
     keycloak::Realm,
     mcp::{McpServer, mcp_client},
     misbehaving_provider::MisbehavingProvider,
     mod_auth_openidc::ModAuthOpenidc,
+    ports::free as free_port,
     process::{POLL_INTERVAL, Signal, TIMEOUT, system},
     provider::{CLIENT_SECRET, Provider},
     relay::Relay,
