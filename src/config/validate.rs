@@ -85,7 +85,11 @@ fn read(reader: &mut Reader<'_>, root: &Cursor<'_>) -> Option<Config> {
     let upstreams = upstreams?;
     let apps = with_emergency_header(apps?, emergency.as_ref());
     let bearer = bearer.map(|bearer| bearer.keeping(&attributes::needed(&apps)));
-    let providers = with_use_of_groups(providers?, &apps, session.settings.outage_grace);
+    let mut providers = with_use_of_groups(providers?, &apps, session.settings.outage_grace);
+    for provider in &mut providers {
+        // What an outpost verified by its client's secret is not signed otherwise on the day of a move.
+        provider.id_tokens_by_secret = server.compat.authentik;
+    }
     step_up::warn_of_known_providers(reader, root, &providers, &apps);
     // The session's own for apps that have none; hosts that no app names are among those.
     let default = session.settings.reauthorize;

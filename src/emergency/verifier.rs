@@ -190,6 +190,8 @@ impl Lane {
 mod tests {
     use std::sync::atomic::Ordering;
 
+    use futures_util::FutureExt as _;
+
     use super::{super::users::Users, *};
 
     /// Users of one and the same password, by the cheapest hash that there is.
@@ -276,7 +278,11 @@ mod tests {
         let (users, verifier) = (users(&["ann"]), PasswordVerifier::default());
         let ann = users.candidate("ann").unwrap();
         let attempts = (0..MAX_ATTEMPTS * 2).map(|_| verifier.verify(&ann, "wrong", client(1)));
-        let answers = futures_util::future::join_all(attempts).await;
+        let slot = Arc::clone(&verifier.other_attempts.slots).acquire_owned().await.unwrap();
+        let mut answers = futures_util::future::join_all(attempts);
+        assert!((&mut answers).now_or_never().is_none(), "all have come before the first of those that wait is hashed");
+        drop(slot);
+        let answers = answers.await;
         let busy = answers.iter().filter(|answer| **answer == Err(Busy)).count();
         assert_eq!(busy, MAX_ATTEMPTS - 1, "one goes ahead, as many as there are places wait, the rest is turned away");
         assert_eq!(hashes(&verifier), [1, MAX_ATTEMPTS]);

@@ -58,6 +58,7 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
     acr_in_rules: std::collections::BTreeSet::new(),
     groups_use: GroupsUse::InRules,
     groups_grace: std::time::Duration::from_hours(1),
+    id_tokens_by_secret: false,
     client_auth: ClientAuth::Auto,
     internal_url: None,
     proxy: ProxySetting::None,

@@ -1,7 +1,6 @@
 //! ID token validation (`OpenID` Connect Core, sections 3.1.3.7 and 12.2).
 //!
-//! Promises: a `VerifiedIdToken` exists only where every check passed; signatures are verified by `openidconnect`, never
-//! with a symmetric key; any bytes are refused without a panic, and no text of a refusal holds a token. Pure.
+//! Promises: a `VerifiedIdToken` exists only where every check passed; signatures are verified by `openidconnect`; any bytes are refused without a panic, and no text of a refusal holds a token. Pure.
 
 use openidconnect::{
     AccessToken, AccessTokenHash, AuthorizationCode, AuthorizationCodeHash,

@@ -126,6 +126,13 @@ impl ProviderMetadata {
         known.filter(|algorithm| VERIFIABLE.contains(algorithm)).collect()
     }
 
+    /// Returns `true` if it signs this client's ID tokens with the client's secret, and nothing with any other key, and that is
+    /// agreed to.
+    pub(super) fn signs_by_secret(&self, settings: &Settings) -> bool {
+        let offers_it = self.signing_algorithms.iter().flatten().any(|name| name == "HS256");
+        settings.id_tokens_by_secret && offers_it && self.algorithms().is_empty()
+    }
+
     /// Returns the method of client authentication that is offered, Basic before Post; `None` where neither is named.
     pub(super) fn client_auth_method(&self) -> Option<ClientAuthMethod> {
         let offers =
@@ -154,7 +161,7 @@ impl ProviderMetadata {
                 "it does not list PKCE with S256; mend: enable it at the provider",
             ),
             (
-                self.algorithms().is_empty(),
+                self.algorithms().is_empty() && !self.signs_by_secret(settings),
                 "it lists no signing algorithm that can be verified with a public key, so nobody can sign in; mend: choose \
                  a signing key at this provider (RS256, ES256 or EdDSA)",
             ),
@@ -359,6 +366,11 @@ mod tests {
         assert!(symmetric.algorithms().is_empty());
         let warnings = symmetric.warnings(&settings(ISSUER)).join(" ");
         assert!(warnings.contains("choose a signing key at this provider"), "{warnings}");
+        let agreed = Settings { id_tokens_by_secret: true, ..settings(ISSUER) };
+        assert!(symmetric.signs_by_secret(&agreed) && symmetric.warnings(&agreed).is_empty());
+        for (other, settings) in [(&symmetric, &settings(ISSUER)), (&listed, &agreed), (&parsed(&json!({})), &agreed)] {
+            assert!(!other.signs_by_secret(settings), "a public key that is offered is the one that counts");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub(crate) mod fuzz;
 mod groups;
 mod health;
 mod id_token;
+mod id_token_keys;
 mod internal_route;
 mod introspection;
 mod json;

@@ -22,7 +22,8 @@ use super::{
     error::Error,
     health::{self, ProviderHealth},
     id_token::{self, ExpectedIdToken, GrantType, VerifiedIdToken},
-    jwks::{self, Jwks, TokenSender},
+    id_token_keys::IdTokenKeys,
+    jwks::{self, Jwks},
     jwt::JwtError,
     logout_token::{self, LogoutSubject, UnverifiedLogoutToken, VerifiedLogoutToken},
     metadata::ProviderMetadata,
@@ -68,16 +69,13 @@ impl Provider {
         let settings = Arc::new(settings);
         let http = Arc::new(MeteredTransport::new(transport, metrics.clone()));
         let odd = Arc::new(OddFields::new(&settings.name));
+        let token_endpoint =
+            TokenEndpoint::new(Arc::clone(&settings), Arc::clone(&http), clock.clone(), Arc::clone(&odd));
         let userinfo_endpoint = UserinfoEndpoint::new(Arc::clone(&settings), Arc::clone(&http));
         Self {
             discovery: Discovery::new(Arc::clone(&settings), Arc::clone(&http), Arc::clone(&odd)),
             jwks: Jwks::new(Arc::clone(&http), clock.clone(), Arc::clone(&odd)),
-            token_endpoint: TokenEndpoint::new(
-                Arc::clone(&settings),
-                Arc::clone(&http),
-                clock.clone(),
-                Arc::clone(&odd),
-            ),
+            token_endpoint,
             claims_reader: ClaimsReader::new(Arc::clone(&settings), userinfo_endpoint, odd),
             sid_retention: SidRetention::new(Arc::clone(&settings), metrics.clone()),
             health: ProviderHealth::new(Arc::clone(&settings), clock.clone(), metrics),
@@ -259,7 +257,7 @@ impl Provider {
 
     async fn fetch_metadata_and_keys(&self) -> Result<(), Error> {
         let metadata = self.discovery.fetch(&self.health).await?;
-        self.jwks.fetch_if_due(&metadata.jwks_uri).await
+        IdTokenKeys::of(&self.settings, &metadata).fetch_if_due(&self.jwks, &metadata).await
     }
 
     /// Returns the metadata; where they are not known yet, polls once, and not for long.
@@ -316,11 +314,12 @@ impl Provider {
         grant: GrantType<'_>,
         metadata: &ProviderMetadata,
     ) -> Result<Option<VerifiedIdToken>, Error> {
+        let keys = IdTokenKeys::of(&self.settings, metadata);
         let expected = ExpectedIdToken {
             issuer: &metadata.issuer,
             client_id: &self.settings.client_id,
             grant,
-            algorithms: metadata.algorithms(),
+            algorithms: keys.algorithms(metadata),
             now: self.clock.now(),
             access_token,
         };
@@ -328,7 +327,7 @@ impl Provider {
             Err(JwtError::Repeated) => Ok(None),
             verified => verified.map(Some),
         };
-        self.jwks.verify(&metadata.jwks_uri, TokenSender::Provider, check).await
+        keys.verify(&self.jwks, metadata, check).await
     }
 
     async fn renew(&self, request: &RefreshRequest<'_>) -> Result<Refreshed, Error> {

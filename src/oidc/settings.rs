@@ -30,6 +30,9 @@ pub struct Settings {
     pub client_id: String,
     /// Client secret; absent for a public client, which has PKCE alone.
     pub client_secret: Option<SecretString>,
+    /// Whether ID tokens may be signed with the client's secret (HS256), where the provider offers nothing else. authentik signs so
+    /// for its proxy providers.
+    pub id_tokens_by_secret: bool,
     /// Client authentication at the token endpoint.
     pub client_auth: ClientAuth,
     /// Origin at which the gate itself asks, in place of the issuer's; no path.
@@ -119,6 +122,7 @@ impl PartialEq for Settings {
             issuer,
             client_id,
             client_secret,
+            id_tokens_by_secret,
             client_auth,
             internal_url,
             proxy,
@@ -146,6 +150,7 @@ impl PartialEq for Settings {
             && *issuer_use == other.issuer_use
             && *issuer == other.issuer
             && *client_id == other.client_id
+            && *id_tokens_by_secret == other.id_tokens_by_secret
             && *client_auth == other.client_auth
             && *internal_url == other.internal_url
             && *proxy == other.proxy

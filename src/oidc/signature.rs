@@ -1,7 +1,7 @@
 //! JWS signatures of ID tokens, logout tokens and userinfo responses (RFC 7515, section 5.2).
 //!
-//! Promises: verified by `openidconnect`, with a published public key that fits the token's algorithm and `kid`, and with an
-//! algorithm that the caller accepts; never with a symmetric key; few keys are tried.
+//! Promises: verified by `openidconnect`, with a key of the caller's that fits the token's algorithm and `kid`, and with an algorithm
+//! that the caller accepts; an HMAC never with the text of a public key; few keys are tried.
 
 use openidconnect::{
     JsonWebKey as _, JsonWebKeyAlgorithm, JwsSigningAlgorithm as _,

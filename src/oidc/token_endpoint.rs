@@ -17,6 +17,10 @@ use oauth2::{
     RefreshToken, RequestTokenError, RevocationUrl, Scope, StandardRevocableToken, TokenResponse as _, TokenUrl,
     basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
 };
+use openidconnect::{
+    JsonWebKey as _,
+    core::{CoreJsonWebKey, CoreJsonWebKeySet},
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
@@ -47,6 +51,9 @@ const DEFAULT_RENEWAL: Duration = Duration::from_mins(5);
 const MIN_ID_TOKEN_LIFETIME: Duration = Duration::from_secs(30);
 /// Deadline of a revocation. Short, because nothing depends on it.
 const REVOCATION_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Shortest client secret, in bytes, that may sign ID tokens: those of the hash's output.
+const MIN_SIGNING_SECRET: usize = 32;
 
 pub(super) type OAuthClient = oauth2::Client<
     BasicErrorResponse,
@@ -342,6 +349,14 @@ impl TokenEndpoint {
 /// Parses the ID token that a session holds.
 pub(super) fn held(id_token: &SecretString) -> Option<HeldIdToken> {
     HeldIdToken::parse(id_token.expose_secret())
+}
+
+/// Returns the key of ID tokens that are signed with the client's secret; `None` where public keys have to verify them, or the
+/// secret is shorter than HS256 asks for (RFC 7518, section 3.2).
+pub(super) fn secret_key(settings: &Settings, metadata: &ProviderMetadata) -> Option<CoreJsonWebKeySet> {
+    let secret = settings.client_secret.as_ref()?.expose_secret().as_bytes();
+    let applies = metadata.signs_by_secret(settings) && secret.len() >= MIN_SIGNING_SECRET;
+    applies.then(|| CoreJsonWebKeySet::new(vec![CoreJsonWebKey::new_symmetric(secret.to_vec())]))
 }
 
 /// Returns a client of the provider that authenticates itself by this method.

@@ -64,7 +64,7 @@ fn every_page<'a>(value: &'a str, address: &'a str) -> Vec<(&'static str, Page<'
         | Page::ConfirmSignOut { .. }
         | Page::Reset { .. }
         | Page::BadRequest { .. }
-        | Page::NotFound => 27,
+        | Page::NotFound => 28,
     };
     assert!(pages.iter().all(|(_, page)| complete(page) == pages.len()));
     pages
@@ -318,5 +318,5 @@ fn the_pages_can_be_opened_in_a_browser() {
         let document = pages.render(&page, "0f3a9c5d27e14b68");
         std::fs::write(folder.join(name).with_extension("html"), &document.html).unwrap();
     }
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 27);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 28);
 }

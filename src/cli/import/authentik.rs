@@ -82,9 +82,9 @@ pub(super) fn import(files: &[ImportFile]) -> Result<Imported, ImportError> {
         ));
     }
     imported.warn(
-        "authentik signs the tokens of proxy providers with the client's secret (HS256), which [[providers]] refuses. Make an \
-         OAuth2/OpenID provider with a signing key for each of them (deploy/authentik/blueprint.yaml) and put its issuer, \
-         client_id and secret here. Until then `delegate` has the old outpost decide",
+        "authentik signs the tokens of proxy providers with the client's secret (HS256), which counts while server.compat names \
+         it. They have no logout tokens: for back-channel logout make an OAuth2/OpenID provider with a signing key \
+         (deploy/authentik/blueprint.yaml) and put its issuer, client_id and secret here",
     );
     if imported.plain_http && imported.https {
         imported.warn(

@@ -148,6 +148,7 @@ fn keys(reader: &mut Reader<'_>, item: &Cursor<'_>, issuer: Url, providers: &[oi
         issuer,
         client_id: String::new(),
         client_secret: None,
+        id_tokens_by_secret: false,
         client_auth: ClientAuth::Auto,
         internal_url: None,
         proxy,

@@ -56,11 +56,7 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
     let groups_separator = reader.parsed(separator.as_ref(), groups_separator);
     let ca = section.at("ca_file");
     let pem = reader.content(ca.as_ref()).map(|(path, content)| Pem { path, content: content.into() });
-    if let (Some(ca), Some(issuer)) = (&ca, &issuer)
-        && issuer.scheme() == "http"
-    {
-        reader.error(ca, "has no effect: the issuer is reached over http", "remove it");
-    }
+    refuse_ca_of_plain_http(reader, ca.as_ref(), issuer.as_ref());
     let timeout = reader.duration(section.at("timeout").as_ref());
     let extra_authorize_params = parameters(reader, section);
     if let (Some(inside), Some(internal_url), Some(issuer)) = (&inside, &internal_url, &issuer)
@@ -82,6 +78,8 @@ fn provider(reader: &mut Reader<'_>, section: &Cursor<'_>, transport: SiteScheme
         issuer: issuer?,
         client_id: client_id?,
         client_secret,
+        // Depends on another section, as do those below.
+        id_tokens_by_secret: false,
         client_auth: client_auth?,
         internal_url,
         proxy: proxy?,
@@ -156,6 +154,14 @@ fn groups_separator(text: &str) -> Result<String, ValueError> {
         ));
     }
     Ok(text.to_owned())
+}
+
+fn refuse_ca_of_plain_http(reader: &mut Reader<'_>, ca: Option<&Cursor<'_>>, issuer: Option<&Url>) {
+    if let (Some(ca), Some(issuer)) = (ca, issuer)
+        && issuer.scheme() == "http"
+    {
+        reader.error(ca, "has no effect: the issuer is reached over http", "remove it");
+    }
 }
 
 fn unverified_email(section: &Cursor<'_>) -> Option<UnverifiedEmail> {

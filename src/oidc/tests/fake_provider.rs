@@ -50,6 +50,8 @@ pub(super) enum Signer {
     Unsigned,
     /// HS256 with the text of the published RSA key.
     HmacWithPublicKey,
+    /// HS256 with this client secret.
+    HmacWithSecret(&'static str),
 }
 
 /// Fault of an endpoint.
@@ -332,6 +334,7 @@ impl Script {
             Signer::WithoutKid(key) => (Some(key), None, key.algorithm()),
             Signer::Unsigned => (None, None, "none"),
             Signer::HmacWithPublicKey => (None, Some(TestKey::Rsa), "HS256"),
+            Signer::HmacWithSecret(_) => (None, None, "HS256"),
         };
         let header = overridden(json!({ "alg": algorithm, "kid": kid.map(TestKey::id) }), header);
         let claims = claims.to_string();
@@ -341,15 +344,18 @@ impl Script {
         let input = format!("{}.{}", encoded(&header), encoded(&claims));
         let signature = match (self.signer, key) {
             (_, Some(key)) => key.sign(input.as_bytes()),
-            (Signer::HmacWithPublicKey, None) => {
-                let mut mac = Hmac::<Sha256>::new_from_slice(TestKey::Rsa.public().to_string().as_bytes()).unwrap();
-                mac.update(input.as_bytes());
-                mac.finalize().into_bytes().to_vec()
-            }
+            (Signer::HmacWithPublicKey, None) => hmac(&TestKey::Rsa.public().to_string(), &input),
+            (Signer::HmacWithSecret(secret), None) => hmac(secret, &input),
             (_, None) => Vec::new(),
         };
         format!("{input}.{}", BASE64URL_NOPAD.encode(&signature))
     }
+}
+
+fn hmac(key: &str, input: &str) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
+    mac.update(input.as_bytes());
+    mac.finalize().into_bytes().to_vec()
 }
 
 impl TestKey {

@@ -14,6 +14,7 @@ mod outpost_token;
 mod redemption;
 mod reload;
 mod renewal;
+mod secret_signatures;
 mod transport;
 mod userinfo;
 
@@ -63,6 +64,7 @@ pub(super) fn settings(issuer: &str) -> Settings {
         acr_in_rules: std::collections::BTreeSet::new(),
         groups_use: GroupsUse::InRules,
         groups_grace: Duration::from_hours(1),
+        id_tokens_by_secret: false,
         client_auth: ClientAuth::Auto,
         internal_url: None,
         proxy: ProxySetting::None,

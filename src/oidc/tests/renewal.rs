@@ -18,13 +18,13 @@ use crate::{
 };
 
 /// A session, and the relying party that renews it.
-struct SessionHolder {
+pub(super) struct SessionHolder {
     signed_in: SignedIn,
     rp: RelyingParty,
 }
 
 impl SessionHolder {
-    async fn of(rp: RelyingParty) -> Self {
+    pub(super) async fn of(rp: RelyingParty) -> Self {
         Self { signed_in: rp.redeem().await.unwrap(), rp }
     }
 
@@ -32,7 +32,7 @@ impl SessionHolder {
         Self::of(RelyingParty::of(fake)).await
     }
 
-    async fn refresh(&self) -> Result<Refreshed, Error> {
+    pub(super) async fn refresh(&self) -> Result<Refreshed, Error> {
         let SignedIn { identity, tokens, sid } = &self.signed_in;
         let renewal = RefreshRequest {
             refresh_token: tokens.refresh.as_ref().unwrap(),

@@ -108,7 +108,7 @@ impl Drop for Process {
 }
 
 /// Bound of a failing test: how long a process may take on a busy machine. Not an expectation.
-pub(crate) const TIMEOUT: Duration = Duration::from_mins(1);
+pub(crate) const TIMEOUT: Duration = Duration::from_mins(3);
 /// Interval between two polls.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Lines of a log that a failing test prints.

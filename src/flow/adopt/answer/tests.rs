@@ -27,6 +27,7 @@ fn provider(unverified_email: UnverifiedEmail) -> oidc::Settings {
         acr_in_rules: BTreeSet::new(),
         groups_use: GroupsUse::InRules,
         groups_grace: std::time::Duration::from_hours(1),
+        id_tokens_by_secret: false,
         client_auth: ClientAuth::Auto,
         internal_url: None,
         proxy: ProxySetting::None,
