@@ -59,7 +59,7 @@ pub(super) struct ForwardedHead<'a> {
     pub(super) authorization: AuthorizationReader,
     /// `tokens.header`, where service tokens are read.
     pub(super) service_token: Option<&'a HeaderName>,
-    /// The protocol to switch to, as [`requested_protocol`] has it, where the gate would tunnel it.
+    /// The protocol to switch to, where the gate would tunnel it.
     pub(super) upgrade: Option<&'a HeaderValue>,
     pub(super) jar: &'a GateCookies,
 }
