@@ -72,8 +72,9 @@ fn route_below<'r>(prefix: &str, namespace: Namespace, endpoint: &'r str, uri: &
         return if endpoint == AUTH_ALONE { Route::NoSuchEdge } else { Route::Endpoint(namespace, endpoint) };
     };
     match Edge::ALL.iter().find(|edge| edge.label() == name) {
-        // Envoy appends the original target to its path.
+        // It has a path of its own.
         Some(Edge::OAuth2Proxy) => Route::NoSuchEdge,
+        // Envoy appends the original target to its path.
         Some(Edge::Envoy) | None => envoy_target(prefix, uri)
             .map_or(Route::NoSuchEdge, |target| Route::Authorize(Edge::Envoy, namespace, target)),
         Some(edge) => Route::Authorize(*edge, namespace, ""),
